@@ -1,0 +1,154 @@
+// What can go wrong, and how it is told: Error, Failure, Result, Exception.
+#pragma once
+
+#include <boost/system/error_code.hpp>
+#include <boost/system/result.hpp>
+#include <boost/system/system_error.hpp>
+#include <fmt/core.h>
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+namespace sidecar {
+
+using boost::system::error_code;
+
+/// The library's own verdicts. Values are never renumbered.
+enum class Error {
+    /// The call's timeout passed; nothing else is wrong, and it may be made again.
+    timed_out = 1,
+    /// A stop has begun: nothing new is taken in.
+    stopping = 2,
+    /// The sidecar has stopped, and everything that was queued has been received.
+    stopped = 3,
+    /// The sidecar was never started.
+    not_started = 4,
+    /// start() while it runs; stop() comes first.
+    already_started = 5,
+    /// The link is not up (not yet, or not any more).
+    not_connected = 6,
+    /// The outbox has no room for this message; nothing was taken.
+    full = 7,
+    /// The message is larger than the limit that applies to it.
+    too_big = 8,
+    /// The call cannot be made from here, for example waiting on the loop's own thread.
+    misuse = 9,
+    /// The process has forked; the sidecar lives in the parent only.
+    forked = 10,
+    /// An option, or a combination of options, makes no sense.
+    bad_options = 11,
+    /// The URL or address cannot be understood.
+    bad_address = 12,
+    /// The connection could not be made.
+    connect_failed = 13,
+    /// The connection broke: end of stream, reset, or an error of the network.
+    disconnected = 14,
+    /// The peer closed the connection in the protocol's own way.
+    closed_by_peer = 15,
+    /// The peer broke the protocol.
+    protocol_violation = 16,
+    /// The host name could not be resolved.
+    lookup_failed = 17,
+    /// Too many name look-ups are outstanding in this process.
+    lookup_busy = 18,
+    /// The coroutine or operation was cancelled.
+    cancelled = 19,
+    /// A user's coroutine or callback threw.
+    callback_failed = 20,
+    /// The peer refused the protocol's handshake.
+    handshake_refused = 21,
+    /// The message cannot be sent on this transport as it is.
+    bad_message = 22,
+    /// The operating system refused a resource (thread, descriptor, memory).
+    no_resources = 23,
+};
+
+/// The category of Error; its name is "sidecar".
+[[nodiscard]] const boost::system::error_category& error_category() noexcept;
+[[nodiscard]] error_code make_error_code(Error error) noexcept;
+
+} // namespace sidecar
+
+template <>
+struct boost::system::is_error_code_enum<sidecar::Error> : std::true_type {};
+
+namespace sidecar {
+
+/// What a failure knows beyond its code.
+struct FailureDetails {
+    std::string attempted{};     ///< what was being done, as an infinitive: "connect", "read a frame"
+    std::string endpoint{};      ///< on what: URL, host:port, or a name
+    error_code cause{};          ///< the underlying error (Asio, Beast, the system), if there is one
+    std::string explanation{};   ///< in words, where no code says it
+    std::uint16_t close_code = 0; ///< the peer's close code (RFC 6455 section 7.4); 0: none
+    std::string close_reason{};  ///< the peer's close reason, UTF-8
+};
+
+/// Why something failed: a code to decide by, and details to read. Cheap to copy; immutable, any thread.
+class Failure {
+public:
+    Failure() noexcept = default; ///< no failure: what Result::error() gives when there is a value
+    Failure(Error code) noexcept : code_{make_error_code(code)} {}  // NOLINT: implicit, so that `return Error::full;` reads well
+    Failure(Error code, FailureDetails details);
+
+    [[nodiscard]] error_code code() const noexcept { return code_; }
+    [[nodiscard]] const std::string& attempted() const noexcept { return details().attempted; }
+    [[nodiscard]] const std::string& endpoint() const noexcept { return details().endpoint; }
+    [[nodiscard]] error_code cause() const noexcept { return details().cause; }
+    [[nodiscard]] std::uint16_t close_code() const noexcept { return details().close_code; }
+    [[nodiscard]] const std::string& close_reason() const noexcept { return details().close_reason; }
+
+    /// One line: what was attempted, on what, and why it failed.
+    [[nodiscard]] std::string message() const;
+
+    friend bool operator==(const Failure& failure, Error error) noexcept
+    {
+        return failure.code_ == make_error_code(error);
+    }
+
+private:
+    [[nodiscard]] const FailureDetails& details() const noexcept;
+
+    error_code code_;
+    std::shared_ptr<const FailureDetails> details_;
+};
+
+/// A value, or the Failure that stands in its place. `value()` throws Exception.
+template <class T>
+using Result = boost::system::result<T, Failure>;
+
+/// A Failure as an exception: what transports throw, and what Result::value() throws.
+class Exception : public boost::system::system_error {
+public:
+    explicit Exception(Failure failure);
+    [[nodiscard]] const char* what() const noexcept override { return message_.c_str(); }
+    [[nodiscard]] const Failure& failure() const noexcept { return failure_; }
+
+private:
+    Failure failure_;
+    std::string message_;
+};
+
+/// Found by argument-dependent look-up when Result::value() has no value.
+[[noreturn]] void throw_exception_from_error(const Failure& failure, const boost::source_location& where);
+
+/// Turns whatever a coroutine threw into a Failure. An Exception keeps its own; a cancellation becomes
+/// Error::cancelled; any other error code becomes `code` with that cause; other exceptions keep their what().
+[[nodiscard]] Failure to_failure(
+    std::exception_ptr exception, Error code, std::string_view attempted, std::string_view endpoint);
+
+} // namespace sidecar
+
+template <>
+struct fmt::formatter<sidecar::Failure> {
+    constexpr auto parse(format_parse_context& ctx) { return ctx.begin(); }
+    template <class FormatContext>
+    auto format(const sidecar::Failure& failure, FormatContext& ctx) const
+    {
+        return fmt::format_to(ctx.out(), "{}", failure.message());
+    }
+};

@@ -1,0 +1,102 @@
+// What travels through the queues: messages (owned or borrowed) and the events around them.
+#pragma once
+
+#include <sidecar/error.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace sidecar {
+
+/// Names a link of one sidecar: 0 is the one that start() connects, open() counts on from there.
+enum class LinkId : std::uint32_t {};
+
+enum class MessageKind : std::uint8_t { text, bytes };
+
+/// A message that somebody else owns.
+struct MessageView {
+    LinkId link{};
+    MessageKind kind = MessageKind::bytes;
+    std::span<const std::byte> data;
+
+    [[nodiscard]] std::string_view text() const noexcept
+    {
+        return {reinterpret_cast<const char*>(data.data()), data.size()};
+    }
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return data; }
+    [[nodiscard]] std::size_t size() const noexcept { return data.size(); }
+};
+
+/// A message that the application owns. Up to `inline_bytes` it lives in the object itself, without allocation.
+class Message {
+public:
+    static constexpr std::size_t inline_bytes = 96;
+
+    Message() noexcept = default;
+    explicit Message(const MessageView& view) : link_{view.link}, kind_{view.kind}, size_{view.size()}
+    {
+        if (size_ > inline_bytes)
+            block_.reset(new std::byte[size_]);
+        if (size_ != 0)
+            std::memcpy(block_ ? block_.get() : inline_, view.data.data(), size_);
+    }
+    /// Takes over a block that already holds the payload.
+    Message(LinkId link, MessageKind kind, std::unique_ptr<std::byte[]> block, std::size_t size) noexcept
+        : link_{link}, kind_{kind}, size_{size}, block_{std::move(block)}
+    {
+    }
+    Message(Message&& other) noexcept { *this = std::move(other); }
+    Message& operator=(Message&& other) noexcept
+    {
+        link_ = other.link_;
+        kind_ = other.kind_;
+        size_ = std::exchange(other.size_, 0);
+        block_ = std::move(other.block_);
+        if (!block_)
+            std::memcpy(inline_, other.inline_, size_);
+        return *this;
+    }
+
+    [[nodiscard]] LinkId link() const noexcept { return link_; }
+    [[nodiscard]] MessageKind kind() const noexcept { return kind_; }
+    /// The payload as text. Lifetime: until the message is moved from, assigned or destroyed.
+    [[nodiscard]] std::string_view text() const noexcept { return view().text(); }
+    /// The payload as bytes. Lifetime: as text().
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return view().bytes(); }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] MessageView view() const noexcept
+    {
+        return {link_, kind_, {block_ ? block_.get() : inline_, size_}};
+    }
+
+private:
+    LinkId link_{};
+    MessageKind kind_ = MessageKind::bytes;
+    std::size_t size_ = 0;
+    std::unique_ptr<std::byte[]> block_;
+    std::byte inline_[inline_bytes];
+};
+
+/// One entry of the whole ordered stream that next_event() gives.
+struct Event {
+    enum class Kind : std::uint8_t {
+        up,      ///< the link is connected
+        message, ///< `message` holds it
+        gap,     ///< `lost` messages are missing here; no policy of this version makes one
+        down,    ///< the link is gone; `failure` says why
+        stopped, ///< the last event of all
+    };
+    Kind kind = Kind::stopped;
+    LinkId link{};
+    Message message;
+    std::uint64_t lost = 0;
+    std::optional<Failure> failure;
+};
+
+} // namespace sidecar

@@ -1,0 +1,120 @@
+#include <sidecar/error.hpp>
+
+#include <boost/asio/error.hpp>
+#include <fmt/format.h>
+
+namespace sidecar {
+namespace {
+
+std::string_view describe(Error error)
+{
+    switch (error) {
+    case Error::timed_out: return "timed out";
+    case Error::stopping: return "the sidecar is stopping";
+    case Error::stopped: return "the sidecar has stopped";
+    case Error::not_started: return "the sidecar was not started";
+    case Error::already_started: return "the sidecar is already started; stop it first";
+    case Error::not_connected: return "not connected";
+    case Error::full: return "the outbox is full";
+    case Error::too_big: return "the message is larger than the limit";
+    case Error::misuse: return "the call cannot be made from here";
+    case Error::forked: return "the process has forked; the sidecar lives in the parent only";
+    case Error::bad_options: return "the options make no sense";
+    case Error::bad_address: return "the address cannot be understood";
+    case Error::connect_failed: return "the connection could not be made";
+    case Error::disconnected: return "the connection broke";
+    case Error::closed_by_peer: return "the peer closed the connection";
+    case Error::protocol_violation: return "the peer broke the protocol";
+    case Error::lookup_failed: return "the name could not be resolved";
+    case Error::lookup_busy: return "too many name look-ups are outstanding";
+    case Error::cancelled: return "cancelled";
+    case Error::callback_failed: return "the application's code threw an exception";
+    case Error::handshake_refused: return "the peer refused the handshake";
+    case Error::bad_message: return "the message cannot be sent on this transport";
+    case Error::no_resources: return "the operating system refused a resource";
+    }
+    return "unknown error";
+}
+
+class Category final : public boost::system::error_category {
+public:
+    const char* name() const noexcept override { return "sidecar"; }
+    std::string message(int value) const override { return std::string{describe(static_cast<Error>(value))}; }
+};
+
+} // namespace
+
+const boost::system::error_category& error_category() noexcept
+{
+    static const Category category;
+    return category;
+}
+
+error_code make_error_code(Error error) noexcept
+{
+    return {static_cast<int>(error), error_category()};
+}
+
+Failure::Failure(Error code, FailureDetails details)
+    : code_{make_error_code(code)}, details_{std::make_shared<const FailureDetails>(std::move(details))}
+{
+}
+
+const FailureDetails& Failure::details() const noexcept
+{
+    static const FailureDetails none;
+    return details_ ? *details_ : none;
+}
+
+std::string Failure::message() const
+{
+    const auto& d = details();
+    std::string text;
+    if (!d.attempted.empty())
+        text += fmt::format("cannot {}", d.attempted);
+    if (!d.endpoint.empty())
+        text += fmt::format("{}{}", text.empty() ? "" : " (", d.endpoint) + (text.empty() ? "" : ")");
+    if (!text.empty())
+        text += ": ";
+    text += code_.message();
+    if (d.close_code != 0)
+        text += fmt::format(", close code {}", d.close_code);
+    if (!d.close_reason.empty())
+        text += fmt::format(" \"{}\"", d.close_reason);
+    if (!d.explanation.empty())
+        text += fmt::format(": {}", d.explanation);
+    if (d.cause)
+        text += fmt::format(": {}", d.cause.message());
+    return text;
+}
+
+Exception::Exception(Failure failure)
+    : system_error{failure.code()}, failure_{std::move(failure)}, message_{failure_.message()}
+{
+}
+
+void throw_exception_from_error(const Failure& failure, const boost::source_location&)
+{
+    throw Exception{failure};
+}
+
+Failure to_failure(std::exception_ptr exception, Error code, std::string_view attempted, std::string_view endpoint)
+{
+    FailureDetails details{.attempted = std::string{attempted}, .endpoint = std::string{endpoint}};
+    try {
+        std::rethrow_exception(std::move(exception));
+    } catch (const Exception& e) {
+        return e.failure();
+    } catch (const boost::system::system_error& e) {
+        details.cause = e.code();
+        if (e.code() == boost::asio::error::operation_aborted)
+            code = Error::cancelled;
+    } catch (const std::exception& e) {
+        details.explanation = e.what();
+    } catch (...) {
+        details.explanation = "an exception of unknown type";
+    }
+    return {code, std::move(details)};
+}
+
+} // namespace sidecar

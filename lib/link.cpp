@@ -1,0 +1,375 @@
+#include "link.hpp"
+
+#include "loop.hpp"
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+
+namespace sidecar::detail {
+namespace {
+
+/// After a failed write the peer's last words (and the reason they may hold) get this long to be read.
+constexpr auto last_words = std::chrono::milliseconds{100};
+
+} // namespace
+
+LinkImpl::LinkImpl(Loop& loop, LinkId id, std::shared_ptr<const LinkConfig> config)
+    : loop_{loop},
+      id_{id},
+      config_{std::move(config)},
+      endpoint_{config_->endpoint()},
+      max_message_bytes_{config_->max_message_bytes()},
+      outbox_{loop.options().outbox}
+{
+}
+
+void LinkImpl::begin(TimePoint deadline)
+{
+    began_ = loop_.now();
+    auto& slot = loop_.tasks().open(task_prefix() + "listener");
+    listener_ = &slot;
+    timer_ = loop_.timers().at(deadline, [this] { give_up_connecting(); });
+    loop_.tasks().spawn(slot, listen(Context{loop_, slot, this, deadline}),
+                        [this](std::exception_ptr e) { listener_ended(std::move(e)); });
+}
+
+Task<> LinkImpl::listen(Context ctx)
+{
+    ctx.waiting_for("connecting");
+    transport_ = config_->make_transport();
+    co_await transport_->connect(ctx);
+    if (failure_ || quiesced_)
+        co_return; // given up, or stopped, in the same moment
+    went_up();
+
+    Sink sink{*this};
+    const Context reading{loop_, *listener_, this, TimePoint::max()};
+    for (;;) {
+        co_await make_room(reading);
+        reading.waiting_for("messages from the peer");
+        put_anything_ = false;
+        co_await transport_->read(reading, sink);
+        counters.reads.fetch_add(1, std::memory_order_relaxed);
+        loop_.inbox().publish();
+        if (!put_anything_) // a transport that has nothing must not starve the others
+            co_await boost::asio::post(reading.executor(), boost::asio::use_awaitable);
+    }
+}
+
+Task<> LinkImpl::make_room(Context ctx)
+{
+    auto& inbox = loop_.inbox();
+    bool counted = false;
+    for (;;) {
+        if (quiesced_) {
+            if (held_)
+                loop_.discarded.fetch_add(1);
+            held_.reset();
+            co_return;
+        }
+        if (inbox.has_room(max_message_bytes_)) {
+            if (!held_)
+                co_return;
+            if (inbox.push(id_, held_->kind(), held_->bytes()))
+                held_.reset();
+            inbox.publish();
+            continue;
+        }
+        if (!std::exchange(counted, true))
+            counters.pauses.fetch_add(1, std::memory_order_relaxed);
+        if (!inbox.want_room(max_message_bytes_)) {
+            ctx.waiting_for("room in the inbox");
+            co_await room_.wait();
+        }
+    }
+}
+
+bool LinkImpl::put(MessageKind kind, std::span<const std::byte> payload)
+{
+    if (payload.size() > max_message_bytes_)
+        throw Exception{Failure{Error::too_big,
+                                {.attempted = "take in a message",
+                                 .endpoint = endpoint_,
+                                 .explanation = fmt::format("{} bytes, the limit is {}", payload.size(), max_message_bytes_)}}};
+    if (quiesced_) {
+        put_anything_ = true;
+        loop_.discarded.fetch_add(1);
+        return true;
+    }
+    if (!held_ && loop_.inbox().push(id_, kind, payload)) {
+        put_anything_ = true;
+        return true;
+    }
+    if (put_anything_)
+        return false;
+    // Promised room that another link has taken meanwhile: this one message waits here for the next.
+    held_.emplace(MessageView{id_, kind, payload});
+    put_anything_ = true;
+    return true;
+}
+
+void LinkImpl::went_up()
+{
+    timer_.cancel();
+    phase_ = Phase::open;
+    status_ = Status::up;
+    connect_time = (loop_.now() - began_).count();
+    accepting_.store(true);
+    loop_.link_changed();
+    loop_.inbox().push_event(Event::Kind::up, id_, std::nullopt);
+    set_outcome({});
+
+    auto& slot = loop_.tasks().open(task_prefix() + "writer");
+    writer_ = &slot;
+    loop_.tasks().spawn(slot, write_all(Context{loop_, slot, this, TimePoint::max()}),
+                        [this](std::exception_ptr e) { writer_ended(std::move(e)); });
+}
+
+Task<> LinkImpl::write_all(Context ctx)
+{
+    for (;;) {
+        const auto end = outbox_.published();
+        if (outbox_.read_position() == end) {
+            loop_.progress();
+            writer_sleeps_.store(true, std::memory_order_seq_cst);
+            if (outbox_.published() == end) {
+                ctx.waiting_for("messages to send");
+                co_await work_.wait();
+            }
+            writer_sleeps_.store(false, std::memory_order_relaxed);
+            continue;
+        }
+        ctx.waiting_for("the peer to take what is written");
+        writing_ = true;
+        co_await transport_->write(ctx, Batch{*this, outbox_, outbox_.read_position(), end});
+        writing_ = false;
+        counters.writes.fetch_add(1, std::memory_order_relaxed);
+        mark_written(SIZE_MAX, end);
+    }
+}
+
+void LinkImpl::mark_written(std::size_t count, std::uint64_t end)
+{
+    const auto messages = outbox_.popped();
+    const auto bytes = outbox_.popped_bytes();
+    for (; count != 0 && outbox_.read_position() < end; --count)
+        outbox_.pop();
+    counters.sent.fetch_add(outbox_.popped() - messages, std::memory_order_relaxed);
+    counters.sent_bytes.fetch_add(outbox_.popped_bytes() - bytes, std::memory_order_relaxed);
+    outbox_.publish_reads();
+    written_.wake();
+}
+
+void LinkImpl::writer_ended(std::exception_ptr exception)
+{
+    writer_ = nullptr;
+    writing_ = false;
+    loop_.progress();
+    if (!exception || status_ != Status::up || close_begun_)
+        return;
+    auto failure = to_failure(exception, Error::disconnected, "write", endpoint_);
+    if (failure == Error::cancelled)
+        return;
+    // The listener may still find out why (a close frame, the reason in it); it gets a moment for that.
+    accepting_.store(false);
+    written_.wake();
+    failure_ = std::move(failure);
+    timer_ = loop_.timers().at(deadline_after(loop_.now(), last_words), [this] { abort(); });
+}
+
+void LinkImpl::listener_ended(std::exception_ptr exception)
+{
+    listener_ = nullptr;
+    loop_.inbox().publish();
+    if (held_ && exception) {
+        // Nothing may be lost without being counted, and there is nobody left to wait for room.
+        if (!loop_.inbox().push(id_, held_->kind(), held_->bytes()))
+            loop_.discarded.fetch_add(1);
+        held_.reset();
+        loop_.inbox().publish();
+    }
+    const bool was_connecting = status_ == Status::connecting;
+    auto failure = exception ? to_failure(exception, was_connecting ? Error::connect_failed : Error::disconnected,
+                                          was_connecting ? "connect" : "read", endpoint_)
+                             : Failure{Error::cancelled};
+    if (failure_ && failure.close_code() == 0)
+        failure = *failure_; // the first cause; what followed it is only its consequence
+    if (quiesced_ && (failure == Error::cancelled || was_connecting))
+        failure = Error::stopping;
+    went_down(std::move(failure));
+}
+
+void LinkImpl::went_down(Failure failure)
+{
+    const bool was_up = status_ == Status::up;
+    timer_.cancel();
+    phase_ = Phase::down;
+    status_ = Status::down;
+    accepting_.store(false);
+    abort();
+    if (writer_)
+        loop_.tasks().cancel(*writer_);
+    count_unsent();
+    written_.wake();
+    if (!quiesced_) {
+        loop_.record(failure);
+        if (was_up)
+            loop_.inbox().push_event(Event::Kind::down, id_, failure);
+    } else if (was_up && !close_begun_ && !(failure == Error::stopping)) {
+        loop_.record(failure); // it broke by itself, during the drain
+    }
+    failure_ = failure;
+    set_outcome(std::move(failure));
+    loop_.link_changed();
+    loop_.progress();
+}
+
+void LinkImpl::count_unsent()
+{
+    std::lock_guard lock{send_mutex_}; // no send is half done any more
+    counters.unsent.store(outbox_.pushed() - outbox_.popped());
+}
+
+void LinkImpl::give_up_connecting()
+{
+    if (status_ != Status::connecting || failure_)
+        return;
+    failure_ = Failure{Error::timed_out,
+                       {.attempted = "connect",
+                        .endpoint = endpoint_,
+                        .explanation = fmt::format("still {}", to_string(phase_.load()))}};
+    set_outcome(*failure_);
+    abort();
+    if (listener_)
+        loop_.tasks().cancel(*listener_);
+}
+
+void LinkImpl::quiesce()
+{
+    quiesced_ = true;
+    release_senders();
+    room_.set();
+    if (status_ == Status::connecting)
+        set_outcome(Failure{Error::stopping});
+}
+
+void LinkImpl::begin_close(TimePoint deadline)
+{
+    close_begun_ = true;
+    phase_ = Phase::closing;
+    auto& slot = loop_.tasks().open(task_prefix() + "close");
+    closer_ = &slot;
+    const Context ctx{loop_, slot, this, deadline};
+    ctx.waiting_for("the peer's answer to the close");
+    loop_.tasks().spawn(slot, transport_->close(ctx, CloseReason{}), [this](std::exception_ptr e) { close_ended(std::move(e)); });
+}
+
+void LinkImpl::close_ended(std::exception_ptr exception)
+{
+    closer_ = nullptr;
+    close_ended_ = true;
+    if (exception)
+        close_failure_ = to_failure(exception, Error::disconnected, "close", endpoint_);
+    abort();
+    loop_.progress();
+}
+
+void LinkImpl::abort() noexcept
+{
+    if (transport_)
+        transport_->abort();
+}
+
+void LinkImpl::set_outcome(Result<void> outcome)
+{
+    {
+        std::lock_guard lock{outcome_mutex_};
+        if (outcome_)
+            return;
+        outcome_ = std::move(outcome);
+    }
+    has_outcome_.store(true);
+    loop_.outcome_changed();
+}
+
+Result<void> LinkImpl::outcome() const
+{
+    std::lock_guard lock{outcome_mutex_};
+    return *outcome_;
+}
+
+Failure LinkImpl::refusal() const
+{
+    return loop_.stop_requested() ? Error::stopping : Error::not_connected;
+}
+
+Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload, TimePoint deadline)
+{
+    if (payload.size() > outbox_.largest_message())
+        return Failure{Error::too_big,
+                       {.attempted = "send",
+                        .endpoint = endpoint_,
+                        .explanation = fmt::format("{} bytes, the outbox takes at most {}", payload.size(),
+                                                   outbox_.largest_message())}};
+    const auto try_push = [&]() -> std::optional<Result<void>> {
+        std::lock_guard lock{send_mutex_};
+        if (!accepting_.load(std::memory_order_seq_cst))
+            return refusal();
+        if (!outbox_.push(id_, kind, payload))
+            return std::nullopt;
+        outbox_.fence_producer();
+        return Result<void>{};
+    };
+    auto result = try_push();
+    if (!result && deadline != TimePoint{}) {
+        if (loop_.is_loop_thread())
+            return Failure{Error::misuse, {.attempted = "wait for room", .explanation = "called on the loop's own thread"}};
+        (void)written_.wait_until(loop_, deadline, [&] { return (result = try_push()).has_value(); });
+    }
+    if (!result)
+        return deadline == TimePoint{} ? Failure{Error::full} : Failure{Error::timed_out, {.attempted = "send", .endpoint = endpoint_, .explanation = "the outbox stayed full"}};
+    if (*result && writer_sleeps_.load(std::memory_order_seq_cst) && writer_sleeps_.exchange(false)) {
+        counters.wakeups.fetch_add(1, std::memory_order_relaxed);
+        loop_.post([this] { work_.set(); });
+    }
+    return *result;
+}
+
+Result<void> LinkImpl::flush(TimePoint deadline)
+{
+    if (loop_.is_loop_thread())
+        return Failure{Error::misuse, {.attempted = "flush", .explanation = "called on the loop's own thread"}};
+    const auto target = [this] {
+        std::lock_guard lock{send_mutex_};
+        return outbox_.write_position();
+    }();
+    const auto is_written = [&] { return outbox_.reads_published() >= target; };
+    const bool woke = written_.wait_until(loop_, deadline, [&] {
+        return is_written() || !accepting_.load(std::memory_order_seq_cst);
+    });
+    if (is_written())
+        return {};
+    if (!woke)
+        return Failure{Error::timed_out, {.attempted = "flush", .endpoint = endpoint_}};
+    return refusal();
+}
+
+std::string LinkImpl::task_prefix() const
+{
+    return fmt::format("link {} ", static_cast<std::uint32_t>(id_));
+}
+
+void LinkImpl::release_senders()
+{
+    accepting_.store(false);
+    written_.wake();
+}
+
+std::string LinkImpl::describe() const
+{
+    return fmt::format("link {} ({}): {}, outbox {} messages", static_cast<std::uint32_t>(id_), endpoint_,
+                       to_string(phase_.load()), outbox_.pushed() - outbox_.popped());
+}
+
+} // namespace sidecar::detail

@@ -1,0 +1,121 @@
+// One connection: its listener and writer coroutines, its outbox, and what the application may ask of it.
+#pragma once
+
+#include "record_ring.hpp"
+#include "wait_point.hpp"
+
+#include <sidecar/detail/core.hpp>
+#include <sidecar/event.hpp>
+#include <sidecar/transport.hpp>
+
+#include "timers.hpp"
+
+#include <atomic>
+#include <mutex>
+#include <optional>
+
+namespace sidecar::detail {
+
+class Loop;
+struct TaskSlot;
+
+class LinkImpl {
+public:
+    LinkImpl(Loop& loop, LinkId id, std::shared_ptr<const LinkConfig> config);
+    LinkImpl(const LinkImpl&) = delete;
+    LinkImpl& operator=(const LinkImpl&) = delete;
+
+    // --- sidecar side
+    /// Spawns the listener, which connects first.
+    void begin(TimePoint deadline);
+    /// Refuses further sends; lets a paused listener read on, into nothing.
+    void quiesce();
+    [[nodiscard]] bool is_open() const noexcept { return status_.load() == Status::up; }
+    [[nodiscard]] bool is_drained() const noexcept { return !is_open() || (outbox_.empty() && !writing_); }
+    [[nodiscard]] bool has_unsent() const noexcept { return !outbox_.empty() || writing_; }
+    void begin_close(TimePoint deadline);
+    [[nodiscard]] bool is_closed() const noexcept { return close_ended_ || !is_open(); }
+    [[nodiscard]] const std::optional<Failure>& close_failure() const noexcept { return close_failure_; }
+    void abort() noexcept;
+    /// There may be room in the inbox again.
+    void resume_reading() { room_.set(); }
+    void set_phase(Phase phase) noexcept { phase_.store(phase); }
+    void destroy_transport() noexcept { transport_.reset(); }
+    void count_unsent();
+    /// How the names of its tasks begin.
+    [[nodiscard]] std::string task_prefix() const;
+
+    bool put(MessageKind kind, std::span<const std::byte> payload); // Sink
+    void mark_written(std::size_t count, std::uint64_t end);        // Batch
+
+    // --- app side, any thread
+    Result<void> send(MessageKind kind, std::span<const std::byte> payload, TimePoint deadline);
+    Result<void> flush(TimePoint deadline);
+    /// Lets go of those who wait for a loop that will not answer.
+    void release_senders();
+    [[nodiscard]] LinkId id() const noexcept { return id_; }
+    [[nodiscard]] std::string describe() const;
+    /// Set once: connected, or why not.
+    [[nodiscard]] bool has_outcome() const noexcept { return has_outcome_.load(); }
+    [[nodiscard]] Result<void> outcome() const;
+    /// Why the link is down; empty while it is not.
+    [[nodiscard]] const std::optional<Failure>& last_failure() const noexcept { return failure_; } // sidecar side
+
+    [[nodiscard]] const RecordRing& outbox() const noexcept { return outbox_; }
+    struct Counters { // both: atomic
+        std::atomic<std::uint64_t> sent{0}, sent_bytes{0}, reads{0}, writes{0}, pauses{0}, wakeups{0}, unsent{0};
+    } counters;
+    std::atomic<Duration::rep> connect_time{0}; // both: atomic
+
+private:
+    enum class Status { connecting, up, down };
+
+    Task<> listen(Context ctx);
+    Task<> make_room(Context ctx);
+    Task<> write_all(Context ctx);
+    Task<> close(Context ctx);
+    void listener_ended(std::exception_ptr exception);
+    void writer_ended(std::exception_ptr exception);
+    void close_ended(std::exception_ptr exception);
+    void went_up();
+    void went_down(Failure failure);
+    void give_up_connecting();
+    void set_outcome(Result<void> outcome);
+    [[nodiscard]] Failure refusal() const;
+
+    Loop& loop_;
+    const LinkId id_;                                 // both: constant
+    const std::shared_ptr<const LinkConfig> config_;  // both: constant
+    const std::string endpoint_;                      // both: constant
+    const std::size_t max_message_bytes_;             // both: constant
+
+    std::unique_ptr<AnyTransport> transport_;         // sidecar side
+    TaskSlot* listener_ = nullptr;                    // sidecar side; null: not running
+    TaskSlot* writer_ = nullptr;                      // sidecar side; null: not running
+    TaskSlot* closer_ = nullptr;                      // sidecar side; null: not running
+    Timers::Timer timer_;                             // sidecar side; the connect's deadline, then the last grace
+    LoopEvent room_;                                  // sidecar side
+    LoopEvent work_;                                  // sidecar side
+    std::optional<Message> held_;                     // sidecar side; put while another link had filled the inbox
+    std::optional<Failure> failure_;                  // sidecar side; the first cause
+    bool quiesced_ = false;                           // sidecar side
+    bool put_anything_ = false;                       // sidecar side
+    bool writing_ = false;                            // sidecar side
+    bool close_begun_ = false, close_ended_ = false;  // sidecar side
+    std::optional<Failure> close_failure_;            // sidecar side
+    TimePoint began_{};                               // sidecar side
+
+    std::atomic<Status> status_{Status::connecting};  // both: atomic
+    std::atomic<Phase> phase_{Phase::connecting};     // both: atomic
+    std::atomic<bool> accepting_{false};              // both: atomic
+    std::atomic<bool> writer_sleeps_{false};          // both: atomic
+    std::mutex send_mutex_;                           // app side: one producer at a time
+    RecordRing outbox_;                               // app side produces under send_mutex_, sidecar side consumes
+    WaitPoint written_;                               // both
+
+    mutable std::mutex outcome_mutex_;
+    std::optional<Result<void>> outcome_;             // both: guarded by outcome_mutex_
+    std::atomic<bool> has_outcome_{false};            // both: atomic
+};
+
+} // namespace sidecar::detail

@@ -1,0 +1,591 @@
+#include "loop.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+#include <fmt/format.h>
+
+#include <cstdio>
+
+namespace sidecar {
+namespace {
+
+std::atomic<std::uint64_t> orphans{0};
+
+} // namespace
+
+std::uint64_t orphan_count() noexcept
+{
+    return orphans.load();
+}
+
+namespace detail {
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr std::size_t kept_errors = 16;
+
+TimePoint real_now() noexcept
+{
+    return std::chrono::steady_clock::now();
+}
+
+void log_to_stderr(LogLevel level, std::string_view text)
+{
+    if (level >= LogLevel::warning)
+        fmt::print(stderr, "sidecar: {}: {}\n", to_string(level), text);
+}
+
+} // namespace
+
+Loop::Loop(const Options& options, bool is_virtual, std::shared_ptr<const NotifyFd> readable)
+    : options_{options},
+      io_{std::make_unique<asio::io_context>(1)},
+      timers_{*io_, is_virtual ? ClockKind::virtual_time : ClockKind::steady},
+      tasks_{*io_},
+      inbox_{options_.inbox, *this},
+      stop_watch_{std::in_place, *io_, stop_request_.get()}
+{
+    inbox_.on_room = [this] {
+        post([this] {
+            std::lock_guard lock{links_mutex_};
+            for (auto& link : links_)
+                link.resume_reading();
+        });
+    };
+    tasks_.on_end = [this] { progress(); };
+    if (readable)
+        inbox_.notify_through(std::move(readable));
+}
+
+Loop::~Loop()
+{
+    destroy_links();
+    stop_watch_->release(); // the descriptor is stop_request_'s
+    stop_watch_.reset();
+    tickets_.clear();
+    timers_.close();
+    // Coroutines that the user spawned behind the library's back go with the loop, while all they may hold is there.
+    io_.reset();
+}
+
+void Loop::start_thread()
+{
+    try {
+        thread_ = std::thread{[self = shared_from_this()] { self->run(); }};
+    } catch (const std::system_error& e) {
+        throw Exception{Failure{Error::no_resources, {.attempted = "start the sidecar's thread", .cause = e.code()}}};
+    }
+}
+
+void Loop::post(std::function<void()> function)
+{
+    asio::post(*io_, std::move(function));
+}
+
+// --- the thread
+
+void Loop::run() noexcept
+{
+    thread_id_ = std::this_thread::get_id();
+    watch_stop_request();
+    while (!ended_) {
+        try {
+            run_handlers();
+        } catch (...) {
+            record(to_failure(std::current_exception(), Error::callback_failed, "run a handler", {}));
+        }
+    }
+    destroy_links();
+    inbox_.end();
+    if (fate_.exchange(Fate::ended) == Fate::abandoned)
+        orphans.fetch_sub(1);
+    thread_done_.count_down();
+    progressed_.wake();
+}
+
+void Loop::run_handlers()
+{
+    const auto work = asio::make_work_guard(*io_);
+    if (!is_virtual()) {
+        io_->run();
+        return;
+    }
+    while (!io_->stopped()) {
+        while (io_->poll() != 0) {
+        }
+        // Nothing can run: if a thread of the application waits, it waits for time to pass.
+        if (!io_->stopped() && !(app_waiting_.load() > 0 && timers_.jump()))
+            io_->run_one();
+    }
+}
+
+void Loop::watch_stop_request()
+{
+    stop_watch_->async_wait(asio::posix::stream_descriptor::wait_read, [this](boost::system::error_code ec) {
+        if (!ec)
+            begin_stop();
+    });
+}
+
+void Loop::destroy_links() noexcept
+{
+    std::lock_guard lock{links_mutex_};
+    for (auto& link : links_)
+        link.destroy_transport();
+}
+
+// --- links and tasks
+
+LinkImpl& Loop::add_link(std::shared_ptr<const LinkConfig> config, TimePoint deadline)
+{
+    LinkImpl* link = nullptr;
+    {
+        std::lock_guard lock{links_mutex_};
+        link = &links_.emplace_back(*this, static_cast<LinkId>(links_.size()), std::move(config));
+    }
+    LinkImpl* none = nullptr;
+    first_link_.compare_exchange_strong(none, link, std::memory_order_acq_rel);
+    post([this, link, deadline] {
+        if (stopping_)
+            link->quiesce();
+        else
+            link->begin(deadline);
+        link_changed();
+    });
+    return *link;
+}
+
+Result<void> Loop::wait_for_outcome(LinkImpl& link, TimePoint deadline)
+{
+    // The loop gives up at the deadline and knows what it was at; this moment more lets it say so.
+    const auto patience = deadline_after(deadline, std::chrono::milliseconds{20});
+    const auto is_known = [&] { return link.has_outcome() || stop_requested(); };
+    if (!progressed_.wait_until(*this, patience, is_known))
+        return Failure{Error::timed_out, {.attempted = "connect", .explanation = "the loop's thread is held up: " + dump()}};
+    return link.has_outcome() ? link.outcome() : Failure{Error::stopping};
+}
+
+void Loop::link_changed()
+{
+    std::optional<Failure> hopeless;
+    {
+        std::lock_guard lock{links_mutex_};
+        for (const auto& link : links_) {
+            if (!link.has_outcome() || link.is_open()) {
+                hopeless.reset();
+                break;
+            }
+            if (const auto outcome = link.last_failure(); outcome)
+                hopeless = outcome;
+        }
+    }
+    inbox_.set_hopeless(std::move(hopeless));
+}
+
+void Loop::spawn(std::string name, TaskFactory factory, std::shared_ptr<CallState> state)
+{
+    post([this, name = std::move(name), factory = std::move(factory), state = std::move(state)]() mutable {
+        const auto finish = [this](CallState* call, std::exception_ptr exception, bool was_stopped) {
+            if (!call)
+                return;
+            call->exception = std::move(exception);
+            call->was_stopped = was_stopped;
+            call->done.store(true, std::memory_order_seq_cst);
+            progressed_.wake();
+        };
+        if (stopping_) {
+            finish(state.get(), nullptr, true);
+            return;
+        }
+        auto& slot = tasks_.open(name);
+        Task<> task;
+        try {
+            const TaskScope::Running running{tasks_, slot};
+            const Context ctx{*this, slot, nullptr, TimePoint::max()};
+            ctx.waiting_for("something of its own");
+            task = factory(ctx);
+        } catch (...) {
+            task = [](std::exception_ptr exception) -> Task<> {
+                std::rethrow_exception(exception);
+                co_return;
+            }(std::current_exception());
+        }
+        tasks_.spawn(slot, std::move(task),
+                     [this, name = std::move(name), finish, state, keep = std::move(factory)](std::exception_ptr e) {
+                         const auto failure = e ? to_failure(e, Error::callback_failed, "run the task", name) : Failure{};
+                         const bool was_stopped = stopping_ && e && failure == Error::cancelled;
+                         if (!state && e && !was_stopped) {
+                             record(failure);
+                             log(LogLevel::error, failure.message());
+                         }
+                         finish(state.get(), std::move(e), was_stopped);
+                     });
+    });
+}
+
+bool Loop::wait_for_call(const CallState& state, TimePoint deadline)
+{
+    return progressed_.wait_until(*this, deadline, [&] {
+        return state.done.load(std::memory_order_seq_cst) || stop_requested();
+    });
+}
+
+Task<> Loop::sleep_until(TimePoint when)
+{
+    LoopEvent woken;
+    const auto timer = timers_.at(when, [&woken] { woken.set(); });
+    co_await woken.wait();
+}
+
+// --- stopping
+
+void Loop::request_stop() noexcept
+{
+    Duration::rep none = 0;
+    stop_requested_at_.compare_exchange_strong(none, real_now().time_since_epoch().count());
+    stop_request_.raise();
+}
+
+void Loop::begin_stop()
+{
+    stopping_ = true;
+    asio::co_spawn(*io_, run_stop(), [this](std::exception_ptr exception) {
+        if (exception)
+            record(to_failure(exception, Error::callback_failed, "stop", {}));
+        ended_ = true;
+        io_->stop();
+    });
+}
+
+template <class Condition>
+Task<bool> Loop::until(Condition condition, TimePoint deadline)
+{
+    const auto timer = timers_.at(deadline, [this] { stage_progress_.set(); });
+    while (!condition()) {
+        if (timers_.now() >= deadline)
+            co_return false;
+        co_await stage_progress_.wait();
+    }
+    co_return true;
+}
+
+void Loop::end_stage(StageReport StopReport::*stage, Verdict verdict)
+{
+    const auto now = real_now();
+    auto text = verdict == Verdict::timed_out ? dump() : std::string{};
+    std::lock_guard lock{report_mutex_};
+    report_.*stage = {verdict, now - stage_began_};
+    if (report_.dump.empty())
+        report_.dump = std::move(text);
+    stage_began_ = now;
+}
+
+Task<> Loop::run_stop()
+{
+    const auto& budget = options_.stop;
+    const TimePoint requested{Duration{stop_requested_at_.load()}};
+    // On virtual time the request is now; on real time the loop may have been late to see it.
+    const auto began = is_virtual() ? timers_.now() : requested;
+    const auto drain_by = deadline_after(began, std::min(budget.drain, budget.total));
+    const auto close_by = deadline_after(began, std::min(budget.drain + budget.close, budget.total));
+    const auto cancel_by = deadline_after(began, std::min(budget.drain + budget.close + budget.cancel, budget.total));
+    stage_began_ = requested;
+    std::vector<LinkImpl*> links;
+    {
+        std::lock_guard lock{links_mutex_};
+        for (auto& link : links_)
+            links.push_back(&link);
+    }
+
+    quiesced_ = true;
+    bool had_unsent = false;
+    for (auto* link : links) {
+        had_unsent |= link->is_open() && link->has_unsent();
+        link->quiesce();
+    }
+    inbox_.end();
+    progressed_.wake();
+    end_stage(&StopReport::quiesce, Verdict::ok);
+
+    const auto all = [&](auto predicate) {
+        return [&links, predicate] { return std::all_of(links.begin(), links.end(), predicate); };
+    };
+    const bool drained = co_await until(all([](auto* link) { return link->is_drained(); }), drain_by);
+    std::uint64_t unsent = 0;
+    std::vector<LinkImpl*> open;
+    for (auto* link : links) {
+        if (link->is_open())
+            open.push_back(link);
+        else
+            unsent += link->counters.unsent.load();
+    }
+    end_stage(&StopReport::drain, !had_unsent ? Verdict::skipped
+                                  : !drained  ? Verdict::timed_out
+                                  : unsent    ? Verdict::failed
+                                              : Verdict::ok);
+
+    for (auto* link : open)
+        link->begin_close(close_by);
+    for (auto* link : links)
+        if (!link->is_open())
+            link->abort();
+    const bool closed = co_await until(all([](auto* link) { return link->is_closed(); }), close_by);
+    const bool failed = std::any_of(open.begin(), open.end(), [](auto* link) { return link->close_failure().has_value(); });
+    end_stage(&StopReport::close, open.empty() ? Verdict::skipped
+                                  : !closed    ? Verdict::timed_out
+                                  : failed     ? Verdict::failed
+                                               : Verdict::ok);
+    for (auto* link : open) {
+        if (const auto& failure = link->close_failure())
+            record(*failure);
+        link->abort();
+    }
+
+    // The listener and the writer of a link that closed well end with it; the others had to be cancelled.
+    auto cancelled = tasks_.cancel_all();
+    for (const auto* link : open)
+        if (link->is_closed() && !link->close_failure())
+            std::erase_if(cancelled, [&](const TaskReport& task) { return task.name.starts_with(link->task_prefix()); });
+    {
+        std::lock_guard lock{report_mutex_};
+        report_.cancelled = std::move(cancelled);
+    }
+    const bool had_tasks = !tasks_.empty();
+    if (!co_await until([this] { return tasks_.empty(); }, cancel_by)) {
+        {
+            std::lock_guard lock{report_mutex_};
+            report_.stuck = tasks_.snapshot();
+        }
+        end_stage(&StopReport::cancel, Verdict::timed_out);
+        // They end when they end; until then this thread stays theirs, whether or not anybody still waits for it.
+        co_await until([this] { return tasks_.empty(); }, TimePoint::max());
+    } else {
+        end_stage(&StopReport::cancel, had_tasks ? Verdict::ok : Verdict::skipped);
+    }
+    for (auto* link : links)
+        link->count_unsent();
+}
+
+std::optional<StopReport> Loop::wait_stopped(Duration timeout)
+{
+    const auto give_up = deadline_after(real_now(), timeout);
+    const auto is_done = [this] { return thread_done_.try_wait() || is_over(); };
+    for (;;) {
+        const auto requested = stop_requested_at_.load();
+        const auto patience = is_virtual() ? std::max<Duration>(options_.stop.total, std::chrono::seconds{1})
+                                           : options_.stop.total;
+        const auto hard = requested == 0 ? TimePoint::max() : deadline_after(TimePoint{Duration{requested}}, patience);
+        const bool done = is_done() || wait_for_end(std::min(give_up, hard), requested != 0);
+        std::lock_guard lock{end_mutex_};
+        if (final_report_)
+            return final_report_;
+        if (done) {
+            thread_.join();
+            final_report_ = finished_report(true);
+            is_over_ = true;
+            return final_report_;
+        }
+        if (real_now() >= hard) {
+            leave_thread_alone();
+            return final_report_;
+        }
+        if (real_now() >= give_up)
+            return std::nullopt;
+    }
+}
+
+bool Loop::wait_for_end(TimePoint real_deadline, bool is_requested)
+{
+    if (!is_virtual() && is_requested)
+        return thread_done_.wait_until(real_deadline);
+    const auto is_done = [this] { return thread_done_.try_wait() || is_over(); };
+    // Virtual time may pass for as long as it takes, but real time may not.
+    const auto remaining =
+        real_deadline == TimePoint::max() ? Duration::max() : std::max(real_deadline - real_now(), Duration{});
+    return progressed_.wait_until(*this, deadline_after(now(), remaining),
+                                  [&] { return is_done() || (!is_requested && stop_requested()); })
+        && is_done();
+}
+
+void Loop::leave_thread_alone()
+{
+    orphans.fetch_add(1);
+    if (fate_.exchange(Fate::abandoned) == Fate::ended)
+        orphans.fetch_sub(1); // it ended in this very moment
+    thread_.detach();
+    inbox_.end();
+    {
+        std::lock_guard lock{links_mutex_};
+        for (auto& link : links_)
+            link.release_senders();
+    }
+    final_report_ = finished_report(false);
+    is_over_ = true;
+    progressed_.wake();
+    log(LogLevel::error, fmt::format("the loop's thread did not end in time and is left to itself: {}", final_report_->dump));
+}
+
+void Loop::abandon()
+{
+    request_stop();
+    std::lock_guard lock{end_mutex_};
+    if (!final_report_)
+        leave_thread_alone();
+}
+
+StopReport Loop::partial_report() const
+{
+    std::lock_guard lock{report_mutex_};
+    auto report = report_;
+    report.join = {Verdict::not_waited, {}};
+    return report;
+}
+
+StopReport Loop::finished_report(bool joined)
+{
+    const auto tasks = joined ? std::vector<TaskReport>{} : tasks_.snapshot();
+    const auto text = joined ? std::string{} : dump();
+    const TimePoint requested{Duration{stop_requested_at_.load()}};
+    std::uint64_t unsent = 0;
+    {
+        std::lock_guard lock{links_mutex_};
+        for (auto& link : links_)
+            unsent += joined ? link.counters.unsent.load() : link.outbox().pushed() - link.outbox().popped();
+    }
+    std::lock_guard lock{report_mutex_};
+    auto report = report_;
+    report.total = real_now() - requested;
+    report.joined = joined;
+    if (!joined) {
+        // The stage under way, and so all after it, did not come to their end.
+        if (report.quiesce.verdict == Verdict::skipped)
+            report.quiesce.verdict = Verdict::timed_out;
+        else if (report.cancel.verdict == Verdict::skipped)
+            report.cancel.verdict = Verdict::timed_out;
+        report.stuck = tasks;
+        if (report.dump.empty())
+            report.dump = text;
+    }
+    const auto staged = report.quiesce.took + report.drain.took + report.close.took + report.cancel.took;
+    report.join = {joined ? Verdict::ok : Verdict::timed_out, std::max(report.total - staged, Duration{})};
+    report.unread_messages = inbox_.ring().pushed() - inbox_.ring().popped();
+    report.discarded_messages = discarded.load();
+    report.unsent_messages = unsent;
+    return report;
+}
+
+// --- questions
+
+State Loop::state() const
+{
+    if (is_over() || thread_done_.try_wait())
+        return State::stopped;
+    if (stop_requested())
+        return State::stopping;
+    bool connecting = false;
+    std::lock_guard lock{links_mutex_};
+    for (const auto& link : links_) {
+        if (link.is_open())
+            return State::connected;
+        connecting |= !link.has_outcome();
+    }
+    return connecting ? State::starting : State::disconnected;
+}
+
+void Loop::add_stats(Stats& stats) const
+{
+    const auto& ring = inbox_.ring();
+    stats.messages_received = ring.pushed();
+    stats.bytes_received = ring.pushed_bytes();
+    stats.messages_taken = ring.popped();
+    stats.inbox_messages = ring.pushed() - ring.popped();
+    stats.inbox_bytes = ring.pushed_bytes() - ring.popped_bytes();
+    stats.inbox_peak_messages = ring.peak_messages();
+    stats.inbox_peak_bytes = ring.peak_bytes();
+    stats.application_wakeups = inbox_.wakeups();
+    stats.discarded = discarded.load();
+    stats.sends_refused = sends_refused.load();
+    stats.callback_failures = callback_failures_.load();
+    stats.longest_busy = tasks_.longest_busy();
+    stats.longest_busy_task = tasks_.longest_busy_task();
+    {
+        std::lock_guard lock{report_mutex_};
+        stats.errors = error_count_;
+    }
+    std::lock_guard lock{links_mutex_};
+    for (const auto& link : links_) {
+        const auto& outbox = link.outbox();
+        stats.messages_queued += outbox.pushed();
+        stats.outbox_messages += outbox.pushed() - outbox.popped();
+        stats.outbox_bytes += outbox.pushed_bytes() - outbox.popped_bytes();
+        stats.outbox_peak_messages = std::max(stats.outbox_peak_messages, outbox.peak_messages());
+        stats.outbox_peak_bytes = std::max(stats.outbox_peak_bytes, outbox.peak_bytes());
+        stats.messages_sent += link.counters.sent.load();
+        stats.bytes_sent += link.counters.sent_bytes.load();
+        stats.reads += link.counters.reads.load();
+        stats.writes += link.counters.writes.load();
+        stats.reading_pauses += link.counters.pauses.load();
+        stats.loop_wakeups += link.counters.wakeups.load();
+        stats.unsent += link.counters.unsent.load();
+    }
+    if (!links_.empty())
+        stats.connect_time = Duration{links_.front().connect_time.load()};
+}
+
+std::string Loop::dump() const
+{
+    std::string text = fmt::format("state {}; inbox {} messages", to_string(state()),
+                                   inbox_.ring().pushed() - inbox_.ring().popped());
+    {
+        std::lock_guard lock{links_mutex_};
+        for (const auto& link : links_)
+            text += "\n  " + link.describe();
+    }
+    for (const auto& task : tasks_.snapshot())
+        text += fmt::format("\n  task \"{}\": {}, for {:.1f} ms", task.name, task.waiting_for,
+                            std::chrono::duration<double, std::milli>(task.since).count());
+    return text;
+}
+
+std::vector<Failure> Loop::errors() const
+{
+    std::lock_guard lock{report_mutex_};
+    return {errors_.begin(), errors_.end()};
+}
+
+void Loop::record(const Failure& failure)
+{
+    std::lock_guard lock{report_mutex_};
+    if (!report_.first_error)
+        report_.first_error = failure;
+    ++error_count_;
+    errors_.push_back(failure);
+    if (errors_.size() > kept_errors)
+        errors_.pop_front();
+}
+
+void Loop::log(LogLevel level, std::string_view text) const noexcept
+{
+    try {
+        if (options_.log)
+            options_.log(level, text);
+        else
+            log_to_stderr(level, text);
+    } catch (...) {
+        callback_failures_.fetch_add(1);
+    }
+}
+
+void Loop::arm(std::shared_ptr<Ticket> ticket)
+{
+    post([this, ticket = std::move(ticket)] {
+        std::erase_if(tickets_, [](const auto& entry) { return entry.first->point->has_ended(*entry.first); });
+        if (!ticket->point->count(*ticket, app_waiting_))
+            return;
+        tickets_.emplace_back(ticket, timers_.at(ticket->deadline, [ticket] { ticket->point->expire(*ticket); }));
+    });
+}
+
+} // namespace detail
+} // namespace sidecar

@@ -1,0 +1,39 @@
+#include "notify_fd.hpp"
+
+#include <sidecar/error.hpp>
+
+#include <cerrno>
+#include <cstdint>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+namespace sidecar::detail {
+
+NotifyFd::NotifyFd() : fd_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)}
+{
+    if (fd_ < 0)
+        throw Exception{Failure{Error::no_resources,
+                                {.attempted = "make an event descriptor",
+                                 .cause = error_code{errno, boost::system::system_category()}}}};
+}
+
+NotifyFd::~NotifyFd()
+{
+    ::close(fd_);
+}
+
+void NotifyFd::raise() const noexcept
+{
+    const auto saved = errno; // a signal handler must leave it alone
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(fd_, &one, sizeof one); // full means raised already
+    errno = saved;
+}
+
+void NotifyFd::lower() const noexcept
+{
+    std::uint64_t count;
+    [[maybe_unused]] const auto got = ::read(fd_, &count, sizeof count); // empty means lowered already
+}
+
+} // namespace sidecar::detail

@@ -1,0 +1,103 @@
+#include <sidecar/report.hpp>
+
+#include <sidecar/options.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace sidecar {
+namespace {
+
+double milliseconds(Duration duration)
+{
+    return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+} // namespace
+
+std::string_view to_string(LogLevel level) noexcept
+{
+    switch (level) {
+    case LogLevel::debug: return "debug";
+    case LogLevel::info: return "info";
+    case LogLevel::warning: return "warning";
+    case LogLevel::error: return "error";
+    }
+    return "unknown";
+}
+
+std::string_view to_string(State state) noexcept
+{
+    switch (state) {
+    case State::idle: return "idle";
+    case State::starting: return "starting";
+    case State::connected: return "connected";
+    case State::disconnected: return "disconnected";
+    case State::stopping: return "stopping";
+    case State::stopped: return "stopped";
+    }
+    return "unknown";
+}
+
+std::string_view to_string(Verdict verdict) noexcept
+{
+    switch (verdict) {
+    case Verdict::ok: return "ok";
+    case Verdict::skipped: return "nothing to do";
+    case Verdict::timed_out: return "timed out";
+    case Verdict::failed: return "failed";
+    case Verdict::not_waited: return "not waited for";
+    }
+    return "unknown";
+}
+
+bool StopReport::clean() const noexcept
+{
+    const std::array stages{quiesce, drain, close, cancel, join};
+    return joined && std::all_of(stages.begin(), stages.end(), [](const StageReport& stage) {
+               return stage.verdict == Verdict::ok || stage.verdict == Verdict::skipped;
+           });
+}
+
+std::string to_string(const StopReport& report)
+{
+    auto text = fmt::format("stopped in {:.2f} ms{}", milliseconds(report.total),
+                            report.joined ? "" : "; the thread was left to finish alone");
+    const std::array<std::pair<const char*, StageReport>, 5> stages{{{"quiesce", report.quiesce},
+                                                                     {"drain", report.drain},
+                                                                     {"close", report.close},
+                                                                     {"cancel", report.cancel},
+                                                                     {"join", report.join}}};
+    for (const auto& [name, stage] : stages)
+        text += fmt::format("\n  {:<8} {:<14} {:8.2f} ms", name, to_string(stage.verdict), milliseconds(stage.took));
+    text += fmt::format("\n  messages: {} unread, {} discarded, {} unsent", report.unread_messages,
+                        report.discarded_messages, report.unsent_messages);
+    const auto list = [&](const char* title, const std::vector<TaskReport>& tasks) {
+        for (const auto& task : tasks)
+            text += fmt::format("\n  {}: \"{}\", waiting for {} ({:.1f} ms)", title, task.name, task.waiting_for,
+                                milliseconds(task.since));
+    };
+    list("cancelled", report.cancelled);
+    list("stuck", report.stuck);
+    if (report.first_error)
+        text += fmt::format("\n  first error: {}", report.first_error->message());
+    return text;
+}
+
+std::string to_string(const Stats& s)
+{
+    return fmt::format("received {} messages ({} bytes) in {} reads; taken {}; inbox now {}, peak {} ({} bytes); "
+                       "sent {} of {} queued ({} bytes) in {} writes, refused {}, unsent {}; "
+                       "wake-ups: application {}, loop {}; reading paused {}; discarded {}; errors {}; "
+                       "connected in {:.2f} ms; longest busy {:.2f} ms ({})",
+                       s.messages_received, s.bytes_received, s.reads, s.messages_taken, s.inbox_messages,
+                       s.inbox_peak_messages, s.inbox_peak_bytes, s.messages_sent, s.messages_queued, s.bytes_sent,
+                       s.writes, s.sends_refused, s.unsent, s.application_wakeups, s.loop_wakeups, s.reading_pauses,
+                       s.discarded, s.errors, milliseconds(s.connect_time), milliseconds(s.longest_busy),
+                       s.longest_busy_task);
+}
+
+} // namespace sidecar

@@ -1,0 +1,195 @@
+#include "tasks.hpp"
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+
+#include <utility>
+
+namespace sidecar::detail {
+namespace {
+
+namespace asio = boost::asio;
+
+Duration::rep real_now() noexcept
+{
+    return std::chrono::steady_clock::now().time_since_epoch().count();
+}
+
+/// Wraps the loop's executor; all it adds is TaskScope::Running around what it runs.
+template <class Inner>
+class TaskExecutor {
+public:
+    TaskExecutor(Inner inner, TaskScope& scope, TaskSlot& slot) noexcept
+        : inner_{std::move(inner)}, scope_{&scope}, slot_{&slot}
+    {
+    }
+
+    template <class F>
+    void execute(F&& function) const
+    {
+        inner_.execute([scope = scope_, slot = slot_, f = std::decay_t<F>(std::forward<F>(function))]() mutable {
+            TaskScope::Running running{*scope, *slot};
+            std::move(f)();
+        });
+    }
+
+    template <class Property>
+        requires asio::can_query_v<const Inner&, Property>
+    [[nodiscard]] auto query(const Property& property) const -> decltype(auto)
+    {
+        return asio::query(inner_, property);
+    }
+    template <class Property>
+        requires asio::can_require_v<const Inner&, Property>
+    [[nodiscard]] auto require(const Property& property) const
+    {
+        return TaskExecutor<std::decay_t<decltype(asio::require(inner_, property))>>{
+            asio::require(inner_, property), *scope_, *slot_};
+    }
+    template <class Property>
+        requires asio::can_prefer_v<const Inner&, Property>
+    [[nodiscard]] auto prefer(const Property& property) const
+    {
+        return TaskExecutor<std::decay_t<decltype(asio::prefer(inner_, property))>>{
+            asio::prefer(inner_, property), *scope_, *slot_};
+    }
+
+    friend bool operator==(const TaskExecutor& a, const TaskExecutor& b) noexcept
+    {
+        return a.inner_ == b.inner_ && a.slot_ == b.slot_;
+    }
+
+private:
+    Inner inner_;
+    TaskScope* scope_;
+    TaskSlot* slot_;
+};
+
+} // namespace
+
+void TaskSlot::waiting(const char* what) noexcept
+{
+    waiting_for.store(what, std::memory_order_relaxed);
+    since.store(real_now(), std::memory_order_relaxed);
+}
+
+TaskScope::Running::Running(TaskScope& scope, TaskSlot& slot) noexcept
+    : scope_{scope}, outer_{scope.current_.load(std::memory_order_relaxed)}, began_{real_now()}
+{
+    scope_.current_since_.store(began_, std::memory_order_relaxed);
+    scope_.current_.store(&slot, std::memory_order_release);
+}
+
+TaskScope::Running::~Running()
+{
+    const auto busy = real_now() - began_;
+    if (busy > scope_.longest_busy_.load(std::memory_order_relaxed)) {
+        scope_.longest_busy_.store(busy, std::memory_order_relaxed);
+        std::lock_guard lock{scope_.mutex_};
+        const auto& name = scope_.current_.load(std::memory_order_relaxed)->name;
+        if (!name.empty())
+            scope_.longest_busy_task_ = name;
+    }
+    scope_.current_.store(outer_, std::memory_order_release);
+}
+
+TaskSlot& TaskScope::open(std::string name)
+{
+    std::lock_guard lock{mutex_};
+    TaskSlot* slot = nullptr;
+    if (free_.empty()) {
+        slot = &slots_.emplace_back();
+        free_.reserve(slots_.size()); // so that finish() cannot fail
+    } else {
+        slot = free_.back();
+        free_.pop_back();
+    }
+    slot->name = std::move(name);
+    slot->in_use = true;
+    slot->was_cancelled = false;
+    slot->waiting("its first turn");
+    return *slot;
+}
+
+asio::any_io_executor TaskScope::executor(TaskSlot& slot)
+{
+    return TaskExecutor<asio::io_context::executor_type>{io_.get_executor(), *this, slot};
+}
+
+void TaskScope::spawn(TaskSlot& slot, Task<> task, Completion completion)
+{
+    latch_.count_up();
+    asio::co_spawn(executor(slot), std::move(task),
+                   asio::bind_cancellation_slot(
+                       slot.cancellation.slot(),
+                       [this, &slot, done = std::move(completion)](std::exception_ptr exception) {
+                           if (done)
+                               done(std::move(exception));
+                           finish(slot);
+                       }));
+}
+
+void TaskScope::finish(TaskSlot& slot)
+{
+    {
+        std::lock_guard lock{mutex_};
+        slot.in_use = false;
+        free_.push_back(&slot);
+    }
+    latch_.count_down();
+    if (on_end)
+        on_end();
+}
+
+void TaskScope::cancel(TaskSlot& slot)
+{
+    slot.was_cancelled = true;
+    asio::post(io_, [&slot] {
+        if (slot.was_cancelled)
+            slot.cancellation.emit(asio::cancellation_type::terminal);
+    });
+}
+
+std::vector<TaskReport> TaskScope::cancel_all()
+{
+    auto reports = snapshot();
+    std::lock_guard lock{mutex_};
+    for (auto& slot : slots_)
+        if (slot.in_use)
+            cancel(slot);
+    return reports;
+}
+
+TaskReport TaskScope::describe(const TaskSlot& slot) const
+{
+    const auto now = real_now();
+    TaskReport report{.name = slot.name, .waiting_for = {}, .since = {}};
+    if (current_.load(std::memory_order_acquire) == &slot) {
+        report.waiting_for = "running: it holds the loop's thread";
+        report.since = Duration{now - current_since_.load(std::memory_order_relaxed)};
+    } else {
+        if (const auto* what = slot.waiting_for.load(std::memory_order_relaxed))
+            report.waiting_for = what;
+        report.since = Duration{now - slot.since.load(std::memory_order_relaxed)};
+    }
+    return report;
+}
+
+std::vector<TaskReport> TaskScope::snapshot() const
+{
+    std::lock_guard lock{mutex_};
+    std::vector<TaskReport> reports;
+    for (const auto& slot : slots_)
+        if (slot.in_use)
+            reports.push_back(describe(slot));
+    return reports;
+}
+
+std::string TaskScope::longest_busy_task() const
+{
+    std::lock_guard lock{mutex_};
+    return longest_busy_task_;
+}
+
+} // namespace sidecar::detail

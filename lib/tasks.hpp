@@ -1,0 +1,91 @@
+// The named coroutines of a loop: who runs, who waits for what, who has to be cancelled.
+#pragma once
+
+#include "latch.hpp"
+
+#include <sidecar/report.hpp>
+#include <sidecar/transport.hpp>
+
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <atomic>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace sidecar::detail {
+
+/// One named coroutine. Slots are used again and never freed before the loop, so an executor that outlives its
+/// coroutine in the user's hands still points at memory that is there.
+struct TaskSlot {
+    /// Side: sidecar. `what` is a string literal.
+    void waiting(const char* what) noexcept;
+
+    std::string name;                               // both: guarded by TaskScope::mutex_
+    bool in_use = false;                            // both: guarded by TaskScope::mutex_
+    bool was_cancelled = false;                     // sidecar side
+    boost::asio::cancellation_signal cancellation;  // sidecar side
+    std::atomic<const char*> waiting_for{nullptr};  // both: atomic; a string literal
+    std::atomic<Duration::rep> since{0};            // both: atomic; real time
+};
+
+class TaskScope {
+public:
+    using Completion = std::function<void(std::exception_ptr)>;
+
+    explicit TaskScope(boost::asio::io_context& io) noexcept : io_{io} {}
+
+    /// Makes a slot for spawn(); two steps, because the coroutine's Context names its slot. Side: sidecar.
+    [[nodiscard]] TaskSlot& open(std::string name);
+    /// Runs the coroutine; `completion` gets what it threw, if anything. Side: sidecar.
+    void spawn(TaskSlot& slot, Task<> task, Completion completion);
+    /// Emits cancellation to this one, later in the loop, so that nobody is resumed in the middle of the caller.
+    void cancel(TaskSlot& slot);
+    /// Emits cancellation to everything that is left, once each; reports what it was. Side: sidecar.
+    [[nodiscard]] std::vector<TaskReport> cancel_all();
+    [[nodiscard]] bool empty() const noexcept { return latch_.try_wait(); }
+    /// Called after each end of a task. Side: sidecar.
+    std::function<void()> on_end;
+
+    /// The executor through which this task's handlers run; it accounts the thread's time to the task.
+    [[nodiscard]] boost::asio::any_io_executor executor(TaskSlot& slot);
+
+    /// Side: both.
+    [[nodiscard]] std::vector<TaskReport> snapshot() const;
+    [[nodiscard]] Duration longest_busy() const noexcept { return Duration{longest_busy_.load()}; }
+    [[nodiscard]] std::string longest_busy_task() const;
+
+    /// Marks the time in which one task holds the thread. Side: sidecar.
+    class Running {
+    public:
+        Running(TaskScope& scope, TaskSlot& slot) noexcept;
+        Running(const Running&) = delete;
+        Running& operator=(const Running&) = delete;
+        ~Running();
+
+    private:
+        TaskScope& scope_;
+        TaskSlot* outer_;
+        Duration::rep began_;
+    };
+
+private:
+    void finish(TaskSlot& slot);
+    [[nodiscard]] TaskReport describe(const TaskSlot& slot) const;
+
+    boost::asio::io_context& io_;           // sidecar side
+    mutable std::mutex mutex_;
+    std::deque<TaskSlot> slots_;            // both: the deque guarded by mutex_; the slots as they say
+    std::vector<TaskSlot*> free_;           // both: guarded by mutex_
+    Latch latch_;                           // both; counts the coroutines, open while there is none
+    std::atomic<TaskSlot*> current_{nullptr};       // both: atomic
+    std::atomic<Duration::rep> current_since_{0};   // both: atomic
+    std::atomic<Duration::rep> longest_busy_{0};    // both: atomic
+    std::string longest_busy_task_;         // both: guarded by mutex_
+};
+
+} // namespace sidecar::detail

@@ -1,0 +1,99 @@
+#include "timers.hpp"
+
+#include <utility>
+
+namespace sidecar::detail {
+
+Timers::Timer& Timers::Timer::operator=(Timer&& other) noexcept
+{
+    if (this != &other) {
+        cancel();
+        timers_ = std::exchange(other.timers_, nullptr);
+        id_ = other.id_;
+        when_ = other.when_;
+    }
+    return *this;
+}
+
+void Timers::Timer::cancel() noexcept
+{
+    if (!timers_)
+        return;
+    auto& queue = std::exchange(timers_, nullptr)->queue_;
+    for (auto [it, end] = queue.equal_range(when_); it != end; ++it) {
+        if (it->second.id == id_) {
+            queue.erase(it); // the driver may now wake for nothing, once; that is cheaper than arming it anew
+            return;
+        }
+    }
+}
+
+Timers::Timers(boost::asio::io_context& io, ClockKind kind) : kind_{kind}, driver_{io} {}
+
+TimePoint Timers::now() const noexcept
+{
+    if (kind_ == ClockKind::virtual_time)
+        return TimePoint{Duration{virtual_now_.load(std::memory_order_acquire)}};
+    return std::chrono::steady_clock::now();
+}
+
+Timers::Timer Timers::at(TimePoint when, std::function<void()> callback)
+{
+    Timer timer;
+    if (when == TimePoint::max())
+        return timer;
+    timer.timers_ = this;
+    timer.id_ = ++last_id_;
+    timer.when_ = when;
+    queue_.emplace(when, Entry{timer.id_, std::move(callback)});
+    if (kind_ == ClockKind::steady && when < armed_for_)
+        arm();
+    return timer;
+}
+
+void Timers::arm()
+{
+    if (queue_.empty()) {
+        armed_for_ = TimePoint::max();
+        return;
+    }
+    armed_for_ = queue_.begin()->first;
+    driver_->expires_at(armed_for_);
+    driver_->async_wait([this](boost::system::error_code ec) {
+        if (ec)
+            return;
+        armed_for_ = TimePoint::max();
+        fire_due();
+        arm();
+    });
+}
+
+bool Timers::jump()
+{
+    if (queue_.empty())
+        return false;
+    const auto next = queue_.begin()->first;
+    if (next > now())
+        virtual_now_.store(next.time_since_epoch().count(), std::memory_order_release);
+    fire_due();
+    return true;
+}
+
+void Timers::fire_due()
+{
+    // What a callback adds for the present moment waits for the next round, so that this one ends.
+    const auto limit = last_id_;
+    const auto due = now();
+    for (auto it = queue_.begin(); it != queue_.end() && it->first <= due;) {
+        if (it->second.id > limit) {
+            ++it;
+            continue;
+        }
+        auto callback = std::move(it->second.callback);
+        queue_.erase(it);
+        callback();
+        it = queue_.begin();
+    }
+}
+
+} // namespace sidecar::detail

@@ -1,0 +1,69 @@
+// Every timer of a sidecar, on real or on virtual time.
+#pragma once
+
+#include <sidecar/clock.hpp>
+
+#include <boost/asio/steady_timer.hpp>
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <optional>
+
+namespace sidecar::detail {
+
+enum class ClockKind { steady, virtual_time };
+
+/// Calls back at points in time; callbacks for the same time in the order they were asked for.
+/// Side: the loop's thread, but for now().
+class Timers {
+
+public:
+    /// Cancels its callback when it goes. May outlive its firing, not the Timers.
+    class Timer {
+    public:
+        Timer() = default;
+        Timer(Timer&& other) noexcept { *this = std::move(other); }
+        Timer& operator=(Timer&& other) noexcept;
+        ~Timer() { cancel(); }
+        void cancel() noexcept;
+
+    private:
+        friend class Timers;
+        Timers* timers_ = nullptr;
+        std::uint64_t id_ = 0;
+        TimePoint when_{};
+    };
+
+    Timers(boost::asio::io_context& io, ClockKind kind);
+
+    /// Side: both.
+    [[nodiscard]] TimePoint now() const noexcept;
+    [[nodiscard]] ClockKind kind() const noexcept { return kind_; }
+
+    /// TimePoint::max() never fires.
+    [[nodiscard]] Timer at(TimePoint when, std::function<void()> callback);
+
+    /// Gives up the loop's timer, before the loop goes.
+    void close() noexcept { driver_.reset(); }
+
+    /// Virtual time only: jumps to the next timer and fires what is due. False: there is none.
+    bool jump();
+
+private:
+    struct Entry {
+        std::uint64_t id;
+        std::function<void()> callback;
+    };
+    void fire_due();
+    void arm();
+
+    const ClockKind kind_;                    // both: constant
+    std::optional<boost::asio::steady_timer> driver_; // sidecar side
+    std::multimap<TimePoint, Entry> queue_;   // sidecar side
+    TimePoint armed_for_ = TimePoint::max();  // sidecar side
+    std::uint64_t last_id_ = 0;               // sidecar side
+    std::atomic<Duration::rep> virtual_now_{0}; // both: atomic, written by the sidecar side
+};
+
+} // namespace sidecar::detail
