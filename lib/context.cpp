@@ -38,6 +38,11 @@ Task<> Context::sleep_for(Duration duration) const
     return sleep_until(deadline_after(now(), duration));
 }
 
+Task<bool> Context::wait(LoopEvent& event, TimePoint deadline) const
+{
+    return loop_->wait(event, deadline);
+}
+
 Task<std::vector<boost::asio::ip::address>> Context::resolve(std::string host) const
 {
     phase(Phase::resolving);

@@ -233,9 +233,20 @@ bool Loop::wait_for_call(const CallState& state, TimePoint deadline)
 
 Task<> Loop::sleep_until(TimePoint when)
 {
-    LoopEvent woken;
-    const auto timer = timers_.at(when, [&woken] { woken.set(); });
-    co_await woken.wait();
+    LoopEvent never;
+    while (co_await wait(never, when)) {
+    }
+}
+
+Task<bool> Loop::wait(LoopEvent& event, TimePoint deadline)
+{
+    bool is_late = false;
+    const auto timer = timers_.at(deadline, [&] {
+        is_late = true;
+        event.set();
+    });
+    co_await event.wait();
+    co_return !is_late;
 }
 
 // --- stopping

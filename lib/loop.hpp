@@ -74,6 +74,7 @@ public:
     [[nodiscard]] Timers& timers() noexcept { return timers_; }
     [[nodiscard]] TaskScope& tasks() noexcept { return tasks_; }
     [[nodiscard]] Task<> sleep_until(TimePoint when);
+    [[nodiscard]] Task<bool> wait(LoopEvent& event, TimePoint deadline);
     void link_changed();
     void outcome_changed() { progressed_.wake(); }
     /// Something that a stop's stage waits for may have come about.

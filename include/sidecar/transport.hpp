@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/event.hpp>
 #include <sidecar/message.hpp>
 #include <sidecar/options.hpp>
 
@@ -39,7 +40,7 @@ struct CloseReason {
 };
 
 /// What the loop offers to a coroutine that runs on it. Side: the loop's thread only. Cheap to copy; valid for as
-/// long as the coroutine that received it runs.
+/// long as the coroutine, or the transport, that received it exists.
 class Context {
 public:
     Context(detail::Loop& loop, detail::TaskSlot& task, detail::LinkImpl* link, TimePoint deadline) noexcept
@@ -57,6 +58,9 @@ public:
     /// Cancellation: throws operation_aborted.
     [[nodiscard]] Task<> sleep_until(TimePoint when) const;
     [[nodiscard]] Task<> sleep_for(Duration duration) const;
+    /// Waits for the event; false when the deadline came first. It may also wake without either having happened
+    /// (true), so look at what you wait for. Cancellation: throws operation_aborted. Lifetime: `event` outlives the wait.
+    [[nodiscard]] Task<bool> wait(LoopEvent& event, TimePoint deadline) const;
 
     /// Resolves a host name; an address literal costs nothing. Runs on a helper thread that nobody ever waits for.
     /// Errors (thrown): lookup_failed, lookup_busy. Cancellation: throws operation_aborted at once.
@@ -122,6 +126,7 @@ public:
 
     /// Optional: says that the `count` oldest messages not yet marked have been handed to the system, so that a
     /// failure later in this write is counted exactly. A write() that returns normally has written all.
+    /// Lifetime: the marked messages, and iterators that stand on them, are gone.
     void mark_written(std::size_t count) const;
 
 private:

@@ -10,7 +10,8 @@
 
 namespace sidecar {
 
-/// The other end of a Mock, in the hands of the test: what the network and the peer would do. Copies are the same peer.
+/// The other end of a Mock, in the hands of the test: what the network and the peer would do. Copies are the same peer,
+/// which holds one connection at a time (a second link wants a peer of its own).
 /// Side: any thread. What it is told takes effect in the order it is told; nothing here waits for the sidecar, and
 /// no call ever sleeps. It may be told things before the sidecar starts, and lives on over restarts.
 class MockPeer {
@@ -42,8 +43,8 @@ public:
     /// Lets the transport itself throw, from its n-th operation (connect, read, write, close) on from here; 1 is the next.
     void fail_operation(std::size_t n, error_code error);
 
-    /// Never answers a close; only abort ends it.
-    void mute_close();
+    /// Answers a close only after so much virtual time; Duration::max(): never, only abort ends it.
+    void delay_close(Duration delay);
     /// Ignores even the abort (a transport that breaks the concept's promise), until release_abort().
     void ignore_abort();
     void release_abort();
@@ -65,7 +66,7 @@ public:
 private:
     friend class Mock;
     struct State;
-    std::shared_ptr<State> state_;
+    std::shared_ptr<State> state_; // both: guarded by its mutex
 };
 
 /// See MockPeer.

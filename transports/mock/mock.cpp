@@ -1,0 +1,385 @@
+#include <sidecar/transports/mock.hpp>
+
+#include <sidecar/event.hpp>
+
+#include <boost/asio/error.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <fmt/format.h>
+
+#include <deque>
+#include <map>
+#include <mutex>
+#include <optional>
+
+namespace sidecar {
+
+namespace asio = boost::asio;
+
+namespace {
+
+/// What the coroutines of one connection wait for. Held by posted handlers too, which may run after the connection.
+struct Signals {
+    LoopEvent connect, read, write, close; // sidecar side
+    void set_all()
+    {
+        connect.set();
+        read.set();
+        write.set();
+        close.set();
+    }
+};
+
+struct Incoming {
+    enum class Kind { message, failure, close } what = Kind::message;
+    MessageKind kind = MessageKind::text;
+    std::string payload; // of a message, or the reason of a close
+    error_code error;
+    std::uint16_t code = 0;
+};
+
+Exception failed(const char* attempted, error_code cause, Error code = Error::disconnected)
+{
+    return Exception{Failure{code, {.attempted = attempted, .endpoint = "mock", .cause = cause}}};
+}
+
+} // namespace
+
+struct MockPeer::State {
+    mutable std::mutex mutex; // guards all below
+
+    // what the test has told
+    std::optional<error_code> connect_error;
+    Duration connect_delay{};
+    Duration close_delay{};
+    std::deque<Incoming> incoming;
+    std::vector<std::pair<Duration, Incoming>> delayed; // not yet seen by a connection
+    std::size_t read_limit = SIZE_MAX;
+    struct WriteFailure {
+        error_code error;
+        std::size_t after;
+    };
+    std::optional<WriteFailure> write_failure;
+    std::size_t failing_operation = 0;
+    error_code operation_error;
+    bool ignores_abort = false;
+    bool holds_writes = false;
+
+    // what the sidecar did
+    std::vector<std::string> sent;
+    std::vector<std::string> trace;
+    std::size_t write_count = 0;
+    std::size_t connect_count = 0;
+    std::optional<std::uint16_t> closed;
+
+    // the connection there is
+    std::shared_ptr<Signals> signals;
+    asio::any_io_executor executor;
+    bool is_dropped = false;
+
+    template <class Change>
+    void tell(Change change)
+    {
+        std::lock_guard lock{mutex};
+        change(*this);
+        if (signals)
+            asio::post(executor, [s = signals] { s->set_all(); });
+    }
+    template <class Question>
+    auto ask(Question question) const
+    {
+        std::lock_guard lock{mutex};
+        return question(*this);
+    }
+};
+
+MockPeer::MockPeer() : state_{std::make_shared<State>()} {}
+
+void MockPeer::refuse_connect(error_code error)
+{
+    state_->tell([&](State& s) { s.connect_error = error; });
+}
+void MockPeer::allow_connect()
+{
+    state_->tell([](State& s) {
+        s.connect_error.reset();
+        s.connect_delay = {};
+    });
+}
+void MockPeer::delay_connect(Duration delay)
+{
+    state_->tell([&](State& s) { s.connect_delay = delay; });
+}
+
+void MockPeer::deliver(std::string_view text)
+{
+    state_->tell([&](State& s) { s.incoming.push_back({.payload = std::string{text}, .error = {}}); });
+}
+void MockPeer::deliver(std::span<const std::byte> bytes)
+{
+    const MessageView view{.data = bytes};
+    state_->tell([&](State& s) {
+        s.incoming.push_back({.kind = MessageKind::bytes, .payload = std::string{view.text()}, .error = {}});
+    });
+}
+void MockPeer::deliver_after(Duration delay, std::string_view text)
+{
+    state_->tell([&](State& s) { s.delayed.push_back({delay, {.payload = std::string{text}, .error = {}}}); });
+}
+void MockPeer::limit_reads(std::size_t messages)
+{
+    state_->tell([&](State& s) { s.read_limit = messages; });
+}
+
+void MockPeer::fail_read(error_code error)
+{
+    state_->tell([&](State& s) {
+        s.incoming.push_back({.what = Incoming::Kind::failure, .payload = {}, .error = error});
+    });
+}
+void MockPeer::fail_write(error_code error, std::size_t messages)
+{
+    state_->tell([&](State& s) { s.write_failure = {error, messages}; });
+}
+void MockPeer::drop()
+{
+    state_->tell([](State& s) {
+        s.incoming.push_back({.what = Incoming::Kind::failure, .payload = {}, .error = asio::error::eof});
+        s.is_dropped = s.signals != nullptr;
+    });
+}
+void MockPeer::close(std::uint16_t code, std::string_view reason)
+{
+    state_->tell([&](State& s) {
+        s.incoming.push_back(
+            {.what = Incoming::Kind::close, .payload = std::string{reason}, .error = {}, .code = code});
+    });
+}
+void MockPeer::fail_operation(std::size_t n, error_code error)
+{
+    state_->tell([&](State& s) {
+        s.failing_operation = n;
+        s.operation_error = error;
+    });
+}
+
+void MockPeer::delay_close(Duration delay)
+{
+    state_->tell([&](State& s) { s.close_delay = delay; });
+}
+void MockPeer::ignore_abort()
+{
+    state_->tell([](State& s) { s.ignores_abort = true; });
+}
+void MockPeer::release_abort()
+{
+    state_->tell([](State& s) { s.ignores_abort = false; });
+}
+void MockPeer::hold_writes()
+{
+    state_->tell([](State& s) { s.holds_writes = true; });
+}
+void MockPeer::release_writes()
+{
+    state_->tell([](State& s) { s.holds_writes = false; });
+}
+
+std::vector<std::string> MockPeer::sent() const
+{
+    return state_->ask([](const State& s) { return s.sent; });
+}
+std::size_t MockPeer::write_count() const
+{
+    return state_->ask([](const State& s) { return s.write_count; });
+}
+std::size_t MockPeer::connect_count() const
+{
+    return state_->ask([](const State& s) { return s.connect_count; });
+}
+bool MockPeer::was_closed() const
+{
+    return state_->ask([](const State& s) { return s.closed.has_value(); });
+}
+std::uint16_t MockPeer::close_code() const
+{
+    return state_->ask([](const State& s) { return s.closed.value_or(0); });
+}
+std::vector<std::string> MockPeer::trace() const
+{
+    return state_->ask([](const State& s) { return s.trace; });
+}
+
+struct Mock::Impl {
+    using State = MockPeer::State;
+
+    explicit Impl(std::shared_ptr<State> s) : state{std::move(s)} {}
+
+    /// What every operation does first. With the mutex held.
+    void enter(State& s, Context ctx, const std::string& what)
+    {
+        s.trace.push_back(fmt::format("{:.3f} {}", std::chrono::duration<double>(ctx.now().time_since_epoch()).count(), what));
+        if (s.failing_operation != 0 && --s.failing_operation == 0)
+            throw failed(what.c_str(), s.operation_error);
+    }
+
+    [[nodiscard]] bool must_end() const
+    {
+        return is_aborted && !state->ask([](const State& s) { return s.ignores_abort; });
+    }
+
+    /// Waits until the condition holds, or throws when aborted; at the deadline it gives up. True if the condition holds.
+    template <class Condition>
+    Task<bool> wait(Context ctx, LoopEvent& event, TimePoint deadline, Condition condition)
+    {
+        for (;;) {
+            if (must_end())
+                throw boost::system::system_error{asio::error::operation_aborted};
+            if (state->ask(condition))
+                co_return true;
+            if (ctx.now() >= deadline)
+                co_return false;
+            bool is_cancelled = false;
+            try {
+                co_await ctx.wait(event, deadline);
+            } catch (const boost::system::system_error&) {
+                if (!state->ask([](const State& s) { return s.ignores_abort; }))
+                    throw;
+                is_cancelled = true;
+            }
+            if (is_cancelled) // and pays no heed to it
+                co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+        }
+    }
+
+    /// Queues what was told to come later and is due; gives the time of what is due next.
+    TimePoint admit_delayed(TimePoint now)
+    {
+        std::lock_guard lock{state->mutex};
+        for (auto& [delay, message] : state->delayed)
+            due.emplace(deadline_after(now, delay), std::move(message));
+        state->delayed.clear();
+        while (!due.empty() && due.begin()->first <= now) {
+            state->incoming.push_back(std::move(due.begin()->second));
+            due.erase(due.begin());
+        }
+        return due.empty() ? TimePoint::max() : due.begin()->first;
+    }
+
+    const std::shared_ptr<State> state;
+    const std::shared_ptr<Signals> signals = std::make_shared<Signals>(); // sidecar side
+    std::multimap<TimePoint, Incoming> due;                               // sidecar side
+    bool is_aborted = false;                                              // sidecar side
+};
+
+Mock::Mock(const Options& options) : impl_{std::make_unique<Impl>(options.peer.state_)} {}
+
+Mock::~Mock()
+{
+    std::lock_guard lock{impl_->state->mutex};
+    if (impl_->state->signals == impl_->signals)
+        impl_->state->signals.reset();
+}
+
+Task<> Mock::connect(Context ctx)
+{
+    auto& impl = *impl_;
+    const auto delay = [&] {
+        auto& s = *impl.state;
+        std::lock_guard lock{s.mutex};
+        s.signals = impl.signals;
+        s.executor = ctx.executor();
+        s.is_dropped = false;
+        ++s.connect_count;
+        impl.enter(s, ctx, "connect");
+        return s.connect_delay;
+    }();
+    co_await impl.wait(ctx, impl.signals->connect, deadline_after(ctx.now(), delay),
+                       [](const MockPeer::State& s) { return s.connect_delay == Duration{}; });
+    if (const auto error = impl.state->ask([](const MockPeer::State& s) { return s.connect_error; }))
+        throw failed("connect", *error, Error::connect_failed);
+}
+
+Task<> Mock::read(Context ctx, Sink& sink)
+{
+    auto& impl = *impl_;
+    auto& s = *impl.state;
+    {
+        std::lock_guard lock{s.mutex};
+        impl.enter(s, ctx, "read");
+    }
+    for (;;) {
+        const auto next = impl.admit_delayed(ctx.now());
+        if (co_await impl.wait(ctx, impl.signals->read, next, [](const MockPeer::State& state) {
+                return !state.incoming.empty() || !state.delayed.empty();
+            }) && impl.state->ask([](const MockPeer::State& state) { return !state.incoming.empty(); }))
+            break;
+    }
+    std::lock_guard lock{s.mutex};
+    for (std::size_t count = 0; count < s.read_limit && !s.incoming.empty(); ++count) {
+        auto& front = s.incoming.front();
+        if (front.what == Incoming::Kind::message) {
+            if (!sink.put(front.kind, std::as_bytes(std::span{front.payload})))
+                co_return;
+            s.incoming.pop_front();
+            continue;
+        }
+        if (count != 0)
+            co_return; // what came before it is handed over first
+        const auto end = std::move(front);
+        s.incoming.pop_front();
+        if (end.what == Incoming::Kind::failure)
+            throw failed("read", end.error);
+        throw Exception{Failure{Error::closed_by_peer,
+                                {.attempted = "read",
+                                 .endpoint = "mock",
+                                 .close_code = end.code,
+                                 .close_reason = end.payload}}};
+    }
+}
+
+Task<> Mock::write(Context ctx, Batch batch)
+{
+    auto& impl = *impl_;
+    auto& s = *impl.state;
+    {
+        std::lock_guard lock{s.mutex};
+        ++s.write_count;
+        impl.enter(s, ctx, fmt::format("write {}", std::distance(batch.begin(), batch.end())));
+    }
+    co_await impl.wait(ctx, impl.signals->write, TimePoint::max(),
+                       [](const MockPeer::State& state) { return !state.holds_writes || state.is_dropped; });
+    std::lock_guard lock{s.mutex};
+    if (s.is_dropped)
+        throw failed("write", asio::error::broken_pipe);
+    for (auto at = batch.begin(); at != batch.end();) {
+        if (s.write_failure && s.write_failure->after-- == 0) {
+            const auto error = std::exchange(s.write_failure, std::nullopt)->error;
+            throw failed("write", error);
+        }
+        s.sent.emplace_back((*at).text());
+        ++at;
+        batch.mark_written(1);
+    }
+}
+
+Task<> Mock::close(Context ctx, CloseReason reason)
+{
+    auto& impl = *impl_;
+    const auto delay = [&] {
+        std::lock_guard lock{impl.state->mutex};
+        impl.enter(*impl.state, ctx, fmt::format("close {}", reason.code));
+        return impl.state->close_delay;
+    }();
+    co_await impl.wait(ctx, impl.signals->close, deadline_after(ctx.now(), delay),
+                       [](const MockPeer::State& s) { return s.close_delay == Duration{}; });
+    std::lock_guard lock{impl.state->mutex};
+    impl.state->closed = reason.code;
+}
+
+void Mock::abort() noexcept
+{
+    impl_->is_aborted = true;
+    impl_->signals->set_all();
+}
+
+} // namespace sidecar
