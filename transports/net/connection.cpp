@@ -1,0 +1,83 @@
+#include "connection.hpp"
+
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace sidecar::net {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+
+namespace {
+
+std::string describe(const tcp::endpoint& endpoint)
+{
+    return endpoint.address().is_v6() ? fmt::format("[{}]:{}", endpoint.address().to_string(), endpoint.port())
+                                      : fmt::format("{}:{}", endpoint.address().to_string(), endpoint.port());
+}
+
+} // namespace
+
+Task<> Connection::connect(Context ctx, std::string host, std::uint16_t port, SocketOptions options, std::string endpoint)
+{
+    const auto addresses = co_await ctx.resolve(host);
+    ctx.phase(Phase::connecting);
+    std::string attempts;
+    error_code ec = asio::error::host_not_found;
+    for (const auto& address : addresses) {
+        if (is_aborted_)
+            throw boost::system::system_error{asio::error::operation_aborted};
+        const tcp::endpoint target{address, port};
+        socket_.emplace(ctx.executor());
+        co_await socket_->async_connect(target, asio::redirect_error(asio::use_awaitable, ec));
+        if (!ec) {
+            socket_->set_option(tcp::no_delay{options.no_delay}, ec);
+            socket_->set_option(asio::socket_base::keep_alive{options.keep_alive}, ec);
+            co_return;
+        }
+        if (ec == asio::error::operation_aborted)
+            throw boost::system::system_error{ec};
+        attempts += fmt::format("{}{}: {}", attempts.empty() ? "" : "; ", describe(target), ec.message());
+    }
+    throw Exception{Failure{Error::connect_failed,
+                            {.attempted = "connect",
+                             .endpoint = std::move(endpoint),
+                             .cause = addresses.size() == 1 ? ec : error_code{},
+                             .explanation = addresses.size() == 1 ? std::string{} : std::move(attempts)}}};
+}
+
+Task<> Connection::fill(std::size_t missing_bytes)
+{
+    const auto wanted = std::max(read_bytes_, std::min(missing_bytes, buffer_.size()));
+    const auto room = buffer_.prepare(wanted);
+    const auto got = co_await socket_->async_read_some(room, asio::use_awaitable);
+    buffer_.commit(got);
+    if (got == wanted)
+        read_bytes_ = std::min(read_bytes_ * 2, read_ahead_bytes);
+}
+
+Task<> Connection::write(asio::const_buffer bytes)
+{
+    co_await asio::async_write(*socket_, bytes, asio::use_awaitable);
+}
+
+void Connection::shutdown_send()
+{
+    error_code ec; // a connection that is gone already has nobody to tell
+    socket_->shutdown(tcp::socket::shutdown_send, ec);
+}
+
+void Connection::abort() noexcept
+{
+    is_aborted_ = true;
+    if (socket_) {
+        error_code ec;
+        socket_->close(ec);
+    }
+}
+
+} // namespace sidecar::net

@@ -1,0 +1,57 @@
+// A TCP connection with read-ahead: what the transports on sockets share. Private to them.
+#pragma once
+
+#include <sidecar/transport.hpp>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace sidecar::net {
+
+struct SocketOptions {
+    bool no_delay = true;   ///< TCP_NODELAY
+    bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods
+};
+
+/// Side: the loop's thread. Every awaited call throws boost::system::system_error, or Exception where it knows more.
+class Connection {
+public:
+    /// No single fill() asks for more, and no more is kept between messages; bytes.
+    static constexpr std::size_t read_ahead_bytes = 256u << 10;
+
+    /// Resolves the name and tries its addresses in turn. `endpoint` is what failures call the other side.
+    Task<> connect(Context ctx, std::string host, std::uint16_t port, SocketOptions options, std::string endpoint);
+
+    /// Waits for bytes and appends what one read brings to unread(). `missing_bytes`: how many are known to be missing
+    /// for the next message; the buffer at most doubles at a time, so it grows with what has come, not with what was claimed.
+    Task<> fill(std::size_t missing_bytes = 0);
+    [[nodiscard]] std::span<const std::byte> unread() const noexcept
+    {
+        return {static_cast<const std::byte*>(buffer_.cdata().data()), buffer_.size()};
+    }
+    void consume(std::size_t bytes) noexcept { buffer_.consume(bytes); }
+
+    /// Writes all of it.
+    Task<> write(boost::asio::const_buffer bytes);
+    /// Tells the peer that nothing more will come.
+    void shutdown_send();
+    /// Closes the socket; everything that waits ends with operation_aborted. Again: no effect.
+    void abort() noexcept;
+
+    [[nodiscard]] boost::asio::ip::tcp::socket& socket() noexcept { return *socket_; }
+
+private:
+    std::optional<boost::asio::ip::tcp::socket> socket_; // sidecar side
+    boost::beast::flat_buffer buffer_;                   // sidecar side
+    std::size_t read_bytes_ = 4096;                      // sidecar side; what fill() asks for, grows with the traffic
+    bool is_aborted_ = false;                            // sidecar side
+};
+
+} // namespace sidecar::net
