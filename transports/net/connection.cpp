@@ -52,11 +52,19 @@ Task<> Connection::connect(Context ctx, std::string host, std::uint16_t port, So
 
 Task<> Connection::fill(std::size_t missing_bytes)
 {
-    const auto wanted = std::max(read_bytes_, std::min(missing_bytes, buffer_.size()));
-    const auto room = buffer_.prepare(wanted);
-    const auto got = co_await socket_->async_read_some(room, asio::use_awaitable);
-    buffer_.commit(got);
-    if (got == wanted)
+    commit_fill(co_await socket_->async_read_some(prepare_fill(missing_bytes), asio::use_awaitable));
+}
+
+asio::mutable_buffer Connection::prepare_fill(std::size_t missing_bytes)
+{
+    asked_bytes_ = std::max(read_bytes_, std::min(missing_bytes, buffer_.size()));
+    return buffer_.prepare(asked_bytes_);
+}
+
+void Connection::commit_fill(std::size_t read_bytes)
+{
+    buffer_.commit(read_bytes);
+    if (read_bytes == asked_bytes_)
         read_bytes_ = std::min(read_bytes_ * 2, read_ahead_bytes);
 }
 

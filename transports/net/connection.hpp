@@ -32,6 +32,9 @@ public:
     /// Waits for bytes and appends what one read brings to unread(). `missing_bytes`: how many are known to be missing
     /// for the next message; the buffer at most doubles at a time, so it grows with what has come, not with what was claimed.
     Task<> fill(std::size_t missing_bytes = 0);
+    /// The two halves of fill(), for who reads from socket() himself.
+    [[nodiscard]] boost::asio::mutable_buffer prepare_fill(std::size_t missing_bytes = 0);
+    void commit_fill(std::size_t read_bytes);
     [[nodiscard]] std::span<const std::byte> unread() const noexcept
     {
         return {static_cast<const std::byte*>(buffer_.cdata().data()), buffer_.size()};
@@ -51,6 +54,7 @@ private:
     std::optional<boost::asio::ip::tcp::socket> socket_; // sidecar side
     boost::beast::flat_buffer buffer_;                   // sidecar side
     std::size_t read_bytes_ = 4096;                      // sidecar side; what fill() asks for, grows with the traffic
+    std::size_t asked_bytes_ = 0;                        // sidecar side; by the fill under way
     bool is_aborted_ = false;                            // sidecar side
 };
 

@@ -1,0 +1,378 @@
+#include <sidecar/transports/websocket.hpp>
+
+#include "wire.hpp"
+
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/websocket/error.hpp>
+#include <boost/beast/websocket/stream.hpp>
+#include <boost/url/parse.hpp>
+#include <boost/url/url_view.hpp>
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+#include <optional>
+#include <random>
+
+namespace sidecar {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace ws = beast::websocket;
+
+namespace {
+
+/// A URL taken apart for the connection and the handshake.
+struct Target {
+    std::string host;      // as the resolver wants it: no brackets
+    std::uint16_t port;
+    std::string authority; // the Host field
+    std::string resource;  // path and query
+};
+
+Failure bad_address(const std::string& url, std::string why)
+{
+    return {Error::bad_address, {.attempted = "read the URL", .endpoint = url, .explanation = std::move(why)}};
+}
+
+Result<Target> parse_url(const std::string& text)
+{
+    const auto parsed = boost::urls::parse_uri(text);
+    if (!parsed)
+        return bad_address(text, "not a URL of the form ws://host:port/path: " + parsed.error().message());
+    const auto& url = *parsed;
+    const std::string scheme{url.scheme()};
+    if (scheme == "wss")
+        return bad_address(text, "wss:// (TLS) is not supported by this version");
+    if (scheme != "ws")
+        return bad_address(text, fmt::format("the scheme is \"{}\", it must be ws", scheme));
+    if (url.encoded_host().empty())
+        return bad_address(text, "there is no host");
+    if (url.has_userinfo())
+        return bad_address(text, "user information has no place in it; give an Authorization header instead");
+    if (url.has_fragment())
+        return bad_address(text, "a fragment has no place in it (RFC 6455 section 3)");
+    std::uint16_t port = 80;
+    if (url.has_port()) {
+        const std::string digits{url.port()};
+        const auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+        if (ec != std::errc{} || end != digits.data() + digits.size() || port == 0)
+            return bad_address(text, fmt::format("the port is \"{}\", it must be between 1 and 65535", digits));
+    }
+    std::string resource{url.encoded_path()};
+    if (!resource.starts_with('/'))
+        resource.insert(0, "/");
+    if (url.has_query())
+        resource += "?" + std::string{url.encoded_query()};
+    return Target{url.host_address(), port, std::string{url.encoded_host_and_port()}, std::move(resource)};
+}
+
+bool is_utf8(std::span<const std::byte> bytes)
+{
+    // Beast's own check, the one its reads use; it is not part of its documented interface.
+    return ws::detail::check_utf8(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+/// RFC 6455 sections 5.2 and 5.5.1. Beast sends a close only in an operation that then reads, and reading is the listener's.
+std::vector<std::byte> close_frame(std::uint16_t code, std::string_view reason)
+{
+    std::random_device random; // section 5.3: the key must come from a strong source of entropy
+    const auto word = random();
+    std::array<unsigned, 4> key{};
+    for (unsigned i = 0; i < 4; ++i)
+        key[i] = word >> (8 * i) & 0xff;
+    std::vector<std::byte> frame;
+    const auto put = [&](unsigned byte) { frame.push_back(static_cast<std::byte>(byte)); };
+    reason = reason.substr(0, 123); // a control frame's payload has at most 125 bytes
+    put(0x88);
+    put(0x80u | static_cast<unsigned>(2 + reason.size()));
+    for (const auto byte : key)
+        put(byte);
+    unsigned at = 0;
+    const auto put_masked = [&](unsigned byte) { put((byte ^ key[at++ % 4]) & 0xff); };
+    put_masked(code >> 8);
+    put_masked(code & 0xff);
+    for (const char c : reason)
+        put_masked(static_cast<unsigned char>(c));
+    return frame;
+}
+
+/// Characters that RFC 9110 sections 5.1 and 5.5 allow in a field's name and value.
+bool is_field(std::string_view name, std::string_view value)
+{
+    const auto is_token = [](unsigned char c) {
+        return std::isalnum(c) || std::string_view{"!#$%&'*+-.^_`|~"}.find(static_cast<char>(c)) != std::string_view::npos;
+    };
+    const auto is_text = [](unsigned char c) { return c == '\t' || (c >= 0x20 && c != 0x7f); };
+    return !name.empty() && std::all_of(name.begin(), name.end(), is_token) && std::all_of(value.begin(), value.end(), is_text);
+}
+
+} // namespace
+
+class WebSocket::Impl {
+public:
+    explicit Impl(const Options& options) : options_{options} {}
+
+    Task<> connect(Context ctx);
+    Task<> read(Context ctx, Sink& sink);
+    Task<> write(Batch batch);
+    Task<> close(CloseReason reason);
+    void abort() noexcept { wire_->connection.abort(); }
+
+private:
+    struct Pass {
+        bool put_any = false;
+        bool is_refused = false;       // the sink has no room
+        bool is_for_beast = false;     // the next frame is not a plain message
+        std::size_t missing_bytes = 0; // of the next message, as far as known
+    };
+    Pass pass_on(Sink& sink);
+    bool pass_on_collected(Sink& sink);
+    Task<> read_batch(Sink& sink);
+    [[nodiscard]] Exception read_failure(error_code ec) const;
+    [[nodiscard]] Exception handshake_failure(error_code ec, const ws::response_type& response) const;
+
+    /// Beyond this much a batch is written in pieces.
+    static constexpr std::size_t chunk_bytes = 256u << 10;
+
+    const Options options_;                                    // sidecar side
+    const std::shared_ptr<websocket::Wire> wire_ = std::make_shared<websocket::Wire>(); // sidecar side
+    std::optional<ws::stream<websocket::Layer, false>> stream_; // sidecar side; no compression
+    beast::flat_buffer collected_;                             // sidecar side; a message that Beast has read
+    bool has_collected_ = false;                               // sidecar side; the sink has not yet taken it
+    bool is_closing_ = false;                                  // sidecar side
+    bool is_over_ = false;                                     // sidecar side; no read will succeed any more
+    LoopEvent over_;                                           // sidecar side
+};
+
+Task<> WebSocket::Impl::connect(Context ctx)
+{
+    const auto target = parse_url(options_.url).value();
+    const net::SocketOptions socket_options{.no_delay = options_.no_delay, .keep_alive = options_.keep_alive};
+    co_await wire_->connection.connect(ctx, target.host, target.port, socket_options, options_.url);
+
+    ctx.phase(Phase::handshaking);
+    stream_.emplace(*wire_);
+    stream_->auto_fragment(false);
+    stream_->read_message_max(options_.max_message_bytes == 0 ? 1 : options_.max_message_bytes); // Beast: 0 is no limit
+    stream_->set_option(ws::stream_base::decorator([this](ws::request_type& request) {
+        request.set(beast::http::field::user_agent, "sidecar");
+        for (const auto& [name, value] : options_.headers)
+            request.set(name, value);
+    }));
+    ws::response_type response;
+    error_code ec;
+    co_await stream_->async_handshake(response, target.authority, target.resource,
+                                      asio::redirect_error(asio::use_awaitable, ec));
+    if (ec)
+        throw handshake_failure(ec, response);
+    wire_->handshake_is_over();
+    wire_->on_write_error = [this] { over_.set(); };
+}
+
+Exception WebSocket::Impl::handshake_failure(error_code ec, const ws::response_type& response) const
+{
+    if (ec == asio::error::operation_aborted)
+        return Exception{Failure{Error::cancelled, {.attempted = "shake hands", .endpoint = options_.url, .cause = ec}}};
+    FailureDetails details{.attempted = "shake hands", .endpoint = options_.url, .cause = ec};
+    if (ec == ws::error::upgrade_declined) {
+        details.explanation = fmt::format("the answer was HTTP {} {}", response.result_int(), std::string{response.reason()});
+        details.cause = {};
+        return Exception{Failure{Error::handshake_refused, std::move(details)}};
+    }
+    const bool is_about_content = ec == ws::condition::handshake_failed || ec.category() == beast::http::make_error_code(beast::http::error::bad_version).category();
+    if (ec == beast::http::error::end_of_stream || ec == beast::http::error::partial_message)
+        return Exception{Failure{Error::connect_failed, std::move(details)}};
+    return Exception{Failure{is_about_content ? Error::handshake_refused : Error::connect_failed, std::move(details)}};
+}
+
+Task<> WebSocket::Impl::read(Context, Sink& sink)
+{
+    std::exception_ptr exception;
+    try {
+        co_await read_batch(sink);
+    } catch (...) {
+        exception = std::current_exception();
+    }
+    if (exception) {
+        is_over_ = true;
+        over_.set();
+        std::rethrow_exception(exception);
+    }
+}
+
+/// Most messages are whole plain frames: they go from the read-ahead straight to the sink. What is anything else (a
+/// control frame, a fragment, a mistake) is left to Beast, one frame at a time, so that Beast never holds bytes back.
+Task<> WebSocket::Impl::read_batch(Sink& sink)
+{
+    if (has_collected_ && !pass_on_collected(sink))
+        co_return;
+    for (;;) {
+        const auto pass = pass_on(sink);
+        if (pass.put_any || pass.is_refused)
+            co_return;
+        if (!pass.is_for_beast) {
+            error_code ec;
+            const auto room = wire_->connection.prepare_fill(pass.missing_bytes);
+            const auto got = co_await wire_->connection.socket().async_read_some(room, asio::redirect_error(asio::use_awaitable, ec));
+            if (ec)
+                throw read_failure(ec);
+            wire_->connection.commit_fill(got);
+            continue;
+        }
+        error_code ec;
+        co_await stream_->async_read(collected_, asio::redirect_error(asio::use_awaitable, ec));
+        if (ec)
+            throw read_failure(ec);
+        has_collected_ = true;
+        (void)pass_on_collected(sink);
+        co_return;
+    }
+}
+
+WebSocket::Impl::Pass WebSocket::Impl::pass_on(Sink& sink)
+{
+    Pass pass;
+    const auto unread = wire_->connection.unread();
+    std::size_t at = 0;
+    while (const auto head = websocket::FrameHead::parse(unread.subspan(at))) {
+        if (!head->is_plain_message() || head->payload_bytes > options_.max_message_bytes) {
+            pass.is_for_beast = true;
+            break;
+        }
+        const auto available = unread.size() - at - head->head_bytes;
+        if (head->payload_bytes > available) {
+            pass.missing_bytes = static_cast<std::size_t>(head->payload_bytes) - available;
+            break;
+        }
+        const auto payload = unread.subspan(at + head->head_bytes, static_cast<std::size_t>(head->payload_bytes));
+        const auto kind = head->opcode == 1 ? MessageKind::text : MessageKind::bytes;
+        if (kind == MessageKind::text && !is_utf8(payload)) {
+            pass.is_for_beast = true; // it knows how to say so to the peer
+            break;
+        }
+        if (!sink.put(kind, payload)) {
+            pass.is_refused = true;
+            break;
+        }
+        pass.put_any = true;
+        at += head->head_bytes + payload.size();
+    }
+    wire_->connection.consume(at);
+    return pass;
+}
+
+bool WebSocket::Impl::pass_on_collected(Sink& sink)
+{
+    const auto data = collected_.cdata();
+    const auto kind = stream_->got_text() ? MessageKind::text : MessageKind::bytes;
+    if (!sink.put(kind, {static_cast<const std::byte*>(data.data()), data.size()}))
+        return false;
+    collected_.clear();
+    has_collected_ = false;
+    return true;
+}
+
+Exception WebSocket::Impl::read_failure(error_code ec) const
+{
+    FailureDetails details{.attempted = "read", .endpoint = options_.url, .cause = ec};
+    if (ec == ws::error::closed) {
+        details.cause = {};
+        details.close_code = stream_->reason().code;
+        details.close_reason = std::string{stream_->reason().reason.c_str(), stream_->reason().reason.size()};
+        return Exception{Failure{Error::closed_by_peer, std::move(details)}};
+    }
+    if (ec == ws::error::message_too_big || ec == ws::error::buffer_overflow) {
+        details.cause = {};
+        details.explanation = fmt::format("the limit is {} bytes", options_.max_message_bytes);
+        return Exception{Failure{Error::too_big, std::move(details)}};
+    }
+    if (ec == ws::condition::protocol_violation)
+        return Exception{Failure{Error::protocol_violation, std::move(details)}};
+    if (ec == asio::error::operation_aborted)
+        return Exception{Failure{Error::cancelled, std::move(details)}};
+    if (ec == asio::error::eof)
+        details.explanation = "the connection ended without a close frame";
+    return Exception{Failure{Error::disconnected, std::move(details)}};
+}
+
+Task<> WebSocket::Impl::write(Batch batch)
+{
+    std::size_t count = 0;
+    for (auto at = batch.begin(); at != batch.end();) {
+        if (is_closing_)
+            throw boost::system::system_error{asio::error::operation_aborted};
+        const auto message = *at;
+        stream_->text(message.kind == MessageKind::text);
+        stream_->write(asio::buffer(message.data.data(), message.data.size()));
+        ++at;
+        ++count;
+        if (wire_->queued_bytes() >= chunk_bytes) {
+            co_await wire_->flush();
+            batch.mark_written(std::exchange(count, 0));
+        }
+    }
+    co_await wire_->flush();
+}
+
+Task<> WebSocket::Impl::close(CloseReason reason)
+{
+    is_closing_ = true;
+    wire_->append(asio::buffer(close_frame(reason.code, reason.reason)));
+    wire_->mute();
+    wire_->start_flush();
+    while (!is_over_) {
+        if (wire_->write_error())
+            throw boost::system::system_error{wire_->write_error()};
+        co_await over_.wait();
+    }
+}
+
+WebSocket::WebSocket(const Options& options) : impl_{std::make_unique<Impl>(options)} {}
+WebSocket::~WebSocket() = default;
+
+Result<void> WebSocket::check(const Options& options)
+{
+    if (auto target = parse_url(options.url); !target)
+        return target.error();
+    for (const auto& [name, value] : options.headers) {
+        if (!is_field(name, value))
+            return Failure{Error::bad_options,
+                           {.attempted = "build the handshake's request",
+                            .endpoint = options.url,
+                            .explanation = fmt::format("\"{}: {}\" is not a header field", name, value)}};
+    }
+    return {};
+}
+
+Result<void> WebSocket::check_send(const Options& options, MessageKind kind, std::span<const std::byte> payload)
+{
+    if (kind == MessageKind::text && !is_utf8(payload))
+        return Failure{Error::bad_message,
+                       {.attempted = "send", .endpoint = options.url, .explanation = "the text is not UTF-8; send it as bytes"}};
+    return {};
+}
+
+Task<> WebSocket::connect(Context ctx)
+{
+    return impl_->connect(ctx);
+}
+Task<> WebSocket::read(Context ctx, Sink& sink)
+{
+    return impl_->read(ctx, sink);
+}
+Task<> WebSocket::write(Context, Batch batch)
+{
+    return impl_->write(batch);
+}
+Task<> WebSocket::close(Context, CloseReason reason)
+{
+    return impl_->close(reason);
+}
+void WebSocket::abort() noexcept
+{
+    impl_->abort();
+}
+
+} // namespace sidecar
