@@ -1,0 +1,127 @@
+#include "feed_server.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/websocket/stream.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <random>
+#include <thread>
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+using asio::ip::tcp;
+using std::chrono::steady_clock;
+
+namespace {
+
+using Stream = beast::websocket::stream<tcp::socket, false>;
+
+/// The same stream of prices in every run; only the time stamps differ.
+class Tape {
+public:
+    const std::string& next()
+    {
+        auto& instrument = instruments_[random_() % instruments_.size()];
+        instrument.price = std::max(1.0, instrument.price + (static_cast<int>(random_() % 9) - 4) * 0.01);
+        const auto size = 1 + random_() % 500;
+        const auto now = steady_clock::now().time_since_epoch().count();
+        text_.clear();
+        if (random_() % 4 == 0)
+            fmt::format_to(std::back_inserter(text_),
+                           R"({{"type":"trade","symbol":"{}","price":{:.2f},"size":{},"sent_ns":{}}})", instrument.symbol,
+                           instrument.price, size, now);
+        else
+            fmt::format_to(std::back_inserter(text_),
+                           R"({{"type":"quote","symbol":"{}","bid":{:.2f},"ask":{:.2f},"size":{},"sent_ns":{}}})",
+                           instrument.symbol, instrument.price - 0.01, instrument.price + 0.01, size, now);
+        return text_;
+    }
+
+private:
+    struct Instrument {
+        const char* symbol;
+        double price;
+    };
+    std::array<Instrument, 4> instruments_{{{"ACME", 101.5}, {"BOLT", 54.25}, {"COAL", 12.75}, {"DUNE", 230.0}}};
+    std::mt19937 random_{20240607};
+    std::string text_;
+};
+
+/// Reads, and throws away, until the client says goodbye; Beast answers that.
+asio::awaitable<void> listen_to(std::shared_ptr<Stream> stream)
+{
+    beast::flat_buffer buffer;
+    boost::system::error_code ec;
+    while (!ec) {
+        co_await stream->async_read(buffer, asio::redirect_error(asio::use_awaitable, ec));
+        buffer.clear();
+    }
+}
+
+asio::awaitable<void> serve(tcp::socket socket, std::uint64_t rate)
+{
+    const auto stream = std::make_shared<Stream>(std::move(socket));
+    stream->next_layer().set_option(tcp::no_delay{true});
+    boost::system::error_code ec;
+    co_await stream->async_accept(asio::redirect_error(asio::use_awaitable, ec));
+    if (ec)
+        co_return;
+    stream->text(true);
+    asio::co_spawn(stream->get_executor(), listen_to(stream), [](std::exception_ptr) {});
+    Tape tape;
+    asio::steady_timer timer{stream->get_executor()};
+    const auto began = steady_clock::now();
+    for (std::uint64_t sent = 0; !ec; ++sent) {
+        if (rate != 0) {
+            const auto due = began + std::chrono::nanoseconds{sent * 1'000'000'000 / rate};
+            if (due > steady_clock::now()) {
+                timer.expires_at(due);
+                co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+            }
+        }
+        co_await stream->async_write(asio::buffer(tape.next()), asio::redirect_error(asio::use_awaitable, ec));
+    }
+}
+
+asio::awaitable<void> accept_all(std::shared_ptr<tcp::acceptor> acceptor, std::uint64_t rate)
+{
+    for (;;) {
+        auto socket = co_await acceptor->async_accept(asio::use_awaitable);
+        asio::co_spawn(acceptor->get_executor(), serve(std::move(socket), rate), [](std::exception_ptr) {});
+    }
+}
+
+} // namespace
+
+struct FeedServer::Impl {
+    asio::io_context io{1};
+    std::shared_ptr<tcp::acceptor> acceptor =
+        std::make_shared<tcp::acceptor>(io, tcp::endpoint{asio::ip::address_v4::loopback(), 0});
+    std::thread thread;
+};
+
+FeedServer::FeedServer(std::uint64_t rate) : impl_{std::make_unique<Impl>()}
+{
+    asio::co_spawn(impl_->io, accept_all(impl_->acceptor, rate), [](std::exception_ptr) {});
+    impl_->thread = std::thread{[this] { impl_->io.run(); }};
+}
+
+FeedServer::~FeedServer()
+{
+    impl_->io.stop();
+    impl_->thread.join();
+}
+
+std::string FeedServer::url() const
+{
+    return fmt::format("ws://127.0.0.1:{}/feed", impl_->acceptor->local_endpoint().port());
+}

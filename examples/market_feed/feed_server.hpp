@@ -1,0 +1,21 @@
+// The demo's feed: a WebSocket server that publishes a reproducible stream of trades and quotes as JSON.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+/// Serves any number of clients from a thread of its own, until it is destroyed.
+class FeedServer {
+public:
+    /// Listens on a free port of the loopback. `rate`: messages per second to each client; zero: as fast as it takes them.
+    explicit FeedServer(std::uint64_t rate);
+    FeedServer(const FeedServer&) = delete;
+    FeedServer& operator=(const FeedServer&) = delete;
+    ~FeedServer();
+    [[nodiscard]] std::string url() const;
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};

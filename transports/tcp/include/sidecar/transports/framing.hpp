@@ -1,0 +1,156 @@
+// Framings: how messages stand in a stream of bytes. The concept, and the four that come with Tcp.
+#pragma once
+
+#include <sidecar/error.hpp>
+#include <sidecar/message.hpp>
+
+#include <array>
+#include <bit>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace sidecar {
+
+/// What a framing found at the front of the bytes it was shown.
+struct Decoded {
+    bool is_complete = false;           ///< `payload` is a message
+    std::span<const std::byte> payload; ///< part of the bytes shown; may be empty
+    std::size_t consumed_bytes = 0;     ///< of the bytes shown, head and tail included; at least one for a complete message
+    std::size_t missing_bytes = 0;      ///< of an incomplete message, if known
+};
+
+/// What Tcp<F> needs of F. One copy is made per connection, so it may keep state between calls.
+/// - `decode(bytes, max_message_bytes)`: looks at all bytes that have come and were not consumed. It may be shown the same
+///   message again. Throws Exception (protocol_violation, too_big) for what can never become a message.
+/// - `encode(out, payload)`: appends the payload and all that surrounds it.
+/// Optional: `static constexpr MessageKind kind` (default bytes); `Result<void> check() const`, whether its own settings
+/// make sense; `Result<void> check_send(payload) const`, whether it can carry this, run by send().
+template <class F>
+concept Framing = std::copyable<F> && requires(F& framing, std::span<const std::byte> bytes, std::size_t limit,
+                                               std::vector<std::byte>& out) {
+    { framing.decode(bytes, limit) } -> std::same_as<Decoded>;
+    framing.encode(out, bytes);
+};
+
+namespace detail {
+[[noreturn]] void throw_too_big(std::uint64_t bytes, std::size_t limit);
+[[nodiscard]] Failure cannot_send(Error error, std::string why);
+[[nodiscard]] Failure bad_framing(std::string why);
+inline void append(std::vector<std::byte>& out, std::span<const std::byte> bytes)
+{
+    out.insert(out.end(), bytes.begin(), bytes.end());
+}
+} // namespace detail
+
+/// Each message after its length in 1, 2, 4 or 8 bytes, which do not count themselves.
+struct LengthPrefix {
+    unsigned width = 4; ///< bytes of the prefix: 1, 2, 4 or 8
+    std::endian order = std::endian::big;
+
+    [[nodiscard]] Decoded decode(std::span<const std::byte> bytes, std::size_t max_message_bytes) const
+    {
+        if (bytes.size() < width)
+            return {.payload = {}, .missing_bytes = width - bytes.size()};
+        std::uint64_t length = 0;
+        for (unsigned i = 0; i < width; ++i)
+            length = length << 8 | std::to_integer<std::uint64_t>(bytes[order == std::endian::big ? i : width - 1 - i]);
+        if (length > max_message_bytes)
+            detail::throw_too_big(length, max_message_bytes);
+        const auto size = static_cast<std::size_t>(length);
+        if (bytes.size() - width < size)
+            return {.payload = {}, .missing_bytes = size - (bytes.size() - width)};
+        return {.is_complete = true, .payload = bytes.subspan(width, size), .consumed_bytes = width + size};
+    }
+    void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const
+    {
+        std::array<std::byte, 8> prefix{};
+        for (unsigned i = 0; i < width; ++i)
+            prefix[order == std::endian::big ? width - 1 - i : i] = static_cast<std::byte>(payload.size() >> (8 * i));
+        detail::append(out, std::span{prefix}.first(width));
+        detail::append(out, payload);
+    }
+    [[nodiscard]] Result<void> check() const;
+    [[nodiscard]] Result<void> check_send(std::span<const std::byte> payload) const;
+};
+
+/// Lines of text; the delimiter is not part of the message. With '\n', a '\r' before it is not either.
+class Lines {
+public:
+    static constexpr MessageKind kind = MessageKind::text;
+
+    Lines() = default;
+    explicit Lines(char delimiter) : delimiter_{delimiter} {}
+
+    [[nodiscard]] Decoded decode(std::span<const std::byte> bytes, std::size_t max_message_bytes)
+    {
+        // A long line that trickles in is looked at once, not anew with each piece.
+        const auto from = std::min(scanned_, bytes.size());
+        const auto* found = bytes.size() == from
+                                ? nullptr
+                                : static_cast<const std::byte*>(std::memchr(bytes.data() + from, delimiter_, bytes.size() - from));
+        if (!found) {
+            scanned_ = bytes.size();
+            if (bytes.size() > max_message_bytes + 1)
+                detail::throw_too_big(bytes.size(), max_message_bytes);
+            return {};
+        }
+        scanned_ = 0;
+        auto size = static_cast<std::size_t>(found - bytes.data());
+        const auto consumed = size + 1;
+        if (delimiter_ == '\n' && size != 0 && bytes[size - 1] == std::byte{'\r'})
+            --size;
+        if (size > max_message_bytes)
+            detail::throw_too_big(size, max_message_bytes);
+        return {.is_complete = true, .payload = bytes.first(size), .consumed_bytes = consumed};
+    }
+    void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const
+    {
+        detail::append(out, payload);
+        out.push_back(static_cast<std::byte>(delimiter_));
+    }
+    [[nodiscard]] Result<void> check_send(std::span<const std::byte> payload) const;
+
+private:
+    char delimiter_ = '\n';
+    std::size_t scanned_ = 0;
+};
+
+/// No framing: each message is whatever has arrived, in pieces of at most the message limit.
+struct Raw {
+    [[nodiscard]] Decoded decode(std::span<const std::byte> bytes, std::size_t max_message_bytes) const
+    {
+        const auto size = std::min(bytes.size(), max_message_bytes);
+        return {.is_complete = size != 0, .payload = bytes.first(size), .consumed_bytes = size};
+    }
+    void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const { detail::append(out, payload); }
+};
+
+/// Every message has N bytes.
+template <std::size_t N>
+    requires(N > 0)
+struct FixedSize {
+    [[nodiscard]] Decoded decode(std::span<const std::byte> bytes, std::size_t max_message_bytes) const
+    {
+        if (N > max_message_bytes)
+            detail::throw_too_big(N, max_message_bytes);
+        if (bytes.size() < N)
+            return {.payload = {}, .missing_bytes = N - bytes.size()};
+        return {.is_complete = true, .payload = bytes.first(N), .consumed_bytes = N};
+    }
+    void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const { detail::append(out, payload); }
+    [[nodiscard]] Result<void> check_send(std::span<const std::byte> payload) const
+    {
+        if (payload.size() != N)
+            return detail::cannot_send(Error::bad_message, std::to_string(payload.size()) + " bytes, each message has " + std::to_string(N));
+        return {};
+    }
+};
+
+static_assert(Framing<LengthPrefix> && Framing<Lines> && Framing<Raw> && Framing<FixedSize<8>>);
+
+} // namespace sidecar
