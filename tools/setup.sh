@@ -1,0 +1,63 @@
+# Sourced by the other tools: installs what is missing, and sets up the build. Debian 12 and Ubuntu 24.04; elsewhere it
+# names what to install.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# install_packages PACKAGE... : those of them that are not there
+install_packages()
+{
+    command -v dpkg-query >/dev/null || {
+        printf 'This is neither Debian nor Ubuntu. Install g++ 12 or later, Meson 1.0.1 or later, ninja, ccache, and the\n' >&2
+        printf 'development files of Boost 1.81 or later (with Boost.URL), fmt 9 or later and doctest.\n' >&2
+        printf 'Fedora: dnf install gcc-c++ meson ninja-build ccache boost-devel fmt-devel doctest-devel python3-websockets\n' >&2
+        printf 'Arch: pacman -S gcc meson ninja ccache boost fmt doctest python-websockets\n' >&2
+        return 0
+    }
+    local missing=() package
+    for package in "$@"; do
+        dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} = 0 ] && return 0
+    echo "installing: ${missing[*]}"
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Debian 12's plain Boost is 1.74; its 1.81 stands beside it under its own name.
+boost_packages()
+{
+    if [ -n "$(apt-cache search --names-only '^libboost1.81-dev$' 2>/dev/null)" ]; then
+        echo libboost1.81-dev libboost-url1.81-dev
+    else
+        echo libboost-dev libboost-url-dev
+    fi
+}
+
+install_build_packages()
+{
+    if command -v apt-cache >/dev/null && [ -z "$(apt-cache search --names-only '^meson$')" ]; then
+        as_root apt-get update -qq
+    fi
+    # shellcheck disable=SC2046
+    install_packages g++ meson ninja-build pkg-config ccache libfmt-dev $(boost_packages)
+}
+
+install_test_packages()
+{
+    install_build_packages
+    install_packages doctest-dev python3 python3-websockets
+}
+
+# configure DIRECTORY COMPILER OPTION... : sets up, or changes, a build directory
+configure()
+{
+    local directory=$1 compiler=$2
+    shift 2
+    if [ -f "$directory/build.ninja" ]; then
+        meson configure "$directory" "$@"
+    else
+        CXX="ccache $compiler" meson setup "$directory" "$@"
+    fi
+}
