@@ -290,7 +290,11 @@ StopReport Core::stop()
     if (auto report = wait_stopped(Duration::max()))
         return std::move(*report);
     const Call call{*this};
-    return call && !is_forked() ? call->partial_report() : StopReport{};
+    if (call && !is_forked())
+        return call->partial_report();
+    StopReport nothing_to_stop;
+    nothing_to_stop.joined = !is_forked();
+    return nothing_to_stop;
 }
 
 State Core::state() const

@@ -109,6 +109,13 @@ public:
     {
         return failure.code_ == make_error_code(error);
     }
+    /// For any stream; also what lets a Result be streamed.
+    template <class Stream>
+    friend Stream& operator<<(Stream& stream, const Failure& failure)
+    {
+        stream << failure.message();
+        return stream;
+    }
 
 private:
     [[nodiscard]] const FailureDetails& details() const noexcept;

@@ -166,7 +166,7 @@ public:
         if constexpr (std::is_void_v<Value>)
             return {};
         else
-            return std::move(*state->value);
+            return Result<Value>{boost::system::in_place_value, std::move(*state->value)};
     }
 
     /// Begins the stop and returns at once. Side: any thread, the loop's own too, and a signal handler (it is
