@@ -99,6 +99,7 @@ public:
     [[nodiscard]] const std::string& attempted() const noexcept { return details().attempted; }
     [[nodiscard]] const std::string& endpoint() const noexcept { return details().endpoint; }
     [[nodiscard]] error_code cause() const noexcept { return details().cause; }
+    [[nodiscard]] const std::string& explanation() const noexcept { return details().explanation; }
     [[nodiscard]] std::uint16_t close_code() const noexcept { return details().close_code; }
     [[nodiscard]] const std::string& close_reason() const noexcept { return details().close_reason; }
 
