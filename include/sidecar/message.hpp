@@ -74,6 +74,13 @@ public:
     {
         return {link_, kind_, {block_ ? block_.get() : inline_, size_}};
     }
+    /// For any stream, so that test frameworks can show a Result<Message>.
+    template <class Stream>
+    friend Stream& operator<<(Stream& stream, const Message& message)
+    {
+        stream << message.text();
+        return stream;
+    }
 
 private:
     LinkId link_{};

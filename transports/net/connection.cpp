@@ -2,7 +2,6 @@
 
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -34,6 +33,8 @@ Task<> Connection::connect(Context ctx, std::string host, std::uint16_t port, So
         const tcp::endpoint target{address, port};
         socket_.emplace(ctx.executor());
         co_await socket_->async_connect(target, asio::redirect_error(asio::use_awaitable, ec));
+        if (is_aborted_) // while the success was on its way here
+            ec = asio::error::operation_aborted;
         if (!ec) {
             socket_->set_option(tcp::no_delay{options.no_delay}, ec);
             socket_->set_option(asio::socket_base::keep_alive{options.keep_alive}, ec);
@@ -57,6 +58,7 @@ Task<> Connection::fill(std::size_t missing_bytes)
 
 asio::mutable_buffer Connection::prepare_fill(std::size_t missing_bytes)
 {
+    give_back_memory();
     asked_bytes_ = std::max(read_bytes_, std::min(missing_bytes, buffer_.size()));
     return buffer_.prepare(asked_bytes_);
 }
@@ -68,9 +70,20 @@ void Connection::commit_fill(std::size_t read_bytes)
         read_bytes_ = std::min(read_bytes_ * 2, read_ahead_bytes);
 }
 
-Task<> Connection::write(asio::const_buffer bytes)
+void Connection::give_back_memory()
 {
-    co_await asio::async_write(*socket_, bytes, asio::use_awaitable);
+    // Not at once: a stream of large messages would pay for fresh pages with each of them.
+    constexpr unsigned patience = 64;
+    if (buffer_.size() > 2 * read_ahead_bytes || buffer_.capacity() <= 4 * read_ahead_bytes)
+        idle_fills_ = 0;
+    else if (++idle_fills_ > patience)
+        buffer_.shrink_to_fit();
+}
+
+Task<std::size_t> Connection::write_some(asio::const_buffer bytes)
+{
+    // Not async_write: it hands over at most 64 KiB with each call.
+    return socket_->async_write_some(bytes, asio::use_awaitable);
 }
 
 void Connection::shutdown_send()

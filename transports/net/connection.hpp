@@ -23,7 +23,7 @@ struct SocketOptions {
 /// Side: the loop's thread. Every awaited call throws boost::system::system_error, or Exception where it knows more.
 class Connection {
 public:
-    /// No single fill() asks for more, and no more is kept between messages; bytes.
+    /// What fill() asks for at most, but for a message that is known to be longer; bytes.
     static constexpr std::size_t read_ahead_bytes = 256u << 10;
 
     /// Resolves the name and tries its addresses in turn. `endpoint` is what failures call the other side.
@@ -41,8 +41,8 @@ public:
     }
     void consume(std::size_t bytes) noexcept { buffer_.consume(bytes); }
 
-    /// Writes all of it.
-    Task<> write(boost::asio::const_buffer bytes);
+    /// Writes as much as the system takes in one call, at least one byte; gives how much.
+    Task<std::size_t> write_some(boost::asio::const_buffer bytes);
     /// Tells the peer that nothing more will come.
     void shutdown_send();
     /// Closes the socket; everything that waits ends with operation_aborted. Again: no effect.
@@ -51,10 +51,13 @@ public:
     [[nodiscard]] boost::asio::ip::tcp::socket& socket() noexcept { return *socket_; }
 
 private:
+    void give_back_memory();
+
     std::optional<boost::asio::ip::tcp::socket> socket_; // sidecar side
     boost::beast::flat_buffer buffer_;                   // sidecar side
     std::size_t read_bytes_ = 4096;                      // sidecar side; what fill() asks for, grows with the traffic
     std::size_t asked_bytes_ = 0;                        // sidecar side; by the fill under way
+    unsigned idle_fills_ = 0;                            // sidecar side; that did without the memory of a large message
     bool is_aborted_ = false;                            // sidecar side
 };
 

@@ -7,6 +7,8 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include <optional>
+
 namespace sidecar {
 
 namespace asio = boost::asio;
@@ -16,7 +18,14 @@ namespace detail {
 void throw_too_big(std::uint64_t bytes, std::size_t limit)
 {
     throw Exception{Failure{Error::too_big,
-                            {.attempted = "read", .explanation = fmt::format("a message of {} bytes or more, the limit is {}", bytes, limit)}}};
+                            {.attempted = "read", .explanation = fmt::format("a message of {} bytes, the limit is {}", bytes, limit)}}};
+}
+
+void throw_no_end(std::size_t bytes, std::size_t limit)
+{
+    throw Exception{Failure{
+        Error::too_big,
+        {.attempted = "read", .explanation = fmt::format("no end of a message in {} bytes, the limit is {}", bytes, limit)}}};
 }
 
 Failure cannot_send(Error error, std::string why)
@@ -34,15 +43,19 @@ std::string tcp_endpoint(const std::string& host, std::uint16_t port)
     return host.find(':') == host.npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
 }
 
-Result<void> check_tcp(const std::string& host, std::uint16_t port)
+Result<void> check_tcp(const std::string& host, std::uint16_t port, std::size_t max_message_bytes)
 {
-    const auto refuse = [&](const char* why) -> Result<void> {
-        return Failure{Error::bad_address, {.attempted = "connect", .endpoint = tcp_endpoint(host, port), .explanation = why}};
+    const auto refuse = [&](Error error, const char* why) -> Result<void> {
+        return Failure{error, {.attempted = "connect", .endpoint = tcp_endpoint(host, port), .explanation = why}};
     };
     if (host.empty())
-        return refuse("there is no host");
+        return refuse(Error::bad_address, "there is no host");
+    if (host.find_first_of("[]/ ") != host.npos)
+        return refuse(Error::bad_address, "the host is a name or an address: no URL, and no brackets around an IPv6 address");
     if (port == 0)
-        return refuse("the port is 0");
+        return refuse(Error::bad_address, "the port is 0");
+    if (max_message_bytes == 0)
+        return refuse(Error::bad_options, "the message limit is 0 bytes");
     return {};
 }
 
@@ -52,17 +65,31 @@ Failure tcp_too_big(const std::string& endpoint, std::size_t bytes, std::size_t 
             {.attempted = "send", .endpoint = endpoint, .explanation = fmt::format("{} bytes, the limit is {}", bytes, limit)}};
 }
 
+Failure with_endpoint(const Failure& failure, const std::string& endpoint)
+{
+    return {static_cast<Error>(failure.code().value()),
+            {.attempted = failure.attempted(),
+             .endpoint = endpoint,
+             .cause = failure.cause(),
+             .explanation = failure.explanation()}};
+}
+
 class TcpStream::Impl {
 public:
-    /// Memory that a batch of unusual size took is given back.
-    static constexpr std::size_t kept_bytes = 2 * chunk_bytes;
+    [[nodiscard]] std::string endpoint() const { return tcp_endpoint(target.host, target.port); }
+    void end_reading(Failure why)
+    {
+        if (!end)
+            end = std::move(why);
+        over.set();
+    }
 
     TcpTarget target;
     net::Connection connection;
-    std::vector<std::byte> out;
     bool is_closing = false;
-    bool is_over = false; // no read will succeed any more
-    LoopEvent over;
+    bool is_aborted = false;
+    std::optional<Failure> end; // why no read will succeed any more
+    LoopEvent over;             // close() waits for it
 };
 
 TcpStream::TcpStream(TcpTarget target) : impl_{std::make_unique<Impl>()}
@@ -82,8 +109,13 @@ Task<> TcpStream::fill(std::size_t missing_bytes, std::size_t limit_bytes)
 {
     auto& impl = *impl_;
     const auto have = impl.connection.unread().size();
-    if (have > limit_bytes)
-        throw_too_big(have, limit_bytes);
+    if (have > limit_bytes) {
+        try {
+            throw_no_end(have, limit_bytes);
+        } catch (...) {
+            fail_read(std::current_exception());
+        }
+    }
     error_code ec;
     const auto room = impl.connection.prepare_fill(missing_bytes);
     const auto got = co_await impl.connection.socket().async_read_some(room, asio::redirect_error(asio::use_awaitable, ec));
@@ -91,14 +123,13 @@ Task<> TcpStream::fill(std::size_t missing_bytes, std::size_t limit_bytes)
         impl.connection.commit_fill(got);
         co_return;
     }
-    impl.is_over = true;
-    impl.over.set();
     if (ec == asio::error::operation_aborted)
         throw boost::system::system_error{ec};
-    FailureDetails details{.attempted = "read", .endpoint = tcp_endpoint(impl.target.host, impl.target.port), .cause = ec};
+    FailureDetails details{.attempted = "read", .endpoint = impl.endpoint(), .cause = ec};
     if (have != 0)
         details.explanation = fmt::format("in the middle of a message, {} bytes of it had come", have);
-    throw Exception{Failure{Error::disconnected, std::move(details)}};
+    impl.end_reading({Error::disconnected, std::move(details)});
+    throw Exception{*impl.end};
 }
 
 std::span<const std::byte> TcpStream::unread() const noexcept
@@ -109,42 +140,45 @@ void TcpStream::consume(std::size_t bytes) noexcept
 {
     impl_->connection.consume(bytes);
 }
-std::vector<std::byte>& TcpStream::out() noexcept
+void TcpStream::fail_read(std::exception_ptr exception)
 {
-    return impl_->out;
+    auto failure = to_failure(std::move(exception), Error::protocol_violation, "read", impl_->endpoint());
+    if (failure.endpoint().empty() && failure.code().category() == error_category())
+        failure = with_endpoint(failure, impl_->endpoint());
+    impl_->end_reading(failure);
+    throw Exception{std::move(failure)};
 }
 
-Task<> TcpStream::flush()
-{
-    auto& out = impl_->out;
-    co_await impl_->connection.write(asio::buffer(out));
-    out.clear();
-    if (out.capacity() > Impl::kept_bytes)
-        out.shrink_to_fit();
-}
-
-void TcpStream::check_may_write() const
+Task<std::size_t> TcpStream::write_some(std::span<const std::byte> bytes)
 {
     if (impl_->is_closing)
         throw boost::system::system_error{asio::error::operation_aborted};
+    return impl_->connection.write_some(asio::buffer(bytes.data(), bytes.size()));
 }
 
 Task<> TcpStream::close()
 {
-    impl_->is_closing = true;
-    impl_->connection.shutdown_send();
-    while (!impl_->is_over)
-        co_await impl_->over.wait();
+    auto& impl = *impl_;
+    impl.is_closing = true;
+    impl.connection.shutdown_send();
+    while (!impl.end && !impl.is_aborted)
+        co_await impl.over.wait();
+    if (!impl.end)
+        throw boost::system::system_error{asio::error::operation_aborted};
+    if (impl.end->cause() != asio::error::eof)
+        throw Exception{*impl.end};
 }
 
 void TcpStream::abort() noexcept
 {
+    impl_->is_aborted = true;
     impl_->connection.abort();
+    impl_->over.set();
 }
 
 } // namespace detail
 
-Result<void> LengthPrefix::check() const
+Result<void> LengthPrefix::check(std::size_t) const
 {
     if (width != 1 && width != 2 && width != 4 && width != 8)
         return detail::bad_framing(fmt::format("a length prefix of {} bytes; it must have 1, 2, 4 or 8", width));
@@ -161,7 +195,8 @@ Result<void> LengthPrefix::check_send(std::span<const std::byte> payload) const
 Result<void> Lines::check_send(std::span<const std::byte> payload) const
 {
     if (!payload.empty() && std::memchr(payload.data(), delimiter_, payload.size()))
-        return detail::cannot_send(Error::bad_message, "the line contains the delimiter");
+        return detail::cannot_send(
+            Error::bad_message, fmt::format("the line contains the delimiter, 0x{:02x}", static_cast<unsigned char>(delimiter_)));
     return {};
 }
 

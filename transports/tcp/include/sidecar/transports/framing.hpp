@@ -4,6 +4,7 @@
 #include <sidecar/error.hpp>
 #include <sidecar/message.hpp>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <concepts>
@@ -11,7 +12,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
-#include <string_view>
+#include <string>
 #include <vector>
 
 namespace sidecar {
@@ -19,17 +20,20 @@ namespace sidecar {
 /// What a framing found at the front of the bytes it was shown.
 struct Decoded {
     bool is_complete = false;           ///< `payload` is a message
-    std::span<const std::byte> payload; ///< part of the bytes shown; may be empty
-    std::size_t consumed_bytes = 0;     ///< of the bytes shown, head and tail included; at least one for a complete message
+    std::span<const std::byte> payload; ///< part of the bytes shown, or the framing's own until the next decode(); may be empty
+    std::size_t consumed_bytes = 0;     ///< of the bytes shown, head and tail included; at least one for a complete message,
+                                        ///< and without one what is to be skipped (a filler, a comment)
     std::size_t missing_bytes = 0;      ///< of an incomplete message, if known
 };
 
 /// What Tcp<F> needs of F. One copy is made per connection, so it may keep state between calls.
 /// - `decode(bytes, max_message_bytes)`: looks at all bytes that have come and were not consumed. It may be shown the same
-///   message again. Throws Exception (protocol_violation, too_big) for what can never become a message.
+///   message again. Throws Exception (protocol_violation, too_big) for what can never become a message. What stands
+///   around a message may have 4096 bytes; who leaves more than that and `max_message_bytes` unconsumed ends the link.
 /// - `encode(out, payload)`: appends the payload and all that surrounds it.
-/// Optional: `static constexpr MessageKind kind` (default bytes); `Result<void> check() const`, whether its own settings
-/// make sense; `Result<void> check_send(payload) const`, whether it can carry this, run by send().
+/// Optional: `static constexpr MessageKind kind` (default bytes); `Result<void> check(max_message_bytes) const`, whether
+/// its own settings make sense, run by start(); `Result<void> check_send(payload) const`, whether it can carry this, run
+/// by send() on the application's thread.
 template <class F>
 concept Framing = std::copyable<F> && requires(F& framing, std::span<const std::byte> bytes, std::size_t limit,
                                                std::vector<std::byte>& out) {
@@ -39,6 +43,7 @@ concept Framing = std::copyable<F> && requires(F& framing, std::span<const std::
 
 namespace detail {
 [[noreturn]] void throw_too_big(std::uint64_t bytes, std::size_t limit);
+[[noreturn]] void throw_no_end(std::size_t bytes, std::size_t limit);
 [[nodiscard]] Failure cannot_send(Error error, std::string why);
 [[nodiscard]] Failure bad_framing(std::string why);
 inline void append(std::vector<std::byte>& out, std::span<const std::byte> bytes)
@@ -74,7 +79,7 @@ struct LengthPrefix {
         detail::append(out, std::span{prefix}.first(width));
         detail::append(out, payload);
     }
-    [[nodiscard]] Result<void> check() const;
+    [[nodiscard]] Result<void> check(std::size_t max_message_bytes) const;
     [[nodiscard]] Result<void> check_send(std::span<const std::byte> payload) const;
 };
 
@@ -95,8 +100,8 @@ public:
                                 : static_cast<const std::byte*>(std::memchr(bytes.data() + from, delimiter_, bytes.size() - from));
         if (!found) {
             scanned_ = bytes.size();
-            if (bytes.size() > max_message_bytes + 1)
-                detail::throw_too_big(bytes.size(), max_message_bytes);
+            if (bytes.size() > max_message_bytes + 1) // a '\r' may be the last
+                detail::throw_no_end(bytes.size(), max_message_bytes);
             return {};
         }
         scanned_ = 0;
@@ -120,7 +125,8 @@ private:
     std::size_t scanned_ = 0;
 };
 
-/// No framing: each message is whatever has arrived, in pieces of at most the message limit.
+/// No framing: each message is whatever has arrived, in pieces of at most the message limit. There is no empty message:
+/// to send one sends nothing.
 struct Raw {
     [[nodiscard]] Decoded decode(std::span<const std::byte> bytes, std::size_t max_message_bytes) const
     {
@@ -136,13 +142,19 @@ template <std::size_t N>
 struct FixedSize {
     [[nodiscard]] Decoded decode(std::span<const std::byte> bytes, std::size_t max_message_bytes) const
     {
-        if (N > max_message_bytes)
+        if (N > max_message_bytes) // check() tells it before anything is connected
             detail::throw_too_big(N, max_message_bytes);
         if (bytes.size() < N)
             return {.payload = {}, .missing_bytes = N - bytes.size()};
         return {.is_complete = true, .payload = bytes.first(N), .consumed_bytes = N};
     }
     void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const { detail::append(out, payload); }
+    [[nodiscard]] Result<void> check(std::size_t max_message_bytes) const
+    {
+        if (N > max_message_bytes)
+            return detail::bad_framing("messages of " + std::to_string(N) + " bytes, the limit is " + std::to_string(max_message_bytes));
+        return {};
+    }
     [[nodiscard]] Result<void> check_send(std::span<const std::byte> payload) const
     {
         if (payload.size() != N)

@@ -4,9 +4,15 @@
 #include <sidecar/transport.hpp>
 #include <sidecar/transports/framing.hpp>
 
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
 #include <memory>
+#include <span>
 #include <string>
-#include <utility>
+#include <vector>
 
 namespace sidecar {
 
@@ -19,30 +25,30 @@ struct TcpTarget {
     bool keep_alive = true;
 };
 [[nodiscard]] std::string tcp_endpoint(const std::string& host, std::uint16_t port);
-[[nodiscard]] Result<void> check_tcp(const std::string& host, std::uint16_t port);
+[[nodiscard]] Result<void> check_tcp(const std::string& host, std::uint16_t port, std::size_t max_message_bytes);
 [[nodiscard]] Failure tcp_too_big(const std::string& endpoint, std::size_t bytes, std::size_t limit);
+/// A framing does not know whom it talks to.
+[[nodiscard]] Failure with_endpoint(const Failure& failure, const std::string& endpoint);
 
 /// The part of Tcp that knows no framing. Side: the loop's thread.
 class TcpStream {
 public:
-    /// Beyond this much a batch is written in pieces.
-    static constexpr std::size_t chunk_bytes = 256u << 10;
-
     explicit TcpStream(TcpTarget target);
     TcpStream(const TcpStream&) = delete;
     TcpStream& operator=(const TcpStream&) = delete;
     ~TcpStream();
 
     Task<> connect(Context ctx);
-    /// Waits for more bytes behind unread(). At the end of the stream, and where unread() would pass `limit_bytes`
+    /// Waits for more bytes behind unread(). At the end of the stream, and where unread() has passed `limit_bytes`
     /// without a message in it, throws.
     Task<> fill(std::size_t missing_bytes, std::size_t limit_bytes);
     [[nodiscard]] std::span<const std::byte> unread() const noexcept;
     void consume(std::size_t bytes) noexcept;
-    /// What flush() writes.
-    [[nodiscard]] std::vector<std::byte>& out() noexcept;
-    Task<> flush();
-    void check_may_write() const;
+    /// Notes that what came is no message, and throws that with all that is known.
+    [[noreturn]] void fail_read(std::exception_ptr exception);
+
+    /// Writes some of it; gives how much. After close() has begun it throws.
+    Task<std::size_t> write_some(std::span<const std::byte> bytes);
     Task<> close();
     void abort() noexcept;
 
@@ -78,24 +84,27 @@ public:
     {
         return detail::tcp_endpoint(options.host, options.port);
     }
-    /// Errors: bad_address (no host, no port), bad_options (the framing's settings).
+    /// Errors: bad_address (no host, no port), bad_options (a limit of 0, the framing's settings).
     [[nodiscard]] static Result<void> check(const Options& options)
     {
-        if constexpr (requires { { options.framing.check() } -> std::same_as<Result<void>>; }) {
-            if (auto checked = options.framing.check(); !checked)
-                return checked;
+        if (auto checked = detail::check_tcp(options.host, options.port, options.max_message_bytes); !checked)
+            return checked;
+        if constexpr (requires { { options.framing.check(std::size_t{}) } -> std::same_as<Result<void>>; }) {
+            if (auto checked = options.framing.check(options.max_message_bytes); !checked)
+                return detail::with_endpoint(checked.error(), endpoint(options));
         }
-        return detail::check_tcp(options.host, options.port);
+        return {};
     }
     /// Errors: too_big, bad_message (the framing cannot carry it).
     [[nodiscard]] static Result<void> check_send(const Options& options, MessageKind, std::span<const std::byte> payload)
     {
         if (payload.size() > options.max_message_bytes)
             return detail::tcp_too_big(endpoint(options), payload.size(), options.max_message_bytes);
-        if constexpr (requires { { options.framing.check_send(payload) } -> std::same_as<Result<void>>; })
-            return options.framing.check_send(payload);
-        else
-            return {};
+        if constexpr (requires { { options.framing.check_send(payload) } -> std::same_as<Result<void>>; }) {
+            if (auto checked = options.framing.check_send(payload); !checked)
+                return detail::with_endpoint(checked.error(), endpoint(options));
+        }
+        return {};
     }
 
     Task<> connect(Context ctx) { return stream_.connect(ctx); }
@@ -108,59 +117,78 @@ public:
 
     Task<> write(Context, Batch batch)
     {
-        std::size_t count = 0;
         for (auto at = batch.begin(); at != batch.end();) {
-            stream_.check_may_write();
-            framing_.encode(stream_.out(), (*at).data);
-            ++at;
-            ++count;
-            if (stream_.out().size() >= detail::TcpStream::chunk_bytes) {
-                co_await stream_.flush();
-                batch.mark_written(std::exchange(count, 0));
+            out_.clear();
+            ends_.clear();
+            for (; at != batch.end() && out_.size() < chunk_bytes; ++at) {
+                framing_.encode(out_, (*at).data);
+                ends_.push_back(out_.size());
+            }
+            // Marked as the system takes them, so that what a failure or a stop leaves unsent is counted exactly.
+            auto unmarked = ends_.begin();
+            for (std::size_t written = 0; written < out_.size();) {
+                written += co_await stream_.write_some(std::span{out_}.subspan(written));
+                const auto reached = std::upper_bound(unmarked, ends_.end(), written);
+                batch.mark_written(static_cast<std::size_t>(reached - unmarked));
+                unmarked = reached;
             }
         }
-        co_await stream_.flush();
+        if (out_.capacity() > kept_bytes)
+            out_ = {};
     }
 
     Task<> close(Context, CloseReason) { return stream_.close(); }
     void abort() noexcept { stream_.abort(); }
 
 private:
+    /// A larger batch is encoded and written in pieces.
+    static constexpr std::size_t chunk_bytes = 256u << 10;
+    /// More memory than this, which a large message took, is given back after the batch.
+    static constexpr std::size_t kept_bytes = 4 * chunk_bytes;
     /// What a framing may put around a message, at most.
     static constexpr std::size_t overhead_bytes = 4096;
 
+    [[nodiscard]] static constexpr MessageKind kind() noexcept
+    {
+        if constexpr (requires { F::kind; })
+            return F::kind;
+        else
+            return MessageKind::bytes;
+    }
+
     /// Puts every complete message; true if read() is to return: something was put, or there was no room for it.
     bool pass_on(Sink& sink)
-    {
-        constexpr auto kind = [] {
-            if constexpr (requires { F::kind; })
-                return F::kind;
-            else
-                return MessageKind::bytes;
-        }();
+    try {
         const auto unread = stream_.unread();
         std::size_t at = 0;
         bool is_done = false;
         for (;;) {
-            const auto decoded = framing_.decode(unread.subspan(at), max_message_bytes_);
-            missing_bytes_ = decoded.missing_bytes;
-            if (!decoded.is_complete)
-                break;
-            if (decoded.consumed_bytes == 0)
-                throw Exception{detail::bad_framing("its decode() gave a message and consumed nothing")};
-            is_done = true;
-            if (!sink.put(kind, decoded.payload))
-                break;
+            const auto rest = unread.subspan(at);
+            const auto decoded = framing_.decode(rest, max_message_bytes_);
+            if (decoded.consumed_bytes > rest.size() || (decoded.is_complete && decoded.consumed_bytes == 0))
+                throw Exception{detail::bad_framing("its decode() consumed more than there is, or nothing for a message")};
+            if (decoded.is_complete) {
+                is_done = true;
+                if (!sink.put(kind(), decoded.payload))
+                    break;
+            }
             at += decoded.consumed_bytes;
+            missing_bytes_ = decoded.missing_bytes;
+            if (!decoded.is_complete && decoded.consumed_bytes == 0)
+                break;
         }
         stream_.consume(at);
         return is_done;
+    } catch (...) {
+        stream_.fail_read(std::current_exception());
     }
 
-    F framing_;                       // sidecar side
+    F framing_;                           // sidecar side
     const std::size_t max_message_bytes_; // sidecar side
-    std::size_t missing_bytes_ = 0;   // sidecar side
-    detail::TcpStream stream_;        // sidecar side
+    std::size_t missing_bytes_ = 0;       // sidecar side
+    std::vector<std::byte> out_;          // sidecar side; what write() is at
+    std::vector<std::size_t> ends_;       // sidecar side; where in it each message ends
+    detail::TcpStream stream_;            // sidecar side
 };
 
 static_assert(Transport<Tcp<LengthPrefix>> && Transport<Tcp<Lines>> && Transport<Tcp<Raw>> && Transport<Tcp<FixedSize<8>>>);

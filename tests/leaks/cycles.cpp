@@ -1,0 +1,133 @@
+// cycles TRANSPORT COUNT [failed]: starts and stops COUNT times (or fails to start), prints threads, descriptors and
+// resident memory after the first 100 cycles and at the end, and fails if they have grown.
+#include "raw_peer.hpp"
+
+#include <sidecar/sidecar.hpp>
+#include <sidecar/transports/mock.hpp>
+#include <sidecar/transports/tcp.hpp>
+#include <sidecar/transports/websocket.hpp>
+
+#include <boost/asio/error.hpp>
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <fstream>
+#include <optional>
+
+using namespace sidecar;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct Footprint {
+    std::size_t threads = 0, descriptors = 0, resident_kib = 0;
+
+    static Footprint now()
+    {
+        const auto count = [](const char* directory) {
+            return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator{directory}, {}));
+        };
+        Footprint footprint{count("/proc/self/task"), count("/proc/self/fd"), 0};
+        std::ifstream status{"/proc/self/status"};
+        for (std::string word; status >> word;)
+            if (word == "VmRSS:")
+                status >> footprint.resident_kib;
+        return footprint;
+    }
+    void print(const char* when) const
+    {
+        fmt::print("{:<16} {} threads, {} descriptors, {} KiB resident\n", when, threads, descriptors, resident_kib);
+    }
+};
+
+/// What the allocator and the kernel's page accounting may move; a leak of a KiB per cycle would show.
+constexpr std::size_t tolerance_kib = 512;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool memory_is_ours = false; // the sanitizer's own bookkeeping grows
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+constexpr bool memory_is_ours = false;
+#else
+constexpr bool memory_is_ours = true;
+#endif
+#else
+constexpr bool memory_is_ours = true;
+#endif
+
+template <class T>
+bool cycle(Sidecar<T>& feed, bool must_fail)
+{
+    if (must_fail)
+        return !feed.start(5ms) && feed.stop().joined;
+    return feed.start(10s) && feed.send("x") && feed.receive(10s) && feed.stop().clean();
+}
+
+template <class T>
+int run(typename T::Options options, int count, bool must_fail)
+{
+    Sidecar<T> feed{std::move(options), {.log = [](LogLevel, std::string_view) {}}};
+    std::optional<Footprint> before;
+    for (int i = 0; i < count; ++i) {
+        if (i == 100)
+            before = Footprint::now();
+        if (!cycle(feed, must_fail)) {
+            fmt::print("cycle {} failed\n", i);
+            return 1;
+        }
+    }
+    const auto after = Footprint::now();
+    if (!before)
+        before = after;
+    before->print("after 100");
+    after.print("at the end");
+    const bool has_grown = after.threads > before->threads || after.descriptors > before->descriptors
+                        || (memory_is_ours && after.resident_kib > before->resident_kib + tolerance_kib);
+    return has_grown ? 1 : 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    if (argc < 3)
+        return 64;
+    const std::string_view transport = argv[1];
+    const int count = std::atoi(argv[2]);
+    const bool must_fail = argc > 3;
+    if (transport == "mock") {
+        MockPeer peer;
+        if (must_fail) {
+            peer.refuse_connect(boost::asio::error::connection_refused);
+        } else {
+            for (int i = 0; i < count; ++i)
+                peer.deliver("x");
+            peer.limit_reads(1);
+        }
+        return run<Mock>({.peer = peer}, count, must_fail);
+    }
+    const bool is_websocket = transport == "websocket";
+    RawPeer peer{[&](RawConnection& c) {
+        if (must_fail) { // mute: for WebSocket a handshake that is not answered
+            c.wait_for_end();
+            return;
+        }
+        if (is_websocket) {
+            c.accept_websocket();
+            c.send(frame(0x81, "x"));
+            c.read(6 + 1);     // the message
+            c.read(6 + 2);     // the close frame
+            c.send(frame(0x88, "\x03\xe8"));
+        } else {
+            c.send(c.read(4 + 1));
+        }
+        c.wait_for_end();
+    }};
+    if (is_websocket)
+        return run<WebSocket>({.url = peer.url()}, count, must_fail);
+    Tcp<LengthPrefix>::Options options{.host = "127.0.0.1", .port = peer.port()};
+    if (must_fail) { // refused: nobody listens there any more
+        RawPeer gone{[](RawConnection&) {}};
+        options.port = gone.port();
+    }
+    return run<Tcp<LengthPrefix>>(std::move(options), count, must_fail);
+}

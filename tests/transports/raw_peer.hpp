@@ -1,0 +1,69 @@
+// The other side of a connection, scripted on plain blocking sockets: it can do what no well-meant library would.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+
+/// What a script throws when the other side is gone, late, or the test is over; it ends the script and nothing else.
+struct PeerGone : std::runtime_error {
+    using runtime_error::runtime_error;
+};
+
+/// One accepted connection. Reads give up after 20 s.
+class RawConnection {
+public:
+    explicit RawConnection(int fd) : fd_{fd} {}
+    RawConnection(const RawConnection&) = delete;
+    RawConnection& operator=(const RawConnection&) = delete;
+    ~RawConnection();
+
+    void send(std::string_view bytes);
+    /// One byte per write.
+    void trickle(std::string_view bytes);
+    std::string read(std::size_t bytes);
+    /// Up to and including `end`.
+    std::string read_until(std::string_view end);
+    void wait_for_end();
+    void half_close();
+    /// Ends the connection with RST.
+    void reset();
+    /// Answers a WebSocket handshake; gives the request.
+    std::string accept_websocket();
+    [[nodiscard]] int fd() const noexcept { return fd_; }
+
+private:
+    int fd_;
+};
+
+/// An unmasked frame, as a server sends it.
+std::string frame(unsigned first_byte, std::string_view payload);
+
+/// Listens on a free port of the loopback and runs the script for each connection, one after the other.
+class RawPeer {
+public:
+    using Script = std::function<void(RawConnection&)>;
+    explicit RawPeer(Script script, bool is_v6 = false);
+    RawPeer(const RawPeer&) = delete;
+    RawPeer& operator=(const RawPeer&) = delete;
+    ~RawPeer();
+    [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
+    [[nodiscard]] std::string url() const;
+
+private:
+    void run();
+
+    Script script_;
+    const bool is_v6_;
+    int listener_;
+    std::uint16_t port_ = 0;
+    std::mutex mutex_;
+    int current_ = -1;      // guarded by mutex_
+    bool is_over_ = false;  // guarded by mutex_
+    std::thread thread_;
+};
