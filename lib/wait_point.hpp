@@ -98,7 +98,7 @@ public:
 
 private:
     template <class Condition>
-    bool wait_real(std::unique_lock<std::mutex>& lock, TimePoint deadline, Condition& condition)
+    bool wait_real(std::unique_lock<std::mutex>& lock, TimePoint deadline, const Condition& condition)
     {
         if (deadline == TimePoint::max()) {
             changed_.wait(lock, condition);
@@ -108,7 +108,7 @@ private:
     }
 
     template <class Condition>
-    bool wait_virtual(std::unique_lock<std::mutex>& lock, AppClock& clock, TimePoint deadline, Condition& condition)
+    bool wait_virtual(std::unique_lock<std::mutex>& lock, AppClock& clock, TimePoint deadline, const Condition& condition)
     {
         clock_ = &clock;
         const auto patience = std::max<Duration>(deadline - clock.now(), std::chrono::seconds{1});

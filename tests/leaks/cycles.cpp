@@ -59,17 +59,28 @@ bool cycle(Sidecar<T>& feed, bool must_fail)
 {
     if (must_fail)
         return !feed.start(5ms) && feed.stop().joined;
-    return feed.start(10s) && feed.send("x") && feed.receive(10s) && feed.stop().clean();
+    Result<void> result = feed.start(10s);
+    if (result)
+        result = feed.send("x");
+    if (auto message = result ? feed.receive(10s) : Result<Message>{result.error()}; !message)
+        result = message.error();
+    const auto report = feed.stop();
+    if (!result)
+        fmt::print("{}\n", result.error());
+    if (!report.clean())
+        fmt::print("{}\n", report);
+    return result && report.clean();
 }
 
 template <class T>
-int run(typename T::Options options, int count, bool must_fail)
+int run(typename T::Options options, int count, bool must_fail, const std::function<void()>& before_cycle = [] {})
 {
     Sidecar<T> feed{std::move(options), {.log = [](LogLevel, std::string_view) {}}};
     std::optional<Footprint> before;
     for (int i = 0; i < count; ++i) {
         if (i == 100)
             before = Footprint::now();
+        before_cycle();
         if (!cycle(feed, must_fail)) {
             fmt::print("cycle {} failed\n", i);
             return 1;
@@ -96,14 +107,9 @@ int main(int argc, char** argv)
     const bool must_fail = argc > 3;
     if (transport == "mock") {
         MockPeer peer;
-        if (must_fail) {
+        if (must_fail)
             peer.refuse_connect(boost::asio::error::connection_refused);
-        } else {
-            for (int i = 0; i < count; ++i)
-                peer.deliver("x");
-            peer.limit_reads(1);
-        }
-        return run<Mock>({.peer = peer}, count, must_fail);
+        return run<Mock>({.peer = peer}, count, must_fail, [&] { peer.deliver("x"); });
     }
     const bool is_websocket = transport == "websocket";
     RawPeer peer{[&](RawConnection& c) {

@@ -34,13 +34,17 @@ void RawConnection::trickle(std::string_view bytes)
 std::string RawConnection::read(std::size_t bytes)
 {
     std::string text(bytes, '\0');
-    for (std::size_t at = 0; at < bytes;) {
-        const auto n = ::recv(fd_, text.data() + at, bytes - at, 0);
-        if (n <= 0)
-            throw PeerGone{"read"};
-        at += static_cast<std::size_t>(n);
-    }
+    for (std::size_t at = 0; at < bytes;)
+        at += read_some(text.data() + at, bytes - at);
     return text;
+}
+
+std::size_t RawConnection::read_some(char* to, std::size_t bytes)
+{
+    const auto n = ::recv(fd_, to, bytes, 0);
+    if (n <= 0)
+        throw PeerGone{"read"};
+    return static_cast<std::size_t>(n);
 }
 
 std::string RawConnection::read_until(std::string_view end)

@@ -27,6 +27,8 @@ public:
     /// One byte per write.
     void trickle(std::string_view bytes);
     std::string read(std::size_t bytes);
+    /// At least one byte, at most so many; gives how many. Allocates nothing.
+    std::size_t read_some(char* to, std::size_t bytes);
     /// Up to and including `end`.
     std::string read_until(std::string_view end);
     void wait_for_end();
