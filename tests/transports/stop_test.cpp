@@ -19,10 +19,10 @@ using Clock = std::chrono::steady_clock;
 namespace {
 
 enum class Load { idle, flooded, send_blocked };
-enum class Manner { polite, mute, reset };
+enum class Manner { polite, mute, reset, trickle };
 
 constexpr const char* names_of_load[] = {"idle", "flooded", "send blocked"};
-constexpr const char* names_of_manner[] = {"polite", "mute", "reset"};
+constexpr const char* names_of_manner[] = {"polite", "mute", "reset", "trickle"};
 
 constexpr StopBudget budget{.total = 600ms, .drain = 200ms, .close = 200ms, .cancel = 100ms};
 
@@ -82,6 +82,8 @@ struct Peer {
             const bool floods = load == Load::flooded && !is_closed;
             if (floods && pending.empty())
                 pending = flood;
+            if (manner == Manner::trickle && is_stopping)
+                return trickle(c, pending, message);
             pollfd entry{.fd = c.fd(), .events = static_cast<short>((reads ? POLLIN : 0) | (pending.empty() ? 0 : POLLOUT)), .revents = 0};
             ::poll(&entry, 1, 1);
             if (!reads && (entry.revents & (POLLERR | POLLHUP)) != 0)
@@ -109,6 +111,24 @@ struct Peer {
                 is_closed = true;
                 pending += frame(0x88, "\x03\xe8");
             }
+        }
+    }
+
+    /// Takes a byte and gives a byte now and then, and never answers.
+    static void trickle(RawConnection& c, std::string pending, const std::string& message)
+    {
+        for (;; pending.erase(0, 1)) {
+            if (pending.empty())
+                pending = message;
+            char byte = 0;
+            (void)::recv(c.fd(), &byte, 1, 0);
+            // Over a full socket it waits: a byte left out would break the framing, and that is another story.
+            while (::send(c.fd(), pending.data(), 1, MSG_NOSIGNAL) < 0) {
+                if (errno != EAGAIN)
+                    return;
+                ::poll(nullptr, 0, 1);
+            }
+            ::poll(nullptr, 0, 1);
         }
     }
 };
@@ -150,10 +170,11 @@ void check_cell(const char* name, bool is_websocket, Load load, Manner manner, M
         CHECK(report.close.verdict == Verdict::ok);
         CHECK(report.unsent_messages == 0);
         CHECK(report.drain.verdict == (load == Load::send_blocked ? Verdict::ok : Verdict::skipped));
-        if (load == Load::idle)
+        if (load != Load::send_blocked)
             CHECK(took < 50ms);
         break;
     case Manner::mute:
+    case Manner::trickle:
         CHECK(report.close.verdict == Verdict::timed_out);
         CHECK_FALSE(report.cancelled.empty());
         if (load == Load::send_blocked) {
@@ -162,7 +183,7 @@ void check_cell(const char* name, bool is_websocket, Load load, Manner manner, M
         }
         break;
     case Manner::reset:
-        CHECK(took < budget.drain + 50ms);
+        CHECK(took < 50ms);
         if (load == Load::send_blocked)
             CHECK(report.unsent_messages > 0);
         break;
@@ -174,7 +195,7 @@ void check_cell(const char* name, bool is_websocket, Load load, Manner manner, M
 TEST_CASE("stop matrix: always within the total, on TCP and WebSocket")
 {
     for (const auto load : {Load::idle, Load::flooded, Load::send_blocked}) {
-        for (const auto manner : {Manner::polite, Manner::mute, Manner::reset}) {
+        for (const auto manner : {Manner::polite, Manner::mute, Manner::reset, Manner::trickle}) {
             check_cell<Tcp<LengthPrefix>>("tcp", false, load, manner, [](std::uint16_t port) {
                 return Tcp<LengthPrefix>::Options{.host = "127.0.0.1", .port = port};
             });
