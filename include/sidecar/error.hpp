@@ -152,11 +152,10 @@ private:
 } // namespace sidecar
 
 template <>
-struct fmt::formatter<sidecar::Failure> {
-    constexpr auto parse(format_parse_context& ctx) { return ctx.begin(); }
+struct fmt::formatter<sidecar::Failure> : fmt::formatter<std::string_view> {
     template <class FormatContext>
     auto format(const sidecar::Failure& failure, FormatContext& ctx) const
     {
-        return fmt::format_to(ctx.out(), "{}", failure.message());
+        return fmt::formatter<std::string_view>::format(failure.message(), ctx);
     }
 };

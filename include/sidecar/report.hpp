@@ -93,20 +93,18 @@ struct Stats {
 } // namespace sidecar
 
 template <>
-struct fmt::formatter<sidecar::StopReport> {
-    constexpr auto parse(format_parse_context& ctx) { return ctx.begin(); }
+struct fmt::formatter<sidecar::StopReport> : fmt::formatter<std::string_view> {
     template <class FormatContext>
     auto format(const sidecar::StopReport& report, FormatContext& ctx) const
     {
-        return fmt::format_to(ctx.out(), "{}", sidecar::to_string(report));
+        return fmt::formatter<std::string_view>::format(sidecar::to_string(report), ctx);
     }
 };
 template <>
-struct fmt::formatter<sidecar::Stats> {
-    constexpr auto parse(format_parse_context& ctx) { return ctx.begin(); }
+struct fmt::formatter<sidecar::Stats> : fmt::formatter<std::string_view> {
     template <class FormatContext>
     auto format(const sidecar::Stats& stats, FormatContext& ctx) const
     {
-        return fmt::format_to(ctx.out(), "{}", sidecar::to_string(stats));
+        return fmt::formatter<std::string_view>::format(sidecar::to_string(stats), ctx);
     }
 };
