@@ -165,6 +165,7 @@ void LinkImpl::writer_ended(std::exception_ptr exception)
 {
     writer_ = nullptr;
     writing_ = false;
+    let_go();
     loop_.progress();
     if (!exception || status_ != Status::up || close_begun_)
         return;
@@ -221,6 +222,7 @@ void LinkImpl::went_down(Failure failure)
     }
     failure_ = failure;
     set_outcome(std::move(failure));
+    let_go();
     loop_.link_changed();
     loop_.progress();
 }
@@ -229,6 +231,12 @@ void LinkImpl::count_unsent()
 {
     std::lock_guard lock{send_mutex_}; // no send is half done any more
     counters.unsent.store(outbox_.pushed() - outbox_.popped());
+}
+
+void LinkImpl::let_go()
+{
+    if (status_ == Status::down && !listener_ && !writer_ && !closer_)
+        transport_.reset(); // its buffers, that is; the socket is closed already
 }
 
 void LinkImpl::give_up_connecting()
@@ -272,6 +280,7 @@ void LinkImpl::close_ended(std::exception_ptr exception)
     if (exception)
         close_failure_ = to_failure(exception, Error::disconnected, "close", endpoint_);
     abort();
+    let_go();
     loop_.progress();
 }
 

@@ -73,12 +73,12 @@ private:
     Task<> listen(Context ctx);
     Task<> make_room(Context ctx);
     Task<> write_all(Context ctx);
-    Task<> close(Context ctx);
     void listener_ended(std::exception_ptr exception);
     void writer_ended(std::exception_ptr exception);
     void close_ended(std::exception_ptr exception);
     void went_up();
     void went_down(Failure failure);
+    void let_go();
     void give_up_connecting();
     void set_outcome(Result<void> outcome);
     [[nodiscard]] Failure refusal() const;

@@ -6,6 +6,7 @@
 #include <boost/system/system_error.hpp>
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -152,10 +153,13 @@ private:
 } // namespace sidecar
 
 template <>
-struct fmt::formatter<sidecar::Failure> : fmt::formatter<std::string_view> {
+struct fmt::formatter<sidecar::Failure> {
+    constexpr auto parse(format_parse_context& ctx) { return ctx.begin(); }
     template <class FormatContext>
     auto format(const sidecar::Failure& failure, FormatContext& ctx) const
     {
-        return fmt::formatter<std::string_view>::format(failure.message(), ctx);
+        // Not format_to: clang 14 mangles it otherwise than the g++ that built the system\'s fmt.
+        const std::string text = failure.message();
+        return std::copy(text.begin(), text.end(), ctx.out());
     }
 };

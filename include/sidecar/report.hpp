@@ -4,6 +4,7 @@
 #include <sidecar/clock.hpp>
 #include <sidecar/error.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -93,18 +94,24 @@ struct Stats {
 } // namespace sidecar
 
 template <>
-struct fmt::formatter<sidecar::StopReport> : fmt::formatter<std::string_view> {
+struct fmt::formatter<sidecar::StopReport> {
+    constexpr auto parse(format_parse_context& ctx) { return ctx.begin(); }
     template <class FormatContext>
     auto format(const sidecar::StopReport& report, FormatContext& ctx) const
     {
-        return fmt::formatter<std::string_view>::format(sidecar::to_string(report), ctx);
+        // Not format_to: clang 14 mangles it otherwise than the g++ that built the system\'s fmt.
+        const std::string text = sidecar::to_string(report);
+        return std::copy(text.begin(), text.end(), ctx.out());
     }
 };
 template <>
-struct fmt::formatter<sidecar::Stats> : fmt::formatter<std::string_view> {
+struct fmt::formatter<sidecar::Stats> {
+    constexpr auto parse(format_parse_context& ctx) { return ctx.begin(); }
     template <class FormatContext>
     auto format(const sidecar::Stats& stats, FormatContext& ctx) const
     {
-        return fmt::formatter<std::string_view>::format(sidecar::to_string(stats), ctx);
+        // Not format_to: clang 14 mangles it otherwise than the g++ that built the system\'s fmt.
+        const std::string text = sidecar::to_string(stats);
+        return std::copy(text.begin(), text.end(), ctx.out());
     }
 };

@@ -87,7 +87,7 @@ public:
     /// Cancellation: request_stop() ends it at once.
     [[nodiscard]] Result<void> start(Duration timeout) { return core_.start(timeout); }
 
-    /// Adds a further link on the same thread, into the same inbox. Its record (under 1 KiB) stays until the stop.
+    /// Adds a further link on the same thread, into the same inbox. Its record and its outbox stay until the stop.
     /// Blocks and errors: as start(), but a failure leaves the other links as they are.
     [[nodiscard]] Result<Link<T>> open(TransportOptions options, Duration timeout)
     {

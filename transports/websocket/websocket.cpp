@@ -113,6 +113,9 @@ bool is_field(std::string_view name, std::string_view value)
 class WebSocket::Impl {
 public:
     explicit Impl(const Options& options) : options_{options} {}
+    Impl(const Impl&) = delete;
+    Impl& operator=(const Impl&) = delete;
+    ~Impl() { wire_->on_write_error = nullptr; } // a write under way outlives this
 
     Task<> connect(Context ctx);
     Task<> read(Context ctx, Sink& sink);
