@@ -1,6 +1,6 @@
-// Sends lines to an echo server and prints what comes back.
+// Sends lines to an echo server and prints what comes back: the same program over either transport.
 //   echo ws://host:port/path   over WebSocket
-//   echo tcp://host:port       over TCP, one message per line
+//   echo tcp://host:port       over TCP, one message per line; to try it: socat TCP-LISTEN:9000,reuseaddr,fork EXEC:cat
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
 #include <sidecar/transports/websocket.hpp>
@@ -9,6 +9,8 @@
 
 #include <charconv>
 #include <cstdio>
+#include <optional>
+#include <string>
 #include <string_view>
 
 using namespace std::chrono_literals;
@@ -23,7 +25,10 @@ int converse(Feed& feed)
         return 1;
     }
     for (const std::string_view line : {"hello", "how are you?", "goodbye"}) {
-        feed.send(line).value();
+        if (auto sent = feed.send(line); !sent) {
+            fmt::print(stderr, "echo: {}\n", sent.error());
+            return 1;
+        }
         const auto answer = feed.receive(5s);
         if (!answer) {
             fmt::print(stderr, "echo: {}\n", answer.error());
@@ -35,6 +40,23 @@ int converse(Feed& feed)
     return 0;
 }
 
+/// Host and port of "tcp://host:port"; an IPv6 address stands in brackets.
+std::optional<sidecar::Tcp<sidecar::Lines>::Options> parse_tcp(std::string_view url)
+{
+    constexpr std::string_view scheme = "tcp://";
+    const auto colon = url.rfind(':');
+    if (!url.starts_with(scheme) || colon < scheme.size())
+        return std::nullopt;
+    auto host = url.substr(scheme.size(), colon - scheme.size());
+    if (host.starts_with('[') && host.ends_with(']'))
+        host = host.substr(1, host.size() - 2);
+    std::uint16_t port = 0;
+    const auto [end, error] = std::from_chars(url.data() + colon + 1, url.data() + url.size(), port);
+    if (error != std::errc{} || end != url.data() + url.size())
+        return std::nullopt;
+    return sidecar::Tcp<sidecar::Lines>::Options{.host = std::string{host}, .port = port};
+}
+
 } // namespace
 
 int main(int argc, char** argv)
@@ -44,13 +66,10 @@ int main(int argc, char** argv)
         sidecar::Sidecar<sidecar::WebSocket> feed{{.url = std::string{url}}};
         return converse(feed);
     }
-    const auto colon = url.rfind(':');
-    std::uint16_t port = 0;
-    if (!url.starts_with("tcp://") || colon < 6
-        || std::from_chars(url.data() + colon + 1, url.data() + url.size(), port).ec != std::errc{}) {
-        fmt::print(stderr, "usage: echo ws://host:port/path | tcp://host:port\n");
-        return 64;
+    if (const auto target = parse_tcp(url)) {
+        sidecar::Sidecar<sidecar::Tcp<sidecar::Lines>> feed{*target};
+        return converse(feed);
     }
-    sidecar::Sidecar<sidecar::Tcp<sidecar::Lines>> feed{{.host = std::string{url.substr(6, colon - 6)}, .port = port}};
-    return converse(feed);
+    fmt::print(stderr, "usage: echo ws://host:port/path | tcp://host:port\n");
+    return 64;
 }

@@ -158,7 +158,7 @@ struct fmt::formatter<sidecar::Failure> {
     template <class FormatContext>
     auto format(const sidecar::Failure& failure, FormatContext& ctx) const
     {
-        // Not format_to: clang 14 mangles it otherwise than the g++ that built the system\'s fmt.
+        // Not format_to: clang 14 mangles it otherwise than the g++ that built the system's fmt.
         const std::string text = failure.message();
         return std::copy(text.begin(), text.end(), ctx.out());
     }

@@ -99,7 +99,7 @@ struct fmt::formatter<sidecar::StopReport> {
     template <class FormatContext>
     auto format(const sidecar::StopReport& report, FormatContext& ctx) const
     {
-        // Not format_to: clang 14 mangles it otherwise than the g++ that built the system\'s fmt.
+        // Not format_to: clang 14 mangles it otherwise than the g++ that built the system's fmt.
         const std::string text = sidecar::to_string(report);
         return std::copy(text.begin(), text.end(), ctx.out());
     }
@@ -110,7 +110,7 @@ struct fmt::formatter<sidecar::Stats> {
     template <class FormatContext>
     auto format(const sidecar::Stats& stats, FormatContext& ctx) const
     {
-        // Not format_to: clang 14 mangles it otherwise than the g++ that built the system\'s fmt.
+        // Not format_to: clang 14 mangles it otherwise than the g++ that built the system's fmt.
         const std::string text = sidecar::to_string(stats);
         return std::copy(text.begin(), text.end(), ctx.out());
     }
