@@ -38,6 +38,8 @@ void log_to_stderr(LogLevel level, std::string_view text)
 
 } // namespace
 
+thread_local const Loop* Loop::running_here = nullptr;
+
 Loop::Loop(const Options& options, bool is_virtual, std::shared_ptr<const NotifyFd> readable)
     : options_{options},
       io_{std::make_unique<asio::io_context>(1)},
@@ -87,7 +89,7 @@ void Loop::post(std::function<void()> function)
 
 void Loop::run() noexcept
 {
-    thread_id_ = std::this_thread::get_id();
+    running_here = this;
     watch_stop_request();
     while (!ended_) {
         try {

@@ -47,7 +47,7 @@ public:
     [[nodiscard]] std::optional<StopReport> wait_stopped(Duration timeout);
     /// Leaves the thread to itself at once, where waiting for it is impossible.
     void abandon();
-    [[nodiscard]] bool is_loop_thread() const noexcept { return thread_id_.load() == std::this_thread::get_id(); }
+    [[nodiscard]] bool is_loop_thread() const noexcept { return running_here == this; }
     [[nodiscard]] bool is_over() const noexcept { return is_over_.load(); }
     [[nodiscard]] StopReport partial_report() const;
 
@@ -82,6 +82,10 @@ public:
 
 private:
     enum class Fate { running, ended, abandoned };
+
+    /// The loop whose thread this is; null on the application's. (A thread's id would not do: it is given out again
+    /// as soon as the thread has been joined.)
+    static thread_local const Loop* running_here;
 
     void run() noexcept;
     void run_handlers();
@@ -120,7 +124,6 @@ private:
     std::atomic<bool> ended_{false};                         // both: atomic; the stages are done
     std::atomic<bool> is_over_{false};                       // both: atomic; joined or abandoned
     std::atomic<Fate> fate_{Fate::running};                  // both: atomic
-    std::atomic<std::thread::id> thread_id_{};               // both: atomic
     mutable std::atomic<std::uint64_t> callback_failures_{0}; // both: atomic
 
     std::mutex end_mutex_;                                   // app side: who joins or abandons

@@ -113,22 +113,26 @@ private:
         clock_ = &clock;
         const auto patience = std::max<Duration>(deadline - clock.now(), std::chrono::seconds{1});
         const auto real_deadline = deadline_after(std::chrono::steady_clock::now(), patience);
-        while (!condition()) {
+        // A condition that takes what it waited for must not be asked again once it held.
+        bool held = condition();
+        while (!held) {
             auto ticket = std::make_shared<Ticket>(Ticket{.point = this, .deadline = deadline});
             tickets_.push_back(ticket);
             clock.arm(ticket);
-            const auto over = [&] { return ticket->ended || condition(); };
+            const auto is_over = [&] { return ticket->ended || (held = condition()); };
             bool in_time = true;
             if (real_deadline == TimePoint::max())
-                changed_.wait(lock, over);
+                changed_.wait(lock, is_over);
             else
-                in_time = changed_.wait_until(lock, real_deadline, over);
+                in_time = changed_.wait_until(lock, real_deadline, is_over);
+            const bool expired = ticket->expired;
             end(*ticket);
             std::erase(tickets_, ticket);
-            if (ticket->expired || !in_time)
-                return condition();
+            held = held || condition();
+            if (expired || !in_time)
+                break;
         }
-        return true;
+        return held;
     }
 
     void end(Ticket& ticket)
