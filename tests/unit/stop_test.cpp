@@ -294,13 +294,15 @@ TEST_CASE("destructor: stops, also while an exception passes, and not at all on 
     const auto orphans = orphan_count();
     auto feed = std::make_unique<Feed>(Mock::Options{.peer = peer}, quiet());
     REQUIRE(feed->start(1s));
-    std::latch gone{1};
+    std::latch unused{1}, gone{1};
     auto* raw = feed.release();
-    REQUIRE(raw->spawn("last user", [raw, &gone](Context) -> Task<> {
+    REQUIRE(raw->spawn("last user", [&, raw](Context) -> Task<> {
+        unused.wait(); // spawn() itself must be over
         delete raw;
         gone.count_down();
         co_return;
     }));
+    unused.count_down();
     gone.wait();
     for (const auto give_up = Clock::now() + 10s; orphan_count() != orphans && Clock::now() < give_up;)
         std::this_thread::yield();
