@@ -20,6 +20,11 @@ std::uint64_t fork_generation() noexcept
     return forks.load(std::memory_order_relaxed);
 }
 
+bool has_forked_since(std::uint64_t generation) noexcept
+{
+    return forks.load(std::memory_order_relaxed) != generation;
+}
+
 Failure misuse(const char* attempted)
 {
     return {Error::misuse, {.attempted = attempted, .explanation = "called on the loop's own thread"}};
@@ -125,7 +130,7 @@ void Core::stop_in_destructor() noexcept
 
 bool Core::is_forked() const noexcept
 {
-    return forks.load(std::memory_order_relaxed) != fork_generation_;
+    return has_forked_since(fork_generation_);
 }
 
 Result<void> Core::start(Duration timeout)
@@ -186,7 +191,7 @@ Result<LinkRef> Core::open(std::shared_ptr<const LinkConfig> config, Duration ti
     auto& link = call->add_link(std::move(config), deadline);
     if (auto outcome = call->wait_for_outcome(link, deadline); !outcome)
         return outcome.error();
-    return LinkRef{call->shared_from_this(), &link};
+    return LinkRef{call->shared_from_this(), &link, fork_generation_};
 }
 
 Result<void> Core::spawn(std::string name, TaskFactory factory)
@@ -292,9 +297,12 @@ StopReport Core::stop()
     const Call call{*this};
     if (call && !is_forked())
         return call->partial_report();
-    StopReport nothing_to_stop;
-    nothing_to_stop.joined = !is_forked();
-    return nothing_to_stop;
+    StopReport report;
+    if (!is_forked()) {
+        report.quiesce = report.drain = report.close = report.cancel = report.join = {Verdict::skipped, {}};
+        report.joined = true;
+    }
+    return report;
 }
 
 State Core::state() const
@@ -342,6 +350,8 @@ Result<int> Core::native_handle()
 
 Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std::byte> payload, Duration timeout)
 {
+    if (has_forked_since(ref.fork_generation))
+        return Failure{Error::forked, {.attempted = "send"}};
     auto result = ref.link->send(kind, payload, send_deadline(*ref.loop, timeout));
     if (!result)
         ref.loop->sends_refused.fetch_add(1, std::memory_order_relaxed);
@@ -350,6 +360,8 @@ Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std
 
 Result<void> link_flush(const LinkRef& ref, Duration timeout)
 {
+    if (has_forked_since(ref.fork_generation))
+        return Failure{Error::forked, {.attempted = "flush"}};
     return ref.link->flush(deadline_of(*ref.loop, timeout));
 }
 
@@ -360,7 +372,7 @@ LinkId link_id(const LinkRef& ref) noexcept
 
 bool link_is_up(const LinkRef& ref) noexcept
 {
-    return ref.link->is_open();
+    return !has_forked_since(ref.fork_generation) && ref.link->is_open();
 }
 
 } // namespace sidecar::detail

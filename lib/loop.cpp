@@ -100,6 +100,7 @@ void Loop::run() noexcept
     }
     destroy_links();
     inbox_.end();
+    stop_ended_ = timers_.now();
     if (fate_.exchange(Fate::ended) == Fate::abandoned)
         orphans.fetch_sub(1);
     thread_done_.count_down();
@@ -285,7 +286,7 @@ Task<bool> Loop::until(Condition condition, TimePoint deadline)
 
 void Loop::end_stage(StageReport StopReport::*stage, Verdict verdict)
 {
-    const auto now = real_now();
+    const auto now = timers_.now();
     auto text = verdict == Verdict::timed_out ? dump() : std::string{};
     std::lock_guard lock{report_mutex_};
     report_.*stage = {verdict, now - stage_began_};
@@ -297,13 +298,13 @@ void Loop::end_stage(StageReport StopReport::*stage, Verdict verdict)
 Task<> Loop::run_stop()
 {
     const auto& budget = options_.stop;
-    const TimePoint requested{Duration{stop_requested_at_.load()}};
     // On virtual time the request is now; on real time the loop may have been late to see it.
-    const auto began = is_virtual() ? timers_.now() : requested;
+    const auto began = is_virtual() ? timers_.now() : TimePoint{Duration{stop_requested_at_.load()}};
     const auto drain_by = deadline_after(began, std::min(budget.drain, budget.total));
     const auto close_by = deadline_after(began, std::min(budget.drain + budget.close, budget.total));
     const auto cancel_by = deadline_after(began, std::min(budget.drain + budget.close + budget.cancel, budget.total));
-    stage_began_ = requested;
+    stage_began_ = began;
+    stop_began_ = began;
     std::vector<LinkImpl*> links;
     {
         std::lock_guard lock{links_mutex_};
@@ -360,11 +361,11 @@ Task<> Loop::run_stop()
     for (const auto* link : open)
         if (link->is_closed() && !link->close_failure())
             std::erase_if(cancelled, [&](const TaskReport& task) { return task.name.starts_with(link->task_prefix()); });
+    const bool had_to_cancel = !cancelled.empty();
     {
         std::lock_guard lock{report_mutex_};
         report_.cancelled = std::move(cancelled);
     }
-    const bool had_tasks = !tasks_.empty();
     if (!co_await until([this] { return tasks_.empty(); }, cancel_by)) {
         {
             std::lock_guard lock{report_mutex_};
@@ -374,7 +375,7 @@ Task<> Loop::run_stop()
         // They end when they end; until then this thread stays theirs, whether or not anybody still waits for it.
         co_await until([this] { return tasks_.empty(); }, TimePoint::max());
     } else {
-        end_stage(&StopReport::cancel, had_tasks ? Verdict::ok : Verdict::skipped);
+        end_stage(&StopReport::cancel, had_to_cancel ? Verdict::ok : Verdict::skipped);
     }
     for (auto* link : links)
         link->count_unsent();
@@ -390,7 +391,7 @@ std::optional<StopReport> Loop::wait_stopped(Duration timeout)
                                            : options_.stop.total;
         const auto hard = requested == 0 ? TimePoint::max() : deadline_after(TimePoint{Duration{requested}}, patience);
         const bool done = is_done() || wait_for_end(std::min(give_up, hard), requested != 0);
-        std::lock_guard lock{end_mutex_};
+        std::unique_lock lock{end_mutex_};
         if (final_report_)
             return final_report_;
         if (done) {
@@ -400,7 +401,7 @@ std::optional<StopReport> Loop::wait_stopped(Duration timeout)
             return final_report_;
         }
         if (real_now() >= hard) {
-            leave_thread_alone();
+            leave_thread_alone(std::move(lock));
             return final_report_;
         }
         if (real_now() >= give_up)
@@ -421,7 +422,7 @@ bool Loop::wait_for_end(TimePoint real_deadline, bool is_requested)
         && is_done();
 }
 
-void Loop::leave_thread_alone()
+void Loop::leave_thread_alone(std::unique_lock<std::mutex> end_lock)
 {
     orphans.fetch_add(1);
     if (fate_.exchange(Fate::abandoned) == Fate::ended)
@@ -436,15 +437,16 @@ void Loop::leave_thread_alone()
     final_report_ = finished_report(false);
     is_over_ = true;
     progressed_.wake();
+    end_lock.unlock(); // the report is final; the hook may ask for it
     log(LogLevel::error, fmt::format("the loop's thread did not end in time and is left to itself: {}", final_report_->dump));
 }
 
 void Loop::abandon()
 {
     request_stop();
-    std::lock_guard lock{end_mutex_};
+    std::unique_lock lock{end_mutex_};
     if (!final_report_)
-        leave_thread_alone();
+        leave_thread_alone(std::move(lock));
 }
 
 StopReport Loop::partial_report() const
@@ -468,14 +470,16 @@ StopReport Loop::finished_report(bool joined)
     }
     std::lock_guard lock{report_mutex_};
     auto report = report_;
-    report.total = real_now() - requested;
+    // A thread that does not end moves no clock but the real one.
+    report.total = joined ? stop_ended_ - stop_began_ : real_now() - requested;
     report.joined = joined;
     if (!joined) {
-        // The stage under way, and so all after it, did not come to their end.
-        if (report.quiesce.verdict == Verdict::skipped)
-            report.quiesce.verdict = Verdict::timed_out;
-        else if (report.cancel.verdict == Verdict::skipped)
-            report.cancel.verdict = Verdict::timed_out;
+        for (auto stage : {&StopReport::quiesce, &StopReport::drain, &StopReport::close, &StopReport::cancel}) {
+            if ((report.*stage).verdict == Verdict::not_reached) { // it is the one under way
+                (report.*stage).verdict = Verdict::timed_out;
+                break;
+            }
+        }
         report.stuck = tasks;
         if (report.dump.empty())
             report.dump = text;
@@ -580,6 +584,9 @@ void Loop::record(const Failure& failure)
 
 void Loop::log(LogLevel level, std::string_view text) const noexcept
 {
+    // What a hook refers to need not outlive the stop.
+    if (fate_.load() == Fate::abandoned && is_loop_thread())
+        return;
     try {
         if (options_.log)
             options_.log(level, text);

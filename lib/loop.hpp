@@ -96,7 +96,7 @@ private:
     Task<bool> until(Condition condition, TimePoint deadline);
     void end_stage(StageReport StopReport::*stage, Verdict verdict);
     [[nodiscard]] bool wait_for_end(TimePoint real_deadline, bool is_requested);
-    void leave_thread_alone(); // with end_mutex_ held
+    void leave_thread_alone(std::unique_lock<std::mutex> end_lock);
     [[nodiscard]] StopReport finished_report(bool joined);
     void destroy_links() noexcept;
 
@@ -109,6 +109,7 @@ private:
     std::optional<boost::asio::posix::stream_descriptor> stop_watch_; // sidecar side
     LoopEvent stage_progress_;                               // sidecar side
     TimePoint stage_began_{};                                // sidecar side
+    TimePoint stop_began_{}, stop_ended_{};                  // sidecar side; app side once the thread has ended
     bool stopping_ = false;                                  // sidecar side
     std::vector<std::pair<std::shared_ptr<Ticket>, Timers::Timer>> tickets_; // sidecar side
     std::thread thread_;                                     // app side: guarded by end_mutex_

@@ -50,6 +50,7 @@ std::string_view to_string(Verdict verdict) noexcept
     case Verdict::timed_out: return "timed out";
     case Verdict::failed: return "failed";
     case Verdict::not_waited: return "not waited for";
+    case Verdict::not_reached: return "not reached";
     }
     return "unknown";
 }

@@ -153,11 +153,14 @@ void TaskScope::cancel(TaskSlot& slot)
 
 std::vector<TaskReport> TaskScope::cancel_all()
 {
-    auto reports = snapshot();
+    std::vector<TaskReport> reports;
     std::lock_guard lock{mutex_};
-    for (auto& slot : slots_)
-        if (slot.in_use)
-            cancel(slot);
+    for (auto& slot : slots_) {
+        if (!slot.in_use || slot.was_cancelled)
+            continue;
+        reports.push_back(describe(slot));
+        cancel(slot);
+    }
     return reports;
 }
 

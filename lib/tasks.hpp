@@ -45,7 +45,7 @@ public:
     void spawn(TaskSlot& slot, Task<> task, Completion completion);
     /// Emits cancellation to this one, later in the loop, so that nobody is resumed in the middle of the caller.
     void cancel(TaskSlot& slot);
-    /// Emits cancellation to everything that is left, once each; reports what it was. Side: sidecar.
+    /// Emits cancellation to everything that is left and was not cancelled yet; reports what that was. Side: sidecar.
     [[nodiscard]] std::vector<TaskReport> cancel_all();
     [[nodiscard]] bool empty() const noexcept { return latch_.try_wait(); }
     /// Called after each end of a task. Side: sidecar.

@@ -104,6 +104,15 @@ struct Event {
     Message message;
     std::uint64_t lost = 0;
     std::optional<Failure> failure;
+
+    /// For any stream, so that test frameworks can show a Result<Event>.
+    template <class Stream>
+    friend Stream& operator<<(Stream& stream, const Event& event)
+    {
+        constexpr const char* names[] = {"up", "message", "gap", "down", "stopped"};
+        stream << names[static_cast<std::size_t>(event.kind)];
+        return stream;
+    }
 };
 
 } // namespace sidecar

@@ -29,11 +29,12 @@ enum class Verdict : std::uint8_t {
     timed_out,  ///< its time passed
     failed,     ///< ended early, with an error
     not_waited, ///< requested where waiting is impossible (the loop's own thread)
+    not_reached, ///< a stage before it is under way still, or never ended
 };
 [[nodiscard]] std::string_view to_string(Verdict verdict) noexcept;
 
 struct StageReport {
-    Verdict verdict = Verdict::skipped;
+    Verdict verdict = Verdict::not_reached;
     Duration took{};
 };
 
@@ -44,10 +45,13 @@ struct TaskReport {
     Duration since{};        ///< for how long
 };
 
-/// What a stop did.
+struct StopReport;
+[[nodiscard]] std::string to_string(const StopReport& report);
+
+/// What a stop did. Its times are on the sidecar's clock (virtual with the mock), but for a thread that did not end.
 struct StopReport {
     StageReport quiesce, drain, close, cancel, join;
-    Duration total{};                      ///< from the request to the report
+    Duration total{};                      ///< from the request to the thread's end, or to when it was given up
     std::uint64_t unread_messages = 0;     ///< received, queued, not yet taken by the application (still receivable)
     std::uint64_t discarded_messages = 0;  ///< arrived after the stop began; not taken in
     std::uint64_t unsent_messages = 0;     ///< accepted by send() during this run and never written
@@ -59,6 +63,13 @@ struct StopReport {
 
     /// True when every stage that had something to do did it in time.
     [[nodiscard]] bool clean() const noexcept;
+    /// For any stream, so that test frameworks can show a Result<StopReport>.
+    template <class Stream>
+    friend Stream& operator<<(Stream& stream, const StopReport& report)
+    {
+        stream << to_string(report);
+        return stream;
+    }
 };
 
 /// A snapshot of counters, all since start() unless said otherwise.
@@ -88,7 +99,6 @@ struct Stats {
 /// Loop threads of this process that a stop had to leave behind and that have not ended yet.
 [[nodiscard]] std::uint64_t orphan_count() noexcept;
 
-[[nodiscard]] std::string to_string(const StopReport& report);
 [[nodiscard]] std::string to_string(const Stats& stats);
 
 } // namespace sidecar

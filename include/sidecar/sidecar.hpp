@@ -40,6 +40,13 @@ public:
     /// What its messages and events carry.
     [[nodiscard]] LinkId id() const noexcept { return detail::link_id(ref_); }
     [[nodiscard]] bool is_up() const noexcept { return detail::link_is_up(ref_); }
+    /// For any stream, so that test frameworks can show a Result<Link>.
+    template <class Stream>
+    friend Stream& operator<<(Stream& stream, const Link& link)
+    {
+        stream << "link " << static_cast<std::uint32_t>(link.id());
+        return stream;
+    }
 
 private:
     template <Transport>

@@ -12,6 +12,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <optional>
 
 using namespace sidecar;
@@ -72,21 +73,29 @@ bool cycle(Sidecar<T>& feed, bool must_fail)
     return result && report.clean();
 }
 
+/// `before_cycle(i)`: to be done before the i-th cycle. `after_cycles(n)`: waits until the peer, which runs in this process
+/// too, has let go of what n cycles left it with; false if it does not.
 template <class T>
-int run(typename T::Options options, int count, bool must_fail, const std::function<void()>& before_cycle = [] {})
+int run(typename T::Options options, int count, bool must_fail, const std::function<bool(std::size_t)>& after_cycles,
+        const std::function<void()>& before_cycle = [] {})
 {
     Sidecar<T> feed{std::move(options), {.log = [](LogLevel, std::string_view) {}}};
     std::optional<Footprint> before;
+    const auto measure = [&](int cycles) {
+        if (!after_cycles(static_cast<std::size_t>(cycles)))
+            fmt::print("the peer still holds connections\n");
+        return Footprint::now();
+    };
     for (int i = 0; i < count; ++i) {
         if (i == 100)
-            before = Footprint::now();
+            before = measure(i);
         before_cycle();
         if (!cycle(feed, must_fail)) {
             fmt::print("cycle {} failed\n", i);
             return 1;
         }
     }
-    const auto after = Footprint::now();
+    const auto after = measure(count);
     if (!before)
         before = after;
     before->print("after 100");
@@ -109,7 +118,7 @@ int main(int argc, char** argv)
         MockPeer peer;
         if (must_fail)
             peer.refuse_connect(boost::asio::error::connection_refused);
-        return run<Mock>({.peer = peer}, count, must_fail, [&] { peer.deliver("x"); });
+        return run<Mock>({.peer = peer}, count, must_fail, [](std::size_t) { return true; }, [&] { peer.deliver("x"); });
     }
     const bool is_websocket = transport == "websocket";
     RawPeer peer{[&](RawConnection& c) {
@@ -128,12 +137,15 @@ int main(int argc, char** argv)
         }
         c.wait_for_end();
     }};
+    const auto peer_is_idle = [&](std::size_t cycles) { return peer.wait_for_ended(cycles); };
     if (is_websocket)
-        return run<WebSocket>({.url = peer.url()}, count, must_fail);
-    Tcp<LengthPrefix>::Options options{.host = "127.0.0.1", .port = peer.port()};
-    if (must_fail) { // refused: nobody listens there any more
-        RawPeer gone{[](RawConnection&) {}};
-        options.port = gone.port();
+        return run<WebSocket>({.url = peer.url()}, count, must_fail, peer_is_idle);
+    if (!must_fail)
+        return run<Tcp<LengthPrefix>>({.host = "127.0.0.1", .port = peer.port()}, count, must_fail, peer_is_idle);
+    std::uint16_t port = 0;
+    {
+        RawPeer gone{[](RawConnection&) {}}; // refused: nobody listens there any more
+        port = gone.port();
     }
-    return run<Tcp<LengthPrefix>>(std::move(options), count, must_fail);
+    return run<Tcp<LengthPrefix>>({.host = "127.0.0.1", .port = port}, count, must_fail, [](std::size_t) { return true; });
 }

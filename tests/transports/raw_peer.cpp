@@ -4,10 +4,12 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 
 RawConnection::~RawConnection()
 {
@@ -145,20 +147,66 @@ void RawPeer::run()
         const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
         if (fd < 0)
             return;
-        const timeval patience{.tv_sec = 20, .tv_usec = 0};
-        ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-        RawConnection connection{fd};
-        {
-            std::lock_guard lock{mutex_};
-            if (is_over_)
-                return;
-            current_ = fd;
-        }
-        try {
-            script_(connection);
-        } catch (const PeerGone&) {
-        }
+        serve(fd);
         std::lock_guard lock{mutex_};
-        current_ = -1;
+        ++ended_;
+        changed_.notify_all();
+        if (is_over_)
+            return;
     }
+}
+
+void RawPeer::serve(int fd)
+{
+    const timeval patience{.tv_sec = 20, .tv_usec = 0};
+    ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    RawConnection connection{fd};
+    {
+        std::lock_guard lock{mutex_};
+        if (is_over_)
+            return;
+        current_ = fd;
+    }
+    try {
+        script_(connection);
+    } catch (const PeerGone&) {
+    }
+    std::lock_guard lock{mutex_};
+    current_ = -1;
+}
+
+bool RawPeer::wait_for_ended(std::size_t connections)
+{
+    std::unique_lock lock{mutex_};
+    return changed_.wait_for(lock, std::chrono::seconds{10}, [&] { return ended_ >= connections; });
+}
+
+FullBacklog::FullBacklog()
+{
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* const any = reinterpret_cast<sockaddr*>(&address);
+    const int listener = open();
+    if (::bind(listener, any, size) != 0 || ::listen(listener, 0) != 0 || ::getsockname(listener, any, &size) != 0)
+        throw std::runtime_error{"no listening socket"};
+    port_ = ntohs(address.sin_port);
+    for (pollfd entry{.fd = -1, .events = POLLOUT, .revents = 0};;) {
+        entry.fd = open();
+        (void)::connect(entry.fd, any, size);
+        if (::poll(&entry, 1, 200) == 0)
+            return;
+    }
+}
+
+FullBacklog::~FullBacklog()
+{
+    for (const int fd : sockets_)
+        ::close(fd);
+}
+
+int FullBacklog::open()
+{
+    return sockets_.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -9,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 /// What a script throws when the other side is gone, late, or the test is over; it ends the script and nothing else.
 struct PeerGone : std::runtime_error {
@@ -56,9 +58,12 @@ public:
     ~RawPeer();
     [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
     [[nodiscard]] std::string url() const;
+    /// Waits until so many connections have come and gone, their descriptors too; false after 10 s.
+    [[nodiscard]] bool wait_for_ended(std::size_t connections);
 
 private:
     void run();
+    void serve(int fd);
 
     Script script_;
     const bool is_v6_;
@@ -66,6 +71,24 @@ private:
     std::uint16_t port_ = 0;
     std::mutex mutex_;
     int current_ = -1;      // guarded by mutex_
+    std::size_t ended_ = 0; // guarded by mutex_
+    std::condition_variable changed_;
     bool is_over_ = false;  // guarded by mutex_
     std::thread thread_;
+};
+
+/// A port of the loopback that takes no connection in and refuses none: its backlog is full.
+class FullBacklog {
+public:
+    FullBacklog();
+    FullBacklog(const FullBacklog&) = delete;
+    FullBacklog& operator=(const FullBacklog&) = delete;
+    ~FullBacklog();
+    [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
+
+private:
+    int open();
+
+    std::vector<int> sockets_;
+    std::uint16_t port_ = 0;
 };

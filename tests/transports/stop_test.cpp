@@ -8,9 +8,13 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <atomic>
 #include <fcntl.h>
+#include <functional>
+#include <latch>
 #include <poll.h>
 #include <sys/socket.h>
+#include <thread>
 
 using namespace sidecar;
 using namespace std::chrono_literals;
@@ -19,10 +23,11 @@ using Clock = std::chrono::steady_clock;
 namespace {
 
 enum class Load { idle, flooded, send_blocked };
-enum class Manner { polite, mute, reset, trickle };
+/// What the peer does once the stop begins. A half-open one has ended its own direction, and heeds nothing any more.
+enum class Manner { polite, mute, trickle, reset, half_open };
 
 constexpr const char* names_of_load[] = {"idle", "flooded", "send blocked"};
-constexpr const char* names_of_manner[] = {"polite", "mute", "reset", "trickle"};
+constexpr const char* names_of_manner[] = {"polite", "mute", "trickle", "reset", "half-open"};
 
 constexpr StopBudget budget{.total = 600ms, .drain = 200ms, .close = 200ms, .cancel = 100ms};
 
@@ -78,6 +83,14 @@ struct Peer {
         for (;;) {
             if (manner == Manner::reset && is_stopping)
                 return c.reset();
+            if (manner == Manner::half_open && is_stopping) {
+                c.half_close();
+                while (true) { // until the test is over; reading would be to heed
+                    pollfd entry{.fd = c.fd(), .events = 0, .revents = 0};
+                    if (::poll(&entry, 1, 1000) == 1 && (entry.revents & (POLLERR | POLLHUP)) != 0)
+                        return;
+                }
+            }
             const bool reads = manner == Manner::polite && (load != Load::send_blocked || is_stopping);
             const bool floods = load == Load::flooded && !is_closed;
             if (floods && pending.empty())
@@ -133,12 +146,19 @@ struct Peer {
     }
 };
 
+using Milliseconds = std::chrono::duration<double, std::milli>;
+
+void print_cell(const char* transport, const char* phase, const char* manner, Clock::duration took)
+{
+    fmt::print("  {:<10} {:<13} {:<9} {:7.2f} ms\n", transport, phase, manner, Milliseconds(took).count());
+}
+
 template <class T, class MakeOptions>
 void check_cell(const char* name, bool is_websocket, Load load, Manner manner, MakeOptions make_options)
 {
     CAPTURE(name);
-    const auto* load_name = names_of_load[static_cast<int>(load)];
-    const auto* manner_name = names_of_manner[static_cast<int>(manner)];
+    const std::string load_name = names_of_load[static_cast<int>(load)];
+    const std::string manner_name = names_of_manner[static_cast<int>(manner)];
     CAPTURE(load_name);
     CAPTURE(manner_name);
     Peer behaviour{load, manner, is_websocket};
@@ -157,7 +177,7 @@ void check_cell(const char* name, bool is_websocket, Load load, Manner manner, M
     const auto began = Clock::now();
     const auto report = feed.stop();
     const auto took = Clock::now() - began;
-    fmt::print("  {:<10} {:<13} {:<7} {:7.2f} ms\n", name, load_name, manner_name, std::chrono::duration<double, std::milli>(took).count());
+    print_cell(name, load_name.c_str(), manner_name.c_str(), took);
     CAPTURE(to_string(report));
 
     CHECK(took <= budget.total + 50ms);
@@ -183,6 +203,7 @@ void check_cell(const char* name, bool is_websocket, Load load, Manner manner, M
         }
         break;
     case Manner::reset:
+    case Manner::half_open:
         CHECK(took < 50ms);
         if (load == Load::send_blocked)
             CHECK(report.unsent_messages > 0);
@@ -195,7 +216,7 @@ void check_cell(const char* name, bool is_websocket, Load load, Manner manner, M
 TEST_CASE("stop matrix: always within the total, on TCP and WebSocket")
 {
     for (const auto load : {Load::idle, Load::flooded, Load::send_blocked}) {
-        for (const auto manner : {Manner::polite, Manner::mute, Manner::reset, Manner::trickle}) {
+        for (const auto manner : {Manner::polite, Manner::mute, Manner::trickle, Manner::reset, Manner::half_open}) {
             check_cell<Tcp<LengthPrefix>>("tcp", false, load, manner, [](std::uint16_t port) {
                 return Tcp<LengthPrefix>::Options{.host = "127.0.0.1", .port = port};
             });
@@ -206,22 +227,218 @@ TEST_CASE("stop matrix: always within the total, on TCP and WebSocket")
     }
 }
 
-TEST_CASE("stop: while the handshake is not answered it is immediate")
+namespace {
+
+const Options patient{.stop = budget, .log = [](LogLevel, std::string_view) {}};
+
+/// Stops a sidecar while its start() is at `phase`. Nothing needs waiting for then, whoever the peer is.
+template <class T>
+void check_stop_of_start(Sidecar<T>& feed, const char* phase, const char* manner, const std::function<void()>& at_stop = [] {})
 {
-    RawPeer peer{[](RawConnection& c) {
-        c.read_until("\r\n\r\n");
-        c.wait_for_end();
-    }};
-    Sidecar<WebSocket> feed{{.url = peer.url()}, {.log = [](LogLevel, std::string_view) {}}};
+    CAPTURE(phase);
+    CAPTURE(manner);
+    Clock::time_point requested;
     std::thread stopper{[&] {
-        while (feed.dump().find("in the handshake") == std::string::npos)
+        while (feed.dump().find(phase) == std::string::npos)
             std::this_thread::yield();
+        at_stop();
+        requested = Clock::now();
         feed.request_stop();
     }};
     const auto started = feed.start(30s);
-    CHECK(started.error() == Error::stopping);
+    const auto returned = Clock::now();
     stopper.join();
     const auto report = feed.stop();
-    CHECK(report.joined);
+    print_cell("websocket", phase, manner, returned - requested);
+    CAPTURE(to_string(report));
+    CHECK(returned - requested < 50ms);
     CHECK(report.total < 50ms);
+    CHECK(report.joined);
+    CHECK(report.stuck.empty());
+    if (started) {
+        CHECK(report.clean()); // the handshake's answer came in the same moment
+        return;
+    }
+    CHECK((started.error() == Error::stopping || started.error() == Error::connect_failed));
+    CHECK(report.drain.verdict == Verdict::skipped);
+    CHECK(report.close.verdict == Verdict::skipped);
+    if (started.error() == Error::stopping)
+        CHECK((report.cancelled.empty() || report.cancelled.at(0).waiting_for == phase));
+}
+
+} // namespace
+
+TEST_CASE("stop matrix: while a name is resolved, by a resolver that answers late or never")
+{
+    for (const bool answers_late : {false, true}) {
+        auto release = std::make_shared<std::latch>(1);
+        auto options = patient;
+        options.lookup = [release](const std::string&) {
+            release->wait();
+            return std::vector<boost::asio::ip::address>{};
+        };
+        {
+            Sidecar<WebSocket> feed{{.url = "ws://slow.example/"}, options};
+            check_stop_of_start(feed, "resolving the name", answers_late ? "late" : "mute", [&] {
+                if (answers_late)
+                    release->count_down();
+            });
+        }
+        if (!answers_late)
+            release->count_down(); // the helper ends after the sidecar has gone
+    }
+}
+
+TEST_CASE("stop matrix: while TCP connects to a host that takes nothing in")
+{
+    FullBacklog silent;
+    Sidecar<WebSocket> feed{{.url = "ws://127.0.0.1:" + std::to_string(silent.port())}, patient};
+    check_stop_of_start(feed, "connecting", "mute");
+}
+
+TEST_CASE("stop matrix: in the handshake, with every peer")
+{
+    for (const auto manner : {Manner::polite, Manner::mute, Manner::trickle, Manner::reset, Manner::half_open}) {
+        std::atomic<bool> is_stopping{false};
+        RawPeer peer{[&](RawConnection& c) {
+            c.read_until("\r\n\r\n");
+            while (manner == Manner::trickle) {
+                c.send("H");
+                ::poll(nullptr, 0, 1);
+            }
+            while (manner != Manner::mute && !is_stopping)
+                std::this_thread::yield();
+            if (manner == Manner::reset)
+                return c.reset();
+            if (manner == Manner::half_open)
+                c.half_close();
+            if (manner == Manner::polite)
+                c.send("HTTP/1.1 101 Switching Protocols\r\n");
+            c.wait_for_end();
+        }};
+        Sidecar<WebSocket> feed{{.url = peer.url()}, patient};
+        check_stop_of_start(feed, "in the handshake", names_of_manner[static_cast<int>(manner)], [&] { is_stopping = true; });
+    }
+}
+
+TEST_CASE("stop matrix: while a stop is under way already, further ones wait for the same report within the same total")
+{
+    RawPeer peer{[](RawConnection& c) {
+        c.accept_websocket();
+        c.wait_for_end(); // never answers the close
+    }};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, patient};
+    REQUIRE(feed.start(10s));
+    const auto requested = Clock::now();
+    feed.request_stop();
+    while (feed.dump().find("): closing") == std::string::npos)
+        std::this_thread::yield();
+    std::vector<StopReport> reports(3);
+    std::vector<std::thread> threads;
+    for (auto& report : reports)
+        threads.emplace_back([&] { report = feed.stop(); });
+    const auto report = feed.stop();
+    const auto took = Clock::now() - requested;
+    for (auto& thread : threads)
+        thread.join();
+    print_cell("websocket", "closing", "mute", took);
+    CHECK(took <= budget.total + 50ms);
+    CHECK(report.close.verdict == Verdict::timed_out);
+    CHECK(report.joined);
+    for (const auto& other : reports)
+        CHECK(other.total == report.total);
+}
+
+TEST_CASE("stop matrix: while the peer itself is closing")
+{
+    for (const auto manner : {Manner::polite, Manner::mute, Manner::reset}) {
+        std::latch closing{1};
+        RawPeer peer{[&](RawConnection& c) {
+            c.accept_websocket();
+            c.send(frame(0x88, "\x03\xe9"));
+            closing.count_down();
+            if (manner == Manner::reset)
+                c.reset();
+            else if (manner == Manner::mute)
+                c.wait_for_end();
+            else
+                c.read(6 + 2);
+        }};
+        Sidecar<WebSocket> feed{{.url = peer.url()}, patient};
+        REQUIRE(feed.start(10s));
+        closing.wait();
+        const auto report = feed.stop();
+        const std::string manner_name = names_of_manner[static_cast<int>(manner)];
+        CAPTURE(manner_name);
+        CAPTURE(to_string(report));
+        print_cell("websocket", "peer closing", manner_name.c_str(), report.total);
+        CHECK(report.total < 50ms);
+        CHECK(report.joined);
+        CHECK(report.cancelled.empty());
+    }
+}
+
+TEST_CASE("stop: what was sent goes out in order, and nothing after the close frame")
+{
+    constexpr int count = 2000;
+    std::string received;
+    Result<void> sent;
+    {
+        RawPeer peer{[&](RawConnection& c) {
+            c.accept_websocket();
+            for (;;)
+                received += c.read(1);
+        }};
+        Sidecar<WebSocket> feed{{.url = peer.url()}, patient};
+        REQUIRE(feed.start(10s));
+        for (int i = 0; i < count && sent; ++i)
+            sent = feed.send(std::as_bytes(std::span{&i, 1}));
+        const auto report = feed.stop();
+        CHECK(report.unsent_messages == 0);
+        CHECK(report.drain.verdict != Verdict::timed_out);
+    }
+    REQUIRE(sent);
+    constexpr std::size_t frame_bytes = 2 + 4 + sizeof(int);
+    REQUIRE(received.size() == count * frame_bytes + 2 + 4 + 2);
+    bool in_order = true;
+    for (int i = 0; i < count; ++i) {
+        const auto* at = received.data() + static_cast<std::size_t>(i) * frame_bytes;
+        int number = 0;
+        for (std::size_t byte = 0; byte < sizeof number; ++byte)
+            reinterpret_cast<char*>(&number)[byte] = static_cast<char>(at[6 + byte] ^ at[2 + byte]);
+        in_order &= at[0] == static_cast<char>(0x82) && number == i;
+    }
+    CHECK(in_order);
+    CHECK(received[count * frame_bytes] == static_cast<char>(0x88));
+}
+
+TEST_CASE("stop: literals need no resolver, and no more than a bounded number of names are looked up at once")
+{
+    std::latch release{1};
+    std::atomic<int> outstanding{0};
+    auto options = patient;
+    options.lookup = [&](const std::string&) {
+        ++outstanding;
+        release.wait();
+        --outstanding;
+        return std::vector<boost::asio::ip::address>{};
+    };
+    bool is_busy = false;
+    int attempts = 0;
+    for (; attempts < 200 && !is_busy; ++attempts) {
+        Sidecar<WebSocket> feed{{.url = "ws://never.example/"}, options};
+        is_busy = feed.start(1ms).error() == Error::lookup_busy;
+    }
+    CHECK(is_busy);
+    CHECK(attempts == 33);
+    RawPeer peer{[](RawConnection& c) {
+        c.accept_websocket();
+        c.wait_for_end();
+    }};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, options};
+    CHECK(feed.start(10s));
+    release.count_down();
+    for (const auto give_up = Clock::now() + 10s; outstanding != 0 && Clock::now() < give_up;)
+        std::this_thread::yield();
+    CHECK(outstanding == 0);
 }

@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <future>
 #include <latch>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -67,43 +66,6 @@ std::uint64_t send_until_blocked(Feed& feed, const std::string& message)
         ++count;
     return count;
 }
-
-/// A port of the loopback that takes no connection in and refuses none: its backlog is full.
-class FullBacklog {
-public:
-    FullBacklog()
-    {
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t size = sizeof address;
-        auto* const any = reinterpret_cast<sockaddr*>(&address);
-        const int listener = open();
-        if (::bind(listener, any, size) != 0 || ::listen(listener, 0) != 0 || ::getsockname(listener, any, &size) != 0)
-            throw std::runtime_error{"no listening socket"};
-        port_ = ntohs(address.sin_port);
-        for (pollfd entry{.fd = -1, .events = POLLOUT, .revents = 0};;) {
-            entry.fd = open();
-            (void)::connect(entry.fd, any, size);
-            if (::poll(&entry, 1, 200) == 0)
-                return;
-        }
-    }
-    FullBacklog(const FullBacklog&) = delete;
-    FullBacklog& operator=(const FullBacklog&) = delete;
-    ~FullBacklog()
-    {
-        for (const int fd : sockets_)
-            ::close(fd);
-    }
-    [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
-
-private:
-    int open() { return sockets_.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }
-
-    std::vector<int> sockets_;
-    std::uint16_t port_ = 0;
-};
 
 /// Messages of the form "<text>"; whatever stands between them is skipped. What it cannot bear is a '!'.
 struct Angles {

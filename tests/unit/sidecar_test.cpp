@@ -423,29 +423,3 @@ TEST_CASE("dump: names every task and what it waits for")
                              "\"link 0 writer\": messages to send", "\"my task\": Godot"})
         CHECK_MESSAGE(text.find(part) != std::string::npos, part, " in ", text);
 }
-
-TEST_CASE("failing the n-th operation of the transport never hangs, loses or leaks anything, until the scenario passes")
-{
-    bool passed = false;
-    for (std::size_t n = 1; !passed; ++n) {
-        REQUIRE(n < 20);
-        CAPTURE(n);
-        Fixture f;
-        f.peer.fail_operation(n, boost::asio::error::connection_reset);
-        const auto scenario = [&] {
-            if (!f.feed.start(1s))
-                return false;
-            f.peer.deliver("a");
-            if (!f.feed.receive(1s) || !f.feed.send("b") || !f.feed.flush(1s))
-                return false;
-            f.peer.deliver("c");
-            return f.feed.receive(1s).has_value();
-        }();
-        const auto report = f.feed.stop();
-        CHECK(report.joined);
-        CHECK(report.stuck.empty());
-        passed = scenario && report.clean() && !report.first_error;
-        if (!passed)
-            CHECK(report.first_error.has_value() != (f.feed.errors().empty()));
-    }
-}

@@ -2,6 +2,9 @@
 #include <sidecar/transports/mock.hpp>
 
 #include <boost/asio/error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <doctest/doctest.h>
 
 #include <atomic>
@@ -74,11 +77,14 @@ TEST_CASE("stop: what was sent is written before the close")
     peer.hold_writes();
     for (int i = 0; i < 10; ++i)
         REQUIRE(feed.send(std::to_string(i)));
-    feed.request_stop();
-    std::thread releaser{[&] { peer.release_writes(); }};
-    const auto report = feed.wait_stopped(10s).value();
-    releaser.join();
+    // On the loop's own clock: a thread's turn would come before or after the drain's end, as it happens.
+    REQUIRE(feed.spawn("releaser", [&](Context ctx) -> Task<> {
+        co_await ctx.sleep_for(100ms);
+        peer.release_writes();
+    }));
+    const auto report = feed.stop();
     CHECK(report.drain.verdict == Verdict::ok);
+    CHECK(report.drain.took <= 100ms);
     CHECK(report.clean());
     CHECK(report.unsent_messages == 0);
     CHECK(peer.sent().size() == 10);
@@ -114,7 +120,7 @@ TEST_CASE("stop: a peer that never answers the close costs the close's budget, a
     CHECK_FALSE(report.clean());
     CHECK(mentions(report.cancelled, "link 0 close", "answer"));
     CHECK(report.dump.find("link 0 close") != std::string::npos);
-    CHECK(report.total < 1s); // the budget passes on the virtual clock
+    CHECK(report.total == StopBudget{}.drain + StopBudget{}.close); // on the virtual clock
 }
 
 TEST_CASE("stop: messages that arrive during the close are counted and discarded")
@@ -185,6 +191,79 @@ TEST_CASE("stop: code that holds the loop's thread does not make it late; the th
     CHECK(orphan_count() == orphans);
 }
 
+TEST_CASE("stop: what a thread left alone does later reaches no hook of the application any more")
+{
+    std::latch entered{1}, release{1};
+    const auto orphans = orphan_count();
+    auto lines = std::make_unique<std::atomic<int>>(0);
+    Options options{.stop = {.total = 10ms}};
+    options.log = [counter = lines.get()](LogLevel, std::string_view) { ++*counter; };
+    {
+        Feed feed{{}, options};
+        REQUIRE(feed.start(1s));
+        REQUIRE(feed.spawn("stuck", [&](Context ctx) -> Task<> {
+            entered.count_down();
+            release.wait();
+            ctx.log(LogLevel::error, "too late");
+            throw std::runtime_error{"too late as well"};
+            co_return;
+        }));
+        entered.wait();
+        const auto dump = feed.dump();
+        CHECK(dump.find("\"stuck\": running: it holds the loop's thread") != std::string::npos);
+        CHECK_FALSE(feed.stop().joined);
+        CHECK(*lines == 1); // that the thread was left alone
+    }
+    lines.reset(); // a hook called now would be found by the sanitizer
+    release.count_down();
+    for (const auto give_up = Clock::now() + 10s; orphan_count() != orphans && Clock::now() < give_up;)
+        std::this_thread::yield();
+    CHECK(orphan_count() == orphans);
+}
+
+TEST_CASE("stop: a coroutine that pays no heed to its cancellation is reported as stuck, with what it waits for")
+{
+    const auto orphans = orphan_count();
+    auto ignorant_is_over = std::make_shared<std::atomic<bool>>(false);
+    {
+        Feed feed{{}, quiet()};
+        REQUIRE(feed.start(1s));
+        REQUIRE(feed.spawn("ignorant", [ignorant_is_over](Context ctx) -> Task<> {
+            co_await boost::asio::this_coro::reset_cancellation_state(boost::asio::disable_cancellation());
+            ctx.waiting_for("better times");
+            boost::asio::steady_timer timer{ctx.executor()}; // on real time: the mock's stands still once nobody waits for it
+            while (!*ignorant_is_over) {
+                timer.expires_after(1ms);
+                co_await timer.async_wait(boost::asio::use_awaitable);
+            }
+        }));
+        settle(feed);
+        const auto report = feed.stop();
+        CHECK_FALSE(report.joined);
+        CHECK(report.cancel.verdict == Verdict::timed_out);
+        CHECK(report.join.verdict == Verdict::timed_out);
+        CHECK(mentions(report.stuck, "ignorant", "better times"));
+    }
+    *ignorant_is_over = true;
+    for (const auto give_up = Clock::now() + 10s; orphan_count() != orphans && Clock::now() < give_up;)
+        std::this_thread::yield();
+    CHECK(orphan_count() == orphans);
+}
+
+TEST_CASE("watchdog: the longest time that the loop's thread was held in one go, and by whom")
+{
+    Feed feed{{}, quiet()};
+    REQUIRE(feed.start(1s));
+    REQUIRE(feed.spawn("busy", [](Context) -> Task<> {
+        for (const auto until = Clock::now() + 20ms; Clock::now() < until;) {
+        }
+        co_return;
+    }));
+    CHECK(feed.stop().clean());
+    CHECK(feed.stats().longest_busy >= 20ms);
+    CHECK(feed.stats().longest_busy_task == "busy");
+}
+
 TEST_CASE("stop: a transport that heeds neither abort nor cancellation is reported as stuck")
 {
     MockPeer peer;
@@ -234,6 +313,30 @@ TEST_CASE("stop: on the loop's own thread it only requests")
     }));
     CHECK(feed.wait_stopped(10s)->clean());
     CHECK(verdict == Verdict::not_waited);
+}
+
+TEST_CASE("stop: from the log hook, on the loop's own thread, it only requests; waiting there is misuse")
+{
+    std::atomic<Feed*> target{nullptr};
+    std::atomic<Verdict> verdict{Verdict::ok};
+    std::atomic<bool> is_misuse{false};
+    Feed feed{{}, {.log = [&](LogLevel, std::string_view) {
+        if (auto* it = target.load()) {
+            verdict = it->stop().join.verdict;
+            is_misuse = it->wait_stopped(1s).error() == Error::misuse && it->receive(1s).error() == Error::misuse
+                     && it->start(1s).error() == Error::misuse && it->flush(1s).error() == Error::misuse;
+        }
+    }}};
+    REQUIRE(feed.start(1s));
+    target = &feed;
+    REQUIRE(feed.spawn("talker", [](Context ctx) -> Task<> {
+        ctx.log(LogLevel::warning, "stop me");
+        co_return;
+    }));
+    CHECK(feed.wait_stopped(10s)->clean());
+    target = nullptr;
+    CHECK(verdict == Verdict::not_waited);
+    CHECK(is_misuse);
 }
 
 TEST_CASE("stop: every blocked call wakes")
@@ -314,10 +417,14 @@ TEST_CASE("fork: in the child every call says so, and the destructor touches not
     MockPeer peer;
     auto feed = std::make_unique<Feed>(Mock::Options{.peer = peer}, quiet());
     REQUIRE(feed->start(1s));
+    MockPeer second;
+    auto link = feed->open({.peer = second}, 1s).value();
     const auto child = ::fork();
     if (child == 0) {
         const bool refused = feed->receive(1s).error() == Error::forked && feed->send("x").error() == Error::forked
-                          && feed->start(1s).error() == Error::forked;
+                          && feed->start(1s).error() == Error::forked && link.send("x").error() == Error::forked
+                          && link.flush(1s).error() == Error::forked && !link.is_up() && !feed->stop().joined
+                          && feed->poll([](const MessageView&) {}).error() == Error::forked;
         feed->request_stop();
         feed.reset();
         ::_exit(refused ? 0 : 1);

@@ -51,6 +51,7 @@ struct CallState {
 struct LinkRef {
     std::shared_ptr<Loop> loop;
     LinkImpl* link = nullptr;
+    std::uint64_t fork_generation = 0; // whose process it is
 };
 
 /// Makes the user's coroutine once its Context is known. Side: sidecar.

@@ -1,0 +1,149 @@
+#include <sidecar/signals.hpp>
+
+#include <fmt/format.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <mutex>
+#include <thread>
+
+namespace sidecar {
+namespace {
+
+constexpr int signal_limit = 65; // POSIX numbers them from 1; Linux has 64
+
+struct Entry {
+    std::atomic<std::uint64_t> signals{0}; // a bit for each; 0: the entry is free, or not ready
+    std::atomic<int> first{0};
+    SignalGuard::Request request = nullptr; // written before signals
+    void* object = nullptr;                 // likewise
+    bool is_taken = false;                  // guarded by the registry's mutex
+};
+
+// All static: a handler may run until the process is gone.
+std::array<Entry, 64> entries;
+std::atomic<int> handlers_running{0};
+std::mutex registry;                                          // never taken in a handler
+std::array<int, signal_limit> guards_on{};                    // guarded by registry
+std::array<struct ::sigaction, signal_limit> previous_action; // written while no handler of ours is installed
+
+constexpr std::uint64_t bit(int signal) noexcept
+{
+    return std::uint64_t{1} << (signal - 1);
+}
+
+/// The stop is under way, and the user insists.
+void pass_on(int signal) noexcept
+{
+    auto previous = previous_action[static_cast<std::size_t>(signal)];
+    if ((previous.sa_flags & SA_SIGINFO) == 0 && previous.sa_handler == SIG_IGN)
+        previous.sa_handler = SIG_DFL;
+    ::sigaction(signal, &previous, nullptr);
+    ::raise(signal); // delivered when this handler returns, since the signal is blocked meanwhile
+}
+
+void on_signal(int signal)
+{
+    const int saved = errno;
+    handlers_running.fetch_add(1);
+    bool is_first = false;
+    for (auto& entry : entries) {
+        if ((entry.signals.load() & bit(signal)) == 0)
+            continue;
+        int none = 0;
+        if (!entry.first.compare_exchange_strong(none, signal))
+            continue;
+        is_first = true;
+        entry.request(entry.object);
+    }
+    handlers_running.fetch_sub(1);
+    if (!is_first)
+        pass_on(signal);
+    errno = saved;
+}
+
+Exception refused(Error error, std::string why)
+{
+    return Exception{Failure{error, {.attempted = "stop on signals", .explanation = std::move(why)}}};
+}
+
+/// With the registry held.
+void uninstall(std::uint64_t signals) noexcept
+{
+    for (int signal = 1; signal < signal_limit; ++signal) {
+        const auto at = static_cast<std::size_t>(signal);
+        if ((signals & bit(signal)) != 0 && --guards_on[at] == 0)
+            ::sigaction(signal, &previous_action[at], nullptr);
+    }
+}
+
+/// With the registry held. Installs all or nothing.
+void install(std::uint64_t signals)
+{
+    std::uint64_t installed = 0;
+    for (int signal = 1; signal < signal_limit; ++signal) {
+        const auto at = static_cast<std::size_t>(signal);
+        if ((signals & bit(signal)) == 0)
+            continue;
+        if (guards_on[at] == 0) {
+            struct ::sigaction action {};
+            action.sa_handler = on_signal;
+            ::sigemptyset(&action.sa_mask);
+            action.sa_flags = SA_RESTART;
+            if (::sigaction(signal, nullptr, &previous_action[at]) != 0 || ::sigaction(signal, &action, nullptr) != 0) {
+                uninstall(installed);
+                throw refused(Error::bad_options, fmt::format("signal {} cannot be caught", signal));
+            }
+        }
+        ++guards_on[at];
+        installed |= bit(signal);
+    }
+}
+
+} // namespace
+
+SignalGuard::SignalGuard(Request request, void* object, std::initializer_list<int> signals)
+{
+    std::uint64_t wanted = 0;
+    for (const int signal : signals) {
+        if (signal < 1 || signal >= signal_limit)
+            throw refused(Error::bad_options, fmt::format("there is no signal {}", signal));
+        wanted |= bit(signal);
+    }
+    std::lock_guard lock{registry};
+    for (index_ = 0; index_ < entries.size() && entries[index_].is_taken; ++index_) {
+    }
+    if (index_ == entries.size())
+        throw refused(Error::no_resources, fmt::format("{} guards exist already", entries.size()));
+    auto& entry = entries[index_];
+    entry.first = 0;
+    entry.request = request;
+    entry.object = object;
+    entry.signals = wanted; // before the handler is there: a signal must not find nobody
+    try {
+        install(wanted);
+    } catch (...) {
+        entry.signals = 0;
+        throw;
+    }
+    entry.is_taken = true;
+}
+
+SignalGuard::~SignalGuard()
+{
+    std::lock_guard lock{registry};
+    auto& entry = entries[index_];
+    uninstall(entry.signals.exchange(0));
+    // A handler on another thread may have read the entry already; it takes but a moment.
+    while (handlers_running.load() != 0)
+        std::this_thread::yield();
+    entry.is_taken = false;
+}
+
+int SignalGuard::signal() const noexcept
+{
+    return entries[index_].first.load();
+}
+
+} // namespace sidecar
