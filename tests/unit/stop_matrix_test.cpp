@@ -66,10 +66,7 @@ void prepare(Feed& feed, MockPeer& peer, Cell cell)
         later(feed, 50ms, [peer]() mutable { peer.release_writes(); });
         break;
     case Manner::mute: peer.delay_close(Duration::max()); break;
-    case Manner::reset:
-        peer.release_writes();
-        peer.drop();
-        break;
+    case Manner::reset: peer.drop(); break; // which ends held writes too
     case Manner::half_open: peer.fail_read(boost::asio::error::eof); break;
     }
     if (cell.doing == Doing::flooded)
