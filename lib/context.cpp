@@ -66,11 +66,6 @@ void Context::log(LogLevel level, std::string_view text) const
     loop_->log(level, text);
 }
 
-bool Sink::put(MessageKind kind, std::span<const std::byte> payload)
-{
-    return link_->put(kind, payload);
-}
-
 MessageView Batch::iterator::operator*() const
 {
     return ring_->view(ring_->settle(position_));

@@ -5,7 +5,11 @@
 #include "loop.hpp"
 
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
 #include <pthread.h>
+#include <utility>
 
 namespace sidecar::detail {
 namespace {
@@ -37,6 +41,8 @@ Result<void> check_limits(const char* name, const QueueLimits& limits, std::size
     };
     if (limits.messages == 0)
         return refuse("room for 0 messages");
+    if (max_message_bytes > UINT32_MAX)
+        return refuse(fmt::format("messages of up to {} bytes; the most there can be is {}", max_message_bytes, UINT32_MAX));
     if (limits.bytes / factor < max_message_bytes)
         return refuse(fmt::format("{} bytes are too few for messages of up to {}; it needs at least {}", limits.bytes,
                                   max_message_bytes, factor * max_message_bytes));
@@ -68,14 +74,22 @@ TimePoint send_deadline(const Loop& loop, Duration timeout)
 /// Keeps the loop that it found from being freed while a call uses it.
 class Core::Call {
 public:
-    explicit Call(const Core& core) noexcept : core_{core}
+    explicit Call(const Core& core) noexcept
     {
-        core_.calls_.fetch_add(1, std::memory_order_seq_cst);
-        loop_ = core_.loop_.load(std::memory_order_seq_cst);
+        for (;;) {
+            const auto generation = core.generation_.load(std::memory_order_seq_cst);
+            calls_ = &core.calls_[generation % 2];
+            calls_->fetch_add(1, std::memory_order_seq_cst);
+            if (core.generation_.load(std::memory_order_seq_cst) == generation)
+                break;
+            calls_->fetch_sub(1, std::memory_order_release); // a start came between: counted in the wrong place
+        }
+        is_forked_ = core.is_forked();
+        loop_ = core.loop_.load(std::memory_order_seq_cst);
     }
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
-    ~Call() { core_.calls_.fetch_sub(1, std::memory_order_release); }
+    ~Call() { calls_->fetch_sub(1, std::memory_order_release); }
 
     [[nodiscard]] Loop* operator->() const noexcept { return loop_; }
     [[nodiscard]] Loop& operator*() const noexcept { return *loop_; }
@@ -84,9 +98,9 @@ public:
     /// Why this call cannot go on; `waits` if it may block.
     [[nodiscard]] std::optional<Failure> refused(const char* attempted, bool waits) const
     {
-        if (core_.is_forked())
+        if (is_forked_)
             return Failure{Error::forked, {.attempted = attempted}};
-        if (!loop_)
+        if (!loop_ || loop_->has_start_failed())
             return Failure{Error::not_started, {.attempted = attempted}};
         if (waits && loop_->is_loop_thread())
             return misuse(attempted);
@@ -94,7 +108,8 @@ public:
     }
 
 private:
-    const Core& core_;
+    std::atomic<int>* calls_;
+    bool is_forked_;
     Loop* loop_;
 };
 
@@ -108,7 +123,7 @@ Core::~Core()
     if (is_forked()) {
         // The thread is the parent's, and so are its locks and descriptors: nothing of them may be touched here.
         new std::shared_ptr<Loop>{std::move(owner_)};
-        new std::vector<std::shared_ptr<Loop>>{std::move(retired_)};
+        new std::vector<Retired>{std::move(retired_)};
         return;
     }
     stop_in_destructor();
@@ -147,6 +162,7 @@ Result<void> Core::start(Duration timeout)
         return checked;
 
     LinkImpl* link = nullptr;
+    std::vector<Retired> unreachable; // freed outside the lock: what the user's coroutines held may call us
     {
         if (const Call call{*this}; call && call->is_loop_thread())
             return misuse("start");
@@ -155,16 +171,12 @@ Result<void> Core::start(Duration timeout)
             return Failure{Error::already_started, {.attempted = "start", .endpoint = config_->endpoint()}};
         try {
             auto loop = std::make_shared<Loop>(options_, is_virtual_, readable_);
-            loop->start_thread();
             link = &loop->add_link(config_, deadline_of(*loop, timeout));
-            if (owner_)
-                retired_.push_back(std::move(owner_));
-            owner_ = std::move(loop);
-            loop_.store(owner_.get(), std::memory_order_seq_cst);
-            if (calls_.load(std::memory_order_seq_cst) == 0)
-                retired_.clear();
-        } catch (const Exception& e) {
-            return e.failure();
+            retired_.reserve(retired_.size() + 1);
+            loop->start_thread();
+            unreachable = replace_loop(std::move(loop));
+        } catch (...) {
+            return to_failure(std::current_exception(), Error::no_resources, "start", config_->endpoint());
         }
     }
     const Call call{*this};
@@ -172,8 +184,30 @@ Result<void> Core::start(Duration timeout)
     if (!outcome) {
         call->request_stop();
         (void)call->wait_stopped(Duration::max());
+        call->set_start_failed();
     }
     return outcome;
+}
+
+/// With start_mutex_ held. A run that was replaced is freed once no call can use it: calls count under the generation in
+/// which they began, generations take turns with two counters, and the next begins when the last one's calls are over.
+std::vector<Core::Retired> Core::replace_loop(std::shared_ptr<Loop> loop) noexcept
+{
+    std::vector<Retired> unreachable;
+    const auto generation = generation_.load();
+    if (owner_)
+        retired_.push_back({std::move(owner_), generation});
+    owner_ = std::move(loop);
+    loop_.store(owner_.get(), std::memory_order_seq_cst);
+    if (calls_[(generation + 1) % 2].load(std::memory_order_seq_cst) != 0)
+        return unreachable;
+    generation_.store(generation + 1, std::memory_order_seq_cst);
+    // In order of their generations.
+    const auto reachable = std::find_if(retired_.begin(), retired_.end(), [&](const Retired& run) { return run.generation >= generation; });
+    std::vector<Retired> kept{std::make_move_iterator(reachable), std::make_move_iterator(retired_.end())};
+    retired_.erase(reachable, retired_.end());
+    unreachable = std::exchange(retired_, std::move(kept));
+    return unreachable;
 }
 
 Result<LinkRef> Core::open(std::shared_ptr<const LinkConfig> config, Duration timeout)
@@ -252,7 +286,7 @@ Result<Message> Core::receive(Duration timeout)
     const Call call{*this};
     if (auto failure = call.refused("receive", true))
         return std::move(*failure);
-    return call->inbox().receive(deadline_of(*call, timeout));
+    return call->inbox().receive(timeout);
 }
 
 Result<Event> Core::next_event(Duration timeout)
@@ -260,7 +294,7 @@ Result<Event> Core::next_event(Duration timeout)
     const Call call{*this};
     if (auto failure = call.refused("wait for an event", true))
         return std::move(*failure);
-    return call->inbox().next_event(deadline_of(*call, timeout));
+    return call->inbox().next_event(timeout);
 }
 
 Result<std::size_t> Core::poll(MessageHandler handler, std::size_t limit)
@@ -282,7 +316,8 @@ void Core::request_stop() noexcept
 Result<StopReport> Core::wait_stopped(Duration timeout)
 {
     const Call call{*this};
-    if (auto failure = call.refused("wait for the stop", true))
+    // After a failed start there is a report still.
+    if (auto failure = call.refused("wait for the stop", true); failure && !(*failure == Error::not_started && call))
         return std::move(*failure);
     if (auto report = call->wait_stopped(timeout))
         return std::move(*report);
@@ -308,7 +343,7 @@ StopReport Core::stop()
 State Core::state() const
 {
     const Call call{*this};
-    return call && !is_forked() ? call->state() : State::idle;
+    return call && !is_forked() && !call->has_start_failed() ? call->state() : State::idle;
 }
 
 Stats Core::stats() const
@@ -354,7 +389,7 @@ Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std
         return Failure{Error::forked, {.attempted = "send"}};
     auto result = ref.link->send(kind, payload, send_deadline(*ref.loop, timeout));
     if (!result)
-        ref.loop->sends_refused.fetch_add(1, std::memory_order_relaxed);
+        link_note_refused_send(ref);
     return result;
 }
 
@@ -363,6 +398,11 @@ Result<void> link_flush(const LinkRef& ref, Duration timeout)
     if (has_forked_since(ref.fork_generation))
         return Failure{Error::forked, {.attempted = "flush"}};
     return ref.link->flush(deadline_of(*ref.loop, timeout));
+}
+
+void link_note_refused_send(const LinkRef& ref) noexcept
+{
+    ref.loop->sends_refused.fetch_add(1, std::memory_order_relaxed);
 }
 
 LinkId link_id(const LinkRef& ref) noexcept

@@ -1,5 +1,7 @@
 #include <sidecar/event.hpp>
 
+#include <sidecar/error.hpp>
+
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/error.hpp>
@@ -48,6 +50,8 @@ void LoopEvent::finish(boost::system::error_code ec)
 
 boost::asio::awaitable<void> LoopEvent::wait()
 {
+    if (has_waiter_)
+        throw Exception{Failure{Error::misuse, {.attempted = "wait for an event", .explanation = "a coroutine waits for it already"}}};
     if (std::exchange(is_set_, false))
         co_return;
     co_await asio::async_initiate<const asio::use_awaitable_t<>&, void(boost::system::error_code)>(

@@ -1,5 +1,6 @@
 #include "inbox.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace sidecar::detail {
@@ -7,14 +8,19 @@ namespace sidecar::detail {
 /// The right to consume, held by one thread at a time.
 class Inbox::Consumer {
 public:
-    Consumer(Inbox& inbox, TimePoint deadline) : inbox_{inbox}
+    /// `deadline` is filled in by the first who has to wait: only then is the clock asked.
+    Consumer(Inbox& inbox, Duration timeout, std::optional<TimePoint>& deadline) : inbox_{inbox}
     {
         if (inbox.consumer_.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
             is_nested_ = true; // called from a poll() handler: waiting for oneself would never end
             return;
         }
         const auto acquire = [&inbox] { return !inbox.consuming_.exchange(true, std::memory_order_seq_cst); };
-        held_ = acquire() || (deadline != TimePoint{} && inbox.consumer_free_.wait_until(inbox.clock_, deadline, acquire));
+        held_ = acquire();
+        if (!held_ && timeout > Duration{}) // another thread consumes, perhaps for long: a stop must wake this one all the same
+            (void)inbox.consumer_free_.wait_until(inbox.clock_, inbox.deadline(timeout, deadline), [&] {
+                return (held_ = held_ || acquire()) || inbox.ended();
+            });
         if (held_)
             inbox.consumer_.store(std::this_thread::get_id(), std::memory_order_relaxed);
     }
@@ -33,7 +39,7 @@ public:
         if (is_nested_)
             return Failure{Error::misuse, {.attempted = "receive", .explanation = "called from within a poll() handler"}};
         if (!held_)
-            return Failure{Error::timed_out};
+            return Failure{inbox_.ended() ? Error::stopped : Error::timed_out};
         return std::nullopt;
     }
 
@@ -43,12 +49,9 @@ private:
     bool is_nested_ = false;
 };
 
-void Inbox::publish()
+void Inbox::publish_all()
 {
-    if (ring_.write_position() == published_position_)
-        return;
-    published_position_ = ring_.write_position();
-    ring_.fence_producer();
+    ring_.publish();
     if (arrived_.wake())
         wakeups_.fetch_add(1, std::memory_order_relaxed);
     raise_fd();
@@ -56,6 +59,7 @@ void Inbox::publish()
 
 void Inbox::push_event(Event::Kind kind, LinkId link, std::optional<Failure> failure)
 {
+    publish();
     {
         std::lock_guard lock{events_mutex_};
         events_.push_back({ring_.write_position(), kind, link, std::move(failure)});
@@ -75,7 +79,17 @@ void Inbox::end()
 {
     ended_.store(true, std::memory_order_seq_cst);
     arrived_.wake();
+    consumer_free_.wake();
     raise_fd();
+}
+
+void Inbox::end_from_signal() noexcept
+{
+    ended_.store(true, std::memory_order_seq_cst);
+    arrived_.wake_from_signal();
+    consumer_free_.wake_from_signal();
+    if (const auto* fd = raw_fd_.load(std::memory_order_seq_cst))
+        fd->raise(); // for good: from now on there is always something to be told
 }
 
 void Inbox::set_hopeless(std::optional<Failure> why)
@@ -114,11 +128,26 @@ Inbox::LinkEvent Inbox::take_event()
     return event;
 }
 
+Message Inbox::take_message()
+{
+    auto message = ring_.take(ring_.settle(ring_.read_position()));
+    ring_.pop();
+    took();
+    return message;
+}
+
 void Inbox::took()
 {
     ring_.publish_reads();
     if (room_wanted_.load(std::memory_order_seq_cst) && ring_.half_free() && room_wanted_.exchange(false))
         on_room();
+}
+
+TimePoint Inbox::deadline(Duration timeout, std::optional<TimePoint>& known) const
+{
+    if (!known)
+        known = deadline_after(clock_.now(), timeout);
+    return *known;
 }
 
 Failure Inbox::nothing_left() const
@@ -131,17 +160,20 @@ Failure Inbox::nothing_left() const
 
 /// Runs `take` until it gives a result, sleeping in between; `take` gives nothing (an empty optional) when the queue is empty.
 template <class Take>
-auto Inbox::wait_and_take(TimePoint deadline, Take take) -> decltype(take())
+auto Inbox::wait_and_take(Duration timeout, Take take) -> decltype(take())
 {
+    std::optional<TimePoint> deadline;
     for (;;) {
         {
-            Consumer consumer{*this, deadline};
+            Consumer consumer{*this, timeout, deadline};
             if (auto failure = consumer.refused())
                 return *failure;
             for (;;) {
                 auto result = take();
-                if (result)
+                if (result) {
+                    settle_fd();
                     return result;
+                }
                 // The end is looked at before the queue is looked at again, or a last message could be missed.
                 const bool is_final = ended() || is_hopeless_.load(std::memory_order_seq_cst);
                 if (next() != Next::nothing)
@@ -152,23 +184,20 @@ auto Inbox::wait_and_take(TimePoint deadline, Take take) -> decltype(take())
                 break;
             }
         }
-        if (!arrived_.wait_until(clock_, deadline, [this] { return has_something(); }))
+        if (timeout <= Duration{})
+            return std::optional<typename decltype(take())::value_type>{Failure{Error::timed_out}};
+        if (!arrived_.wait_until(clock_, this->deadline(timeout, deadline), [this] { return has_something(); }, spin_))
             return std::optional<typename decltype(take())::value_type>{Failure{Error::timed_out}};
     }
 }
 
-Result<Message> Inbox::receive(TimePoint deadline)
+Result<Message> Inbox::receive(Duration timeout)
 {
-    return *wait_and_take(deadline, [this]() -> std::optional<Result<Message>> {
+    return *wait_and_take(timeout, [this]() -> std::optional<Result<Message>> {
         for (;;) {
             switch (next()) {
             case Next::nothing: return std::nullopt;
-            case Next::message: {
-                auto message = ring_.take(ring_.settle(ring_.read_position()));
-                ring_.pop();
-                took();
-                return message;
-            }
+            case Next::message: return take_message();
             case Next::event:
                 if (auto event = take_event(); event.kind == Event::Kind::down)
                     return std::move(*event.failure);
@@ -177,15 +206,13 @@ Result<Message> Inbox::receive(TimePoint deadline)
     });
 }
 
-Result<Event> Inbox::next_event(TimePoint deadline)
+Result<Event> Inbox::next_event(Duration timeout)
 {
-    auto result = *wait_and_take(deadline, [this]() -> std::optional<Result<Event>> {
+    auto result = *wait_and_take(timeout, [this]() -> std::optional<Result<Event>> {
         switch (next()) {
         case Next::nothing: return std::nullopt;
         case Next::message: {
-            auto message = ring_.take(ring_.settle(ring_.read_position()));
-            ring_.pop();
-            took();
+            auto message = take_message();
             const auto link = message.link();
             return Event{Event::Kind::message, link, std::move(message), 0, std::nullopt};
         }
@@ -201,15 +228,16 @@ Result<Event> Inbox::next_event(TimePoint deadline)
 
 Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
 {
-    Consumer consumer{*this, TimePoint{}};
+    std::optional<TimePoint> no_deadline;
+    Consumer consumer{*this, Duration{}, no_deadline};
     if (auto failure = consumer.refused()) {
-        if (*failure == Error::timed_out)
+        if (!(*failure == Error::misuse))
             return std::size_t{0}; // another thread is taking them
         return *failure;
     }
     std::size_t count = 0;
     // Room is given back now and then, so that the loop can go on while a long poll lasts.
-    constexpr std::size_t stride = 256;
+    constexpr std::size_t stride = 256, stride_bytes = 64u << 10;
     struct GiveBack {
         Inbox& inbox;
         ~GiveBack() { inbox.took(); }
@@ -234,6 +262,8 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
         }
         if (state == Next::nothing)
             break;
+        const auto stop_at = std::min<std::size_t>(limit, count + stride);
+        const auto bytes_at_start = ring_.popped_bytes_so_far();
         do {
             struct Pop {
                 RecordRing& ring;
@@ -241,9 +271,9 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
             } pop{ring_};
             ++count;
             handler(ring_.view(ring_.settle(ring_.read_position())));
-        } while (count < limit && count % stride != 0 && !has_events && ring_.read_position() < published);
-        if (count % stride == 0)
-            took();
+        } while (count < stop_at && !has_events && ring_.read_position() < published
+                 && ring_.popped_bytes_so_far() - bytes_at_start < stride_bytes);
+        took();
     }
     settle_fd();
     if (count == 0 && is_final && limit != 0)
@@ -258,7 +288,7 @@ void Inbox::notify_through(std::shared_ptr<const NotifyFd> fd)
         fd_ = std::move(fd);
         fd_raised_ = false;
         fd_->lower();
-        has_fd_.store(true, std::memory_order_seq_cst);
+        raw_fd_.store(fd_.get(), std::memory_order_seq_cst);
     }
     if (has_something())
         raise_fd();
@@ -266,7 +296,7 @@ void Inbox::notify_through(std::shared_ptr<const NotifyFd> fd)
 
 void Inbox::raise_fd()
 {
-    if (!has_fd_.load(std::memory_order_seq_cst))
+    if (!raw_fd_.load(std::memory_order_seq_cst))
         return;
     std::lock_guard lock{fd_mutex_};
     if (!std::exchange(fd_raised_, true))
@@ -275,7 +305,7 @@ void Inbox::raise_fd()
 
 void Inbox::settle_fd()
 {
-    if (!has_fd_.load(std::memory_order_relaxed))
+    if (!raw_fd_.load(std::memory_order_relaxed))
         return;
     std::lock_guard lock{fd_mutex_};
     if (!fd_raised_ || has_something())

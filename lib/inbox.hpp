@@ -19,16 +19,42 @@ namespace sidecar::detail {
 
 class Inbox {
 public:
-    Inbox(const QueueLimits& limits, AppClock& clock) : ring_{limits}, clock_{clock} {}
+    Inbox(const QueueLimits& limits, Duration spin, AppClock& clock)
+        : ring_{limits}, clock_{clock}, spin_{spin}
+    {
+    }
 
     // --- sidecar side
     [[nodiscard]] bool has_room(std::size_t payload_bytes) const noexcept { return ring_.has_room(payload_bytes); }
+    /// Seen by the receiver from publish() on, at the latest: a long batch is published bit by bit, so that both sides
+    /// are at work.
     [[nodiscard]] bool push(LinkId link, MessageKind kind, std::span<const std::byte> payload)
     {
-        return ring_.push(link, kind, payload);
+        if (!ring_.push(link, kind, payload))
+            return false;
+        if (ring_.unpublished_bytes() >= publish_bytes || payload.size() >= publish_bytes)
+            publish();
+        return true;
     }
+    /// See RecordRing: a large message that is filled in place.
+    [[nodiscard]] Block reserve(std::size_t payload_bytes, std::size_t spare_bytes)
+    {
+        return ring_.reserve(payload_bytes, spare_bytes);
+    }
+    [[nodiscard]] bool push_reserved(LinkId link, MessageKind kind, Block& block, std::size_t payload_bytes)
+    {
+        if (!ring_.push_reserved(link, kind, block, payload_bytes))
+            return false;
+        publish();
+        return true;
+    }
+    void cancel_reserved(std::size_t payload_bytes) noexcept { ring_.cancel_reserved(payload_bytes); }
     /// Wakes a sleeping receiver if something was pushed since the last time.
-    void publish();
+    void publish()
+    {
+        if (ring_.unpublished_bytes() != 0)
+            publish_all();
+    }
     void push_event(Event::Kind kind, LinkId link, std::optional<Failure> failure);
     /// Asks for `on_room` once the consumer has freed about half; true if it makes no sense to wait any more.
     [[nodiscard]] bool want_room(std::size_t payload_bytes);
@@ -38,12 +64,14 @@ public:
     // --- both
     /// Nothing more will come: who has taken what is queued gets `stopped`.
     void end();
+    /// The same, for those who can be woken from there. Side: any thread and any signal handler.
+    void end_from_signal() noexcept;
     [[nodiscard]] bool ended() const noexcept { return ended_.load(std::memory_order_seq_cst); }
 
     // --- app side, any thread
     /// The next message; passes over `up`, returns the failure of a `down`.
-    [[nodiscard]] Result<Message> receive(TimePoint deadline);
-    [[nodiscard]] Result<Event> next_event(TimePoint deadline);
+    [[nodiscard]] Result<Message> receive(Duration timeout);
+    [[nodiscard]] Result<Event> next_event(Duration timeout);
     /// Hands over up to `limit` messages that are there now. What the handler throws passes through, its message counted as taken.
     [[nodiscard]] Result<std::size_t> poll(MessageHandler handler, std::size_t limit);
     /// From now on `fd` is readable while something is queued or the end has come.
@@ -70,14 +98,19 @@ private:
     [[nodiscard]] bool has_something() const noexcept;
     [[nodiscard]] Failure nothing_left() const;
     template <class Take>
-    auto wait_and_take(TimePoint deadline, Take take) -> decltype(take());
+    auto wait_and_take(Duration timeout, Take take) -> decltype(take());
+    void publish_all();
+    [[nodiscard]] Message take_message();
+    [[nodiscard]] TimePoint deadline(Duration timeout, std::optional<TimePoint>& known) const;
     void raise_fd();
     void settle_fd();
 
+    static constexpr std::size_t publish_bytes = 16u << 10;
+
     RecordRing ring_;
     AppClock& clock_;
+    const Duration spin_;                           // both: constant; a receiver looks again and again so long before it sleeps
     WaitPoint arrived_;                             // both
-    std::uint64_t published_position_ = 0;          // sidecar side
 
     mutable std::mutex events_mutex_;
     std::deque<LinkEvent> events_;                  // both: guarded by events_mutex_
@@ -95,7 +128,7 @@ private:
     std::mutex fd_mutex_;
     std::shared_ptr<const NotifyFd> fd_;            // both: guarded by fd_mutex_
     bool fd_raised_ = false;                        // both: guarded by fd_mutex_
-    std::atomic<bool> has_fd_{false};               // both: atomic
+    std::atomic<const NotifyFd*> raw_fd_{nullptr};  // both: atomic; fd_, which once set stays
 };
 
 } // namespace sidecar::detail

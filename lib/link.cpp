@@ -14,11 +14,11 @@ constexpr auto last_words = std::chrono::milliseconds{100};
 
 } // namespace
 
-LinkImpl::LinkImpl(Loop& loop, LinkId id, std::shared_ptr<const LinkConfig> config)
+LinkImpl::LinkImpl(Loop& loop, LinkId id, std::shared_ptr<const LinkConfig> config, std::string endpoint)
     : loop_{loop},
       id_{id},
       config_{std::move(config)},
-      endpoint_{config_->endpoint()},
+      endpoint_{std::move(endpoint)},
       max_message_bytes_{config_->max_message_bytes()},
       outbox_{loop.options().outbox}
 {
@@ -49,10 +49,11 @@ Task<> LinkImpl::listen(Context ctx)
         co_await make_room(reading);
         reading.waiting_for("messages from the peer");
         put_anything_ = false;
+        const auto turn = loop_.tasks().turn();
         co_await transport_->read(reading, sink);
         counters.reads.fetch_add(1, std::memory_order_relaxed);
         loop_.inbox().publish();
-        if (!put_anything_) // a transport that has nothing must not starve the others
+        if (turn == loop_.tasks().turn()) // a transport that never has to wait must not starve the others
             co_await boost::asio::post(reading.executor(), boost::asio::use_awaitable);
     }
 }
@@ -62,20 +63,12 @@ Task<> LinkImpl::make_room(Context ctx)
     auto& inbox = loop_.inbox();
     bool counted = false;
     for (;;) {
-        if (quiesced_) {
-            if (held_)
-                loop_.discarded.fetch_add(1);
-            held_.reset();
+        if (refuses_messages()) {
+            drop_pending();
             co_return;
         }
-        if (inbox.has_room(max_message_bytes_)) {
-            if (!held_)
-                co_return;
-            if (inbox.push(id_, held_->kind(), held_->bytes()))
-                held_.reset();
-            inbox.publish();
-            continue;
-        }
+        if (push_pending() && inbox.has_room(max_message_bytes_))
+            co_return;
         if (!std::exchange(counted, true))
             counters.pauses.fetch_add(1, std::memory_order_relaxed);
         if (!inbox.want_room(max_message_bytes_)) {
@@ -85,19 +78,59 @@ Task<> LinkImpl::make_room(Context ctx)
     }
 }
 
-bool LinkImpl::put(MessageKind kind, std::span<const std::byte> payload)
+/// From the request on, not only once the loop has seen it: who waits may have been told `stopped` by then.
+bool LinkImpl::refuses_messages() const noexcept
 {
-    if (payload.size() > max_message_bytes_)
+    return quiesced_ || loop_.stop_requested();
+}
+
+bool LinkImpl::push_pending()
+{
+    auto& inbox = loop_.inbox();
+    if (held_ && inbox.push(id_, held_->kind(), held_->bytes()))
+        held_.reset();
+    if (large_.is_whole && inbox.push_reserved(id_, large_.kind, large_.block, large_.bytes))
+        large_ = {};
+    inbox.publish();
+    return !held_ && !large_.is_whole;
+}
+
+void LinkImpl::drop_pending()
+{
+    if (held_ || large_.is_whole)
+        loop_.discarded.fetch_add(1);
+    held_.reset();
+    if (large_.is_whole)
+        cancel_large();
+}
+
+void LinkImpl::cancel_large() noexcept
+{
+    if (!large_.block)
+        return;
+    loop_.inbox().cancel_reserved(large_.bytes);
+    large_ = {};
+    loop_.resume_reading(); // another link may wait for just this room
+}
+
+void LinkImpl::check_size(std::size_t payload_bytes) const
+{
+    if (payload_bytes > max_message_bytes_)
         throw Exception{Failure{Error::too_big,
                                 {.attempted = "take in a message",
                                  .endpoint = endpoint_,
-                                 .explanation = fmt::format("{} bytes, the limit is {}", payload.size(), max_message_bytes_)}}};
-    if (quiesced_) {
+                                 .explanation = fmt::format("{} bytes, the limit is {}", payload_bytes, max_message_bytes_)}}};
+}
+
+bool LinkImpl::put(MessageKind kind, std::span<const std::byte> payload)
+{
+    check_size(payload.size());
+    if (refuses_messages()) [[unlikely]] {
         put_anything_ = true;
         loop_.discarded.fetch_add(1);
         return true;
     }
-    if (!held_ && loop_.inbox().push(id_, kind, payload)) {
+    if (!held_ && !large_.is_whole && loop_.inbox().push(id_, kind, payload)) {
         put_anything_ = true;
         return true;
     }
@@ -107,6 +140,29 @@ bool LinkImpl::put(MessageKind kind, std::span<const std::byte> payload)
     held_.emplace(MessageView{id_, kind, payload});
     put_anything_ = true;
     return true;
+}
+
+std::span<std::byte> LinkImpl::prepare(std::size_t payload_bytes)
+{
+    check_size(payload_bytes);
+    if (large_.block || held_)
+        return {};
+    // Beside it there must be room for one more of the largest: links that wait for each other's rest would wait for ever.
+    large_ = {.block = loop_.inbox().reserve(payload_bytes, max_message_bytes_), .bytes = payload_bytes};
+    if (!large_.block)
+        return {};
+    return {large_.block.get(), payload_bytes};
+}
+
+void LinkImpl::commit(MessageKind kind)
+{
+    put_anything_ = true;
+    large_.kind = kind;
+    large_.is_whole = true;
+    if (refuses_messages())
+        drop_pending();
+    else
+        (void)push_pending();
 }
 
 void LinkImpl::went_up()
@@ -151,14 +207,14 @@ Task<> LinkImpl::write_all(Context ctx)
 
 void LinkImpl::mark_written(std::size_t count, std::uint64_t end)
 {
-    const auto messages = outbox_.popped();
-    const auto bytes = outbox_.popped_bytes();
+    const auto messages = outbox_.popped_so_far();
+    const auto bytes = outbox_.popped_bytes_so_far();
     for (; count != 0 && outbox_.read_position() < end; --count)
         outbox_.pop();
-    counters.sent.fetch_add(outbox_.popped() - messages, std::memory_order_relaxed);
-    counters.sent_bytes.fetch_add(outbox_.popped_bytes() - bytes, std::memory_order_relaxed);
+    counters.sent.fetch_add(outbox_.popped_so_far() - messages, std::memory_order_relaxed);
+    counters.sent_bytes.fetch_add(outbox_.popped_bytes_so_far() - bytes, std::memory_order_relaxed);
     outbox_.publish_reads();
-    written_.wake();
+    loop_.written().wake();
 }
 
 void LinkImpl::writer_ended(std::exception_ptr exception)
@@ -174,7 +230,7 @@ void LinkImpl::writer_ended(std::exception_ptr exception)
         return;
     // The listener may still find out why (a close frame, the reason in it); it gets a moment for that.
     accepting_.store(false);
-    written_.wake();
+    loop_.written().wake();
     failure_ = std::move(failure);
     timer_ = loop_.timers().at(deadline_after(loop_.now(), last_words), [this] { abort(); });
 }
@@ -183,13 +239,10 @@ void LinkImpl::listener_ended(std::exception_ptr exception)
 {
     listener_ = nullptr;
     loop_.inbox().publish();
-    if (held_ && exception) {
-        // Nothing may be lost without being counted, and there is nobody left to wait for room.
-        if (!loop_.inbox().push(id_, held_->kind(), held_->bytes()))
-            loop_.discarded.fetch_add(1);
-        held_.reset();
-        loop_.inbox().publish();
-    }
+    // Nothing may be lost without being counted, and there is nobody left to wait for room.
+    if (!push_pending())
+        drop_pending();
+    cancel_large(); // what never came whole
     const bool was_connecting = status_ == Status::connecting;
     auto failure = exception ? to_failure(exception, was_connecting ? Error::connect_failed : Error::disconnected,
                                           was_connecting ? "connect" : "read", endpoint_)
@@ -212,7 +265,7 @@ void LinkImpl::went_down(Failure failure)
     if (writer_)
         loop_.tasks().cancel(*writer_);
     count_unsent();
-    written_.wake();
+    loop_.written().wake();
     if (!quiesced_) {
         loop_.record(failure);
         if (was_up)
@@ -268,9 +321,15 @@ void LinkImpl::begin_close(TimePoint deadline)
     phase_ = Phase::closing;
     auto& slot = loop_.tasks().open(task_prefix() + "close");
     closer_ = &slot;
-    const Context ctx{loop_, slot, this, deadline};
+    loop_.tasks().spawn(slot, say_goodbye(Context{loop_, slot, this, deadline}),
+                        [this](std::exception_ptr e) { close_ended(std::move(e)); });
+}
+
+/// A coroutine, so that a close() that throws at once ends like one that throws later.
+Task<> LinkImpl::say_goodbye(Context ctx)
+{
     ctx.waiting_for("the peer's answer to the close");
-    loop_.tasks().spawn(slot, transport_->close(ctx, CloseReason{}), [this](std::exception_ptr e) { close_ended(std::move(e)); });
+    co_await transport_->close(ctx, CloseReason{});
 }
 
 void LinkImpl::close_ended(std::exception_ptr exception)
@@ -323,18 +382,18 @@ Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload
                                                    outbox_.largest_message())}};
     const auto try_push = [&]() -> std::optional<Result<void>> {
         std::lock_guard lock{send_mutex_};
-        if (!accepting_.load(std::memory_order_seq_cst))
+        if (!accepting_.load(std::memory_order_seq_cst) || loop_.stop_requested())
             return refusal();
         if (!outbox_.push(id_, kind, payload))
             return std::nullopt;
-        outbox_.fence_producer();
+        outbox_.publish();
         return Result<void>{};
     };
     auto result = try_push();
     if (!result && deadline != TimePoint{}) {
         if (loop_.is_loop_thread())
             return Failure{Error::misuse, {.attempted = "wait for room", .explanation = "called on the loop's own thread"}};
-        (void)written_.wait_until(loop_, deadline, [&] { return (result = try_push()).has_value(); });
+        (void)loop_.written().wait_until(loop_, deadline, [&] { return (result = try_push()).has_value(); });
     }
     if (!result)
         return deadline == TimePoint{} ? Failure{Error::full} : Failure{Error::timed_out, {.attempted = "send", .endpoint = endpoint_, .explanation = "the outbox stayed full"}};
@@ -354,8 +413,8 @@ Result<void> LinkImpl::flush(TimePoint deadline)
         return outbox_.write_position();
     }();
     const auto is_written = [&] { return outbox_.reads_published() >= target; };
-    const bool woke = written_.wait_until(loop_, deadline, [&] {
-        return is_written() || !accepting_.load(std::memory_order_seq_cst);
+    const bool woke = loop_.written().wait_until(loop_, deadline, [&] {
+        return is_written() || !accepting_.load(std::memory_order_seq_cst) || loop_.stop_requested();
     });
     if (is_written())
         return {};
@@ -372,7 +431,7 @@ std::string LinkImpl::task_prefix() const
 void LinkImpl::release_senders()
 {
     accepting_.store(false);
-    written_.wake();
+    loop_.written().wake();
 }
 
 std::string LinkImpl::describe() const
@@ -382,3 +441,23 @@ std::string LinkImpl::describe() const
 }
 
 } // namespace sidecar::detail
+
+namespace sidecar {
+
+// Here, not with Context: one call for each message.
+bool Sink::put(MessageKind kind, std::span<const std::byte> payload)
+{
+    return link_->put(kind, payload);
+}
+
+std::span<std::byte> Sink::prepare(std::size_t payload_bytes)
+{
+    return link_->prepare(payload_bytes);
+}
+
+void Sink::commit(MessageKind kind)
+{
+    link_->commit(kind);
+}
+
+} // namespace sidecar

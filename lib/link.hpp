@@ -21,7 +21,7 @@ struct TaskSlot;
 
 class LinkImpl {
 public:
-    LinkImpl(Loop& loop, LinkId id, std::shared_ptr<const LinkConfig> config);
+    LinkImpl(Loop& loop, LinkId id, std::shared_ptr<const LinkConfig> config, std::string endpoint);
     LinkImpl(const LinkImpl&) = delete;
     LinkImpl& operator=(const LinkImpl&) = delete;
 
@@ -36,6 +36,7 @@ public:
     void begin_close(TimePoint deadline);
     [[nodiscard]] bool is_closed() const noexcept { return close_ended_ || !is_open(); }
     [[nodiscard]] const std::optional<Failure>& close_failure() const noexcept { return close_failure_; }
+    [[nodiscard]] bool has_closed_well() const noexcept { return close_begun_ && is_closed() && !close_failure_; }
     void abort() noexcept;
     /// There may be room in the inbox again.
     void resume_reading() { room_.set(); }
@@ -46,6 +47,8 @@ public:
     [[nodiscard]] std::string task_prefix() const;
 
     bool put(MessageKind kind, std::span<const std::byte> payload); // Sink
+    std::span<std::byte> prepare(std::size_t payload_bytes);        // Sink
+    void commit(MessageKind kind);                                  // Sink
     void mark_written(std::size_t count, std::uint64_t end);        // Batch
 
     // --- app side, any thread
@@ -79,6 +82,13 @@ private:
     void went_up();
     void went_down(Failure failure);
     void let_go();
+    void check_size(std::size_t payload_bytes) const;
+    /// True if nothing is pending any more.
+    [[nodiscard]] bool push_pending();
+    void drop_pending();
+    void cancel_large() noexcept;
+    [[nodiscard]] bool refuses_messages() const noexcept;
+    [[nodiscard]] Task<> say_goodbye(Context ctx);
     void give_up_connecting();
     void set_outcome(Result<void> outcome);
     [[nodiscard]] Failure refusal() const;
@@ -97,6 +107,13 @@ private:
     LoopEvent room_;                                  // sidecar side
     LoopEvent work_;                                  // sidecar side
     std::optional<Message> held_;                     // sidecar side; put while another link had filled the inbox
+    struct Large {
+        Block block;
+        std::size_t bytes = 0;
+        MessageKind kind = MessageKind::bytes;
+        bool is_whole = false; // and waits for room for its record
+    };
+    Large large_;                                     // sidecar side; a message that is filled in place
     std::optional<Failure> failure_;                  // sidecar side; the first cause
     bool quiesced_ = false;                           // sidecar side
     bool put_anything_ = false;                       // sidecar side
@@ -111,7 +128,6 @@ private:
     std::atomic<bool> writer_sleeps_{false};          // both: atomic
     std::mutex send_mutex_;                           // app side: one producer at a time
     RecordRing outbox_;                               // app side produces under send_mutex_, sidecar side consumes
-    WaitPoint written_;                               // both
 
     mutable std::mutex outcome_mutex_;
     std::optional<Result<void>> outcome_;             // both: guarded by outcome_mutex_

@@ -4,7 +4,9 @@
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <iterator>
 
 namespace sidecar {
 namespace {
@@ -45,15 +47,11 @@ Loop::Loop(const Options& options, bool is_virtual, std::shared_ptr<const Notify
       io_{std::make_unique<asio::io_context>(1)},
       timers_{*io_, is_virtual ? ClockKind::virtual_time : ClockKind::steady},
       tasks_{*io_},
-      inbox_{options_.inbox, *this},
+      inbox_{options_.inbox, options_.spin, *this},
       stop_watch_{std::in_place, *io_, stop_request_.get()}
 {
     inbox_.on_room = [this] {
-        post([this] {
-            std::lock_guard lock{links_mutex_};
-            for (auto& link : links_)
-                link.resume_reading();
-        });
+        post([this] { resume_reading(); });
     };
     tasks_.on_end = [this] { progress(); };
     if (readable)
@@ -67,14 +65,14 @@ Loop::~Loop()
     stop_watch_.reset();
     tickets_.clear();
     timers_.close();
-    // Coroutines that the user spawned behind the library's back go with the loop, while all they may hold is there.
+    // Asio's own operations go with the loop, and what waits for them, while all that may refer to is there.
     io_.reset();
 }
 
 void Loop::start_thread()
 {
     try {
-        thread_ = std::thread{[self = shared_from_this()] { self->run(); }};
+        thread_.start([self = shared_from_this()] { self->run(); });
     } catch (const std::system_error& e) {
         throw Exception{Failure{Error::no_resources, {.attempted = "start the sidecar's thread", .cause = e.code()}}};
     }
@@ -111,7 +109,10 @@ void Loop::run_handlers()
 {
     const auto work = asio::make_work_guard(*io_);
     if (!is_virtual()) {
-        io_->run();
+        if (options_.spin > Duration{})
+            run_spinning();
+        else
+            io_->run();
         return;
     }
     while (!io_->stopped()) {
@@ -119,6 +120,18 @@ void Loop::run_handlers()
         }
         // Nothing can run: if a thread of the application waits, it waits for time to pass.
         if (!io_->stopped() && !(app_waiting_.load() > 0 && timers_.jump()))
+            io_->run_one();
+    }
+}
+
+void Loop::run_spinning()
+{
+    while (!io_->stopped()) {
+        for (auto until = deadline_after(real_now(), options_.spin); !io_->stopped() && real_now() < until;) {
+            if (io_->poll() != 0)
+                until = deadline_after(real_now(), options_.spin);
+        }
+        if (!io_->stopped())
             io_->run_one();
     }
 }
@@ -143,9 +156,10 @@ void Loop::destroy_links() noexcept
 LinkImpl& Loop::add_link(std::shared_ptr<const LinkConfig> config, TimePoint deadline)
 {
     LinkImpl* link = nullptr;
+    auto endpoint = config->endpoint(); // the user's code, so not under the lock
     {
         std::lock_guard lock{links_mutex_};
-        link = &links_.emplace_back(*this, static_cast<LinkId>(links_.size()), std::move(config));
+        link = &links_.emplace_back(*this, static_cast<LinkId>(links_.size()), std::move(config), std::move(endpoint));
     }
     LinkImpl* none = nullptr;
     first_link_.compare_exchange_strong(none, link, std::memory_order_acq_rel);
@@ -167,6 +181,13 @@ Result<void> Loop::wait_for_outcome(LinkImpl& link, TimePoint deadline)
     if (!progressed_.wait_until(*this, patience, is_known))
         return Failure{Error::timed_out, {.attempted = "connect", .explanation = "the loop's thread is held up: " + dump()}};
     return link.has_outcome() ? link.outcome() : Failure{Error::stopping};
+}
+
+void Loop::resume_reading()
+{
+    std::lock_guard lock{links_mutex_};
+    for (auto& link : links_)
+        link.resume_reading();
 }
 
 void Loop::link_changed()
@@ -259,6 +280,10 @@ void Loop::request_stop() noexcept
     Duration::rep none = 0;
     stop_requested_at_.compare_exchange_strong(none, real_now().time_since_epoch().count());
     stop_request_.raise();
+    // Who waits must not depend on the loop's thread, which may be held by somebody's code.
+    inbox_.end_from_signal();
+    progressed_.wake_from_signal();
+    written_.wake_from_signal();
 }
 
 void Loop::begin_stop()
@@ -295,14 +320,26 @@ void Loop::end_stage(StageReport StopReport::*stage, Verdict verdict)
     stage_began_ = now;
 }
 
+Loop::Stages Loop::stages_from(TimePoint began) const
+{
+    // What follows a stage keeps a share of a total that is too small for all: a peer that uses up the close's time must
+    // not leave none for the cancelling, nor this none for the thread's end.
+    const auto& budget = options_.stop;
+    const auto total = budget.total;
+    const auto capped = [](Duration a, Duration b, Duration limit) { return a >= limit - std::min(b, limit) ? limit : a + b; };
+    const auto join = std::min<Duration>(total / 8, std::chrono::milliseconds{50});
+    const auto cancel = std::min(budget.cancel, total / 4);
+    const auto close_by = capped(std::min(budget.drain, total), budget.close, total - join - cancel);
+    const auto drain_by = std::min(budget.drain, close_by);
+    const auto cancel_by = capped(close_by, budget.cancel, total - join);
+    return {deadline_after(began, drain_by), deadline_after(began, close_by), deadline_after(began, cancel_by)};
+}
+
 Task<> Loop::run_stop()
 {
-    const auto& budget = options_.stop;
     // On virtual time the request is now; on real time the loop may have been late to see it.
     const auto began = is_virtual() ? timers_.now() : TimePoint{Duration{stop_requested_at_.load()}};
-    const auto drain_by = deadline_after(began, std::min(budget.drain, budget.total));
-    const auto close_by = deadline_after(began, std::min(budget.drain + budget.close, budget.total));
-    const auto cancel_by = deadline_after(began, std::min(budget.drain + budget.close + budget.cancel, budget.total));
+    const auto by = stages_from(began);
     stage_began_ = began;
     stop_began_ = began;
     std::vector<LinkImpl*> links;
@@ -311,11 +348,28 @@ Task<> Loop::run_stop()
         for (auto& link : links_)
             links.push_back(&link);
     }
+    std::exception_ptr exception;
+    try {
+        co_await say_goodbye(links, by);
+    } catch (...) {
+        exception = std::current_exception();
+    }
+    if (exception) // no memory, it must be; what was open is cut off then
+        record(to_failure(exception, Error::callback_failed, "stop", {}));
+    for (auto* link : links)
+        link->abort();
+    co_await end_tasks(links, by.cancel);
+    for (auto* link : links)
+        link->count_unsent();
+}
 
+Task<> Loop::say_goodbye(const std::vector<LinkImpl*>& links, const Stages& by)
+{
     quiesced_ = true;
-    bool had_unsent = false;
+    std::vector<LinkImpl*> draining;
     for (auto* link : links) {
-        had_unsent |= link->is_open() && link->has_unsent();
+        if (link->is_open() && link->has_unsent())
+            draining.push_back(link);
         link->quiesce();
     }
     inbox_.end();
@@ -325,60 +379,54 @@ Task<> Loop::run_stop()
     const auto all = [&](auto predicate) {
         return [&links, predicate] { return std::all_of(links.begin(), links.end(), predicate); };
     };
-    const bool drained = co_await until(all([](auto* link) { return link->is_drained(); }), drain_by);
-    std::uint64_t unsent = 0;
+    const bool drained = co_await until(all([](auto* link) { return link->is_drained(); }), by.drain);
+    const bool lost = std::any_of(draining.begin(), draining.end(), [](auto* link) { return link->counters.unsent.load() != 0; });
+    end_stage(&StopReport::drain, draining.empty() ? Verdict::skipped
+                                  : !drained       ? Verdict::timed_out
+                                  : lost           ? Verdict::failed
+                                                   : Verdict::ok);
     std::vector<LinkImpl*> open;
-    for (auto* link : links) {
-        if (link->is_open())
-            open.push_back(link);
-        else
-            unsent += link->counters.unsent.load();
-    }
-    end_stage(&StopReport::drain, !had_unsent ? Verdict::skipped
-                                  : !drained  ? Verdict::timed_out
-                                  : unsent    ? Verdict::failed
-                                              : Verdict::ok);
+    std::copy_if(links.begin(), links.end(), std::back_inserter(open), [](auto* link) { return link->is_open(); });
 
     for (auto* link : open)
-        link->begin_close(close_by);
+        link->begin_close(by.close);
     for (auto* link : links)
         if (!link->is_open())
             link->abort();
-    const bool closed = co_await until(all([](auto* link) { return link->is_closed(); }), close_by);
+    const bool closed = co_await until(all([](auto* link) { return link->is_closed(); }), by.close);
     const bool failed = std::any_of(open.begin(), open.end(), [](auto* link) { return link->close_failure().has_value(); });
     end_stage(&StopReport::close, open.empty() ? Verdict::skipped
                                   : !closed    ? Verdict::timed_out
                                   : failed     ? Verdict::failed
                                                : Verdict::ok);
-    for (auto* link : open) {
+    for (auto* link : open)
         if (const auto& failure = link->close_failure())
             record(*failure);
-        link->abort();
-    }
+}
 
+Task<> Loop::end_tasks(const std::vector<LinkImpl*>& links, TimePoint deadline)
+{
     // The listener and the writer of a link that closed well end with it; the others had to be cancelled.
     auto cancelled = tasks_.cancel_all();
-    for (const auto* link : open)
-        if (link->is_closed() && !link->close_failure())
+    for (const auto* link : links)
+        if (link->has_closed_well())
             std::erase_if(cancelled, [&](const TaskReport& task) { return task.name.starts_with(link->task_prefix()); });
     const bool had_to_cancel = !cancelled.empty();
     {
         std::lock_guard lock{report_mutex_};
         report_.cancelled = std::move(cancelled);
     }
-    if (!co_await until([this] { return tasks_.empty(); }, cancel_by)) {
-        {
-            std::lock_guard lock{report_mutex_};
-            report_.stuck = tasks_.snapshot();
-        }
-        end_stage(&StopReport::cancel, Verdict::timed_out);
-        // They end when they end; until then this thread stays theirs, whether or not anybody still waits for it.
-        co_await until([this] { return tasks_.empty(); }, TimePoint::max());
-    } else {
+    if (co_await until([this] { return tasks_.empty(); }, deadline)) {
         end_stage(&StopReport::cancel, had_to_cancel ? Verdict::ok : Verdict::skipped);
+        co_return;
     }
-    for (auto* link : links)
-        link->count_unsent();
+    {
+        std::lock_guard lock{report_mutex_};
+        report_.stuck = tasks_.snapshot();
+    }
+    end_stage(&StopReport::cancel, Verdict::timed_out);
+    // They end when they end; until then this thread stays theirs, whether or not anybody still waits for it.
+    co_await until([this] { return tasks_.empty(); }, TimePoint::max());
 }
 
 std::optional<StopReport> Loop::wait_stopped(Duration timeout)
@@ -394,8 +442,8 @@ std::optional<StopReport> Loop::wait_stopped(Duration timeout)
         std::unique_lock lock{end_mutex_};
         if (final_report_)
             return final_report_;
-        if (done) {
-            thread_.join();
+        // What the thread ran is over; a thread_local of the user's may still hold it.
+        if (done && thread_.join_until(hard)) {
             final_report_ = finished_report(true);
             is_over_ = true;
             return final_report_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "inbox.hpp"
+#include "joinable_thread.hpp"
 #include "latch.hpp"
 #include "link.hpp"
 #include "notify_fd.hpp"
@@ -20,7 +21,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
 
 namespace sidecar::detail {
 
@@ -49,6 +49,9 @@ public:
     void abandon();
     [[nodiscard]] bool is_loop_thread() const noexcept { return running_here == this; }
     [[nodiscard]] bool is_over() const noexcept { return is_over_.load(); }
+    /// Its first link never came up, so the run counts for nothing.
+    void set_start_failed() noexcept { start_failed_ = true; }
+    [[nodiscard]] bool has_start_failed() const noexcept { return start_failed_.load(); }
     [[nodiscard]] StopReport partial_report() const;
 
     // --- both
@@ -66,6 +69,8 @@ public:
 
     const Options& options() const noexcept { return options_; }
     Inbox& inbox() noexcept { return inbox_; }
+    /// Where senders wait: for room in an outbox, or for its end.
+    WaitPoint& written() noexcept { return written_; }
     std::atomic<std::uint64_t> discarded{0};     // both: atomic
     std::atomic<std::uint64_t> sends_refused{0}; // both: atomic
 
@@ -76,12 +81,18 @@ public:
     [[nodiscard]] Task<> sleep_until(TimePoint when);
     [[nodiscard]] Task<bool> wait(LoopEvent& event, TimePoint deadline);
     void link_changed();
+    /// There may be room in the inbox again.
+    void resume_reading();
     void outcome_changed() { progressed_.wake(); }
     /// Something that a stop's stage waits for may have come about.
     void progress() { stage_progress_.set(); }
 
 private:
     enum class Fate { running, ended, abandoned };
+    struct Stages { // when each ends at the latest
+        TimePoint drain, close, cancel;
+    };
+    [[nodiscard]] Stages stages_from(TimePoint began) const;
 
     /// The loop whose thread this is; null on the application's. (A thread's id would not do: it is given out again
     /// as soon as the thread has been joined.)
@@ -89,9 +100,12 @@ private:
 
     void run() noexcept;
     void run_handlers();
+    void run_spinning();
     void watch_stop_request();
     void begin_stop();
     Task<> run_stop();
+    [[nodiscard]] Task<> say_goodbye(const std::vector<LinkImpl*>& links, const Stages& by);
+    [[nodiscard]] Task<> end_tasks(const std::vector<LinkImpl*>& links, TimePoint deadline);
     template <class Condition>
     Task<bool> until(Condition condition, TimePoint deadline);
     void end_stage(StageReport StopReport::*stage, Verdict verdict);
@@ -112,18 +126,20 @@ private:
     TimePoint stop_began_{}, stop_ended_{};                  // sidecar side; app side once the thread has ended
     bool stopping_ = false;                                  // sidecar side
     std::vector<std::pair<std::shared_ptr<Ticket>, Timers::Timer>> tickets_; // sidecar side
-    std::thread thread_;                                     // app side: guarded by end_mutex_
+    JoinableThread thread_;                                  // app side: guarded by end_mutex_, but for its start
 
     mutable std::mutex links_mutex_;
     std::deque<LinkImpl> links_;                             // both: the deque guarded by links_mutex_
     std::atomic<LinkImpl*> first_link_{nullptr};             // both: atomic
 
     WaitPoint progressed_;                                   // both: starts, calls and ends are waited for here
+    WaitPoint written_;                                      // both
     std::atomic<int> app_waiting_{0};                        // both: atomic; counted tickets
     std::atomic<Duration::rep> stop_requested_at_{0};        // both: atomic; real time
     std::atomic<bool> quiesced_{false};                      // both: atomic
     std::atomic<bool> ended_{false};                         // both: atomic; the stages are done
     std::atomic<bool> is_over_{false};                       // both: atomic; joined or abandoned
+    std::atomic<bool> start_failed_{false};                  // both: atomic
     std::atomic<Fate> fate_{Fate::running};                  // both: atomic
     mutable std::atomic<std::uint64_t> callback_failures_{0}; // both: atomic
 

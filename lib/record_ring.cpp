@@ -2,38 +2,17 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
-#include <new>
 
 namespace sidecar::detail {
-
-struct RecordRing::Header {
-    std::uint32_t size; // of the payload
-    std::uint32_t link;
-    MessageKind kind;
-    bool is_block; // the payload is a pointer to the block that holds it
-    bool is_gap;   // nothing here; go on at the ring's start
-};
-
 namespace {
 
-constexpr std::size_t alignment = 16;
-
-constexpr std::size_t record_bytes(std::size_t inline_payload) noexcept
-{
-    return (alignment + inline_payload + alignment - 1) & ~(alignment - 1);
-}
+/// From here on copying a message costs more than a block of its own does.
+constexpr std::size_t largest_in_ring = 32u << 10;
 
 void raise(std::atomic<std::uint64_t>& peak, std::uint64_t value) noexcept
 {
     if (value > peak.load(std::memory_order_relaxed))
         peak.store(value, std::memory_order_relaxed);
-}
-
-void add(std::atomic<std::uint64_t>& counter, std::uint64_t value) noexcept
-{
-    // One writer: a plain load and store is enough, and cheaper than a locked addition.
-    counter.store(counter.load(std::memory_order_relaxed) + value, std::memory_order_relaxed);
 }
 
 } // namespace
@@ -42,107 +21,86 @@ RecordRing::RecordRing(const QueueLimits& limits)
     : ring_bytes_{std::bit_floor(std::max<std::size_t>(limits.bytes / 2, 256))},
       block_bytes_{limits.bytes > ring_bytes_ ? limits.bytes - ring_bytes_ : 0},
       message_limit_{limits.messages},
-      large_{ring_bytes_ / 8}
+      large_{std::min(ring_bytes_ / 8, largest_in_ring)},
+      pool_{std::make_shared<BlockPool>(block_bytes_)}
 {
-    static_assert(sizeof(Header) <= alignment);
 }
 
 RecordRing::~RecordRing()
 {
     const auto end = published();
-    for (auto at = head_local_; at != end; at = after(at)) {
-        at = settle(at);
-        (void)take(at);
-    }
+    while (head_local_ != end)
+        pop();
 }
 
-RecordRing::Header* RecordRing::header(std::uint64_t position) const noexcept
+void RecordRing::make_ring()
 {
-    return std::launder(reinterpret_cast<Header*>(ring_.get() + (position & (ring_bytes_ - 1))));
+    ring_.reset(new std::byte[ring_bytes_]); // not touched: the system gives pages as the ring comes by
 }
 
-std::uint64_t RecordRing::room_needed(std::size_t record) const noexcept
+void RecordRing::look_at_consumer() const noexcept
 {
-    const auto to_end = ring_bytes_ - (tail_local_ & (ring_bytes_ - 1));
-    return record <= to_end ? record : to_end + record;
+    // The counters are written before head_ is: after this load they are at least as new as it.
+    head_seen_ = head_.load(std::memory_order_seq_cst);
+    popped_seen_ = popped();
+    blocks_popped_seen_ = blocks_popped_.load(std::memory_order_relaxed);
+}
+
+bool RecordRing::block_fits(std::size_t payload_bytes) const noexcept
+{
+    if (blocks_pushed_ - blocks_popped_seen_ + payload_bytes <= block_bytes_)
+        return true;
+    look_at_consumer();
+    return blocks_pushed_ - blocks_popped_seen_ + payload_bytes <= block_bytes_;
 }
 
 bool RecordRing::has_room(std::size_t payload_bytes) const noexcept
 {
-    const bool is_block = payload_bytes > large_;
-    const auto needed = room_needed(record_bytes(is_block ? sizeof(std::byte*) : payload_bytes));
-    const auto fits = [&] {
-        return tail_local_ + needed - head_seen_ <= ring_bytes_ && pushed() - popped() < message_limit_
-            && (!is_block
-                || blocks_pushed_ - blocks_popped_.load(std::memory_order_relaxed) + payload_bytes <= block_bytes_);
-    };
-    if (fits())
-        return true;
-    // The counters are written before head_ is: after this load they are at least as new as it.
-    head_seen_ = head_.load(std::memory_order_seq_cst);
-    return fits();
+    // The largest that stands in the ring needs the most of it: with the gap before it more than any smaller one.
+    const auto in_ring = std::min(payload_bytes, large_);
+    const bool may_be_large = payload_bytes > large_;
+    const auto record = record_bytes(may_be_large ? std::max(in_ring, sizeof(LargeRecord)) : in_ring);
+    return fits(record) && (!may_be_large || block_fits(payload_bytes));
 }
 
-bool RecordRing::push(LinkId link, MessageKind kind, std::span<const std::byte> payload)
+bool RecordRing::push_large(LinkId link, MessageKind kind, std::span<const std::byte> payload)
 {
-    if (!has_room(payload.size()))
+    if (!fits(record_bytes(sizeof(LargeRecord))) || !block_fits(payload.size()))
         return false;
-    if (!ring_)
-        ring_.reset(new std::byte[ring_bytes_]); // not touched: the system gives pages as the ring comes by
-    const bool is_block = payload.size() > large_;
-    std::byte* block = nullptr;
-    if (is_block) {
-        block = new std::byte[payload.size()];
-        std::memcpy(block, payload.data(), payload.size());
-        blocks_pushed_ += payload.size();
-    }
-    const auto record = record_bytes(is_block ? sizeof block : payload.size());
-    if (room_needed(record) != record) {
-        ::new (header(tail_local_)) Header{.size = 0, .link = 0, .kind = {}, .is_block = false, .is_gap = true};
-        tail_local_ += ring_bytes_ - (tail_local_ & (ring_bytes_ - 1));
-    }
-    auto* h = ::new (header(tail_local_)) Header{.size = static_cast<std::uint32_t>(payload.size()),
-                                                 .link = static_cast<std::uint32_t>(link),
-                                                 .kind = kind,
-                                                 .is_block = is_block,
-                                                 .is_gap = false};
-    auto* body = reinterpret_cast<std::byte*>(h) + alignment;
-    if (is_block)
-        std::memcpy(body, &block, sizeof block);
-    else if (!payload.empty())
-        std::memcpy(body, payload.data(), payload.size());
-    tail_local_ += record;
-    add(pushed_, 1);
-    add(pushed_bytes_, payload.size());
-    raise(peak_messages_, pushed() - popped());
-    raise(peak_bytes_, pushed_bytes() - popped_bytes());
-    tail_.store(tail_local_, std::memory_order_release);
+    auto block = pool_->take(payload.size());
+    std::memcpy(block.get(), payload.data(), payload.size());
+    blocks_pushed_ += payload.size();
+    return push_reserved(link, kind, block, payload.size());
+}
+
+Block RecordRing::reserve(std::size_t payload_bytes, std::size_t spare_bytes)
+{
+    if (payload_bytes <= large_ || !block_fits(payload_bytes + spare_bytes))
+        return {};
+    auto block = pool_->take(payload_bytes);
+    blocks_pushed_ += payload_bytes;
+    return block;
+}
+
+bool RecordRing::push_reserved(LinkId link, MessageKind kind, Block& block, std::size_t payload_bytes)
+{
+    const auto record = record_bytes(sizeof(LargeRecord));
+    if (!fits(record))
+        return false;
+    auto* body = append(link, kind, record, payload_bytes, true);
+    const LargeRecord large{.block = block.get(), .capacity = block.get_deleter().capacity};
+    std::memcpy(body, &large, sizeof large);
+    (void)block.release();
     return true;
 }
 
-std::uint64_t RecordRing::settle(std::uint64_t position) const noexcept
+void RecordRing::publish() noexcept
 {
-    if (header(position)->is_gap)
-        position += ring_bytes_ - (position & (ring_bytes_ - 1));
-    return position;
-}
-
-MessageView RecordRing::view(std::uint64_t position) const noexcept
-{
-    const auto* h = header(position);
-    const auto* body = reinterpret_cast<const std::byte*>(h) + alignment;
-    if (h->is_block) {
-        std::byte* block;
-        std::memcpy(&block, body, sizeof block);
-        body = block;
-    }
-    return {static_cast<LinkId>(h->link), h->kind, {body, h->size}};
-}
-
-std::uint64_t RecordRing::after(std::uint64_t position) const noexcept
-{
-    const auto* h = header(position);
-    return position + record_bytes(h->is_block ? sizeof(std::byte*) : h->size);
+    pushed_.store(pushed_local_, std::memory_order_relaxed);
+    pushed_bytes_.store(pushed_bytes_local_, std::memory_order_relaxed);
+    raise(peak_messages_, pushed_local_ - popped());
+    raise(peak_bytes_, pushed_bytes_local_ - popped_bytes());
+    tail_.store(tail_local_, std::memory_order_seq_cst);
 }
 
 Message RecordRing::take(std::uint64_t position)
@@ -151,28 +109,30 @@ Message RecordRing::take(std::uint64_t position)
     auto* h = header(position);
     if (!h->is_block)
         return Message{v};
-    std::byte* none = nullptr; // what pop() will find and free
-    std::memcpy(reinterpret_cast<std::byte*>(h) + alignment, &none, sizeof none);
-    return Message{v.link, v.kind, std::unique_ptr<std::byte[]>{const_cast<std::byte*>(v.data.data())}, v.size()};
+    auto* body = reinterpret_cast<std::byte*>(h) + sizeof(Header);
+    LargeRecord large;
+    std::memcpy(&large, body, sizeof large);
+    Block block{std::exchange(large.block, nullptr), BlockReturn{pool_, large.capacity}};
+    std::memcpy(body, &large, sizeof large); // what pop() will find
+    return Message{v.link, v.kind, std::move(block), v.size()};
 }
 
-void RecordRing::pop() noexcept
+void RecordRing::free_block(std::uint64_t position) noexcept
 {
-    head_local_ = settle(head_local_);
-    const auto v = view(head_local_);
-    const auto* h = header(head_local_);
-    head_local_ = after(head_local_);
-    if (h->is_block) {
-        delete[] v.data.data();
-        blocks_popped_.store(blocks_popped_.load(std::memory_order_relaxed) + v.size(), std::memory_order_release);
-    }
-    add(popped_, 1);
-    add(popped_bytes_, v.size());
+    const auto* h = header(position);
+    LargeRecord large;
+    std::memcpy(&large, reinterpret_cast<const std::byte*>(h) + sizeof(Header), sizeof large);
+    if (large.block)
+        pool_->give_back(large.block, large.capacity);
+    blocks_popped_local_ += h->size;
 }
 
-std::size_t RecordRing::largest_message() const noexcept
+void RecordRing::publish_reads() noexcept
 {
-    return std::max(large_, block_bytes_);
+    popped_.store(popped_local_, std::memory_order_relaxed);
+    popped_bytes_.store(popped_bytes_local_, std::memory_order_relaxed);
+    blocks_popped_.store(blocks_popped_local_, std::memory_order_relaxed);
+    head_.store(head_local_, std::memory_order_seq_cst);
 }
 
 bool RecordRing::half_free() const noexcept

@@ -2,19 +2,26 @@
 // allocation for a small message. Large messages stand in blocks of their own, which the bound counts too.
 #pragma once
 
+#include "block_pool.hpp"
+
 #include <sidecar/message.hpp>
 #include <sidecar/options.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
+#include <new>
 #include <span>
 
 namespace sidecar::detail {
 
 /// Positions count bytes since construction and never wrap; the index in the ring is the position modulo its size.
-/// Producer side and consumer side may be any thread, one at a time each; the users (Inbox, Outbox) see to that.
+/// Producer side and consumer side may be any thread, one at a time each; the users (Inbox, LinkImpl) see to that.
+/// Either side works on its own cache lines and looks at the other's when it must: what it pushed or popped is seen by
+/// the other side after publish() or publish_reads().
 class RecordRing {
 public:
     explicit RecordRing(const QueueLimits& limits);
@@ -23,31 +30,83 @@ public:
     ~RecordRing();
 
     // --- producer side
-    /// Whether a message of this size fits now, wherever the ring stands.
+    /// Whether any message of up to this size fits now, wherever the ring stands.
     [[nodiscard]] bool has_room(std::size_t payload_bytes) const noexcept;
-    /// Copies a message in and publishes it. False: no room, nothing changed. Throws bad_alloc (large messages only).
-    [[nodiscard]] bool push(LinkId link, MessageKind kind, std::span<const std::byte> payload);
-    /// Orders everything published so far before whatever the producer loads next (sequentially consistent), which
-    /// is what "publish, then see whether the consumer sleeps" needs.
-    void fence_producer() noexcept { tail_.store(tail_local_, std::memory_order_seq_cst); }
+    /// Copies a message in. False: no room, nothing changed. Throws bad_alloc.
+    [[nodiscard]] bool push(LinkId link, MessageKind kind, std::span<const std::byte> payload)
+    {
+        if (payload.size() > large_)
+            return push_large(link, kind, payload);
+        const auto record = record_bytes(payload.size());
+        if (!fits(record))
+            return false;
+        auto* body = append(link, kind, record, payload.size(), false);
+        if (!payload.empty())
+            std::memcpy(body, payload.data(), payload.size());
+        return true;
+    }
+    /// A block for a message that is to be filled in place: counted from now on, until it is pushed or cancelled. Empty when
+    /// it is too small to be worth it, or when less than `spare_bytes` of large messages would fit beside it.
+    [[nodiscard]] Block reserve(std::size_t payload_bytes, std::size_t spare_bytes);
+    /// Pushes a block from reserve(). False: no room for its record; the block is the caller's still.
+    [[nodiscard]] bool push_reserved(LinkId link, MessageKind kind, Block& block, std::size_t payload_bytes);
+    void cancel_reserved(std::size_t payload_bytes) noexcept { blocks_pushed_ -= payload_bytes; }
+    /// Shows the consumer what was pushed. Sequentially consistent, which is what "publish, then see whether the consumer
+    /// sleeps" needs.
+    void publish() noexcept;
     [[nodiscard]] std::uint64_t write_position() const noexcept { return tail_local_; }
+    /// Pushed and not yet published.
+    [[nodiscard]] std::uint64_t unpublished_bytes() const noexcept
+    {
+        return tail_local_ - tail_.load(std::memory_order_relaxed);
+    }
 
     // --- consumer side
     /// The position behind the last published record.
     [[nodiscard]] std::uint64_t published() const noexcept { return tail_.load(std::memory_order_seq_cst); }
     /// The position of the next record to read; skips the gap at the ring's end. Only when below `published`.
-    [[nodiscard]] std::uint64_t settle(std::uint64_t position) const noexcept;
-    [[nodiscard]] MessageView view(std::uint64_t position) const noexcept;
+    [[nodiscard]] std::uint64_t settle(std::uint64_t position) const noexcept
+    {
+        if (header(position)->is_gap)
+            position += ring_bytes_ - (position & (ring_bytes_ - 1));
+        return position;
+    }
+    [[nodiscard]] MessageView view(std::uint64_t position) const noexcept
+    {
+        const auto* h = header(position);
+        const auto* body = reinterpret_cast<const std::byte*>(h) + sizeof(Header);
+        if (h->is_block) {
+            LargeRecord large;
+            std::memcpy(&large, body, sizeof large);
+            body = large.block;
+        }
+        return {static_cast<LinkId>(h->link), static_cast<MessageKind>(h->kind), {body, h->size}};
+    }
     /// The position behind the record at `position`.
-    [[nodiscard]] std::uint64_t after(std::uint64_t position) const noexcept;
+    [[nodiscard]] std::uint64_t after(std::uint64_t position) const noexcept
+    {
+        const auto* h = header(position);
+        return position + record_bytes(h->is_block ? sizeof(LargeRecord) : h->size);
+    }
     /// Like view(), but takes a large message's block out instead of copying it.
     [[nodiscard]] Message take(std::uint64_t position);
     [[nodiscard]] std::uint64_t read_position() const noexcept { return head_local_; }
     /// Frees the record at read_position() for the producer, who sees it after publish_reads().
-    void pop() noexcept;
-    void publish_reads() noexcept { head_.store(head_local_, std::memory_order_seq_cst); }
+    void pop() noexcept
+    {
+        head_local_ = settle(head_local_);
+        const auto* h = header(head_local_);
+        ++popped_local_;
+        popped_bytes_local_ += h->size;
+        if (h->is_block)
+            free_block(head_local_);
+        head_local_ = after(head_local_);
+    }
+    [[nodiscard]] std::uint64_t popped_so_far() const noexcept { return popped_local_; }
+    [[nodiscard]] std::uint64_t popped_bytes_so_far() const noexcept { return popped_bytes_local_; }
+    void publish_reads() noexcept;
 
-    // --- either side
+    // --- either side; as far as published
     /// The position up to which the consumer has freed everything.
     [[nodiscard]] std::uint64_t reads_published() const noexcept { return head_.load(std::memory_order_seq_cst); }
     [[nodiscard]] bool empty() const noexcept
@@ -58,33 +117,104 @@ public:
     [[nodiscard]] std::uint64_t popped() const noexcept { return popped_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::uint64_t pushed_bytes() const noexcept { return pushed_bytes_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::uint64_t popped_bytes() const noexcept { return popped_bytes_.load(std::memory_order_relaxed); }
+    /// High-water marks, as they stood at a publication.
     [[nodiscard]] std::uint64_t peak_messages() const noexcept { return peak_messages_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::uint64_t peak_bytes() const noexcept { return peak_bytes_.load(std::memory_order_relaxed); }
     /// The largest message that could ever fit.
-    [[nodiscard]] std::size_t largest_message() const noexcept;
+    [[nodiscard]] std::size_t largest_message() const noexcept
+    {
+        return std::min<std::size_t>(std::max(large_, block_bytes_), UINT32_MAX); // a record's size has 32 bits
+    }
     /// Whether at least half of everything is free; when a paused producer is worth waking.
     [[nodiscard]] bool half_free() const noexcept;
 
+    /// What a record takes beside its payload, at most: the head, and the padding behind.
+    static constexpr std::size_t overhead_bytes = 16;
+
 private:
-    struct Header;
-    [[nodiscard]] Header* header(std::uint64_t position) const noexcept;
-    [[nodiscard]] std::uint64_t room_needed(std::size_t record_bytes) const noexcept;
+    struct Header {
+        std::uint32_t size; // of the payload
+        std::uint32_t link : 24;
+        std::uint32_t kind : 2;
+        std::uint32_t is_block : 1; // a LargeRecord follows
+        std::uint32_t is_gap : 1;   // nothing here; go on at the ring's start
+    };
+    struct LargeRecord {
+        std::byte* block;
+        std::size_t capacity;
+    };
+    static constexpr std::size_t alignment = 8;
+    static_assert(sizeof(Header) == alignment);
+
+    [[nodiscard]] static constexpr std::size_t record_bytes(std::size_t body) noexcept
+    {
+        return (sizeof(Header) + body + alignment - 1) & ~(alignment - 1);
+    }
+    [[nodiscard]] Header* header(std::uint64_t position) const noexcept
+    {
+        return std::launder(reinterpret_cast<Header*>(ring_.get() + (position & (ring_bytes_ - 1))));
+    }
+    [[nodiscard]] std::uint64_t room_needed(std::size_t record) const noexcept
+    {
+        const auto to_end = ring_bytes_ - (tail_local_ & (ring_bytes_ - 1));
+        return record <= to_end ? record : to_end + record;
+    }
+    /// By what the producer last saw of the consumer.
+    [[nodiscard]] bool seems_to_fit(std::size_t record) const noexcept
+    {
+        return tail_local_ + room_needed(record) - head_seen_ <= ring_bytes_ && pushed_local_ - popped_seen_ < message_limit_;
+    }
+    [[nodiscard]] bool fits(std::size_t record) const noexcept
+    {
+        if (seems_to_fit(record)) [[likely]]
+            return true;
+        look_at_consumer();
+        return seems_to_fit(record);
+    }
+    [[nodiscard]] bool block_fits(std::size_t payload_bytes) const noexcept;
+    void look_at_consumer() const noexcept;
+    std::byte* append(LinkId link, MessageKind kind, std::size_t record, std::size_t payload_bytes, bool is_block)
+    {
+        if (!ring_) [[unlikely]]
+            make_ring();
+        if (room_needed(record) != record) [[unlikely]] {
+            ::new (header(tail_local_)) Header{.size = 0, .link = 0, .kind = 0, .is_block = 0, .is_gap = 1};
+            tail_local_ += ring_bytes_ - (tail_local_ & (ring_bytes_ - 1));
+        }
+        auto* h = ::new (header(tail_local_)) Header{.size = static_cast<std::uint32_t>(payload_bytes),
+                                                     .link = static_cast<std::uint32_t>(link) & 0xffffffu,
+                                                     .kind = static_cast<std::uint32_t>(kind) & 3u,
+                                                     .is_block = is_block,
+                                                     .is_gap = 0};
+        tail_local_ += record;
+        ++pushed_local_;
+        pushed_bytes_local_ += payload_bytes;
+        return reinterpret_cast<std::byte*>(h) + sizeof(Header);
+    }
+    [[nodiscard]] bool push_large(LinkId link, MessageKind kind, std::span<const std::byte> payload);
+    void make_ring();
+    void free_block(std::uint64_t position) noexcept;
 
     const std::size_t ring_bytes_;     // both: constant; a power of two
     const std::size_t block_bytes_;    // both: constant; budget for large messages
     const std::size_t message_limit_;  // both: constant
     const std::size_t large_;          // both: constant; payloads above it get a block
     std::unique_ptr<std::byte[]> ring_; // made by the producer before the first publication
+    const std::shared_ptr<BlockPool> pool_; // both
 
     alignas(64) std::uint64_t tail_local_ = 0;              // producer side
-    std::atomic<std::uint64_t> tail_{0};                    // both: atomic
+    std::uint64_t pushed_local_ = 0, pushed_bytes_local_ = 0; // producer side
+    std::uint64_t blocks_pushed_ = 0;                       // producer side; bytes, reserved ones too
+    mutable std::uint64_t head_seen_ = 0, popped_seen_ = 0, blocks_popped_seen_ = 0; // producer side; the consumer's, as last seen
+
+    alignas(64) std::atomic<std::uint64_t> tail_{0};        // both: atomic
     std::atomic<std::uint64_t> pushed_{0}, pushed_bytes_{0}; // both: atomic, written by the producer
-    std::uint64_t blocks_pushed_ = 0;                       // producer side
     std::atomic<std::uint64_t> peak_messages_{0}, peak_bytes_{0}; // both: atomic, written by the producer
-    mutable std::uint64_t head_seen_ = 0;                   // producer side: the last head_ it loaded
 
     alignas(64) std::uint64_t head_local_ = 0;              // consumer side
-    std::atomic<std::uint64_t> head_{0};                    // both: atomic
+    std::uint64_t popped_local_ = 0, popped_bytes_local_ = 0, blocks_popped_local_ = 0; // consumer side
+
+    alignas(64) std::atomic<std::uint64_t> head_{0};        // both: atomic
     std::atomic<std::uint64_t> popped_{0}, popped_bytes_{0}; // both: atomic, written by the consumer
     std::atomic<std::uint64_t> blocks_popped_{0};           // both: atomic, written by the consumer
 };

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <mutex>
 #include <thread>
+#include <unistd.h>
 
 namespace sidecar {
 namespace {
@@ -18,6 +19,7 @@ struct Entry {
     std::atomic<int> first{0};
     SignalGuard::Request request = nullptr; // written before signals
     void* object = nullptr;                 // likewise
+    ::pid_t process = 0;                    // likewise; a child has the handlers, but nothing to stop
     bool is_taken = false;                  // guarded by the registry's mutex
 };
 
@@ -49,7 +51,7 @@ void on_signal(int signal)
     handlers_running.fetch_add(1);
     bool is_first = false;
     for (auto& entry : entries) {
-        if ((entry.signals.load() & bit(signal)) == 0)
+        if ((entry.signals.load() & bit(signal)) == 0 || entry.process != ::getpid())
             continue;
         int none = 0;
         if (!entry.first.compare_exchange_strong(none, signal))
@@ -57,9 +59,9 @@ void on_signal(int signal)
         is_first = true;
         entry.request(entry.object);
     }
-    handlers_running.fetch_sub(1);
     if (!is_first)
         pass_on(signal);
+    handlers_running.fetch_sub(1);
     errno = saved;
 }
 
@@ -120,6 +122,7 @@ SignalGuard::SignalGuard(Request request, void* object, std::initializer_list<in
     entry.first = 0;
     entry.request = request;
     entry.object = object;
+    entry.process = ::getpid();
     entry.signals = wanted; // before the handler is there: a signal must not find nobody
     try {
         install(wanted);

@@ -4,6 +4,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace sidecar::detail {
@@ -77,6 +78,7 @@ void TaskSlot::waiting(const char* what) noexcept
 TaskScope::Running::Running(TaskScope& scope, TaskSlot& slot) noexcept
     : scope_{scope}, outer_{scope.current_.load(std::memory_order_relaxed)}, began_{real_now()}
 {
+    ++scope_.turn_;
     scope_.current_since_.store(began_, std::memory_order_relaxed);
     scope_.current_.store(&slot, std::memory_order_release);
 }
@@ -166,15 +168,15 @@ std::vector<TaskReport> TaskScope::cancel_all()
 
 TaskReport TaskScope::describe(const TaskSlot& slot) const
 {
-    const auto now = real_now();
+    const auto ago = [](Duration::rep since) { return Duration{std::max<Duration::rep>(real_now() - since, 0)}; };
     TaskReport report{.name = slot.name, .waiting_for = {}, .since = {}};
     if (current_.load(std::memory_order_acquire) == &slot) {
         report.waiting_for = "running: it holds the loop's thread";
-        report.since = Duration{now - current_since_.load(std::memory_order_relaxed)};
+        report.since = ago(current_since_.load(std::memory_order_relaxed));
     } else {
         if (const auto* what = slot.waiting_for.load(std::memory_order_relaxed))
             report.waiting_for = what;
-        report.since = Duration{now - slot.since.load(std::memory_order_relaxed)};
+        report.since = ago(slot.since.load(std::memory_order_relaxed));
     }
     return report;
 }

@@ -54,6 +54,9 @@ public:
     /// The executor through which this task's handlers run; it accounts the thread's time to the task.
     [[nodiscard]] boost::asio::any_io_executor executor(TaskSlot& slot);
 
+    /// Counts the handlers that ran; unchanged over a co_await that did not suspend. Side: sidecar.
+    [[nodiscard]] std::uint64_t turn() const noexcept { return turn_; }
+
     /// Side: both.
     [[nodiscard]] std::vector<TaskReport> snapshot() const;
     [[nodiscard]] Duration longest_busy() const noexcept { return Duration{longest_busy_.load()}; }
@@ -82,6 +85,7 @@ private:
     std::deque<TaskSlot> slots_;            // both: the deque guarded by mutex_; the slots as they say
     std::vector<TaskSlot*> free_;           // both: guarded by mutex_
     Latch latch_;                           // both; counts the coroutines, open while there is none
+    std::uint64_t turn_ = 0;                // sidecar side
     std::atomic<TaskSlot*> current_{nullptr};       // both: atomic
     std::atomic<Duration::rep> current_since_{0};   // both: atomic
     std::atomic<Duration::rep> longest_busy_{0};    // both: atomic

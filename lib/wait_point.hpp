@@ -1,15 +1,17 @@
 // Where threads of the application sleep: a timed wait on the sidecar's clock, real or virtual.
 #pragma once
 
+#include "futex.hpp"
+
 #include <sidecar/clock.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 namespace sidecar::detail {
@@ -41,31 +43,45 @@ public:
 /// nobody sleeps. The condition must be made true by a sequentially consistent store before wake().
 class WaitPoint {
 public:
-    /// Waits until `condition()`; false when the deadline came first. Side: app, any thread.
+    /// Waits until `condition()`; false when the deadline came first. Side: app, any thread; several may ask their
+    /// conditions at once. Before it sleeps it looks again and again for `spin` of real time.
     /// On virtual time the wait ends in real time too, so that a loop that hangs is noticed.
     template <class Condition>
-    [[nodiscard]] bool wait_until(AppClock& clock, TimePoint deadline, Condition condition)
+    [[nodiscard]] bool wait_until(AppClock& clock, TimePoint deadline, Condition condition, Duration spin = {})
     {
         if (condition())
             return true;
-        std::unique_lock lock{mutex_};
-        sleepers_.fetch_add(1, std::memory_order_seq_cst);
-        const bool held = clock.is_virtual() ? wait_virtual(lock, clock, deadline, condition)
-                                             : wait_real(lock, deadline, condition);
-        sleepers_.fetch_sub(1, std::memory_order_relaxed);
-        return held;
+        if (clock.is_virtual()) {
+            std::unique_lock lock{mutex_};
+            sleepers_.fetch_add(1, std::memory_order_seq_cst);
+            const bool held = wait_virtual(lock, clock, deadline, condition);
+            sleepers_.fetch_sub(1, std::memory_order_relaxed);
+            return held;
+        }
+        if (spin > Duration{} && spin_until(std::min(deadline, deadline_after(clock.now(), spin)), condition))
+            return true;
+        return wait_real(deadline, condition);
     }
 
     /// Wakes all who sleep here, to look at their conditions again. Side: any thread. True if somebody slept.
     bool wake()
     {
-        if (sleepers_.load(std::memory_order_seq_cst) == 0)
+        if (!wake_from_signal())
             return false;
         std::lock_guard lock{mutex_};
         for (const auto& ticket : tickets_)
             end(*ticket);
         tickets_.clear();
         changed_.notify_all();
+        return true;
+    }
+    /// The same where a mutex cannot be taken; who waits on virtual time looks again a moment later by himself.
+    /// Side: any thread and any signal handler.
+    bool wake_from_signal() noexcept
+    {
+        if (sleepers_.load(std::memory_order_seq_cst) == 0)
+            return false;
+        futex_.wake();
         return true;
     }
 
@@ -98,13 +114,40 @@ public:
 
 private:
     template <class Condition>
-    bool wait_real(std::unique_lock<std::mutex>& lock, TimePoint deadline, const Condition& condition)
+    static bool spin_until(TimePoint until, const Condition& condition)
     {
-        if (deadline == TimePoint::max()) {
-            changed_.wait(lock, condition);
-            return true;
+        do {
+            for (int i = 0; i < 64; ++i) {
+                if (condition())
+                    return true;
+                pause();
+            }
+        } while (std::chrono::steady_clock::now() < until);
+        return false;
+    }
+    static void pause() noexcept
+    {
+#if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+#elif defined(__aarch64__)
+        asm volatile("yield");
+#endif
+    }
+
+    template <class Condition>
+    bool wait_real(TimePoint deadline, const Condition& condition)
+    {
+        sleepers_.fetch_add(1, std::memory_order_seq_cst);
+        bool held = false;
+        for (;;) {
+            const auto ticket = futex_.ticket();
+            held = condition();
+            if (held || (deadline != TimePoint::max() && std::chrono::steady_clock::now() >= deadline))
+                break;
+            futex_.wait(ticket, deadline);
         }
-        return changed_.wait_until(lock, deadline, condition);
+        sleepers_.fetch_sub(1, std::memory_order_relaxed);
+        return held;
     }
 
     template <class Condition>
@@ -121,10 +164,11 @@ private:
             clock.arm(ticket);
             const auto is_over = [&] { return ticket->ended || (held = condition()); };
             bool in_time = true;
-            if (real_deadline == TimePoint::max())
-                changed_.wait(lock, is_over);
-            else
-                in_time = changed_.wait_until(lock, real_deadline, is_over);
+            while (!changed_.wait_for(lock, std::chrono::milliseconds{20}, is_over)) { // for wake_from_signal()
+                in_time = std::chrono::steady_clock::now() < real_deadline;
+                if (!in_time)
+                    break;
+            }
             const bool expired = ticket->expired;
             end(*ticket);
             std::erase(tickets_, ticket);
@@ -144,9 +188,10 @@ private:
         }
     }
 
-    std::mutex mutex_;
-    std::condition_variable changed_;
     std::atomic<int> sleepers_{0};                 // both: atomic
+    Futex futex_;                                  // both; real time
+    std::mutex mutex_;                             // virtual time, all below
+    std::condition_variable changed_;
     std::vector<std::shared_ptr<Ticket>> tickets_; // both: guarded by mutex_
     AppClock* clock_ = nullptr;                    // both: guarded by mutex_
 };

@@ -19,6 +19,7 @@ public:
 
     /// Resumes the waiter, by way of the loop's queue, or is remembered.
     void set();
+    /// Errors (thrown): misuse while another coroutine waits.
     /// Cancellation: ends the wait by throwing operation_aborted; the event stays usable.
     [[nodiscard]] boost::asio::awaitable<void> wait();
 

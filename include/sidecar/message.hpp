@@ -33,6 +33,30 @@ struct MessageView {
     [[nodiscard]] std::size_t size() const noexcept { return data.size(); }
 };
 
+namespace detail {
+
+/// Where a block goes when nobody needs it any more. Side: any thread.
+class BlockHome {
+public:
+    virtual ~BlockHome() = default;
+    virtual void give_back(std::byte* block, std::size_t capacity) noexcept = 0;
+};
+
+struct BlockReturn {
+    std::shared_ptr<BlockHome> home{}; ///< null: the block is freed
+    std::size_t capacity = 0;
+    void operator()(std::byte* block) const noexcept
+    {
+        if (home)
+            home->give_back(block, capacity);
+        else
+            delete[] block;
+    }
+};
+using Block = std::unique_ptr<std::byte[], BlockReturn>;
+
+} // namespace detail
+
 /// A message that the application owns. Up to `inline_bytes` it lives in the object itself, without allocation.
 class Message {
 public:
@@ -47,7 +71,7 @@ public:
             std::memcpy(block_ ? block_.get() : inline_, view.data.data(), size_);
     }
     /// Takes over a block that already holds the payload.
-    Message(LinkId link, MessageKind kind, std::unique_ptr<std::byte[]> block, std::size_t size) noexcept
+    Message(LinkId link, MessageKind kind, detail::Block block, std::size_t size) noexcept
         : link_{link}, kind_{kind}, size_{size}, block_{std::move(block)}
     {
     }
@@ -70,6 +94,13 @@ public:
     /// The payload as bytes. Lifetime: as text().
     [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return view().bytes(); }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    /// Gives the block that holds the payload away, if one does; the message is empty then. For the library's queues.
+    [[nodiscard]] detail::Block release_block() noexcept
+    {
+        if (block_)
+            size_ = 0;
+        return std::move(block_);
+    }
     [[nodiscard]] MessageView view() const noexcept
     {
         return {link_, kind_, {block_ ? block_.get() : inline_, size_}};
@@ -86,7 +117,7 @@ private:
     LinkId link_{};
     MessageKind kind_ = MessageKind::bytes;
     std::size_t size_ = 0;
-    std::unique_ptr<std::byte[]> block_;
+    detail::Block block_;
     std::byte inline_[inline_bytes];
 };
 

@@ -23,7 +23,8 @@ using LogHook = std::function<void(LogLevel, std::string_view)>;
 using Lookup = std::function<std::vector<boost::asio::ip::address>(const std::string& host)>;
 
 /// How long a stop may take, and how that time is divided. A stage that ends early leaves its time to the next
-/// ones: the stages end at the latest at drain, drain + close, drain + close + cancel and total after the request.
+/// ones: the stages end at the latest at drain, drain + close, drain + close + cancel and total after the request. Where
+/// the total is too small for their sum, the cancelling keeps up to a quarter of it, and the thread's end an eighth.
 struct StopBudget {
     Duration total = std::chrono::seconds{2};         ///< never passed, whatever the peer or a callback does
     Duration drain = std::chrono::milliseconds{500};  ///< for writing what was sent before the stop
@@ -31,7 +32,7 @@ struct StopBudget {
     Duration cancel = std::chrono::milliseconds{250}; ///< for cancelled coroutines to end; the rest is for the thread
 };
 
-/// Bounds of a queue. A message counts with its payload and 16 to 32 bytes of record header and padding.
+/// Bounds of a queue. A message counts with its payload and 8 to 15 bytes of record header and padding.
 struct QueueLimits {
     std::size_t bytes = 0;    ///< memory the queue may hold
     std::size_t messages = 0; ///< messages the queue may hold
@@ -44,6 +45,9 @@ struct Options {
     /// The outbox of each link; when it is full, send says so.
     QueueLimits outbox{.bytes = 4u << 20, .messages = 1u << 16};
     StopBudget stop{};
+    /// How long receive(), and the loop where it has nothing to do, look again and again before they sleep. Zero: not at all.
+    /// It buys latency (no wake-up by the system) with a core for each of them.
+    Duration spin{};
     /// Empty: warnings and errors go to stderr.
     LogHook log{};
     /// Empty: the system's getaddrinfo.

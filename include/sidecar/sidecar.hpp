@@ -57,8 +57,10 @@ private:
     }
     Result<void> send(MessageKind kind, std::span<const std::byte> payload, Duration timeout)
     {
-        if (auto checked = config_->check_send(kind, payload); !checked)
+        if (auto checked = config_->check_send(kind, payload); !checked) {
+            detail::link_note_refused_send(ref_);
             return checked;
+        }
         return detail::link_send(ref_, kind, payload, timeout);
     }
 

@@ -93,6 +93,13 @@ public:
     }
     [[nodiscard]] bool put_bytes(std::span<const std::byte> payload) { return put(MessageKind::bytes, payload); }
 
+    /// Optional, for a large message that has not come whole: memory to receive it in, so that it is not copied. Empty where
+    /// that does not pay or there is no room for it now: then collect the message and put() it. Throws too_big.
+    /// Lifetime: until commit(), or until the link ends, over any number of reads. One at a time; no put() before commit().
+    [[nodiscard]] std::span<std::byte> prepare(std::size_t payload_bytes);
+    /// The memory from prepare() holds the message.
+    void commit(MessageKind kind);
+
 private:
     detail::LinkImpl* link_;
 };

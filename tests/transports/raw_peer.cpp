@@ -79,15 +79,20 @@ void RawConnection::reset()
 
 std::string RawConnection::accept_websocket()
 {
-    namespace detail = boost::beast::websocket::detail;
     auto request = read_until("\r\n\r\n");
+    send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+         + websocket_accept(request) + "\r\n\r\n");
+    return request;
+}
+
+std::string websocket_accept(std::string_view request)
+{
+    namespace detail = boost::beast::websocket::detail;
     constexpr std::string_view field = "Sec-WebSocket-Key: ";
     const auto begin = request.find(field) + field.size();
     detail::sec_ws_accept_type accept;
-    detail::make_sec_ws_accept(accept, std::string_view{request}.substr(begin, request.find('\r', begin) - begin));
-    send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
-         + std::string{accept.data(), accept.size()} + "\r\n\r\n");
-    return request;
+    detail::make_sec_ws_accept(accept, request.substr(begin, request.find('\r', begin) - begin));
+    return {accept.data(), accept.size()};
 }
 
 std::string frame(unsigned first_byte, std::string_view payload)

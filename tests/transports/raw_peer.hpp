@@ -45,6 +45,8 @@ private:
     int fd_;
 };
 
+/// What answers the request's key; RFC 6455 section 4.2.2.
+std::string websocket_accept(std::string_view request);
 /// An unmasked frame, as a server sends it.
 std::string frame(unsigned first_byte, std::string_view payload);
 

@@ -9,6 +9,9 @@
 #include <cstdio>
 #include <latch>
 #include <memory>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <thread>
 
 using namespace sidecar;
 using namespace std::chrono_literals;
@@ -350,4 +353,161 @@ TEST_CASE("websocket: text that is not UTF-8 is refused before it is queued")
     CHECK(feed.send("\xff").error() == Error::bad_message);
     CHECK(feed.stats().messages_queued == 0);
     CHECK(feed.stats().sends_refused == 1);
+}
+
+TEST_CASE("websocket: frames behind a long answer to the handshake are not lost, however long it is")
+{
+    for (const std::size_t padding : {0u, 1400u, 1500u, 3000u, 7000u}) {
+        CAPTURE(padding);
+        RawPeer peer{[&](RawConnection& c) {
+            const auto request = c.read_until("\r\n\r\n");
+            std::string text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+                             + websocket_accept(request) + "\r\nX-Padding: " + std::string(padding, 'p') + "\r\n\r\n";
+            for (int i = 0; i < 5; ++i)
+                text += frame(0x81, std::to_string(i));
+            c.send(text);
+            c.wait_for_end();
+        }};
+        Feed feed{{.url = peer.url()}, quiet()};
+        REQUIRE(feed.start(10s));
+        for (int i = 0; i < 5; ++i) {
+            const auto message = feed.receive(10s);
+            REQUIRE(message.has_value());
+            CHECK(message->text() == std::to_string(i));
+        }
+    }
+}
+
+TEST_CASE("websocket: large messages that come in pieces are whole, among small ones, and in order")
+{
+    constexpr std::size_t sizes[] = {10, 40'000, 100, 200'000, 65'536, 0, 900'000, 33'000};
+    RawPeer peer{[&](RawConnection& c) {
+        c.accept_websocket();
+        std::string stream;
+        int kind = 0;
+        for (const auto size : sizes) {
+            stream += frame(kind % 2 == 0 ? 0x81 : 0x82, std::string(size, static_cast<char>('a' + kind)));
+            ++kind;
+        }
+        stream += frame(0x89, "ping");
+        for (std::size_t at = 0; at < stream.size(); at += 7'001) {
+            c.send(std::string_view{stream}.substr(at, 7'001));
+            std::this_thread::yield();
+        }
+        c.wait_for_end();
+    }};
+    Feed feed{{.url = peer.url()}, quiet()};
+    REQUIRE(feed.start(10s));
+    int kind = 0;
+    for (const auto size : sizes) {
+        const auto message = feed.receive(10s);
+        REQUIRE(message.has_value());
+        CHECK(message->kind() == (kind % 2 == 0 ? MessageKind::text : MessageKind::bytes));
+        CHECK((message->text() == std::string(size, static_cast<char>('a' + kind))));
+        ++kind;
+    }
+}
+
+TEST_CASE("websocket: a large text that is not UTF-8 ends the link, and the peer is told 1007")
+{
+    std::string answer;
+    {
+        RawPeer peer{[&](RawConnection& c) {
+            c.accept_websocket();
+            auto text = std::string(100'000, 'x');
+            text.back() = '\xff';
+            const auto whole = frame(0x81, text);
+            c.send(std::string_view{whole}.substr(0, 50'000));
+            c.send(std::string_view{whole}.substr(50'000));
+            answer = c.read(8);
+        }};
+        Feed feed{{.url = peer.url()}, quiet()};
+        REQUIRE(feed.start(10s));
+        CHECK(failure_of(feed) == Error::protocol_violation);
+        (void)peer.wait_for_ended(1);
+    }
+    REQUIRE(answer.size() == 8);
+    CHECK(answer[0] == '\x88');
+    CHECK(static_cast<char>(answer[6] ^ answer[2]) == '\x03'); // 1007 is 0x03ef
+    CHECK(static_cast<char>(answer[7] ^ answer[3]) == '\xef');
+}
+
+TEST_CASE("websocket: a connection lost in the middle of a large message ends the link, and the memory is given back")
+{
+    for (const bool is_reset : {false, true}) {
+        const auto failure = [&] {
+            RawPeer peer{[&](RawConnection& c) {
+                c.accept_websocket();
+                c.send(frame(0x82, std::string(500'000, 'x')).substr(0, 300'000));
+                if (is_reset)
+                    c.reset();
+                else
+                    c.half_close();
+                if (!is_reset)
+                    c.wait_for_end();
+            }};
+            Feed feed{{.url = peer.url()}, quiet()};
+            feed.start(10s).value();
+            return failure_of(feed);
+        }();
+        CHECK(failure == Error::disconnected);
+    }
+}
+
+TEST_CASE("websocket: a ping is no reason to stop reading while the peer does not read")
+{
+    std::latch is_blocked{1};
+    RawPeer peer{[&](RawConnection& c) {
+        c.accept_websocket();
+        is_blocked.wait();
+        c.send(frame(0x89, "p"));
+        for (int i = 0; i < 5; ++i)
+            c.send(frame(0x81, "after the ping"));
+        c.wait_for_end();
+    }};
+    Feed feed{{.url = peer.url()}, quiet()};
+    REQUIRE(feed.start(10s));
+    const std::string block(100'000, 'z');
+    while (feed.send(block, 200ms)) {
+    }
+    is_blocked.count_down();
+    for (int i = 0; i < 5; ++i)
+        CHECK(feed.receive(10s).has_value());
+}
+
+TEST_CASE("websocket: a flood of pings from a peer that does not read takes no memory without bound")
+{
+    RawPeer peer{[&](RawConnection& c) {
+        c.accept_websocket();
+        std::string pings;
+        for (int i = 0; i < 500; ++i)
+            pings += frame(0x89, std::string(125, 'p'));
+        timeval patience{.tv_sec = 0, .tv_usec = 300'000};
+        ::setsockopt(c.fd(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+        for (;;) // until it is not read from any more: then the send fails
+            c.send(pings);
+    }};
+    Feed feed{{.url = peer.url()}, quiet()};
+    REQUIRE(feed.start(10s));
+    CHECK(peer.wait_for_ended(1));
+    CHECK(feed.stop().joined);
+}
+
+TEST_CASE("stop: is not held up by what was read ahead, were it a hundred thousand empty fragments")
+{
+    RawPeer peer{[&](RawConnection& c) {
+        c.accept_websocket();
+        c.send(frame(0x01, ""));
+        std::string fragments;
+        for (int i = 0; i < 1000; ++i)
+            fragments += frame(0x00, "");
+        for (;;)
+            c.send(fragments);
+    }};
+    Feed feed{{.url = peer.url()}, {.stop = {.total = 600ms, .drain = 100ms, .close = 100ms, .cancel = 200ms}, .log = [](LogLevel, std::string_view) {}}};
+    REQUIRE(feed.start(10s));
+    const auto report = feed.stop();
+    CAPTURE(to_string(report));
+    CHECK(report.joined);
+    CHECK(report.cancel.took < 50ms);
 }

@@ -92,7 +92,8 @@ TEST_CASE("injection: the n-th operation of the transport fails, for every n, in
 {
     const std::pair<const char*, Scenario> scenarios[] = {
         {"exchange", exchange}, {"burst", burst}, {"two links", two_links}, {"restarts", restarts}, {"closes", closes}};
-    for (const auto& [name, scenario] : scenarios) {
+    for (const auto& [name_, scenario] : scenarios) {
+        const std::string name = name_;
         CAPTURE(name);
         bool passed = false;
         for (std::size_t n = 1; !passed; ++n) {

@@ -14,7 +14,9 @@ namespace {
 
 bool push(RecordRing& ring, std::string_view text)
 {
-    return ring.push(LinkId{0}, MessageKind::text, std::as_bytes(std::span{text}));
+    const bool pushed = ring.push(LinkId{0}, MessageKind::text, std::as_bytes(std::span{text}));
+    ring.publish();
+    return pushed;
 }
 
 std::string pop(RecordRing& ring)

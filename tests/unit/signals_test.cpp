@@ -80,6 +80,26 @@ TEST_CASE("stop_on_signals: a second signal ends a process that has no handler o
     CHECK(WTERMSIG(status) == SIGTERM);
 }
 
+TEST_CASE("stop_on_signals: in a forked child the first signal does what it would have done")
+{
+    const auto old = std::signal(SIGTERM, SIG_DFL); // the test framework has a handler of its own
+    Feed feed{{}, quiet()};
+    REQUIRE(feed.start(1s));
+    {
+        const auto guard = stop_on_signals(feed, {SIGTERM});
+        const auto child = ::fork();
+        if (child == 0) {
+            std::raise(SIGTERM);
+            ::_exit(0);
+        }
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        CHECK(WIFSIGNALED(status));
+        CHECK(guard.signal() == 0);
+    }
+    std::signal(SIGTERM, old);
+}
+
 TEST_CASE("stop_on_signals: a signal that cannot be caught is refused, and leaves nothing behind")
 {
     Feed feed{{}, quiet()};

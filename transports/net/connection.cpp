@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 namespace sidecar::net {
 
@@ -63,6 +64,21 @@ asio::mutable_buffer Connection::prepare_fill(std::size_t missing_bytes)
     return buffer_.prepare(asked_bytes_);
 }
 
+Task<std::size_t> Connection::fill_into(std::span<std::byte> rest)
+{
+    constexpr std::size_t beyond_bytes = 4096; // the next head is mostly among them, and little that would have to be copied
+    give_back_memory();
+    const std::array<asio::mutable_buffer, 2> room{asio::buffer(rest.data(), rest.size()), asio::mutable_buffer{buffer_.prepare(beyond_bytes)}};
+    error_code ec;
+    const auto got = co_await socket_->async_read_some(room, asio::redirect_error(asio::use_awaitable, ec));
+    if (ec)
+        throw boost::system::system_error{ec};
+    const auto inside = std::min(got, rest.size());
+    if (!is_aborted_)
+        buffer_.commit(got - inside);
+    co_return inside;
+}
+
 void Connection::commit_fill(std::size_t read_bytes)
 {
     buffer_.commit(read_bytes);
@@ -95,6 +111,7 @@ void Connection::shutdown_send()
 void Connection::abort() noexcept
 {
     is_aborted_ = true;
+    buffer_.consume(buffer_.size()); // or who reads on would go on with it, for as long as it lasts
     if (socket_) {
         error_code ec;
         socket_->close(ec);

@@ -40,6 +40,10 @@ public:
         return {static_cast<const std::byte*>(buffer_.cdata().data()), buffer_.size()};
     }
     void consume(std::size_t bytes) noexcept { buffer_.consume(bytes); }
+    /// While unread() is empty: waits for bytes and puts them where they belong, what comes behind them into unread().
+    /// Gives how many of `rest` have come, at least one.
+    Task<std::size_t> fill_into(std::span<std::byte> rest);
+    [[nodiscard]] bool is_aborted() const noexcept { return is_aborted_; }
 
     /// Writes as much as the system takes in one call, at least one byte; gives how much.
     Task<std::size_t> write_some(boost::asio::const_buffer bytes);

@@ -84,6 +84,17 @@ public:
         over.set();
     }
 
+    [[noreturn]] void fail_read(error_code ec, std::size_t come_bytes)
+    {
+        if (ec == asio::error::operation_aborted)
+            throw boost::system::system_error{ec};
+        FailureDetails details{.attempted = "read", .endpoint = endpoint(), .cause = ec};
+        if (come_bytes != 0)
+            details.explanation = fmt::format("in the middle of a message, {} bytes of it had come", come_bytes);
+        end_reading({Error::disconnected, std::move(details)});
+        throw Exception{*end};
+    }
+
     TcpTarget target;
     net::Connection connection;
     bool is_closing = false;
@@ -119,17 +130,20 @@ Task<> TcpStream::fill(std::size_t missing_bytes, std::size_t limit_bytes)
     error_code ec;
     const auto room = impl.connection.prepare_fill(missing_bytes);
     const auto got = co_await impl.connection.socket().async_read_some(room, asio::redirect_error(asio::use_awaitable, ec));
-    if (!ec) {
-        impl.connection.commit_fill(got);
-        co_return;
+    if (ec)
+        impl.fail_read(ec, have);
+    impl.connection.commit_fill(got);
+}
+
+Task<std::size_t> TcpStream::fill_into(std::span<std::byte> rest, std::size_t come_bytes)
+{
+    error_code ec;
+    try {
+        co_return co_await impl_->connection.fill_into(rest);
+    } catch (const boost::system::system_error& e) {
+        ec = e.code();
     }
-    if (ec == asio::error::operation_aborted)
-        throw boost::system::system_error{ec};
-    FailureDetails details{.attempted = "read", .endpoint = impl.endpoint(), .cause = ec};
-    if (have != 0)
-        details.explanation = fmt::format("in the middle of a message, {} bytes of it had come", have);
-    impl.end_reading({Error::disconnected, std::move(details)});
-    throw Exception{*impl.end};
+    impl_->fail_read(ec, come_bytes);
 }
 
 std::span<const std::byte> TcpStream::unread() const noexcept

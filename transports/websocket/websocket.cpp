@@ -133,9 +133,12 @@ private:
     Pass pass_on(Sink& sink);
     bool pass_on_collected(Sink& sink);
     Task<> read_batch(Sink& sink);
+    [[nodiscard]] bool begin_in_place(Sink& sink, const websocket::FrameHead& head, std::span<const std::byte> come);
+    Task<> read_in_place(Sink& sink);
     [[nodiscard]] Exception read_failure(error_code ec) const;
     [[nodiscard]] Exception handshake_failure(error_code ec, const ws::response_type& response) const;
 
+    static constexpr Duration last_words = std::chrono::milliseconds{500};
     /// Beyond this much a batch is written in pieces.
     static constexpr std::size_t chunk_bytes = 256u << 10;
 
@@ -144,6 +147,12 @@ private:
     std::optional<ws::stream<websocket::Layer, false>> stream_; // sidecar side; no compression
     beast::flat_buffer collected_;                             // sidecar side; a message that Beast has read
     bool has_collected_ = false;                               // sidecar side; the sink has not yet taken it
+    struct InPlace { // a large message that is received where the application will read it
+        std::span<std::byte> room;
+        std::size_t come_bytes = 0;
+        MessageKind kind = MessageKind::bytes;
+    };
+    InPlace in_place_;                                         // sidecar side; no room: none
     bool is_closing_ = false;                                  // sidecar side
     bool is_over_ = false;                                     // sidecar side; no read will succeed any more
     LoopEvent over_;                                           // sidecar side
@@ -190,7 +199,7 @@ Exception WebSocket::Impl::handshake_failure(error_code ec, const ws::response_t
     return Exception{Failure{is_about_content ? Error::handshake_refused : Error::connect_failed, std::move(details)}};
 }
 
-Task<> WebSocket::Impl::read(Context, Sink& sink)
+Task<> WebSocket::Impl::read(Context ctx, Sink& sink)
 {
     std::exception_ptr exception;
     try {
@@ -198,11 +207,16 @@ Task<> WebSocket::Impl::read(Context, Sink& sink)
     } catch (...) {
         exception = std::current_exception();
     }
-    if (exception) {
-        is_over_ = true;
-        over_.set();
-        std::rethrow_exception(exception);
+    if (!exception)
+        co_return;
+    // What Beast has to say to it (an echoed close, the reason of ours) goes out first, if the peer takes it.
+    try {
+        co_await wire_->flush_answer(ctx, deadline_after(ctx.now(), last_words));
+    } catch (const boost::system::system_error&) { // cancelled meanwhile; the cause is still the cause
     }
+    is_over_ = true;
+    over_.set();
+    std::rethrow_exception(exception);
 }
 
 /// Most messages are whole plain frames: they go from the read-ahead straight to the sink. What is anything else (a
@@ -212,9 +226,16 @@ Task<> WebSocket::Impl::read_batch(Sink& sink)
     if (has_collected_ && !pass_on_collected(sink))
         co_return;
     for (;;) {
+        if (!in_place_.room.empty()) {
+            co_await read_in_place(sink);
+            (void)pass_on(sink); // what came behind it
+            co_return;
+        }
         const auto pass = pass_on(sink);
         if (pass.put_any || pass.is_refused)
             co_return;
+        if (!in_place_.room.empty())
+            continue;
         if (!pass.is_for_beast) {
             error_code ec;
             const auto room = wire_->connection.prepare_fill(pass.missing_bytes);
@@ -234,6 +255,41 @@ Task<> WebSocket::Impl::read_batch(Sink& sink)
     }
 }
 
+bool WebSocket::Impl::begin_in_place(Sink& sink, const websocket::FrameHead& head, std::span<const std::byte> come)
+{
+    in_place_ = {.room = sink.prepare(static_cast<std::size_t>(head.payload_bytes)),
+                 .come_bytes = come.size(),
+                 .kind = head.opcode == 1 ? MessageKind::text : MessageKind::bytes};
+    if (in_place_.room.empty())
+        return false;
+    std::copy(come.begin(), come.end(), in_place_.room.begin());
+    return true;
+}
+
+Task<> WebSocket::Impl::read_in_place(Sink& sink)
+{
+    const auto room = in_place_.room;
+    const auto kind = in_place_.kind;
+    while (in_place_.come_bytes < room.size()) {
+        try {
+            in_place_.come_bytes += co_await wire_->connection.fill_into(room.subspan(in_place_.come_bytes));
+        } catch (const boost::system::system_error& e) {
+            throw read_failure(e.code());
+        }
+    }
+    if (kind == MessageKind::text && !is_utf8(room)) {
+        // Beast was not asked, so the answer is ours too; RFC 6455 section 8.1.
+        is_closing_ = true;
+        wire_->append(asio::buffer(close_frame(1007, {})));
+        wire_->note_answer();
+        wire_->mute();
+        wire_->start_flush();
+        throw read_failure(ws::error::bad_frame_payload);
+    }
+    in_place_ = {};
+    sink.commit(kind);
+}
+
 WebSocket::Impl::Pass WebSocket::Impl::pass_on(Sink& sink)
 {
     Pass pass;
@@ -246,7 +302,10 @@ WebSocket::Impl::Pass WebSocket::Impl::pass_on(Sink& sink)
         }
         const auto available = unread.size() - at - head->head_bytes;
         if (head->payload_bytes > available) {
-            pass.missing_bytes = static_cast<std::size_t>(head->payload_bytes) - available;
+            if (begin_in_place(sink, *head, unread.subspan(at + head->head_bytes)))
+                at = unread.size();
+            else
+                pass.missing_bytes = static_cast<std::size_t>(head->payload_bytes) - available;
             break;
         }
         const auto payload = unread.subspan(at + head->head_bytes, static_cast<std::size_t>(head->payload_bytes));

@@ -47,7 +47,7 @@ public:
     {
         connection.consume(bytes);
         if (in_handshake_)
-            scanned_ -= std::min(scanned_, bytes);
+            head_left_ -= bytes;
         else
             frame_left_ -= bytes;
     }
@@ -96,32 +96,54 @@ public:
 
     // --- for Layer
     [[nodiscard]] bool is_muted() const noexcept { return is_muted_; }
-    /// One at a time, as Beast does it: calls back once what is queued now is written.
-    void when_flushed(std::function<void(error_code)> callback)
+    /// One at a time, as Beast does it: calls back once no more than a bounded amount is queued before what is now. Not
+    /// only once that is written: Beast does not read meanwhile, and a peer that waits for us to read would wait for ever.
+    void when_accepted(std::function<void(error_code)> callback)
     {
         callback_ = std::move(callback);
-        callback_at_ = queued_total_;
+        callback_at_ = queued_total_ - std::min<std::uint64_t>(queued_total_, control_bytes);
+        note_answer();
         start_flush();
-        if (write_error_)
-            call_back();
+        call_back();
+    }
+    /// What is queued now ends with an answer to the peer.
+    void note_answer() noexcept { answer_at_ = queued_total_; }
+    /// Waits for the last answer to be written, until the deadline.
+    Task<> flush_answer(Context ctx, TimePoint deadline)
+    {
+        // g++ 12 makes nonsense of a co_await in the condition of an if that is itself the loop's body.
+        bool is_in_time = true;
+        while (is_in_time && written_total_ < answer_at_ && !write_error_) {
+            is_in_time = co_await ctx.wait(idle_, deadline);
+        }
     }
 
 private:
     /// Memory that a batch of unusual size took is given back.
     static constexpr std::size_t kept_bytes = 512u << 10;
     static constexpr std::size_t largest_head_bytes = 16u << 10;
+    /// What may be queued before an answer to a control frame counts as given: a batch of the writer's, and many answers.
+    static constexpr std::size_t control_bytes = 1u << 20;
 
+    /// Decides once, before the first byte is passed: Beast takes a long head in several pieces.
     std::size_t gate_of_handshake(std::span<const std::byte> unread)
     {
-        const std::string_view text{reinterpret_cast<const char*>(unread.data()), unread.size()};
+        if (head_left_ == 0)
+            head_left_ = find_end_of_head({reinterpret_cast<const char*>(unread.data()), unread.size()});
+        return std::min(head_left_, unread.size());
+    }
+    /// Zero: it has not come yet.
+    std::size_t find_end_of_head(std::string_view text)
+    {
         constexpr std::string_view end_of_head = "\r\n\r\n";
+        constexpr auto everything = static_cast<std::size_t>(-1);
         if (text.size() >= 12 && text.substr(8, 4) != " 101")
-            return text.size(); // a refusal: no frames follow, but perhaps a body
+            return everything; // a refusal: no frames follow, but perhaps a body
         const auto from = scanned_ < end_of_head.size() ? 0 : scanned_ - end_of_head.size();
         const auto end = text.find(end_of_head, from);
         scanned_ = text.size();
         if (end == text.npos)
-            return text.size() > largest_head_bytes ? text.size() : 0; // more than Beast accepts: let it say so
+            return text.size() > largest_head_bytes ? everything : 0; // more than Beast accepts: let it say so
         return end + end_of_head.size();
     }
 
@@ -138,6 +160,7 @@ private:
                 on_write_error();
         }
         flushed_.set();
+        idle_.set();
         call_back();
         start_flush();
     }
@@ -150,13 +173,16 @@ private:
 
     bool in_handshake_ = true;
     std::size_t scanned_ = 0;        // how far the end of the handshake's head was looked for
+    std::size_t head_left_ = 0;      // of that head, for Beast; 0: not known yet
     std::uint64_t frame_left_ = 0;   // of the frame that Beast is reading
     std::vector<std::byte> queued_, in_flight_;
     std::uint64_t queued_total_ = 0, written_total_ = 0;
     bool is_flushing_ = false;
     bool is_muted_ = false;
     error_code write_error_;
-    LoopEvent flushed_;
+    LoopEvent flushed_; // for flush(), the writer's
+    LoopEvent idle_;    // for flush_answer(), the listener's
+    std::uint64_t answer_at_ = 0;
     std::function<void(error_code)> callback_;
     std::uint64_t callback_at_ = 0;
 };
@@ -192,7 +218,7 @@ public:
                     return;
                 }
                 const auto total = wire->append(bytes);
-                wire->when_flushed([complete, total](error_code ec) { complete(ec, ec ? 0 : total); });
+                wire->when_accepted([complete, total](error_code ec) { complete(ec, ec ? 0 : total); });
             },
             token, buffers);
     }
@@ -236,6 +262,8 @@ private:
             if (state == done)
                 return self.complete({}, bytes);
             auto& connection = wire->connection;
+            if (connection.is_aborted())
+                return self.complete(boost::asio::error::operation_aborted, 0);
             const bool is_first = state == starting;
             if (state == filling) {
                 if (ec)

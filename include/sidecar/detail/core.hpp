@@ -92,6 +92,11 @@ private:
     class Call;
     [[nodiscard]] bool is_forked() const noexcept;
     void stop_in_destructor() noexcept;
+    struct Retired {
+        std::shared_ptr<Loop> loop;
+        std::uint64_t generation; // of the latest calls that may use it
+    };
+    [[nodiscard]] std::vector<Retired> replace_loop(std::shared_ptr<Loop> loop) noexcept;
 
     const std::shared_ptr<const LinkConfig> config_; // both: constant
     const bool is_virtual_;                          // both: constant
@@ -101,13 +106,15 @@ private:
 
     mutable std::mutex start_mutex_;                 // app side: start(), native_handle()
     std::shared_ptr<Loop> owner_;                    // app side: guarded by start_mutex_
-    std::vector<std::shared_ptr<Loop>> retired_;     // app side: guarded by start_mutex_
+    std::vector<Retired> retired_;                   // app side: guarded by start_mutex_
     std::atomic<Loop*> loop_{nullptr};               // app side: atomic
-    mutable std::atomic<int> calls_{0};              // app side: atomic; calls that may hold loop_
+    std::atomic<std::uint64_t> generation_{0};       // app side: atomic
+    mutable std::atomic<int> calls_[2]{};            // app side: atomic; calls under way, by their generation
 };
 
 Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std::byte> payload, Duration timeout);
 Result<void> link_flush(const LinkRef& ref, Duration timeout);
+void link_note_refused_send(const LinkRef& ref) noexcept;
 [[nodiscard]] LinkId link_id(const LinkRef& ref) noexcept;
 [[nodiscard]] bool link_is_up(const LinkRef& ref) noexcept;
 

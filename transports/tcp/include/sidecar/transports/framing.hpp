@@ -20,7 +20,9 @@ namespace sidecar {
 /// What a framing found at the front of the bytes it was shown.
 struct Decoded {
     bool is_complete = false;           ///< `payload` is a message
-    std::span<const std::byte> payload; ///< part of the bytes shown, or the framing's own until the next decode(); may be empty
+    std::span<const std::byte> payload; ///< part of the bytes shown, or the framing's own until the next decode(); may be empty.
+                                        ///< Of an incomplete message optional: what has come of it, if `missing_bytes` more
+                                        ///< end it just as they are; a large one is then received where it will be read
     std::size_t consumed_bytes = 0;     ///< of the bytes shown, head and tail included; at least one for a complete message,
                                         ///< and without one what is to be skipped (a filler, a comment)
     std::size_t missing_bytes = 0;      ///< of an incomplete message, if known
@@ -68,7 +70,7 @@ struct LengthPrefix {
             detail::throw_too_big(length, max_message_bytes);
         const auto size = static_cast<std::size_t>(length);
         if (bytes.size() - width < size)
-            return {.payload = {}, .missing_bytes = size - (bytes.size() - width)};
+            return {.payload = bytes.subspan(width), .missing_bytes = size - (bytes.size() - width)};
         return {.is_complete = true, .payload = bytes.subspan(width, size), .consumed_bytes = width + size};
     }
     void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const
@@ -145,7 +147,7 @@ struct FixedSize {
         if (N > max_message_bytes) // check() tells it before anything is connected
             detail::throw_too_big(N, max_message_bytes);
         if (bytes.size() < N)
-            return {.payload = {}, .missing_bytes = N - bytes.size()};
+            return {.payload = bytes, .missing_bytes = N - bytes.size()};
         return {.is_complete = true, .payload = bytes.first(N), .consumed_bytes = N};
     }
     void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const { detail::append(out, payload); }

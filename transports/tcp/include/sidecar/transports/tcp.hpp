@@ -42,6 +42,9 @@ public:
     /// Waits for more bytes behind unread(). At the end of the stream, and where unread() has passed `limit_bytes`
     /// without a message in it, throws.
     Task<> fill(std::size_t missing_bytes, std::size_t limit_bytes);
+    /// While unread() is empty: waits for bytes, puts them into `rest` and what comes behind them into unread(); gives how
+    /// many went into `rest`. `come_bytes`: how many of this message had come before.
+    Task<std::size_t> fill_into(std::span<std::byte> rest, std::size_t come_bytes);
     [[nodiscard]] std::span<const std::byte> unread() const noexcept;
     void consume(std::size_t bytes) noexcept;
     /// Notes that what came is no message, and throws that with all that is known.
@@ -111,8 +114,20 @@ public:
 
     Task<> read(Context, Sink& sink)
     {
-        while (!pass_on(sink))
-            co_await stream_.fill(missing_bytes_, max_message_bytes_ + overhead_bytes);
+        for (;;) {
+            if (!in_place_.empty()) {
+                while (come_bytes_ < in_place_.size())
+                    come_bytes_ += co_await stream_.fill_into(in_place_.subspan(come_bytes_), come_bytes_);
+                in_place_ = {};
+                sink.commit(kind());
+                (void)pass_on(sink); // what came behind it
+                co_return;
+            }
+            if (pass_on(sink))
+                co_return;
+            if (in_place_.empty())
+                co_await stream_.fill(missing_bytes_, max_message_bytes_ + overhead_bytes);
+        }
     }
 
     Task<> write(Context, Batch batch)
@@ -174,8 +189,11 @@ private:
             }
             at += decoded.consumed_bytes;
             missing_bytes_ = decoded.missing_bytes;
-            if (!decoded.is_complete && decoded.consumed_bytes == 0)
+            if (!decoded.is_complete && decoded.consumed_bytes == 0) {
+                if (begin_in_place(sink, decoded))
+                    at = unread.size();
                 break;
+            }
         }
         stream_.consume(at);
         return is_done;
@@ -183,9 +201,23 @@ private:
         stream_.fail_read(std::current_exception());
     }
 
+    bool begin_in_place(Sink& sink, const Decoded& decoded)
+    {
+        if (decoded.payload.data() == nullptr || decoded.missing_bytes == 0)
+            return false;
+        in_place_ = sink.prepare(decoded.payload.size() + decoded.missing_bytes);
+        if (in_place_.empty())
+            return false;
+        std::copy(decoded.payload.begin(), decoded.payload.end(), in_place_.begin());
+        come_bytes_ = decoded.payload.size();
+        return true;
+    }
+
     F framing_;                           // sidecar side
     const std::size_t max_message_bytes_; // sidecar side
     std::size_t missing_bytes_ = 0;       // sidecar side
+    std::span<std::byte> in_place_;       // sidecar side; where a large message is received; empty: nowhere
+    std::size_t come_bytes_ = 0;          // sidecar side; of it
     std::vector<std::byte> out_;          // sidecar side; what write() is at
     std::vector<std::size_t> ends_;       // sidecar side; where in it each message ends
     detail::TcpStream stream_;            // sidecar side
