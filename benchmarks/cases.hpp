@@ -1,0 +1,136 @@
+// The cases, written once for every competitor that is a client of a stream.
+#pragma once
+
+#include "harness.hpp"
+#include "peer.hpp"
+
+#include <cstring>
+#include <stdexcept>
+
+namespace bench {
+
+/// What a competitor's adaptor does, all of it called on the application's thread.
+template <class C>
+concept Client = std::constructible_from<C, const Job&> // connected
+              && requires(C client, bool (&handler)(Bytes), Bytes message) {
+                     client.receive_while(handler); // hands over each message, waiting for it, as long as it says true
+                     client.send(message);          // returns once the message is taken over
+                     client.stop();                 // a polite close, and all threads joined
+                 };
+
+template <Client C>
+void measure_ingest(const Job& job, Samples& samples)
+{
+    C client{job};
+    Meter meter{job};
+    client.receive_while([&](Bytes message) { return meter.take(message); });
+    meter.report(samples);
+}
+
+template <Client C>
+void measure_send(const Job& job, Samples& samples)
+{
+    C client{job};
+    const auto payload = payload_of(job);
+    const auto message = bytes_of(payload);
+    const auto usage = Usage::now();
+    const auto began = Clock::now();
+    for (std::uint64_t i = 0; i < job.count; ++i)
+        client.send(message);
+    client.receive_while([](Bytes) { return false; }); // the sink has counted them all
+    const auto count = static_cast<double>(job.count);
+    samples.add("per_second", count / std::chrono::duration<double>(Clock::now() - began).count());
+    samples.add("cpu_ns", 1e9 * (Usage::now().cpu_seconds - usage.cpu_seconds) / count);
+}
+
+template <Client C>
+void measure_round_trip(const Job& job, Samples& samples)
+{
+    C client{job};
+    const auto payload = payload_of(job);
+    Histogram histogram;
+    const auto warm_up = job.count / 10;
+    for (std::uint64_t i = 0; i < job.count + warm_up; ++i) {
+        const auto began = Clock::now();
+        client.send(bytes_of(payload));
+        client.receive_while([](Bytes) { return false; });
+        if (i >= warm_up)
+            histogram.add(Clock::now() - began);
+    }
+    histogram.report(samples);
+}
+
+/// From the generator's write to the application's hands.
+template <Client C>
+void measure_latency(const Job& job, Samples& samples)
+{
+    C client{job};
+    Histogram histogram;
+    std::uint64_t count = 0;
+    const auto warm_up = job.count / 10;
+    Usage usage;
+    client.receive_while([&](Bytes message) {
+        Clock::rep sent = 0;
+        std::memcpy(&sent, message.data(), sizeof sent);
+        const auto late = Clock::now().time_since_epoch() - Clock::duration{sent};
+        if (++count == warm_up)
+            usage = Usage::now();
+        if (count > warm_up)
+            histogram.add(late);
+        return count != job.count;
+    });
+    histogram.report(samples);
+    samples.add("cpu_ns", 1e9 * (Usage::now().cpu_seconds - usage.cpu_seconds) / static_cast<double>(job.count - warm_up));
+}
+
+/// What a connection costs on which nothing happens.
+template <Client C>
+void measure_idle(const Job& job, Samples& samples)
+{
+    C client{job};
+    client.receive_while([](Bytes) { return false; });
+    const auto before = Usage::now();
+    client.receive_while([](Bytes) { return false; });
+    const auto after = Usage::now();
+    samples.add("cpu_us_per_second", 1e6 * (after.cpu_seconds - before.cpu_seconds) / job.seconds);
+    samples.add("switches_per_second", static_cast<double>(after.voluntary_switches - before.voluntary_switches) / job.seconds);
+}
+
+template <Client C>
+void measure_cycle(const Job& job, Samples& samples)
+{
+    Histogram histogram;
+    for (std::uint64_t i = 0; i < job.count; ++i) {
+        const auto began = Clock::now();
+        C client{job};
+        client.stop();
+        histogram.add(Clock::now() - began);
+    }
+    samples.add("p50_us", histogram.microseconds(0.5));
+    samples.add("p99_us", histogram.microseconds(0.99));
+}
+
+enum class Cases { all, waits }; // waits: those in which the application waits for every message
+
+/// Makes a competitor take part in the cases of a protocol. To be defined as a constant in its file.
+template <Client C>
+class Registration {
+public:
+    Registration(Protocol protocol, std::string_view competitor, Cases cases = Cases::all, const Serve& generator = serve)
+    {
+        const std::string prefix = protocol == Protocol::websocket ? "websocket_" : "tcp_";
+        const auto add = [&](std::string name, Measure measure) {
+            registry().push_back({prefix + name, std::string{competitor}, std::move(measure), generator});
+        };
+        add("round_trip", measure_round_trip<C>);
+        add("latency", measure_latency<C>);
+        if (cases == Cases::waits)
+            return;
+        add("ingest", measure_ingest<C>);
+        add("send", measure_send<C>);
+        add("idle", measure_idle<C>);
+        add("cycle", measure_cycle<C>);
+    }
+};
+
+} // namespace bench

@@ -1,0 +1,80 @@
+// The floor: blocking recv and send on the application's thread, frames parsed by hand. No handoff, no library.
+#include "../cases.hpp"
+#include "../frames.hpp"
+
+#include <fmt/format.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+namespace bench {
+namespace {
+
+int connect_to(std::uint16_t port)
+{
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port);
+    const int on = 1;
+    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+        throw std::runtime_error{"connect failed"};
+    return fd;
+}
+
+class Floor {
+public:
+    explicit Floor(const Job& job) : protocol_{job.protocol}, stream_{connect_to(job.port), job.protocol}
+    {
+        if (protocol_ == Protocol::tcp)
+            return;
+        send_all(stream_.fd(), fmt::format("GET / HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                                           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+                                           job.port));
+        (void)stream_.read_http_head();
+    }
+    Floor(const Floor&) = delete;
+    Floor& operator=(const Floor&) = delete;
+    ~Floor() { ::close(stream_.fd()); }
+
+    template <class Handler>
+    void receive_while(Handler&& handler)
+    {
+        if (!stream_.each([&](const Head&, Bytes payload) { return handler(payload); }))
+            throw std::runtime_error{"the peer has gone"};
+    }
+    void send(Bytes message)
+    {
+        constexpr std::string_view mask{"\x12\x34\x56\x78", 4};
+        out_ = make_head(protocol_, message.size(), 2, protocol_ == Protocol::tcp ? std::string_view{} : mask);
+        const auto head = out_.size();
+        out_.append(reinterpret_cast<const char*>(message.data()), message.size());
+        if (protocol_ == Protocol::websocket)
+            apply_mask(reinterpret_cast<std::byte*>(out_.data()) + head, message.size(), bytes_of(mask).data());
+        send_all(stream_.fd(), out_);
+    }
+    void stop()
+    {
+        if (protocol_ == Protocol::websocket)
+            send_all(stream_.fd(), make_head(protocol_, 0, 8, "mask"));
+        else
+            ::shutdown(stream_.fd(), SHUT_WR);
+        while (stream_.fill())
+            stream_.consume(stream_.unread().size());
+    }
+
+private:
+    const Protocol protocol_;
+    Stream stream_;
+    std::string out_;
+};
+
+const Registration<Floor> websocket{Protocol::websocket, "floor"};
+const Registration<Floor> tcp{Protocol::tcp, "floor"};
+
+} // namespace
+} // namespace bench

@@ -1,0 +1,153 @@
+// The two ways in which messages stand in a stream, by hand: RFC 6455 frames, and four bytes of length (big endian).
+#pragma once
+
+#include "harness.hpp"
+
+#include <array>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+
+#include <errno.h>
+#include <sys/socket.h>
+
+namespace bench {
+
+struct Head {
+    std::size_t head_bytes = 0;
+    std::size_t payload_bytes = 0;
+    unsigned opcode = 2;
+    bool is_masked = false; // the key is the head's last four bytes
+};
+
+inline std::uint64_t big_endian(const std::byte* from, unsigned width) noexcept
+{
+    std::uint64_t value = 0;
+    for (unsigned i = 0; i < width; ++i)
+        value = value << 8 | static_cast<std::uint64_t>(from[i]);
+    return value;
+}
+
+/// The head at the front of the bytes; nothing if it is not yet there as a whole.
+inline std::optional<Head> parse_head(Protocol protocol, Bytes bytes) noexcept
+{
+    if (protocol == Protocol::tcp) {
+        if (bytes.size() < 4)
+            return std::nullopt;
+        return Head{.head_bytes = 4, .payload_bytes = static_cast<std::size_t>(big_endian(bytes.data(), 4))};
+    }
+    if (bytes.size() < 2)
+        return std::nullopt;
+    const auto first = static_cast<unsigned>(bytes[0]), second = static_cast<unsigned>(bytes[1]);
+    const auto width = (second & 0x7f) == 127 ? 8u : (second & 0x7f) == 126 ? 2u : 0u;
+    Head head{.head_bytes = 2 + width + ((second & 0x80) != 0 ? 4 : 0),
+              .payload_bytes = second & 0x7f,
+              .opcode = first & 0xf,
+              .is_masked = (second & 0x80) != 0};
+    if (bytes.size() < head.head_bytes)
+        return std::nullopt;
+    if (width != 0)
+        head.payload_bytes = static_cast<std::size_t>(big_endian(bytes.data() + 2, width));
+    return head;
+}
+
+/// What stands before a message of this size; a client's frames carry `mask`.
+inline std::string make_head(Protocol protocol, std::size_t payload_bytes, unsigned opcode = 2, std::string_view mask = {})
+{
+    std::string text;
+    const auto put_big_endian = [&](unsigned width) {
+        for (unsigned i = width; i-- > 0;)
+            text += static_cast<char>(payload_bytes >> (8 * i) & 0xff);
+    };
+    if (protocol == Protocol::tcp) {
+        put_big_endian(4);
+        return text;
+    }
+    const unsigned width = payload_bytes < 126 ? 0 : payload_bytes < 65536 ? 2 : 8;
+    text += static_cast<char>(0x80 | opcode);
+    text += static_cast<char>((mask.empty() ? 0 : 0x80) | (width == 0 ? payload_bytes : width == 2 ? 126u : 127u));
+    put_big_endian(width);
+    return text.append(mask);
+}
+
+inline void apply_mask(std::byte* data, std::size_t size, const std::byte* key) noexcept
+{
+    for (std::size_t i = 0; i < size; ++i)
+        data[i] ^= key[i & 3];
+}
+
+inline void send_all(int fd, std::string_view bytes)
+{
+    while (!bytes.empty()) {
+        const auto n = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+        if (n <= 0)
+            throw std::runtime_error{"send failed"};
+        bytes.remove_prefix(static_cast<std::size_t>(n));
+    }
+}
+
+/// A blocking socket, and the bytes read from it that nobody has taken yet.
+class Stream {
+public:
+    Stream(int fd, Protocol protocol) : fd_{fd}, protocol_{protocol} {}
+    [[nodiscard]] int fd() const noexcept { return fd_; }
+    [[nodiscard]] std::span<std::byte> unread() noexcept { return {buffer_.get() + begin_, end_ - begin_}; }
+    void consume(std::size_t bytes) noexcept { begin_ += bytes; }
+
+    /// Waits for more; false at the end of the stream.
+    bool fill(int flags = 0)
+    {
+        if (begin_ == end_) {
+            begin_ = end_ = 0;
+        } else if (size - end_ < size / 2) {
+            std::memmove(buffer_.get(), buffer_.get() + begin_, end_ - begin_);
+            end_ -= std::exchange(begin_, 0);
+        }
+        const auto n = ::recv(fd_, buffer_.get() + end_, size - end_, flags);
+        if (n > 0)
+            end_ += static_cast<std::size_t>(n);
+        return n > 0 || (n < 0 && errno == EAGAIN);
+    }
+    /// Hands `handler(head, payload)` the messages in turn, waiting for them, as long as it says true. False at the end.
+    template <class Handler>
+    bool each(Handler handler)
+    {
+        for (;;) {
+            for (;;) {
+                const auto bytes = unread();
+                const auto head = parse_head(protocol_, bytes);
+                if (!head || bytes.size() - head->head_bytes < head->payload_bytes)
+                    break;
+                consume(head->head_bytes + head->payload_bytes);
+                if (!handler(*head, bytes.subspan(head->head_bytes, head->payload_bytes)))
+                    return true;
+            }
+            if (!fill())
+                return false;
+        }
+    }
+    /// Up to and including the empty line.
+    std::string read_http_head()
+    {
+        for (;;) {
+            const auto bytes = unread();
+            const std::string_view text{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+            if (const auto end = text.find("\r\n\r\n"); end != text.npos) {
+                consume(end + 4);
+                return std::string{text.substr(0, end + 4)};
+            }
+            if (!fill())
+                throw std::runtime_error{"no handshake"};
+        }
+    }
+
+private:
+    static constexpr std::size_t size = 256u << 10;
+    int fd_;
+    Protocol protocol_;
+    std::unique_ptr<std::byte[]> buffer_{new std::byte[size]};
+    std::size_t begin_ = 0, end_ = 0;
+};
+
+} // namespace bench

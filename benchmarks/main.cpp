@@ -1,0 +1,99 @@
+// Runs the cases and writes a line for each sample: case, variant, competitor, metric, value, with tabs between them.
+//   sidecar_benchmarks [--quick] [--rounds N] [--only COMPETITOR] [CASE...]
+// In each round every competitor runs once, one after the other; the next round begins with the first again.
+#include "harness.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace {
+
+using bench::Job, bench::Protocol, bench::Role;
+
+struct Case {
+    std::string name;
+    std::string variant;
+    Job job;
+};
+
+std::vector<Case> all_cases(bool quick)
+{
+    const double seconds = quick ? 0.3 : 1.0;
+    const std::uint64_t scale = quick ? 1 : 4;
+    std::vector<Case> cases;
+    for (const auto& [prefix, protocol] : {std::pair{"websocket_", Protocol::websocket}, std::pair{"tcp_", Protocol::tcp}}) {
+        const auto add = [&](std::string name, std::string variant, Job job) {
+            job.protocol = protocol;
+            cases.push_back({prefix + name, std::move(variant), job});
+        };
+        add("ingest", "64 B", {.payload_bytes = 64, .seconds = seconds});
+        add("ingest", "1 KiB", {.payload_bytes = 1024, .seconds = seconds});
+        add("ingest", "64 KiB", {.payload_bytes = 65536, .seconds = seconds});
+        add("send", "64 B", {.role = Role::sink, .count = 50'000 * scale});
+        add("round_trip", "64 B", {.role = Role::echo, .count = 5'000 * scale});
+        for (const std::uint64_t rate : {10'000, 100'000})
+            add("latency", fmt::format("{}/s", rate),
+                {.role = Role::paced, .count = static_cast<std::uint64_t>(2 * seconds * static_cast<double>(rate)), .rate = rate});
+        add("idle", "one link", {.role = Role::idle, .seconds = quick ? 0.5 : 2.0});
+        add("cycle", "loopback", {.role = Role::cycle, .count = 50 * scale});
+    }
+    for (const std::uint64_t burst : {1, 64})
+        cases.push_back({"handoff", burst == 1 ? "one by one" : "bursts of 64", {.protocol = Protocol::none, .count = burst, .seconds = seconds}});
+    for (const std::uint64_t links : {1, 1'000, 10'000})
+        if (!quick || links <= 1'000)
+            cases.push_back({"links", fmt::format("{}", links), {.role = Role::links, .links = links, .seconds = seconds}});
+    return cases;
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    bool quick = false;
+    int rounds = 0;
+    std::set<std::string> wanted, only;
+    for (int i = 1; i < argc; ++i) {
+        const std::string argument = argv[i];
+        if (argument == "--quick")
+            quick = true;
+        else if (argument == "--rounds" && i + 1 < argc)
+            rounds = std::stoi(argv[++i]);
+        else if (argument == "--only" && i + 1 < argc)
+            only.insert(argv[++i]);
+        else if (!argument.starts_with("-"))
+            wanted.insert(argument);
+        else {
+            fmt::print(stderr, "usage: {} [--quick] [--rounds N] [--only COMPETITOR] [CASE...]\n", argv[0]);
+            return 64;
+        }
+    }
+    if (rounds == 0)
+        rounds = quick ? 3 : 5;
+
+    int failures = 0;
+    for (const auto& [name, variant, job] : all_cases(quick)) {
+        if (!wanted.empty() && !wanted.contains(name))
+            continue;
+        for (int round = 0; round < rounds; ++round) {
+            for (const auto& entry : bench::registry()) {
+                if (entry.case_name != name || (!only.empty() && !only.contains(entry.competitor)))
+                    continue;
+                try {
+                    const auto samples = bench::run(entry, job);
+                    for (const auto& [metric, value] : samples.values())
+                        fmt::print("{}\t{}\t{}\t{}\t{}\n", name, variant, entry.competitor, metric, value);
+                    std::fflush(stdout);
+                } catch (const std::exception& e) {
+                    fmt::print(stderr, "{}, {}, {}: {}\n", name, variant, entry.competitor, e.what());
+                    ++failures;
+                }
+            }
+        }
+    }
+    return failures == 0 ? 0 : 1;
+}

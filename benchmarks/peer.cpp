@@ -1,0 +1,181 @@
+#include "peer.hpp"
+
+#include "frames.hpp"
+
+#include <boost/beast/websocket/detail/hybi13.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <thread>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+namespace bench {
+namespace {
+
+int accept_one(int listener)
+{
+    const int fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+    if (fd < 0)
+        throw std::runtime_error{"accept failed"};
+    const int on = 1;
+    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return fd;
+}
+
+void shake_hands(Stream& stream)
+{
+    namespace detail = boost::beast::websocket::detail;
+    auto request = stream.read_http_head();
+    std::string lower = request;
+    std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    constexpr std::string_view field = "sec-websocket-key:";
+    const auto begin = request.find_first_not_of(' ', lower.find(field) + field.size());
+    detail::sec_ws_accept_type accept;
+    detail::make_sec_ws_accept(accept, std::string_view{request}.substr(begin, request.find('\r', begin) - begin));
+    send_all(stream.fd(), "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+                              + std::string{accept.data(), accept.size()} + "\r\n\r\n");
+}
+
+class Connection {
+public:
+    Connection(int fd, const Job& job) : job_{job}, stream_{fd, job.protocol}
+    {
+        if (job.protocol == Protocol::websocket)
+            shake_hands(stream_);
+    }
+    Connection(const Connection&) = delete;
+    Connection& operator=(const Connection&) = delete;
+    ~Connection() { ::close(stream_.fd()); }
+
+    [[nodiscard]] std::string frame(std::string_view payload) const
+    {
+        return make_head(job_.protocol, payload.size()).append(payload);
+    }
+    void send(std::string_view bytes) { send_all(stream_.fd(), bytes); }
+
+    /// Until the client closes; answers the close frame.
+    void wait_for_end()
+    {
+        (void)stream_.each([this](const Head& head, std::span<std::byte>) { return !is_goodbye(head); });
+    }
+    /// Without waiting: whether the client has said goodbye.
+    bool has_ended()
+    {
+        if (!stream_.fill(MSG_DONTWAIT))
+            return true;
+        const auto head = parse_head(job_.protocol, stream_.unread());
+        return head && is_goodbye(*head);
+    }
+
+    void flood()
+    {
+        const auto one = frame(payload_of(job_));
+        std::string many;
+        while (many.size() < (1u << 20))
+            many += one;
+        while (!has_ended())
+            send(many);
+    }
+    void sink()
+    {
+        std::uint64_t count = 0;
+        (void)stream_.each([&](const Head& head, std::span<std::byte> payload) {
+            if (payload.size() != job_.payload_bytes)
+                throw std::runtime_error{fmt::format("a frame of {} bytes, opcode {}", payload.size(), head.opcode)};
+            return ++count != job_.count;
+        });
+        send(frame(payload_of(job_)));
+        wait_for_end();
+    }
+    void echo()
+    {
+        (void)stream_.each([this](const Head& head, std::span<std::byte> payload) {
+            if (is_goodbye(head))
+                return false;
+            if (head.is_masked)
+                apply_mask(payload.data(), payload.size(), payload.data() - 4);
+            send(frame({reinterpret_cast<const char*>(payload.data()), payload.size()}));
+            return true;
+        });
+    }
+    void paced()
+    {
+        ::prctl(PR_SET_TIMERSLACK, 1);
+        const auto one = frame(payload_of(job_));
+        std::string due;
+        const auto began = Clock::now();
+        for (std::uint64_t sent = 0; sent < job_.count;) {
+            const auto at = began + std::chrono::nanoseconds{sent * 1'000'000'000 / job_.rate};
+            std::this_thread::sleep_until(at);
+            const auto now = Clock::now();
+            const auto stamp = now.time_since_epoch().count();
+            due.clear();
+            for (; sent < job_.count && began + std::chrono::nanoseconds{sent * 1'000'000'000 / job_.rate} <= now; ++sent) {
+                due += one;
+                std::memcpy(due.data() + due.size() - job_.payload_bytes, &stamp, sizeof stamp);
+            }
+            send(due);
+        }
+        wait_for_end();
+    }
+    void idle()
+    {
+        const auto one = frame(payload_of(job_));
+        std::this_thread::sleep_for(std::chrono::milliseconds{200});
+        send(one);
+        std::this_thread::sleep_for(std::chrono::duration<double>{job_.seconds});
+        send(one);
+        wait_for_end();
+    }
+    [[nodiscard]] Stream& stream() noexcept { return stream_; }
+
+private:
+    bool is_goodbye(const Head& head)
+    {
+        if (head.opcode != 8)
+            return false;
+        send(make_head(Protocol::websocket, 0, 8));
+        return true;
+    }
+
+    const Job& job_;
+    Stream stream_;
+};
+
+} // namespace
+
+void serve(const Job& job, const std::function<void(std::uint16_t)>& listening)
+{
+    raise_descriptor_limit();
+    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (::bind(listener, reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(listener, 4096) != 0
+        || ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) != 0)
+        throw std::runtime_error{"no listening socket"};
+    listening(ntohs(address.sin_port));
+
+    if (job.role == Role::cycle) {
+        for (;;)
+            Connection{accept_one(listener), job}.wait_for_end();
+    }
+    Connection connection{accept_one(listener), job};
+    switch (job.role) {
+    case Role::flood: return connection.flood();
+    case Role::sink: return connection.sink();
+    case Role::echo: return connection.echo();
+    case Role::paced: return connection.paced();
+    case Role::idle: return connection.idle();
+    case Role::links:
+    case Role::cycle: return;
+    }
+}
+
+} // namespace bench
