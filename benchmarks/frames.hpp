@@ -3,7 +3,7 @@
 
 #include "harness.hpp"
 
-#include <array>
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -104,7 +104,7 @@ public:
             std::memmove(buffer_.get(), buffer_.get() + begin_, end_ - begin_);
             end_ -= std::exchange(begin_, 0);
         }
-        const auto n = ::recv(fd_, buffer_.get() + end_, size - end_, flags);
+        const auto n = ::recv(fd_, buffer_.get() + end_, std::min(size - end_, at_once), flags);
         if (n > 0)
             end_ += static_cast<std::size_t>(n);
         return n > 0 || (n < 0 && errno == EAGAIN);
@@ -143,7 +143,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t size = 256u << 10;
+    static constexpr std::size_t size = 256u << 10, at_once = 64u << 10;
     int fd_;
     Protocol protocol_;
     std::unique_ptr<std::byte[]> buffer_{new std::byte[size]};
