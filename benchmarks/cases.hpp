@@ -83,6 +83,29 @@ void measure_latency(const Job& job, Samples& samples)
     samples.add("cpu_ns", 1e9 * (Usage::now().cpu_seconds - usage.cpu_seconds) / static_cast<double>(job.count - warm_up));
 }
 
+/// Many links of one client on one thread: the memory for one on which nothing has come yet, then the rate over all.
+template <class C>
+    requires requires(C client, const Job& job) { client.open(job); }
+void measure_links(const Job& job, Samples& samples)
+{
+    if (raise_descriptor_limit() < job.links + 64)
+        throw std::runtime_error{"the system allows too few descriptors"};
+    C client{job};
+    const auto resident = resident_bytes();
+    const auto began = Clock::now();
+    for (std::uint64_t i = 1; i < job.links; ++i)
+        client.open(job);
+    if (job.links > 1) {
+        const auto count = static_cast<double>(job.links - 1);
+        samples.add("open_us", 1e6 * std::chrono::duration<double>(Clock::now() - began).count() / count);
+        samples.add("bytes_per_link", (static_cast<double>(resident_bytes()) - static_cast<double>(resident)) / count);
+    }
+    Meter meter{job};
+    client.send(bytes_of("go"));
+    client.receive_while([&](Bytes message) { return meter.take(message); });
+    meter.report(samples);
+}
+
 /// What a connection costs on which nothing happens.
 template <Client C>
 void measure_idle(const Job& job, Samples& samples)
@@ -110,7 +133,11 @@ void measure_cycle(const Job& job, Samples& samples)
     samples.add("p99_us", histogram.microseconds(0.99));
 }
 
-enum class Cases { all, waits }; // waits: those in which the application waits for every message
+enum class Cases {
+    all,
+    messages, // all but connecting and closing, which some libraries do at their own time
+    waits     // those in which the application waits for every message
+};
 
 /// Makes a competitor take part in the cases of a protocol. To be defined as a constant in its file.
 template <Client C>
@@ -129,7 +156,8 @@ public:
         add("ingest", measure_ingest<C>);
         add("send", measure_send<C>);
         add("idle", measure_idle<C>);
-        add("cycle", measure_cycle<C>);
+        if (cases == Cases::all)
+            add("cycle", measure_cycle<C>);
     }
 };
 

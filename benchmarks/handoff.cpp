@@ -1,6 +1,7 @@
 // From one thread to another within a process, 64 bytes each: our inbox as the loop uses it, against what stands in for it.
+#include "handoff.hpp"
+
 #include "clients/handoff_queue.hpp"
-#include "harness.hpp"
 
 #include "inbox.hpp"
 
@@ -124,25 +125,6 @@ private:
     RealClock clock_;
     sidecar::detail::Inbox inbox_{sidecar::Options{}.inbox, clock_};
 };
-
-/// `job.count` messages to a publication.
-template <class Queue>
-void measure_handoff(const Job& job, Samples& samples)
-{
-    // Never freed: the process ends soon, and the producer may still be waiting for room then.
-    auto& queue = *new Queue;
-    std::thread{[&queue, job] {
-        const auto payload = payload_of(job);
-        for (;;) {
-            for (std::uint64_t i = 0; i < job.count; ++i)
-                queue.push(bytes_of(payload));
-            queue.publish();
-        }
-    }}.detach();
-    Meter meter{job};
-    queue.pop_while([&](Bytes message) { return meter.take(message); });
-    meter.report(samples);
-}
 
 const bool registered = [] {
     registry().push_back({"handoff", "byte ring", measure_handoff<ByteRing>, {}});

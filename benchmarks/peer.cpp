@@ -6,12 +6,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <thread>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 namespace bench {
@@ -105,22 +105,16 @@ public:
     }
     void paced()
     {
-        ::prctl(PR_SET_TIMERSLACK, 1);
         const auto one = frame(payload_of(job_));
         std::string due;
-        const auto began = Clock::now();
-        for (std::uint64_t sent = 0; sent < job_.count;) {
-            const auto at = began + std::chrono::nanoseconds{sent * 1'000'000'000 / job_.rate};
-            std::this_thread::sleep_until(at);
-            const auto now = Clock::now();
-            const auto stamp = now.time_since_epoch().count();
+        pace(job_, [&](std::uint64_t count, Clock::rep stamp) {
             due.clear();
-            for (; sent < job_.count && began + std::chrono::nanoseconds{sent * 1'000'000'000 / job_.rate} <= now; ++sent) {
+            for (; count != 0; --count) {
                 due += one;
                 std::memcpy(due.data() + due.size() - job_.payload_bytes, &stamp, sizeof stamp);
             }
             send(due);
-        }
+        });
         wait_for_end();
     }
     void idle()
@@ -147,6 +141,21 @@ private:
     Stream stream_;
 };
 
+/// Sixteen messages to a link at a time, one link after the other.
+void serve_links(int listener, const Job& job)
+{
+    std::deque<Connection> connections;
+    while (connections.size() < job.links)
+        connections.emplace_back(accept_one(listener), job);
+    (void)connections.front().stream().each([](const Head&, std::span<std::byte>) { return false; });
+    std::string burst;
+    for (int i = 0; i < 16; ++i)
+        burst += connections.front().frame(payload_of(job));
+    for (;;)
+        for (auto& connection : connections)
+            connection.send(burst);
+}
+
 } // namespace
 
 void serve(const Job& job, const std::function<void(std::uint16_t)>& listening)
@@ -166,6 +175,8 @@ void serve(const Job& job, const std::function<void(std::uint16_t)>& listening)
         for (;;)
             Connection{accept_one(listener), job}.wait_for_end();
     }
+    if (job.role == Role::links)
+        return serve_links(listener, job);
     Connection connection{accept_one(listener), job};
     switch (job.role) {
     case Role::flood: return connection.flood();

@@ -5,6 +5,8 @@
 #include <sidecar/transports/tcp.hpp>
 #include <sidecar/transports/websocket.hpp>
 
+#include <vector>
+
 namespace bench {
 namespace {
 
@@ -46,10 +48,12 @@ public:
         }
     }
     void send(Bytes message) { feed_.send(message, 10s).value(); }
+    void open(const Job& job) { links_.push_back(feed_.open(options_for<T>(job), 5s).value()); }
     void stop() { (void)feed_.stop(); }
 
 private:
     sidecar::Sidecar<T> feed_;
+    std::vector<sidecar::Link<T>> links_;
 };
 
 using sidecar::LengthPrefix, sidecar::Tcp, sidecar::WebSocket;
@@ -59,6 +63,10 @@ const Registration<Ours<WebSocket, Way::spin>> websocket_spin{Protocol::websocke
 const Registration<Ours<Tcp<LengthPrefix>, Way::poll>> tcp_poll{Protocol::tcp, "sidecar"};
 const Registration<Ours<Tcp<LengthPrefix>, Way::receive>> tcp_receive{Protocol::tcp, "sidecar receive"};
 const Registration<Ours<Tcp<LengthPrefix>, Way::spin>> tcp_spin{Protocol::tcp, "sidecar spin", Cases::waits};
+const bool links_registered = [] {
+    registry().push_back({"links", "sidecar", measure_links<Ours<WebSocket, Way::poll>>, serve});
+    return true;
+}();
 
 } // namespace
 } // namespace bench
