@@ -7,10 +7,13 @@ Each figure is the median over the rounds. The ratio says how often better than 
 so more than 1 is good whether more or less of the metric is better.
 """
 import argparse
+import math
 import os
+import re
 import statistics
 import sys
 from collections import defaultdict
+from xml.sax.saxutils import escape
 
 # metric: (heading, more is better, format)
 METRICS = {
@@ -89,6 +92,32 @@ def print_table(title, table, markdown):
     print()
 
 
+def draw(path, title, table):
+    """Bars of the main metric; on a scale of powers of ten, or the slow ones could not be seen."""
+    medians = rows(table)
+    metric = next(m for m in MAIN if any(m in values for values in medians.values()))
+    bars = [(name, values[metric]) for name, values in medians.items() if values.get(metric, 0) > 0]
+    if len(bars) < 2:
+        return
+    low = min(value for _, value in bars) / 2
+    span = math.log(max(value for _, value in bars) / low)
+    left, width, step = 170, 420, 26
+    height = 44 + step * len(bars)
+    heading, more, form = METRICS[metric]
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 130}" height="{height}" font-family="sans-serif" font-size="13">',
+           '<rect width="100%" height="100%" fill="white"/>',
+           f'<text x="8" y="20" font-weight="bold">{escape(title)}: {heading} ({"more" if more else "less"} is better, logarithmic)</text>']
+    for number, (name, value) in enumerate(bars):
+        y = 36 + step * number
+        long = width * math.log(value / low) / span
+        colour = "#1f77b4" if name.startswith("sidecar") or name == "with_sidecar" else "#b0b0b0"
+        out += [f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{escape(name)}</text>',
+                f'<rect x="{left}" y="{y}" width="{long:.0f}" height="18" fill="{colour}"/>',
+                f'<text x="{left + long + 6:.0f}" y="{y + 14}">{form.format(value)}</text>']
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("\n".join(out) + "\n</svg>\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--svg")
@@ -98,6 +127,10 @@ def main():
     tables = read(arguments.files)
     for (case, variant), table in tables.items():
         print_table(f"{case}, {variant}", table, arguments.markdown)
+        if arguments.svg:
+            os.makedirs(arguments.svg, exist_ok=True)
+            name = re.sub("[^a-z0-9]+", "_", f"{case} {variant}".lower()).strip("_")
+            draw(os.path.join(arguments.svg, name + ".svg"), f"{case}, {variant}", table)
     return 0
 
 

@@ -50,6 +50,13 @@ install_test_packages()
     install_packages doctest-dev python3 python3-websockets
 }
 
+# What the library is compared with.
+install_bench_packages()
+{
+    install_build_packages
+    install_packages binutils python3 python3-websockets libwebsockets-dev libwebsocketpp-dev libzmq3-dev cppzmq-dev libnng-dev
+}
+
 # configure DIRECTORY COMPILER OPTION... : sets up, or changes, a build directory
 configure()
 {
