@@ -110,7 +110,7 @@ public:
                     go_on = handler(message.bytes());
             };
             if (inbox_.poll(sidecar::detail::MessageHandler{hand_over}, 4096).value() == 0 && go_on)
-                hand_over(inbox_.receive(sidecar::TimePoint::max()).value());
+                hand_over(inbox_.receive(sidecar::Duration::max()).value());
         }
     }
 
@@ -123,7 +123,7 @@ private:
         void uncount() noexcept override {}
     };
     RealClock clock_;
-    sidecar::detail::Inbox inbox_{sidecar::Options{}.inbox, clock_};
+    sidecar::detail::Inbox inbox_{sidecar::Options{}.inbox, {}, clock_};
 };
 
 const bool registered = [] {

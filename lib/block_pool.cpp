@@ -22,6 +22,7 @@ Block BlockPool::take(std::size_t bytes)
     {
         std::lock_guard lock{mutex_};
         // The latest first: its memory is the likeliest to be in the cache.
+        ++given_out_;
         const auto found = std::find_if(free_.rbegin(), free_.rend(), [&](const Free& entry) { return entry.capacity == wanted; });
         if (found != free_.rend()) {
             Block block{found->block.release(), BlockReturn{shared_from_this(), wanted}};
@@ -30,7 +31,8 @@ Block BlockPool::take(std::size_t bytes)
             return block;
         }
         // So that giving back needs no memory.
-        free_.reserve(std::min<std::size_t>(free_.size() + 1, 1024));
+        if (free_.capacity() < free_.size() + given_out_)
+            free_.reserve(2 * (free_.size() + given_out_));
     }
     return Block{new std::byte[wanted], BlockReturn{shared_from_this(), wanted}};
 }
@@ -39,7 +41,8 @@ void BlockPool::give_back(std::byte* block, std::size_t capacity) noexcept
 {
     std::unique_ptr<std::byte[]> owned{block};
     std::lock_guard lock{mutex_};
-    if (free_bytes_ + capacity > limit_ || free_.size() == free_.capacity())
+    --given_out_;
+    if (free_bytes_ + capacity > limit_)
         return;
     free_bytes_ += capacity;
     free_.push_back({std::move(owned), capacity});

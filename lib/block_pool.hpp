@@ -28,6 +28,7 @@ private:
     std::mutex mutex_;
     std::vector<Free> free_;     // both: guarded by mutex_
     std::size_t free_bytes_ = 0; // both: guarded by mutex_
+    std::size_t given_out_ = 0;  // both: guarded by mutex_; blocks
 };
 
 } // namespace sidecar::detail

@@ -26,14 +26,14 @@ public:
 
     // --- sidecar side
     [[nodiscard]] bool has_room(std::size_t payload_bytes) const noexcept { return ring_.has_room(payload_bytes); }
-    /// Seen by the receiver from publish() on, at the latest: a long batch is published bit by bit, so that both sides
-    /// are at work.
+    /// Seen by the receiver from publish() on, at the latest: a long batch is published bit by bit, so that a receiver that
+    /// is awake can be at work meanwhile. One that sleeps is woken for more than a bit.
     [[nodiscard]] bool push(LinkId link, MessageKind kind, std::span<const std::byte> payload)
     {
         if (!ring_.push(link, kind, payload))
             return false;
-        if (ring_.unpublished_bytes() >= publish_bytes || payload.size() >= publish_bytes)
-            publish();
+        if (ring_.unpublished_bytes() >= publish_bytes) [[unlikely]]
+            publish_some();
         return true;
     }
     /// See RecordRing: a large message that is filled in place.
@@ -43,16 +43,13 @@ public:
     }
     [[nodiscard]] bool push_reserved(LinkId link, MessageKind kind, Block& block, std::size_t payload_bytes)
     {
-        if (!ring_.push_reserved(link, kind, block, payload_bytes))
-            return false;
-        publish();
-        return true;
+        return ring_.push_reserved(link, kind, block, payload_bytes);
     }
     void cancel_reserved(std::size_t payload_bytes) noexcept { ring_.cancel_reserved(payload_bytes); }
     /// Wakes a sleeping receiver if something was pushed since the last time.
     void publish()
     {
-        if (ring_.unpublished_bytes() != 0)
+        if (ring_.unpublished_bytes() != 0 || unannounced_)
             publish_all();
     }
     void push_event(Event::Kind kind, LinkId link, std::optional<Failure> failure);
@@ -100,17 +97,21 @@ private:
     template <class Take>
     auto wait_and_take(Duration timeout, Take take) -> decltype(take());
     void publish_all();
+    void publish_some();
     [[nodiscard]] Message take_message();
+    [[nodiscard]] bool linger() noexcept;
     [[nodiscard]] TimePoint deadline(Duration timeout, std::optional<TimePoint>& known) const;
     void raise_fd();
     void settle_fd();
 
-    static constexpr std::size_t publish_bytes = 16u << 10;
+    static constexpr std::size_t publish_bytes = 4u << 10;
+    static constexpr unsigned bits_to_wake_for = 32;
 
     RecordRing ring_;
     AppClock& clock_;
     const Duration spin_;                           // both: constant; a receiver looks again and again so long before it sleeps
     WaitPoint arrived_;                             // both
+    unsigned unannounced_ = 0;                      // sidecar side; publications for which nobody was woken
 
     mutable std::mutex events_mutex_;
     std::deque<LinkEvent> events_;                  // both: guarded by events_mutex_
@@ -121,6 +122,7 @@ private:
     std::atomic<bool> room_wanted_{false};          // both: atomic
     std::atomic<std::uint64_t> wakeups_{0};         // both: atomic
 
+    std::atomic<unsigned> linger_skips_{0}, linger_skips_left_{0}; // app side: atomic
     std::atomic<bool> consuming_{false};            // app side: atomic; one thread consumes at a time
     std::atomic<std::thread::id> consumer_{};       // app side: atomic; who it is
     WaitPoint consumer_free_;                       // app side

@@ -9,12 +9,6 @@ namespace {
 /// From here on copying a message costs more than a block of its own does.
 constexpr std::size_t largest_in_ring = 32u << 10;
 
-void raise(std::atomic<std::uint64_t>& peak, std::uint64_t value) noexcept
-{
-    if (value > peak.load(std::memory_order_relaxed))
-        peak.store(value, std::memory_order_relaxed);
-}
-
 } // namespace
 
 RecordRing::RecordRing(const QueueLimits& limits)
@@ -28,8 +22,7 @@ RecordRing::RecordRing(const QueueLimits& limits)
 
 RecordRing::~RecordRing()
 {
-    const auto end = published();
-    while (head_local_ != end)
+    while (head_local_ != tail_local_)
         pop();
 }
 
@@ -98,8 +91,7 @@ void RecordRing::publish() noexcept
 {
     pushed_.store(pushed_local_, std::memory_order_relaxed);
     pushed_bytes_.store(pushed_bytes_local_, std::memory_order_relaxed);
-    raise(peak_messages_, pushed_local_ - popped());
-    raise(peak_bytes_, pushed_bytes_local_ - popped_bytes());
+    published_local_ = tail_local_;
     tail_.store(tail_local_, std::memory_order_seq_cst);
 }
 

@@ -56,14 +56,19 @@ public:
     void publish() noexcept;
     [[nodiscard]] std::uint64_t write_position() const noexcept { return tail_local_; }
     /// Pushed and not yet published.
-    [[nodiscard]] std::uint64_t unpublished_bytes() const noexcept
-    {
-        return tail_local_ - tail_.load(std::memory_order_relaxed);
-    }
+    [[nodiscard]] std::uint64_t unpublished_bytes() const noexcept { return tail_local_ - published_local_; }
 
     // --- consumer side
     /// The position behind the last published record.
-    [[nodiscard]] std::uint64_t published() const noexcept { return tail_.load(std::memory_order_seq_cst); }
+    [[nodiscard]] std::uint64_t published() noexcept
+    {
+        const auto tail = tail_.load(std::memory_order_seq_cst);
+        if (tail != published_seen_) {
+            published_seen_ = tail;
+            note_depth();
+        }
+        return tail;
+    }
     /// The position of the next record to read; skips the gap at the ring's end. Only when below `published`.
     [[nodiscard]] std::uint64_t settle(std::uint64_t position) const noexcept
     {
@@ -117,9 +122,15 @@ public:
     [[nodiscard]] std::uint64_t popped() const noexcept { return popped_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::uint64_t pushed_bytes() const noexcept { return pushed_bytes_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::uint64_t popped_bytes() const noexcept { return popped_bytes_.load(std::memory_order_relaxed); }
-    /// High-water marks, as they stood at a publication.
-    [[nodiscard]] std::uint64_t peak_messages() const noexcept { return peak_messages_.load(std::memory_order_relaxed); }
-    [[nodiscard]] std::uint64_t peak_bytes() const noexcept { return peak_bytes_.load(std::memory_order_relaxed); }
+    /// High-water marks. The consumer notes them: a queue is never longer than just before something is taken from it.
+    [[nodiscard]] std::uint64_t peak_messages() const noexcept
+    {
+        return std::max(peak_messages_.load(std::memory_order_relaxed), pushed() - std::min(popped(), pushed()));
+    }
+    [[nodiscard]] std::uint64_t peak_bytes() const noexcept
+    {
+        return std::max(peak_bytes_.load(std::memory_order_relaxed), pushed_bytes() - std::min(popped_bytes(), pushed_bytes()));
+    }
     /// The largest message that could ever fit.
     [[nodiscard]] std::size_t largest_message() const noexcept
     {
@@ -194,6 +205,16 @@ private:
     [[nodiscard]] bool push_large(LinkId link, MessageKind kind, std::span<const std::byte> payload);
     void make_ring();
     void free_block(std::uint64_t position) noexcept;
+    void note_depth() noexcept
+    {
+        raise(peak_messages_, pushed() - popped_local_);
+        raise(peak_bytes_, pushed_bytes() - popped_bytes_local_);
+    }
+    static void raise(std::atomic<std::uint64_t>& peak, std::uint64_t value) noexcept
+    {
+        if (value > peak.load(std::memory_order_relaxed))
+            peak.store(value, std::memory_order_relaxed);
+    }
 
     const std::size_t ring_bytes_;     // both: constant; a power of two
     const std::size_t block_bytes_;    // both: constant; budget for large messages
@@ -202,17 +223,18 @@ private:
     std::unique_ptr<std::byte[]> ring_; // made by the producer before the first publication
     const std::shared_ptr<BlockPool> pool_; // both
 
-    alignas(64) std::uint64_t tail_local_ = 0;              // producer side
+    alignas(64) std::uint64_t tail_local_ = 0, published_local_ = 0; // producer side
     std::uint64_t pushed_local_ = 0, pushed_bytes_local_ = 0; // producer side
     std::uint64_t blocks_pushed_ = 0;                       // producer side; bytes, reserved ones too
     mutable std::uint64_t head_seen_ = 0, popped_seen_ = 0, blocks_popped_seen_ = 0; // producer side; the consumer's, as last seen
 
     alignas(64) std::atomic<std::uint64_t> tail_{0};        // both: atomic
     std::atomic<std::uint64_t> pushed_{0}, pushed_bytes_{0}; // both: atomic, written by the producer
-    std::atomic<std::uint64_t> peak_messages_{0}, peak_bytes_{0}; // both: atomic, written by the producer
 
     alignas(64) std::uint64_t head_local_ = 0;              // consumer side
     std::uint64_t popped_local_ = 0, popped_bytes_local_ = 0, blocks_popped_local_ = 0; // consumer side
+    std::uint64_t published_seen_ = 0;                      // consumer side
+    std::atomic<std::uint64_t> peak_messages_{0}, peak_bytes_{0}; // both: atomic, written by the consumer
 
     alignas(64) std::atomic<std::uint64_t> head_{0};        // both: atomic
     std::atomic<std::uint64_t> popped_{0}, popped_bytes_{0}; // both: atomic, written by the consumer

@@ -1,4 +1,4 @@
-// This library: by poll() as a game loop has it, by receive(), and by poll() without ever sleeping.
+// This library: by poll() as a game loop has it, by receive(), and by receive() with Options::spin.
 #include "../cases.hpp"
 
 #include <sidecar/sidecar.hpp>
@@ -26,7 +26,10 @@ typename T::Options options_for(const Job& job)
 template <class T, Way way>
 class Ours {
 public:
-    explicit Ours(const Job& job) : feed_{options_for<T>(job)} { feed_.start(5s).value(); }
+    explicit Ours(const Job& job) : feed_{options_for<T>(job), {.spin = way == Way::spin ? 10ms : 0ms}}
+    {
+        feed_.start(5s).value();
+    }
 
     template <class Handler>
     void receive_while(Handler&& handler)
@@ -36,13 +39,13 @@ public:
             if (go_on)
                 go_on = handler(message.bytes());
         };
-        if constexpr (way == Way::receive) {
+        if constexpr (way != Way::poll) {
             while (go_on)
                 hand_over(feed_.receive(sidecar::Duration::max()).value());
         } else {
             while (go_on) {
                 const auto count = feed_.poll(hand_over, 4096).value();
-                if (way == Way::poll && count == 0 && go_on)
+                if (count == 0 && go_on)
                     hand_over(feed_.receive(sidecar::Duration::max()).value());
             }
         }

@@ -37,6 +37,7 @@ Task<> Connection::connect(Context ctx, std::string host, std::uint16_t port, So
         if (is_aborted_) // while the success was on its way here
             ec = asio::error::operation_aborted;
         if (!ec) {
+            socket_->non_blocking(true, ec); // for try_fill_into()
             socket_->set_option(tcp::no_delay{options.no_delay}, ec);
             socket_->set_option(asio::socket_base::keep_alive{options.keep_alive}, ec);
             co_return;
@@ -64,19 +65,41 @@ asio::mutable_buffer Connection::prepare_fill(std::size_t missing_bytes)
     return buffer_.prepare(asked_bytes_);
 }
 
+namespace {
+
+/// The next head is mostly among them, and little that would have to be copied.
+constexpr std::size_t beyond_bytes = 4096;
+
+} // namespace
+
 Task<std::size_t> Connection::fill_into(std::span<std::byte> rest)
 {
-    constexpr std::size_t beyond_bytes = 4096; // the next head is mostly among them, and little that would have to be copied
     give_back_memory();
-    const std::array<asio::mutable_buffer, 2> room{asio::buffer(rest.data(), rest.size()), asio::mutable_buffer{buffer_.prepare(beyond_bytes)}};
+    co_return divide(rest, co_await socket_->async_read_some(scatter(rest), asio::use_awaitable));
+}
+
+std::size_t Connection::try_fill_into(std::span<std::byte> rest)
+{
     error_code ec;
-    const auto got = co_await socket_->async_read_some(room, asio::redirect_error(asio::use_awaitable, ec));
+    const auto got = socket_->read_some(scatter(rest), ec);
+    if (ec == asio::error::would_block)
+        return 0;
     if (ec)
         throw boost::system::system_error{ec};
+    return divide(rest, got);
+}
+
+std::array<asio::mutable_buffer, 2> Connection::scatter(std::span<std::byte> rest)
+{
+    return {asio::buffer(rest.data(), rest.size()), asio::mutable_buffer{buffer_.prepare(beyond_bytes)}};
+}
+
+std::size_t Connection::divide(std::span<std::byte> rest, std::size_t got)
+{
     const auto inside = std::min(got, rest.size());
     if (!is_aborted_)
         buffer_.commit(got - inside);
-    co_return inside;
+    return inside;
 }
 
 void Connection::commit_fill(std::size_t read_bytes)

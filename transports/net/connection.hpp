@@ -7,6 +7,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -43,6 +44,10 @@ public:
     /// While unread() is empty: waits for bytes and puts them where they belong, what comes behind them into unread().
     /// Gives how many of `rest` have come, at least one.
     Task<std::size_t> fill_into(std::span<std::byte> rest);
+    /// The same with what is there already: zero if that is nothing. Throws system_error.
+    [[nodiscard]] std::size_t try_fill_into(std::span<std::byte> rest);
+    /// How much a read may take in this way before it hands over.
+    static constexpr std::size_t batch_bytes = 512u << 10;
     [[nodiscard]] bool is_aborted() const noexcept { return is_aborted_; }
 
     /// Writes as much as the system takes in one call, at least one byte; gives how much.
@@ -56,10 +61,12 @@ public:
 
 private:
     void give_back_memory();
+    [[nodiscard]] std::array<boost::asio::mutable_buffer, 2> scatter(std::span<std::byte> rest);
+    [[nodiscard]] std::size_t divide(std::span<std::byte> rest, std::size_t got);
 
     std::optional<boost::asio::ip::tcp::socket> socket_; // sidecar side
     boost::beast::flat_buffer buffer_;                   // sidecar side
-    std::size_t read_bytes_ = 4096;                      // sidecar side; what fill() asks for, grows with the traffic
+    std::size_t read_bytes_ = 512;                       // sidecar side; what fill() asks for, grows with the traffic
     std::size_t asked_bytes_ = 0;                        // sidecar side; by the fill under way
     unsigned idle_fills_ = 0;                            // sidecar side; that did without the memory of a large message
     bool is_aborted_ = false;                            // sidecar side

@@ -146,6 +146,17 @@ Task<std::size_t> TcpStream::fill_into(std::span<std::byte> rest, std::size_t co
     impl_->fail_read(ec, come_bytes);
 }
 
+std::size_t TcpStream::try_fill_into(std::span<std::byte> rest, std::size_t come_bytes)
+{
+    try {
+        return impl_->connection.try_fill_into(rest);
+    } catch (const boost::system::system_error& e) {
+        impl_->fail_read(e.code(), come_bytes);
+    }
+}
+
+const std::size_t TcpStream::batch_bytes = net::Connection::batch_bytes;
+
 std::span<const std::byte> TcpStream::unread() const noexcept
 {
     return impl_->connection.unread();

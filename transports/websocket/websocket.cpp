@@ -135,6 +135,7 @@ private:
     Task<> read_batch(Sink& sink);
     [[nodiscard]] bool begin_in_place(Sink& sink, const websocket::FrameHead& head, std::span<const std::byte> come);
     Task<> read_in_place(Sink& sink);
+    void commit_in_place(Sink& sink);
     [[nodiscard]] Exception read_failure(error_code ec) const;
     [[nodiscard]] Exception handshake_failure(error_code ec, const ws::response_type& response) const;
 
@@ -151,6 +152,7 @@ private:
         std::span<std::byte> room;
         std::size_t come_bytes = 0;
         MessageKind kind = MessageKind::bytes;
+        [[nodiscard]] std::span<std::byte> rest() const { return room.subspan(come_bytes); }
     };
     InPlace in_place_;                                         // sidecar side; no room: none
     bool is_closing_ = false;                                  // sidecar side
@@ -228,7 +230,6 @@ Task<> WebSocket::Impl::read_batch(Sink& sink)
     for (;;) {
         if (!in_place_.room.empty()) {
             co_await read_in_place(sink);
-            (void)pass_on(sink); // what came behind it
             co_return;
         }
         const auto pass = pass_on(sink);
@@ -266,18 +267,36 @@ bool WebSocket::Impl::begin_in_place(Sink& sink, const websocket::FrameHead& hea
     return true;
 }
 
+/// The first message waits for its bytes; those behind it are taken in as far as they have come.
 Task<> WebSocket::Impl::read_in_place(Sink& sink)
 {
-    const auto room = in_place_.room;
-    const auto kind = in_place_.kind;
-    while (in_place_.come_bytes < room.size()) {
-        try {
-            in_place_.come_bytes += co_await wire_->connection.fill_into(room.subspan(in_place_.come_bytes));
-        } catch (const boost::system::system_error& e) {
-            throw read_failure(e.code());
+    auto& connection = wire_->connection;
+    auto taken = in_place_.room.size();
+    try {
+        while (!in_place_.rest().empty())
+            in_place_.come_bytes += co_await connection.fill_into(in_place_.rest());
+        commit_in_place(sink);
+        for ((void)pass_on(sink); !in_place_.room.empty() && taken < net::Connection::batch_bytes; (void)pass_on(sink)) {
+            taken += in_place_.room.size();
+            while (!in_place_.rest().empty()) {
+                const auto got = connection.try_fill_into(in_place_.rest());
+                if (got == 0)
+                    co_return;
+                in_place_.come_bytes += got;
+            }
+            commit_in_place(sink);
         }
+    } catch (const Exception&) {
+        throw;
+    } catch (const boost::system::system_error& e) {
+        throw read_failure(e.code());
     }
-    if (kind == MessageKind::text && !is_utf8(room)) {
+}
+
+void WebSocket::Impl::commit_in_place(Sink& sink)
+{
+    const auto done = std::exchange(in_place_, {});
+    if (done.kind == MessageKind::text && !is_utf8(done.room)) {
         // Beast was not asked, so the answer is ours too; RFC 6455 section 8.1.
         is_closing_ = true;
         wire_->append(asio::buffer(close_frame(1007, {})));
@@ -286,8 +305,7 @@ Task<> WebSocket::Impl::read_in_place(Sink& sink)
         wire_->start_flush();
         throw read_failure(ws::error::bad_frame_payload);
     }
-    in_place_ = {};
-    sink.commit(kind);
+    sink.commit(done.kind);
 }
 
 WebSocket::Impl::Pass WebSocket::Impl::pass_on(Sink& sink)

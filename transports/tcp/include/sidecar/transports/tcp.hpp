@@ -45,6 +45,10 @@ public:
     /// While unread() is empty: waits for bytes, puts them into `rest` and what comes behind them into unread(); gives how
     /// many went into `rest`. `come_bytes`: how many of this message had come before.
     Task<std::size_t> fill_into(std::span<std::byte> rest, std::size_t come_bytes);
+    /// The same with what is there already; zero: nothing.
+    [[nodiscard]] std::size_t try_fill_into(std::span<std::byte> rest, std::size_t come_bytes);
+    /// How much a read may take in this way before it hands over.
+    static const std::size_t batch_bytes;
     [[nodiscard]] std::span<const std::byte> unread() const noexcept;
     void consume(std::size_t bytes) noexcept;
     /// Notes that what came is no message, and throws that with all that is known.
@@ -118,9 +122,7 @@ public:
             if (!in_place_.empty()) {
                 while (come_bytes_ < in_place_.size())
                     come_bytes_ += co_await stream_.fill_into(in_place_.subspan(come_bytes_), come_bytes_);
-                in_place_ = {};
-                sink.commit(kind());
-                (void)pass_on(sink); // what came behind it
+                pass_on_in_place(sink);
                 co_return;
             }
             if (pass_on(sink))
@@ -199,6 +201,25 @@ private:
         return is_done;
     } catch (...) {
         stream_.fail_read(std::current_exception());
+    }
+
+    /// Hands over the large message that is whole, and those behind it as far as they have come.
+    void pass_on_in_place(Sink& sink)
+    {
+        for (std::size_t taken = 0;;) {
+            taken += in_place_.size();
+            in_place_ = {};
+            sink.commit(kind());
+            (void)pass_on(sink);
+            if (in_place_.empty() || taken >= detail::TcpStream::batch_bytes)
+                return;
+            while (come_bytes_ < in_place_.size()) {
+                const auto got = stream_.try_fill_into(in_place_.subspan(come_bytes_), come_bytes_);
+                if (got == 0)
+                    return;
+                come_bytes_ += got;
+            }
+        }
     }
 
     bool begin_in_place(Sink& sink, const Decoded& decoded)
