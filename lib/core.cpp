@@ -173,8 +173,8 @@ Result<void> Core::start(Duration timeout)
             auto loop = std::make_shared<Loop>(options_, is_virtual_, readable_);
             link = &loop->add_link(config_, deadline_of(*loop, timeout));
             retired_.reserve(retired_.size() + 1);
-            loop->start_thread();
             unreachable = replace_loop(std::move(loop));
+            owner_->start_thread(); // not before: who sees a sign of life of it must be able to request its stop
         } catch (...) {
             return to_failure(std::current_exception(), Error::no_resources, "start", config_->endpoint());
         }

@@ -74,8 +74,22 @@ void Loop::start_thread()
     try {
         thread_.start([self = shared_from_this()] { self->run(); });
     } catch (const std::system_error& e) {
+        never_ran();
         throw Exception{Failure{Error::no_resources, {.attempted = "start the sidecar's thread", .cause = e.code()}}};
     }
+}
+
+void Loop::never_ran()
+{
+    std::lock_guard lock{end_mutex_};
+    StopReport report;
+    report.quiesce = report.drain = report.close = report.cancel = report.join = {Verdict::skipped, {}};
+    report.joined = true;
+    final_report_ = std::move(report);
+    start_failed_ = true;
+    is_over_ = true;
+    inbox_.end();
+    progressed_.wake();
 }
 
 void Loop::post(std::function<void()> function)

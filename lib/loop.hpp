@@ -32,7 +32,7 @@ public:
     ~Loop() override;
 
     // --- app side
-    /// Throws Exception (no_resources) where there is no thread to be had.
+    /// Throws Exception (no_resources) where there is no thread to be had; the run is over then.
     void start_thread();
     /// Runs `function` on the loop's thread, soon; not at all if the loop has ended.
     void post(std::function<void()> function);
@@ -98,6 +98,7 @@ private:
     /// as soon as the thread has been joined.)
     static thread_local const Loop* running_here;
 
+    void never_ran();
     void run() noexcept;
     void run_handlers();
     void run_spinning();

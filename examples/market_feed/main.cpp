@@ -5,13 +5,12 @@
 #include "market.hpp"
 
 #include <sidecar/sidecar.hpp>
+#include <sidecar/signals.hpp>
 #include <sidecar/transports/websocket.hpp>
 
 #include <fmt/format.h>
 
-#include <atomic>
 #include <charconv>
-#include <csignal>
 #include <cstdio>
 #include <optional>
 #include <string>
@@ -24,14 +23,6 @@ using std::chrono::steady_clock;
 namespace {
 
 using Feed = sidecar::Sidecar<sidecar::WebSocket>;
-
-std::atomic<Feed*> running_feed{nullptr};
-
-extern "C" void on_interrupt(int)
-{
-    if (auto* feed = running_feed.load())
-        feed->request_stop(); // async-signal-safe
-}
 
 struct Arguments {
     std::string url;
@@ -115,12 +106,9 @@ int run(const Arguments& arguments)
         url = server.emplace(arguments.rate).url();
 
     Feed feed{{.url = url}};
-    running_feed = &feed;
-    std::signal(SIGINT, on_interrupt);
-    std::signal(SIGTERM, on_interrupt);
+    const auto guard = sidecar::stop_on_signals(feed);
     if (const auto started = feed.start(5s); !started) {
         fmt::print(stderr, "market_feed: {}\n", started.error());
-        running_feed = nullptr;
         return 1;
     }
     fmt::print("connected to {}\n", url);
@@ -154,7 +142,6 @@ int run(const Arguments& arguments)
         }
     }
     const auto report = feed.stop();
-    running_feed = nullptr;
     const auto seconds = std::chrono::duration<double>(steady_clock::now() - began).count();
     fmt::print("\n{} messages in {:.2f} s ({:.0f}/s), latency from feed to application p50 {:.0f} us, p99 {:.0f} us, {} not understood\n\n{}\n{}\n{}\n\n{}\n",
                market.messages(), seconds, static_cast<double>(market.messages()) / seconds, market.latency(0.5), market.latency(0.99),

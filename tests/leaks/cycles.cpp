@@ -1,6 +1,7 @@
 // cycles TRANSPORT COUNT [failed]: starts and stops COUNT times (or fails to start), prints threads, descriptors and
 // resident memory after the first 100 cycles and at the end, and fails if they have grown.
 #include "raw_peer.hpp"
+#include "support/sanitized.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
@@ -43,18 +44,6 @@ struct Footprint {
 
 /// What the allocator and the kernel's page accounting may move; a leak of a KiB per cycle would show.
 constexpr std::size_t tolerance_kib = 512;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool memory_is_ours = false; // the sanitizer's own bookkeeping grows
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool memory_is_ours = false;
-#else
-constexpr bool memory_is_ours = true;
-#endif
-#else
-constexpr bool memory_is_ours = true;
-#endif
-
 template <class T>
 bool cycle(Sidecar<T>& feed, bool must_fail)
 {
@@ -101,7 +90,7 @@ int run(typename T::Options options, int count, bool must_fail, const std::funct
     before->print("after 100");
     after.print("at the end");
     const bool has_grown = after.threads > before->threads || after.descriptors > before->descriptors
-                        || (memory_is_ours && after.resident_kib > before->resident_kib + tolerance_kib);
+                        || (!is_sanitized && after.resident_kib > before->resident_kib + tolerance_kib);
     return has_grown ? 1 : 0;
 }
 
