@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <iterator>
 #include <pthread.h>
+#include <thread>
 #include <utility>
 
 namespace sidecar::detail {
@@ -199,7 +200,13 @@ std::vector<Core::Retired> Core::replace_loop(std::shared_ptr<Loop> loop) noexce
         retired_.push_back({std::move(owner_), generation});
     owner_ = std::move(loop);
     loop_.store(owner_.get(), std::memory_order_seq_cst);
-    if (calls_[(generation + 1) % 2].load(std::memory_order_seq_cst) != 0)
+    const auto& last_calls = calls_[(generation + 1) % 2];
+    // They are short, since that run is over, but a thread may be off its core in the middle of one.
+    if (retired_.size() > 2)
+        for (const auto give_up = std::chrono::steady_clock::now() + std::chrono::milliseconds{20};
+             last_calls.load(std::memory_order_seq_cst) != 0 && std::chrono::steady_clock::now() < give_up;)
+            std::this_thread::yield();
+    if (last_calls.load(std::memory_order_seq_cst) != 0)
         return unreachable;
     generation_.store(generation + 1, std::memory_order_seq_cst);
     // In order of their generations.

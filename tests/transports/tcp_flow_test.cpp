@@ -98,6 +98,11 @@ struct Stuck : Blind {
     [[nodiscard]] Decoded decode(std::span<const std::byte>, std::size_t) const { return {.is_complete = true, .payload = {}}; }
 };
 
+/// Cannot write what it is given.
+struct Mute : Blind {
+    void encode(std::vector<std::byte>&, std::span<const std::byte>) const { throw std::runtime_error{"no words"}; }
+};
+
 template <class F>
 Failure ends_with(std::string bytes)
 {
@@ -360,6 +365,16 @@ TEST_CASE("tcp: a framing of the user's own may skip bytes, and what it throws e
     CHECK(failure == Error::protocol_violation);
     CHECK(failure.explanation() == "an exclamation mark");
     CHECK(failure.endpoint() == "127.0.0.1:" + std::to_string(peer.port()));
+}
+
+TEST_CASE("tcp: a framing that throws when it encodes ends the link with that, and the message counts as unsent")
+{
+    RawPeer peer{[](RawConnection& c) { c.wait_for_end(); }};
+    Sidecar<Tcp<Mute>> feed{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
+    REQUIRE(feed.start(10s));
+    REQUIRE(feed.send("x"));
+    CHECK(failure_of(feed).explanation().find("no words") != std::string::npos);
+    CHECK(feed.stop().unsent_messages == 1);
 }
 
 TEST_CASE("tcp: a framing that never finds a message ends the link, not the memory; one that takes nothing does not spin")
