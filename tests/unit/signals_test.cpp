@@ -1,3 +1,5 @@
+#include "support/sanitized.hpp"
+
 #include <sidecar/signals.hpp>
 #include <sidecar/transports/mock.hpp>
 
@@ -81,7 +83,8 @@ TEST_CASE("stop_on_signals: a second signal ends a process that has no handler o
     CHECK(WTERMSIG(status) == SIGTERM);
 }
 
-TEST_CASE("stop_on_signals: in a forked child the first signal does what it would have done")
+// ThreadSanitizer was seen to deliver no signal in the child of a process with threads.
+TEST_CASE("stop_on_signals: in a forked child the first signal does what it would have done" * doctest::skip(is_thread_sanitized))
 {
     const auto old = std::signal(SIGTERM, SIG_DFL); // the test framework has a handler of its own
     Feed feed{{}, quiet()};
