@@ -107,7 +107,11 @@ int main(int argc, char** argv)
         MockPeer peer;
         if (must_fail)
             peer.refuse_connect(boost::asio::error::connection_refused);
-        return run<Mock>({.peer = peer}, count, must_fail, [](std::size_t) { return true; }, [&] { peer.deliver("x"); });
+        return run<Mock>({.peer = peer}, count, must_fail, [](std::size_t) { return true; }, [&] {
+            peer.forget();
+            if (!must_fail) // who is refused takes nothing in
+                peer.deliver("x");
+        });
     }
     const bool is_websocket = transport == "websocket";
     RawPeer peer{[&](RawConnection& c) {

@@ -184,6 +184,13 @@ void MockPeer::release_writes()
     state_->tell([](State& s) { s.holds_writes = false; });
 }
 
+void MockPeer::forget()
+{
+    state_->tell([](State& s) {
+        s.sent.clear();
+        s.trace.clear();
+    });
+}
 std::vector<std::string> MockPeer::sent() const
 {
     return state_->ask([](const State& s) { return s.sent; });

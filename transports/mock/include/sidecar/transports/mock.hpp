@@ -52,6 +52,8 @@ public:
     void hold_writes();
     void release_writes();
 
+    /// Forgets what sent() and trace() tell; they grow without bound otherwise.
+    void forget();
     /// What the sidecar has sent, oldest first.
     [[nodiscard]] std::vector<std::string> sent() const;
     /// How many calls of write() it took.
