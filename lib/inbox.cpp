@@ -279,7 +279,6 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
         ~GiveBack() { inbox.took(); }
     };
     const bool is_final = ended() || is_hopeless_.load(std::memory_order_seq_cst);
-    GiveBack give_back{*this};
     while (count < limit) {
         const auto published = ring_.published();
         const bool has_events = event_count_.load(std::memory_order_seq_cst) != 0;
@@ -300,6 +299,7 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
             break;
         const auto stop_at = std::min<std::size_t>(limit, count + stride);
         const auto bytes_at_start = ring_.popped_bytes_so_far();
+        const GiveBack give_back{*this}; // also when the handler throws
         do {
             struct Pop {
                 RecordRing& ring;
@@ -309,7 +309,6 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
             handler(ring_.view(ring_.settle(ring_.read_position())));
         } while (count < stop_at && !has_events && ring_.read_position() < published
                  && ring_.popped_bytes_so_far() - bytes_at_start < stride_bytes);
-        took();
     }
     settle_fd();
     if (count == 0 && is_final && limit != 0)

@@ -94,13 +94,6 @@ public:
     /// The payload as bytes. Lifetime: as text().
     [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return view().bytes(); }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    /// Gives the block that holds the payload away, if one does; the message is empty then. For the library's queues.
-    [[nodiscard]] detail::Block release_block() noexcept
-    {
-        if (block_)
-            size_ = 0;
-        return std::move(block_);
-    }
     [[nodiscard]] MessageView view() const noexcept
     {
         return {link_, kind_, {block_ ? block_.get() : inline_, size_}};
