@@ -1,5 +1,5 @@
 // Runs the cases and writes a line for each sample: case, variant, competitor, metric, value, with tabs between them.
-//   sidecar_benchmarks [--quick] [--rounds N] [--only COMPETITOR] [CASE...]
+//   sidecar_benchmarks [--quick] [--rounds N] [--only COMPETITOR] [CASE[/VARIANT]...]
 // In each round every competitor runs once, one after the other; the next round begins with the first again.
 #include "harness.hpp"
 
@@ -68,7 +68,7 @@ int main(int argc, char** argv)
         else if (!argument.starts_with("-"))
             wanted.insert(argument);
         else {
-            fmt::print(stderr, "usage: {} [--quick] [--rounds N] [--only COMPETITOR] [CASE...]\n", argv[0]);
+            fmt::print(stderr, "usage: {} [--quick] [--rounds N] [--only COMPETITOR] [CASE[/VARIANT]...]\n", argv[0]);
             return 64;
         }
     }
@@ -77,7 +77,7 @@ int main(int argc, char** argv)
 
     int failures = 0;
     for (const auto& [name, variant, job] : all_cases(quick)) {
-        if (!wanted.empty() && !wanted.contains(name))
+        if (!wanted.empty() && !wanted.contains(name) && !wanted.contains(name + "/" + variant))
             continue;
         for (int round = 0; round < rounds; ++round) {
             for (const auto& entry : bench::registry()) {

@@ -159,31 +159,6 @@ TimePoint Inbox::deadline(Duration timeout, std::optional<TimePoint>& known) con
     return *known;
 }
 
-/// To be put to sleep and woken costs more than many small messages do. While a stream is dense the next batch comes before
-/// a few turns of the other threads are over, so it is waited for that way; where it does not, that is tried less and less
-/// often, and a sparse stream pays nothing.
-bool Inbox::linger() noexcept
-{
-    constexpr unsigned most_skipped = 64, turns = 16;
-    if (clock_.is_virtual())
-        return false;
-    if (const auto left = linger_skips_left_.load(std::memory_order_relaxed); left != 0) {
-        linger_skips_left_.store(left - 1, std::memory_order_relaxed);
-        return false;
-    }
-    for (unsigned i = 0; i < turns; ++i) {
-        std::this_thread::yield();
-        if (has_something()) {
-            linger_skips_.store(0, std::memory_order_relaxed);
-            return true;
-        }
-    }
-    const auto skips = std::min(2 * linger_skips_.load(std::memory_order_relaxed) + 1, most_skipped);
-    linger_skips_.store(skips, std::memory_order_relaxed);
-    linger_skips_left_.store(skips, std::memory_order_relaxed);
-    return false;
-}
-
 Failure Inbox::nothing_left() const
 {
     if (ended())
@@ -213,6 +188,7 @@ auto Inbox::wait_and_take(Duration timeout, Take take) -> decltype(take())
                 if (next() != Next::nothing)
                     continue;
                 settle_fd();
+                linger_.note_traffic(ring_.popped_bytes_so_far());
                 if (is_final)
                     return std::optional<typename decltype(take())::value_type>{nothing_left()};
                 break;
@@ -220,7 +196,7 @@ auto Inbox::wait_and_take(Duration timeout, Take take) -> decltype(take())
         }
         if (timeout <= Duration{})
             return std::optional<typename decltype(take())::value_type>{Failure{Error::timed_out}};
-        if (linger())
+        if (!clock_.is_virtual() && linger_.until([this] { return has_something(); }))
             continue;
         if (!arrived_.wait_until(clock_, this->deadline(timeout, deadline), [this] { return has_something(); }, spin_))
             return std::optional<typename decltype(take())::value_type>{Failure{Error::timed_out}};

@@ -2,6 +2,7 @@
 // at its place in the order.
 #pragma once
 
+#include "linger.hpp"
 #include "notify_fd.hpp"
 #include "record_ring.hpp"
 #include "wait_point.hpp"
@@ -76,6 +77,9 @@ public:
     /// What receive() says when nothing is queued and no link can bring anything; empty while one can.
     void set_hopeless(std::optional<Failure> why);
 
+    /// Something was sent, so perhaps there is soon something to receive.
+    void expect_answer() noexcept { linger_.expect_answer(1); }
+
     [[nodiscard]] const RecordRing& ring() const noexcept { return ring_; }
     [[nodiscard]] std::uint64_t wakeups() const noexcept { return wakeups_.load(std::memory_order_relaxed); }
 
@@ -99,7 +103,6 @@ private:
     void publish_all();
     void publish_some();
     [[nodiscard]] Message take_message();
-    [[nodiscard]] bool linger() noexcept;
     [[nodiscard]] TimePoint deadline(Duration timeout, std::optional<TimePoint>& known) const;
     void raise_fd();
     void settle_fd();
@@ -122,7 +125,7 @@ private:
     std::atomic<bool> room_wanted_{false};          // both: atomic
     std::atomic<std::uint64_t> wakeups_{0};         // both: atomic
 
-    std::atomic<unsigned> linger_skips_{0}, linger_skips_left_{0}; // app side: atomic
+    Linger linger_;                                 // app side
     std::atomic<bool> consuming_{false};            // app side: atomic; one thread consumes at a time
     std::atomic<std::thread::id> consumer_{};       // app side: atomic; who it is
     WaitPoint consumer_free_;                       // app side

@@ -202,6 +202,7 @@ Task<> LinkImpl::write_all(Context ctx)
         writing_ = false;
         counters.writes.fetch_add(1, std::memory_order_relaxed);
         mark_written(SIZE_MAX, end);
+        loop_.expect_answer();
     }
 }
 
@@ -401,6 +402,8 @@ Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload
         counters.wakeups.fetch_add(1, std::memory_order_relaxed);
         loop_.post([this] { work_.set(); });
     }
+    if (*result)
+        loop_.inbox().expect_answer();
     return *result;
 }
 

@@ -126,7 +126,7 @@ void Loop::run_handlers()
         if (options_.spin > Duration{})
             run_spinning();
         else
-            io_->run();
+            run_lingering();
         return;
     }
     while (!io_->stopped()) {
@@ -134,6 +134,17 @@ void Loop::run_handlers()
         }
         // Nothing can run: if a thread of the application waits, it waits for time to pass.
         if (!io_->stopped() && !(app_waiting_.load() > 0 && timers_.jump()))
+            io_->run_one();
+    }
+}
+
+void Loop::run_lingering()
+{
+    while (!io_->stopped()) {
+        if (io_->poll() != 0)
+            continue;
+        linger_.note_traffic(inbox_.ring().pushed_bytes());
+        if (!linger_.until([this] { return io_->poll() != 0; }) && !io_->stopped())
             io_->run_one();
     }
 }

@@ -4,6 +4,7 @@
 #include "inbox.hpp"
 #include "joinable_thread.hpp"
 #include "latch.hpp"
+#include "linger.hpp"
 #include "link.hpp"
 #include "notify_fd.hpp"
 #include "tasks.hpp"
@@ -86,6 +87,8 @@ public:
     void outcome_changed() { progressed_.wake(); }
     /// Something that a stop's stage waits for may have come about.
     void progress() { stage_progress_.set(); }
+    /// Something was written: perhaps there is soon something to read, and then something to write.
+    void expect_answer() noexcept { linger_.expect_answer(2); }
 
 private:
     enum class Fate { running, ended, abandoned };
@@ -101,6 +104,7 @@ private:
     void never_ran();
     void run() noexcept;
     void run_handlers();
+    void run_lingering();
     void run_spinning();
     void watch_stop_request();
     void begin_stop();
@@ -119,6 +123,7 @@ private:
     std::unique_ptr<boost::asio::io_context> io_;            // both: app side only posts
     Timers timers_;                                          // sidecar side
     TaskScope tasks_;                                        // sidecar side
+    Linger linger_;                                          // sidecar side
     Inbox inbox_;                                            // both
     NotifyFd stop_request_;                                  // both
     std::optional<boost::asio::posix::stream_descriptor> stop_watch_; // sidecar side

@@ -26,9 +26,20 @@ RecordRing::~RecordRing()
         pop();
 }
 
-void RecordRing::make_ring()
+bool RecordRing::make_way_slowly(std::size_t record)
 {
-    ring_.reset(new std::byte[ring_bytes_]); // not touched: the system gives pages as the ring comes by
+    if (!fits(record))
+        return false;
+    if (!ring_)
+        ring_.reset(new std::byte[ring_bytes_]); // not touched: the system gives pages as the ring comes by
+    if (room_needed(record) != record) {
+        ::new (header(tail_local_)) Header{.size = 0, .what = Header::gap_bit};
+        tail_local_ += ring_bytes_ - (tail_local_ & (ring_bytes_ - 1));
+    }
+    const auto end_of_lap = (tail_local_ | (ring_bytes_ - 1)) + 1;
+    plain_until_ = std::min(end_of_lap, head_seen_ + ring_bytes_);
+    pushes_until_ = popped_seen_ + message_limit_;
+    return true;
 }
 
 void RecordRing::look_at_consumer() const noexcept
@@ -78,7 +89,7 @@ Block RecordRing::reserve(std::size_t payload_bytes, std::size_t spare_bytes)
 bool RecordRing::push_reserved(LinkId link, MessageKind kind, Block& block, std::size_t payload_bytes)
 {
     const auto record = record_bytes(sizeof(LargeRecord));
-    if (!fits(record))
+    if (!make_way(record))
         return false;
     auto* body = append(link, kind, record, payload_bytes, true);
     const LargeRecord large{.block = block.get(), .capacity = block.get_deleter().capacity};
@@ -99,7 +110,7 @@ Message RecordRing::take(std::uint64_t position)
 {
     const auto v = view(position);
     auto* h = header(position);
-    if (!h->is_block)
+    if (!h->is_block())
         return Message{v};
     auto* body = reinterpret_cast<std::byte*>(h) + sizeof(Header);
     LargeRecord large;

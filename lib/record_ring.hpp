@@ -38,7 +38,7 @@ public:
         if (payload.size() > large_)
             return push_large(link, kind, payload);
         const auto record = record_bytes(payload.size());
-        if (!fits(record))
+        if (!make_way(record))
             return false;
         auto* body = append(link, kind, record, payload.size(), false);
         if (!payload.empty())
@@ -72,7 +72,7 @@ public:
     /// The position of the next record to read; skips the gap at the ring's end. Only when below `published`.
     [[nodiscard]] std::uint64_t settle(std::uint64_t position) const noexcept
     {
-        if (header(position)->is_gap)
+        if (header(position)->is_gap())
             position += ring_bytes_ - (position & (ring_bytes_ - 1));
         return position;
     }
@@ -80,18 +80,18 @@ public:
     {
         const auto* h = header(position);
         const auto* body = reinterpret_cast<const std::byte*>(h) + sizeof(Header);
-        if (h->is_block) {
+        if (h->is_block()) {
             LargeRecord large;
             std::memcpy(&large, body, sizeof large);
             body = large.block;
         }
-        return {static_cast<LinkId>(h->link), static_cast<MessageKind>(h->kind), {body, h->size}};
+        return {h->link(), h->kind(), {body, h->size}};
     }
     /// The position behind the record at `position`.
     [[nodiscard]] std::uint64_t after(std::uint64_t position) const noexcept
     {
         const auto* h = header(position);
-        return position + record_bytes(h->is_block ? sizeof(LargeRecord) : h->size);
+        return position + record_bytes(h->is_block() ? sizeof(LargeRecord) : h->size);
     }
     /// Like view(), but takes a large message's block out instead of copying it.
     [[nodiscard]] Message take(std::uint64_t position);
@@ -103,7 +103,7 @@ public:
         const auto* h = header(head_local_);
         ++popped_local_;
         popped_bytes_local_ += h->size;
-        if (h->is_block)
+        if (h->is_block())
             free_block(head_local_);
         head_local_ = after(head_local_);
     }
@@ -143,18 +143,25 @@ public:
     static constexpr std::size_t overhead_bytes = 16;
 
 private:
+    /// Two words, not bit-fields: writing one of those reads the word first, and that line is the other core's.
     struct Header {
+        static constexpr std::uint32_t link_mask = 0xffffff, kind_shift = 24, block_bit = 1u << 26, gap_bit = 1u << 27;
         std::uint32_t size; // of the payload
-        std::uint32_t link : 24;
-        std::uint32_t kind : 2;
-        std::uint32_t is_block : 1; // a LargeRecord follows
-        std::uint32_t is_gap : 1;   // nothing here; go on at the ring's start
+        std::uint32_t what; // link, kind, bits
+
+        [[nodiscard]] LinkId link() const noexcept { return static_cast<LinkId>(what & link_mask); }
+        [[nodiscard]] MessageKind kind() const noexcept { return static_cast<MessageKind>(what >> kind_shift & 3); }
+        /// A LargeRecord follows.
+        [[nodiscard]] bool is_block() const noexcept { return (what & block_bit) != 0; }
+        /// Nothing here; go on at the ring's start.
+        [[nodiscard]] bool is_gap() const noexcept { return (what & gap_bit) != 0; }
     };
     struct LargeRecord {
         std::byte* block;
         std::size_t capacity;
     };
-    static constexpr std::size_t alignment = 8;
+    static constexpr std::size_t alignment = 8, cache_line = 64;
+    static constexpr std::size_t claim_ahead = 1024;
     static_assert(sizeof(Header) == alignment);
 
     [[nodiscard]] static constexpr std::size_t record_bytes(std::size_t body) noexcept
@@ -184,26 +191,43 @@ private:
     }
     [[nodiscard]] bool block_fits(std::size_t payload_bytes) const noexcept;
     void look_at_consumer() const noexcept;
+    /// Whether append() may be called for this record.
+    [[nodiscard]] bool make_way(std::size_t record)
+    {
+        if (tail_local_ + record <= plain_until_ && pushed_local_ < pushes_until_) [[likely]]
+            return true;
+        return make_way_slowly(record);
+    }
+    [[nodiscard]] bool make_way_slowly(std::size_t record);
+    /// Asks for cache lines that will be written soon. They are at the consumer's, and a processor's queue of stores waits
+    /// for each in turn, which costs more than all else that a push does.
+    void claim_lines_ahead() const noexcept
+    {
+        claim_line(header(tail_local_ + claim_ahead));
+        claim_line(header(tail_local_ + claim_ahead + cache_line));
+    }
+    static void claim_line(const void* line) noexcept
+    {
+#if defined(__x86_64__)
+        // __builtin_prefetch makes this of it only for processors that are named; on those without, it does nothing.
+        asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(line)));
+#else
+        __builtin_prefetch(line, 1);
+#endif
+    }
     std::byte* append(LinkId link, MessageKind kind, std::size_t record, std::size_t payload_bytes, bool is_block)
     {
-        if (!ring_) [[unlikely]]
-            make_ring();
-        if (room_needed(record) != record) [[unlikely]] {
-            ::new (header(tail_local_)) Header{.size = 0, .link = 0, .kind = 0, .is_block = 0, .is_gap = 1};
-            tail_local_ += ring_bytes_ - (tail_local_ & (ring_bytes_ - 1));
-        }
-        auto* h = ::new (header(tail_local_)) Header{.size = static_cast<std::uint32_t>(payload_bytes),
-                                                     .link = static_cast<std::uint32_t>(link) & 0xffffffu,
-                                                     .kind = static_cast<std::uint32_t>(kind) & 3u,
-                                                     .is_block = is_block,
-                                                     .is_gap = 0};
+        auto* h = ::new (header(tail_local_)) Header{
+            static_cast<std::uint32_t>(payload_bytes),
+            (static_cast<std::uint32_t>(link) & Header::link_mask) | static_cast<std::uint32_t>(kind) << Header::kind_shift
+                | (is_block ? Header::block_bit : 0)};
         tail_local_ += record;
         ++pushed_local_;
         pushed_bytes_local_ += payload_bytes;
+        claim_lines_ahead();
         return reinterpret_cast<std::byte*>(h) + sizeof(Header);
     }
     [[nodiscard]] bool push_large(LinkId link, MessageKind kind, std::span<const std::byte> payload);
-    void make_ring();
     void free_block(std::uint64_t position) noexcept;
     void note_depth() noexcept
     {
@@ -225,6 +249,7 @@ private:
 
     alignas(64) std::uint64_t tail_local_ = 0, published_local_ = 0; // producer side
     std::uint64_t pushed_local_ = 0, pushed_bytes_local_ = 0; // producer side
+    std::uint64_t plain_until_ = 0, pushes_until_ = 0;      // producer side; how far it may go without looking
     std::uint64_t blocks_pushed_ = 0;                       // producer side; bytes, reserved ones too
     mutable std::uint64_t head_seen_ = 0, popped_seen_ = 0, blocks_popped_seen_ = 0; // producer side; the consumer's, as last seen
 
