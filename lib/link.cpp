@@ -19,8 +19,7 @@ LinkImpl::LinkImpl(Loop& loop, LinkId id, std::shared_ptr<const LinkConfig> conf
       id_{id},
       config_{std::move(config)},
       endpoint_{std::move(endpoint)},
-      max_message_bytes_{config_->max_message_bytes()},
-      outbox_{loop.options().outbox}
+      max_message_bytes_{config_->max_message_bytes()}
 {
 }
 
@@ -73,6 +72,7 @@ Task<> LinkImpl::make_room(Context ctx)
             counters.pauses.fetch_add(1, std::memory_order_relaxed);
         if (!inbox.want_room(max_message_bytes_)) {
             ctx.waiting_for("room in the inbox");
+            loop_.wait_for_room(*this);
             co_await room_.wait();
         }
     }
@@ -137,7 +137,7 @@ bool LinkImpl::put(MessageKind kind, std::span<const std::byte> payload)
     if (put_anything_)
         return false;
     // Promised room that another link has taken meanwhile: this one message waits here for the next.
-    held_.emplace(MessageView{id_, kind, payload});
+    held_ = std::make_unique<Message>(MessageView{id_, kind, payload});
     put_anything_ = true;
     return true;
 }
@@ -185,11 +185,12 @@ void LinkImpl::went_up()
 Task<> LinkImpl::write_all(Context ctx)
 {
     for (;;) {
-        const auto end = outbox_.published();
-        if (outbox_.read_position() == end) {
+        auto* const outbox = outbox_.load(std::memory_order_seq_cst);
+        const auto end = outbox ? outbox->published() : 0;
+        if (!outbox || outbox->read_position() == end) {
             loop_.progress();
             writer_sleeps_.store(true, std::memory_order_seq_cst);
-            if (outbox_.published() == end) {
+            if (outbox ? outbox->published() == end : !outbox_.load(std::memory_order_seq_cst)) {
                 ctx.waiting_for("messages to send");
                 co_await work_.wait();
             }
@@ -198,7 +199,7 @@ Task<> LinkImpl::write_all(Context ctx)
         }
         ctx.waiting_for("the peer to take what is written");
         writing_ = true;
-        co_await transport_->write(ctx, Batch{*this, outbox_, outbox_.read_position(), end});
+        co_await transport_->write(ctx, Batch{*this, *outbox, outbox->read_position(), end});
         writing_ = false;
         counters.writes.fetch_add(1, std::memory_order_relaxed);
         mark_written(SIZE_MAX, end);
@@ -208,13 +209,14 @@ Task<> LinkImpl::write_all(Context ctx)
 
 void LinkImpl::mark_written(std::size_t count, std::uint64_t end)
 {
-    const auto messages = outbox_.popped_so_far();
-    const auto bytes = outbox_.popped_bytes_so_far();
-    for (; count != 0 && outbox_.read_position() < end; --count)
-        outbox_.pop();
-    counters.sent.fetch_add(outbox_.popped_so_far() - messages, std::memory_order_relaxed);
-    counters.sent_bytes.fetch_add(outbox_.popped_bytes_so_far() - bytes, std::memory_order_relaxed);
-    outbox_.publish_reads();
+    auto& outbox = *outbox_.load(std::memory_order_relaxed);
+    const auto messages = outbox.popped_so_far();
+    const auto bytes = outbox.popped_bytes_so_far();
+    for (; count != 0 && outbox.read_position() < end; --count)
+        outbox.pop();
+    counters.sent.fetch_add(outbox.popped_so_far() - messages, std::memory_order_relaxed);
+    counters.sent_bytes.fetch_add(outbox.popped_bytes_so_far() - bytes, std::memory_order_relaxed);
+    outbox.publish_reads();
     loop_.written().wake();
 }
 
@@ -281,10 +283,17 @@ void LinkImpl::went_down(Failure failure)
     loop_.progress();
 }
 
+void LinkImpl::expect_tasks_to_end() noexcept
+{
+    for (auto* slot : {listener_, writer_, closer_})
+        if (slot)
+            slot->is_expected_to_end = true;
+}
+
 void LinkImpl::count_unsent()
 {
     std::lock_guard lock{send_mutex_}; // no send is half done any more
-    counters.unsent.store(outbox_.pushed() - outbox_.popped());
+    counters.unsent.store(unsent_messages());
 }
 
 void LinkImpl::let_go()
@@ -373,21 +382,32 @@ Failure LinkImpl::refusal() const
     return loop_.stop_requested() ? Error::stopping : Error::not_connected;
 }
 
+/// With send_mutex_ held. Many links never send; a ring costs half a kilobyte before its memory.
+RecordRing& LinkImpl::make_outbox()
+{
+    if (!outbox_owner_) {
+        outbox_owner_ = std::make_unique<RecordRing>(loop_.options().outbox);
+        outbox_.store(outbox_owner_.get(), std::memory_order_seq_cst); // before the look at writer_sleeps_
+    }
+    return *outbox_owner_;
+}
+
 Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload, TimePoint deadline)
 {
-    if (payload.size() > outbox_.largest_message())
-        return Failure{Error::too_big,
-                       {.attempted = "send",
-                        .endpoint = endpoint_,
-                        .explanation = fmt::format("{} bytes, the outbox takes at most {}", payload.size(),
-                                                   outbox_.largest_message())}};
     const auto try_push = [&]() -> std::optional<Result<void>> {
         std::lock_guard lock{send_mutex_};
         if (!accepting_.load(std::memory_order_seq_cst) || loop_.stop_requested())
             return refusal();
-        if (!outbox_.push(id_, kind, payload))
+        auto& outbox = make_outbox();
+        if (payload.size() > outbox.largest_message())
+            return Failure{Error::too_big,
+                           {.attempted = "send",
+                            .endpoint = endpoint_,
+                            .explanation = fmt::format("{} bytes, the outbox takes at most {}", payload.size(),
+                                                       outbox.largest_message())}};
+        if (!outbox.push(id_, kind, payload))
             return std::nullopt;
-        outbox_.publish();
+        outbox.publish();
         return Result<void>{};
     };
     auto result = try_push();
@@ -413,9 +433,9 @@ Result<void> LinkImpl::flush(TimePoint deadline)
         return Failure{Error::misuse, {.attempted = "flush", .explanation = "called on the loop's own thread"}};
     const auto target = [this] {
         std::lock_guard lock{send_mutex_};
-        return outbox_.write_position();
+        return outbox_owner_ ? outbox_owner_->write_position() : 0;
     }();
-    const auto is_written = [&] { return outbox_.reads_published() >= target; };
+    const auto is_written = [&] { return target == 0 || outbox()->reads_published() >= target; };
     const bool woke = loop_.written().wait_until(loop_, deadline, [&] {
         return is_written() || !accepting_.load(std::memory_order_seq_cst) || loop_.stop_requested();
     });
@@ -440,7 +460,7 @@ void LinkImpl::release_senders()
 std::string LinkImpl::describe() const
 {
     return fmt::format("link {} ({}): {}, outbox {} messages", static_cast<std::uint32_t>(id_), endpoint_,
-                       to_string(phase_.load()), outbox_.pushed() - outbox_.popped());
+                       to_string(phase_.load()), unsent_messages());
 }
 
 } // namespace sidecar::detail

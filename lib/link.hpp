@@ -31,8 +31,8 @@ public:
     /// Refuses further sends; lets a paused listener read on, into nothing.
     void quiesce();
     [[nodiscard]] bool is_open() const noexcept { return status_.load() == Status::up; }
-    [[nodiscard]] bool is_drained() const noexcept { return !is_open() || (outbox_.empty() && !writing_); }
-    [[nodiscard]] bool has_unsent() const noexcept { return !outbox_.empty() || writing_; }
+    [[nodiscard]] bool is_drained() const noexcept { return !is_open() || !has_unsent(); }
+    [[nodiscard]] bool has_unsent() const noexcept { return writing_ || (outbox() && !outbox()->empty()); }
     void begin_close(TimePoint deadline);
     [[nodiscard]] bool is_closed() const noexcept { return close_ended_ || !is_open(); }
     [[nodiscard]] const std::optional<Failure>& close_failure() const noexcept { return close_failure_; }
@@ -43,8 +43,8 @@ public:
     void set_phase(Phase phase) noexcept { phase_.store(phase); }
     void destroy_transport() noexcept { transport_.reset(); }
     void count_unsent();
-    /// How the names of its tasks begin.
-    [[nodiscard]] std::string task_prefix() const;
+    /// What still runs ends with the connection, so that cancelling it is nothing to report.
+    void expect_tasks_to_end() noexcept;
 
     bool put(MessageKind kind, std::span<const std::byte> payload); // Sink
     std::span<std::byte> prepare(std::size_t payload_bytes);        // Sink
@@ -64,7 +64,10 @@ public:
     /// Why the link is down; empty while it is not.
     [[nodiscard]] const std::optional<Failure>& last_failure() const noexcept { return failure_; } // sidecar side
 
-    [[nodiscard]] const RecordRing& outbox() const noexcept { return outbox_; }
+    /// Null as long as nothing was sent.
+    [[nodiscard]] const RecordRing* outbox() const noexcept { return outbox_.load(std::memory_order_acquire); }
+    /// Queued and not written.
+    [[nodiscard]] std::uint64_t unsent_messages() const noexcept { return outbox() ? outbox()->pushed() - outbox()->popped() : 0; }
     struct Counters { // both: atomic
         std::atomic<std::uint64_t> sent{0}, sent_bytes{0}, reads{0}, writes{0}, pauses{0}, wakeups{0}, unsent{0};
     } counters;
@@ -83,6 +86,9 @@ private:
     void went_down(Failure failure);
     void let_go();
     void check_size(std::size_t payload_bytes) const;
+    [[nodiscard]] RecordRing& make_outbox();
+    /// How the names of its tasks begin.
+    [[nodiscard]] std::string task_prefix() const;
     /// True if nothing is pending any more.
     [[nodiscard]] bool push_pending();
     void drop_pending();
@@ -106,7 +112,7 @@ private:
     Timers::Timer timer_;                             // sidecar side; the connect's deadline, then the last grace
     LoopEvent room_;                                  // sidecar side
     LoopEvent work_;                                  // sidecar side
-    std::optional<Message> held_;                     // sidecar side; put while another link had filled the inbox
+    std::unique_ptr<Message> held_;                   // sidecar side; put while another link had filled the inbox
     struct Large {
         Block block;
         std::size_t bytes = 0;
@@ -127,7 +133,8 @@ private:
     std::atomic<bool> accepting_{false};              // both: atomic
     std::atomic<bool> writer_sleeps_{false};          // both: atomic
     std::mutex send_mutex_;                           // app side: one producer at a time
-    RecordRing outbox_;                               // app side produces under send_mutex_, sidecar side consumes
+    std::unique_ptr<RecordRing> outbox_owner_;        // app side: guarded by send_mutex_; made by the first send
+    std::atomic<RecordRing*> outbox_{nullptr};        // app side produces under send_mutex_, sidecar side consumes
 
     mutable std::mutex outcome_mutex_;
     std::optional<Result<void>> outcome_;             // both: guarded by outcome_mutex_

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <iterator>
+#include <ranges>
 
 namespace sidecar {
 namespace {
@@ -210,23 +211,25 @@ Result<void> Loop::wait_for_outcome(LinkImpl& link, TimePoint deadline)
 
 void Loop::resume_reading()
 {
-    std::lock_guard lock{links_mutex_};
-    for (auto& link : links_)
-        link.resume_reading();
+    for (auto* link : std::exchange(waiting_for_room_, {}))
+        link->resume_reading();
 }
 
 void Loop::link_changed()
 {
     std::optional<Failure> hopeless;
     {
+        // From the last that gave hope on, in a circle: many links that end one after the other are not gone through for each.
         std::lock_guard lock{links_mutex_};
-        for (const auto& link : links_) {
+        for (std::size_t looked_at = 0; looked_at < links_.size(); ++looked_at) {
+            const auto& link = links_[hopeful_link_ % links_.size()];
             if (!link.has_outcome() || link.is_open()) {
                 hopeless.reset();
                 break;
             }
             if (const auto outcome = link.last_failure(); outcome)
                 hopeless = outcome;
+            ++hopeful_link_;
         }
     }
     inbox_.set_hopeless(std::move(hopeless));
@@ -401,8 +404,12 @@ Task<> Loop::say_goodbye(const std::vector<LinkImpl*>& links, const Stages& by)
     progressed_.wake();
     end_stage(&StopReport::quiesce, Verdict::ok);
 
+    // Each time from where the last look ended: what is drained or closed stays so.
     const auto all = [&](auto predicate) {
-        return [&links, predicate] { return std::all_of(links.begin(), links.end(), predicate); };
+        return [&links, predicate, at = links.begin()]() mutable {
+            at = std::find_if_not(at, links.end(), predicate);
+            return at == links.end();
+        };
     };
     const bool drained = co_await until(all([](auto* link) { return link->is_drained(); }), by.drain);
     const bool lost = std::any_of(draining.begin(), draining.end(), [](auto* link) { return link->counters.unsent.load() != 0; });
@@ -432,10 +439,10 @@ Task<> Loop::say_goodbye(const std::vector<LinkImpl*>& links, const Stages& by)
 Task<> Loop::end_tasks(const std::vector<LinkImpl*>& links, TimePoint deadline)
 {
     // The listener and the writer of a link that closed well end with it; the others had to be cancelled.
-    auto cancelled = tasks_.cancel_all();
-    for (const auto* link : links)
+    for (auto* link : links)
         if (link->has_closed_well())
-            std::erase_if(cancelled, [&](const TaskReport& task) { return task.name.starts_with(link->task_prefix()); });
+            link->expect_tasks_to_end();
+    auto cancelled = tasks_.cancel_all();
     const bool had_to_cancel = !cancelled.empty();
     {
         std::lock_guard lock{report_mutex_};
@@ -539,7 +546,7 @@ StopReport Loop::finished_report(bool joined)
     {
         std::lock_guard lock{links_mutex_};
         for (auto& link : links_)
-            unsent += joined ? link.counters.unsent.load() : link.outbox().pushed() - link.outbox().popped();
+            unsent += joined ? link.counters.unsent.load() : link.unsent_messages();
     }
     std::lock_guard lock{report_mutex_};
     auto report = report_;
@@ -605,12 +612,13 @@ void Loop::add_stats(Stats& stats) const
     }
     std::lock_guard lock{links_mutex_};
     for (const auto& link : links_) {
-        const auto& outbox = link.outbox();
-        stats.messages_queued += outbox.pushed();
-        stats.outbox_messages += outbox.pushed() - outbox.popped();
-        stats.outbox_bytes += outbox.pushed_bytes() - outbox.popped_bytes();
-        stats.outbox_peak_messages = std::max(stats.outbox_peak_messages, outbox.peak_messages());
-        stats.outbox_peak_bytes = std::max(stats.outbox_peak_bytes, outbox.peak_bytes());
+        if (const auto* outbox = link.outbox()) {
+            stats.messages_queued += outbox->pushed();
+            stats.outbox_messages += outbox->pushed() - outbox->popped();
+            stats.outbox_bytes += outbox->pushed_bytes() - outbox->popped_bytes();
+            stats.outbox_peak_messages = std::max(stats.outbox_peak_messages, outbox->peak_messages());
+            stats.outbox_peak_bytes = std::max(stats.outbox_peak_bytes, outbox->peak_bytes());
+        }
         stats.messages_sent += link.counters.sent.load();
         stats.bytes_sent += link.counters.sent_bytes.load();
         stats.reads += link.counters.reads.load();
@@ -625,16 +633,24 @@ void Loop::add_stats(Stats& stats) const
 
 std::string Loop::dump() const
 {
+    constexpr std::size_t most_listed = 64; // of each; a person is to read it, and a log to hold it
     std::string text = fmt::format("state {}; inbox {} messages", to_string(state()),
                                    inbox_.ring().pushed() - inbox_.ring().popped());
+    const auto count_rest = [&](std::size_t all, const char* what) {
+        if (all > most_listed)
+            text += fmt::format("\n  and {} more {}", all - most_listed, what);
+    };
     {
         std::lock_guard lock{links_mutex_};
-        for (const auto& link : links_)
+        for (const auto& link : links_ | std::views::take(most_listed))
             text += "\n  " + link.describe();
+        count_rest(links_.size(), "links");
     }
-    for (const auto& task : tasks_.snapshot())
+    const auto tasks = tasks_.snapshot();
+    for (const auto& task : tasks | std::views::take(most_listed))
         text += fmt::format("\n  task \"{}\": {}, for {:.1f} ms", task.name, task.waiting_for,
                             std::chrono::duration<double, std::milli>(task.since).count());
+    count_rest(tasks.size(), "tasks");
     return text;
 }
 

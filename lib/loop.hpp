@@ -84,6 +84,7 @@ public:
     void link_changed();
     /// There may be room in the inbox again.
     void resume_reading();
+    void wait_for_room(LinkImpl& link) { waiting_for_room_.push_back(&link); }
     void outcome_changed() { progressed_.wake(); }
     /// Something that a stop's stage waits for may have come about.
     void progress() { stage_progress_.set(); }
@@ -124,6 +125,8 @@ private:
     Timers timers_;                                          // sidecar side
     TaskScope tasks_;                                        // sidecar side
     Linger linger_;                                          // sidecar side
+    std::vector<LinkImpl*> waiting_for_room_;                // sidecar side
+    std::size_t hopeful_link_ = 0;                           // sidecar side; where link_changed() looks first
     Inbox inbox_;                                            // both
     NotifyFd stop_request_;                                  // both
     std::optional<boost::asio::posix::stream_descriptor> stop_watch_; // sidecar side

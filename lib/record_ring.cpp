@@ -15,8 +15,7 @@ RecordRing::RecordRing(const QueueLimits& limits)
     : ring_bytes_{std::bit_floor(std::max<std::size_t>(limits.bytes / 2, 256))},
       block_bytes_{limits.bytes > ring_bytes_ ? limits.bytes - ring_bytes_ : 0},
       message_limit_{limits.messages},
-      large_{std::min(ring_bytes_ / 8, largest_in_ring)},
-      pool_{std::make_shared<BlockPool>(block_bytes_)}
+      large_{std::min(ring_bytes_ / 8, largest_in_ring)}
 {
 }
 
@@ -67,11 +66,18 @@ bool RecordRing::has_room(std::size_t payload_bytes) const noexcept
     return fits(record) && (!may_be_large || block_fits(payload_bytes));
 }
 
+BlockPool& RecordRing::pool()
+{
+    if (!pool_)
+        pool_ = std::make_shared<BlockPool>(block_bytes_);
+    return *pool_;
+}
+
 bool RecordRing::push_large(LinkId link, MessageKind kind, std::span<const std::byte> payload)
 {
     if (!fits(record_bytes(sizeof(LargeRecord))) || !block_fits(payload.size()))
         return false;
-    auto block = pool_->take(payload.size());
+    auto block = pool().take(payload.size());
     std::memcpy(block.get(), payload.data(), payload.size());
     blocks_pushed_ += payload.size();
     return push_reserved(link, kind, block, payload.size());
@@ -81,7 +87,7 @@ Block RecordRing::reserve(std::size_t payload_bytes, std::size_t spare_bytes)
 {
     if (payload_bytes <= large_ || !block_fits(payload_bytes + spare_bytes))
         return {};
-    auto block = pool_->take(payload_bytes);
+    auto block = pool().take(payload_bytes);
     blocks_pushed_ += payload_bytes;
     return block;
 }

@@ -228,6 +228,7 @@ private:
         return reinterpret_cast<std::byte*>(h) + sizeof(Header);
     }
     [[nodiscard]] bool push_large(LinkId link, MessageKind kind, std::span<const std::byte> payload);
+    [[nodiscard]] BlockPool& pool();
     void free_block(std::uint64_t position) noexcept;
     void note_depth() noexcept
     {
@@ -245,7 +246,7 @@ private:
     const std::size_t message_limit_;  // both: constant
     const std::size_t large_;          // both: constant; payloads above it get a block
     std::unique_ptr<std::byte[]> ring_; // made by the producer before the first publication
-    const std::shared_ptr<BlockPool> pool_; // both
+    std::shared_ptr<BlockPool> pool_;   // made by the producer before the first block is published
 
     alignas(64) std::uint64_t tail_local_ = 0, published_local_ = 0; // producer side
     std::uint64_t pushed_local_ = 0, pushed_bytes_local_ = 0; // producer side

@@ -110,6 +110,7 @@ TaskSlot& TaskScope::open(std::string name)
     slot->name = std::move(name);
     slot->in_use = true;
     slot->was_cancelled = false;
+    slot->is_expected_to_end = false;
     slot->waiting("its first turn");
     return *slot;
 }
@@ -160,7 +161,8 @@ std::vector<TaskReport> TaskScope::cancel_all()
     for (auto& slot : slots_) {
         if (!slot.in_use || slot.was_cancelled)
             continue;
-        reports.push_back(describe(slot));
+        if (!slot.is_expected_to_end)
+            reports.push_back(describe(slot));
         cancel(slot);
     }
     return reports;

@@ -28,6 +28,7 @@ struct TaskSlot {
     std::string name;                               // both: guarded by TaskScope::mutex_
     bool in_use = false;                            // both: guarded by TaskScope::mutex_
     bool was_cancelled = false;                     // sidecar side
+    bool is_expected_to_end = false;                // sidecar side; when everything is cancelled
     boost::asio::cancellation_signal cancellation;  // sidecar side
     std::atomic<const char*> waiting_for{nullptr};  // both: atomic; a string literal
     std::atomic<Duration::rep> since{0};            // both: atomic; real time

@@ -1,5 +1,6 @@
 #include "connection.hpp"
 
+#include <boost/asio/bind_allocator.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
@@ -53,9 +54,10 @@ Task<> Connection::connect(Context ctx, std::string host, std::uint16_t port, So
                              .explanation = addresses.size() == 1 ? std::string{} : std::move(attempts)}}};
 }
 
-Task<> Connection::fill(std::size_t missing_bytes)
+Task<std::size_t> Connection::read_some(asio::mutable_buffer room, error_code& ec)
 {
-    commit_fill(co_await socket_->async_read_some(prepare_fill(missing_bytes), asio::use_awaitable));
+    return socket_->async_read_some(
+        room, asio::bind_allocator(OpAllocator<void>{read_memory_}, asio::redirect_error(asio::use_awaitable, ec)));
 }
 
 asio::mutable_buffer Connection::prepare_fill(std::size_t missing_bytes)
@@ -75,7 +77,8 @@ constexpr std::size_t beyond_bytes = 4096;
 Task<std::size_t> Connection::fill_into(std::span<std::byte> rest)
 {
     give_back_memory();
-    co_return divide(rest, co_await socket_->async_read_some(scatter(rest), asio::use_awaitable));
+    co_return divide(rest, co_await socket_->async_read_some(
+                               scatter(rest), asio::bind_allocator(OpAllocator<void>{read_memory_}, asio::use_awaitable)));
 }
 
 std::size_t Connection::try_fill_into(std::span<std::byte> rest)

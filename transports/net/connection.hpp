@@ -1,6 +1,8 @@
 // A TCP connection with read-ahead: what the transports on sockets share. Private to them.
 #pragma once
 
+#include "op_memory.hpp"
+
 #include <sidecar/transport.hpp>
 
 #include <boost/asio/buffer.hpp>
@@ -30,11 +32,12 @@ public:
     /// Resolves the name and tries its addresses in turn. `endpoint` is what failures call the other side.
     Task<> connect(Context ctx, std::string host, std::uint16_t port, SocketOptions options, std::string endpoint);
 
-    /// Waits for bytes and appends what one read brings to unread(). `missing_bytes`: how many are known to be missing
-    /// for the next message; the buffer at most doubles at a time, so it grows with what has come, not with what was claimed.
-    Task<> fill(std::size_t missing_bytes = 0);
-    /// The two halves of fill(), for who reads from socket() himself.
+    /// Room behind unread() for the next read. `missing_bytes`: how many are known to be missing for the next message; the
+    /// buffer at most doubles at a time, so it grows with what has come, not with what was claimed.
     [[nodiscard]] boost::asio::mutable_buffer prepare_fill(std::size_t missing_bytes = 0);
+    /// Waits for bytes. Lifetime: `ec` until it is done.
+    [[nodiscard]] Task<std::size_t> read_some(boost::asio::mutable_buffer room, error_code& ec);
+    /// So many have come there.
     void commit_fill(std::size_t read_bytes);
     [[nodiscard]] std::span<const std::byte> unread() const noexcept
     {
@@ -65,8 +68,9 @@ private:
     [[nodiscard]] std::size_t divide(std::span<std::byte> rest, std::size_t got);
 
     std::optional<boost::asio::ip::tcp::socket> socket_; // sidecar side
+    std::shared_ptr<OpMemory> read_memory_ = std::make_shared<OpMemory>(); // sidecar side
     boost::beast::flat_buffer buffer_;                   // sidecar side
-    std::size_t read_bytes_ = 512;                       // sidecar side; what fill() asks for, grows with the traffic
+    std::size_t read_bytes_ = 256;                       // sidecar side; what fill() asks for, grows with the traffic
     std::size_t asked_bytes_ = 0;                        // sidecar side; by the fill under way
     unsigned idle_fills_ = 0;                            // sidecar side; that did without the memory of a large message
     bool is_aborted_ = false;                            // sidecar side

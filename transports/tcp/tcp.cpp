@@ -129,7 +129,7 @@ Task<> TcpStream::fill(std::size_t missing_bytes, std::size_t limit_bytes)
     }
     error_code ec;
     const auto room = impl.connection.prepare_fill(missing_bytes);
-    const auto got = co_await impl.connection.socket().async_read_some(room, asio::redirect_error(asio::use_awaitable, ec));
+    const auto got = co_await impl.connection.read_some(room, ec);
     if (ec)
         impl.fail_read(ec, have);
     impl.connection.commit_fill(got);

@@ -130,6 +130,7 @@ private:
         bool is_for_beast = false;     // the next frame is not a plain message
         std::size_t missing_bytes = 0; // of the next message, as far as known
     };
+    Task<> shake_hands(std::string_view authority, std::string_view resource);
     Pass pass_on(Sink& sink);
     bool pass_on_collected(Sink& sink);
     Task<> read_batch(Sink& sink);
@@ -165,8 +166,13 @@ Task<> WebSocket::Impl::connect(Context ctx)
     const auto target = parse_url(options_.url).value();
     const net::SocketOptions socket_options{.no_delay = options_.no_delay, .keep_alive = options_.keep_alive};
     co_await wire_->connection.connect(ctx, target.host, target.port, socket_options, options_.url);
-
     ctx.phase(Phase::handshaking);
+    co_await shake_hands(target.authority, target.resource);
+}
+
+/// Apart from connect(), whose coroutine so is a small one: Asio gives its memory to one that stays as long as the link.
+Task<> WebSocket::Impl::shake_hands(std::string_view authority, std::string_view resource)
+{
     stream_.emplace(*wire_);
     stream_->auto_fragment(false);
     stream_->read_message_max(options_.max_message_bytes == 0 ? 1 : options_.max_message_bytes); // Beast: 0 is no limit
@@ -177,8 +183,7 @@ Task<> WebSocket::Impl::connect(Context ctx)
     }));
     ws::response_type response;
     error_code ec;
-    co_await stream_->async_handshake(response, target.authority, target.resource,
-                                      asio::redirect_error(asio::use_awaitable, ec));
+    co_await stream_->async_handshake(response, authority, resource, asio::redirect_error(asio::use_awaitable, ec));
     if (ec)
         throw handshake_failure(ec, response);
     wire_->handshake_is_over();
@@ -240,7 +245,7 @@ Task<> WebSocket::Impl::read_batch(Sink& sink)
         if (!pass.is_for_beast) {
             error_code ec;
             const auto room = wire_->connection.prepare_fill(pass.missing_bytes);
-            const auto got = co_await wire_->connection.socket().async_read_some(room, asio::redirect_error(asio::use_awaitable, ec));
+            const auto got = co_await wire_->connection.read_some(room, ec);
             if (ec)
                 throw read_failure(ec);
             wire_->connection.commit_fill(got);

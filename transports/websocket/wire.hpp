@@ -28,7 +28,12 @@ public:
 
     // --- reading
     /// From now on Beast gets frames, one at a time.
-    void handshake_is_over() noexcept { in_handshake_ = false; }
+    void handshake_is_over() noexcept
+    {
+        in_handshake_ = false;
+        if (!is_flushing_)
+            in_flight_ = std::vector<std::byte>{}; // many a link never sends again
+    }
     /// How many of the buffered bytes Beast may have now.
     [[nodiscard]] std::size_t gate()
     {
