@@ -54,7 +54,7 @@ public:
     }
 
 private:
-    static constexpr std::uint64_t dense_bytes = 32u << 10;
+    static constexpr std::uint64_t dense_bytes = 4u << 10;
     static constexpr unsigned hopes_of_dense_stream = 16, turns = 16, most_skipped = 64;
     std::atomic<std::uint64_t> bytes_{0};            // any thread: atomic
     std::atomic<unsigned> hopes_{0};                 // any thread: atomic; waits that are worth a try

@@ -8,6 +8,7 @@
 #include <latch>
 #include <poll.h>
 #include <thread>
+#include <vector>
 
 using namespace sidecar;
 using namespace std::chrono_literals;
@@ -405,6 +406,23 @@ TEST_CASE("native_handle: readable exactly while something is there to be receiv
     f.feed.stop();
     CHECK(is_readable(fd));
     CHECK(f.feed.native_handle().value() == fd);
+}
+
+TEST_CASE("every link that waits for room in the inbox reads on when there is some")
+{
+    std::vector<MockPeer> peers(8);
+    Sidecar<Mock> feed{{.peer = peers[0], .max_message_bytes = 1024}, {.inbox = {.bytes = 8192, .messages = 4}}};
+    REQUIRE(feed.start(1s));
+    for (std::size_t i = 1; i < peers.size(); ++i)
+        REQUIRE(feed.open({.peer = peers[i], .max_message_bytes = 1024}, 1s));
+    for (auto& peer : peers)
+        for (int i = 0; i < 10; ++i)
+            peer.deliver("x");
+    std::vector<int> counts(peers.size());
+    for (std::size_t i = 0; i < 10 * peers.size(); ++i)
+        ++counts[static_cast<std::size_t>(feed.receive(1s).value().link())];
+    CHECK(counts == std::vector<int>(peers.size(), 10));
+    CHECK(feed.stats().reading_pauses > 0);
 }
 
 TEST_CASE("dump: names every task and what it waits for")

@@ -6,7 +6,9 @@
 #include <boost/asio/error.hpp>
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <thread>
+#include <vector>
 
 using namespace sidecar;
 using namespace std::chrono_literals;
@@ -214,6 +216,39 @@ TEST_CASE("stop matrix: of several links each has its own end, and one that is m
     CHECK(report.unsent_messages == 1);
     CHECK(names_task(report.cancelled, "link 1 close"));
     CHECK_FALSE(names_task(report.cancelled, "link 0 listener"));
+}
+
+TEST_CASE("stop: of many links that close well none had to be cancelled")
+{
+    std::vector<MockPeer> peers(300);
+    Feed feed{{.peer = peers[0]}, {.stop = budget}};
+    REQUIRE(feed.start(1s));
+    for (std::size_t i = 1; i < peers.size(); ++i)
+        REQUIRE(feed.open({.peer = peers[i]}, 1s));
+    const auto report = feed.stop();
+    CHECK(report.clean());
+    CHECK(report.close.verdict == Verdict::ok);
+    CHECK(report.cancelled.empty());
+    CHECK(std::all_of(peers.begin(), peers.end(), [](const MockPeer& peer) { return peer.was_closed(); }));
+}
+
+TEST_CASE("stop: of many mute links the report names each task, its dump as many as a person reads")
+{
+    std::vector<MockPeer> peers(100);
+    Feed feed{{.peer = peers[0]}, {.stop = budget, .log = [](LogLevel, std::string_view) {}}};
+    REQUIRE(feed.start(1s));
+    for (std::size_t i = 0; i < peers.size(); ++i) {
+        peers[i].delay_close(Duration::max());
+        if (i != 0)
+            REQUIRE(feed.open({.peer = peers[i]}, 1s));
+    }
+    const auto report = feed.stop();
+    CHECK(report.joined);
+    CHECK(report.close.verdict == Verdict::timed_out);
+    CHECK(names_task(report.cancelled, "link 99 close"));
+    CHECK(report.dump.find("link 63 ") != std::string::npos);
+    CHECK(report.dump.find("link 64 ") == std::string::npos);
+    CHECK(report.dump.find("and 36 more links") != std::string::npos);
 }
 
 TEST_CASE("stop: a budget of nothing still stops, and says what it cut off")
