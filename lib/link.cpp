@@ -320,6 +320,9 @@ void LinkImpl::quiesce()
 {
     quiesced_ = true;
     release_senders();
+    {
+        std::lock_guard lock{send_mutex_}; // a send that is half done is there to be drained
+    }
     room_.set();
     if (status_ == Status::connecting)
         set_outcome(Failure{Error::stopping});

@@ -195,7 +195,7 @@ public:
     [[nodiscard]] Stats stats() const { return core_.stats(); }
     /// The latest failures of the run, oldest first, at most 16; Stats::errors counts all.
     [[nodiscard]] std::vector<Failure> errors() const { return core_.errors(); }
-    /// What every link and task is doing or waiting for, and since when.
+    /// What the links and tasks are doing or waiting for, and since when: the first 64 of each, and how many more there are.
     [[nodiscard]] std::string dump() const { return core_.dump(); }
 
     /// A descriptor that is readable while receive() or poll() has something to give, the end included; for poll, epoll,
