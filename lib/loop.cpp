@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <iterator>
-#include <ranges>
 
 namespace sidecar {
 namespace {
@@ -636,21 +635,22 @@ std::string Loop::dump() const
     constexpr std::size_t most_listed = 64; // of each; a person is to read it, and a log to hold it
     std::string text = fmt::format("state {}; inbox {} messages", to_string(state()),
                                    inbox_.ring().pushed() - inbox_.ring().popped());
-    const auto count_rest = [&](std::size_t all, const char* what) {
-        if (all > most_listed)
-            text += fmt::format("\n  and {} more {}", all - most_listed, what);
+    // (clang 14 cannot compile libstdc++ 12's views.)
+    const auto list = [&](const auto& all, const char* what, const auto& describe) {
+        std::size_t listed = 0;
+        for (auto at = all.begin(); at != all.end() && listed < most_listed; ++at, ++listed)
+            text += "\n  " + describe(*at);
+        if (all.size() > listed)
+            text += fmt::format("\n  and {} more {}", all.size() - listed, what);
     };
     {
         std::lock_guard lock{links_mutex_};
-        for (const auto& link : links_ | std::views::take(most_listed))
-            text += "\n  " + link.describe();
-        count_rest(links_.size(), "links");
+        list(links_, "links", [](const LinkImpl& link) { return link.describe(); });
     }
-    const auto tasks = tasks_.snapshot();
-    for (const auto& task : tasks | std::views::take(most_listed))
-        text += fmt::format("\n  task \"{}\": {}, for {:.1f} ms", task.name, task.waiting_for,
-                            std::chrono::duration<double, std::milli>(task.since).count());
-    count_rest(tasks.size(), "tasks");
+    list(tasks_.snapshot(), "tasks", [](const TaskReport& task) {
+        return fmt::format("task \"{}\": {}, for {:.1f} ms", task.name, task.waiting_for,
+                           std::chrono::duration<double, std::milli>(task.since).count());
+    });
     return text;
 }
 
