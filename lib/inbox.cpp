@@ -188,7 +188,6 @@ auto Inbox::wait_and_take(Duration timeout, Take take) -> decltype(take())
                 if (next() != Next::nothing)
                     continue;
                 settle_fd();
-                linger_.note_traffic(ring_.popped_bytes_so_far());
                 if (is_final)
                     return std::optional<typename decltype(take())::value_type>{nothing_left()};
                 break;
@@ -196,7 +195,7 @@ auto Inbox::wait_and_take(Duration timeout, Take take) -> decltype(take())
         }
         if (timeout <= Duration{})
             return std::optional<typename decltype(take())::value_type>{Failure{Error::timed_out}};
-        if (!clock_.is_virtual() && linger_.until([this] { return has_something(); }))
+        if (!clock_.is_virtual() && linger_.until([this] { return has_something(); }, ring_.popped_bytes()))
             continue;
         if (!arrived_.wait_until(clock_, this->deadline(timeout, deadline), [this] { return has_something(); }, spin_))
             return std::optional<typename decltype(take())::value_type>{Failure{Error::timed_out}};

@@ -15,23 +15,18 @@ namespace sidecar::detail {
 /// where it is in vain, it is tried less and less often. Side: any thread, several at once too.
 class Linger {
 public:
-    /// So many bytes have gone by since the beginning. To be told before each wait.
-    void note_traffic(std::uint64_t bytes) noexcept
-    {
-        if (bytes - bytes_.load(std::memory_order_relaxed) >= dense_bytes)
-            hopes_.store(hopes_of_dense_stream, std::memory_order_relaxed);
-        bytes_.store(bytes, std::memory_order_relaxed);
-    }
     /// The next `waits` waits may be for an answer to what was sent.
     void expect_answer(unsigned waits) noexcept
     {
         if (hopes_.load(std::memory_order_relaxed) < waits)
             hopes_.store(waits, std::memory_order_relaxed);
     }
-    /// True once `has_come()` is; false: sleep.
+    /// True once `has_come()` is; false: sleep. `bytes`: so many have gone by since the beginning.
     template <class Condition>
-    [[nodiscard]] bool until(Condition has_come)
+    [[nodiscard]] bool until(Condition has_come, std::uint64_t bytes)
     {
+        if (bytes >= bytes_.exchange(bytes, std::memory_order_relaxed) + dense_bytes)
+            hopes_.store(hopes_of_dense_stream, std::memory_order_relaxed);
         const auto hopes = hopes_.load(std::memory_order_relaxed);
         if (hopes == 0)
             return false;

@@ -143,8 +143,7 @@ void Loop::run_lingering()
     while (!io_->stopped()) {
         if (io_->poll() != 0)
             continue;
-        linger_.note_traffic(inbox_.ring().pushed_bytes());
-        if (!linger_.until([this] { return io_->poll() != 0; }) && !io_->stopped())
+        if (!linger_.until([this] { return io_->poll() != 0; }, inbox_.ring().pushed_bytes()) && !io_->stopped())
             io_->run_one();
     }
 }

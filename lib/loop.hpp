@@ -84,6 +84,7 @@ public:
     void link_changed();
     /// There may be room in the inbox again.
     void resume_reading();
+    /// Lists the link for the next resume_reading().
     void wait_for_room(LinkImpl& link) { waiting_for_room_.push_back(&link); }
     void outcome_changed() { progressed_.wake(); }
     /// Something that a stop's stage waits for may have come about.

@@ -33,10 +33,9 @@ bool RecordRing::make_way_slowly(std::size_t record)
         ring_.reset(new std::byte[ring_bytes_]); // not touched: the system gives pages as the ring comes by
     if (room_needed(record) != record) {
         ::new (header(tail_local_)) Header{.size = 0, .what = Header::gap_bit};
-        tail_local_ += ring_bytes_ - (tail_local_ & (ring_bytes_ - 1));
+        tail_local_ = end_of_lap(tail_local_);
     }
-    const auto end_of_lap = (tail_local_ | (ring_bytes_ - 1)) + 1;
-    plain_until_ = std::min(end_of_lap, head_seen_ + ring_bytes_);
+    plain_until_ = std::min(end_of_lap(tail_local_), head_seen_ + ring_bytes_);
     pushes_until_ = popped_seen_ + message_limit_;
     return true;
 }

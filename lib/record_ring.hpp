@@ -72,9 +72,7 @@ public:
     /// The position of the next record to read; skips the gap at the ring's end. Only when below `published`.
     [[nodiscard]] std::uint64_t settle(std::uint64_t position) const noexcept
     {
-        if (header(position)->is_gap())
-            position += ring_bytes_ - (position & (ring_bytes_ - 1));
-        return position;
+        return header(position)->is_gap() ? end_of_lap(position) : position;
     }
     [[nodiscard]] MessageView view(std::uint64_t position) const noexcept
     {
@@ -172,9 +170,11 @@ private:
     {
         return std::launder(reinterpret_cast<Header*>(ring_.get() + (position & (ring_bytes_ - 1))));
     }
+    /// Where the ring begins again, behind the position.
+    [[nodiscard]] std::uint64_t end_of_lap(std::uint64_t position) const noexcept { return (position | (ring_bytes_ - 1)) + 1; }
     [[nodiscard]] std::uint64_t room_needed(std::size_t record) const noexcept
     {
-        const auto to_end = ring_bytes_ - (tail_local_ & (ring_bytes_ - 1));
+        const auto to_end = end_of_lap(tail_local_) - tail_local_;
         return record <= to_end ? record : to_end + record;
     }
     /// By what the producer last saw of the consumer.
@@ -248,21 +248,21 @@ private:
     std::unique_ptr<std::byte[]> ring_; // made by the producer before the first publication
     std::shared_ptr<BlockPool> pool_;   // made by the producer before the first block is published
 
-    alignas(64) std::uint64_t tail_local_ = 0, published_local_ = 0; // producer side
+    alignas(cache_line) std::uint64_t tail_local_ = 0, published_local_ = 0; // producer side
     std::uint64_t pushed_local_ = 0, pushed_bytes_local_ = 0; // producer side
     std::uint64_t plain_until_ = 0, pushes_until_ = 0;      // producer side; how far it may go without looking
     std::uint64_t blocks_pushed_ = 0;                       // producer side; bytes, reserved ones too
     mutable std::uint64_t head_seen_ = 0, popped_seen_ = 0, blocks_popped_seen_ = 0; // producer side; the consumer's, as last seen
 
-    alignas(64) std::atomic<std::uint64_t> tail_{0};        // both: atomic
+    alignas(cache_line) std::atomic<std::uint64_t> tail_{0};        // both: atomic
     std::atomic<std::uint64_t> pushed_{0}, pushed_bytes_{0}; // both: atomic, written by the producer
 
-    alignas(64) std::uint64_t head_local_ = 0;              // consumer side
+    alignas(cache_line) std::uint64_t head_local_ = 0;              // consumer side
     std::uint64_t popped_local_ = 0, popped_bytes_local_ = 0, blocks_popped_local_ = 0; // consumer side
     std::uint64_t published_seen_ = 0;                      // consumer side
     std::atomic<std::uint64_t> peak_messages_{0}, peak_bytes_{0}; // both: atomic, written by the consumer
 
-    alignas(64) std::atomic<std::uint64_t> head_{0};        // both: atomic
+    alignas(cache_line) std::atomic<std::uint64_t> head_{0};        // both: atomic
     std::atomic<std::uint64_t> popped_{0}, popped_bytes_{0}; // both: atomic, written by the consumer
     std::atomic<std::uint64_t> blocks_popped_{0};           // both: atomic, written by the consumer
 };

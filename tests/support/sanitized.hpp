@@ -3,28 +3,19 @@
 
 #include <chrono>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool is_sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-inline constexpr bool is_sanitized = true;
-#else
-inline constexpr bool is_sanitized = false;
-#endif
-#else
-inline constexpr bool is_sanitized = false;
+#ifndef __has_feature // g++ says by macros what clang says by this
+#define __has_feature(feature) 0
 #endif
 
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool is_thread_sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
 inline constexpr bool is_thread_sanitized = true;
 #else
 inline constexpr bool is_thread_sanitized = false;
 #endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+inline constexpr bool is_sanitized = true;
 #else
-inline constexpr bool is_thread_sanitized = false;
+inline constexpr bool is_sanitized = is_thread_sanitized;
 #endif
 
 /// How late a stop may be beyond its total, and how long it may take where nothing needs waiting for.

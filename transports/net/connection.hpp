@@ -70,8 +70,8 @@ private:
     std::optional<boost::asio::ip::tcp::socket> socket_; // sidecar side
     std::shared_ptr<OpMemory> read_memory_ = std::make_shared<OpMemory>(); // sidecar side
     boost::beast::flat_buffer buffer_;                   // sidecar side
-    std::size_t read_bytes_ = 256;                       // sidecar side; what fill() asks for, grows with the traffic
-    std::size_t asked_bytes_ = 0;                        // sidecar side; by the fill under way
+    std::size_t read_bytes_ = 256;                       // sidecar side; what prepare_fill() makes room for, grows with the traffic
+    std::size_t asked_bytes_ = 0;                        // sidecar side; by the read under way
     unsigned idle_fills_ = 0;                            // sidecar side; that did without the memory of a large message
     bool is_aborted_ = false;                            // sidecar side
 };
