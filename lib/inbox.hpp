@@ -47,6 +47,14 @@ public:
         return ring_.push_reserved(link, kind, block, payload_bytes);
     }
     void cancel_reserved(std::size_t payload_bytes) noexcept { ring_.cancel_reserved(payload_bytes); }
+    /// See RecordRing: what is received there is not copied.
+    [[nodiscard]] std::span<std::byte> receive_room(std::size_t at_least, std::size_t spare_bytes)
+    {
+        // A receiver that is close behind still finds in the cache what it reads, and gives back memory that is there too.
+        if (ring_.is_far_ahead(at_least))
+            (void)ahead_linger_.until([&] { return !ring_.is_far_ahead(at_least); }, ring_.write_position());
+        return ring_.receive_room(at_least, spare_bytes);
+    }
     /// Wakes a sleeping receiver if something was pushed since the last time.
     void publish()
     {
@@ -114,6 +122,7 @@ private:
     AppClock& clock_;
     const Duration spin_;                           // both: constant; a receiver looks again and again so long before it sleeps
     WaitPoint arrived_;                             // both
+    Linger ahead_linger_;                           // sidecar side
     unsigned unannounced_ = 0;                      // sidecar side; publications for which nobody was woken
 
     mutable std::mutex events_mutex_;

@@ -124,14 +124,20 @@ void LinkImpl::check_size(std::size_t payload_bytes) const
 
 bool LinkImpl::put(MessageKind kind, std::span<const std::byte> payload)
 {
-    check_size(payload.size());
-    if (refuses_messages()) [[unlikely]] {
+    const bool is_usual = payload.size() <= max_message_bytes_ && !refuses_messages() && !held_ && !large_.is_whole;
+    if (is_usual && loop_.inbox().push(id_, kind, payload)) [[likely]] {
         put_anything_ = true;
-        loop_.discarded.fetch_add(1);
         return true;
     }
-    if (!held_ && !large_.is_whole && loop_.inbox().push(id_, kind, payload)) {
+    return put_aside(kind, payload);
+}
+
+bool LinkImpl::put_aside(MessageKind kind, std::span<const std::byte> payload)
+{
+    check_size(payload.size());
+    if (refuses_messages()) {
         put_anything_ = true;
+        loop_.discarded.fetch_add(1);
         return true;
     }
     if (put_anything_)
@@ -140,6 +146,11 @@ bool LinkImpl::put(MessageKind kind, std::span<const std::byte> payload)
     held_ = std::make_unique<Message>(MessageView{id_, kind, payload});
     put_anything_ = true;
     return true;
+}
+
+std::span<std::byte> LinkImpl::receive_room(std::size_t at_least)
+{
+    return loop_.inbox().receive_room(at_least, max_message_bytes_);
 }
 
 std::span<std::byte> LinkImpl::prepare(std::size_t payload_bytes)
@@ -474,6 +485,11 @@ namespace sidecar {
 bool Sink::put(MessageKind kind, std::span<const std::byte> payload)
 {
     return link_->put(kind, payload);
+}
+
+std::span<std::byte> Sink::receive_room(std::size_t at_least)
+{
+    return link_->receive_room(at_least);
 }
 
 std::span<std::byte> Sink::prepare(std::size_t payload_bytes)

@@ -47,6 +47,7 @@ public:
     void expect_tasks_to_end() noexcept;
 
     bool put(MessageKind kind, std::span<const std::byte> payload); // Sink
+    std::span<std::byte> receive_room(std::size_t at_least);        // Sink
     std::span<std::byte> prepare(std::size_t payload_bytes);        // Sink
     void commit(MessageKind kind);                                  // Sink
     void mark_written(std::size_t count, std::uint64_t end);        // Batch
@@ -89,6 +90,8 @@ private:
     [[nodiscard]] RecordRing& make_outbox();
     /// How the names of its tasks begin.
     [[nodiscard]] std::string task_prefix() const;
+    /// What the inbox did not take at once.
+    [[nodiscard, gnu::cold]] bool put_aside(MessageKind kind, std::span<const std::byte> payload);
     /// True if nothing is pending any more.
     [[nodiscard]] bool push_pending();
     void drop_pending();

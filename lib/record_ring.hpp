@@ -15,6 +15,7 @@
 #include <memory>
 #include <new>
 #include <span>
+#include <utility>
 
 namespace sidecar::detail {
 
@@ -32,15 +33,17 @@ public:
     // --- producer side
     /// Whether any message of up to this size fits now, wherever the ring stands.
     [[nodiscard]] bool has_room(std::size_t payload_bytes) const noexcept;
-    /// Copies a message in. False: no room, nothing changed. Throws bad_alloc.
+    /// Copies a message in, unless it stands in receive_room(). False: no room, nothing changed. Throws bad_alloc.
     [[nodiscard]] bool push(LinkId link, MessageKind kind, std::span<const std::byte> payload)
     {
         if (payload.size() > large_)
             return push_large(link, kind, payload);
+        if (payload.size() >= smallest_slice && is_in_receive_room(payload))
+            return push_slice(link, kind, payload);
         const auto record = record_bytes(payload.size());
         if (!make_way(record))
             return false;
-        auto* body = append(link, kind, record, payload.size(), false);
+        auto* body = append(link, kind, record, payload.size());
         if (!payload.empty())
             std::memcpy(body, payload.data(), payload.size());
         return true;
@@ -51,6 +54,10 @@ public:
     /// Pushes a block from reserve(). False: no room for its record; the block is the caller's still.
     [[nodiscard]] bool push_reserved(LinkId link, MessageKind kind, Block& block, std::size_t payload_bytes);
     void cancel_reserved(std::size_t payload_bytes) noexcept { blocks_pushed_ -= payload_bytes; }
+    /// Memory of the queue's to receive in: a message pushed from there stays where it is. At least so many bytes; empty where
+    /// there is no room for a buffer of that size, beside `spare_bytes` of large messages. Lifetime: until the next call, and
+    /// what stands before the end of the latest message pushed from it is the queue's.
+    [[nodiscard]] std::span<std::byte> receive_room(std::size_t at_least, std::size_t spare_bytes);
     /// Shows the consumer what was pushed. Sequentially consistent, which is what "publish, then see whether the consumer
     /// sleeps" needs.
     void publish() noexcept;
@@ -69,27 +76,29 @@ public:
         }
         return tail;
     }
-    /// The position of the next record to read; skips the gap at the ring's end. Only when below `published`.
+    /// The position of the next message's record; skips what is none. Only when below `published`.
     [[nodiscard]] std::uint64_t settle(std::uint64_t position) const noexcept
     {
-        return header(position)->is_gap() ? end_of_lap(position) : position;
+        for (;;) {
+            const auto* h = header(position);
+            if (h->is_message()) [[likely]]
+                return position;
+            position = h->is_gap() ? end_of_lap(position) : position + record_bytes(sizeof(BlockRecord));
+        }
     }
     [[nodiscard]] MessageView view(std::uint64_t position) const noexcept
     {
         const auto* h = header(position);
         const auto* body = reinterpret_cast<const std::byte*>(h) + sizeof(Header);
-        if (h->is_block()) {
-            LargeRecord large;
-            std::memcpy(&large, body, sizeof large);
-            body = large.block;
-        }
+        if (h->is_elsewhere())
+            std::memcpy(&body, body, sizeof body);
         return {h->link(), h->kind(), {body, h->size}};
     }
     /// The position behind the record at `position`.
     [[nodiscard]] std::uint64_t after(std::uint64_t position) const noexcept
     {
         const auto* h = header(position);
-        return position + record_bytes(h->is_block() ? sizeof(LargeRecord) : h->size);
+        return position + record_bytes(!h->is_elsewhere() ? h->size : h->is_block() ? sizeof(BlockRecord) : sizeof(std::byte*));
     }
     /// Like view(), but takes a large message's block out instead of copying it.
     [[nodiscard]] Message take(std::uint64_t position);
@@ -97,12 +106,13 @@ public:
     /// Frees the record at read_position() for the producer, who sees it after publish_reads().
     void pop() noexcept
     {
-        head_local_ = settle(head_local_);
+        while (!header(head_local_)->is_message()) [[unlikely]]
+            pop_other();
         const auto* h = header(head_local_);
         ++popped_local_;
         popped_bytes_local_ += h->size;
         if (h->is_block())
-            free_block(head_local_);
+            free_block(head_local_, h->size);
         head_local_ = after(head_local_);
     }
     [[nodiscard]] std::uint64_t popped_so_far() const noexcept { return popped_local_; }
@@ -134,6 +144,11 @@ public:
     {
         return std::min<std::size_t>(std::max(large_, block_bytes_), UINT32_MAX); // a record's size has 32 bits
     }
+    /// Producer: whether the next buffer to receive in would be a third one that the consumer has not done with.
+    [[nodiscard]] bool is_far_ahead(std::size_t at_least) const noexcept
+    {
+        return room_.size() < at_least && blocks_pushed_ - blocks_popped_.load(std::memory_order_relaxed) >= 2 * buffer_bytes_;
+    }
     /// Whether at least half of everything is free; when a paused producer is worth waking.
     [[nodiscard]] bool half_free() const noexcept;
 
@@ -143,22 +158,27 @@ public:
 private:
     /// Two words, not bit-fields: writing one of those reads the word first, and that line is the other core's.
     struct Header {
-        static constexpr std::uint32_t link_mask = 0xffffff, kind_shift = 24, block_bit = 1u << 26, gap_bit = 1u << 27;
+        static constexpr std::uint32_t link_mask = 0xffffff, kind_shift = 24, block_bit = 1u << 26, slice_bit = 1u << 27,
+                                       gap_bit = 1u << 28, used_up_bit = 1u << 29;
         std::uint32_t size; // of the payload
         std::uint32_t what; // link, kind, bits
 
         [[nodiscard]] LinkId link() const noexcept { return static_cast<LinkId>(what & link_mask); }
         [[nodiscard]] MessageKind kind() const noexcept { return static_cast<MessageKind>(what >> kind_shift & 3); }
-        /// A LargeRecord follows.
+        /// The payload's address follows, and nothing or, for a block, the rest of a BlockRecord.
+        [[nodiscard]] bool is_elsewhere() const noexcept { return (what & (block_bit | slice_bit)) != 0; }
         [[nodiscard]] bool is_block() const noexcept { return (what & block_bit) != 0; }
-        /// Nothing here; go on at the ring's start.
+        /// Or else a gap (nothing here, go on at the ring's start), or a buffer of which no later record has a slice.
+        [[nodiscard]] bool is_message() const noexcept { return (what & (gap_bit | used_up_bit)) == 0; }
         [[nodiscard]] bool is_gap() const noexcept { return (what & gap_bit) != 0; }
     };
-    struct LargeRecord {
+    struct BlockRecord {
         std::byte* block;
         std::size_t capacity;
     };
     static constexpr std::size_t alignment = 8, cache_line = 64;
+    /// A smaller message costs less when copied.
+    static constexpr std::size_t smallest_slice = 32;
     static constexpr std::size_t claim_ahead = 1024;
     static_assert(sizeof(Header) == alignment);
 
@@ -172,15 +192,17 @@ private:
     }
     /// Where the ring begins again, behind the position.
     [[nodiscard]] std::uint64_t end_of_lap(std::uint64_t position) const noexcept { return (position | (ring_bytes_ - 1)) + 1; }
-    [[nodiscard]] std::uint64_t room_needed(std::size_t record) const noexcept
+    /// Where a record stands that comes next after `position`: not across the ring's end.
+    [[nodiscard]] std::uint64_t place(std::uint64_t position, std::size_t record) const noexcept
     {
-        const auto to_end = end_of_lap(tail_local_) - tail_local_;
-        return record <= to_end ? record : to_end + record;
+        return end_of_lap(position) - position >= record ? position : end_of_lap(position);
     }
     /// By what the producer last saw of the consumer.
     [[nodiscard]] bool seems_to_fit(std::size_t record) const noexcept
     {
-        return tail_local_ + room_needed(record) - head_seen_ <= ring_bytes_ && pushed_local_ - popped_seen_ < message_limit_;
+        constexpr auto used_up_record = record_bytes(sizeof(BlockRecord));
+        const auto from = used_up_ ? place(tail_local_, used_up_record) + used_up_record : tail_local_;
+        return place(from, record) + record - head_seen_ <= ring_bytes_ && pushed_local_ - popped_seen_ < message_limit_;
     }
     [[nodiscard]] bool fits(std::size_t record) const noexcept
     {
@@ -198,7 +220,7 @@ private:
             return true;
         return make_way_slowly(record);
     }
-    [[nodiscard]] bool make_way_slowly(std::size_t record);
+    [[nodiscard, gnu::cold]] bool make_way_slowly(std::size_t record);
     /// Asks for cache lines that will be written soon. They are at the consumer's, and a processor's queue of stores waits
     /// for each in turn, which costs more than all else that a push does.
     void claim_lines_ahead() const noexcept
@@ -215,21 +237,41 @@ private:
         __builtin_prefetch(line, 1);
 #endif
     }
-    std::byte* append(LinkId link, MessageKind kind, std::size_t record, std::size_t payload_bytes, bool is_block)
+    std::byte* append(LinkId link, MessageKind kind, std::size_t record, std::size_t payload_bytes,
+                      std::uint32_t bits = 0)
     {
         auto* h = ::new (header(tail_local_)) Header{
             static_cast<std::uint32_t>(payload_bytes),
             (static_cast<std::uint32_t>(link) & Header::link_mask) | static_cast<std::uint32_t>(kind) << Header::kind_shift
-                | (is_block ? Header::block_bit : 0)};
-        tail_local_ += record;
+                | bits};
+        const auto from = std::exchange(tail_local_, tail_local_ + record);
         ++pushed_local_;
         pushed_bytes_local_ += payload_bytes;
-        claim_lines_ahead();
+        if ((from ^ tail_local_) >= cache_line)
+            claim_lines_ahead();
         return reinterpret_cast<std::byte*>(h) + sizeof(Header);
     }
-    [[nodiscard]] bool push_large(LinkId link, MessageKind kind, std::span<const std::byte> payload);
+    [[nodiscard, gnu::cold]] bool push_large(LinkId link, MessageKind kind, std::span<const std::byte> payload);
+    [[nodiscard]] bool is_in_receive_room(std::span<const std::byte> payload) const noexcept
+    {
+        const auto offset = reinterpret_cast<std::uintptr_t>(payload.data()) - reinterpret_cast<std::uintptr_t>(room_.data());
+        return offset < room_.size(); // then so does its end: what it is a part of was received there
+    }
+    [[nodiscard]] bool push_slice(LinkId link, MessageKind kind, std::span<const std::byte> payload)
+    {
+        constexpr auto record = record_bytes(sizeof(std::byte*));
+        if (!make_way(record))
+            return false;
+        const auto* where = payload.data();
+        std::memcpy(append(link, kind, record, payload.size(), Header::slice_bit), &where, sizeof where);
+        room_ = {const_cast<std::byte*>(where) + payload.size(), room_.data() + room_.size()};
+        return true;
+    }
+    void fill_gap(std::size_t record);
+    void push_used_up();
     [[nodiscard]] BlockPool& pool();
-    void free_block(std::uint64_t position) noexcept;
+    void pop_other() noexcept;
+    void free_block(std::uint64_t position, std::size_t counted_bytes) noexcept;
     void note_depth() noexcept
     {
         raise(peak_messages_, pushed() - popped_local_);
@@ -245,13 +287,16 @@ private:
     const std::size_t block_bytes_;    // both: constant; budget for large messages
     const std::size_t message_limit_;  // both: constant
     const std::size_t large_;          // both: constant; payloads above it get a block
+    const std::size_t buffer_bytes_;   // both: constant; of a buffer to receive in
     std::unique_ptr<std::byte[]> ring_; // made by the producer before the first publication
     std::shared_ptr<BlockPool> pool_;   // made by the producer before the first block is published
 
     alignas(cache_line) std::uint64_t tail_local_ = 0, published_local_ = 0; // producer side
     std::uint64_t pushed_local_ = 0, pushed_bytes_local_ = 0; // producer side
     std::uint64_t plain_until_ = 0, pushes_until_ = 0;      // producer side; how far it may go without looking
-    std::uint64_t blocks_pushed_ = 0;                       // producer side; bytes, reserved ones too
+    std::uint64_t blocks_pushed_ = 0;                       // producer side; bytes, reserved ones and buffers too
+    Block buffer_, used_up_;                                // producer side; the buffer to receive in, and the one before it
+    std::span<std::byte> room_;                             // producer side; of buffer_, behind the latest slice
     mutable std::uint64_t head_seen_ = 0, popped_seen_ = 0, blocks_popped_seen_ = 0; // producer side; the consumer's, as last seen
 
     alignas(cache_line) std::atomic<std::uint64_t> tail_{0};        // both: atomic

@@ -84,7 +84,7 @@ class Sink {
 public:
     explicit Sink(detail::LinkImpl& link) noexcept : link_{&link} {}
 
-    /// Copies one message into the inbox. False: no room; nothing was taken, so keep it, return from read() and put
+    /// Takes one message into the inbox. False: no room; nothing was taken, so keep it, return from read() and put
     /// it again in the next. Throws too_big for a message above the transport's limit.
     [[nodiscard]] bool put(MessageKind kind, std::span<const std::byte> payload);
     [[nodiscard]] bool put_text(std::string_view payload)
@@ -92,6 +92,11 @@ public:
         return put(MessageKind::text, std::as_bytes(std::span{payload}));
     }
     [[nodiscard]] bool put_bytes(std::span<const std::byte> payload) { return put(MessageKind::bytes, payload); }
+
+    /// Optional: memory to receive many messages in. What is put() from there is not copied. At least so many bytes, mostly
+    /// more; empty where there is no room for it now: then receive elsewhere. Lifetime: until read() waits for anything,
+    /// returns, or calls this again; other links are then given the same. So call it when there is something to receive.
+    [[nodiscard]] std::span<std::byte> receive_room(std::size_t at_least);
 
     /// Optional, for a large message that has not come whole: memory to receive it in, so that it is not copied. Empty where
     /// that does not pay or there is no room for it now: then collect the message and put() it. Throws too_big.

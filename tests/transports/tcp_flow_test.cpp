@@ -1,4 +1,5 @@
 // TCP under conditions that are not friendly: slow and silent peers, full queues, framings with errors, restarts.
+#include "dense_streams.hpp"
 #include "raw_peer.hpp"
 #include "support/sanitized.hpp"
 
@@ -348,6 +349,38 @@ TEST_CASE("tcp: two links share one inbox, and each message says whose it is")
         CHECK(message.text() == (message.link() == link->id() ? "2b" : "1a"));
     }
     CHECK(feed.stop().clean());
+}
+
+TEST_CASE("tcp: the dense streams of several links arrive as they were sent, with room in the inbox and without")
+{
+    const auto talk = [](unsigned stream) {
+        return [stream](RawConnection& c) {
+            std::string bytes;
+            for (unsigned i = 0; i < dense_count; ++i)
+                bytes += framed(dense_message(stream, i));
+            send_in_pieces(c, bytes);
+            c.wait_for_end();
+        };
+    };
+    for (const std::size_t inbox_bytes : {64u << 10, 512u << 10, 8u << 20}) {
+        CAPTURE(inbox_bytes);
+        RawPeer first{talk(0)}, second{talk(1)}, third{talk(2)};
+        const auto to_small = [](const RawPeer& peer) {
+            auto options = to(peer);
+            options.max_message_bytes = 2000;
+            return options;
+        };
+        auto options = quiet();
+        options.inbox.bytes = inbox_bytes;
+        Feed feed{to_small(first), options};
+        REQUIRE(feed.start(10s));
+        auto second_link = feed.open(to_small(second), 10s);
+        auto third_link = feed.open(to_small(third), 10s);
+        REQUIRE(second_link);
+        REQUIRE(third_link);
+        check_dense_streams(feed, {LinkId{0}, second_link->id(), third_link->id()});
+        CHECK(feed.stop().clean());
+    }
 }
 
 TEST_CASE("tcp: a framing of the user's own may skip bytes, and what it throws ends the link with that reason")

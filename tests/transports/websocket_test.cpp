@@ -1,3 +1,4 @@
+#include "dense_streams.hpp"
 #include "raw_peer.hpp"
 #include "support/sanitized.hpp"
 
@@ -300,6 +301,40 @@ TEST_CASE("websocket: plain messages, fragments and pings mix, byte by byte, in 
         REQUIRE(feed.start(10s));
         for (const auto& expected : {std::string{"1"}, std::string{"2"}, std::string{"3a3b"}, std::string{}, std::string(300, '4'), std::string{"5"}})
             CHECK(feed.receive(10s).value().text() == expected);
+    }
+}
+
+TEST_CASE("websocket: the dense streams of several links arrive as they were sent, with pings and fragments among them")
+{
+    const auto talk = [](unsigned stream) {
+        return [stream](RawConnection& c) {
+            c.accept_websocket();
+            std::string bytes;
+            for (unsigned i = 0; i < dense_count; ++i) {
+                const auto message = dense_message(stream, i);
+                if (i % 97 == 0)
+                    bytes += frame(0x89, "ping");
+                if (i % 101 == 0)
+                    bytes += frame(0x02, message.substr(0, message.size() / 2)) + frame(0x80, message.substr(message.size() / 2));
+                else
+                    bytes += frame(0x82, message);
+            }
+            send_in_pieces(c, bytes);
+            c.wait_for_end();
+        };
+    };
+    for (const std::size_t inbox_bytes : {64u << 10, 8u << 20}) {
+        CAPTURE(inbox_bytes);
+        RawPeer first{talk(0)}, second{talk(1)}, third{talk(2)};
+        auto options = quiet();
+        options.inbox.bytes = inbox_bytes;
+        Feed feed{{.url = first.url(), .max_message_bytes = 2000}, options};
+        REQUIRE(feed.start(10s));
+        auto second_link = feed.open({.url = second.url(), .max_message_bytes = 2000}, 10s);
+        auto third_link = feed.open({.url = third.url(), .max_message_bytes = 2000}, 10s);
+        REQUIRE(second_link);
+        REQUIRE(third_link);
+        check_dense_streams(feed, {LinkId{0}, second_link->id(), third_link->id()});
     }
 }
 

@@ -21,6 +21,12 @@ std::string describe(const tcp::endpoint& endpoint)
                                       : fmt::format("{}:{}", endpoint.address().to_string(), endpoint.port());
 }
 
+/// The next head is mostly among them, and little that would have to be copied.
+constexpr std::size_t beyond_bytes = 4096;
+
+/// Less room than this is not worth a system call.
+constexpr std::size_t least_in_inbox = 16u << 10;
+
 } // namespace
 
 Task<> Connection::connect(Context ctx, std::string host, std::uint16_t port, SocketOptions options, std::string endpoint)
@@ -54,10 +60,51 @@ Task<> Connection::connect(Context ctx, std::string host, std::uint16_t port, So
                              .explanation = addresses.size() == 1 ? std::string{} : std::move(attempts)}}};
 }
 
-Task<std::size_t> Connection::read_some(asio::mutable_buffer room, error_code& ec)
+Task<> Connection::wait_readable(error_code& ec)
 {
-    return socket_->async_read_some(
-        room, asio::bind_allocator(OpAllocator<void>{read_memory_}, asio::redirect_error(asio::use_awaitable, ec)));
+    is_drained_ = false;
+    return socket_->async_wait(
+        tcp::socket::wait_read,
+        asio::bind_allocator(OpAllocator<void>{read_memory_}, asio::redirect_error(asio::use_awaitable, ec)));
+}
+
+std::size_t Connection::receive(Sink& sink, std::size_t missing_bytes, error_code& ec)
+{
+    if (is_aborted_) {
+        ec = asio::error::operation_aborted;
+        return 0;
+    }
+    if (is_drained_) // to ask again would be in vain
+        return 0;
+    const auto rest = unread();
+    // Beyond a message of which the inbox would have to copy what came.
+    const auto room = sink.receive_room(std::max(rest.size() + missing_bytes, least_in_inbox));
+    const auto into = room.empty() ? prepare_fill(missing_bytes) : asio::buffer(room.data(), room.size()) + rest.size();
+    const auto got = socket_->read_some(into, ec);
+    if (ec == asio::error::would_block)
+        ec = {};
+    is_drained_ = got < into.size();
+    if (got == 0)
+        return 0;
+    if (room.empty()) {
+        commit_fill(got);
+    } else {
+        std::copy(rest.begin(), rest.end(), room.begin());
+        buffer_.consume(rest.size());
+        in_inbox_ = room.first(rest.size() + got);
+    }
+    return got;
+}
+
+void Connection::consume(std::size_t bytes)
+{
+    if (in_inbox_.empty()) {
+        buffer_.consume(bytes);
+        return;
+    }
+    const auto rest = std::exchange(in_inbox_, {}).subspan(bytes);
+    if (!rest.empty())
+        buffer_.commit(asio::buffer_copy(buffer_.prepare(rest.size()), asio::buffer(rest.data(), rest.size())));
 }
 
 asio::mutable_buffer Connection::prepare_fill(std::size_t missing_bytes)
@@ -66,13 +113,6 @@ asio::mutable_buffer Connection::prepare_fill(std::size_t missing_bytes)
     asked_bytes_ = std::max(read_bytes_, std::min(missing_bytes, buffer_.size()));
     return buffer_.prepare(asked_bytes_);
 }
-
-namespace {
-
-/// The next head is mostly among them, and little that would have to be copied.
-constexpr std::size_t beyond_bytes = 4096;
-
-} // namespace
 
 Task<std::size_t> Connection::fill_into(std::span<std::byte> rest)
 {
@@ -137,6 +177,7 @@ void Connection::shutdown_send()
 void Connection::abort() noexcept
 {
     is_aborted_ = true;
+    in_inbox_ = {};
     buffer_.consume(buffer_.size()); // or who reads on would go on with it, for as long as it lasts
     if (socket_) {
         error_code ec;

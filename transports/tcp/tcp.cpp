@@ -116,7 +116,7 @@ Task<> TcpStream::connect(Context ctx)
                                      tcp_endpoint(t.host, t.port));
 }
 
-Task<> TcpStream::fill(std::size_t missing_bytes, std::size_t limit_bytes)
+Task<> TcpStream::fill(Sink& sink, std::size_t missing_bytes, std::size_t limit_bytes)
 {
     auto& impl = *impl_;
     const auto have = impl.connection.unread().size();
@@ -128,11 +128,12 @@ Task<> TcpStream::fill(std::size_t missing_bytes, std::size_t limit_bytes)
         }
     }
     error_code ec;
-    const auto room = impl.connection.prepare_fill(missing_bytes);
-    const auto got = co_await impl.connection.read_some(room, ec);
-    if (ec)
-        impl.fail_read(ec, have);
-    impl.connection.commit_fill(got);
+    while (impl.connection.receive(sink, missing_bytes, ec) == 0) {
+        if (!ec)
+            co_await impl.connection.wait_readable(ec);
+        if (ec)
+            impl.fail_read(ec, have);
+    }
 }
 
 Task<std::size_t> TcpStream::fill_into(std::span<std::byte> rest, std::size_t come_bytes)
@@ -161,7 +162,7 @@ std::span<const std::byte> TcpStream::unread() const noexcept
 {
     return impl_->connection.unread();
 }
-void TcpStream::consume(std::size_t bytes) noexcept
+void TcpStream::consume(std::size_t bytes)
 {
     impl_->connection.consume(bytes);
 }

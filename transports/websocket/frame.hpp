@@ -1,44 +1,46 @@
 // The head of a WebSocket frame, RFC 6455 section 5.2.
 #pragma once
 
+#include <sidecar/message.hpp>
+
+#include <boost/endian/conversion.hpp>
+
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 
 namespace sidecar::websocket {
 
 struct FrameHead {
-    bool is_final = false;
-    std::uint8_t reserved = 0; ///< the three RSV bits
-    std::uint8_t opcode = 0;
+    std::uint8_t first = 0;          ///< FIN, the three RSV bits, the opcode
     bool is_masked = false;
-    bool is_shortest = true; ///< the length is written in the fewest bytes, as the RFC demands
+    bool is_shortest = true;         ///< the length is written in the fewest bytes, as the RFC demands
+    std::size_t head_bytes = 0;      ///< zero: the head has not come whole
     std::uint64_t payload_bytes = 0;
-    std::size_t head_bytes = 0;
 
-    /// Nothing while the head is incomplete.
-    [[nodiscard]] static std::optional<FrameHead> parse(std::span<const std::byte> bytes) noexcept
+    [[nodiscard]] static FrameHead parse(std::span<const std::byte> bytes) noexcept
     {
-        if (bytes.size() < 2)
-            return std::nullopt;
-        const auto at = [&](std::size_t i) { return std::to_integer<std::uint8_t>(bytes[i]); };
+        constexpr std::uint8_t length_in_two = 126;
         FrameHead head;
-        head.is_final = (at(0) & 0x80) != 0;
-        head.reserved = (at(0) >> 4) & 0x07;
-        head.opcode = at(0) & 0x0f;
-        head.is_masked = (at(1) & 0x80) != 0;
-        const std::uint8_t length = at(1) & 0x7f;
-        const std::size_t extended = length == 126 ? 2 : length == 127 ? 8 : 0;
-        head.head_bytes = 2 + extended + (head.is_masked ? 4 : 0);
-        if (bytes.size() < head.head_bytes)
-            return std::nullopt;
-        if (extended == 0) {
+        if (bytes.size() < 2)
+            return head;
+        const auto* at = reinterpret_cast<const unsigned char*>(bytes.data());
+        head.first = at[0];
+        head.is_masked = (at[1] & 0x80) != 0;
+        const std::uint8_t length = at[1] & 0x7f;
+        const std::size_t extended = length < length_in_two ? 0 : length == length_in_two ? 2 : 8;
+        const std::size_t head_bytes = 2 + extended + (head.is_masked ? 4 : 0);
+        if (bytes.size() < head_bytes)
+            return head;
+        head.head_bytes = head_bytes;
+        if (length < length_in_two) {
             head.payload_bytes = length;
+        } else if (length == length_in_two) {
+            head.payload_bytes = boost::endian::load_big_u16(at + 2);
+            head.is_shortest = head.payload_bytes >= length_in_two;
         } else {
-            for (std::size_t i = 0; i < extended; ++i)
-                head.payload_bytes = head.payload_bytes << 8 | at(2 + i);
-            head.is_shortest = head.payload_bytes > (extended == 2 ? 125u : 0xffffu);
+            head.payload_bytes = boost::endian::load_big_u64(at + 2);
+            head.is_shortest = head.payload_bytes > 0xffff;
         }
         return head;
     }
@@ -46,8 +48,13 @@ struct FrameHead {
     /// A whole text or binary message without any extension, as a server sends it.
     [[nodiscard]] bool is_plain_message() const noexcept
     {
-        return is_final && reserved == 0 && !is_masked && is_shortest && (opcode == 1 || opcode == 2);
+        return (first == whole_text || first == whole_binary) && !is_masked && is_shortest;
     }
+    /// Of a plain message.
+    [[nodiscard]] MessageKind kind() const noexcept { return first == whole_text ? MessageKind::text : MessageKind::bytes; }
+
+private:
+    static constexpr std::uint8_t whole_text = 0x81, whole_binary = 0x82; // FIN and the opcode, no RSV bit
 };
 
 } // namespace sidecar::websocket

@@ -134,7 +134,7 @@ private:
     Pass pass_on(Sink& sink);
     bool pass_on_collected(Sink& sink);
     Task<> read_batch(Sink& sink);
-    [[nodiscard]] bool begin_in_place(Sink& sink, const websocket::FrameHead& head, std::span<const std::byte> come);
+    [[nodiscard]] bool begin_in_place(Sink& sink, MessageKind kind, std::uint64_t payload_bytes, std::span<const std::byte> come);
     Task<> read_in_place(Sink& sink);
     void commit_in_place(Sink& sink);
     [[nodiscard]] Exception read_failure(error_code ec) const;
@@ -244,11 +244,12 @@ Task<> WebSocket::Impl::read_batch(Sink& sink)
             continue;
         if (!pass.is_for_beast) {
             error_code ec;
-            const auto room = wire_->connection.prepare_fill(pass.missing_bytes);
-            const auto got = co_await wire_->connection.read_some(room, ec);
-            if (ec)
-                throw read_failure(ec);
-            wire_->connection.commit_fill(got);
+            while (wire_->connection.receive(sink, pass.missing_bytes, ec) == 0) {
+                if (!ec)
+                    co_await wire_->connection.wait_readable(ec);
+                if (ec)
+                    throw read_failure(ec);
+            }
             continue;
         }
         error_code ec;
@@ -261,11 +262,11 @@ Task<> WebSocket::Impl::read_batch(Sink& sink)
     }
 }
 
-bool WebSocket::Impl::begin_in_place(Sink& sink, const websocket::FrameHead& head, std::span<const std::byte> come)
+bool WebSocket::Impl::begin_in_place(Sink& sink, MessageKind kind, std::uint64_t payload_bytes, std::span<const std::byte> come)
 {
-    in_place_ = {.room = sink.prepare(static_cast<std::size_t>(head.payload_bytes)),
+    in_place_ = {.room = sink.prepare(static_cast<std::size_t>(payload_bytes)),
                  .come_bytes = come.size(),
-                 .kind = head.opcode == 1 ? MessageKind::text : MessageKind::bytes};
+                 .kind = kind};
     if (in_place_.room.empty())
         return false;
     std::copy(come.begin(), come.end(), in_place_.room.begin());
@@ -318,31 +319,33 @@ WebSocket::Impl::Pass WebSocket::Impl::pass_on(Sink& sink)
     Pass pass;
     const auto unread = wire_->connection.unread();
     std::size_t at = 0;
-    while (const auto head = websocket::FrameHead::parse(unread.subspan(at))) {
-        if (!head->is_plain_message() || head->payload_bytes > options_.max_message_bytes) {
+    for (;;) {
+        const auto head = websocket::FrameHead::parse(unread.subspan(at));
+        if (head.head_bytes == 0)
+            break;
+        if (!head.is_plain_message() || head.payload_bytes > options_.max_message_bytes) {
             pass.is_for_beast = true;
             break;
         }
-        const auto available = unread.size() - at - head->head_bytes;
-        if (head->payload_bytes > available) {
-            if (begin_in_place(sink, *head, unread.subspan(at + head->head_bytes)))
+        const auto body = unread.subspan(at + head.head_bytes);
+        if (head.payload_bytes > body.size()) {
+            if (begin_in_place(sink, head.kind(), head.payload_bytes, body))
                 at = unread.size();
             else
-                pass.missing_bytes = static_cast<std::size_t>(head->payload_bytes) - available;
+                pass.missing_bytes = static_cast<std::size_t>(head.payload_bytes) - body.size();
             break;
         }
-        const auto payload = unread.subspan(at + head->head_bytes, static_cast<std::size_t>(head->payload_bytes));
-        const auto kind = head->opcode == 1 ? MessageKind::text : MessageKind::bytes;
-        if (kind == MessageKind::text && !is_utf8(payload)) {
+        const auto payload = body.first(static_cast<std::size_t>(head.payload_bytes));
+        if (head.kind() == MessageKind::text && !is_utf8(payload)) {
             pass.is_for_beast = true; // it knows how to say so to the peer
             break;
         }
-        if (!sink.put(kind, payload)) {
+        if (!sink.put(head.kind(), payload)) {
             pass.is_refused = true;
             break;
         }
         pass.put_any = true;
-        at += head->head_bytes + payload.size();
+        at += head.head_bytes + payload.size();
     }
     wire_->connection.consume(at);
     return pass;

@@ -42,9 +42,9 @@ public:
             return gate_of_handshake(unread);
         if (frame_left_ == 0) {
             const auto head = FrameHead::parse(unread);
-            if (!head)
+            if (head.head_bytes == 0)
                 return 0;
-            frame_left_ = head->head_bytes + std::min(head->payload_bytes, std::uint64_t{1} << 62);
+            frame_left_ = head.head_bytes + std::min(head.payload_bytes, std::uint64_t{1} << 62);
         }
         return static_cast<std::size_t>(std::min<std::uint64_t>(frame_left_, unread.size()));
     }

@@ -4,6 +4,8 @@
 #include <sidecar/error.hpp>
 #include <sidecar/message.hpp>
 
+#include <boost/endian/conversion.hpp>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -63,9 +65,7 @@ struct LengthPrefix {
     {
         if (bytes.size() < width)
             return {.payload = {}, .missing_bytes = width - bytes.size()};
-        std::uint64_t length = 0;
-        for (unsigned i = 0; i < width; ++i)
-            length = length << 8 | std::to_integer<std::uint64_t>(bytes[order == std::endian::big ? i : width - 1 - i]);
+        const auto length = read_length(bytes.data());
         if (length > max_message_bytes)
             detail::throw_too_big(length, max_message_bytes);
         const auto size = static_cast<std::size_t>(length);
@@ -83,6 +83,20 @@ struct LengthPrefix {
     }
     [[nodiscard]] Result<void> check(std::size_t max_message_bytes) const;
     [[nodiscard]] Result<void> check_send(std::span<const std::byte> payload) const;
+
+private:
+    [[nodiscard]] std::uint64_t read_length(const std::byte* bytes) const noexcept
+    {
+        using namespace boost::endian;
+        const auto* at = reinterpret_cast<const unsigned char*>(bytes);
+        const bool is_big = order == std::endian::big;
+        switch (width) {
+        case 1: return *at;
+        case 2: return is_big ? load_big_u16(at) : load_little_u16(at);
+        case 4: return is_big ? load_big_u32(at) : load_little_u32(at);
+        default: return is_big ? load_big_u64(at) : load_little_u64(at);
+        }
+    }
 };
 
 /// Lines of text; the delimiter is not part of the message. With '\n', a '\r' before it is not either.

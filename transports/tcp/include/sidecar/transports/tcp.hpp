@@ -40,8 +40,8 @@ public:
 
     Task<> connect(Context ctx);
     /// Waits for more bytes behind unread(). At the end of the stream, and where unread() has passed `limit_bytes`
-    /// without a message in it, throws.
-    Task<> fill(std::size_t missing_bytes, std::size_t limit_bytes);
+    /// without a message in it, throws. Before anything else is waited for, what was put must be consumed.
+    Task<> fill(Sink& sink, std::size_t missing_bytes, std::size_t limit_bytes);
     /// While unread() is empty: waits for bytes, puts them into `rest` and what comes behind them into unread(); gives how
     /// many went into `rest`. `come_bytes`: how many of this message had come before.
     Task<std::size_t> fill_into(std::span<std::byte> rest, std::size_t come_bytes);
@@ -50,7 +50,7 @@ public:
     /// How much a read may take in this way before it hands over.
     static const std::size_t batch_bytes;
     [[nodiscard]] std::span<const std::byte> unread() const noexcept;
-    void consume(std::size_t bytes) noexcept;
+    void consume(std::size_t bytes);
     /// Notes that what came is no message, and throws that with all that is known.
     [[noreturn]] void fail_read(std::exception_ptr exception);
 
@@ -128,7 +128,7 @@ public:
             if (pass_on(sink))
                 co_return;
             if (in_place_.empty())
-                co_await stream_.fill(missing_bytes_, max_message_bytes_ + overhead_bytes);
+                co_await stream_.fill(sink, missing_bytes_, max_message_bytes_ + overhead_bytes);
         }
     }
 
