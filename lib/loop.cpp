@@ -269,7 +269,13 @@ void Loop::spawn(std::string name, TaskFactory factory, std::shared_ptr<CallStat
                              record(failure);
                              log(LogLevel::error, failure.message());
                          }
-                         finish(state.get(), std::move(e), was_stopped);
+                         if (!state || !e)
+                             return finish(state.get(), nullptr, was_stopped);
+                         // Not before this coroutine's frame, which ends now, has let go of the exception: the caller is to
+                         // be the only one who has it. If the loop ends first, the stop has told the caller.
+                         post([finish, state, e = std::move(e), was_stopped]() mutable {
+                             finish(state.get(), std::move(e), was_stopped);
+                         });
                      });
     });
 }
