@@ -10,6 +10,7 @@
 #include <sidecar/detail/message_handler.hpp>
 #include <sidecar/message.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <deque>
 #include <functional>
@@ -37,28 +38,28 @@ public:
             publish_some();
         return true;
     }
+    /// A link with such a limit shares this inbox. One message of the largest limit always finds room beside what reserve() and
+    /// receive_room() hold, or a link would wait for what another's peer does not send.
+    void share_with(std::size_t max_message_bytes) noexcept { largest_limit_ = std::max(largest_limit_, max_message_bytes); }
     /// See RecordRing: a large message that is filled in place.
-    [[nodiscard]] Block reserve(std::size_t payload_bytes, std::size_t spare_bytes)
-    {
-        return ring_.reserve(payload_bytes, spare_bytes);
-    }
+    [[nodiscard]] Block reserve(std::size_t payload_bytes) { return ring_.reserve(payload_bytes, largest_limit_); }
     [[nodiscard]] bool push_reserved(LinkId link, MessageKind kind, Block& block, std::size_t payload_bytes)
     {
         return ring_.push_reserved(link, kind, block, payload_bytes);
     }
     void cancel_reserved(std::size_t payload_bytes) noexcept { ring_.cancel_reserved(payload_bytes); }
     /// See RecordRing: what is received there is not copied.
-    [[nodiscard]] std::span<std::byte> receive_room(std::size_t at_least, std::size_t spare_bytes)
+    [[nodiscard]] std::span<std::byte> receive_room(std::size_t at_least)
     {
         // A receiver that is close behind still finds in the cache what it reads, and gives back memory that is there too.
         if (ring_.is_far_ahead(at_least))
-            (void)ahead_linger_.until([&] { return !ring_.is_far_ahead(at_least); }, ring_.write_position());
-        return ring_.receive_room(at_least, spare_bytes);
+            (void)ahead_linger_.until([&] { return !ring_.is_far_ahead(at_least); }, ring_.pushed_bytes_so_far());
+        return ring_.receive_room(at_least, largest_limit_);
     }
     /// Wakes a sleeping receiver if something was pushed since the last time.
     void publish()
     {
-        if (ring_.unpublished_bytes() != 0 || unannounced_)
+        if (!ring_.is_published() || unannounced_)
             publish_all();
     }
     void push_event(Event::Kind kind, LinkId link, std::optional<Failure> failure);
@@ -123,6 +124,7 @@ private:
     const Duration spin_;                           // both: constant; a receiver looks again and again so long before it sleeps
     WaitPoint arrived_;                             // both
     Linger ahead_linger_;                           // sidecar side
+    std::size_t largest_limit_ = 0;                 // sidecar side
     unsigned unannounced_ = 0;                      // sidecar side; publications for which nobody was woken
 
     mutable std::mutex events_mutex_;

@@ -26,6 +26,7 @@ LinkImpl::LinkImpl(Loop& loop, LinkId id, std::shared_ptr<const LinkConfig> conf
 void LinkImpl::begin(TimePoint deadline)
 {
     began_ = loop_.now();
+    loop_.inbox().share_with(max_message_bytes_);
     auto& slot = loop_.tasks().open(task_prefix() + "listener");
     listener_ = &slot;
     timer_ = loop_.timers().at(deadline, [this] { give_up_connecting(); });
@@ -150,7 +151,7 @@ bool LinkImpl::put_aside(MessageKind kind, std::span<const std::byte> payload)
 
 std::span<std::byte> LinkImpl::receive_room(std::size_t at_least)
 {
-    return loop_.inbox().receive_room(at_least, max_message_bytes_);
+    return loop_.inbox().receive_room(at_least);
 }
 
 std::span<std::byte> LinkImpl::prepare(std::size_t payload_bytes)
@@ -158,8 +159,7 @@ std::span<std::byte> LinkImpl::prepare(std::size_t payload_bytes)
     check_size(payload_bytes);
     if (large_.block || held_)
         return {};
-    // Beside it there must be room for one more of the largest: links that wait for each other's rest would wait for ever.
-    large_ = {.block = loop_.inbox().reserve(payload_bytes, max_message_bytes_), .bytes = payload_bytes};
+    large_ = {.block = loop_.inbox().reserve(payload_bytes), .bytes = payload_bytes};
     if (!large_.block)
         return {};
     return {large_.block.get(), payload_bytes};

@@ -60,6 +60,7 @@ void RecordRing::push_used_up()
     std::memcpy(h + 1, &used_up, sizeof used_up);
     (void)used_up_.release();
     tail_local_ += record;
+    used_up_until_ = tail_local_;
 }
 
 std::span<std::byte> RecordRing::receive_room(std::size_t at_least, std::size_t spare_bytes)
@@ -148,6 +149,7 @@ void RecordRing::publish() noexcept
     pushed_.store(pushed_local_, std::memory_order_relaxed);
     pushed_bytes_.store(pushed_bytes_local_, std::memory_order_relaxed);
     published_local_ = tail_local_;
+    published_bytes_local_ = pushed_bytes_local_;
     tail_.store(tail_local_, std::memory_order_seq_cst);
 }
 

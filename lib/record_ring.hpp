@@ -62,8 +62,15 @@ public:
     /// sleeps" needs.
     void publish() noexcept;
     [[nodiscard]] std::uint64_t write_position() const noexcept { return tail_local_; }
-    /// Pushed and not yet published.
-    [[nodiscard]] std::uint64_t unpublished_bytes() const noexcept { return tail_local_ - published_local_; }
+    [[nodiscard]] std::uint64_t pushed_bytes_so_far() const noexcept { return pushed_bytes_local_; }
+    [[nodiscard]] bool is_published() const noexcept { return published_local_ == tail_local_; }
+    /// Of messages that were pushed and not yet published.
+    [[nodiscard]] std::uint64_t unpublished_bytes() const noexcept { return pushed_bytes_local_ - published_bytes_local_; }
+    /// Whether the next buffer to receive in would be a third one, since the consumer has not done with the last but one.
+    [[nodiscard]] bool is_far_ahead(std::size_t at_least) const noexcept
+    {
+        return room_.size() < at_least && at_least <= buffer_bytes_ && head_.load(std::memory_order_acquire) < used_up_until_;
+    }
 
     // --- consumer side
     /// The position behind the last published record.
@@ -143,11 +150,6 @@ public:
     [[nodiscard]] std::size_t largest_message() const noexcept
     {
         return std::min<std::size_t>(std::max(large_, block_bytes_), UINT32_MAX); // a record's size has 32 bits
-    }
-    /// Producer: whether the next buffer to receive in would be a third one that the consumer has not done with.
-    [[nodiscard]] bool is_far_ahead(std::size_t at_least) const noexcept
-    {
-        return room_.size() < at_least && blocks_pushed_ - blocks_popped_.load(std::memory_order_relaxed) >= 2 * buffer_bytes_;
     }
     /// Whether at least half of everything is free; when a paused producer is worth waking.
     [[nodiscard]] bool half_free() const noexcept;
@@ -291,12 +293,13 @@ private:
     std::unique_ptr<std::byte[]> ring_; // made by the producer before the first publication
     std::shared_ptr<BlockPool> pool_;   // made by the producer before the first block is published
 
-    alignas(cache_line) std::uint64_t tail_local_ = 0, published_local_ = 0; // producer side
+    alignas(cache_line) std::uint64_t tail_local_ = 0, published_local_ = 0, published_bytes_local_ = 0; // producer side
     std::uint64_t pushed_local_ = 0, pushed_bytes_local_ = 0; // producer side
     std::uint64_t plain_until_ = 0, pushes_until_ = 0;      // producer side; how far it may go without looking
     std::uint64_t blocks_pushed_ = 0;                       // producer side; bytes, reserved ones and buffers too
     Block buffer_, used_up_;                                // producer side; the buffer to receive in, and the one before it
     std::span<std::byte> room_;                             // producer side; of buffer_, behind the latest slice
+    std::uint64_t used_up_until_ = 0;                       // producer side; behind the record of the latest used-up buffer
     mutable std::uint64_t head_seen_ = 0, popped_seen_ = 0, blocks_popped_seen_ = 0; // producer side; the consumer's, as last seen
 
     alignas(cache_line) std::atomic<std::uint64_t> tail_{0};        // both: atomic

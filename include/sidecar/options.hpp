@@ -32,7 +32,7 @@ struct StopBudget {
     Duration cancel = std::chrono::milliseconds{250}; ///< for cancelled coroutines to end; the rest is for the thread
 };
 
-/// Bounds of a queue. A message counts with its payload and 8 to 15 bytes of record header and padding. Half of `bytes` is for
+/// Bounds of a queue. A message counts with its payload and 8 to 16 bytes of record and padding. Half of `bytes` is for
 /// large messages and for the buffers (256 KiB each, or an eighth of `bytes`) in which transports receive small ones.
 struct QueueLimits {
     std::size_t bytes = 0;    ///< memory the queue may hold

@@ -93,9 +93,10 @@ public:
     }
     [[nodiscard]] bool put_bytes(std::span<const std::byte> payload) { return put(MessageKind::bytes, payload); }
 
-    /// Optional: memory to receive many messages in. What is put() from there is not copied. At least so many bytes, mostly
-    /// more; empty where there is no room for it now: then receive elsewhere. Lifetime: until read() waits for anything,
-    /// returns, or calls this again; other links are then given the same. So call it when there is something to receive.
+    /// Optional: memory to receive many messages in. Messages of middle size (32 bytes to 32 KiB) that are put() from there are
+    /// not copied, so what was put must not be written to again. At least so many bytes, mostly more; empty where there is no
+    /// room for it now: then receive elsewhere. Lifetime: until read() waits for anything, returns, or calls this again; other
+    /// links are then given the same. So call it when there is something to receive, and save what was not put.
     [[nodiscard]] std::span<std::byte> receive_room(std::size_t at_least);
 
     /// Optional, for a large message that has not come whole: memory to receive it in, so that it is not copied. Empty where

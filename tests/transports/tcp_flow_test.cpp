@@ -400,6 +400,44 @@ TEST_CASE("tcp: a framing of the user's own may skip bytes, and what it throws e
     CHECK(failure.endpoint() == "127.0.0.1:" + std::to_string(peer.port()));
 }
 
+TEST_CASE("tcp: lines longer than any buffer, or than what is left of one, arrive whole")
+{
+    for (const std::size_t inbox_bytes : {128u << 10, 8u << 20}) {
+        CAPTURE(inbox_bytes);
+        const std::size_t longest = inbox_bytes / 5, count = 40;
+        const auto line = [&](std::size_t i) { return std::string(i % 10 == 9 ? longest : longest / (1 + i % 10), static_cast<char>('a' + i % 26)); };
+        RawPeer peer{[&](RawConnection& c) {
+            for (std::size_t i = 0; i < count; ++i)
+                c.send(line(i) + "\n");
+            c.wait_for_end();
+        }};
+        auto options = quiet();
+        options.inbox.bytes = inbox_bytes;
+        Sidecar<Tcp<Lines>> feed{{.host = "127.0.0.1", .port = peer.port(), .max_message_bytes = inbox_bytes / 4}, options};
+        REQUIRE(feed.start(10s));
+        for (std::size_t i = 0; i < count; ++i)
+            REQUIRE(feed.receive(10s).value().text() == line(i));
+        CHECK(feed.stop().joined);
+    }
+}
+
+TEST_CASE("tcp: a flood of what a framing skips holds up neither other tasks nor the stop")
+{
+    RawPeer peer{[](RawConnection& c) {
+        const std::string filler(1u << 20, '.');
+        for (;;)
+            c.send(filler);
+    }};
+    auto options = quiet();
+    options.stop = {.total = 2s, .drain = 100ms, .close = 100ms, .cancel = 500ms};
+    Sidecar<Tcp<Angles>> feed{{.host = "127.0.0.1", .port = peer.port()}, options};
+    REQUIRE(feed.start(10s));
+    for (int i = 0; i < 20; ++i)
+        REQUIRE(feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(1ms); }, 10s));
+    const auto report = feed.stop();
+    CHECK(report.joined);
+}
+
 TEST_CASE("tcp: a framing that throws when it encodes ends the link with that, and the message counts as unsent")
 {
     RawPeer peer{[](RawConnection& c) { c.wait_for_end(); }};
@@ -496,6 +534,49 @@ TEST_CASE("tcp: several links whose messages are large share the least inbox the
     CHECK(in_order);
     CHECK(feed.stats().inbox_peak_bytes <= 4 * size);
     CHECK(feed.stop().joined);
+}
+
+TEST_CASE("tcp: a link waits for room neither behind a message that never ends, nor behind small ones of a link with another limit")
+{
+    constexpr std::size_t limit = 1u << 20, small_count = 20'000;
+    const std::string large(limit, 'L');
+    std::latch half_has_come{1};
+    RawPeer staller{[&](RawConnection& c) {
+        c.send(framed(large).substr(0, limit / 2));
+        c.wait_for_end();
+    }};
+    RawPeer chatter{[&](RawConnection& c) {
+        half_has_come.wait();
+        std::string bytes;
+        for (std::size_t i = 0; i < small_count; ++i)
+            bytes += framed(std::string(200, 's'));
+        c.send(bytes);
+        c.wait_for_end();
+    }};
+    RawPeer sender{[&](RawConnection& c) {
+        c.read(1);
+        c.send(framed(large));
+        c.wait_for_end();
+    }};
+    const auto limited = [](const RawPeer& peer, std::size_t bytes) {
+        auto options = to(peer);
+        options.max_message_bytes = bytes;
+        return options;
+    };
+    auto options = quiet();
+    options.inbox.bytes = 4 * limit;
+    Feed feed{limited(staller, limit), options};
+    REQUIRE(feed.start(10s));
+    auto small = feed.open(limited(chatter, 1000), 10s);
+    auto other = feed.open(limited(sender, limit), 10s);
+    REQUIRE(small);
+    REQUIRE(other);
+    REQUIRE(feed.call([&](Context ctx) -> Task<> { co_await ctx.sleep_for(100ms); })); // for the half, which nobody can see
+    half_has_come.count_down();
+    for (std::size_t i = 0; i < small_count; ++i)
+        REQUIRE(feed.receive(10s).value().size() == 200);
+    REQUIRE(other->send("x"));
+    CHECK(feed.receive(10s).value().text() == large);
 }
 
 TEST_CASE("tcp: a stop in the middle of a large message discards it, and gives its memory back")

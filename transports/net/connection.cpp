@@ -27,6 +27,12 @@ constexpr std::size_t beyond_bytes = 4096;
 /// Less room than this is not worth a system call.
 constexpr std::size_t least_in_inbox = 16u << 10;
 
+/// To move more than this, each time that some more of a message has come, would cost more than to receive it did.
+constexpr std::size_t most_moved = 32u << 10;
+
+/// What a read that has to wait makes room for, at most. If more has come, receive() takes it.
+constexpr std::size_t most_waited_for = 4096;
+
 } // namespace
 
 Task<> Connection::connect(Context ctx, std::string host, std::uint16_t port, SocketOptions options, std::string endpoint)
@@ -44,7 +50,7 @@ Task<> Connection::connect(Context ctx, std::string host, std::uint16_t port, So
         if (is_aborted_) // while the success was on its way here
             ec = asio::error::operation_aborted;
         if (!ec) {
-            socket_->non_blocking(true, ec); // for try_fill_into()
+            socket_->non_blocking(true); // for receive() and try_fill_into()
             socket_->set_option(tcp::no_delay{options.no_delay}, ec);
             socket_->set_option(asio::socket_base::keep_alive{options.keep_alive}, ec);
             co_return;
@@ -60,12 +66,10 @@ Task<> Connection::connect(Context ctx, std::string host, std::uint16_t port, So
                              .explanation = addresses.size() == 1 ? std::string{} : std::move(attempts)}}};
 }
 
-Task<> Connection::wait_readable(error_code& ec)
+Task<std::size_t> Connection::read_some(asio::mutable_buffer room, error_code& ec)
 {
-    is_drained_ = false;
-    return socket_->async_wait(
-        tcp::socket::wait_read,
-        asio::bind_allocator(OpAllocator<void>{read_memory_}, asio::redirect_error(asio::use_awaitable, ec)));
+    return socket_->async_read_some(
+        room, asio::bind_allocator(OpAllocator<void>{read_memory_}, asio::redirect_error(asio::use_awaitable, ec)));
 }
 
 std::size_t Connection::receive(Sink& sink, std::size_t missing_bytes, error_code& ec)
@@ -76,9 +80,11 @@ std::size_t Connection::receive(Sink& sink, std::size_t missing_bytes, error_cod
     }
     if (is_drained_) // to ask again would be in vain
         return 0;
+    give_back_memory();
     const auto rest = unread();
-    // Beyond a message of which the inbox would have to copy what came.
-    const auto room = sink.receive_room(std::max(rest.size() + missing_bytes, least_in_inbox));
+    std::span<std::byte> room;
+    if (rest.size() <= most_moved && missing_bytes <= most_moved) // a larger message is collected where it grows
+        room = sink.receive_room(std::max(rest.size() + std::max(missing_bytes, beyond_bytes), least_in_inbox));
     const auto into = room.empty() ? prepare_fill(missing_bytes) : asio::buffer(room.data(), room.size()) + rest.size();
     const auto got = socket_->read_some(into, ec);
     if (ec == asio::error::would_block)
@@ -105,6 +111,12 @@ void Connection::consume(std::size_t bytes)
     const auto rest = std::exchange(in_inbox_, {}).subspan(bytes);
     if (!rest.empty())
         buffer_.commit(asio::buffer_copy(buffer_.prepare(rest.size()), asio::buffer(rest.data(), rest.size())));
+}
+
+asio::mutable_buffer Connection::prepare_wait()
+{
+    asked_bytes_ = std::min(read_bytes_, most_waited_for);
+    return buffer_.prepare(asked_bytes_);
 }
 
 asio::mutable_buffer Connection::prepare_fill(std::size_t missing_bytes)
@@ -140,6 +152,7 @@ std::array<asio::mutable_buffer, 2> Connection::scatter(std::span<std::byte> res
 std::size_t Connection::divide(std::span<std::byte> rest, std::size_t got)
 {
     const auto inside = std::min(got, rest.size());
+    is_drained_ = false; // not known
     if (!is_aborted_)
         buffer_.commit(got - inside);
     return inside;
@@ -148,7 +161,8 @@ std::size_t Connection::divide(std::span<std::byte> rest, std::size_t got)
 void Connection::commit_fill(std::size_t read_bytes)
 {
     buffer_.commit(read_bytes);
-    if (read_bytes == asked_bytes_)
+    is_drained_ = read_bytes < asked_bytes_;
+    if (!is_drained_)
         read_bytes_ = std::min(read_bytes_ * 2, read_ahead_bytes);
 }
 

@@ -28,7 +28,7 @@ struct SocketOptions {
 /// a buffer of the connection's own. The coroutine must not wait in between: the inbox's memory is that of all links.
 class Connection {
 public:
-    /// What fill() asks for at most, but for a message that is known to be longer; bytes.
+    /// What prepare_fill() makes room for at most, but for a message that is known to be longer; bytes.
     static constexpr std::size_t read_ahead_bytes = 256u << 10;
 
     /// Resolves the name and tries its addresses in turn. `endpoint` is what failures call the other side.
@@ -39,11 +39,13 @@ public:
     [[nodiscard]] boost::asio::mutable_buffer prepare_fill(std::size_t missing_bytes = 0);
     /// So many have come there.
     void commit_fill(std::size_t read_bytes);
-    /// Takes in what is there already, if possible where the sink has its messages; zero: nothing is, so wait_readable().
-    /// `missing_bytes` as in prepare_fill().
+    /// Takes in what is there already, if possible where the sink has its messages. Zero without an error: nothing is, so
+    /// read_some() into prepare_wait(), and commit_fill(). `missing_bytes` as in prepare_fill().
     [[nodiscard]] std::size_t receive(Sink& sink, std::size_t missing_bytes, error_code& ec);
-    /// Lifetime: `ec` until it is done.
-    [[nodiscard]] Task<> wait_readable(error_code& ec);
+    /// A little room behind unread(), in memory that the link has to itself while it waits.
+    [[nodiscard]] boost::asio::mutable_buffer prepare_wait();
+    /// Waits for bytes. Lifetime: `ec` until it is done.
+    [[nodiscard]] Task<std::size_t> read_some(boost::asio::mutable_buffer room, error_code& ec);
     [[nodiscard]] std::span<const std::byte> unread() const noexcept
     {
         return !in_inbox_.empty() ? in_inbox_ : std::span{static_cast<const std::byte*>(buffer_.cdata().data()), buffer_.size()};

@@ -116,7 +116,7 @@ Task<> TcpStream::connect(Context ctx)
                                      tcp_endpoint(t.host, t.port));
 }
 
-Task<> TcpStream::fill(Sink& sink, std::size_t missing_bytes, std::size_t limit_bytes)
+Task<std::size_t> TcpStream::fill(Sink& sink, std::size_t missing_bytes, std::size_t limit_bytes)
 {
     auto& impl = *impl_;
     const auto have = impl.connection.unread().size();
@@ -128,12 +128,16 @@ Task<> TcpStream::fill(Sink& sink, std::size_t missing_bytes, std::size_t limit_
         }
     }
     error_code ec;
-    while (impl.connection.receive(sink, missing_bytes, ec) == 0) {
+    auto got = impl.connection.receive(sink, missing_bytes, ec);
+    if (got == 0 && !ec) {
+        const auto room = impl.connection.prepare_wait();
+        got = co_await impl.connection.read_some(room, ec);
         if (!ec)
-            co_await impl.connection.wait_readable(ec);
-        if (ec)
-            impl.fail_read(ec, have);
+            impl.connection.commit_fill(got);
     }
+    if (ec)
+        impl.fail_read(ec, have);
+    co_return got;
 }
 
 Task<std::size_t> TcpStream::fill_into(std::span<std::byte> rest, std::size_t come_bytes)

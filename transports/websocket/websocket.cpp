@@ -244,12 +244,14 @@ Task<> WebSocket::Impl::read_batch(Sink& sink)
             continue;
         if (!pass.is_for_beast) {
             error_code ec;
-            while (wire_->connection.receive(sink, pass.missing_bytes, ec) == 0) {
+            if (wire_->connection.receive(sink, pass.missing_bytes, ec) == 0 && !ec) {
+                const auto room = wire_->connection.prepare_wait();
+                const auto got = co_await wire_->connection.read_some(room, ec);
                 if (!ec)
-                    co_await wire_->connection.wait_readable(ec);
-                if (ec)
-                    throw read_failure(ec);
+                    wire_->connection.commit_fill(got);
             }
+            if (ec)
+                throw read_failure(ec);
             continue;
         }
         error_code ec;

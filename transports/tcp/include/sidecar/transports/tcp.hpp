@@ -40,8 +40,8 @@ public:
 
     Task<> connect(Context ctx);
     /// Waits for more bytes behind unread(). At the end of the stream, and where unread() has passed `limit_bytes`
-    /// without a message in it, throws. Before anything else is waited for, what was put must be consumed.
-    Task<> fill(Sink& sink, std::size_t missing_bytes, std::size_t limit_bytes);
+    /// without a message in it, throws. Gives how many have come. Before anything else is waited for, what was put must be consumed.
+    Task<std::size_t> fill(Sink& sink, std::size_t missing_bytes, std::size_t limit_bytes);
     /// While unread() is empty: waits for bytes, puts them into `rest` and what comes behind them into unread(); gives how
     /// many went into `rest`. `come_bytes`: how many of this message had come before.
     Task<std::size_t> fill_into(std::span<std::byte> rest, std::size_t come_bytes);
@@ -118,7 +118,8 @@ public:
 
     Task<> read(Context, Sink& sink)
     {
-        for (;;) {
+        // No longer: what comes without pause and without a message (a framing may skip it) must not hold the thread.
+        for (std::size_t come = 0; come < detail::TcpStream::batch_bytes;) {
             if (!in_place_.empty()) {
                 while (come_bytes_ < in_place_.size())
                     come_bytes_ += co_await stream_.fill_into(in_place_.subspan(come_bytes_), come_bytes_);
@@ -128,7 +129,7 @@ public:
             if (pass_on(sink))
                 co_return;
             if (in_place_.empty())
-                co_await stream_.fill(sink, missing_bytes_, max_message_bytes_ + overhead_bytes);
+                come += co_await stream_.fill(sink, missing_bytes_, max_message_bytes_ + overhead_bytes);
         }
     }
 
