@@ -96,10 +96,10 @@ public:
     [[nodiscard]] MessageView view(std::uint64_t position) const noexcept
     {
         const auto* h = header(position);
-        const auto* body = reinterpret_cast<const std::byte*>(h) + sizeof(Header);
-        if (h->is_elsewhere())
-            std::memcpy(&body, body, sizeof body);
-        return {h->link(), h->kind(), {body, h->size}};
+        const auto* payload = reinterpret_cast<const std::byte*>(h + 1);
+        if (const void* address = payload; h->is_elsewhere())
+            std::memcpy(&payload, address, sizeof payload);
+        return {h->link(), h->kind(), {payload, h->size}};
     }
     /// The position behind the record at `position`.
     [[nodiscard]] std::uint64_t after(std::uint64_t position) const noexcept
