@@ -170,8 +170,8 @@ public:
             "call", [shared, state](Context ctx) { return detail::keep_result(state, (*shared)(ctx)); }, state, timeout);
         if (!done)
             return done.error();
-        if (state->exception)
-            std::rethrow_exception(state->exception);
+        if (auto exception = std::exchange(state->exception, nullptr)) // the loop may be the last to let go of the state
+            std::rethrow_exception(std::move(exception));
         if constexpr (std::is_void_v<Value>)
             return {};
         else
