@@ -12,11 +12,12 @@ namespace bench {
 /// What a competitor's adaptor does, all of it called on the application's thread.
 template <class C>
 concept Client = std::constructible_from<C, const Job&> // connected
-              && requires(C client, bool (&handler)(Bytes), Bytes message) {
-                     client.receive_while(handler); // hands over each message, waiting for it, as long as it says true
-                     client.send(message);          // returns once the message is taken over
-                     client.stop();                 // a polite close, and all threads joined
-                 };
+                 && requires(C client, bool (&handler)(Bytes), Bytes message) {
+                        // Hands over each message, waiting for it, as long as it says true
+                        client.receive_while(handler);
+                        client.send(message); // returns once the message is taken over
+                        client.stop();        // a polite close, and all threads joined
+                    };
 
 template <Client C>
 void measure_ingest(const Job& job, Samples& samples)
@@ -80,10 +81,12 @@ void measure_latency(const Job& job, Samples& samples)
         return count != job.count;
     });
     histogram.report(samples);
-    samples.add("cpu_ns", 1e9 * (Usage::now().cpu_seconds - usage.cpu_seconds) / static_cast<double>(job.count - warm_up));
+    samples.add("cpu_ns", 1e9 * (Usage::now().cpu_seconds - usage.cpu_seconds)
+                              / static_cast<double>(job.count - warm_up));
 }
 
-/// Many links of one client on one thread: the memory for one on which nothing has come yet, then the rate over all.
+/// Many links of one client on one thread: the memory for one on which nothing has come yet, then
+/// the rate over all.
 template <class C>
     requires requires(C client, const Job& job) { client.open(job); }
 void measure_links(const Job& job, Samples& samples)
@@ -97,8 +100,11 @@ void measure_links(const Job& job, Samples& samples)
         client.open(job);
     if (job.links > 1) {
         const auto count = static_cast<double>(job.links - 1);
-        samples.add("open_us", 1e6 * std::chrono::duration<double>(Clock::now() - began).count() / count);
-        samples.add("bytes_per_link", (static_cast<double>(resident_bytes()) - static_cast<double>(resident)) / count);
+        samples.add("open_us",
+                    1e6 * std::chrono::duration<double>(Clock::now() - began).count() / count);
+        samples.add("bytes_per_link",
+                    (static_cast<double>(resident_bytes()) - static_cast<double>(resident))
+                        / count);
     }
     Meter meter{job};
     client.send(bytes_of("go"));
@@ -116,7 +122,9 @@ void measure_idle(const Job& job, Samples& samples)
     client.receive_while([](Bytes) { return false; });
     const auto after = Usage::now();
     samples.add("cpu_us_per_second", 1e6 * (after.cpu_seconds - before.cpu_seconds) / job.seconds);
-    samples.add("switches_per_second", static_cast<double>(after.voluntary_switches - before.voluntary_switches) / job.seconds);
+    samples.add("switches_per_second",
+                static_cast<double>(after.voluntary_switches - before.voluntary_switches)
+                    / job.seconds);
 }
 
 template <Client C>
@@ -139,15 +147,18 @@ enum class Cases {
     waits     // those in which the application waits for every message
 };
 
-/// Makes a competitor take part in the cases of a protocol. To be defined as a constant in its file.
+/// Makes a competitor take part in the cases of a protocol. To be defined as a constant in its
+/// file.
 template <Client C>
 class Registration {
 public:
-    Registration(Protocol protocol, std::string_view competitor, Cases cases = Cases::all, const Serve& generator = serve)
+    Registration(Protocol protocol, std::string_view competitor, Cases cases = Cases::all,
+                 const Serve& generator = serve)
     {
         const std::string prefix = protocol == Protocol::websocket ? "websocket_" : "tcp_";
         const auto add = [&](std::string name, Measure measure) {
-            registry().push_back({prefix + name, std::string{competitor}, std::move(measure), generator});
+            registry().push_back(
+                {prefix + name, std::string{competitor}, std::move(measure), generator});
         };
         add("round_trip", measure_round_trip<C>);
         add("latency", measure_latency<C>);

@@ -1,4 +1,5 @@
-// The two ways in which messages stand in a stream, by hand: RFC 6455 frames, and four bytes of length (big endian).
+// The two ways in which messages stand in a stream, by hand: RFC 6455 frames, and four bytes of
+// length (big endian).
 #pragma once
 
 #include "harness.hpp"
@@ -35,7 +36,8 @@ inline std::optional<Head> parse_head(Protocol protocol, Bytes bytes) noexcept
     if (protocol == Protocol::tcp) {
         if (bytes.size() < 4)
             return std::nullopt;
-        return Head{.head_bytes = 4, .payload_bytes = static_cast<std::size_t>(big_endian(bytes.data(), 4))};
+        return Head{.head_bytes = 4,
+                    .payload_bytes = static_cast<std::size_t>(big_endian(bytes.data(), 4))};
     }
     if (bytes.size() < 2)
         return std::nullopt;
@@ -53,7 +55,8 @@ inline std::optional<Head> parse_head(Protocol protocol, Bytes bytes) noexcept
 }
 
 /// What stands before a message of this size; a client's frames carry `mask`.
-inline std::string make_head(Protocol protocol, std::size_t payload_bytes, unsigned opcode = 2, std::string_view mask = {})
+inline std::string make_head(Protocol protocol, std::size_t payload_bytes, unsigned opcode = 2,
+                             std::string_view mask = {})
 {
     std::string text;
     const auto put_big_endian = [&](unsigned width) {
@@ -66,7 +69,10 @@ inline std::string make_head(Protocol protocol, std::size_t payload_bytes, unsig
     }
     const unsigned width = payload_bytes < 126 ? 0 : payload_bytes < 65536 ? 2 : 8;
     text += static_cast<char>(0x80 | opcode);
-    text += static_cast<char>((mask.empty() ? 0 : 0x80) | (width == 0 ? payload_bytes : width == 2 ? 126u : 127u));
+    text += static_cast<char>((mask.empty() ? 0 : 0x80)
+                              | (width == 0   ? payload_bytes
+                                 : width == 2 ? 126u
+                                              : 127u));
     put_big_endian(width);
     return text.append(mask);
 }
@@ -92,7 +98,10 @@ class Stream {
 public:
     Stream(int fd, Protocol protocol) : fd_{fd}, protocol_{protocol} {}
     [[nodiscard]] int fd() const noexcept { return fd_; }
-    [[nodiscard]] std::span<std::byte> unread() noexcept { return {buffer_.get() + begin_, end_ - begin_}; }
+    [[nodiscard]] std::span<std::byte> unread() noexcept
+    {
+        return {buffer_.get() + begin_, end_ - begin_};
+    }
     void consume(std::size_t bytes) noexcept { begin_ += bytes; }
 
     /// Waits for more; false at the end of the stream.
@@ -109,7 +118,8 @@ public:
             end_ += static_cast<std::size_t>(n);
         return n > 0 || (n < 0 && errno == EAGAIN);
     }
-    /// Hands `handler(head, payload)` the messages in turn, waiting for them, as long as it says true. False at the end.
+    /// Hands `handler(head, payload)` the messages in turn, waiting for them, as long as it says
+    /// true. False at the end.
     template <class Handler>
     bool each(Handler handler)
     {

@@ -1,4 +1,5 @@
-// From one thread to another within a process, 64 bytes each: our inbox as the loop uses it, against what stands in for it.
+// From one thread to another within a process, 64 bytes each: our inbox as the loop uses it,
+// against what stands in for it.
 #include "handoff.hpp"
 
 #include "clients/handoff_queue.hpp"
@@ -20,7 +21,8 @@ void relax(unsigned& patience)
         std::this_thread::yield();
 }
 
-/// The least there can be: one producer, one consumer, bytes, two counters that each side looks at only when it must.
+/// The least there can be: one producer, one consumer, bytes, two counters that each side looks at
+/// only when it must.
 class ByteRing {
 public:
     void push(Bytes message)
@@ -68,7 +70,8 @@ class MutexQueue {
 public:
     void push(Bytes message)
     {
-        for (unsigned patience = 0; pushed_ - popped_.load(std::memory_order_relaxed) > 65536; relax(patience)) {
+        for (unsigned patience = 0; pushed_ - popped_.load(std::memory_order_relaxed) > 65536;
+             relax(patience)) {
         }
         queue_.push({reinterpret_cast<const char*>(message.data()), message.size()});
         ++pushed_;
@@ -97,7 +100,9 @@ public:
     }
     void push(Bytes message)
     {
-        for (unsigned patience = 0; !inbox_.push(sidecar::LinkId{0}, sidecar::MessageKind::bytes, message); relax(patience))
+        for (unsigned patience = 0;
+             !inbox_.push(sidecar::LinkId{0}, sidecar::MessageKind::bytes, message);
+             relax(patience))
             inbox_.publish();
     }
     void publish() { inbox_.publish(); }

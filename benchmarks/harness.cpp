@@ -115,10 +115,7 @@ void say(int out, const std::string& text)
 
 } // namespace
 
-std::string Job::url() const
-{
-    return fmt::format("ws://127.0.0.1:{}/", port);
-}
+std::string Job::url() const { return fmt::format("ws://127.0.0.1:{}/", port); }
 
 std::vector<Entry>& registry()
 {
@@ -162,7 +159,8 @@ Usage Usage::now()
     ::getrusage(RUSAGE_SELF, &usage);
     timespec cpu{};
     ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
-    return {static_cast<double>(cpu.tv_sec) + 1e-9 * static_cast<double>(cpu.tv_nsec), usage.ru_nvcsw};
+    return {static_cast<double>(cpu.tv_sec) + 1e-9 * static_cast<double>(cpu.tv_nsec),
+            usage.ru_nvcsw};
 }
 
 std::size_t resident_bytes()
@@ -192,8 +190,10 @@ std::string payload_of(const Job& job)
 Meter::Meter(const Job& job)
     : expected_sum_{checksum(bytes_of(payload_of(job)))},
       mask_{job.payload_bytes > 16384 ? 7u : 255u},
-      warm_up_{std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>{job.seconds / 5})},
-      length_{std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>{job.seconds})}
+      warm_up_{std::chrono::duration_cast<Clock::duration>(
+          std::chrono::duration<double>{job.seconds / 5})},
+      length_{
+          std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>{job.seconds})}
 {
 }
 
@@ -220,9 +220,13 @@ void Meter::report(Samples& samples) const
     if (sum_ != expected_sum_ * count_)
         throw std::runtime_error{"wrong checksum"};
     const auto messages = static_cast<double>(count_ - first_);
-    samples.add("per_second", messages / std::chrono::duration<double>(measured_to_ - measured_from_).count());
+    samples.add("per_second",
+                messages / std::chrono::duration<double>(measured_to_ - measured_from_).count());
     samples.add("cpu_ns", 1e9 * (usage_to_.cpu_seconds - usage_from_.cpu_seconds) / messages);
-    samples.add("switches_per_1000", 1000 * static_cast<double>(usage_to_.voluntary_switches - usage_from_.voluntary_switches) / messages);
+    samples.add(
+        "switches_per_1000",
+        1000 * static_cast<double>(usage_to_.voluntary_switches - usage_from_.voluntary_switches)
+            / messages);
 }
 
 std::size_t Histogram::bucket(std::uint64_t value) noexcept
@@ -230,7 +234,8 @@ std::size_t Histogram::bucket(std::uint64_t value) noexcept
     const auto width = static_cast<unsigned>(std::bit_width(value));
     if (width <= fine_bits)
         return value;
-    return (static_cast<std::size_t>(width - fine_bits) << fine_bits) + ((value >> (width - fine_bits - 1)) & ((1u << fine_bits) - 1));
+    return (static_cast<std::size_t>(width - fine_bits) << fine_bits)
+           + ((value >> (width - fine_bits - 1)) & ((1u << fine_bits) - 1));
 }
 
 void Histogram::add(Clock::duration time) noexcept
@@ -246,8 +251,10 @@ double Histogram::microseconds(double quantile) const
         if (counts_[i] > left) {
             const auto exponent = i >> fine_bits;
             const auto fine = i & ((1u << fine_bits) - 1);
-            return 1e-3 * (exponent == 0 ? static_cast<double>(i)
-                                         : static_cast<double>(((1ull << fine_bits) + fine) << (exponent - 1)));
+            return 1e-3
+                   * (exponent == 0
+                          ? static_cast<double>(i)
+                          : static_cast<double>(((1ull << fine_bits) + fine) << (exponent - 1)));
         }
         left -= counts_[i];
     }

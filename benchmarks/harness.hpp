@@ -1,4 +1,5 @@
-// What every measurement shares: the job, the processes, the meter on the application's thread, the samples.
+// What every measurement shares: the job, the processes, the meter on the application's thread, the
+// samples.
 #pragma once
 
 #include <chrono>
@@ -23,10 +24,13 @@ enum class Role {
     flood, // writes messages as fast as they are taken
     sink,  // takes `count` messages, then answers with one
     echo,  // answers each message with itself
-    paced, // writes `count` messages at `rate`, each with the time it was written in its first eight bytes
+    // Writes `count` messages at `rate`, each with the time it was written in its first eight bytes
+    paced,
     idle,  // one message, silence for `seconds`, one message
     cycle, // shakes hands and says goodbye, again and again
-    links, // as `bursts` on `links` connections at once, once all are there and the client has written a byte
+    // As `bursts` on `links` connections at once, once all are there and the client has written a
+    // byte
+    links,
 };
 
 /// One measurement, as told to both of its processes.
@@ -67,8 +71,8 @@ struct Entry {
 /// All entries, in the order of registration.
 std::vector<Entry>& registry();
 
-/// Runs one measurement in two processes of its own, so that nothing of one competitor is left when the next runs.
-/// Throws what the client threw, or that it took too long.
+/// Runs one measurement in two processes of its own, so that nothing of one competitor is left when
+/// the next runs. Throws what the client threw, or that it took too long.
 Samples run(const Entry& entry, const Job& job);
 
 /// Processor time and context switches of this process, all its threads.
@@ -81,7 +85,8 @@ struct Usage {
 /// As far as allowed; gives the limit.
 std::size_t raise_descriptor_limit();
 
-/// The payload of every message of a job: the same bytes, so that a sum tells whether all came whole.
+/// The payload of every message of a job: the same bytes, so that a sum tells whether all came
+/// whole.
 [[nodiscard]] std::string payload_of(const Job& job);
 [[nodiscard]] inline Bytes bytes_of(std::string_view text) noexcept
 {
@@ -100,7 +105,8 @@ std::size_t raise_descriptor_limit();
     return sum;
 }
 
-/// Counts and sums messages on the application's thread, for a warm-up and then for the job's seconds.
+/// Counts and sums messages on the application's thread, for a warm-up and then for the job's
+/// seconds.
 class Meter {
 public:
     explicit Meter(const Job& job);
@@ -123,7 +129,8 @@ private:
     Usage usage_from_{}, usage_to_{};
 };
 
-/// Times in buckets of less than two percent, from a nanosecond to a minute, as HdrHistogram has them.
+/// Times in buckets of less than two percent, from a nanosecond to a minute, as HdrHistogram has
+/// them.
 class Histogram {
 public:
     void add(Clock::duration time) noexcept;

@@ -1,6 +1,7 @@
-// Runs the cases and writes a line for each sample: case, variant, competitor, metric, value, with tabs between them.
-//   sidecar_benchmarks [--quick] [--rounds N] [--only COMPETITOR] [CASE[/VARIANT]...]
-// In each round every competitor runs once, one after the other; the next round begins with the first again.
+// Runs the cases and writes a line for each sample: case, variant, competitor, metric, value, with
+// tabs between them. sidecar_benchmarks [--quick] [--rounds N] [--only COMPETITOR]
+// [CASE[/VARIANT]...] In each round every competitor runs once, one after the other; the next round
+// begins with the first again.
 #include "harness.hpp"
 
 #include <fmt/format.h>
@@ -26,7 +27,8 @@ std::vector<Case> all_cases(bool quick)
     const double seconds = quick ? 0.3 : 1.0;
     const std::uint64_t scale = quick ? 1 : 4;
     std::vector<Case> cases;
-    for (const auto& [prefix, protocol] : {std::pair{"websocket_", Protocol::websocket}, std::pair{"tcp_", Protocol::tcp}}) {
+    for (const auto& [prefix, protocol] :
+         {std::pair{"websocket_", Protocol::websocket}, std::pair{"tcp_", Protocol::tcp}}) {
         const auto add = [&](std::string name, std::string variant, Job job) {
             job.protocol = protocol;
             cases.push_back({prefix + name, std::move(variant), job});
@@ -38,15 +40,21 @@ std::vector<Case> all_cases(bool quick)
         add("round_trip", "64 B", {.role = Role::echo, .count = 5'000 * scale});
         for (const std::uint64_t rate : {10'000, 100'000})
             add("latency", fmt::format("{}/s", rate),
-                {.role = Role::paced, .count = static_cast<std::uint64_t>(2 * seconds * static_cast<double>(rate)), .rate = rate});
+                {.role = Role::paced,
+                 .count = static_cast<std::uint64_t>(2 * seconds * static_cast<double>(rate)),
+                 .rate = rate});
         add("idle", "one link", {.role = Role::idle, .seconds = quick ? 0.5 : 2.0});
         add("cycle", "loopback", {.role = Role::cycle, .count = 50 * scale});
     }
     for (const std::uint64_t burst : {1, 64})
-        cases.push_back({"handoff", burst == 1 ? "one by one" : "bursts of 64", {.protocol = Protocol::none, .count = burst, .seconds = seconds}});
+        cases.push_back({"handoff",
+                         burst == 1 ? "one by one" : "bursts of 64",
+                         {.protocol = Protocol::none, .count = burst, .seconds = seconds}});
     for (const std::uint64_t links : {1, 1'000, 10'000})
         if (!quick || links <= 1'000)
-            cases.push_back({"links", fmt::format("{}", links), {.role = Role::links, .links = links, .seconds = seconds}});
+            cases.push_back({"links",
+                             fmt::format("{}", links),
+                             {.role = Role::links, .links = links, .seconds = seconds}});
     return cases;
 }
 
@@ -68,7 +76,9 @@ int main(int argc, char** argv)
         else if (!argument.starts_with("-"))
             wanted.insert(argument);
         else {
-            fmt::print(stderr, "usage: {} [--quick] [--rounds N] [--only COMPETITOR] [CASE[/VARIANT]...]\n", argv[0]);
+            fmt::print(stderr,
+                       "usage: {} [--quick] [--rounds N] [--only COMPETITOR] [CASE[/VARIANT]...]\n",
+                       argv[0]);
             return 64;
         }
     }
@@ -86,10 +96,12 @@ int main(int argc, char** argv)
                 try {
                     const auto samples = bench::run(entry, job);
                     for (const auto& [metric, value] : samples.values())
-                        fmt::print("{}\t{}\t{}\t{}\t{}\n", name, variant, entry.competitor, metric, value);
+                        fmt::print("{}\t{}\t{}\t{}\t{}\n", name, variant, entry.competitor, metric,
+                                   value);
                     std::fflush(stdout);
                 } catch (const std::exception& e) {
-                    fmt::print(stderr, "{}, {}, {}: {}\n", name, variant, entry.competitor, e.what());
+                    fmt::print(stderr, "{}, {}, {}: {}\n", name, variant, entry.competitor,
+                               e.what());
                     ++failures;
                 }
             }

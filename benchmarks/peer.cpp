@@ -32,12 +32,15 @@ void shake_hands(Stream& stream)
     namespace detail = boost::beast::websocket::detail;
     auto request = stream.read_http_head();
     std::string lower = request;
-    std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    std::transform(lower.begin(), lower.end(), lower.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
     constexpr std::string_view field = "sec-websocket-key:";
     const auto begin = request.find_first_not_of(' ', lower.find(field) + field.size());
     detail::sec_ws_accept_type accept;
-    detail::make_sec_ws_accept(accept, std::string_view{request}.substr(begin, request.find('\r', begin) - begin));
-    send_all(stream.fd(), "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+    detail::make_sec_ws_accept(
+        accept, std::string_view{request}.substr(begin, request.find('\r', begin) - begin));
+    send_all(stream.fd(), "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
+                          "Upgrade\r\nSec-WebSocket-Accept: "
                               + std::string{accept.data(), accept.size()} + "\r\n\r\n");
 }
 
@@ -61,7 +64,8 @@ public:
     /// Until the client closes; answers the close frame.
     void wait_for_end()
     {
-        (void)stream_.each([this](const Head& head, std::span<std::byte>) { return !is_goodbye(head); });
+        (void)stream_.each(
+            [this](const Head& head, std::span<std::byte>) { return !is_goodbye(head); });
     }
     /// Without waiting: whether the client has said goodbye.
     bool has_ended()
@@ -86,7 +90,8 @@ public:
         std::uint64_t count = 0;
         (void)stream_.each([&](const Head& head, std::span<std::byte> payload) {
             if (payload.size() != job_.payload_bytes)
-                throw std::runtime_error{fmt::format("a frame of {} bytes, opcode {}", payload.size(), head.opcode)};
+                throw std::runtime_error{
+                    fmt::format("a frame of {} bytes, opcode {}", payload.size(), head.opcode)};
             return ++count != job_.count;
         });
         send(frame(payload_of(job_)));
@@ -147,7 +152,8 @@ void serve_links(int listener, const Job& job)
     std::deque<Connection> connections;
     while (connections.size() < job.links)
         connections.emplace_back(accept_one(listener), job);
-    (void)connections.front().stream().each([](const Head&, std::span<std::byte>) { return false; });
+    (void)connections.front().stream().each(
+        [](const Head&, std::span<std::byte>) { return false; });
     std::string burst;
     for (int i = 0; i < 16; ++i)
         burst += connections.front().frame(payload_of(job));
@@ -166,7 +172,8 @@ void serve(const Job& job, const std::function<void(std::uint16_t)>& listening)
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof address;
-    if (::bind(listener, reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(listener, 4096) != 0
+    if (::bind(listener, reinterpret_cast<sockaddr*>(&address), size) != 0
+        || ::listen(listener, 4096) != 0
         || ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) != 0)
         throw std::runtime_error{"no listening socket"};
     listening(ntohs(address.sin_port));

@@ -1,4 +1,5 @@
-// The load generator for WebSocket and TCP clients: plain blocking sockets, precomputed frames, large writes.
+// The load generator for WebSocket and TCP clients: plain blocking sockets, precomputed frames,
+// large writes.
 #pragma once
 
 #include "harness.hpp"
@@ -15,7 +16,9 @@ void pace(const Job& job, Emit emit)
 {
     ::prctl(PR_SET_TIMERSLACK, 1);
     const auto began = Clock::now();
-    const auto due = [&](std::uint64_t number) { return began + std::chrono::nanoseconds{number * 1'000'000'000 / job.rate}; };
+    const auto due = [&](std::uint64_t number) {
+        return began + std::chrono::nanoseconds{number * 1'000'000'000 / job.rate};
+    };
     for (std::uint64_t sent = 0; sent < job.count;) {
         std::this_thread::sleep_until(due(sent));
         const auto now = Clock::now();
@@ -27,7 +30,8 @@ void pace(const Job& job, Emit emit)
     }
 }
 
-/// The generator of a library that carries messages itself: its channel sends and receives them. Ends with its process.
+/// The generator of a library that carries messages itself: its channel sends and receives them.
+/// Ends with its process.
 template <class Channel>
 void serve_messages(const Job& job, Channel& channel)
 {
@@ -64,7 +68,8 @@ void serve_messages(const Job& job, Channel& channel)
     case Role::cycle:
     case Role::links: break;
     }
-    std::this_thread::sleep_for(std::chrono::minutes{1}); // the last messages may still be on their way
+    // The last messages may still be on their way
+    std::this_thread::sleep_for(std::chrono::minutes{1});
 }
 
 void serve(const Job& job, const std::function<void(std::uint16_t)>& listening);

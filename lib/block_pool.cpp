@@ -7,7 +7,8 @@ namespace sidecar::detail {
 
 namespace {
 
-/// Sizes that messages share, so that a block fits the next one too: an eighth more than needed at most.
+/// Sizes that messages share, so that a block fits the next one too: an eighth more than needed at
+/// most.
 std::size_t capacity_for(std::size_t bytes) noexcept
 {
     const auto step = std::max<std::size_t>(std::bit_floor(bytes) / 8, 64);
@@ -23,7 +24,9 @@ Block BlockPool::take(std::size_t bytes)
         std::lock_guard lock{mutex_};
         // The latest first: its memory is the likeliest to be in the cache.
         ++given_out_;
-        const auto found = std::find_if(free_.rbegin(), free_.rend(), [&](const Free& entry) { return entry.capacity == wanted; });
+        const auto found = std::find_if(free_.rbegin(), free_.rend(), [&](const Free& entry) {
+            return entry.capacity == wanted;
+        });
         if (found != free_.rend()) {
             Block block{found->block.release(), BlockReturn{shared_from_this(), wanted}};
             free_bytes_ -= wanted;

@@ -1,4 +1,5 @@
-// Memory for large messages, used again: a stream of them would otherwise pay the system for fresh pages each time.
+// Memory for large messages, used again: a stream of them would otherwise pay the system for fresh
+// pages each time.
 #pragma once
 
 #include <sidecar/message.hpp>
@@ -10,8 +11,8 @@
 
 namespace sidecar::detail {
 
-/// Hands out blocks and takes them back; keeps at most `kept_bytes` of those it got back. Side: both, guarded by its mutex,
-/// which is taken once for each large message.
+/// Hands out blocks and takes them back; keeps at most `kept_bytes` of those it got back. Side:
+/// both, guarded by its mutex, which is taken once for each large message.
 class BlockPool final : public BlockHome, public std::enable_shared_from_this<BlockPool> {
 public:
     explicit BlockPool(std::size_t kept_bytes) noexcept : limit_{kept_bytes} {}

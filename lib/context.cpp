@@ -17,15 +17,9 @@ std::string_view to_string(Phase phase) noexcept
     return "in an unknown phase";
 }
 
-boost::asio::any_io_executor Context::executor() const
-{
-    return loop_->tasks().executor(*task_);
-}
+boost::asio::any_io_executor Context::executor() const { return loop_->tasks().executor(*task_); }
 
-TimePoint Context::now() const
-{
-    return loop_->now();
-}
+TimePoint Context::now() const { return loop_->now(); }
 
 Task<> Context::sleep_until(TimePoint when) const
 {
@@ -56,20 +50,11 @@ void Context::phase(Phase phase) const
     task_->waiting(to_string(phase).data());
 }
 
-void Context::waiting_for(const char* what) const
-{
-    task_->waiting(what);
-}
+void Context::waiting_for(const char* what) const { task_->waiting(what); }
 
-void Context::log(LogLevel level, std::string_view text) const
-{
-    loop_->log(level, text);
-}
+void Context::log(LogLevel level, std::string_view text) const { loop_->log(level, text); }
 
-MessageView Batch::iterator::operator*() const
-{
-    return ring_->view(ring_->settle(position_));
-}
+MessageView Batch::iterator::operator*() const { return ring_->view(ring_->settle(position_)); }
 
 Batch::iterator& Batch::iterator::operator++()
 {
@@ -77,9 +62,6 @@ Batch::iterator& Batch::iterator::operator++()
     return *this;
 }
 
-void Batch::mark_written(std::size_t count) const
-{
-    link_->mark_written(count, to_);
-}
+void Batch::mark_written(std::size_t count) const { link_->mark_written(count, to_); }
 
 } // namespace sidecar

@@ -1,5 +1,5 @@
-// The application's side of a sidecar: checks who calls, finds the running loop, and waits where there is something
-// to wait for.
+// The application's side of a sidecar: checks who calls, finds the running loop, and waits where
+// there is something to wait for.
 #include <sidecar/detail/core.hpp>
 
 #include "loop.hpp"
@@ -17,7 +17,8 @@ namespace {
 
 std::atomic<std::uint64_t> forks{0};
 
-/// How often this process image has been forked off another; in a child it differs from what the parent's objects saw.
+/// How often this process image has been forked off another; in a child it differs from what the
+/// parent's objects saw.
 std::uint64_t fork_generation() noexcept
 {
     static const int registered = ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1); });
@@ -32,21 +33,26 @@ bool has_forked_since(std::uint64_t generation) noexcept
 
 Failure misuse(const char* attempted)
 {
-    return {Error::misuse, {.attempted = attempted, .explanation = "called on the loop's own thread"}};
+    return {Error::misuse,
+            {.attempted = attempted, .explanation = "called on the loop's own thread"}};
 }
 
-Result<void> check_limits(const char* name, const QueueLimits& limits, std::size_t max_message_bytes, std::size_t factor)
+Result<void> check_limits(const char* name, const QueueLimits& limits,
+                          std::size_t max_message_bytes, std::size_t factor)
 {
     const auto refuse = [&](std::string why) -> Result<void> {
-        return Failure{Error::bad_options, {.attempted = "start", .explanation = fmt::format("{}: {}", name, why)}};
+        return Failure{Error::bad_options,
+                       {.attempted = "start", .explanation = fmt::format("{}: {}", name, why)}};
     };
     if (limits.messages == 0)
         return refuse("room for 0 messages");
     if (max_message_bytes > UINT32_MAX)
-        return refuse(fmt::format("messages of up to {} bytes; the most there can be is {}", max_message_bytes, UINT32_MAX));
+        return refuse(fmt::format("messages of up to {} bytes; the most there can be is {}",
+                                  max_message_bytes, UINT32_MAX));
     if (limits.bytes / factor < max_message_bytes)
-        return refuse(fmt::format("{} bytes are too few for messages of up to {}; it needs at least {}", limits.bytes,
-                                  max_message_bytes, factor * max_message_bytes));
+        return refuse(
+            fmt::format("{} bytes are too few for messages of up to {}; it needs at least {}",
+                        limits.bytes, max_message_bytes, factor * max_message_bytes));
     return {};
 }
 
@@ -55,7 +61,8 @@ Result<void> check_budget(const StopBudget& budget)
     const auto zero = Duration{};
     if (budget.total <= zero || budget.drain < zero || budget.close < zero || budget.cancel < zero)
         return Failure{Error::bad_options,
-                       {.attempted = "start", .explanation = "stop: the total must be positive, no stage negative"}};
+                       {.attempted = "start",
+                        .explanation = "stop: the total must be positive, no stage negative"}};
     return {};
 }
 
@@ -83,7 +90,8 @@ public:
             calls_->fetch_add(1, std::memory_order_seq_cst);
             if (core.generation_.load(std::memory_order_seq_cst) == generation)
                 break;
-            calls_->fetch_sub(1, std::memory_order_release); // a start came between: counted in the wrong place
+            // A start came between: counted in the wrong place
+            calls_->fetch_sub(1, std::memory_order_release);
         }
         is_forked_ = core.is_forked();
         loop_ = core.loop_.load(std::memory_order_seq_cst);
@@ -115,14 +123,18 @@ private:
 };
 
 Core::Core(std::shared_ptr<const LinkConfig> config, bool is_virtual, Options options)
-    : config_{std::move(config)}, is_virtual_{is_virtual}, options_{std::move(options)}, fork_generation_{fork_generation()}
+    : config_{std::move(config)},
+      is_virtual_{is_virtual},
+      options_{std::move(options)},
+      fork_generation_{fork_generation()}
 {
 }
 
 Core::~Core()
 {
     if (is_forked()) {
-        // The thread is the parent's, and so are its locks and descriptors: nothing of them may be touched here.
+        // The thread is the parent's, and so are its locks and descriptors: nothing of them may be
+        // touched here.
         new std::shared_ptr<Loop>{std::move(owner_)};
         new std::vector<Retired>{std::move(retired_)};
         return;
@@ -144,10 +156,7 @@ void Core::stop_in_destructor() noexcept
     }
 }
 
-bool Core::is_forked() const noexcept
-{
-    return has_forked_since(fork_generation_);
-}
+bool Core::is_forked() const noexcept { return has_forked_since(fork_generation_); }
 
 Result<void> Core::start(Duration timeout)
 {
@@ -155,7 +164,8 @@ Result<void> Core::start(Duration timeout)
         return Failure{Error::forked, {.attempted = "start"}};
     if (auto checked = config_->check(); !checked)
         return checked;
-    if (auto checked = check_limits("inbox", options_.inbox, config_->max_message_bytes(), 4); !checked)
+    if (auto checked = check_limits("inbox", options_.inbox, config_->max_message_bytes(), 4);
+        !checked)
         return checked;
     if (auto checked = check_limits("outbox", options_.outbox, 64, 4); !checked)
         return checked;
@@ -163,21 +173,25 @@ Result<void> Core::start(Duration timeout)
         return checked;
 
     LinkImpl* link = nullptr;
-    std::vector<Retired> unreachable; // freed outside the lock: what the user's coroutines held may call us
+    // Freed outside the lock: what the user's coroutines held may call us
+    std::vector<Retired> unreachable;
     {
         if (const Call call{*this}; call && call->is_loop_thread())
             return misuse("start");
         std::lock_guard lock{start_mutex_};
         if (owner_ && !owner_->is_over())
-            return Failure{Error::already_started, {.attempted = "start", .endpoint = config_->endpoint()}};
+            return Failure{Error::already_started,
+                           {.attempted = "start", .endpoint = config_->endpoint()}};
         try {
             auto loop = std::make_shared<Loop>(options_, is_virtual_, readable_);
             link = &loop->add_link(config_, deadline_of(*loop, timeout));
             retired_.reserve(retired_.size() + 1);
             unreachable = replace_loop(std::move(loop));
-            owner_->start_thread(); // not before: who sees a sign of life of it must be able to request its stop
+            // Not before: who sees a sign of life of it must be able to request its stop
+            owner_->start_thread();
         } catch (...) {
-            return to_failure(std::current_exception(), Error::no_resources, "start", config_->endpoint());
+            return to_failure(std::current_exception(), Error::no_resources, "start",
+                              config_->endpoint());
         }
     }
     const Call call{*this};
@@ -190,8 +204,9 @@ Result<void> Core::start(Duration timeout)
     return outcome;
 }
 
-/// With start_mutex_ held. A run that was replaced is freed once no call can use it: calls count under the generation in
-/// which they began, generations take turns with two counters, and the next begins when the last one's calls are over.
+/// With start_mutex_ held. A run that was replaced is freed once no call can use it: calls count
+/// under the generation in which they began, generations take turns with two counters, and the next
+/// begins when the last one's calls are over.
 std::vector<Core::Retired> Core::replace_loop(std::shared_ptr<Loop> loop) noexcept
 {
     std::vector<Retired> unreachable;
@@ -201,17 +216,22 @@ std::vector<Core::Retired> Core::replace_loop(std::shared_ptr<Loop> loop) noexce
     owner_ = std::move(loop);
     loop_.store(owner_.get(), std::memory_order_seq_cst);
     const auto& last_calls = calls_[(generation + 1) % 2];
-    // They are short, since that run is over, but a thread may be off its core in the middle of one.
+    // They are short, since that run is over, but a thread may be off its core in the middle of
+    // one.
     if (retired_.size() > 2)
         for (const auto give_up = std::chrono::steady_clock::now() + std::chrono::milliseconds{20};
-             last_calls.load(std::memory_order_seq_cst) != 0 && std::chrono::steady_clock::now() < give_up;)
+             last_calls.load(std::memory_order_seq_cst) != 0
+             && std::chrono::steady_clock::now() < give_up;)
             std::this_thread::yield();
     if (last_calls.load(std::memory_order_seq_cst) != 0)
         return unreachable;
     generation_.store(generation + 1, std::memory_order_seq_cst);
     // In order of their generations.
-    const auto reachable = std::find_if(retired_.begin(), retired_.end(), [&](const Retired& run) { return run.generation >= generation; });
-    std::vector<Retired> kept{std::make_move_iterator(reachable), std::make_move_iterator(retired_.end())};
+    const auto reachable = std::find_if(retired_.begin(), retired_.end(), [&](const Retired& run) {
+        return run.generation >= generation;
+    });
+    std::vector<Retired> kept{std::make_move_iterator(reachable),
+                              std::make_move_iterator(retired_.end())};
     retired_.erase(reachable, retired_.end());
     unreachable = std::exchange(retired_, std::move(kept));
     return unreachable;
@@ -224,7 +244,8 @@ Result<LinkRef> Core::open(std::shared_ptr<const LinkConfig> config, Duration ti
         return std::move(*failure);
     if (auto checked = config->check(); !checked)
         return checked.error();
-    if (auto checked = check_limits("inbox", options_.inbox, config->max_message_bytes(), 4); !checked)
+    if (auto checked = check_limits("inbox", options_.inbox, config->max_message_bytes(), 4);
+        !checked)
         return checked.error();
     if (call->stop_requested())
         return call->is_over() ? Error::stopped : Error::stopping;
@@ -246,7 +267,8 @@ Result<void> Core::spawn(std::string name, TaskFactory factory)
     return {};
 }
 
-Result<void> Core::call(std::string name, TaskFactory factory, const std::shared_ptr<CallState>& state, Duration timeout)
+Result<void> Core::call(std::string name, TaskFactory factory,
+                        const std::shared_ptr<CallState>& state, Duration timeout)
 {
     const Call call{*this};
     if (auto failure = call.refused("call", true))
@@ -324,7 +346,8 @@ Result<StopReport> Core::wait_stopped(Duration timeout)
 {
     const Call call{*this};
     // After a failed start there is a report still.
-    if (auto failure = call.refused("wait for the stop", true); failure && !(*failure == Error::not_started && call))
+    if (auto failure = call.refused("wait for the stop", true);
+        failure && !(*failure == Error::not_started && call))
         return std::move(*failure);
     if (auto report = call->wait_stopped(timeout))
         return std::move(*report);
@@ -341,7 +364,8 @@ StopReport Core::stop()
         return call->partial_report();
     StopReport report;
     if (!is_forked()) {
-        report.quiesce = report.drain = report.close = report.cancel = report.join = {Verdict::skipped, {}};
+        report.quiesce = report.drain = report.close = report.cancel =
+            report.join = {Verdict::skipped, {}};
         report.joined = true;
     }
     return report;
@@ -390,7 +414,8 @@ Result<int> Core::native_handle()
     return readable_->get();
 }
 
-Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std::byte> payload, Duration timeout)
+Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std::byte> payload,
+                       Duration timeout)
 {
     if (has_forked_since(ref.fork_generation))
         return Failure{Error::forked, {.attempted = "send"}};
@@ -412,10 +437,7 @@ void link_note_refused_send(const LinkRef& ref) noexcept
     ref.loop->sends_refused.fetch_add(1, std::memory_order_relaxed);
 }
 
-LinkId link_id(const LinkRef& ref) noexcept
-{
-    return ref.link->id();
-}
+LinkId link_id(const LinkRef& ref) noexcept { return ref.link->id(); }
 
 bool link_is_up(const LinkRef& ref) noexcept
 {

@@ -39,7 +39,10 @@ std::string_view describe(Error error)
 class Category final : public boost::system::error_category {
 public:
     const char* name() const noexcept override { return "sidecar"; }
-    std::string message(int value) const override { return std::string{describe(static_cast<Error>(value))}; }
+    std::string message(int value) const override
+    {
+        return std::string{describe(static_cast<Error>(value))};
+    }
 };
 
 } // namespace
@@ -56,7 +59,8 @@ error_code make_error_code(Error error) noexcept
 }
 
 Failure::Failure(Error code, FailureDetails details)
-    : code_{make_error_code(code)}, details_{std::make_shared<const FailureDetails>(std::move(details))}
+    : code_{make_error_code(code)},
+      details_{std::make_shared<const FailureDetails>(std::move(details))}
 {
 }
 
@@ -73,7 +77,8 @@ std::string Failure::message() const
     if (!d.attempted.empty())
         text += fmt::format("cannot {}", d.attempted);
     if (!d.endpoint.empty())
-        text += fmt::format("{}{}", text.empty() ? "" : " (", d.endpoint) + (text.empty() ? "" : ")");
+        text +=
+            fmt::format("{}{}", text.empty() ? "" : " (", d.endpoint) + (text.empty() ? "" : ")");
     if (!text.empty())
         text += ": ";
     text += code_.message();
@@ -98,7 +103,8 @@ void throw_exception_from_error(const Failure& failure, const boost::source_loca
     throw Exception{failure};
 }
 
-Failure to_failure(std::exception_ptr exception, Error code, std::string_view attempted, std::string_view endpoint)
+Failure to_failure(std::exception_ptr exception, Error code, std::string_view attempted,
+                   std::string_view endpoint)
 {
     FailureDetails details{.attempted = std::string{attempted}, .endpoint = std::string{endpoint}};
     try {

@@ -19,7 +19,7 @@ namespace asio = boost::asio;
 struct LoopEvent::Waiter {
     virtual ~Waiter() = default;
     virtual void complete(boost::system::error_code ec) = 0; // moves the handler out and posts it
-    virtual void disarm() = 0;                               // no cancellation reaches this wait any more
+    virtual void disarm() = 0; // no cancellation reaches this wait any more
 };
 
 LoopEvent::LoopEvent() noexcept = default;
@@ -51,7 +51,9 @@ void LoopEvent::finish(boost::system::error_code ec)
 boost::asio::awaitable<void> LoopEvent::wait()
 {
     if (has_waiter_)
-        throw Exception{Failure{Error::misuse, {.attempted = "wait for an event", .explanation = "a coroutine waits for it already"}}};
+        throw Exception{Failure{
+            Error::misuse,
+            {.attempted = "wait for an event", .explanation = "a coroutine waits for it already"}}};
     if (std::exchange(is_set_, false))
         co_return;
     co_await asio::async_initiate<const asio::use_awaitable_t<>&, void(boost::system::error_code)>(
@@ -62,7 +64,8 @@ boost::asio::awaitable<void> LoopEvent::wait()
                 void complete(boost::system::error_code ec) override
                 {
                     auto executor = asio::get_associated_executor(handler);
-                    asio::post(executor, [h = std::move(handler), ec]() mutable { std::move(h)(ec); });
+                    asio::post(executor,
+                               [h = std::move(handler), ec]() mutable { std::move(h)(ec); });
                 }
                 void disarm() override { asio::get_associated_cancellation_slot(handler).clear(); }
                 Handler handler;

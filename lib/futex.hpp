@@ -1,5 +1,6 @@
-// A word that threads can sleep on with a deadline, and that a signal handler can wake them through: neither
-// std::condition_variable (no signal handler) nor std::atomic::wait (no deadline) will do.
+// A word that threads can sleep on with a deadline, and that a signal handler can wake them
+// through: neither std::condition_variable (no signal handler) nor std::atomic::wait (no deadline)
+// will do.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -17,16 +18,20 @@ namespace sidecar::detail {
 class Futex {
 public:
     /// Take it before looking at what is waited for.
-    [[nodiscard]] std::uint32_t ticket() const noexcept { return word_.load(std::memory_order_seq_cst); }
-    /// Sleeps until a wake() after the ticket was taken, or the deadline; may also return for no reason. Side: any thread.
+    [[nodiscard]] std::uint32_t ticket() const noexcept
+    {
+        return word_.load(std::memory_order_seq_cst);
+    }
+    /// Sleeps until a wake() after the ticket was taken, or the deadline; may also return for no
+    /// reason. Side: any thread.
     void wait(std::uint32_t ticket, TimePoint deadline) noexcept
     {
         // FUTEX_WAIT_BITSET takes an absolute time on the steady clock; futex(2).
         const auto at = deadline.time_since_epoch();
         const auto seconds = std::chrono::floor<std::chrono::seconds>(at);
         const ::timespec when{.tv_sec = seconds.count(), .tv_nsec = (at - seconds).count()};
-        ::syscall(SYS_futex, address(), FUTEX_WAIT_BITSET_PRIVATE, ticket, deadline == TimePoint::max() ? nullptr : &when,
-                  nullptr, FUTEX_BITSET_MATCH_ANY);
+        ::syscall(SYS_futex, address(), FUTEX_WAIT_BITSET_PRIVATE, ticket,
+                  deadline == TimePoint::max() ? nullptr : &when, nullptr, FUTEX_BITSET_MATCH_ANY);
     }
     /// Wakes all who sleep. Side: any thread and any signal handler.
     void wake() noexcept
@@ -40,7 +45,8 @@ public:
 private:
     [[nodiscard]] std::uint32_t* address() noexcept
     {
-        static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t) && std::atomic<std::uint32_t>::is_always_lock_free);
+        static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t)
+                      && std::atomic<std::uint32_t>::is_always_lock_free);
         return reinterpret_cast<std::uint32_t*>(&word_);
     }
     std::atomic<std::uint32_t> word_{0}; // both: atomic

@@ -15,12 +15,15 @@ public:
             is_nested_ = true; // called from a poll() handler: waiting for oneself would never end
             return;
         }
-        const auto acquire = [&inbox] { return !inbox.consuming_.exchange(true, std::memory_order_seq_cst); };
+        const auto acquire = [&inbox] {
+            return !inbox.consuming_.exchange(true, std::memory_order_seq_cst);
+        };
         held_ = acquire();
-        if (!held_ && timeout > Duration{}) // another thread consumes, perhaps for long: a stop must wake this one all the same
-            (void)inbox.consumer_free_.wait_until(inbox.clock_, inbox.deadline(timeout, deadline), [&] {
-                return (held_ = held_ || acquire()) || inbox.ended();
-            });
+        // Another thread consumes, perhaps for long: a stop must wake this one all the same
+        if (!held_ && timeout > Duration{})
+            (void)inbox.consumer_free_.wait_until(
+                inbox.clock_, inbox.deadline(timeout, deadline),
+                [&] { return (held_ = held_ || acquire()) || inbox.ended(); });
         if (held_)
             inbox.consumer_.store(std::this_thread::get_id(), std::memory_order_relaxed);
     }
@@ -37,7 +40,9 @@ public:
     [[nodiscard]] std::optional<Failure> refused() const
     {
         if (is_nested_)
-            return Failure{Error::misuse, {.attempted = "receive", .explanation = "called from within a poll() handler"}};
+            return Failure{
+                Error::misuse,
+                {.attempted = "receive", .explanation = "called from within a poll() handler"}};
         if (!held_)
             return Failure{inbox_.ended() ? Error::stopped : Error::timed_out};
         return std::nullopt;
@@ -114,7 +119,7 @@ void Inbox::set_hopeless(std::optional<Failure> why)
 bool Inbox::has_something() const noexcept
 {
     return !ring_.empty() || event_count_.load(std::memory_order_seq_cst) != 0 || ended()
-        || is_hopeless_.load(std::memory_order_seq_cst);
+           || is_hopeless_.load(std::memory_order_seq_cst);
 }
 
 Inbox::Next Inbox::next()
@@ -148,7 +153,8 @@ Message Inbox::take_message()
 void Inbox::took()
 {
     ring_.publish_reads();
-    if (room_wanted_.load(std::memory_order_seq_cst) && ring_.half_free() && room_wanted_.exchange(false))
+    if (room_wanted_.load(std::memory_order_seq_cst) && ring_.half_free()
+        && room_wanted_.exchange(false))
         on_room();
 }
 
@@ -167,7 +173,8 @@ Failure Inbox::nothing_left() const
     return hopeless_ ? *hopeless_ : Failure{Error::timed_out};
 }
 
-/// Runs `take` until it gives a result, sleeping in between; `take` gives nothing (an empty optional) when the queue is empty.
+/// Runs `take` until it gives a result, sleeping in between; `take` gives nothing (an empty
+/// optional) when the queue is empty.
 template <class Take>
 auto Inbox::wait_and_take(Duration timeout, Take take) -> decltype(take())
 {
@@ -183,7 +190,8 @@ auto Inbox::wait_and_take(Duration timeout, Take take) -> decltype(take())
                     settle_fd();
                     return result;
                 }
-                // The end is looked at before the queue is looked at again, or a last message could be missed.
+                // The end is looked at before the queue is looked at again, or a last message could
+                // be missed.
                 const bool is_final = ended() || is_hopeless_.load(std::memory_order_seq_cst);
                 if (next() != Next::nothing)
                     continue;
@@ -195,9 +203,12 @@ auto Inbox::wait_and_take(Duration timeout, Take take) -> decltype(take())
         }
         if (timeout <= Duration{})
             return std::optional<typename decltype(take())::value_type>{Failure{Error::timed_out}};
-        if (!clock_.is_virtual() && linger_.until([this] { return has_something(); }, ring_.popped_bytes()))
+        if (!clock_.is_virtual()
+            && linger_.until([this] { return has_something(); }, ring_.popped_bytes()))
             continue;
-        if (!arrived_.wait_until(clock_, this->deadline(timeout, deadline), [this] { return has_something(); }, spin_))
+        if (!arrived_.wait_until(
+                clock_, this->deadline(timeout, deadline), [this] { return has_something(); },
+                spin_))
             return std::optional<typename decltype(take())::value_type>{Failure{Error::timed_out}};
     }
 }

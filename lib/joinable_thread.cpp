@@ -13,7 +13,8 @@ void JoinableThread::start(std::function<void()> function)
 {
     auto owned = std::make_unique<std::function<void()>>(std::move(function));
     const auto entry = [](void* argument) -> void* {
-        const std::unique_ptr<std::function<void()>> body{static_cast<std::function<void()>*>(argument)};
+        const std::unique_ptr<std::function<void()>> body{
+            static_cast<std::function<void()>*>(argument)};
         (*body)();
         return nullptr;
     };
@@ -26,9 +27,10 @@ void JoinableThread::start(std::function<void()> function)
 bool JoinableThread::join_until(TimePoint deadline) noexcept
 {
     while (is_joinable_) {
-        // The sanitizers know no join on the steady clock. A jump of the other one is seen below, or costs its own length
-        // if it goes back just while a destructor blocks.
-        const auto left = std::clamp<Duration>(deadline - std::chrono::steady_clock::now(), Duration{}, std::chrono::hours{24});
+        // The sanitizers know no join on the steady clock. A jump of the other one is seen below,
+        // or costs its own length if it goes back just while a destructor blocks.
+        const auto left = std::clamp<Duration>(deadline - std::chrono::steady_clock::now(),
+                                               Duration{}, std::chrono::hours{24});
         const auto until = std::chrono::system_clock::now().time_since_epoch() + left;
         const auto seconds = std::chrono::floor<std::chrono::seconds>(until);
         const ::timespec when{.tv_sec = seconds.count(), .tv_nsec = (until - seconds).count()};

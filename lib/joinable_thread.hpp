@@ -1,4 +1,5 @@
-// std::thread with a bounded join: what it runs may be over while a thread_local of the user's still blocks in its destructor.
+// std::thread with a bounded join: what it runs may be over while a thread_local of the user's
+// still blocks in its destructor.
 #pragma once
 
 #include <sidecar/clock.hpp>

@@ -8,10 +8,11 @@
 
 namespace sidecar::detail {
 
-/// To be put to sleep and woken costs more than many small messages do, and the waker pays too. Where the next thing is
-/// likely to come before a few turns of the other threads are over, it is waited for that way: in a stream so dense that
-/// much has come since the last wait, and after a send that may have an answer. Elsewhere it is not tried, since a thread
-/// that yields keeps a core from the very thread that it waits for (for milliseconds, with Linux's scheduler since 6.6), and
+/// To be put to sleep and woken costs more than many small messages do, and the waker pays too.
+/// Where the next thing is likely to come before a few turns of the other threads are over, it is
+/// waited for that way: in a stream so dense that much has come since the last wait, and after a
+/// send that may have an answer. Elsewhere it is not tried, since a thread that yields keeps a core
+/// from the very thread that it waits for (for milliseconds, with Linux's scheduler since 6.6), and
 /// where it is in vain, it is tried less and less often. Side: any thread, several at once too.
 class Linger {
 public:
@@ -51,8 +52,8 @@ public:
 private:
     static constexpr std::uint64_t dense_bytes = 4u << 10;
     static constexpr unsigned hopes_of_dense_stream = 16, turns = 16, most_skipped = 64;
-    std::atomic<std::uint64_t> bytes_{0};            // any thread: atomic
-    std::atomic<unsigned> hopes_{0};                 // any thread: atomic; waits that are worth a try
+    std::atomic<std::uint64_t> bytes_{0}; // any thread: atomic
+    std::atomic<unsigned> hopes_{0};      // any thread: atomic; waits that are worth a try
     std::atomic<unsigned> skips_{0}, skips_left_{0}; // any thread: atomic
 };
 

@@ -9,12 +9,14 @@
 namespace sidecar::detail {
 namespace {
 
-/// After a failed write the peer's last words (and the reason they may hold) get this long to be read.
+/// After a failed write the peer's last words (and the reason they may hold) get this long to be
+/// read.
 constexpr auto last_words = std::chrono::milliseconds{100};
 
 } // namespace
 
-LinkImpl::LinkImpl(Loop& loop, LinkId id, std::shared_ptr<const LinkConfig> config, std::string endpoint)
+LinkImpl::LinkImpl(Loop& loop, LinkId id, std::shared_ptr<const LinkConfig> config,
+                   std::string endpoint)
     : loop_{loop},
       id_{id},
       config_{std::move(config)},
@@ -53,7 +55,8 @@ Task<> LinkImpl::listen(Context ctx)
         co_await transport_->read(reading, sink);
         counters.reads.fetch_add(1, std::memory_order_relaxed);
         loop_.inbox().publish();
-        if (turn == loop_.tasks().turn()) // a transport that never has to wait must not starve the others
+        // A transport that never has to wait must not starve the others
+        if (turn == loop_.tasks().turn())
             co_await boost::asio::post(reading.executor(), boost::asio::use_awaitable);
     }
 }
@@ -79,11 +82,9 @@ Task<> LinkImpl::make_room(Context ctx)
     }
 }
 
-/// From the request on, not only once the loop has seen it: who waits may have been told `stopped` by then.
-bool LinkImpl::refuses_messages() const noexcept
-{
-    return quiesced_ || loop_.stop_requested();
-}
+/// From the request on, not only once the loop has seen it: who waits may have been told `stopped`
+/// by then.
+bool LinkImpl::refuses_messages() const noexcept { return quiesced_ || loop_.stop_requested(); }
 
 bool LinkImpl::push_pending()
 {
@@ -120,12 +121,14 @@ void LinkImpl::check_size(std::size_t payload_bytes) const
         throw Exception{Failure{Error::too_big,
                                 {.attempted = "take in a message",
                                  .endpoint = endpoint_,
-                                 .explanation = fmt::format("{} bytes, the limit is {}", payload_bytes, max_message_bytes_)}}};
+                                 .explanation = fmt::format("{} bytes, the limit is {}",
+                                                            payload_bytes, max_message_bytes_)}}};
 }
 
 bool LinkImpl::put(MessageKind kind, std::span<const std::byte> payload)
 {
-    const bool is_usual = payload.size() <= max_message_bytes_ && !refuses_messages() && !held_ && !large_.is_whole;
+    const bool is_usual =
+        payload.size() <= max_message_bytes_ && !refuses_messages() && !held_ && !large_.is_whole;
     if (is_usual && loop_.inbox().push(id_, kind, payload)) [[likely]] {
         put_anything_ = true;
         return true;
@@ -143,7 +146,8 @@ bool LinkImpl::put_aside(MessageKind kind, std::span<const std::byte> payload)
     }
     if (put_anything_)
         return false;
-    // Promised room that another link has taken meanwhile: this one message waits here for the next.
+    // Promised room that another link has taken meanwhile: this one message waits here for the
+    // next.
     held_ = std::make_unique<Message>(MessageView{id_, kind, payload});
     put_anything_ = true;
     return true;
@@ -242,7 +246,8 @@ void LinkImpl::writer_ended(std::exception_ptr exception)
     auto failure = to_failure(exception, Error::disconnected, "write", endpoint_);
     if (failure == Error::cancelled)
         return;
-    // The listener may still find out why (a close frame, the reason in it); it gets a moment for that.
+    // The listener may still find out why (a close frame, the reason in it); it gets a moment for
+    // that.
     accepting_.store(false);
     loop_.written().wake();
     failure_ = std::move(failure);
@@ -258,9 +263,11 @@ void LinkImpl::listener_ended(std::exception_ptr exception)
         drop_pending();
     cancel_large(); // what never came whole
     const bool was_connecting = status_ == Status::connecting;
-    auto failure = exception ? to_failure(exception, was_connecting ? Error::connect_failed : Error::disconnected,
-                                          was_connecting ? "connect" : "read", endpoint_)
-                             : Failure{Error::cancelled};
+    auto failure =
+        exception
+            ? to_failure(exception, was_connecting ? Error::connect_failed : Error::disconnected,
+                         was_connecting ? "connect" : "read", endpoint_)
+            : Failure{Error::cancelled};
     if (failure_ && failure.close_code() == 0)
         failure = *failure_; // the first cause; what followed it is only its consequence
     if (quiesced_ && (failure == Error::cancelled || was_connecting))
@@ -401,12 +408,14 @@ RecordRing& LinkImpl::make_outbox()
 {
     if (!outbox_owner_) {
         outbox_owner_ = std::make_unique<RecordRing>(loop_.options().outbox);
-        outbox_.store(outbox_owner_.get(), std::memory_order_seq_cst); // before the look at writer_sleeps_
+        // Before the look at writer_sleeps_
+        outbox_.store(outbox_owner_.get(), std::memory_order_seq_cst);
     }
     return *outbox_owner_;
 }
 
-Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload, TimePoint deadline)
+Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload,
+                            TimePoint deadline)
 {
     const auto try_push = [&]() -> std::optional<Result<void>> {
         std::lock_guard lock{send_mutex_};
@@ -417,8 +426,8 @@ Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload
             return Failure{Error::too_big,
                            {.attempted = "send",
                             .endpoint = endpoint_,
-                            .explanation = fmt::format("{} bytes, the outbox takes at most {}", payload.size(),
-                                                       outbox.largest_message())}};
+                            .explanation = fmt::format("{} bytes, the outbox takes at most {}",
+                                                       payload.size(), outbox.largest_message())}};
         if (!outbox.push(id_, kind, payload))
             return std::nullopt;
         outbox.publish();
@@ -427,12 +436,20 @@ Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload
     auto result = try_push();
     if (!result && deadline != TimePoint{}) {
         if (loop_.is_loop_thread())
-            return Failure{Error::misuse, {.attempted = "wait for room", .explanation = "called on the loop's own thread"}};
-        (void)loop_.written().wait_until(loop_, deadline, [&] { return (result = try_push()).has_value(); });
+            return Failure{
+                Error::misuse,
+                {.attempted = "wait for room", .explanation = "called on the loop's own thread"}};
+        (void)loop_.written().wait_until(loop_, deadline,
+                                         [&] { return (result = try_push()).has_value(); });
     }
     if (!result)
-        return deadline == TimePoint{} ? Failure{Error::full} : Failure{Error::timed_out, {.attempted = "send", .endpoint = endpoint_, .explanation = "the outbox stayed full"}};
-    if (*result && writer_sleeps_.load(std::memory_order_seq_cst) && writer_sleeps_.exchange(false)) {
+        return deadline == TimePoint{} ? Failure{Error::full}
+                                       : Failure{Error::timed_out,
+                                                 {.attempted = "send",
+                                                  .endpoint = endpoint_,
+                                                  .explanation = "the outbox stayed full"}};
+    if (*result && writer_sleeps_.load(std::memory_order_seq_cst)
+        && writer_sleeps_.exchange(false)) {
         counters.wakeups.fetch_add(1, std::memory_order_relaxed);
         loop_.post([this] { work_.set(); });
     }
@@ -444,14 +461,16 @@ Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload
 Result<void> LinkImpl::flush(TimePoint deadline)
 {
     if (loop_.is_loop_thread())
-        return Failure{Error::misuse, {.attempted = "flush", .explanation = "called on the loop's own thread"}};
+        return Failure{Error::misuse,
+                       {.attempted = "flush", .explanation = "called on the loop's own thread"}};
     const auto target = [this] {
         std::lock_guard lock{send_mutex_};
         return outbox_owner_ ? outbox_owner_->write_position() : 0;
     }();
     const auto is_written = [&] { return target == 0 || outbox()->reads_published() >= target; };
     const bool woke = loop_.written().wait_until(loop_, deadline, [&] {
-        return is_written() || !accepting_.load(std::memory_order_seq_cst) || loop_.stop_requested();
+        return is_written() || !accepting_.load(std::memory_order_seq_cst)
+               || loop_.stop_requested();
     });
     if (is_written())
         return {};
@@ -473,8 +492,8 @@ void LinkImpl::release_senders()
 
 std::string LinkImpl::describe() const
 {
-    return fmt::format("link {} ({}): {}, outbox {} messages", static_cast<std::uint32_t>(id_), endpoint_,
-                       to_string(phase_.load()), unsent_messages());
+    return fmt::format("link {} ({}): {}, outbox {} messages", static_cast<std::uint32_t>(id_),
+                       endpoint_, to_string(phase_.load()), unsent_messages());
 }
 
 } // namespace sidecar::detail
@@ -497,9 +516,6 @@ std::span<std::byte> Sink::prepare(std::size_t payload_bytes)
     return link_->prepare(payload_bytes);
 }
 
-void Sink::commit(MessageKind kind)
-{
-    link_->commit(kind);
-}
+void Sink::commit(MessageKind kind) { link_->commit(kind); }
 
 } // namespace sidecar

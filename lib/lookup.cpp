@@ -1,5 +1,5 @@
-// Name resolution that can be walked away from: getaddrinfo cannot be interrupted, so it runs on a thread that
-// nobody waits for.
+// Name resolution that can be walked away from: getaddrinfo cannot be interrupted, so it runs on a
+// thread that nobody waits for.
 #include "loop.hpp"
 
 #include <boost/asio/error.hpp>
@@ -14,21 +14,24 @@ namespace {
 
 namespace ip = boost::asio::ip;
 
-/// Look-ups under way in this process; an unresponsive name server must not cost a thread per attempt.
+/// Look-ups under way in this process; an unresponsive name server must not cost a thread per
+/// attempt.
 constexpr int max_outstanding = 32;
 std::atomic<int> outstanding{0};
 
 struct Answer {
-    std::vector<ip::address> addresses; // written by the helper before it posts, read on the loop after
-    std::exception_ptr exception;       // likewise
-    LoopEvent ready;                    // sidecar side
+    // Written by the helper before it posts, read on the loop after
+    std::vector<ip::address> addresses;
+    std::exception_ptr exception; // likewise
+    LoopEvent ready;              // sidecar side
 };
 
 ip::address to_address(const sockaddr& from)
 {
     if (from.sa_family == AF_INET) {
         ip::address_v4::bytes_type bytes;
-        std::memcpy(bytes.data(), &reinterpret_cast<const sockaddr_in&>(from).sin_addr, bytes.size());
+        std::memcpy(bytes.data(), &reinterpret_cast<const sockaddr_in&>(from).sin_addr,
+                    bytes.size());
         return ip::address_v4{bytes};
     }
     const auto& v6 = reinterpret_cast<const sockaddr_in6&>(from);
@@ -55,7 +58,8 @@ std::vector<ip::address> system_lookup(const std::string& host)
 
 [[noreturn]] void fail(Error error, const std::string& host, std::string explanation)
 {
-    throw Exception{Failure{error, {.attempted = "resolve", .endpoint = host, .explanation = std::move(explanation)}}};
+    throw Exception{Failure{
+        error, {.attempted = "resolve", .endpoint = host, .explanation = std::move(explanation)}}};
 }
 
 void start_helper(Loop& loop, const std::string& host, const std::shared_ptr<Answer>& answer)

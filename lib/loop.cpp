@@ -15,10 +15,7 @@ std::atomic<std::uint64_t> orphans{0};
 
 } // namespace
 
-std::uint64_t orphan_count() noexcept
-{
-    return orphans.load();
-}
+std::uint64_t orphan_count() noexcept { return orphans.load(); }
 
 namespace detail {
 namespace {
@@ -27,10 +24,7 @@ namespace asio = boost::asio;
 
 constexpr std::size_t kept_errors = 16;
 
-TimePoint real_now() noexcept
-{
-    return std::chrono::steady_clock::now();
-}
+TimePoint real_now() noexcept { return std::chrono::steady_clock::now(); }
 
 void log_to_stderr(LogLevel level, std::string_view text)
 {
@@ -50,9 +44,7 @@ Loop::Loop(const Options& options, bool is_virtual, std::shared_ptr<const Notify
       inbox_{options_.inbox, options_.spin, *this},
       stop_watch_{std::in_place, *io_, stop_request_.get()}
 {
-    inbox_.on_room = [this] {
-        post([this] { resume_reading(); });
-    };
+    inbox_.on_room = [this] { post([this] { resume_reading(); }); };
     tasks_.on_end = [this] { progress(); };
     if (readable)
         inbox_.notify_through(std::move(readable));
@@ -65,7 +57,8 @@ Loop::~Loop()
     stop_watch_.reset();
     tickets_.clear();
     timers_.close();
-    // Asio's own operations go with the loop, and what waits for them, while all that may refer to is there.
+    // Asio's own operations go with the loop, and what waits for them, while all that may refer to
+    // is there.
     io_.reset();
 }
 
@@ -75,7 +68,8 @@ void Loop::start_thread()
         thread_.start([self = shared_from_this()] { self->run(); });
     } catch (const std::system_error& e) {
         never_ran();
-        throw Exception{Failure{Error::no_resources, {.attempted = "start the sidecar's thread", .cause = e.code()}}};
+        throw Exception{Failure{Error::no_resources,
+                                {.attempted = "start the sidecar's thread", .cause = e.code()}}};
     }
 }
 
@@ -83,7 +77,8 @@ void Loop::never_ran()
 {
     std::lock_guard lock{end_mutex_};
     StopReport report;
-    report.quiesce = report.drain = report.close = report.cancel = report.join = {Verdict::skipped, {}};
+    report.quiesce = report.drain = report.close = report.cancel =
+        report.join = {Verdict::skipped, {}};
     report.joined = true;
     final_report_ = std::move(report);
     start_failed_ = true;
@@ -92,10 +87,7 @@ void Loop::never_ran()
     progressed_.wake();
 }
 
-void Loop::post(std::function<void()> function)
-{
-    asio::post(*io_, std::move(function));
-}
+void Loop::post(std::function<void()> function) { asio::post(*io_, std::move(function)); }
 
 // --- the thread
 
@@ -107,7 +99,8 @@ void Loop::run() noexcept
         try {
             run_handlers();
         } catch (...) {
-            record(to_failure(std::current_exception(), Error::callback_failed, "run a handler", {}));
+            record(
+                to_failure(std::current_exception(), Error::callback_failed, "run a handler", {}));
         }
     }
     destroy_links();
@@ -143,7 +136,8 @@ void Loop::run_lingering()
     while (!io_->stopped()) {
         if (io_->poll() != 0)
             continue;
-        if (!linger_.until([this] { return io_->poll() != 0; }, inbox_.ring().pushed_bytes()) && !io_->stopped())
+        if (!linger_.until([this] { return io_->poll() != 0; }, inbox_.ring().pushed_bytes())
+            && !io_->stopped())
             io_->run_one();
     }
 }
@@ -151,7 +145,8 @@ void Loop::run_lingering()
 void Loop::run_spinning()
 {
     while (!io_->stopped()) {
-        for (auto until = deadline_after(real_now(), options_.spin); !io_->stopped() && real_now() < until;) {
+        for (auto until = deadline_after(real_now(), options_.spin);
+             !io_->stopped() && real_now() < until;) {
             if (io_->poll() != 0)
                 until = deadline_after(real_now(), options_.spin);
         }
@@ -162,10 +157,11 @@ void Loop::run_spinning()
 
 void Loop::watch_stop_request()
 {
-    stop_watch_->async_wait(asio::posix::stream_descriptor::wait_read, [this](boost::system::error_code ec) {
-        if (!ec)
-            begin_stop();
-    });
+    stop_watch_->async_wait(asio::posix::stream_descriptor::wait_read,
+                            [this](boost::system::error_code ec) {
+                                if (!ec)
+                                    begin_stop();
+                            });
 }
 
 void Loop::destroy_links() noexcept
@@ -183,7 +179,8 @@ LinkImpl& Loop::add_link(std::shared_ptr<const LinkConfig> config, TimePoint dea
     auto endpoint = config->endpoint(); // the user's code, so not under the lock
     {
         std::lock_guard lock{links_mutex_};
-        link = &links_.emplace_back(*this, static_cast<LinkId>(links_.size()), std::move(config), std::move(endpoint));
+        link = &links_.emplace_back(*this, static_cast<LinkId>(links_.size()), std::move(config),
+                                    std::move(endpoint));
     }
     LinkImpl* none = nullptr;
     first_link_.compare_exchange_strong(none, link, std::memory_order_acq_rel);
@@ -203,7 +200,9 @@ Result<void> Loop::wait_for_outcome(LinkImpl& link, TimePoint deadline)
     const auto patience = deadline_after(deadline, std::chrono::milliseconds{20});
     const auto is_known = [&] { return link.has_outcome() || stop_requested(); };
     if (!progressed_.wait_until(*this, patience, is_known))
-        return Failure{Error::timed_out, {.attempted = "connect", .explanation = "the loop's thread is held up: " + dump()}};
+        return Failure{
+            Error::timed_out,
+            {.attempted = "connect", .explanation = "the loop's thread is held up: " + dump()}};
     return link.has_outcome() ? link.outcome() : Failure{Error::stopping};
 }
 
@@ -217,7 +216,8 @@ void Loop::link_changed()
 {
     std::optional<Failure> hopeless;
     {
-        // From the last that gave hope on, in a circle: many links that end one after the other are not gone through for each.
+        // From the last that gave hope on, in a circle: many links that end one after the other are
+        // not gone through for each.
         std::lock_guard lock{links_mutex_};
         for (std::size_t looked_at = 0; looked_at < links_.size(); ++looked_at) {
             const auto& link = links_[hopeful_link_ % links_.size()];
@@ -235,8 +235,10 @@ void Loop::link_changed()
 
 void Loop::spawn(std::string name, TaskFactory factory, std::shared_ptr<CallState> state)
 {
-    post([this, name = std::move(name), factory = std::move(factory), state = std::move(state)]() mutable {
-        const auto finish = [this](CallState* call, std::exception_ptr exception, bool was_stopped) {
+    post([this, name = std::move(name), factory = std::move(factory),
+          state = std::move(state)]() mutable {
+        const auto finish = [this](CallState* call, std::exception_ptr exception,
+                                   bool was_stopped) {
             if (!call)
                 return;
             call->exception = std::move(exception);
@@ -262,8 +264,11 @@ void Loop::spawn(std::string name, TaskFactory factory, std::shared_ptr<CallStat
             }(std::current_exception());
         }
         tasks_.spawn(slot, std::move(task),
-                     [this, name = std::move(name), finish, state, keep = std::move(factory)](std::exception_ptr e) {
-                         const auto failure = e ? to_failure(e, Error::callback_failed, "run the task", name) : Failure{};
+                     [this, name = std::move(name), finish, state,
+                      keep = std::move(factory)](std::exception_ptr e) {
+                         const auto failure =
+                             e ? to_failure(e, Error::callback_failed, "run the task", name)
+                               : Failure{};
                          const bool was_stopped = stopping_ && e && failure == Error::cancelled;
                          if (!state && e && !was_stopped) {
                              record(failure);
@@ -271,8 +276,9 @@ void Loop::spawn(std::string name, TaskFactory factory, std::shared_ptr<CallStat
                          }
                          if (!state || !e)
                              return finish(state.get(), nullptr, was_stopped);
-                         // Not before this coroutine's frame, which ends now, has let go of the exception: the caller is to
-                         // be the only one who has it. If the loop ends first, the stop has told the caller.
+                         // Not before this coroutine's frame, which ends now, has let go of the
+                         // exception: the caller is to be the only one who has it. If the loop ends
+                         // first, the stop has told the caller.
                          post([finish, state, e = std::move(e), was_stopped]() mutable {
                              finish(state.get(), std::move(e), was_stopped);
                          });
@@ -354,23 +360,28 @@ void Loop::end_stage(StageReport StopReport::*stage, Verdict verdict)
 
 Loop::Stages Loop::stages_from(TimePoint began) const
 {
-    // What follows a stage keeps a share of a total that is too small for all: a peer that uses up the close's time must
-    // not leave none for the cancelling, nor this none for the thread's end.
+    // What follows a stage keeps a share of a total that is too small for all: a peer that uses up
+    // the close's time must not leave none for the cancelling, nor this none for the thread's end.
     const auto& budget = options_.stop;
     const auto total = budget.total;
-    const auto capped = [](Duration a, Duration b, Duration limit) { return a >= limit - std::min(b, limit) ? limit : a + b; };
+    const auto capped = [](Duration a, Duration b, Duration limit) {
+        return a >= limit - std::min(b, limit) ? limit : a + b;
+    };
     const auto join = std::min<Duration>(total / 8, std::chrono::milliseconds{50});
     const auto cancel = std::min(budget.cancel, total / 4);
-    const auto close_by = capped(std::min(budget.drain, total), budget.close, total - join - cancel);
+    const auto close_by =
+        capped(std::min(budget.drain, total), budget.close, total - join - cancel);
     const auto drain_by = std::min(budget.drain, close_by);
     const auto cancel_by = capped(close_by, budget.cancel, total - join);
-    return {deadline_after(began, drain_by), deadline_after(began, close_by), deadline_after(began, cancel_by)};
+    return {deadline_after(began, drain_by), deadline_after(began, close_by),
+            deadline_after(began, cancel_by)};
 }
 
 Task<> Loop::run_stop()
 {
     // On virtual time the request is now; on real time the loop may have been late to see it.
-    const auto began = is_virtual() ? timers_.now() : TimePoint{Duration{stop_requested_at_.load()}};
+    const auto began =
+        is_virtual() ? timers_.now() : TimePoint{Duration{stop_requested_at_.load()}};
     const auto by = stages_from(began);
     stage_began_ = began;
     stop_began_ = began;
@@ -415,14 +426,17 @@ Task<> Loop::say_goodbye(const std::vector<LinkImpl*>& links, const Stages& by)
             return at == links.end();
         };
     };
-    const bool drained = co_await until(all([](auto* link) { return link->is_drained(); }), by.drain);
-    const bool lost = std::any_of(draining.begin(), draining.end(), [](auto* link) { return link->counters.unsent.load() != 0; });
+    const bool drained =
+        co_await until(all([](auto* link) { return link->is_drained(); }), by.drain);
+    const bool lost = std::any_of(draining.begin(), draining.end(),
+                                  [](auto* link) { return link->counters.unsent.load() != 0; });
     end_stage(&StopReport::drain, draining.empty() ? Verdict::skipped
                                   : !drained       ? Verdict::timed_out
                                   : lost           ? Verdict::failed
                                                    : Verdict::ok);
     std::vector<LinkImpl*> open;
-    std::copy_if(links.begin(), links.end(), std::back_inserter(open), [](auto* link) { return link->is_open(); });
+    std::copy_if(links.begin(), links.end(), std::back_inserter(open),
+                 [](auto* link) { return link->is_open(); });
 
     for (auto* link : open)
         link->begin_close(by.close);
@@ -430,7 +444,8 @@ Task<> Loop::say_goodbye(const std::vector<LinkImpl*>& links, const Stages& by)
         if (!link->is_open())
             link->abort();
     const bool closed = co_await until(all([](auto* link) { return link->is_closed(); }), by.close);
-    const bool failed = std::any_of(open.begin(), open.end(), [](auto* link) { return link->close_failure().has_value(); });
+    const bool failed = std::any_of(open.begin(), open.end(),
+                                    [](auto* link) { return link->close_failure().has_value(); });
     end_stage(&StopReport::close, open.empty() ? Verdict::skipped
                                   : !closed    ? Verdict::timed_out
                                   : failed     ? Verdict::failed
@@ -442,7 +457,8 @@ Task<> Loop::say_goodbye(const std::vector<LinkImpl*>& links, const Stages& by)
 
 Task<> Loop::end_tasks(const std::vector<LinkImpl*>& links, TimePoint deadline)
 {
-    // The listener and the writer of a link that closed well end with it; the others had to be cancelled.
+    // The listener and the writer of a link that closed well end with it; the others had to be
+    // cancelled.
     for (auto* link : links)
         if (link->has_closed_well())
             link->expect_tasks_to_end();
@@ -461,7 +477,8 @@ Task<> Loop::end_tasks(const std::vector<LinkImpl*>& links, TimePoint deadline)
         report_.stuck = tasks_.snapshot();
     }
     end_stage(&StopReport::cancel, Verdict::timed_out);
-    // They end when they end; until then this thread stays theirs, whether or not anybody still waits for it.
+    // They end when they end; until then this thread stays theirs, whether or not anybody still
+    // waits for it.
     co_await until([this] { return tasks_.empty(); }, TimePoint::max());
 }
 
@@ -471,9 +488,11 @@ std::optional<StopReport> Loop::wait_stopped(Duration timeout)
     const auto is_done = [this] { return thread_done_.try_wait() || is_over(); };
     for (;;) {
         const auto requested = stop_requested_at_.load();
-        const auto patience = is_virtual() ? std::max<Duration>(options_.stop.total, std::chrono::seconds{1})
-                                           : options_.stop.total;
-        const auto hard = requested == 0 ? TimePoint::max() : deadline_after(TimePoint{Duration{requested}}, patience);
+        const auto patience = is_virtual()
+                                  ? std::max<Duration>(options_.stop.total, std::chrono::seconds{1})
+                                  : options_.stop.total;
+        const auto hard = requested == 0 ? TimePoint::max()
+                                         : deadline_after(TimePoint{Duration{requested}}, patience);
         const bool done = is_done() || wait_for_end(std::min(give_up, hard), requested != 0);
         std::unique_lock lock{end_mutex_};
         if (final_report_)
@@ -499,11 +518,12 @@ bool Loop::wait_for_end(TimePoint real_deadline, bool is_requested)
         return thread_done_.wait_until(real_deadline);
     const auto is_done = [this] { return thread_done_.try_wait() || is_over(); };
     // Virtual time may pass for as long as it takes, but real time may not.
-    const auto remaining =
-        real_deadline == TimePoint::max() ? Duration::max() : std::max(real_deadline - real_now(), Duration{});
-    return progressed_.wait_until(*this, deadline_after(now(), remaining),
-                                  [&] { return is_done() || (!is_requested && stop_requested()); })
-        && is_done();
+    const auto remaining = real_deadline == TimePoint::max()
+                               ? Duration::max()
+                               : std::max(real_deadline - real_now(), Duration{});
+    return progressed_.wait_until(*this, deadline_after(now(), remaining), [&] {
+        return is_done() || (!is_requested && stop_requested());
+    }) && is_done();
 }
 
 void Loop::leave_thread_alone(std::unique_lock<std::mutex> end_lock)
@@ -522,7 +542,9 @@ void Loop::leave_thread_alone(std::unique_lock<std::mutex> end_lock)
     is_over_ = true;
     progressed_.wake();
     end_lock.unlock(); // the report is final; the hook may ask for it
-    log(LogLevel::error, fmt::format("the loop's thread did not end in time and is left to itself: {}", final_report_->dump));
+    log(LogLevel::error,
+        fmt::format("the loop's thread did not end in time and is left to itself: {}",
+                    final_report_->dump));
 }
 
 void Loop::abandon()
@@ -558,7 +580,8 @@ StopReport Loop::finished_report(bool joined)
     report.total = joined ? stop_ended_ - stop_began_ : real_now() - requested;
     report.joined = joined;
     if (!joined) {
-        for (auto stage : {&StopReport::quiesce, &StopReport::drain, &StopReport::close, &StopReport::cancel}) {
+        for (auto stage :
+             {&StopReport::quiesce, &StopReport::drain, &StopReport::close, &StopReport::cancel}) {
             if ((report.*stage).verdict == Verdict::not_reached) { // it is the one under way
                 (report.*stage).verdict = Verdict::timed_out;
                 break;
@@ -568,8 +591,10 @@ StopReport Loop::finished_report(bool joined)
         if (report.dump.empty())
             report.dump = text;
     }
-    const auto staged = report.quiesce.took + report.drain.took + report.close.took + report.cancel.took;
-    report.join = {joined ? Verdict::ok : Verdict::timed_out, std::max(report.total - staged, Duration{})};
+    const auto staged =
+        report.quiesce.took + report.drain.took + report.close.took + report.cancel.took;
+    report.join = {joined ? Verdict::ok : Verdict::timed_out,
+                   std::max(report.total - staged, Duration{})};
     report.unread_messages = inbox_.ring().pushed() - inbox_.ring().popped();
     report.discarded_messages = discarded.load();
     report.unsent_messages = unsent;
@@ -620,7 +645,8 @@ void Loop::add_stats(Stats& stats) const
             stats.messages_queued += outbox->pushed();
             stats.outbox_messages += outbox->pushed() - outbox->popped();
             stats.outbox_bytes += outbox->pushed_bytes() - outbox->popped_bytes();
-            stats.outbox_peak_messages = std::max(stats.outbox_peak_messages, outbox->peak_messages());
+            stats.outbox_peak_messages =
+                std::max(stats.outbox_peak_messages, outbox->peak_messages());
             stats.outbox_peak_bytes = std::max(stats.outbox_peak_bytes, outbox->peak_bytes());
         }
         stats.messages_sent += link.counters.sent.load();
@@ -637,7 +663,8 @@ void Loop::add_stats(Stats& stats) const
 
 std::string Loop::dump() const
 {
-    constexpr std::size_t most_listed = 64; // of each; a person is to read it, and a log to hold it
+    // Of each; a person is to read it, and a log to hold it
+    constexpr std::size_t most_listed = 64;
     std::string text = fmt::format("state {}; inbox {} messages", to_string(state()),
                                    inbox_.ring().pushed() - inbox_.ring().popped());
     // (clang 14 cannot compile libstdc++ 12's views.)
@@ -694,10 +721,13 @@ void Loop::log(LogLevel level, std::string_view text) const noexcept
 void Loop::arm(std::shared_ptr<Ticket> ticket)
 {
     post([this, ticket = std::move(ticket)] {
-        std::erase_if(tickets_, [](const auto& entry) { return entry.first->point->has_ended(*entry.first); });
+        std::erase_if(tickets_, [](const auto& entry) {
+            return entry.first->point->has_ended(*entry.first);
+        });
         if (!ticket->point->count(*ticket, app_waiting_))
             return;
-        tickets_.emplace_back(ticket, timers_.at(ticket->deadline, [ticket] { ticket->point->expire(*ticket); }));
+        tickets_.emplace_back(
+            ticket, timers_.at(ticket->deadline, [ticket] { ticket->point->expire(*ticket); }));
     });
 }
 

@@ -1,4 +1,5 @@
-// One run of a sidecar, from start to stop: the thread, its event loop, its links and tasks, and the stop's stages.
+// One run of a sidecar, from start to stop: the thread, its event loop, its links and tasks, and
+// the stop's stages.
 #pragma once
 
 #include "inbox.hpp"
@@ -25,8 +26,8 @@
 
 namespace sidecar::detail {
 
-/// Held by the application's side and by its own thread; so a thread that a stop left behind finishes on state
-/// that is still there.
+/// Held by the application's side and by its own thread; so a thread that a stop left behind
+/// finishes on state that is still there.
 class Loop final : public AppClock, public std::enable_shared_from_this<Loop> {
 public:
     Loop(const Options& options, bool is_virtual, std::shared_ptr<const NotifyFd> readable);
@@ -38,13 +39,17 @@ public:
     /// Runs `function` on the loop's thread, soon; not at all if the loop has ended.
     void post(std::function<void()> function);
     [[nodiscard]] LinkImpl& add_link(std::shared_ptr<const LinkConfig> config, TimePoint deadline);
-    [[nodiscard]] LinkImpl* first_link() noexcept { return first_link_.load(std::memory_order_acquire); }
+    [[nodiscard]] LinkImpl* first_link() noexcept
+    {
+        return first_link_.load(std::memory_order_acquire);
+    }
     [[nodiscard]] Result<void> wait_for_outcome(LinkImpl& link, TimePoint deadline);
     void spawn(std::string name, TaskFactory factory, std::shared_ptr<CallState> state);
     [[nodiscard]] bool wait_for_call(const CallState& state, TimePoint deadline);
     /// Side: any thread and any signal handler.
     void request_stop() noexcept;
-    /// Waits for the end; at the stop's total deadline leaves the thread to itself. Empty: `timeout` came first.
+    /// Waits for the end; at the stop's total deadline leaves the thread to itself. Empty:
+    /// `timeout` came first.
     [[nodiscard]] std::optional<StopReport> wait_stopped(Duration timeout);
     /// Leaves the thread to itself at once, where waiting for it is impossible.
     void abandon();
@@ -99,8 +104,8 @@ private:
     };
     [[nodiscard]] Stages stages_from(TimePoint began) const;
 
-    /// The loop whose thread this is; null on the application's. (A thread's id would not do: it is given out again
-    /// as soon as the thread has been joined.)
+    /// The loop whose thread this is; null on the application's. (A thread's id would not do: it is
+    /// given out again as soon as the thread has been joined.)
     static thread_local const Loop* running_here;
 
     void never_ran();
@@ -121,47 +126,47 @@ private:
     [[nodiscard]] StopReport finished_report(bool joined);
     void destroy_links() noexcept;
 
-    const Options options_;                                  // both: constant
-    std::unique_ptr<boost::asio::io_context> io_;            // both: app side only posts
-    Timers timers_;                                          // sidecar side
-    TaskScope tasks_;                                        // sidecar side
-    Linger linger_;                                          // sidecar side
-    std::vector<LinkImpl*> waiting_for_room_;                // sidecar side
-    std::size_t hopeful_link_ = 0;                           // sidecar side; where link_changed() looks first
-    Inbox inbox_;                                            // both
-    NotifyFd stop_request_;                                  // both
+    const Options options_;                       // both: constant
+    std::unique_ptr<boost::asio::io_context> io_; // both: app side only posts
+    Timers timers_;                               // sidecar side
+    TaskScope tasks_;                             // sidecar side
+    Linger linger_;                               // sidecar side
+    std::vector<LinkImpl*> waiting_for_room_;     // sidecar side
+    std::size_t hopeful_link_ = 0;                // sidecar side; where link_changed() looks first
+    Inbox inbox_;                                 // both
+    NotifyFd stop_request_;                       // both
     std::optional<boost::asio::posix::stream_descriptor> stop_watch_; // sidecar side
-    LoopEvent stage_progress_;                               // sidecar side
-    TimePoint stage_began_{};                                // sidecar side
-    TimePoint stop_began_{}, stop_ended_{};                  // sidecar side; app side once the thread has ended
-    bool stopping_ = false;                                  // sidecar side
+    LoopEvent stage_progress_;                                        // sidecar side
+    TimePoint stage_began_{};                                         // sidecar side
+    TimePoint stop_began_{}, stop_ended_{}; // sidecar side; app side once the thread has ended
+    bool stopping_ = false;                 // sidecar side
     std::vector<std::pair<std::shared_ptr<Ticket>, Timers::Timer>> tickets_; // sidecar side
-    JoinableThread thread_;                                  // app side: guarded by end_mutex_, but for its start
+    JoinableThread thread_; // app side: guarded by end_mutex_, but for its start
 
     mutable std::mutex links_mutex_;
-    std::deque<LinkImpl> links_;                             // both: the deque guarded by links_mutex_
-    std::atomic<LinkImpl*> first_link_{nullptr};             // both: atomic
+    std::deque<LinkImpl> links_;                 // both: the deque guarded by links_mutex_
+    std::atomic<LinkImpl*> first_link_{nullptr}; // both: atomic
 
-    WaitPoint progressed_;                                   // both: starts, calls and ends are waited for here
-    WaitPoint written_;                                      // both
-    std::atomic<int> app_waiting_{0};                        // both: atomic; counted tickets
-    std::atomic<Duration::rep> stop_requested_at_{0};        // both: atomic; real time
-    std::atomic<bool> quiesced_{false};                      // both: atomic
-    std::atomic<bool> ended_{false};                         // both: atomic; the stages are done
-    std::atomic<bool> is_over_{false};                       // both: atomic; joined or abandoned
-    std::atomic<bool> start_failed_{false};                  // both: atomic
-    std::atomic<Fate> fate_{Fate::running};                  // both: atomic
+    WaitPoint progressed_;            // both: starts, calls and ends are waited for here
+    WaitPoint written_;               // both
+    std::atomic<int> app_waiting_{0}; // both: atomic; counted tickets
+    std::atomic<Duration::rep> stop_requested_at_{0};         // both: atomic; real time
+    std::atomic<bool> quiesced_{false};                       // both: atomic
+    std::atomic<bool> ended_{false};                          // both: atomic; the stages are done
+    std::atomic<bool> is_over_{false};                        // both: atomic; joined or abandoned
+    std::atomic<bool> start_failed_{false};                   // both: atomic
+    std::atomic<Fate> fate_{Fate::running};                   // both: atomic
     mutable std::atomic<std::uint64_t> callback_failures_{0}; // both: atomic
 
-    std::mutex end_mutex_;                                   // app side: who joins or abandons
-    std::optional<StopReport> final_report_;                 // app side: guarded by end_mutex_
+    std::mutex end_mutex_;                   // app side: who joins or abandons
+    std::optional<StopReport> final_report_; // app side: guarded by end_mutex_
 
     mutable std::mutex report_mutex_;
-    StopReport report_;                                      // both: guarded by report_mutex_
-    std::deque<Failure> errors_;                             // both: guarded by report_mutex_; the latest
-    std::uint64_t error_count_ = 0;                          // both: guarded by report_mutex_
+    StopReport report_;             // both: guarded by report_mutex_
+    std::deque<Failure> errors_;    // both: guarded by report_mutex_; the latest
+    std::uint64_t error_count_ = 0; // both: guarded by report_mutex_
 
-    Latch thread_done_{1};                                   // both
+    Latch thread_done_{1}; // both
 };
 
 /// Resolves a name on a helper thread that holds the loop weakly. Side: sidecar.

@@ -17,23 +17,22 @@ NotifyFd::NotifyFd() : fd_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)}
                                  .cause = error_code{errno, boost::system::system_category()}}}};
 }
 
-NotifyFd::~NotifyFd()
-{
-    ::close(fd_);
-}
+NotifyFd::~NotifyFd() { ::close(fd_); }
 
 void NotifyFd::raise() const noexcept
 {
     const auto saved = errno; // a signal handler must leave it alone
     const std::uint64_t one = 1;
-    [[maybe_unused]] const auto written = ::write(fd_, &one, sizeof one); // full means raised already
+    // Full means raised already
+    [[maybe_unused]] const auto written = ::write(fd_, &one, sizeof one);
     errno = saved;
 }
 
 void NotifyFd::lower() const noexcept
 {
     std::uint64_t count;
-    [[maybe_unused]] const auto got = ::read(fd_, &count, sizeof count); // empty means lowered already
+    // Empty means lowered already
+    [[maybe_unused]] const auto got = ::read(fd_, &count, sizeof count);
 }
 
 } // namespace sidecar::detail

@@ -18,7 +18,8 @@ RecordRing::RecordRing(const QueueLimits& limits)
       block_bytes_{limits.bytes > ring_bytes_ ? limits.bytes - ring_bytes_ : 0},
       message_limit_{limits.messages},
       large_{std::min(ring_bytes_ / 8, largest_in_ring)},
-      // Two of them, one in use and one used up, may stay when all is read: half of it is left for the largest message.
+      // Two of them, one in use and one used up, may stay when all is read: half of it is left for
+      // the largest message.
       buffer_bytes_{std::min(std::bit_floor(block_bytes_ / 4), largest_buffer)}
 {
 }
@@ -34,7 +35,8 @@ bool RecordRing::make_way_slowly(std::size_t record)
     if (!fits(record))
         return false;
     if (!ring_)
-        ring_.reset(new std::byte[ring_bytes_]); // not touched: the system gives pages as the ring comes by
+        // Not touched: the system gives pages as the ring comes by
+        ring_.reset(new std::byte[ring_bytes_]);
     if (used_up_)
         push_used_up();
     fill_gap(record);
@@ -68,7 +70,8 @@ std::span<std::byte> RecordRing::receive_room(std::size_t at_least, std::size_t 
     if (buffer_bytes_ < smallest_buffer || at_least > buffer_bytes_)
         return {};
     if (buffer_ && head_.load(std::memory_order_seq_cst) == tail_local_)
-        room_ = {buffer_.get(), buffer_bytes_}; // nobody reads in it; what was written last is the likeliest to be in the cache
+        // Nobody reads in it; what was written last is the likeliest to be in the cache
+        room_ = {buffer_.get(), buffer_bytes_};
     if (room_.size() >= at_least)
         return room_;
     if (!block_fits(buffer_bytes_ + spare_bytes))
@@ -99,10 +102,12 @@ bool RecordRing::block_fits(std::size_t payload_bytes) const noexcept
 
 bool RecordRing::has_room(std::size_t payload_bytes) const noexcept
 {
-    // The largest that stands in the ring needs the most of it: with the gap before it more than any smaller one.
+    // The largest that stands in the ring needs the most of it: with the gap before it more than
+    // any smaller one.
     const auto in_ring = std::min(payload_bytes, large_);
     const bool may_be_large = payload_bytes > large_;
-    const auto record = record_bytes(may_be_large ? std::max(in_ring, sizeof(BlockRecord)) : in_ring);
+    const auto record =
+        record_bytes(may_be_large ? std::max(in_ring, sizeof(BlockRecord)) : in_ring);
     return fits(record) && (!may_be_large || block_fits(payload_bytes));
 }
 
@@ -132,7 +137,8 @@ Block RecordRing::reserve(std::size_t payload_bytes, std::size_t spare_bytes)
     return block;
 }
 
-bool RecordRing::push_reserved(LinkId link, MessageKind kind, Block& block, std::size_t payload_bytes)
+bool RecordRing::push_reserved(LinkId link, MessageKind kind, Block& block,
+                               std::size_t payload_bytes)
 {
     const auto record = record_bytes(sizeof(BlockRecord));
     if (!make_way(record))
@@ -198,7 +204,7 @@ bool RecordRing::half_free() const noexcept
 {
     const auto used = tail_.load(std::memory_order_acquire) - head_.load(std::memory_order_acquire);
     return used <= ring_bytes_ / 2 && pushed() - popped() <= message_limit_ / 2
-        && (pushed_bytes() - popped_bytes() <= (ring_bytes_ + block_bytes_) / 2);
+           && (pushed_bytes() - popped_bytes() <= (ring_bytes_ + block_bytes_) / 2);
 }
 
 } // namespace sidecar::detail

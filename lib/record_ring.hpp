@@ -1,5 +1,6 @@
-// A bounded queue of variable-length messages in one contiguous ring: one producer, one consumer, no lock, and no
-// allocation for a small message. Large messages stand in blocks of their own, which the bound counts too.
+// A bounded queue of variable-length messages in one contiguous ring: one producer, one consumer,
+// no lock, and no allocation for a small message. Large messages stand in blocks of their own,
+// which the bound counts too.
 #pragma once
 
 #include "block_pool.hpp"
@@ -19,10 +20,11 @@
 
 namespace sidecar::detail {
 
-/// Positions count bytes since construction and never wrap; the index in the ring is the position modulo its size.
-/// Producer side and consumer side may be any thread, one at a time each; the users (Inbox, LinkImpl) see to that.
-/// Either side works on its own cache lines and looks at the other's when it must: what it pushed or popped is seen by
-/// the other side after publish() or publish_reads().
+/// Positions count bytes since construction and never wrap; the index in the ring is the position
+/// modulo its size. Producer side and consumer side may be any thread, one at a time each; the
+/// users (Inbox, LinkImpl) see to that. Either side works on its own cache lines and looks at the
+/// other's when it must: what it pushed or popped is seen by the other side after publish() or
+/// publish_reads().
 class RecordRing {
 public:
     explicit RecordRing(const QueueLimits& limits);
@@ -33,7 +35,8 @@ public:
     // --- producer side
     /// Whether any message of up to this size fits now, wherever the ring stands.
     [[nodiscard]] bool has_room(std::size_t payload_bytes) const noexcept;
-    /// Copies a message in, unless it stands in receive_room(). False: no room, nothing changed. Throws bad_alloc.
+    /// Copies a message in, unless it stands in receive_room(). False: no room, nothing changed.
+    /// Throws bad_alloc.
     [[nodiscard]] bool push(LinkId link, MessageKind kind, std::span<const std::byte> payload)
     {
         if (payload.size() > large_)
@@ -48,28 +51,37 @@ public:
             std::memcpy(body, payload.data(), payload.size());
         return true;
     }
-    /// A block for a message that is to be filled in place: counted from now on, until it is pushed or cancelled. Empty when
-    /// it is too small to be worth it, or when less than `spare_bytes` of large messages would fit beside it.
+    /// A block for a message that is to be filled in place: counted from now on, until it is pushed
+    /// or cancelled. Empty when it is too small to be worth it, or when less than `spare_bytes` of
+    /// large messages would fit beside it.
     [[nodiscard]] Block reserve(std::size_t payload_bytes, std::size_t spare_bytes);
-    /// Pushes a block from reserve(). False: no room for its record; the block is the caller's still.
-    [[nodiscard]] bool push_reserved(LinkId link, MessageKind kind, Block& block, std::size_t payload_bytes);
+    /// Pushes a block from reserve(). False: no room for its record; the block is the caller's
+    /// still.
+    [[nodiscard]] bool push_reserved(LinkId link, MessageKind kind, Block& block,
+                                     std::size_t payload_bytes);
     void cancel_reserved(std::size_t payload_bytes) noexcept { blocks_pushed_ -= payload_bytes; }
-    /// Memory of the queue's to receive in: a message pushed from there stays where it is. At least so many bytes; empty where
-    /// there is no room for a buffer of that size, beside `spare_bytes` of large messages. Lifetime: until the next call, and
-    /// what stands before the end of the latest message pushed from it is the queue's.
+    /// Memory of the queue's to receive in: a message pushed from there stays where it is. At least
+    /// so many bytes; empty where there is no room for a buffer of that size, beside `spare_bytes`
+    /// of large messages. Lifetime: until the next call, and what stands before the end of the
+    /// latest message pushed from it is the queue's.
     [[nodiscard]] std::span<std::byte> receive_room(std::size_t at_least, std::size_t spare_bytes);
-    /// Shows the consumer what was pushed. Sequentially consistent, which is what "publish, then see whether the consumer
-    /// sleeps" needs.
+    /// Shows the consumer what was pushed. Sequentially consistent, which is what "publish, then
+    /// see whether the consumer sleeps" needs.
     void publish() noexcept;
     [[nodiscard]] std::uint64_t write_position() const noexcept { return tail_local_; }
     [[nodiscard]] std::uint64_t pushed_bytes_so_far() const noexcept { return pushed_bytes_local_; }
     [[nodiscard]] bool is_published() const noexcept { return published_local_ == tail_local_; }
     /// Of messages that were pushed and not yet published.
-    [[nodiscard]] std::uint64_t unpublished_bytes() const noexcept { return pushed_bytes_local_ - published_bytes_local_; }
-    /// Whether the next buffer to receive in would be a third one, since the consumer has not done with the last but one.
+    [[nodiscard]] std::uint64_t unpublished_bytes() const noexcept
+    {
+        return pushed_bytes_local_ - published_bytes_local_;
+    }
+    /// Whether the next buffer to receive in would be a third one, since the consumer has not done
+    /// with the last but one.
     [[nodiscard]] bool is_far_ahead(std::size_t at_least) const noexcept
     {
-        return room_.size() < at_least && at_least <= buffer_bytes_ && head_.load(std::memory_order_acquire) < used_up_until_;
+        return room_.size() < at_least && at_least <= buffer_bytes_
+               && head_.load(std::memory_order_acquire) < used_up_until_;
     }
 
     // --- consumer side
@@ -90,7 +102,8 @@ public:
             const auto* h = header(position);
             if (h->is_message()) [[likely]]
                 return position;
-            position = h->is_gap() ? end_of_lap(position) : position + record_bytes(sizeof(BlockRecord));
+            position =
+                h->is_gap() ? end_of_lap(position) : position + record_bytes(sizeof(BlockRecord));
         }
     }
     [[nodiscard]] MessageView view(std::uint64_t position) const noexcept
@@ -105,7 +118,10 @@ public:
     [[nodiscard]] std::uint64_t after(std::uint64_t position) const noexcept
     {
         const auto* h = header(position);
-        return position + record_bytes(!h->is_elsewhere() ? h->size : h->is_block() ? sizeof(BlockRecord) : sizeof(std::byte*));
+        return position
+               + record_bytes(!h->is_elsewhere() ? h->size
+                              : h->is_block()    ? sizeof(BlockRecord)
+                                                 : sizeof(std::byte*));
     }
     /// Like view(), but takes a large message's block out instead of copying it.
     [[nodiscard]] Message take(std::uint64_t position);
@@ -128,28 +144,47 @@ public:
 
     // --- either side; as far as published
     /// The position up to which the consumer has freed everything.
-    [[nodiscard]] std::uint64_t reads_published() const noexcept { return head_.load(std::memory_order_seq_cst); }
+    [[nodiscard]] std::uint64_t reads_published() const noexcept
+    {
+        return head_.load(std::memory_order_seq_cst);
+    }
     [[nodiscard]] bool empty() const noexcept
     {
         return head_.load(std::memory_order_seq_cst) == tail_.load(std::memory_order_seq_cst);
     }
-    [[nodiscard]] std::uint64_t pushed() const noexcept { return pushed_.load(std::memory_order_relaxed); }
-    [[nodiscard]] std::uint64_t popped() const noexcept { return popped_.load(std::memory_order_relaxed); }
-    [[nodiscard]] std::uint64_t pushed_bytes() const noexcept { return pushed_bytes_.load(std::memory_order_relaxed); }
-    [[nodiscard]] std::uint64_t popped_bytes() const noexcept { return popped_bytes_.load(std::memory_order_relaxed); }
-    /// High-water marks. The consumer notes them: a queue is never longer than just before something is taken from it.
+    [[nodiscard]] std::uint64_t pushed() const noexcept
+    {
+        return pushed_.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] std::uint64_t popped() const noexcept
+    {
+        return popped_.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] std::uint64_t pushed_bytes() const noexcept
+    {
+        return pushed_bytes_.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] std::uint64_t popped_bytes() const noexcept
+    {
+        return popped_bytes_.load(std::memory_order_relaxed);
+    }
+    /// High-water marks. The consumer notes them: a queue is never longer than just before
+    /// something is taken from it.
     [[nodiscard]] std::uint64_t peak_messages() const noexcept
     {
-        return std::max(peak_messages_.load(std::memory_order_relaxed), pushed() - std::min(popped(), pushed()));
+        return std::max(peak_messages_.load(std::memory_order_relaxed),
+                        pushed() - std::min(popped(), pushed()));
     }
     [[nodiscard]] std::uint64_t peak_bytes() const noexcept
     {
-        return std::max(peak_bytes_.load(std::memory_order_relaxed), pushed_bytes() - std::min(popped_bytes(), pushed_bytes()));
+        return std::max(peak_bytes_.load(std::memory_order_relaxed),
+                        pushed_bytes() - std::min(popped_bytes(), pushed_bytes()));
     }
     /// The largest message that could ever fit.
     [[nodiscard]] std::size_t largest_message() const noexcept
     {
-        return std::min<std::size_t>(std::max(large_, block_bytes_), UINT32_MAX); // a record's size has 32 bits
+        // A record's size has 32 bits
+        return std::min<std::size_t>(std::max(large_, block_bytes_), UINT32_MAX);
     }
     /// Whether at least half of everything is free; when a paused producer is worth waking.
     [[nodiscard]] bool half_free() const noexcept;
@@ -158,20 +193,32 @@ public:
     static constexpr std::size_t overhead_bytes = 16;
 
 private:
-    /// Two words, not bit-fields: writing one of those reads the word first, and that line is the other core's.
+    /// Two words, not bit-fields: writing one of those reads the word first, and that line is the
+    /// other core's.
     struct Header {
-        static constexpr std::uint32_t link_mask = 0xffffff, kind_shift = 24, block_bit = 1u << 26, slice_bit = 1u << 27,
-                                       gap_bit = 1u << 28, used_up_bit = 1u << 29;
+        static constexpr std::uint32_t link_mask = 0xffffff, kind_shift = 24, block_bit = 1u << 26,
+                                       slice_bit = 1u << 27, gap_bit = 1u << 28,
+                                       used_up_bit = 1u << 29;
         std::uint32_t size; // of the payload
         std::uint32_t what; // link, kind, bits
 
         [[nodiscard]] LinkId link() const noexcept { return static_cast<LinkId>(what & link_mask); }
-        [[nodiscard]] MessageKind kind() const noexcept { return static_cast<MessageKind>(what >> kind_shift & 3); }
+        [[nodiscard]] MessageKind kind() const noexcept
+        {
+            return static_cast<MessageKind>(what >> kind_shift & 3);
+        }
         /// The payload's address follows, and nothing or, for a block, the rest of a BlockRecord.
-        [[nodiscard]] bool is_elsewhere() const noexcept { return (what & (block_bit | slice_bit)) != 0; }
+        [[nodiscard]] bool is_elsewhere() const noexcept
+        {
+            return (what & (block_bit | slice_bit)) != 0;
+        }
         [[nodiscard]] bool is_block() const noexcept { return (what & block_bit) != 0; }
-        /// Or else a gap (nothing here, go on at the ring's start), or a buffer of which no later record has a slice.
-        [[nodiscard]] bool is_message() const noexcept { return (what & (gap_bit | used_up_bit)) == 0; }
+        /// Or else a gap (nothing here, go on at the ring's start), or a buffer of which no later
+        /// record has a slice.
+        [[nodiscard]] bool is_message() const noexcept
+        {
+            return (what & (gap_bit | used_up_bit)) == 0;
+        }
         [[nodiscard]] bool is_gap() const noexcept { return (what & gap_bit) != 0; }
     };
     struct BlockRecord {
@@ -190,10 +237,14 @@ private:
     }
     [[nodiscard]] Header* header(std::uint64_t position) const noexcept
     {
-        return std::launder(reinterpret_cast<Header*>(ring_.get() + (position & (ring_bytes_ - 1))));
+        return std::launder(
+            reinterpret_cast<Header*>(ring_.get() + (position & (ring_bytes_ - 1))));
     }
     /// Where the ring begins again, behind the position.
-    [[nodiscard]] std::uint64_t end_of_lap(std::uint64_t position) const noexcept { return (position | (ring_bytes_ - 1)) + 1; }
+    [[nodiscard]] std::uint64_t end_of_lap(std::uint64_t position) const noexcept
+    {
+        return (position | (ring_bytes_ - 1)) + 1;
+    }
     /// Where a record stands that comes next after `position`: not across the ring's end.
     [[nodiscard]] std::uint64_t place(std::uint64_t position, std::size_t record) const noexcept
     {
@@ -203,8 +254,10 @@ private:
     [[nodiscard]] bool seems_to_fit(std::size_t record) const noexcept
     {
         constexpr auto used_up_record = record_bytes(sizeof(BlockRecord));
-        const auto from = used_up_ ? place(tail_local_, used_up_record) + used_up_record : tail_local_;
-        return place(from, record) + record - head_seen_ <= ring_bytes_ && pushed_local_ - popped_seen_ < message_limit_;
+        const auto from =
+            used_up_ ? place(tail_local_, used_up_record) + used_up_record : tail_local_;
+        return place(from, record) + record - head_seen_ <= ring_bytes_
+               && pushed_local_ - popped_seen_ < message_limit_;
     }
     [[nodiscard]] bool fits(std::size_t record) const noexcept
     {
@@ -223,8 +276,9 @@ private:
         return make_way_slowly(record);
     }
     [[nodiscard, gnu::cold]] bool make_way_slowly(std::size_t record);
-    /// Asks for cache lines that will be written soon. They are at the consumer's, and a processor's queue of stores waits
-    /// for each in turn, which costs more than all else that a push does.
+    /// Asks for cache lines that will be written soon. They are at the consumer's, and a
+    /// processor's queue of stores waits for each in turn, which costs more than all else that a
+    /// push does.
     void claim_lines_ahead() const noexcept
     {
         claim_line(header(tail_local_ + claim_ahead));
@@ -233,7 +287,8 @@ private:
     static void claim_line(const void* line) noexcept
     {
 #if defined(__x86_64__)
-        // __builtin_prefetch makes this of it only for processors that are named; on those without, it does nothing.
+        // __builtin_prefetch makes this of it only for processors that are named; on those without,
+        // it does nothing.
         asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(line)));
 #else
         __builtin_prefetch(line, 1);
@@ -242,10 +297,10 @@ private:
     std::byte* append(LinkId link, MessageKind kind, std::size_t record, std::size_t payload_bytes,
                       std::uint32_t bits = 0)
     {
-        auto* h = ::new (header(tail_local_)) Header{
-            static_cast<std::uint32_t>(payload_bytes),
-            (static_cast<std::uint32_t>(link) & Header::link_mask) | static_cast<std::uint32_t>(kind) << Header::kind_shift
-                | bits};
+        auto* h = ::new (header(tail_local_))
+            Header{static_cast<std::uint32_t>(payload_bytes),
+                   (static_cast<std::uint32_t>(link) & Header::link_mask)
+                       | static_cast<std::uint32_t>(kind) << Header::kind_shift | bits};
         const auto from = std::exchange(tail_local_, tail_local_ + record);
         ++pushed_local_;
         pushed_bytes_local_ += payload_bytes;
@@ -253,11 +308,14 @@ private:
             claim_lines_ahead();
         return reinterpret_cast<std::byte*>(h) + sizeof(Header);
     }
-    [[nodiscard, gnu::cold]] bool push_large(LinkId link, MessageKind kind, std::span<const std::byte> payload);
+    [[nodiscard, gnu::cold]] bool push_large(LinkId link, MessageKind kind,
+                                             std::span<const std::byte> payload);
     [[nodiscard]] bool is_in_receive_room(std::span<const std::byte> payload) const noexcept
     {
-        const auto offset = reinterpret_cast<std::uintptr_t>(payload.data()) - reinterpret_cast<std::uintptr_t>(room_.data());
-        return offset < room_.size(); // then so does its end: what it is a part of was received there
+        const auto offset = reinterpret_cast<std::uintptr_t>(payload.data())
+                            - reinterpret_cast<std::uintptr_t>(room_.data());
+        // Then so does its end: what it is a part of was received there
+        return offset < room_.size();
     }
     [[nodiscard]] bool push_slice(LinkId link, MessageKind kind, std::span<const std::byte> payload)
     {
@@ -265,7 +323,8 @@ private:
         if (!make_way(record))
             return false;
         const auto* where = payload.data();
-        std::memcpy(append(link, kind, record, payload.size(), Header::slice_bit), &where, sizeof where);
+        std::memcpy(append(link, kind, record, payload.size(), Header::slice_bit), &where,
+                    sizeof where);
         room_ = {const_cast<std::byte*>(where) + payload.size(), room_.data() + room_.size()};
         return true;
     }
@@ -285,34 +344,43 @@ private:
             peak.store(value, std::memory_order_relaxed);
     }
 
-    const std::size_t ring_bytes_;     // both: constant; a power of two
-    const std::size_t block_bytes_;    // both: constant; budget for large messages
-    const std::size_t message_limit_;  // both: constant
-    const std::size_t large_;          // both: constant; payloads above it get a block
-    const std::size_t buffer_bytes_;   // both: constant; of a buffer to receive in
+    const std::size_t ring_bytes_;      // both: constant; a power of two
+    const std::size_t block_bytes_;     // both: constant; budget for large messages
+    const std::size_t message_limit_;   // both: constant
+    const std::size_t large_;           // both: constant; payloads above it get a block
+    const std::size_t buffer_bytes_;    // both: constant; of a buffer to receive in
     std::unique_ptr<std::byte[]> ring_; // made by the producer before the first publication
     std::shared_ptr<BlockPool> pool_;   // made by the producer before the first block is published
 
-    alignas(cache_line) std::uint64_t tail_local_ = 0, published_local_ = 0, published_bytes_local_ = 0; // producer side
+    // Producer side
+    alignas(cache_line) std::uint64_t tail_local_ = 0, published_local_ = 0,
+                                      published_bytes_local_ = 0;
     std::uint64_t pushed_local_ = 0, pushed_bytes_local_ = 0; // producer side
-    std::uint64_t plain_until_ = 0, pushes_until_ = 0;      // producer side; how far it may go without looking
-    std::uint64_t blocks_pushed_ = 0;                       // producer side; bytes, reserved ones and buffers too
-    Block buffer_, used_up_;                                // producer side; the buffer to receive in, and the one before it
-    std::span<std::byte> room_;                             // producer side; of buffer_, behind the latest slice
-    std::uint64_t used_up_until_ = 0;                       // producer side; behind the record of the latest used-up buffer
-    mutable std::uint64_t head_seen_ = 0, popped_seen_ = 0, blocks_popped_seen_ = 0; // producer side; the consumer's, as last seen
+    // Producer side; how far it may go without looking
+    std::uint64_t plain_until_ = 0, pushes_until_ = 0;
+    std::uint64_t blocks_pushed_ = 0; // producer side; bytes, reserved ones and buffers too
+    Block buffer_, used_up_;    // producer side; the buffer to receive in, and the one before it
+    std::span<std::byte> room_; // producer side; of buffer_, behind the latest slice
+    // Producer side; behind the record of the latest used-up buffer
+    std::uint64_t used_up_until_ = 0;
+    // Producer side; the consumer's, as last seen
+    mutable std::uint64_t head_seen_ = 0, popped_seen_ = 0, blocks_popped_seen_ = 0;
 
-    alignas(cache_line) std::atomic<std::uint64_t> tail_{0};        // both: atomic
-    std::atomic<std::uint64_t> pushed_{0}, pushed_bytes_{0}; // both: atomic, written by the producer
+    alignas(cache_line) std::atomic<std::uint64_t> tail_{0}; // both: atomic
+    // both: atomic, written by the producer
+    std::atomic<std::uint64_t> pushed_{0}, pushed_bytes_{0};
 
-    alignas(cache_line) std::uint64_t head_local_ = 0;              // consumer side
-    std::uint64_t popped_local_ = 0, popped_bytes_local_ = 0, blocks_popped_local_ = 0; // consumer side
-    std::uint64_t published_seen_ = 0;                      // consumer side
-    std::atomic<std::uint64_t> peak_messages_{0}, peak_bytes_{0}; // both: atomic, written by the consumer
+    alignas(cache_line) std::uint64_t head_local_ = 0; // consumer side
+    // Consumer side
+    std::uint64_t popped_local_ = 0, popped_bytes_local_ = 0, blocks_popped_local_ = 0;
+    std::uint64_t published_seen_ = 0; // consumer side
+    // both: atomic, written by the consumer
+    std::atomic<std::uint64_t> peak_messages_{0}, peak_bytes_{0};
 
-    alignas(cache_line) std::atomic<std::uint64_t> head_{0};        // both: atomic
-    std::atomic<std::uint64_t> popped_{0}, popped_bytes_{0}; // both: atomic, written by the consumer
-    std::atomic<std::uint64_t> blocks_popped_{0};           // both: atomic, written by the consumer
+    alignas(cache_line) std::atomic<std::uint64_t> head_{0}; // both: atomic
+    // both: atomic, written by the consumer
+    std::atomic<std::uint64_t> popped_{0}, popped_bytes_{0};
+    std::atomic<std::uint64_t> blocks_popped_{0}; // both: atomic, written by the consumer
 };
 
 } // namespace sidecar::detail

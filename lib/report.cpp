@@ -73,13 +73,14 @@ std::string to_string(const StopReport& report)
                                                                      {"cancel", report.cancel},
                                                                      {"join", report.join}}};
     for (const auto& [name, stage] : stages)
-        text += fmt::format("\n  {:<8} {:<14} {:8.2f} ms", name, to_string(stage.verdict), milliseconds(stage.took));
+        text += fmt::format("\n  {:<8} {:<14} {:8.2f} ms", name, to_string(stage.verdict),
+                            milliseconds(stage.took));
     text += fmt::format("\n  messages: {} unread, {} discarded, {} unsent", report.unread_messages,
                         report.discarded_messages, report.unsent_messages);
     const auto list = [&](const char* title, const std::vector<TaskReport>& tasks) {
         for (const auto& task : tasks)
-            text += fmt::format("\n  {}: \"{}\", waiting for {} ({:.1f} ms)", title, task.name, task.waiting_for,
-                                milliseconds(task.since));
+            text += fmt::format("\n  {}: \"{}\", waiting for {} ({:.1f} ms)", title, task.name,
+                                task.waiting_for, milliseconds(task.since));
     };
     list("cancelled", report.cancelled);
     list("stuck", report.stuck);
@@ -90,15 +91,16 @@ std::string to_string(const StopReport& report)
 
 std::string to_string(const Stats& s)
 {
-    return fmt::format("received {} messages ({} bytes) in {} reads; taken {}; inbox now {}, peak {} ({} bytes); "
-                       "sent {} of {} queued ({} bytes) in {} writes, refused {}, unsent {}; "
-                       "wake-ups: application {}, loop {}; reading paused {}; discarded {}; errors {}; "
-                       "connected in {:.2f} ms; longest busy {:.2f} ms ({})",
-                       s.messages_received, s.bytes_received, s.reads, s.messages_taken, s.inbox_messages,
-                       s.inbox_peak_messages, s.inbox_peak_bytes, s.messages_sent, s.messages_queued, s.bytes_sent,
-                       s.writes, s.sends_refused, s.unsent, s.application_wakeups, s.loop_wakeups, s.reading_pauses,
-                       s.discarded, s.errors, milliseconds(s.connect_time), milliseconds(s.longest_busy),
-                       s.longest_busy_task);
+    return fmt::format(
+        "received {} messages ({} bytes) in {} reads; taken {}; inbox now {}, peak {} ({} bytes); "
+        "sent {} of {} queued ({} bytes) in {} writes, refused {}, unsent {}; "
+        "wake-ups: application {}, loop {}; reading paused {}; discarded {}; errors {}; "
+        "connected in {:.2f} ms; longest busy {:.2f} ms ({})",
+        s.messages_received, s.bytes_received, s.reads, s.messages_taken, s.inbox_messages,
+        s.inbox_peak_messages, s.inbox_peak_bytes, s.messages_sent, s.messages_queued, s.bytes_sent,
+        s.writes, s.sends_refused, s.unsent, s.application_wakeups, s.loop_wakeups,
+        s.reading_pauses, s.discarded, s.errors, milliseconds(s.connect_time),
+        milliseconds(s.longest_busy), s.longest_busy_task);
 }
 
 } // namespace sidecar

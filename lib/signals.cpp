@@ -19,21 +19,19 @@ struct Entry {
     std::atomic<int> first{0};
     SignalGuard::Request request = nullptr; // written before signals
     void* object = nullptr;                 // likewise
-    ::pid_t process = 0;                    // likewise; a child has the handlers, but nothing to stop
-    bool is_taken = false;                  // guarded by the registry's mutex
+    ::pid_t process = 0;   // likewise; a child has the handlers, but nothing to stop
+    bool is_taken = false; // guarded by the registry's mutex
 };
 
 // All static: a handler may run until the process is gone.
 std::array<Entry, 64> entries;
 std::atomic<int> handlers_running{0};
-std::mutex registry;                                          // never taken in a handler
-std::array<int, signal_limit> guards_on{};                    // guarded by registry
-std::array<struct ::sigaction, signal_limit> previous_action; // written while no handler of ours is installed
+std::mutex registry;                       // never taken in a handler
+std::array<int, signal_limit> guards_on{}; // guarded by registry
+// Written while no handler of ours is installed
+std::array<struct ::sigaction, signal_limit> previous_action;
 
-constexpr std::uint64_t bit(int signal) noexcept
-{
-    return std::uint64_t{1} << (signal - 1);
-}
+constexpr std::uint64_t bit(int signal) noexcept { return std::uint64_t{1} << (signal - 1); }
 
 /// The stop is under way, and the user insists.
 void pass_on(int signal) noexcept
@@ -67,7 +65,8 @@ void on_signal(int signal)
 
 Exception refused(Error error, std::string why)
 {
-    return Exception{Failure{error, {.attempted = "stop on signals", .explanation = std::move(why)}}};
+    return Exception{
+        Failure{error, {.attempted = "stop on signals", .explanation = std::move(why)}}};
 }
 
 /// With the registry held.
@@ -93,9 +92,11 @@ void install(std::uint64_t signals)
             action.sa_handler = on_signal;
             ::sigemptyset(&action.sa_mask);
             action.sa_flags = SA_RESTART;
-            if (::sigaction(signal, nullptr, &previous_action[at]) != 0 || ::sigaction(signal, &action, nullptr) != 0) {
+            if (::sigaction(signal, nullptr, &previous_action[at]) != 0
+                || ::sigaction(signal, &action, nullptr) != 0) {
                 uninstall(installed);
-                throw refused(Error::bad_options, fmt::format("signal {} cannot be caught", signal));
+                throw refused(Error::bad_options,
+                              fmt::format("signal {} cannot be caught", signal));
             }
         }
         ++guards_on[at];
@@ -144,9 +145,6 @@ SignalGuard::~SignalGuard()
     entry.is_taken = false;
 }
 
-int SignalGuard::signal() const noexcept
-{
-    return entries[index_].first.load();
-}
+int SignalGuard::signal() const noexcept { return entries[index_].first.load(); }
 
 } // namespace sidecar

@@ -29,7 +29,8 @@ public:
     template <class F>
     void execute(F&& function) const
     {
-        inner_.execute([scope = scope_, slot = slot_, f = std::decay_t<F>(std::forward<F>(function))]() mutable {
+        inner_.execute([scope = scope_, slot = slot_,
+                        f = std::decay_t<F>(std::forward<F>(function))]() mutable {
             TaskScope::Running running{*scope, *slot};
             std::move(f)();
         });
@@ -170,7 +171,9 @@ std::vector<TaskReport> TaskScope::cancel_all()
 
 TaskReport TaskScope::describe(const TaskSlot& slot) const
 {
-    const auto ago = [](Duration::rep since) { return Duration{std::max<Duration::rep>(real_now() - since, 0)}; };
+    const auto ago = [](Duration::rep since) {
+        return Duration{std::max<Duration::rep>(real_now() - since, 0)};
+    };
     TaskReport report{.name = slot.name, .waiting_for = {}, .since = {}};
     if (current_.load(std::memory_order_acquire) == &slot) {
         report.waiting_for = "running: it holds the loop's thread";

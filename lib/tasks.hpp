@@ -19,19 +19,19 @@
 
 namespace sidecar::detail {
 
-/// One named coroutine. Slots are used again and never freed before the loop, so an executor that outlives its
-/// coroutine in the user's hands still points at memory that is there.
+/// One named coroutine. Slots are used again and never freed before the loop, so an executor that
+/// outlives its coroutine in the user's hands still points at memory that is there.
 struct TaskSlot {
     /// Side: sidecar. `what` is a string literal.
     void waiting(const char* what) noexcept;
 
-    std::string name;                               // both: guarded by TaskScope::mutex_
-    bool in_use = false;                            // both: guarded by TaskScope::mutex_
-    bool was_cancelled = false;                     // sidecar side
-    bool is_expected_to_end = false;                // sidecar side; when everything is cancelled
-    boost::asio::cancellation_signal cancellation;  // sidecar side
-    std::atomic<const char*> waiting_for{nullptr};  // both: atomic; a string literal
-    std::atomic<Duration::rep> since{0};            // both: atomic; real time
+    std::string name;                              // both: guarded by TaskScope::mutex_
+    bool in_use = false;                           // both: guarded by TaskScope::mutex_
+    bool was_cancelled = false;                    // sidecar side
+    bool is_expected_to_end = false;               // sidecar side; when everything is cancelled
+    boost::asio::cancellation_signal cancellation; // sidecar side
+    std::atomic<const char*> waiting_for{nullptr}; // both: atomic; a string literal
+    std::atomic<Duration::rep> since{0};           // both: atomic; real time
 };
 
 class TaskScope {
@@ -40,19 +40,23 @@ public:
 
     explicit TaskScope(boost::asio::io_context& io) noexcept : io_{io} {}
 
-    /// Makes a slot for spawn(); two steps, because the coroutine's Context names its slot. Side: sidecar.
+    /// Makes a slot for spawn(); two steps, because the coroutine's Context names its slot. Side:
+    /// sidecar.
     [[nodiscard]] TaskSlot& open(std::string name);
     /// Runs the coroutine; `completion` gets what it threw, if anything. Side: sidecar.
     void spawn(TaskSlot& slot, Task<> task, Completion completion);
-    /// Emits cancellation to this one, later in the loop, so that nobody is resumed in the middle of the caller.
+    /// Emits cancellation to this one, later in the loop, so that nobody is resumed in the middle
+    /// of the caller.
     void cancel(TaskSlot& slot);
-    /// Emits cancellation to everything that is left and was not cancelled yet; reports what that was. Side: sidecar.
+    /// Emits cancellation to everything that is left and was not cancelled yet; reports what that
+    /// was. Side: sidecar.
     [[nodiscard]] std::vector<TaskReport> cancel_all();
     [[nodiscard]] bool empty() const noexcept { return latch_.try_wait(); }
     /// Called after each end of a task. Side: sidecar.
     std::function<void()> on_end;
 
-    /// The executor through which this task's handlers run; it accounts the thread's time to the task.
+    /// The executor through which this task's handlers run; it accounts the thread's time to the
+    /// task.
     [[nodiscard]] boost::asio::any_io_executor executor(TaskSlot& slot);
 
     /// Counts the handlers that ran; unchanged over a co_await that did not suspend. Side: sidecar.
@@ -81,16 +85,16 @@ private:
     void finish(TaskSlot& slot);
     [[nodiscard]] TaskReport describe(const TaskSlot& slot) const;
 
-    boost::asio::io_context& io_;           // sidecar side
+    boost::asio::io_context& io_; // sidecar side
     mutable std::mutex mutex_;
-    std::deque<TaskSlot> slots_;            // both: the deque guarded by mutex_; the slots as they say
-    std::vector<TaskSlot*> free_;           // both: guarded by mutex_
-    Latch latch_;                           // both; counts the coroutines, open while there is none
-    std::uint64_t turn_ = 0;                // sidecar side
-    std::atomic<TaskSlot*> current_{nullptr};       // both: atomic
-    std::atomic<Duration::rep> current_since_{0};   // both: atomic
-    std::atomic<Duration::rep> longest_busy_{0};    // both: atomic
-    std::string longest_busy_task_;         // both: guarded by mutex_
+    std::deque<TaskSlot> slots_;  // both: the deque guarded by mutex_; the slots as they say
+    std::vector<TaskSlot*> free_; // both: guarded by mutex_
+    Latch latch_;                 // both; counts the coroutines, open while there is none
+    std::uint64_t turn_ = 0;      // sidecar side
+    std::atomic<TaskSlot*> current_{nullptr};     // both: atomic
+    std::atomic<Duration::rep> current_since_{0}; // both: atomic
+    std::atomic<Duration::rep> longest_busy_{0};  // both: atomic
+    std::string longest_busy_task_;               // both: guarded by mutex_
 };
 
 } // namespace sidecar::detail

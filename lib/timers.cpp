@@ -22,7 +22,8 @@ void Timers::Timer::cancel() noexcept
     auto& queue = std::exchange(timers_, nullptr)->queue_;
     for (auto [it, end] = queue.equal_range(when_); it != end; ++it) {
         if (it->second.id == id_) {
-            queue.erase(it); // the driver may now wake for nothing, once; that is cheaper than arming it anew
+            // The driver may now wake for nothing, once; that is cheaper than arming it anew
+            queue.erase(it);
             return;
         }
     }

@@ -17,7 +17,6 @@ enum class ClockKind { steady, virtual_time };
 /// Calls back at points in time; callbacks for the same time in the order they were asked for.
 /// Side: the loop's thread, but for now().
 class Timers {
-
 public:
     /// Cancels its callback when it goes. May outlive its firing, not the Timers.
     class Timer {
@@ -58,12 +57,12 @@ private:
     void fire_due();
     void arm();
 
-    const ClockKind kind_;                    // both: constant
+    const ClockKind kind_;                            // both: constant
     std::optional<boost::asio::steady_timer> driver_; // sidecar side
-    std::multimap<TimePoint, Entry> queue_;   // sidecar side
-    TimePoint armed_for_ = TimePoint::max();  // sidecar side
-    std::uint64_t last_id_ = 0;               // sidecar side
-    std::atomic<Duration::rep> virtual_now_{0}; // both: atomic, written by the sidecar side
+    std::multimap<TimePoint, Entry> queue_;           // sidecar side
+    TimePoint armed_for_ = TimePoint::max();          // sidecar side
+    std::uint64_t last_id_ = 0;                       // sidecar side
+    std::atomic<Duration::rep> virtual_now_{0};       // both: atomic, written by the sidecar side
 };
 
 } // namespace sidecar::detail

@@ -33,21 +33,25 @@ public:
     virtual ~AppClock() = default;
     [[nodiscard]] virtual TimePoint now() const noexcept = 0;
     [[nodiscard]] virtual bool is_virtual() const noexcept = 0;
-    /// Virtual time: tells the loop that a thread sleeps until the ticket's deadline. Called with the mutex held.
+    /// Virtual time: tells the loop that a thread sleeps until the ticket's deadline. Called with
+    /// the mutex held.
     virtual void arm(std::shared_ptr<Ticket> ticket) = 0;
     /// Virtual time: a counted ticket has ended. Called with the mutex held.
     virtual void uncount() noexcept = 0;
 };
 
-/// Threads sleep here until a condition holds; whoever makes it hold calls wake(), which costs one load while
-/// nobody sleeps. The condition must be made true by a sequentially consistent store before wake().
+/// Threads sleep here until a condition holds; whoever makes it hold calls wake(), which costs one
+/// load while nobody sleeps. The condition must be made true by a sequentially consistent store
+/// before wake().
 class WaitPoint {
 public:
-    /// Waits until `condition()`; false when the deadline came first. Side: app, any thread; several may ask their
-    /// conditions at once. Before it sleeps it looks again and again for `spin` of real time.
-    /// On virtual time the wait ends in real time too, so that a loop that hangs is noticed.
+    /// Waits until `condition()`; false when the deadline came first. Side: app, any thread;
+    /// several may ask their conditions at once. Before it sleeps it looks again and again for
+    /// `spin` of real time. On virtual time the wait ends in real time too, so that a loop that
+    /// hangs is noticed.
     template <class Condition>
-    [[nodiscard]] bool wait_until(AppClock& clock, TimePoint deadline, Condition condition, Duration spin = {})
+    [[nodiscard]] bool wait_until(AppClock& clock, TimePoint deadline, Condition condition,
+                                  Duration spin = {})
     {
         if (condition())
             return true;
@@ -58,12 +62,14 @@ public:
             sleepers_.fetch_sub(1, std::memory_order_relaxed);
             return held;
         }
-        if (spin > Duration{} && spin_until(std::min(deadline, deadline_after(clock.now(), spin)), condition))
+        if (spin > Duration{}
+            && spin_until(std::min(deadline, deadline_after(clock.now(), spin)), condition))
             return true;
         return wait_real(deadline, condition);
     }
 
-    /// Wakes all who sleep here, to look at their conditions again. Side: any thread. True if somebody slept.
+    /// Wakes all who sleep here, to look at their conditions again. Side: any thread. True if
+    /// somebody slept.
     bool wake()
     {
         if (!wake_from_signal())
@@ -75,8 +81,8 @@ public:
         changed_.notify_all();
         return true;
     }
-    /// The same where a mutex cannot be taken; who waits on virtual time looks again a moment later by himself.
-    /// Side: any thread and any signal handler.
+    /// The same where a mutex cannot be taken; who waits on virtual time looks again a moment later
+    /// by himself. Side: any thread and any signal handler.
     bool wake_from_signal() noexcept
     {
         if (sleepers_.load(std::memory_order_seq_cst) == 0)
@@ -142,7 +148,8 @@ private:
         for (;;) {
             const auto ticket = futex_.ticket();
             held = condition();
-            if (held || (deadline != TimePoint::max() && std::chrono::steady_clock::now() >= deadline))
+            if (held
+                || (deadline != TimePoint::max() && std::chrono::steady_clock::now() >= deadline))
                 break;
             futex_.wait(ticket, deadline);
         }
@@ -151,7 +158,8 @@ private:
     }
 
     template <class Condition>
-    bool wait_virtual(std::unique_lock<std::mutex>& lock, AppClock& clock, TimePoint deadline, const Condition& condition)
+    bool wait_virtual(std::unique_lock<std::mutex>& lock, AppClock& clock, TimePoint deadline,
+                      const Condition& condition)
     {
         clock_ = &clock;
         const auto patience = std::max<Duration>(deadline - clock.now(), std::chrono::seconds{1});
@@ -164,7 +172,8 @@ private:
             clock.arm(ticket);
             const auto is_over = [&] { return ticket->ended || (held = condition()); };
             bool in_time = true;
-            while (!changed_.wait_for(lock, std::chrono::milliseconds{20}, is_over)) { // for wake_from_signal()
+            // For wake_from_signal()
+            while (!changed_.wait_for(lock, std::chrono::milliseconds{20}, is_over)) {
                 in_time = std::chrono::steady_clock::now() < real_deadline;
                 if (!in_time)
                     break;
@@ -188,9 +197,9 @@ private:
         }
     }
 
-    std::atomic<int> sleepers_{0};                 // both: atomic
-    Futex futex_;                                  // both; real time
-    std::mutex mutex_;                             // virtual time, all below
+    std::atomic<int> sleepers_{0}; // both: atomic
+    Futex futex_;                  // both; real time
+    std::mutex mutex_;             // virtual time, all below
     std::condition_variable changed_;
     std::vector<std::shared_ptr<Ticket>> tickets_; // both: guarded by mutex_
     AppClock* clock_ = nullptr;                    // both: guarded by mutex_

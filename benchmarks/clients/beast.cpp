@@ -19,10 +19,7 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 using asio::ip::tcp;
 
-tcp::endpoint endpoint_of(const Job& job)
-{
-    return {asio::ip::address_v4::loopback(), job.port};
-}
+tcp::endpoint endpoint_of(const Job& job) { return {asio::ip::address_v4::loopback(), job.port}; }
 
 class Beast {
 public:
@@ -73,7 +70,8 @@ public:
     void send(Bytes message)
     {
         const auto head = make_head(Protocol::tcp, message.size());
-        asio::write(socket_, std::array{asio::buffer(head), asio::buffer(message.data(), message.size())});
+        asio::write(socket_,
+                    std::array{asio::buffer(head), asio::buffer(message.data(), message.size())});
     }
     void stop()
     {
@@ -85,12 +83,16 @@ public:
     }
 
 private:
-    [[nodiscard]] const std::byte* front() const { return static_cast<const std::byte*>(buffer_.cdata().data()); }
+    [[nodiscard]] const std::byte* front() const
+    {
+        return static_cast<const std::byte*>(buffer_.cdata().data());
+    }
     void need(std::size_t bytes)
     {
         constexpr std::size_t at_once = 64u << 10;
         while (buffer_.size() < bytes)
-            buffer_.commit(socket_.read_some(buffer_.prepare(std::max(at_once, bytes - buffer_.size()))));
+            buffer_.commit(
+                socket_.read_some(buffer_.prepare(std::max(at_once, bytes - buffer_.size()))));
     }
 
     asio::io_context io_;

@@ -1,4 +1,5 @@
-// The floor: blocking recv and send on the application's thread, frames parsed by hand. No handoff, no library.
+// The floor: blocking recv and send on the application's thread, frames parsed by hand. No handoff,
+// no library.
 #include "../cases.hpp"
 #include "../frames.hpp"
 
@@ -28,13 +29,18 @@ int connect_to(std::uint16_t port)
 
 class Floor {
 public:
-    explicit Floor(const Job& job) : protocol_{job.protocol}, stream_{connect_to(job.port), job.protocol}
+    explicit Floor(const Job& job)
+        : protocol_{job.protocol}, stream_{connect_to(job.port), job.protocol}
     {
         if (protocol_ == Protocol::tcp)
             return;
-        send_all(stream_.fd(), fmt::format("GET / HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                                           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-                                           job.port));
+        send_all(
+            stream_.fd(),
+            fmt::format(
+                "GET / HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nUpgrade: websocket\r\nConnection: "
+                "Upgrade\r\n"
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+                job.port));
         (void)stream_.read_http_head();
     }
     Floor(const Floor&) = delete;
@@ -50,11 +56,13 @@ public:
     void send(Bytes message)
     {
         constexpr std::string_view mask{"\x12\x34\x56\x78", 4};
-        out_ = make_head(protocol_, message.size(), 2, protocol_ == Protocol::tcp ? std::string_view{} : mask);
+        out_ = make_head(protocol_, message.size(), 2,
+                         protocol_ == Protocol::tcp ? std::string_view{} : mask);
         const auto head = out_.size();
         out_.append(reinterpret_cast<const char*>(message.data()), message.size());
         if (protocol_ == Protocol::websocket)
-            apply_mask(reinterpret_cast<std::byte*>(out_.data()) + head, message.size(), bytes_of(mask).data());
+            apply_mask(reinterpret_cast<std::byte*>(out_.data()) + head, message.size(),
+                       bytes_of(mask).data());
         send_all(stream_.fd(), out_);
     }
     void stop()

@@ -1,4 +1,5 @@
-// libwebsockets on a thread of its own, handing over by mutex and condition variable as its users do.
+// libwebsockets on a thread of its own, handing over by mutex and condition variable as its users
+// do.
 #include "../cases.hpp"
 #include "handoff_queue.hpp"
 
@@ -60,7 +61,8 @@ public:
         {
             std::lock_guard lock{mutex_};
             std::string text(LWS_PRE, '\0'); // room for the head
-            outbox_.push_back(std::move(text.append(reinterpret_cast<const char*>(message.data()), message.size())));
+            outbox_.push_back(std::move(
+                text.append(reinterpret_cast<const char*>(message.data()), message.size())));
         }
         lws_cancel_service(context_);
     }
@@ -121,7 +123,8 @@ private:
             outbox_.pop_front();
             is_last = outbox_.empty();
         }
-        lws_write(link, reinterpret_cast<unsigned char*>(message.data()) + LWS_PRE, message.size() - LWS_PRE, LWS_WRITE_BINARY);
+        lws_write(link, reinterpret_cast<unsigned char*>(message.data()) + LWS_PRE,
+                  message.size() - LWS_PRE, LWS_WRITE_BINARY);
         if (!is_last)
             lws_callback_on_writable(link);
         return 0;
@@ -137,7 +140,8 @@ private:
         lws_client_connect_via_info(&info);
     }
 
-    static constexpr lws_protocols protocols[] = {{"bench", on_event, 0, 64u << 10, 0, nullptr, 0}, {nullptr, nullptr, 0, 0, 0, nullptr, 0}};
+    static constexpr lws_protocols protocols[] = {{"bench", on_event, 0, 64u << 10, 0, nullptr, 0},
+                                                  {nullptr, nullptr, 0, 0, 0, nullptr, 0}};
     lws_context* context_ = nullptr;
     lws* first_ = nullptr;
     std::string partial_;

@@ -17,7 +17,10 @@ void check(int error)
 class Nng {
 public:
     Nng() { check(nng_pair0_open(&socket_)); }
-    explicit Nng(const Job& job) : Nng{} { check(nng_dial(socket_, fmt::format("tcp://127.0.0.1:{}", job.port).c_str(), nullptr, 0)); }
+    explicit Nng(const Job& job) : Nng{}
+    {
+        check(nng_dial(socket_, fmt::format("tcp://127.0.0.1:{}", job.port).c_str(), nullptr, 0));
+    }
     explicit Nng(const std::function<void(std::uint16_t)>& listening) : Nng{}
     {
         nng_listener listener;
@@ -36,11 +39,15 @@ public:
         for (bool go_on = true; go_on;) {
             nng_msg* message = nullptr;
             check(nng_recvmsg(socket_, &message, 0));
-            go_on = handler(Bytes{static_cast<const std::byte*>(nng_msg_body(message)), nng_msg_len(message)});
+            go_on = handler(
+                Bytes{static_cast<const std::byte*>(nng_msg_body(message)), nng_msg_len(message)});
             nng_msg_free(message);
         }
     }
-    void send(Bytes message) { check(nng_send(socket_, const_cast<std::byte*>(message.data()), message.size(), 0)); }
+    void send(Bytes message)
+    {
+        check(nng_send(socket_, const_cast<std::byte*>(message.data()), message.size(), 0));
+    }
     void stop() {}
 
 private:

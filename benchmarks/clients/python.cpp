@@ -1,4 +1,5 @@
-// Where the pattern comes from: Python's websockets on a thread, a queue to the main one. It tells its samples itself.
+// Where the pattern comes from: Python's websockets on a thread, a queue to the main one. It tells
+// its samples itself.
 #include "../cases.hpp"
 
 #include <fmt/format.h>
@@ -10,8 +11,9 @@ namespace {
 
 void run_python(std::string_view what, const Job& job, Samples& samples)
 {
-    const auto command = fmt::format("/usr/bin/python3 {} {} {} {} {}", PYTHON_CLIENT, what, job.url(), job.seconds,
-                                     what == "ingest" ? job.payload_bytes : job.count / 10);
+    const auto command =
+        fmt::format("/usr/bin/python3 {} {} {} {} {}", PYTHON_CLIENT, what, job.url(), job.seconds,
+                    what == "ingest" ? job.payload_bytes : job.count / 10);
     auto* output = ::popen(command.c_str(), "r");
     char metric[64];
     double value = 0;
@@ -23,7 +25,9 @@ void run_python(std::string_view what, const Job& job, Samples& samples)
 
 const bool registered = [] {
     for (const std::string what : {"ingest", "round_trip"})
-        registry().push_back({"websocket_" + what, "python websockets", [what](const Job& job, Samples& samples) { run_python(what, job, samples); }, serve});
+        registry().push_back(
+            {"websocket_" + what, "python websockets",
+             [what](const Job& job, Samples& samples) { run_python(what, job, samples); }, serve});
     return true;
 }();
 

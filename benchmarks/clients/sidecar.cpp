@@ -26,7 +26,8 @@ typename T::Options options_for(const Job& job)
 template <class T, Way way>
 class Ours {
 public:
-    explicit Ours(const Job& job) : feed_{options_for<T>(job), {.spin = way == Way::spin ? 10ms : 0ms}}
+    explicit Ours(const Job& job)
+        : feed_{options_for<T>(job), {.spin = way == Way::spin ? 10ms : 0ms}}
     {
         feed_.start(5s).value();
     }
@@ -61,11 +62,15 @@ private:
 
 using sidecar::LengthPrefix, sidecar::Tcp, sidecar::WebSocket;
 const Registration<Ours<WebSocket, Way::poll>> websocket_poll{Protocol::websocket, "sidecar"};
-const Registration<Ours<WebSocket, Way::receive>> websocket_receive{Protocol::websocket, "sidecar receive"};
-const Registration<Ours<WebSocket, Way::spin>> websocket_spin{Protocol::websocket, "sidecar spin", Cases::waits};
+const Registration<Ours<WebSocket, Way::receive>> websocket_receive{Protocol::websocket,
+                                                                    "sidecar receive"};
+const Registration<Ours<WebSocket, Way::spin>> websocket_spin{Protocol::websocket, "sidecar spin",
+                                                              Cases::waits};
 const Registration<Ours<Tcp<LengthPrefix>, Way::poll>> tcp_poll{Protocol::tcp, "sidecar"};
-const Registration<Ours<Tcp<LengthPrefix>, Way::receive>> tcp_receive{Protocol::tcp, "sidecar receive"};
-const Registration<Ours<Tcp<LengthPrefix>, Way::spin>> tcp_spin{Protocol::tcp, "sidecar spin", Cases::waits};
+const Registration<Ours<Tcp<LengthPrefix>, Way::receive>> tcp_receive{Protocol::tcp,
+                                                                      "sidecar receive"};
+const Registration<Ours<Tcp<LengthPrefix>, Way::spin>> tcp_spin{Protocol::tcp, "sidecar spin",
+                                                                Cases::waits};
 const bool links_registered = [] {
     registry().push_back({"links", "sidecar", measure_links<Ours<WebSocket, Way::poll>>, serve});
     return true;

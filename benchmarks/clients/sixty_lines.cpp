@@ -1,4 +1,5 @@
-// The sidecar that anyone would write: Beast coroutines on a thread, a mutex, a condition variable and a queue.
+// The sidecar that anyone would write: Beast coroutines on a thread, a mutex, a condition variable
+// and a queue.
 #include "../cases.hpp"
 #include "handoff_queue.hpp"
 
@@ -28,7 +29,8 @@ public:
     explicit SixtyLines(const Job& job)
     {
         thread_ = std::thread{[this] { io_.run(); }};
-        asio::co_spawn(io_, connect({asio::ip::address_v4::loopback(), job.port}), asio::use_future).get();
+        asio::co_spawn(io_, connect({asio::ip::address_v4::loopback(), job.port}), asio::use_future)
+            .get();
         asio::co_spawn(io_, read_all(), asio::detached);
     }
     SixtyLines(const SixtyLines&) = delete;
@@ -47,16 +49,14 @@ public:
     }
     void send(Bytes message)
     {
-        asio::post(io_, [this, text = std::string{reinterpret_cast<const char*>(message.data()), message.size()}]() mutable {
+        asio::post(io_, [this, text = std::string{reinterpret_cast<const char*>(message.data()),
+                                                  message.size()}]() mutable {
             outbox_.push_back(std::move(text));
             if (outbox_.size() == 1)
                 asio::co_spawn(io_, write_all(), asio::detached);
         });
     }
-    void stop()
-    {
-        asio::co_spawn(io_, close(), asio::use_future).get();
-    }
+    void stop() { asio::co_spawn(io_, close(), asio::use_future).get(); }
 
 private:
     asio::awaitable<void> connect(tcp::endpoint endpoint)

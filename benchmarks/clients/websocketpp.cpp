@@ -8,7 +8,10 @@ namespace {
 
 class WebSocketPp {
 public:
-    explicit WebSocketPp(const Job& job) : link_{job.url(), [this](std::string message) { inbox_.push(std::move(message)); }} {}
+    explicit WebSocketPp(const Job& job)
+        : link_{job.url(), [this](std::string message) { inbox_.push(std::move(message)); }}
+    {
+    }
 
     template <class Handler>
     void receive_while(Handler&& handler)

@@ -16,7 +16,9 @@ struct WebSocketPpLink::Impl {
     std::thread thread;
 };
 
-WebSocketPpLink::WebSocketPpLink(const std::string& url, std::function<void(std::string)> on_message) : impl_{new Impl}
+WebSocketPpLink::WebSocketPpLink(const std::string& url,
+                                 std::function<void(std::string)> on_message)
+    : impl_{new Impl}
 {
     auto& client = impl_->client;
     std::promise<void> opened;
@@ -27,9 +29,10 @@ WebSocketPpLink::WebSocketPpLink(const std::string& url, std::function<void(std:
         impl_->connection->get_raw_socket().set_option(boost::asio::ip::tcp::no_delay{true});
         opened.set_value();
     });
-    client.set_message_handler([on_message](websocketpp::connection_hdl, Client::message_ptr message) {
-        on_message(std::move(message->get_raw_payload()));
-    });
+    client.set_message_handler(
+        [on_message](websocketpp::connection_hdl, Client::message_ptr message) {
+            on_message(std::move(message->get_raw_payload()));
+        });
     websocketpp::lib::error_code ec;
     impl_->connection = client.get_connection(url, ec);
     client.connect(impl_->connection);

@@ -1,5 +1,5 @@
-// websocketpp 0.8 compiles as C++17 only, and wants what BOOST_ASIO_NO_DEPRECATED takes away: it stands in a library
-// of its own, whose symbols stay inside, and this is all that others see.
+// websocketpp 0.8 compiles as C++17 only, and wants what BOOST_ASIO_NO_DEPRECATED takes away: it
+// stands in a library of its own, whose symbols stay inside, and this is all that others see.
 #pragma once
 
 #include <cstddef>

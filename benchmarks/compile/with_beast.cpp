@@ -17,7 +17,8 @@ int main(int, char** argv)
     boost::beast::flat_buffer buffer;
     for (;;) {
         const auto size = stream.read(buffer);
-        std::printf("%.*s\n", static_cast<int>(size), static_cast<const char*>(buffer.cdata().data()));
+        std::printf("%.*s\n", static_cast<int>(size),
+                    static_cast<const char*>(buffer.cdata().data()));
         buffer.clear();
     }
 }

@@ -1,6 +1,6 @@
 // Sends lines to an echo server and prints what comes back: the same program over either transport.
-//   echo ws://host:port/path   over WebSocket
-//   echo tcp://host:port       over TCP, one message per line; to try it: socat TCP-LISTEN:9000,reuseaddr,fork EXEC:cat
+// echo ws://host:port/path over WebSocket echo tcp://host:port over TCP, one message per line; to
+// try it: socat TCP-LISTEN:9000,reuseaddr,fork EXEC:cat
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
 #include <sidecar/transports/websocket.hpp>
@@ -51,7 +51,8 @@ std::optional<sidecar::Tcp<sidecar::Lines>::Options> parse_tcp(std::string_view 
     if (host.starts_with('[') && host.ends_with(']'))
         host = host.substr(1, host.size() - 2);
     std::uint16_t port = 0;
-    const auto [end, error] = std::from_chars(url.data() + colon + 1, url.data() + url.size(), port);
+    const auto [end, error] =
+        std::from_chars(url.data() + colon + 1, url.data() + url.size(), port);
     if (error != std::errc{} || end != url.data() + url.size())
         return std::nullopt;
     return sidecar::Tcp<sidecar::Lines>::Options{.host = std::string{host}, .port = port};

@@ -31,18 +31,21 @@ public:
     const std::string& next()
     {
         auto& instrument = instruments_[random_() % instruments_.size()];
-        instrument.price = std::max(1.0, instrument.price + (static_cast<int>(random_() % 9) - 4) * 0.01);
+        instrument.price =
+            std::max(1.0, instrument.price + (static_cast<int>(random_() % 9) - 4) * 0.01);
         const auto size = 1 + random_() % 500;
         const auto now = steady_clock::now().time_since_epoch().count();
         text_.clear();
         if (random_() % 4 == 0)
-            fmt::format_to(std::back_inserter(text_),
-                           R"({{"type":"trade","symbol":"{}","price":{:.2f},"size":{},"sent_ns":{}}})", instrument.symbol,
-                           instrument.price, size, now);
+            fmt::format_to(
+                std::back_inserter(text_),
+                R"({{"type":"trade","symbol":"{}","price":{:.2f},"size":{},"sent_ns":{}}})",
+                instrument.symbol, instrument.price, size, now);
         else
-            fmt::format_to(std::back_inserter(text_),
-                           R"({{"type":"quote","symbol":"{}","bid":{:.2f},"ask":{:.2f},"size":{},"sent_ns":{}}})",
-                           instrument.symbol, instrument.price - 0.01, instrument.price + 0.01, size, now);
+            fmt::format_to(
+                std::back_inserter(text_),
+                R"({{"type":"quote","symbol":"{}","bid":{:.2f},"ask":{:.2f},"size":{},"sent_ns":{}}})",
+                instrument.symbol, instrument.price - 0.01, instrument.price + 0.01, size, now);
         return text_;
     }
 
@@ -51,7 +54,8 @@ private:
         const char* symbol;
         double price;
     };
-    std::array<Instrument, 4> instruments_{{{"ACME", 101.5}, {"BOLT", 54.25}, {"COAL", 12.75}, {"DUNE", 230.0}}};
+    std::array<Instrument, 4> instruments_{
+        {{"ACME", 101.5}, {"BOLT", 54.25}, {"COAL", 12.75}, {"DUNE", 230.0}}};
     std::mt19937 random_{20240607};
     std::string text_;
 };
@@ -88,7 +92,8 @@ asio::awaitable<void> serve(tcp::socket socket, std::uint64_t rate)
                 co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ec));
             }
         }
-        co_await stream->async_write(asio::buffer(tape.next()), asio::redirect_error(asio::use_awaitable, ec));
+        co_await stream->async_write(asio::buffer(tape.next()),
+                                     asio::redirect_error(asio::use_awaitable, ec));
     }
 }
 
@@ -96,7 +101,8 @@ asio::awaitable<void> accept_all(std::shared_ptr<tcp::acceptor> acceptor, std::u
 {
     for (;;) {
         auto socket = co_await acceptor->async_accept(asio::use_awaitable);
-        asio::co_spawn(acceptor->get_executor(), serve(std::move(socket), rate), [](std::exception_ptr) {});
+        asio::co_spawn(acceptor->get_executor(), serve(std::move(socket), rate),
+                       [](std::exception_ptr) {});
     }
 }
 

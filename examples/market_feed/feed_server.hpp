@@ -1,4 +1,5 @@
-// The demo's feed: a WebSocket server that publishes a reproducible stream of trades and quotes as JSON.
+// The demo's feed: a WebSocket server that publishes a reproducible stream of trades and quotes as
+// JSON.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,8 @@
 /// Serves any number of clients from a thread of its own, until it is destroyed.
 class FeedServer {
 public:
-    /// Listens on a free port of the loopback. `rate`: messages per second to each client; zero: as fast as it takes them.
+    /// Listens on a free port of the loopback. `rate`: messages per second to each client; zero: as
+    /// fast as it takes them.
     explicit FeedServer(std::uint64_t rate);
     FeedServer(const FeedServer&) = delete;
     FeedServer& operator=(const FeedServer&) = delete;

@@ -1,6 +1,6 @@
-// The main job: the application's thread computes over a live market feed while the sidecar takes it in.
-//   market_feed [--url ws://host:port/path] [--messages N] [--seconds S] [--rate R]
-// Without --url it starts a feed server of its own on the loopback. Ctrl-C stops it cleanly.
+// The main job: the application's thread computes over a live market feed while the sidecar takes
+// it in. market_feed [--url ws://host:port/path] [--messages N] [--seconds S] [--rate R] Without
+// --url it starts a feed server of its own on the loopback. Ctrl-C stops it cleanly.
 #include "feed_server.hpp"
 #include "market.hpp"
 
@@ -74,21 +74,24 @@ public:
             return;
         next_ = now + (is_terminal_ ? 100ms : 1000ms);
         const auto rate = static_cast<double>(market.messages() - last_messages_)
-                        / std::max(1e-9, std::chrono::duration<double>(now - last_).count());
+                          / std::max(1e-9, std::chrono::duration<double>(now - last_).count());
         last_messages_ = market.messages();
         last_ = now;
         if (!is_terminal_) {
-            fmt::print("{:6.1f} s  {:9} messages  {:9.0f}/s  latency p50 {:.0f} us, p99 {:.0f} us  queued {}  {:3.0f} %\n", seconds,
-                       market.messages(), rate, market.latency(0.5), market.latency(0.99), stats.inbox_messages,
-                       100 * progress);
+            fmt::print("{:6.1f} s  {:9} messages  {:9.0f}/s  latency p50 {:.0f} us, p99 {:.0f} us  "
+                       "queued {}  {:3.0f} %\n",
+                       seconds, market.messages(), rate, market.latency(0.5), market.latency(0.99),
+                       stats.inbox_messages, 100 * progress);
             std::fflush(stdout);
             return;
         }
         constexpr int width = 40;
         const auto filled = static_cast<int>(progress * width);
-        fmt::print("\x1b[H\x1b[J{:6.1f} s  {} messages, {:.0f}/s, {} queued (peak {})\n[{:#<{}}{:.<{}}] {:3.0f} %\n\n{}\n{}", seconds,
-                   market.messages(), rate, stats.inbox_messages, stats.inbox_peak_messages, "", filled, "", width - filled,
-                   100 * progress, market.table(), market.histogram());
+        fmt::print("\x1b[H\x1b[J{:6.1f} s  {} messages, {:.0f}/s, {} queued (peak "
+                   "{})\n[{:#<{}}{:.<{}}] {:3.0f} %\n\n{}\n{}",
+                   seconds, market.messages(), rate, stats.inbox_messages,
+                   stats.inbox_peak_messages, "", filled, "", width - filled, 100 * progress,
+                   market.table(), market.histogram());
         std::fflush(stdout);
     }
 
@@ -118,9 +121,11 @@ int run(const Arguments& arguments)
     int exit_code = 0;
     const auto began = steady_clock::now();
     for (;;) {
-        const auto left = arguments.messages == 0 ? SIZE_MAX : arguments.messages - market.messages();
-        const auto handled = feed.poll([&](const sidecar::MessageView& message) { market.take(message.text()); },
-                                       std::min<std::size_t>(left, 1024));
+        const auto left =
+            arguments.messages == 0 ? SIZE_MAX : arguments.messages - market.messages();
+        const auto handled =
+            feed.poll([&](const sidecar::MessageView& message) { market.take(message.text()); },
+                      std::min<std::size_t>(left, 1024));
         if (!handled) {
             if (handled.error() == sidecar::Error::stopped)
                 break; // Ctrl-C
@@ -130,9 +135,11 @@ int run(const Arguments& arguments)
         }
         market.revalue(); // the busy calculation: it never waits for the network
         const auto seconds = std::chrono::duration<double>(steady_clock::now() - began).count();
-        const auto progress =
-            std::min(1.0, std::max(arguments.messages ? static_cast<double>(market.messages()) / static_cast<double>(arguments.messages) : 0,
-                                   arguments.seconds > 0 ? seconds / arguments.seconds : 0));
+        const auto progress = std::min(
+            1.0, std::max(arguments.messages ? static_cast<double>(market.messages())
+                                                   / static_cast<double>(arguments.messages)
+                                             : 0,
+                          arguments.seconds > 0 ? seconds / arguments.seconds : 0));
         display.show(market, feed.stats(), seconds, progress);
         if (progress >= 1)
             break;
@@ -143,9 +150,11 @@ int run(const Arguments& arguments)
     }
     const auto report = feed.stop();
     const auto seconds = std::chrono::duration<double>(steady_clock::now() - began).count();
-    fmt::print("\n{} messages in {:.2f} s ({:.0f}/s), latency from feed to application p50 {:.0f} us, p99 {:.0f} us, {} not understood\n\n{}\n{}\n{}\n\n{}\n",
-               market.messages(), seconds, static_cast<double>(market.messages()) / seconds, market.latency(0.5), market.latency(0.99),
-               market.strangers(), market.table(), market.histogram(), feed.stats(), report);
+    fmt::print("\n{} messages in {:.2f} s ({:.0f}/s), latency from feed to application p50 {:.0f} "
+               "us, p99 {:.0f} us, {} not understood\n\n{}\n{}\n{}\n\n{}\n",
+               market.messages(), seconds, static_cast<double>(market.messages()) / seconds,
+               market.latency(0.5), market.latency(0.99), market.strangers(), market.table(),
+               market.histogram(), feed.stats(), report);
     return exit_code != 0 ? exit_code : report.clean() ? 0 : 2;
 }
 

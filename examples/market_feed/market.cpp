@@ -20,7 +20,9 @@ void Market::take(std::string_view text)
     json::error_code ec;
     const auto value = json::parse(json::string_view{text.data(), text.size()}, ec, &resource);
     const auto* object = ec ? nullptr : value.if_object();
-    const auto field = [&](const char* name) { return object ? object->if_contains(name) : nullptr; };
+    const auto field = [&](const char* name) {
+        return object ? object->if_contains(name) : nullptr;
+    };
     const auto real = [&](const char* name) {
         const auto* found = field(name);
         return found && found->is_number() ? found->to_number<double>() : 0.0;
@@ -68,10 +70,13 @@ void Market::revalue()
         const auto n = static_cast<double>(instrument.recent_count);
         if (n < 2)
             continue;
-        const auto end = instrument.recent.begin() + static_cast<std::ptrdiff_t>(instrument.recent_count);
+        const auto end =
+            instrument.recent.begin() + static_cast<std::ptrdiff_t>(instrument.recent_count);
         const auto mean = std::accumulate(instrument.recent.begin(), end, 0.0) / n;
-        const auto sum = std::accumulate(instrument.recent.begin(), end, 0.0,
-                                         [&](double s, double price) { return s + (price - mean) * (price - mean); });
+        const auto sum =
+            std::accumulate(instrument.recent.begin(), end, 0.0, [&](double s, double price) {
+                return s + (price - mean) * (price - mean);
+            });
         instrument.volatility = std::sqrt(sum / (n - 1));
     }
 }
@@ -90,10 +95,12 @@ double Market::latency(double quantile) const
 
 std::string Market::table() const
 {
-    auto text = fmt::format("{:<8}{:>10}{:>10}{:>10}{:>10}{:>12}{:>10}\n", "symbol", "bid", "ask", "last", "vwap", "volume", "stddev");
+    auto text = fmt::format("{:<8}{:>10}{:>10}{:>10}{:>10}{:>12}{:>10}\n", "symbol", "bid", "ask",
+                            "last", "vwap", "volume", "stddev");
     for (const auto& [name, i] : instruments_)
-        text += fmt::format("{:<8}{:>10.2f}{:>10.2f}{:>10.2f}{:>10.2f}{:>12.0f}{:>10.3f}\n", name, i.bid, i.ask, i.last,
-                            i.volume > 0 ? i.turnover / i.volume : 0, i.volume, i.volatility);
+        text += fmt::format("{:<8}{:>10.2f}{:>10.2f}{:>10.2f}{:>10.2f}{:>12.0f}{:>10.3f}\n", name,
+                            i.bid, i.ask, i.last, i.volume > 0 ? i.turnover / i.volume : 0,
+                            i.volume, i.volatility);
     return text;
 }
 
@@ -103,8 +110,9 @@ std::string Market::histogram() const
     std::string text = "latency\n";
     for (std::size_t i = 0; i < ages_.size(); ++i) {
         if (ages_[i] != 0)
-            text += fmt::format("{:>9.0f} us {:<40} {}\n", std::ldexp(1.0, static_cast<int>(i)),
-                                std::string(static_cast<std::size_t>(1 + 39 * ages_[i] / most), '#'), ages_[i]);
+            text += fmt::format(
+                "{:>9.0f} us {:<40} {}\n", std::ldexp(1.0, static_cast<int>(i)),
+                std::string(static_cast<std::size_t>(1 + 39 * ages_[i] / most), '#'), ages_[i]);
     }
     return text;
 }

@@ -1,4 +1,5 @@
-// The application's own job: a small book of instruments, and how old the messages were when it saw them.
+// The application's own job: a small book of instruments, and how old the messages were when it saw
+// them.
 #pragma once
 
 #include <array>

@@ -13,8 +13,9 @@ using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 /// What a transport names as its `Clock` to run on real time; also what it gets when it names none.
 struct SteadyClock {};
 
-/// What a transport names as its `Clock` for tests: time stands still while anything can run, and jumps to the
-/// next timer once nothing can and the application waits in one of the sidecar's calls.
+/// What a transport names as its `Clock` for tests: time stands still while anything can run, and
+/// jumps to the next timer once nothing can and the application waits in one of the sidecar's
+/// calls.
 struct VirtualClock {};
 
 /// `now + timeout` without overflow; a huge timeout means "no deadline".

@@ -81,19 +81,22 @@ namespace sidecar {
 
 /// What a failure knows beyond its code.
 struct FailureDetails {
-    std::string attempted{};     ///< what was being done, as an infinitive: "connect", "read a frame"
-    std::string endpoint{};      ///< on what: URL, host:port, or a name
-    error_code cause{};          ///< the underlying error (Asio, Beast, the system), if there is one
-    std::string explanation{};   ///< in words, where no code says it
+    std::string attempted{};   ///< what was being done, as an infinitive: "connect", "read a frame"
+    std::string endpoint{};    ///< on what: URL, host:port, or a name
+    error_code cause{};        ///< the underlying error (Asio, Beast, the system), if there is one
+    std::string explanation{}; ///< in words, where no code says it
     std::uint16_t close_code = 0; ///< the peer's close code (RFC 6455 section 7.4); 0: none
-    std::string close_reason{};  ///< the peer's close reason, UTF-8
+    std::string close_reason{};   ///< the peer's close reason, UTF-8
 };
 
-/// Why something failed: a code to decide by, and details to read. Cheap to copy; immutable, any thread.
+/// Why something failed: a code to decide by, and details to read. Cheap to copy; immutable, any
+/// thread.
 class Failure {
 public:
     Failure() noexcept = default; ///< no failure: what Result::error() gives when there is a value
-    Failure(Error code) noexcept : code_{make_error_code(code)} {}  // NOLINT: implicit, so that `return Error::full;` reads well
+    Failure(Error code) noexcept
+        : code_{make_error_code(code)}
+    {} // NOLINT: implicit, so that `return Error::full;` reads well
     Failure(Error code, FailureDetails details);
 
     [[nodiscard]] error_code code() const noexcept { return code_; }
@@ -102,7 +105,10 @@ public:
     [[nodiscard]] error_code cause() const noexcept { return details().cause; }
     [[nodiscard]] const std::string& explanation() const noexcept { return details().explanation; }
     [[nodiscard]] std::uint16_t close_code() const noexcept { return details().close_code; }
-    [[nodiscard]] const std::string& close_reason() const noexcept { return details().close_reason; }
+    [[nodiscard]] const std::string& close_reason() const noexcept
+    {
+        return details().close_reason;
+    }
 
     /// One line: what was attempted, on what, and why it failed.
     [[nodiscard]] std::string message() const;
@@ -143,12 +149,14 @@ private:
 };
 
 /// Found by argument-dependent look-up when Result::value() has no value.
-[[noreturn]] void throw_exception_from_error(const Failure& failure, const boost::source_location& where);
+[[noreturn]] void throw_exception_from_error(const Failure& failure,
+                                             const boost::source_location& where);
 
-/// Turns whatever a coroutine threw into a Failure. An Exception keeps its own; a cancellation becomes
-/// Error::cancelled; any other error code becomes `code` with that cause; other exceptions keep their what().
-[[nodiscard]] Failure to_failure(
-    std::exception_ptr exception, Error code, std::string_view attempted, std::string_view endpoint);
+/// Turns whatever a coroutine threw into a Failure. An Exception keeps its own; a cancellation
+/// becomes Error::cancelled; any other error code becomes `code` with that cause; other exceptions
+/// keep their what().
+[[nodiscard]] Failure to_failure(std::exception_ptr exception, Error code,
+                                 std::string_view attempted, std::string_view endpoint);
 
 } // namespace sidecar
 

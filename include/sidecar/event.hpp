@@ -8,8 +8,8 @@
 
 namespace sidecar {
 
-/// Auto-reset event for one waiting coroutine. A set() without a waiter is kept for the next wait().
-/// Side: the loop's thread only. Allocates nothing beyond the coroutine's own frame.
+/// Auto-reset event for one waiting coroutine. A set() without a waiter is kept for the next
+/// wait(). Side: the loop's thread only. Allocates nothing beyond the coroutine's own frame.
 class LoopEvent {
 public:
     LoopEvent() noexcept;

@@ -57,13 +57,15 @@ using Block = std::unique_ptr<std::byte[], BlockReturn>;
 
 } // namespace detail
 
-/// A message that the application owns. Up to `inline_bytes` it lives in the object itself, without allocation.
+/// A message that the application owns. Up to `inline_bytes` it lives in the object itself, without
+/// allocation.
 class Message {
 public:
     static constexpr std::size_t inline_bytes = 96;
 
     Message() noexcept = default;
-    explicit Message(const MessageView& view) : link_{view.link}, kind_{view.kind}, size_{view.size()}
+    explicit Message(const MessageView& view)
+        : link_{view.link}, kind_{view.kind}, size_{view.size()}
     {
         if (size_ > inline_bytes)
             block_.reset(new std::byte[size_]);

@@ -1,4 +1,5 @@
-// What a sidecar tells about itself: state, statistics, and the report of a stop. All printable with fmt.
+// What a sidecar tells about itself: state, statistics, and the report of a stop. All printable
+// with fmt.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -24,11 +25,11 @@ enum class State : std::uint8_t {
 [[nodiscard]] std::string_view to_string(State state) noexcept;
 
 enum class Verdict : std::uint8_t {
-    ok,         ///< done within its time
-    skipped,    ///< there was nothing to do
-    timed_out,  ///< its time passed
-    failed,     ///< ended early, with an error
-    not_waited, ///< requested where waiting is impossible (the loop's own thread)
+    ok,          ///< done within its time
+    skipped,     ///< there was nothing to do
+    timed_out,   ///< its time passed
+    failed,      ///< ended early, with an error
+    not_waited,  ///< requested where waiting is impossible (the loop's own thread)
     not_reached, ///< a stage before it is under way still, or never ended
 };
 [[nodiscard]] std::string_view to_string(Verdict verdict) noexcept;
@@ -41,25 +42,29 @@ struct StageReport {
 /// A coroutine that had to be cancelled, or that did not end.
 struct TaskReport {
     std::string name;
-    std::string waiting_for; ///< what it was waiting for, or "running" with the time it has held the thread
-    Duration since{};        ///< for how long
+    /// What it was waiting for, or "running" with the time it has held the thread
+    std::string waiting_for;
+    Duration since{}; ///< for how long
 };
 
 struct StopReport;
 [[nodiscard]] std::string to_string(const StopReport& report);
 
-/// What a stop did. Its times are on the sidecar's clock (virtual with the mock), but for a thread that did not end.
+/// What a stop did. Its times are on the sidecar's clock (virtual with the mock), but for a thread
+/// that did not end.
 struct StopReport {
     StageReport quiesce, drain, close, cancel, join;
-    Duration total{};                      ///< from the request to the thread's end, or to when it was given up
-    std::uint64_t unread_messages = 0;     ///< received, queued, not yet taken by the application (still receivable)
-    std::uint64_t discarded_messages = 0;  ///< arrived after the stop began; not taken in
-    std::uint64_t unsent_messages = 0;     ///< accepted by send() during this run and never written
-    std::vector<TaskReport> cancelled;     ///< had to be cancelled
-    std::vector<TaskReport> stuck;         ///< did not end even then
-    bool joined = false;                   ///< the thread has ended; false: it finishes alone, on state of its own
-    std::optional<Failure> first_error;    ///< the first thing that went wrong during the run or the stop
-    std::string dump;                      ///< what everybody was waiting for when a stage missed its time
+    Duration total{}; ///< from the request to the thread's end, or to when it was given up
+    /// Received, queued, not yet taken by the application (still receivable)
+    std::uint64_t unread_messages = 0;
+    std::uint64_t discarded_messages = 0; ///< arrived after the stop began; not taken in
+    std::uint64_t unsent_messages = 0;    ///< accepted by send() during this run and never written
+    std::vector<TaskReport> cancelled;    ///< had to be cancelled
+    std::vector<TaskReport> stuck;        ///< did not end even then
+    bool joined = false; ///< the thread has ended; false: it finishes alone, on state of its own
+    /// The first thing that went wrong during the run or the stop
+    std::optional<Failure> first_error;
+    std::string dump; ///< what everybody was waiting for when a stage missed its time
 
     /// True when every stage that had something to do did it in time.
     [[nodiscard]] bool clean() const noexcept;
@@ -78,22 +83,22 @@ struct Stats {
     std::uint64_t messages_taken = 0;                        ///< handed to the application
     std::uint64_t messages_sent = 0, bytes_sent = 0;         ///< written by the transport
     std::uint64_t messages_queued = 0;                       ///< accepted by send()
-    std::uint64_t sends_refused = 0;                         ///< send() said full, not connected, stopping or bad message
-    std::uint64_t discarded = 0;                             ///< arrived after the stop began
-    std::uint64_t unsent = 0;                                ///< accepted by send() and lost with their link
-    std::uint64_t inbox_messages = 0, inbox_bytes = 0;       ///< queued now
+    std::uint64_t sends_refused = 0; ///< send() said full, not connected, stopping or bad message
+    std::uint64_t discarded = 0;     ///< arrived after the stop began
+    std::uint64_t unsent = 0;        ///< accepted by send() and lost with their link
+    std::uint64_t inbox_messages = 0, inbox_bytes = 0; ///< queued now
     std::uint64_t inbox_peak_messages = 0, inbox_peak_bytes = 0;
-    std::uint64_t outbox_messages = 0, outbox_bytes = 0;     ///< queued now, over all links
+    std::uint64_t outbox_messages = 0, outbox_bytes = 0; ///< queued now, over all links
     std::uint64_t outbox_peak_messages = 0, outbox_peak_bytes = 0;
-    std::uint64_t application_wakeups = 0;                   ///< times a sleeping receiver was woken
-    std::uint64_t loop_wakeups = 0;                          ///< times the application woke the loop to write
-    std::uint64_t reads = 0, writes = 0;                     ///< batches: calls of the transport's read and write
-    std::uint64_t reading_pauses = 0;                        ///< times reading paused because the inbox was full
-    std::uint64_t callback_failures = 0;                     ///< exceptions that escaped the user's hooks
-    std::uint64_t errors = 0;                                ///< failures recorded; errors() has the latest
-    Duration connect_time{};                                 ///< of the first link
-    Duration longest_busy{};                                 ///< longest time the loop's thread was held in one go
-    std::string longest_busy_task;                           ///< and the task that held it
+    std::uint64_t application_wakeups = 0; ///< times a sleeping receiver was woken
+    std::uint64_t loop_wakeups = 0;        ///< times the application woke the loop to write
+    std::uint64_t reads = 0, writes = 0;   ///< batches: calls of the transport's read and write
+    std::uint64_t reading_pauses = 0;      ///< times reading paused because the inbox was full
+    std::uint64_t callback_failures = 0;   ///< exceptions that escaped the user's hooks
+    std::uint64_t errors = 0;              ///< failures recorded; errors() has the latest
+    Duration connect_time{};               ///< of the first link
+    Duration longest_busy{};               ///< longest time the loop's thread was held in one go
+    std::string longest_busy_task;         ///< and the task that held it
 };
 
 /// Loop threads of this process that a stop had to leave behind and that have not ended yet.

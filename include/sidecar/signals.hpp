@@ -15,12 +15,13 @@ class SignalGuard {
 public:
     using Request = void (*)(void*) noexcept;
 
-    /// `request(object)` must be async-signal-safe. Errors (thrown): no_resources (64 guards at once), bad_options (no such
-    /// signal, or one that cannot be caught).
+    /// `request(object)` must be async-signal-safe. Errors (thrown): no_resources (64 guards at
+    /// once), bad_options (no such signal, or one that cannot be caught).
     SignalGuard(Request request, void* object, std::initializer_list<int> signals);
     SignalGuard(const SignalGuard&) = delete;
     SignalGuard& operator=(const SignalGuard&) = delete;
-    /// Afterwards no handler touches the sidecar; the last guard on a signal brings back what handled it before.
+    /// Afterwards no handler touches the sidecar; the last guard on a signal brings back what
+    /// handled it before.
     ~SignalGuard();
 
     /// The signal that came first; 0: none yet.
@@ -30,14 +31,18 @@ private:
     std::size_t index_;
 };
 
-/// From now on, and as long as the guard lives, the first of the signals requests the stop of `feed`, and of every other
-/// sidecar guarded so; it wakes whoever waits in receive(), which then tells `stopped`. When all that are guarded have had
-/// theirs, one more does what it would have done without guards: by default it ends the process.
-/// Blocks: not at all. Errors (thrown): as SignalGuard's. Lifetime: `feed` outlives the guard.
+/// From now on, and as long as the guard lives, the first of the signals requests the stop of
+/// `feed`, and of every other sidecar guarded so; it wakes whoever waits in receive(), which then
+/// tells `stopped`. When all that are guarded have had theirs, one more does what it would have
+/// done without guards: by default it ends the process. Blocks: not at all. Errors (thrown): as
+/// SignalGuard's. Lifetime: `feed` outlives the guard.
 template <Transport T>
-[[nodiscard]] SignalGuard stop_on_signals(Sidecar<T>& feed, std::initializer_list<int> signals = {SIGINT, SIGTERM})
+[[nodiscard]] SignalGuard stop_on_signals(Sidecar<T>& feed,
+                                          std::initializer_list<int> signals = {SIGINT, SIGTERM})
 {
-    return SignalGuard{[](void* object) noexcept { static_cast<Sidecar<T>*>(object)->request_stop(); }, &feed, signals};
+    return SignalGuard{
+        [](void* object) noexcept { static_cast<Sidecar<T>*>(object)->request_stop(); }, &feed,
+        signals};
 }
 
 } // namespace sidecar

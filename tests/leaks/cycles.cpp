@@ -1,5 +1,6 @@
-// cycles TRANSPORT COUNT [failed]: starts and stops COUNT times (or fails to start), prints threads, descriptors and
-// resident memory after the first 100 cycles and at the end, and fails if they have grown.
+// cycles TRANSPORT COUNT [failed]: starts and stops COUNT times (or fails to start), prints
+// threads, descriptors and resident memory after the first 100 cycles and at the end, and fails if
+// they have grown.
 #include "raw_peer.hpp"
 #include "support/sanitized.hpp"
 
@@ -27,7 +28,8 @@ struct Footprint {
     static Footprint now()
     {
         const auto count = [](const char* directory) {
-            return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator{directory}, {}));
+            return static_cast<std::size_t>(
+                std::distance(std::filesystem::directory_iterator{directory}, {}));
         };
         Footprint footprint{count("/proc/self/task"), count("/proc/self/fd"), 0};
         std::ifstream status{"/proc/self/status"};
@@ -38,11 +40,13 @@ struct Footprint {
     }
     void print(const char* when) const
     {
-        fmt::print("{:<16} {} threads, {} descriptors, {} KiB resident\n", when, threads, descriptors, resident_kib);
+        fmt::print("{:<16} {} threads, {} descriptors, {} KiB resident\n", when, threads,
+                   descriptors, resident_kib);
     }
 };
 
-/// What the allocator and the kernel's page accounting may move; a leak of a KiB per cycle would show.
+/// What the allocator and the kernel's page accounting may move; a leak of a KiB per cycle would
+/// show.
 constexpr std::size_t tolerance_kib = 512;
 template <class T>
 bool cycle(Sidecar<T>& feed, bool must_fail)
@@ -62,11 +66,13 @@ bool cycle(Sidecar<T>& feed, bool must_fail)
     return result && report.clean();
 }
 
-/// `before_cycle(i)`: to be done before the i-th cycle. `after_cycles(n)`: waits until the peer, which runs in this process
-/// too, has let go of what n cycles left it with; false if it does not.
+/// `before_cycle(i)`: to be done before the i-th cycle. `after_cycles(n)`: waits until the peer,
+/// which runs in this process too, has let go of what n cycles left it with; false if it does not.
 template <class T>
-int run(typename T::Options options, int count, bool must_fail, const std::function<bool(std::size_t)>& after_cycles,
-        const std::function<void()>& before_cycle = [] {})
+int run(
+    typename T::Options options, int count, bool must_fail,
+    const std::function<bool(std::size_t)>& after_cycles,
+    const std::function<void()>& before_cycle = [] {})
 {
     Sidecar<T> feed{std::move(options), {.log = [](LogLevel, std::string_view) {}}};
     std::optional<Footprint> before;
@@ -89,8 +95,9 @@ int run(typename T::Options options, int count, bool must_fail, const std::funct
         before = after;
     before->print("after 100");
     after.print("at the end");
-    const bool has_grown = after.threads > before->threads || after.descriptors > before->descriptors
-                        || (!is_sanitized && after.resident_kib > before->resident_kib + tolerance_kib);
+    const bool has_grown =
+        after.threads > before->threads || after.descriptors > before->descriptors
+        || (!is_sanitized && after.resident_kib > before->resident_kib + tolerance_kib);
     return has_grown ? 1 : 0;
 }
 
@@ -107,11 +114,13 @@ int main(int argc, char** argv)
         MockPeer peer;
         if (must_fail)
             peer.refuse_connect(boost::asio::error::connection_refused);
-        return run<Mock>({.peer = peer}, count, must_fail, [](std::size_t) { return true; }, [&] {
-            peer.forget();
-            if (!must_fail) // who is refused takes nothing in
-                peer.deliver("x");
-        });
+        return run<Mock>(
+            {.peer = peer}, count, must_fail, [](std::size_t) { return true; },
+            [&] {
+                peer.forget();
+                if (!must_fail) // who is refused takes nothing in
+                    peer.deliver("x");
+            });
     }
     const bool is_websocket = transport == "websocket";
     RawPeer peer{[&](RawConnection& c) {
@@ -122,8 +131,8 @@ int main(int argc, char** argv)
         if (is_websocket) {
             c.accept_websocket();
             c.send(frame(0x81, "x"));
-            c.read(6 + 1);     // the message
-            c.read(6 + 2);     // the close frame
+            c.read(6 + 1); // the message
+            c.read(6 + 2); // the close frame
             c.send(frame(0x88, "\x03\xe8"));
         } else {
             c.send(c.read(4 + 1));
@@ -134,11 +143,13 @@ int main(int argc, char** argv)
     if (is_websocket)
         return run<WebSocket>({.url = peer.url()}, count, must_fail, peer_is_idle);
     if (!must_fail)
-        return run<Tcp<LengthPrefix>>({.host = "127.0.0.1", .port = peer.port()}, count, must_fail, peer_is_idle);
+        return run<Tcp<LengthPrefix>>({.host = "127.0.0.1", .port = peer.port()}, count, must_fail,
+                                      peer_is_idle);
     std::uint16_t port = 0;
     {
         RawPeer gone{[](RawConnection&) {}}; // refused: nobody listens there any more
         port = gone.port();
     }
-    return run<Tcp<LengthPrefix>>({.host = "127.0.0.1", .port = port}, count, must_fail, [](std::size_t) { return true; });
+    return run<Tcp<LengthPrefix>>({.host = "127.0.0.1", .port = port}, count, must_fail,
+                                  [](std::size_t) { return true; });
 }

@@ -1,4 +1,5 @@
-// Whether this build has a sanitizer, which makes it several times slower and keeps memory of its own.
+// Whether this build has a sanitizer, which makes it several times slower and keeps memory of its
+// own.
 #pragma once
 
 #include <chrono>
@@ -18,5 +19,6 @@ inline constexpr bool is_sanitized = true;
 inline constexpr bool is_sanitized = is_thread_sanitized;
 #endif
 
-/// How late a stop may be beyond its total, and how long it may take where nothing needs waiting for.
+/// How late a stop may be beyond its total, and how long it may take where nothing needs waiting
+/// for.
 inline constexpr std::chrono::milliseconds promptly{is_sanitized ? 250 : 50};

@@ -1,5 +1,5 @@
-// exits WAY: ends the process while a sidecar runs, in a way that an application might. Its point is that it ends, with
-// nothing for a sanitizer to find.
+// exits WAY: ends the process while a sidecar runs, in a way that an application might. Its point
+// is that it ends, with nothing for a sanitizer to find.
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
 
@@ -39,21 +39,26 @@ int main(int argc, char** argv)
         std::latch entered{1};
         Feed feed{{}, quick()};
         feed.start(1s).value();
-        feed.spawn("stuck", [&](Context) -> Task<> {
-            entered.count_down();
-            never.wait();
-            co_return;
-        }).value();
+        feed.spawn("stuck",
+                   [&](Context) -> Task<> {
+                       entered.count_down();
+                       never.wait();
+                       co_return;
+                   })
+            .value();
         entered.wait();
         return feed.stop().joined ? 1 : 0;
     }
     if (way == "on-the-loop") {
         at_static_destruction.emplace(Mock::Options{}, quick());
         at_static_destruction->start(1s).value();
-        at_static_destruction->spawn("exit", [](Context) -> Task<> {
-            std::exit(0);
-            co_return;
-        }).value();
+        at_static_destruction
+            ->spawn("exit",
+                    [](Context) -> Task<> {
+                        std::exit(0);
+                        co_return;
+                    })
+            .value();
         for (;;)
             std::this_thread::sleep_for(1h); // the other thread ends this
     }

@@ -1,4 +1,5 @@
-// Every call of every thread at once, again and again; its point is to run clean under ThreadSanitizer.
+// Every call of every thread at once, again and again; its point is to run clean under
+// ThreadSanitizer.
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
 
@@ -37,7 +38,8 @@ void round(Feed& feed, MockPeer& peer)
         });
         run([&] {
             for (int n = 0;; ++n) {
-                const auto result = n % 16 == 0 ? feed.send("waits", Duration::max()) : feed.send("does not");
+                const auto result =
+                    n % 16 == 0 ? feed.send("waits", Duration::max()) : feed.send("does not");
                 if (result)
                     ++queued;
                 else if (result.error() == Error::stopping)
@@ -49,7 +51,8 @@ void round(Feed& feed, MockPeer& peer)
         for (;;) {
             pollfd entry{.fd = fd, .events = POLLIN, .revents = 0};
             ::poll(&entry, 1, 100);
-            const auto count = feed.poll([](const MessageView& message) { (void)message.text(); }, 10);
+            const auto count =
+                feed.poll([](const MessageView& message) { (void)message.text(); }, 10);
             if (!count)
                 return;
             received += *count;
@@ -89,7 +92,8 @@ void round(Feed& feed, MockPeer& peer)
     expect(stats.messages_taken == received, "received messages are counted");
     expect(stats.messages_received == stats.messages_taken + stats.inbox_messages,
            "every message is accounted for");
-    expect(stats.messages_queued == stats.messages_sent + report.unsent_messages, "every sent message is accounted for");
+    expect(stats.messages_queued == stats.messages_sent + report.unsent_messages,
+           "every sent message is accounted for");
     expect(peer.sent().size() - sent_before <= queued, "nothing is written twice");
 }
 
@@ -98,7 +102,9 @@ void round(Feed& feed, MockPeer& peer)
 int main()
 {
     MockPeer peer;
-    Feed feed{{.peer = peer}, {.outbox = {.bytes = 1 << 16, .messages = 64}, .log = [](LogLevel, std::string_view) {}}};
+    Feed feed{
+        {.peer = peer},
+        {.outbox = {.bytes = 1 << 16, .messages = 64}, .log = [](LogLevel, std::string_view) {}}};
     for (int i = 0; i < 30; ++i)
         round(feed, peer);
     std::puts("30 rounds");

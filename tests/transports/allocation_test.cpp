@@ -1,4 +1,5 @@
-// How often a burst of small messages asks for memory. A program of its own, because it replaces operator new.
+// How often a burst of small messages asks for memory. A program of its own, because it replaces
+// operator new.
 #include "raw_peer.hpp"
 
 #include <sidecar/sidecar.hpp>
@@ -26,26 +27,11 @@ void* operator new(std::size_t bytes)
         return block;
     throw std::bad_alloc{};
 }
-void* operator new[](std::size_t bytes)
-{
-    return operator new(bytes);
-}
-void operator delete(void* block) noexcept
-{
-    std::free(block);
-}
-void operator delete(void* block, std::size_t) noexcept
-{
-    std::free(block);
-}
-void operator delete[](void* block) noexcept
-{
-    std::free(block);
-}
-void operator delete[](void* block, std::size_t) noexcept
-{
-    std::free(block);
-}
+void* operator new[](std::size_t bytes) { return operator new(bytes); }
+void operator delete(void* block) noexcept { std::free(block); }
+void operator delete(void* block, std::size_t) noexcept { std::free(block); }
+void operator delete[](void* block) noexcept { std::free(block); }
+void operator delete[](void* block, std::size_t) noexcept { std::free(block); }
 
 namespace {
 
@@ -65,7 +51,8 @@ TEST_CASE("allocations: a burst of small messages is taken in without one per me
         c.send(burst);
         c.wait_for_end();
     }};
-    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()}, {.log = [](LogLevel, std::string_view) {}}};
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()},
+                                    {.log = [](LogLevel, std::string_view) {}}};
     REQUIRE(feed.start(10s));
     begin.count_down();
     const auto before = allocation_count.load();
@@ -90,7 +77,8 @@ TEST_CASE("allocations: a burst of small messages goes out without one per messa
             left -= c.read_some(bytes.data(), bytes.size());
         c.wait_for_end();
     }};
-    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()}, {.log = [](LogLevel, std::string_view) {}}};
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()},
+                                    {.log = [](LogLevel, std::string_view) {}}};
     REQUIRE(feed.start(10s));
     const std::string_view payload = std::string_view{message}.substr(4);
     const auto before = allocation_count.load();
@@ -101,7 +89,8 @@ TEST_CASE("allocations: a burst of small messages goes out without one per messa
     REQUIRE(feed.flush(10s));
     const auto allocations = allocation_count.load() - before;
     const auto stats = feed.stats();
-    MESSAGE(allocations, " allocations for ", count, " messages in ", stats.writes, " writes, ", stats.loop_wakeups, " wake-ups");
+    MESSAGE(allocations, " allocations for ", count, " messages in ", stats.writes, " writes, ",
+            stats.loop_wakeups, " wake-ups");
     // Each wake-up of the loop, and each write of a batch, may cost a few.
     CHECK(allocations < 1000 + 10 * (stats.writes + stats.loop_wakeups));
 }

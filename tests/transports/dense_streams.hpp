@@ -1,4 +1,5 @@
-// Several links' streams at once, dense and cut anywhere: none may get into another's way in the memory that they share.
+// Several links' streams at once, dense and cut anywhere: none may get into another's way in the
+// memory that they share.
 #pragma once
 
 #include "raw_peer.hpp"
@@ -30,20 +31,23 @@ inline void send_in_pieces(RawConnection& c, std::string_view bytes)
 {
     std::minstd_rand random{3};
     while (!bytes.empty()) {
-        const auto size = std::min<std::size_t>(bytes.size(), 1 + random() % (random() % 4 == 0 ? 50'000 : 3000));
+        const auto size =
+            std::min<std::size_t>(bytes.size(), 1 + random() % (random() % 4 == 0 ? 50'000 : 3000));
         c.send(bytes.substr(0, size));
         bytes.remove_prefix(size);
     }
 }
 
-/// Takes all messages of the streams, by poll() and receive() in turns; `links[i]` is the one of stream number i.
+/// Takes all messages of the streams, by poll() and receive() in turns; `links[i]` is the one of
+/// stream number i.
 template <class Feed>
 void check_dense_streams(Feed& feed, const std::vector<sidecar::LinkId>& links)
 {
     std::vector<unsigned> next(links.size());
     bool all_as_sent = true;
     const auto look = [&](const sidecar::MessageView& message) {
-        const auto stream = static_cast<unsigned>(std::find(links.begin(), links.end(), message.link) - links.begin());
+        const auto stream = static_cast<unsigned>(
+            std::find(links.begin(), links.end(), message.link) - links.begin());
         REQUIRE(stream < links.size());
         all_as_sent &= message.text() == dense_message(stream, next[stream]++);
     };

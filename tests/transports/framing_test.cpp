@@ -20,7 +20,8 @@ std::string text_of(std::span<const std::byte> bytes)
 
 /// Decodes as a connection does that gets the stream in these pieces.
 template <class F>
-std::vector<std::string> decode(F framing, std::initializer_list<std::string_view> pieces, std::size_t limit = 1000)
+std::vector<std::string> decode(F framing, std::initializer_list<std::string_view> pieces,
+                                std::size_t limit = 1000)
 {
     std::vector<std::string> messages;
     std::string unread;
@@ -65,8 +66,10 @@ TEST_CASE("framings: a stream may be cut anywhere, between '\\r' and '\\n' too")
 {
     check_every_cut(LengthPrefix{1}, std::string_view("\3abc\0\1d", 7), {"abc", "", "d"});
     check_every_cut(LengthPrefix{2}, std::string_view("\0\3abc\0\0\0\1d", 10), {"abc", "", "d"});
-    check_every_cut(LengthPrefix{4, std::endian::little}, std::string_view("\3\0\0\0abc\0\0\0\0", 11), {"abc", ""});
-    check_every_cut(LengthPrefix{8}, std::string_view("\0\0\0\0\0\0\0\3abc\0\0\0\0\0\0\0\0", 19), {"abc", ""});
+    check_every_cut(LengthPrefix{4, std::endian::little},
+                    std::string_view("\3\0\0\0abc\0\0\0\0", 11), {"abc", ""});
+    check_every_cut(LengthPrefix{8}, std::string_view("\0\0\0\0\0\0\0\3abc\0\0\0\0\0\0\0\0", 19),
+                    {"abc", ""});
     check_every_cut(Lines{}, "abc\r\n\r\nd\n\ne\rf\n", {"abc", "", "d", "", "e\rf"});
     check_every_cut(Lines{'\0'}, std::string_view("abc\r\0\0d\0", 8), {"abc\r", "", "d"});
     check_every_cut(FixedSize<3>{}, "abcdef", {"abc", "def"});
@@ -80,16 +83,20 @@ TEST_CASE("LengthPrefix: says how many bytes are missing, so that the buffer gro
     CHECK(framing.decode(bytes_of(std::string_view("\0\0\1\0ab", 6)), 1000).missing_bytes == 254);
 }
 
-TEST_CASE("framings: what passes the limit is refused as soon as that is known, and the sizes are named")
+TEST_CASE(
+    "framings: what passes the limit is refused as soon as that is known, and the sizes are named")
 {
-    CHECK(refusal(LengthPrefix{2}, std::string_view("\3\xe9", 2), 1000) == "a message of 1001 bytes, the limit is 1000");
+    CHECK(refusal(LengthPrefix{2}, std::string_view("\3\xe9", 2), 1000)
+          == "a message of 1001 bytes, the limit is 1000");
     CHECK(refusal(LengthPrefix{2}, std::string_view("\3\xe8", 2), 1000) == "taken");
     CHECK(refusal(LengthPrefix{8}, "\xff\xff\xff\xff\xff\xff\xff\xff", 1000)
           == "a message of 18446744073709551615 bytes, the limit is 1000");
-    CHECK(refusal(Lines{}, std::string(11, 'x') + "\n", 10) == "a message of 11 bytes, the limit is 10");
+    CHECK(refusal(Lines{}, std::string(11, 'x') + "\n", 10)
+          == "a message of 11 bytes, the limit is 10");
     CHECK(refusal(Lines{}, std::string(10, 'x') + "\r\n", 10) == "taken");
     CHECK(refusal(Lines{}, std::string(10, 'x') + "\r", 10) == "taken");
-    CHECK(refusal(Lines{}, std::string(12, 'x'), 10) == "no end of a message in 12 bytes, the limit is 10");
+    CHECK(refusal(Lines{}, std::string(12, 'x'), 10)
+          == "no end of a message in 12 bytes, the limit is 10");
 }
 
 TEST_CASE("Lines: a long line that trickles in is not scanned anew with each byte")
@@ -109,7 +116,8 @@ TEST_CASE("Lines: a long line that trickles in is not scanned anew with each byt
 TEST_CASE("Raw: passes on what is there, in pieces of at most the limit")
 {
     CHECK_FALSE(Raw{}.decode({}, 4).is_complete);
-    CHECK(decode(Raw{}, {"abcdefghij", "k"}, 4) == std::vector<std::string>{"abcd", "efgh", "ij", "k"});
+    CHECK(decode(Raw{}, {"abcdefghij", "k"}, 4)
+          == std::vector<std::string>{"abcd", "efgh", "ij", "k"});
 }
 
 TEST_CASE("framings: settings that make no sense, and messages that cannot be carried, are named")
@@ -118,7 +126,8 @@ TEST_CASE("framings: settings that make no sense, and messages that cannot be ca
         const auto checked = LengthPrefix{.width = width}.check(1000);
         REQUIRE_FALSE(checked);
         CHECK(checked.error() == Error::bad_options);
-        CHECK(checked.error().message().find(std::to_string(width) + " bytes") != std::string::npos);
+        CHECK(checked.error().message().find(std::to_string(width) + " bytes")
+              != std::string::npos);
     }
     CHECK(FixedSize<8>{}.check(7).error() == Error::bad_options);
     CHECK(FixedSize<8>{}.check(8));
@@ -129,5 +138,6 @@ TEST_CASE("framings: settings that make no sense, and messages that cannot be ca
     CHECK(Lines{}.check_send({}));
     CHECK(Lines{}.check_send(bytes_of("a;b")));
     CHECK(Lines{';'}.check_send(bytes_of("a;b")).error() == Error::bad_message);
-    CHECK(FixedSize<4>{}.check_send(bytes_of("abc")).error().message().find("3 bytes") != std::string::npos);
+    CHECK(FixedSize<4>{}.check_send(bytes_of("abc")).error().message().find("3 bytes")
+          != std::string::npos);
 }

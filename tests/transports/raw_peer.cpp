@@ -64,10 +64,7 @@ void RawConnection::wait_for_end()
     }
 }
 
-void RawConnection::half_close()
-{
-    ::shutdown(fd_, SHUT_WR);
-}
+void RawConnection::half_close() { ::shutdown(fd_, SHUT_WR); }
 
 void RawConnection::reset()
 {
@@ -80,7 +77,8 @@ void RawConnection::reset()
 std::string RawConnection::accept_websocket()
 {
     auto request = read_until("\r\n\r\n");
-    send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+    send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
+         "Upgrade\r\nSec-WebSocket-Accept: "
          + websocket_accept(request) + "\r\n\r\n");
     return request;
 }
@@ -111,7 +109,9 @@ std::string frame(unsigned first_byte, std::string_view payload)
 }
 
 RawPeer::RawPeer(Script script, bool is_v6)
-    : script_{std::move(script)}, is_v6_{is_v6}, listener_{::socket(is_v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)}
+    : script_{std::move(script)},
+      is_v6_{is_v6},
+      listener_{::socket(is_v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)}
 {
     sockaddr_in6 v6{};
     v6.sin6_family = AF_INET6;
@@ -194,7 +194,8 @@ FullBacklog::FullBacklog()
     socklen_t size = sizeof address;
     auto* const any = reinterpret_cast<sockaddr*>(&address);
     const int listener = open();
-    if (::bind(listener, any, size) != 0 || ::listen(listener, 0) != 0 || ::getsockname(listener, any, &size) != 0)
+    if (::bind(listener, any, size) != 0 || ::listen(listener, 0) != 0
+        || ::getsockname(listener, any, &size) != 0)
         throw std::runtime_error{"no listening socket"};
     port_ = ntohs(address.sin_port);
     for (pollfd entry{.fd = -1, .events = POLLOUT, .revents = 0};;) {

@@ -1,4 +1,5 @@
-// The other side of a connection, scripted on plain blocking sockets: it can do what no well-meant library would.
+// The other side of a connection, scripted on plain blocking sockets: it can do what no well-meant
+// library would.
 #pragma once
 
 #include <atomic>
@@ -12,7 +13,8 @@
 #include <thread>
 #include <vector>
 
-/// What a script throws when the other side is gone, late, or the test is over; it ends the script and nothing else.
+/// What a script throws when the other side is gone, late, or the test is over; it ends the script
+/// and nothing else.
 struct PeerGone : std::runtime_error {
     using runtime_error::runtime_error;
 };
@@ -50,7 +52,8 @@ std::string websocket_accept(std::string_view request);
 /// An unmasked frame, as a server sends it.
 std::string frame(unsigned first_byte, std::string_view payload);
 
-/// Listens on a free port of the loopback and runs the script for each connection, one after the other.
+/// Listens on a free port of the loopback and runs the script for each connection, one after the
+/// other.
 class RawPeer {
 public:
     using Script = std::function<void(RawConnection&)>;
@@ -75,7 +78,7 @@ private:
     int current_ = -1;      // guarded by mutex_
     std::size_t ended_ = 0; // guarded by mutex_
     std::condition_variable changed_;
-    bool is_over_ = false;  // guarded by mutex_
+    bool is_over_ = false; // guarded by mutex_
     std::thread thread_;
 };
 

@@ -24,7 +24,8 @@ using Clock = std::chrono::steady_clock;
 namespace {
 
 enum class Load { idle, flooded, send_blocked };
-/// What the peer does once the stop begins. A half-open one has ended its own direction, and heeds nothing any more.
+/// What the peer does once the stop begins. A half-open one has ended its own direction, and heeds
+/// nothing any more.
 enum class Manner { polite, mute, trickle, reset, half_open };
 
 constexpr const char* names_of_load[] = {"idle", "flooded", "send blocked"};
@@ -73,7 +74,8 @@ struct Peer {
     {
         if (is_websocket)
             c.accept_websocket();
-        const auto message = is_websocket ? frame(0x82, std::string(64, 'x')) : std::string("\0\0\0\x40", 4) + std::string(64, 'x');
+        const auto message = is_websocket ? frame(0x82, std::string(64, 'x'))
+                                          : std::string("\0\0\0\x40", 4) + std::string(64, 'x');
         std::string flood;
         for (int i = 0; i < 100; ++i)
             flood += message;
@@ -92,13 +94,17 @@ struct Peer {
                         return;
                 }
             }
-            const bool reads = manner == Manner::polite && (load != Load::send_blocked || is_stopping);
+            const bool reads =
+                manner == Manner::polite && (load != Load::send_blocked || is_stopping);
             const bool floods = load == Load::flooded && !is_closed;
             if (floods && pending.empty())
                 pending = flood;
             if (manner == Manner::trickle && is_stopping)
                 return trickle(c, pending, message);
-            pollfd entry{.fd = c.fd(), .events = static_cast<short>((reads ? POLLIN : 0) | (pending.empty() ? 0 : POLLOUT)), .revents = 0};
+            pollfd entry{.fd = c.fd(),
+                         .events = static_cast<short>((reads ? POLLIN : 0)
+                                                      | (pending.empty() ? 0 : POLLOUT)),
+                         .revents = 0};
             ::poll(&entry, 1, 1);
             if (!reads && (entry.revents & (POLLERR | POLLHUP)) != 0)
                 return;
@@ -136,7 +142,8 @@ struct Peer {
                 pending = message;
             char byte = 0;
             (void)::recv(c.fd(), &byte, 1, 0);
-            // Over a full socket it waits: a byte left out would break the framing, and that is another story.
+            // Over a full socket it waits: a byte left out would break the framing, and that is
+            // another story.
             while (::send(c.fd(), pending.data(), 1, MSG_NOSIGNAL) < 0) {
                 if (errno != EAGAIN)
                     return;
@@ -151,11 +158,13 @@ using Milliseconds = std::chrono::duration<double, std::milli>;
 
 void print_cell(const char* transport, const char* phase, const char* manner, Clock::duration took)
 {
-    fmt::print("  {:<10} {:<13} {:<9} {:7.2f} ms\n", transport, phase, manner, Milliseconds(took).count());
+    fmt::print("  {:<10} {:<13} {:<9} {:7.2f} ms\n", transport, phase, manner,
+               Milliseconds(took).count());
 }
 
 template <class T, class MakeOptions>
-void check_cell(const char* name, bool is_websocket, Load load, Manner manner, MakeOptions make_options)
+void check_cell(const char* name, bool is_websocket, Load load, Manner manner,
+                MakeOptions make_options)
 {
     CAPTURE(name);
     const std::string load_name = names_of_load[static_cast<int>(load)];
@@ -164,7 +173,8 @@ void check_cell(const char* name, bool is_websocket, Load load, Manner manner, M
     CAPTURE(manner_name);
     Peer behaviour{load, manner, is_websocket};
     RawPeer peer{[&](RawConnection& c) { behaviour(c); }};
-    Sidecar<T> feed{make_options(peer.port()), {.stop = budget, .log = [](LogLevel, std::string_view) {}}};
+    Sidecar<T> feed{make_options(peer.port()),
+                    {.stop = budget, .log = [](LogLevel, std::string_view) {}}};
     REQUIRE(feed.start(10s));
     if (load == Load::flooded)
         REQUIRE(feed.receive(10s));
@@ -190,7 +200,8 @@ void check_cell(const char* name, bool is_websocket, Load load, Manner manner, M
         CHECK(report.clean());
         CHECK(report.close.verdict == Verdict::ok);
         CHECK(report.unsent_messages == 0);
-        CHECK(report.drain.verdict == (load == Load::send_blocked ? Verdict::ok : Verdict::skipped));
+        CHECK(report.drain.verdict
+              == (load == Load::send_blocked ? Verdict::ok : Verdict::skipped));
         if (load != Load::send_blocked)
             CHECK(took < promptly);
         break;
@@ -217,7 +228,8 @@ void check_cell(const char* name, bool is_websocket, Load load, Manner manner, M
 TEST_CASE("stop matrix: always within the total, on TCP and WebSocket")
 {
     for (const auto load : {Load::idle, Load::flooded, Load::send_blocked}) {
-        for (const auto manner : {Manner::polite, Manner::mute, Manner::trickle, Manner::reset, Manner::half_open}) {
+        for (const auto manner :
+             {Manner::polite, Manner::mute, Manner::trickle, Manner::reset, Manner::half_open}) {
             check_cell<Tcp<LengthPrefix>>("tcp", false, load, manner, [](std::uint16_t port) {
                 return Tcp<LengthPrefix>::Options{.host = "127.0.0.1", .port = port};
             });
@@ -232,9 +244,12 @@ namespace {
 
 const Options patient{.stop = budget, .log = [](LogLevel, std::string_view) {}};
 
-/// Stops a sidecar while its start() is at `phase`. Nothing needs waiting for then, whoever the peer is.
+/// Stops a sidecar while its start() is at `phase`. Nothing needs waiting for then, whoever the
+/// peer is.
 template <class T>
-void check_stop_of_start(Sidecar<T>& feed, const char* phase, const char* manner, const std::function<void()>& at_stop = [] {})
+void check_stop_of_start(
+    Sidecar<T>& feed, const char* phase, const char* manner,
+    const std::function<void()>& at_stop = [] {})
 {
     CAPTURE(phase);
     CAPTURE(manner);
@@ -299,7 +314,8 @@ TEST_CASE("stop matrix: while TCP connects to a host that takes nothing in")
 
 TEST_CASE("stop matrix: in the handshake, with every peer")
 {
-    for (const auto manner : {Manner::polite, Manner::mute, Manner::trickle, Manner::reset, Manner::half_open}) {
+    for (const auto manner :
+         {Manner::polite, Manner::mute, Manner::trickle, Manner::reset, Manner::half_open}) {
         std::atomic<bool> is_stopping{false};
         RawPeer peer{[&](RawConnection& c) {
             c.read_until("\r\n\r\n");
@@ -318,11 +334,13 @@ TEST_CASE("stop matrix: in the handshake, with every peer")
             c.wait_for_end();
         }};
         Sidecar<WebSocket> feed{{.url = peer.url()}, patient};
-        check_stop_of_start(feed, "in the handshake", names_of_manner[static_cast<int>(manner)], [&] { is_stopping = true; });
+        check_stop_of_start(feed, "in the handshake", names_of_manner[static_cast<int>(manner)],
+                            [&] { is_stopping = true; });
     }
 }
 
-TEST_CASE("stop matrix: while a stop is under way already, further ones wait for the same report within the same total")
+TEST_CASE("stop matrix: while a stop is under way already, further ones wait for the same report "
+          "within the same total")
 {
     RawPeer peer{[](RawConnection& c) {
         c.accept_websocket();
@@ -413,7 +431,8 @@ TEST_CASE("stop: what was sent goes out in order, and nothing after the close fr
     CHECK(received[count * frame_bytes] == static_cast<char>(0x88));
 }
 
-TEST_CASE("stop: literals need no resolver, and no more than a bounded number of names are looked up at once")
+TEST_CASE("stop: literals need no resolver, and no more than a bounded number of names are looked "
+          "up at once")
 {
     std::latch release{1};
     std::atomic<int> outstanding{0};

@@ -1,4 +1,5 @@
-// TCP under conditions that are not friendly: slow and silent peers, full queues, framings with errors, restarts.
+// TCP under conditions that are not friendly: slow and silent peers, full queues, framings with
+// errors, restarts.
 #include "dense_streams.hpp"
 #include "raw_peer.hpp"
 #include "support/sanitized.hpp"
@@ -60,7 +61,8 @@ Failure failure_of(Sidecar<T>& feed)
             return message.error();
 }
 
-/// Sends until nothing more goes for a while, with neither outbox nor sockets having room. Gives how many were taken.
+/// Sends until nothing more goes for a while, with neither outbox nor sockets having room. Gives
+/// how many were taken.
 std::uint64_t send_until_blocked(Feed& feed, const std::string& message)
 {
     std::uint64_t count = 0;
@@ -69,7 +71,8 @@ std::uint64_t send_until_blocked(Feed& feed, const std::string& message)
     return count;
 }
 
-/// Messages of the form "<text>"; whatever stands between them is skipped. What it cannot bear is a '!'.
+/// Messages of the form "<text>"; whatever stands between them is skipped. What it cannot bear is a
+/// '!'.
 struct Angles {
     static constexpr MessageKind kind = MessageKind::text;
     [[nodiscard]] Decoded decode(std::span<const std::byte> bytes, std::size_t) const
@@ -83,9 +86,13 @@ struct Angles {
         const auto end = text.find('>');
         if (end == text.npos)
             return {};
-        return {.is_complete = true, .payload = bytes.subspan(1, end - 1), .consumed_bytes = end + 1};
+        return {
+            .is_complete = true, .payload = bytes.subspan(1, end - 1), .consumed_bytes = end + 1};
     }
-    void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const { out.insert(out.end(), payload.begin(), payload.end()); }
+    void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const
+    {
+        out.insert(out.end(), payload.begin(), payload.end());
+    }
 };
 
 /// Never finds a message.
@@ -96,12 +103,18 @@ struct Blind {
 
 /// Says that it found one, and takes nothing.
 struct Stuck : Blind {
-    [[nodiscard]] Decoded decode(std::span<const std::byte>, std::size_t) const { return {.is_complete = true, .payload = {}}; }
+    [[nodiscard]] Decoded decode(std::span<const std::byte>, std::size_t) const
+    {
+        return {.is_complete = true, .payload = {}};
+    }
 };
 
 /// Cannot write what it is given.
 struct Mute : Blind {
-    void encode(std::vector<std::byte>&, std::span<const std::byte>) const { throw std::runtime_error{"no words"}; }
+    void encode(std::vector<std::byte>&, std::span<const std::byte>) const
+    {
+        throw std::runtime_error{"no words"};
+    }
 };
 
 template <class F>
@@ -111,7 +124,8 @@ Failure ends_with(std::string bytes)
         c.send(bytes);
         c.wait_for_end();
     }};
-    Sidecar<Tcp<F>> feed{{.host = "127.0.0.1", .port = peer.port(), .max_message_bytes = 1000}, quiet()};
+    Sidecar<Tcp<F>> feed{{.host = "127.0.0.1", .port = peer.port(), .max_message_bytes = 1000},
+                         quiet()};
     feed.start(10s).value();
     return failure_of(feed);
 }
@@ -136,7 +150,9 @@ TEST_CASE("tcp: a refused connection says to where, and why")
 TEST_CASE("tcp: a name that does not resolve is told as such")
 {
     auto options = quiet();
-    options.lookup = [](const std::string&) -> std::vector<boost::asio::ip::address> { throw std::runtime_error{"no such name"}; };
+    options.lookup = [](const std::string&) -> std::vector<boost::asio::ip::address> {
+        throw std::runtime_error{"no such name"};
+    };
     Feed feed{{.host = "nowhere.example", .port = 1}, options};
     const auto failure = feed.start(10s).error();
     CHECK(failure == Error::lookup_failed);
@@ -164,7 +180,8 @@ TEST_CASE("tcp: a connect that never completes ends at start's timeout, or at on
     CHECK(failure.message().find("connecting") != std::string::npos);
 
     std::thread stopper{[&] {
-        while (feed.dump().find("connecting") == std::string::npos || feed.state() != State::starting)
+        while (feed.dump().find("connecting") == std::string::npos
+               || feed.state() != State::starting)
             std::this_thread::yield();
         feed.request_stop();
     }};
@@ -217,7 +234,8 @@ TEST_CASE("tcp: a full inbox pauses reading until the peer's send blocks; then a
         std::string_view rest{burst};
         pollfd entry{.fd = c.fd(), .events = POLLOUT, .revents = 0};
         while (::poll(&entry, 1, 300) == 1)
-            rest.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(::send(c.fd(), rest.data(), rest.size(), MSG_DONTWAIT), 0)));
+            rest.remove_prefix(static_cast<std::size_t>(
+                std::max<ssize_t>(::send(c.fd(), rest.data(), rest.size(), MSG_DONTWAIT), 0)));
         blocked.set_value();
         c.send(rest);
         c.wait_for_end();
@@ -236,7 +254,8 @@ TEST_CASE("tcp: a full inbox pauses reading until the peer's send blocks; then a
     CHECK(feed.stop().clean());
 }
 
-TEST_CASE("tcp: to a peer that does not read, send gets full, flush times out, and the stop counts exactly what was left")
+TEST_CASE("tcp: to a peer that does not read, send gets full, flush times out, and the stop counts "
+          "exactly what was left")
 {
     std::latch stopped{1};
     std::promise<std::uint64_t> arrived;
@@ -271,11 +290,13 @@ TEST_CASE("tcp: to a peer that does not read, send gets full, flush times out, a
     CHECK(count.get() == queued - report.unsent_messages);
 }
 
-TEST_CASE("tcp: a batch of every size arrives as it was sent, and flush says when the system has it")
+TEST_CASE(
+    "tcp: a batch of every size arrives as it was sent, and flush says when the system has it")
 {
     std::vector<std::string> messages;
     for (std::size_t i = 0; i < 2000; ++i)
-        messages.push_back(std::string(i % 100 == 7 ? 100'000 + i : i % 50, static_cast<char>('a' + i % 26)));
+        messages.push_back(
+            std::string(i % 100 == 7 ? 100'000 + i : i % 50, static_cast<char>('a' + i % 26)));
     std::promise<bool> same;
     RawPeer peer{[&](RawConnection& c) {
         bool is_same = true;
@@ -351,7 +372,8 @@ TEST_CASE("tcp: two links share one inbox, and each message says whose it is")
     CHECK(feed.stop().clean());
 }
 
-TEST_CASE("tcp: the dense streams of several links arrive as they were sent, with room in the inbox and without")
+TEST_CASE("tcp: the dense streams of several links arrive as they were sent, with room in the "
+          "inbox and without")
 {
     const auto talk = [](unsigned stream) {
         return [stream](RawConnection& c) {
@@ -383,7 +405,8 @@ TEST_CASE("tcp: the dense streams of several links arrive as they were sent, wit
     }
 }
 
-TEST_CASE("tcp: a framing of the user's own may skip bytes, and what it throws ends the link with that reason")
+TEST_CASE("tcp: a framing of the user's own may skip bytes, and what it throws ends the link with "
+          "that reason")
 {
     RawPeer peer{[](RawConnection& c) {
         c.trickle("  <one>...<><three>");
@@ -405,7 +428,10 @@ TEST_CASE("tcp: lines longer than any buffer, or than what is left of one, arriv
     for (const std::size_t inbox_bytes : {128u << 10, 8u << 20}) {
         CAPTURE(inbox_bytes);
         const std::size_t longest = inbox_bytes / 5, count = 40;
-        const auto line = [&](std::size_t i) { return std::string(i % 10 == 9 ? longest : longest / (1 + i % 10), static_cast<char>('a' + i % 26)); };
+        const auto line = [&](std::size_t i) {
+            return std::string(i % 10 == 9 ? longest : longest / (1 + i % 10),
+                               static_cast<char>('a' + i % 26));
+        };
         RawPeer peer{[&](RawConnection& c) {
             for (std::size_t i = 0; i < count; ++i)
                 c.send(line(i) + "\n");
@@ -413,7 +439,9 @@ TEST_CASE("tcp: lines longer than any buffer, or than what is left of one, arriv
         }};
         auto options = quiet();
         options.inbox.bytes = inbox_bytes;
-        Sidecar<Tcp<Lines>> feed{{.host = "127.0.0.1", .port = peer.port(), .max_message_bytes = inbox_bytes / 4}, options};
+        Sidecar<Tcp<Lines>> feed{
+            {.host = "127.0.0.1", .port = peer.port(), .max_message_bytes = inbox_bytes / 4},
+            options};
         REQUIRE(feed.start(10s));
         for (std::size_t i = 0; i < count; ++i)
             REQUIRE(feed.receive(10s).value().text() == line(i));
@@ -438,7 +466,8 @@ TEST_CASE("tcp: a flood of what a framing skips holds up neither other tasks nor
     CHECK(report.joined);
 }
 
-TEST_CASE("tcp: a framing that throws when it encodes ends the link with that, and the message counts as unsent")
+TEST_CASE("tcp: a framing that throws when it encodes ends the link with that, and the message "
+          "counts as unsent")
 {
     RawPeer peer{[](RawConnection& c) { c.wait_for_end(); }};
     Sidecar<Tcp<Mute>> feed{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
@@ -448,15 +477,18 @@ TEST_CASE("tcp: a framing that throws when it encodes ends the link with that, a
     CHECK(feed.stop().unsent_messages == 1);
 }
 
-TEST_CASE("tcp: a framing that never finds a message ends the link, not the memory; one that takes nothing does not spin")
+TEST_CASE("tcp: a framing that never finds a message ends the link, not the memory; one that takes "
+          "nothing does not spin")
 {
     const auto blind = ends_with<Blind>(std::string(1'000'000, 'x'));
     CHECK(blind == Error::too_big);
     CHECK(blind.explanation().find("no end of a message in ") == 0);
     CHECK_FALSE(blind.endpoint().empty());
     CHECK(ends_with<Stuck>("x") == Error::bad_options);
-    CHECK(ends_with<LengthPrefix>(std::string("\0\0\3\xe9", 4)).message()
-              .find("a message of 1001 bytes, the limit is 1000") != std::string::npos);
+    CHECK(ends_with<LengthPrefix>(std::string("\0\0\3\xe9", 4))
+              .message()
+              .find("a message of 1001 bytes, the limit is 1000")
+          != std::string::npos);
 }
 
 TEST_CASE("tcp: a stream without framing arrives byte for byte")
@@ -465,7 +497,8 @@ TEST_CASE("tcp: a stream without framing arrives byte for byte")
         c.send(c.read(100'000));
         c.wait_for_end();
     }};
-    Sidecar<Tcp<Raw>> feed{{.host = "127.0.0.1", .port = peer.port(), .max_message_bytes = 1000}, quiet()};
+    Sidecar<Tcp<Raw>> feed{{.host = "127.0.0.1", .port = peer.port(), .max_message_bytes = 1000},
+                           quiet()};
     REQUIRE(feed.start(10s));
     std::string sent, received;
     for (int i = 0; i < 100; ++i) {
@@ -481,7 +514,8 @@ TEST_CASE("tcp: a stream without framing arrives byte for byte")
     CHECK((received == sent));
 }
 
-TEST_CASE("tcp: a protocol error while the stop waits for the peer's end fails the close, and is its first error")
+TEST_CASE("tcp: a protocol error while the stop waits for the peer's end fails the close, and is "
+          "its first error")
 {
     std::latch closing{1};
     RawPeer peer{[&](RawConnection& c) {
@@ -500,13 +534,15 @@ TEST_CASE("tcp: a protocol error while the stop waits for the peer's end fails t
     CHECK(*report.first_error == Error::too_big);
 }
 
-TEST_CASE("tcp: several links whose messages are large share the least inbox there may be, and none waits for ever")
+TEST_CASE("tcp: several links whose messages are large share the least inbox there may be, and "
+          "none waits for ever")
 {
     constexpr int count = 30, links = 3;
     constexpr std::size_t size = 1u << 20;
     const auto script = [](RawConnection& c) {
         for (int i = 0; i < count; ++i) {
-            c.send(framed(std::string(size - static_cast<std::size_t>(i), static_cast<char>('a' + i))));
+            c.send(framed(
+                std::string(size - static_cast<std::size_t>(i), static_cast<char>('a' + i))));
             c.send(framed("small"));
         }
         c.wait_for_end();
@@ -528,7 +564,9 @@ TEST_CASE("tcp: several links whose messages are large share the least inbox the
             in_order &= ++small[link] == large[link];
             continue;
         }
-        in_order &= message->text() == std::string(size - static_cast<std::size_t>(large[link]), static_cast<char>('a' + large[link]));
+        in_order &= message->text()
+                    == std::string(size - static_cast<std::size_t>(large[link]),
+                                   static_cast<char>('a' + large[link]));
         ++large[link];
     }
     CHECK(in_order);
@@ -536,7 +574,8 @@ TEST_CASE("tcp: several links whose messages are large share the least inbox the
     CHECK(feed.stop().joined);
 }
 
-TEST_CASE("tcp: a link waits for room neither behind a message that never ends, nor behind small ones of a link with another limit")
+TEST_CASE("tcp: a link waits for room neither behind a message that never ends, nor behind small "
+          "ones of a link with another limit")
 {
     constexpr std::size_t limit = 1u << 20, small_count = 20'000;
     const std::string large(limit, 'L');
@@ -571,7 +610,8 @@ TEST_CASE("tcp: a link waits for room neither behind a message that never ends, 
     auto other = feed.open(limited(sender, limit), 10s);
     REQUIRE(small);
     REQUIRE(other);
-    REQUIRE(feed.call([&](Context ctx) -> Task<> { co_await ctx.sleep_for(100ms); })); // for the half, which nobody can see
+    // For the half, which nobody can see
+    REQUIRE(feed.call([&](Context ctx) -> Task<> { co_await ctx.sleep_for(100ms); }));
     half_has_come.count_down();
     for (std::size_t i = 0; i < small_count; ++i)
         REQUIRE(feed.receive(10s).value().size() == 200);
@@ -595,7 +635,8 @@ TEST_CASE("tcp: a stop in the middle of a large message discards it, and gives i
     CHECK(report.unread_messages == 0);
 }
 
-TEST_CASE("spin: round trips work, and a stop is no later, where both sides look again before they sleep")
+TEST_CASE(
+    "spin: round trips work, and a stop is no later, where both sides look again before they sleep")
 {
     RawPeer peer{[](RawConnection& c) {
         for (;;)

@@ -33,7 +33,8 @@ void check_round_trip(F framing, const std::vector<std::string>& messages)
     std::size_t begin = 0, found = 0;
     for (std::size_t end = 0; end <= stream.size(); ++end) {
         for (;;) {
-            const auto decoded = framing.decode(std::span{stream}.subspan(begin, end - begin), 1000);
+            const auto decoded =
+                framing.decode(std::span{stream}.subspan(begin, end - begin), 1000);
             if (!decoded.is_complete)
                 break;
             REQUIRE(found < messages.size());
@@ -53,7 +54,9 @@ Failure ends_with(F framing, std::string bytes)
         c.half_close();
         c.wait_for_end();
     }};
-    Sidecar<Tcp<F>> feed{{.host = "127.0.0.1", .port = peer.port(), .framing = framing, .max_message_bytes = 1000}, quiet()};
+    Sidecar<Tcp<F>> feed{
+        {.host = "127.0.0.1", .port = peer.port(), .framing = framing, .max_message_bytes = 1000},
+        quiet()};
     feed.start(10s).value();
     for (;;)
         if (auto message = feed.receive(10s); !message)
@@ -100,13 +103,15 @@ TEST_CASE("tcp: messages go both ways, over IPv4, IPv6 and a name")
     for (const std::string host : {"127.0.0.1", "::1", "localhost"}) {
         CAPTURE(host);
         RawPeer peer{[](RawConnection& c) {
-            for (;;)
-                echo(c, 1);
-        }, host == "::1"};
+                         for (;;)
+                             echo(c, 1);
+                     },
+                     host == "::1"};
         Sidecar<Tcp<LengthPrefix>> feed{{.host = host, .port = peer.port()}, quiet()};
         REQUIRE(feed.start(10s));
         const std::string large(900'000, 'L');
-        for (const std::string& text : {std::string{"hello"}, std::string{}, large.substr(0, 20'000)}) {
+        for (const std::string& text :
+             {std::string{"hello"}, std::string{}, large.substr(0, 20'000)}) {
             REQUIRE(feed.send(text));
             CHECK(feed.receive(20s).value().text() == text);
         }
@@ -147,7 +152,8 @@ TEST_CASE("tcp: addresses and framings that make no sense are told from start")
     CHECK(no_host.start(1s).error() == Error::bad_address);
     Sidecar<Tcp<LengthPrefix>> no_port{{.host = "x"}, quiet()};
     CHECK(no_port.start(1s).error() == Error::bad_address);
-    Sidecar<Tcp<LengthPrefix>> bad_width{{.host = "x", .port = 1, .framing = {.width = 3}}, quiet()};
+    Sidecar<Tcp<LengthPrefix>> bad_width{{.host = "x", .port = 1, .framing = {.width = 3}},
+                                         quiet()};
     CHECK(bad_width.start(1s).error() == Error::bad_options);
 }
 
@@ -158,7 +164,8 @@ TEST_CASE("tcp: what the framing cannot carry is refused by send")
     REQUIRE(lines.start(10s));
     CHECK(lines.send("a\nb").error() == Error::bad_message);
     lines.stop();
-    Sidecar<Tcp<LengthPrefix>> bytes{{.host = "127.0.0.1", .port = peer.port(), .framing = {.width = 1}}, quiet()};
+    Sidecar<Tcp<LengthPrefix>> bytes{
+        {.host = "127.0.0.1", .port = peer.port(), .framing = {.width = 1}}, quiet()};
     REQUIRE(bytes.start(10s));
     CHECK(bytes.send(std::string(256, 'x')).error() == Error::too_big);
     bytes.stop();

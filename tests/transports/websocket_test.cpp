@@ -81,13 +81,15 @@ Failure ends_with(std::string bytes, bool is_reset = false)
 
 } // namespace
 
-TEST_CASE("websocket: talks with an independent peer: text, bytes, empty, large, ping, fragments, close")
+TEST_CASE(
+    "websocket: talks with an independent peer: text, bytes, empty, large, ping, fragments, close")
 {
     PythonPeer peer;
     Feed feed{{.url = peer.url}, quiet()};
     REQUIRE(feed.start(10s));
     const std::string large(900'000, 'L');
-    for (const std::string& text : {std::string{"hello"}, std::string{}, large, std::string{"gr\xc3\xbc\xc3\x9f"}}) {
+    for (const std::string& text :
+         {std::string{"hello"}, std::string{}, large, std::string{"gr\xc3\xbc\xc3\x9f"}}) {
         REQUIRE(feed.send(text));
         const auto echo = feed.receive(10s);
         REQUIRE(echo.has_value());
@@ -173,10 +175,12 @@ TEST_CASE("websocket: the request names host, resource and the headers asked for
     std::string request;
     {
         RawPeer peer{[&](RawConnection& c) {
-            request = c.accept_websocket();
-            c.wait_for_end();
-        }, true};
-        Feed feed{{.url = peer.url() + "a%20b?c=d", .headers = {{"Authorization", "Bearer x"}}}, quiet()};
+                         request = c.accept_websocket();
+                         c.wait_for_end();
+                     },
+                     true};
+        Feed feed{{.url = peer.url() + "a%20b?c=d", .headers = {{"Authorization", "Bearer x"}}},
+                  quiet()};
         REQUIRE(feed.start(10s));
     }
     CHECK(request.starts_with("GET /a%20b?c=d HTTP/1.1\r\n"));
@@ -197,7 +201,9 @@ TEST_CASE("websocket: refused, unresolvable, refusing and nonsensical peers are 
     CHECK(failure.cause() == boost::asio::error::connection_refused);
 
     auto options = quiet();
-    options.lookup = [](const std::string&) -> std::vector<boost::asio::ip::address> { throw std::runtime_error{"no such name"}; };
+    options.lookup = [](const std::string&) -> std::vector<boost::asio::ip::address> {
+        throw std::runtime_error{"no such name"};
+    };
     Feed nowhere{{.url = "ws://nowhere.example/"}, options};
     const auto unresolved = nowhere.start(10s).error();
     CHECK(unresolved == Error::lookup_failed);
@@ -218,12 +224,17 @@ TEST_CASE("websocket: refused, unresolvable, refusing and nonsensical peers are 
     CHECK(forbidden == Error::handshake_refused);
     CHECK(forbidden.message().find("403 Forbidden") != std::string::npos);
     CHECK(handshake("SSH-2.0-OpenSSH_9.2\r\n\r\n") == Error::handshake_refused);
-    CHECK(handshake("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n") == Error::handshake_refused);
-    CHECK(handshake("HTTP/1.1 101 Switching Protocols\r\nX: " + std::string(100'000, 'x')) == Error::handshake_refused);
+    CHECK(
+        handshake(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        == Error::handshake_refused);
+    CHECK(handshake("HTTP/1.1 101 Switching Protocols\r\nX: " + std::string(100'000, 'x'))
+          == Error::handshake_refused);
     CHECK(handshake("") == Error::connect_failed);
 }
 
-TEST_CASE("websocket: a handshake that is never answered ends at start's timeout, which says where it stood")
+TEST_CASE("websocket: a handshake that is never answered ends at start's timeout, which says where "
+          "it stood")
 {
     RawPeer peer{[](RawConnection& c) { c.wait_for_end(); }};
     Feed feed{{.url = peer.url()}, quiet()};
@@ -240,7 +251,8 @@ TEST_CASE("websocket: names are resolved by the lookup hook, and every address i
     }};
     auto options = quiet();
     options.lookup = [](const std::string&) {
-        return std::vector{boost::asio::ip::make_address("127.0.0.2"), boost::asio::ip::make_address("127.0.0.1")};
+        return std::vector{boost::asio::ip::make_address("127.0.0.2"),
+                           boost::asio::ip::make_address("127.0.0.1")};
     };
     Feed feed{{.url = "ws://name.example:" + std::to_string(peer.port())}, options};
     CHECK(feed.start(10s));
@@ -272,7 +284,8 @@ TEST_CASE("websocket: broken streams end the link with what was wrong")
     CHECK(ends_with(std::string{"\x81\x7e\x01"}) == Error::disconnected);
     CHECK(ends_with("\x81\x05h", true) == Error::disconnected);
     CHECK(ends_with(frame(0x81, std::string(1001, 'x'))) == Error::too_big);
-    CHECK(ends_with(frame(0x01, std::string(600, 'x')) + frame(0x80, std::string(600, 'x'))) == Error::too_big);
+    CHECK(ends_with(frame(0x01, std::string(600, 'x')) + frame(0x80, std::string(600, 'x')))
+          == Error::too_big);
     CHECK(ends_with(std::string("\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff", 10)) == Error::too_big);
     CHECK(ends_with(frame(0xc1, "reserved bit")) == Error::protocol_violation);
     CHECK(ends_with(frame(0x83, "unknown opcode")) == Error::protocol_violation);
@@ -281,7 +294,8 @@ TEST_CASE("websocket: broken streams end the link with what was wrong")
     CHECK(ends_with(std::string("\x81\x81\0\0\0\0x", 7)) == Error::protocol_violation);
     CHECK(ends_with(std::string("\x81\x7e\0\x01x", 5)) == Error::protocol_violation);
     CHECK(ends_with(frame(0x81, "\xff\xfe")) == Error::protocol_violation);
-    const auto closed = ends_with(frame(0x88, "\x03\xe9" "bye"));
+    const auto closed = ends_with(frame(0x88, "\x03\xe9"
+                                              "bye"));
     CHECK(closed == Error::closed_by_peer);
     CHECK(closed.close_code() == 1001);
     CHECK(closed.close_reason() == "bye");
@@ -289,8 +303,9 @@ TEST_CASE("websocket: broken streams end the link with what was wrong")
 
 TEST_CASE("websocket: plain messages, fragments and pings mix, byte by byte, in order")
 {
-    const auto stream = frame(0x81, "1") + frame(0x89, "ping") + frame(0x82, "2") + frame(0x01, "3a") + frame(0x8a, "")
-                      + frame(0x80, "3b") + frame(0x81, "") + frame(0x81, std::string(300, '4')) + frame(0x89, "") + frame(0x81, "5");
+    const auto stream = frame(0x81, "1") + frame(0x89, "ping") + frame(0x82, "2")
+                        + frame(0x01, "3a") + frame(0x8a, "") + frame(0x80, "3b") + frame(0x81, "")
+                        + frame(0x81, std::string(300, '4')) + frame(0x89, "") + frame(0x81, "5");
     for (const bool is_slow : {false, true}) {
         RawPeer peer{[&](RawConnection& c) {
             c.accept_websocket();
@@ -299,12 +314,14 @@ TEST_CASE("websocket: plain messages, fragments and pings mix, byte by byte, in 
         }};
         Feed feed{{.url = peer.url()}, quiet()};
         REQUIRE(feed.start(10s));
-        for (const auto& expected : {std::string{"1"}, std::string{"2"}, std::string{"3a3b"}, std::string{}, std::string(300, '4'), std::string{"5"}})
+        for (const auto& expected : {std::string{"1"}, std::string{"2"}, std::string{"3a3b"},
+                                     std::string{}, std::string(300, '4'), std::string{"5"}})
             CHECK(feed.receive(10s).value().text() == expected);
     }
 }
 
-TEST_CASE("websocket: the dense streams of several links arrive as they were sent, with pings and fragments among them")
+TEST_CASE("websocket: the dense streams of several links arrive as they were sent, with pings and "
+          "fragments among them")
 {
     const auto talk = [](unsigned stream) {
         return [stream](RawConnection& c) {
@@ -315,7 +332,8 @@ TEST_CASE("websocket: the dense streams of several links arrive as they were sen
                 if (i % 97 == 0)
                     bytes += frame(0x89, "ping");
                 if (i % 101 == 0)
-                    bytes += frame(0x02, message.substr(0, message.size() / 2)) + frame(0x80, message.substr(message.size() / 2));
+                    bytes += frame(0x02, message.substr(0, message.size() / 2))
+                             + frame(0x80, message.substr(message.size() / 2));
                 else
                     bytes += frame(0x82, message);
             }
@@ -394,14 +412,17 @@ TEST_CASE("websocket: text that is not UTF-8 is refused before it is queued")
     CHECK(feed.stats().sends_refused == 1);
 }
 
-TEST_CASE("websocket: frames behind a long answer to the handshake are not lost, however long it is")
+TEST_CASE(
+    "websocket: frames behind a long answer to the handshake are not lost, however long it is")
 {
     for (const std::size_t padding : {0u, 1400u, 1500u, 3000u, 7000u}) {
         CAPTURE(padding);
         RawPeer peer{[&](RawConnection& c) {
             const auto request = c.read_until("\r\n\r\n");
-            std::string text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
-                             + websocket_accept(request) + "\r\nX-Padding: " + std::string(padding, 'p') + "\r\n\r\n";
+            std::string text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: "
+                               "websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+                               + websocket_accept(request)
+                               + "\r\nX-Padding: " + std::string(padding, 'p') + "\r\n\r\n";
             for (int i = 0; i < 5; ++i)
                 text += frame(0x81, std::to_string(i));
             c.send(text);
@@ -425,7 +446,8 @@ TEST_CASE("websocket: large messages that come in pieces are whole, among small 
         std::string stream;
         int kind = 0;
         for (const auto size : sizes) {
-            stream += frame(kind % 2 == 0 ? 0x81 : 0x82, std::string(size, static_cast<char>('a' + kind)));
+            stream += frame(kind % 2 == 0 ? 0x81 : 0x82,
+                            std::string(size, static_cast<char>('a' + kind)));
             ++kind;
         }
         stream += frame(0x89, "ping");
@@ -471,7 +493,8 @@ TEST_CASE("websocket: a large text that is not UTF-8 ends the link, and the peer
     CHECK(static_cast<char>(answer[7] ^ answer[3]) == '\xef');
 }
 
-TEST_CASE("websocket: a connection lost in the middle of a large message ends the link, and the memory is given back")
+TEST_CASE("websocket: a connection lost in the middle of a large message ends the link, and the "
+          "memory is given back")
 {
     for (const bool is_reset : {false, true}) {
         const auto failure = [&] {
@@ -514,7 +537,8 @@ TEST_CASE("websocket: a ping is no reason to stop reading while the peer does no
         CHECK(feed.receive(10s).has_value());
 }
 
-TEST_CASE("websocket: a flood of pings from a peer that does not read takes no memory without bound")
+TEST_CASE(
+    "websocket: a flood of pings from a peer that does not read takes no memory without bound")
 {
     RawPeer peer{[&](RawConnection& c) {
         c.accept_websocket();
@@ -543,7 +567,9 @@ TEST_CASE("stop: is not held up by what was read ahead, were it a hundred thousa
         for (;;)
             c.send(fragments);
     }};
-    Feed feed{{.url = peer.url()}, {.stop = {.total = 600ms, .drain = 100ms, .close = 100ms, .cancel = 200ms}, .log = [](LogLevel, std::string_view) {}}};
+    Feed feed{{.url = peer.url()},
+              {.stop = {.total = 600ms, .drain = 100ms, .close = 100ms, .cancel = 200ms},
+               .log = [](LogLevel, std::string_view) {}}};
     REQUIRE(feed.start(10s));
     const auto report = feed.stop();
     CAPTURE(to_string(report));

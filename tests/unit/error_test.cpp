@@ -9,8 +9,11 @@ using sidecar::Failure;
 TEST_CASE("Failure: the message names what was attempted, on what, and why it failed")
 {
     const Failure failure{Error::connect_failed,
-                          {.attempted = "connect", .endpoint = "host:1", .cause = boost::asio::error::connection_refused}};
-    CHECK(failure.message() == "cannot connect (host:1): the connection could not be made: Connection refused");
+                          {.attempted = "connect",
+                           .endpoint = "host:1",
+                           .cause = boost::asio::error::connection_refused}};
+    CHECK(failure.message()
+          == "cannot connect (host:1): the connection could not be made: Connection refused");
     CHECK(fmt::format("{}", failure) == failure.message());
     CHECK(failure == Error::connect_failed);
     CHECK(failure.code().category().name() == doctest::String{"sidecar"});
@@ -18,7 +21,8 @@ TEST_CASE("Failure: the message names what was attempted, on what, and why it fa
 
 TEST_CASE("Failure: tells the peer's close code and reason")
 {
-    const Failure failure{Error::closed_by_peer, {.close_code = 1001, .close_reason = "going away"}};
+    const Failure failure{Error::closed_by_peer,
+                          {.close_code = 1001, .close_reason = "going away"}};
     CHECK(failure.message() == "the peer closed the connection, close code 1001 \"going away\"");
 }
 
@@ -40,14 +44,17 @@ TEST_CASE("Result: value() throws an Exception that keeps the failure")
     }
 }
 
-TEST_CASE("to_failure: keeps an Exception's own, makes a cancellation of operation_aborted, keeps a what()")
+TEST_CASE("to_failure: keeps an Exception's own, makes a cancellation of operation_aborted, keeps "
+          "a what()")
 {
     const auto of = [](auto exception) {
         return to_failure(std::make_exception_ptr(exception), Error::disconnected, "read", "x");
     };
     CHECK(of(sidecar::Exception{Failure{Error::too_big}}) == Error::too_big);
-    CHECK(of(boost::system::system_error{boost::asio::error::operation_aborted}) == Error::cancelled);
-    CHECK(of(boost::system::system_error{boost::asio::error::eof}).cause() == boost::asio::error::eof);
+    CHECK(of(boost::system::system_error{boost::asio::error::operation_aborted})
+          == Error::cancelled);
+    CHECK(of(boost::system::system_error{boost::asio::error::eof}).cause()
+          == boost::asio::error::eof);
     CHECK(of(std::runtime_error{"why"}).message() == "cannot read (x): the connection broke: why");
     CHECK(of(1).message() == "cannot read (x): the connection broke: an exception of unknown type");
 }

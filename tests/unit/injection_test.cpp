@@ -1,5 +1,6 @@
-// Faults put in at every place where one can come from: each operation of the transport in turn, and every callback that
-// is the user's. Whatever breaks, the stop is complete, and each message is accounted for.
+// Faults put in at every place where one can come from: each operation of the transport in turn,
+// and every callback that is the user's. Whatever breaks, the stop is complete, and each message is
+// accounted for.
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
 
@@ -18,7 +19,9 @@ constexpr StopBudget budget{.total = 1000ms, .drain = 200ms, .close = 500ms, .ca
 
 Options quiet()
 {
-    return {.inbox = {.bytes = 1u << 20, .messages = 4}, .stop = budget, .log = [](LogLevel, std::string_view) {}};
+    return {.inbox = {.bytes = 1u << 20, .messages = 4},
+            .stop = budget,
+            .log = [](LogLevel, std::string_view) {}};
 }
 
 /// True if it went through; false as soon as a call failed.
@@ -48,14 +51,16 @@ bool burst(Feed& feed, MockPeer& peer)
 
 bool two_links(Feed& feed, MockPeer& peer)
 {
-    auto link = feed.open({.peer = peer, .max_message_bytes = 1024}, 1s); // the same peer: its count of operations goes on
+    // The same peer: its count of operations goes on
+    auto link = feed.open({.peer = peer, .max_message_bytes = 1024}, 1s);
     return link && link->send("x") && link->flush(1s) && feed.send("y") && feed.flush(1s);
 }
 
 bool restarts(Feed& feed, MockPeer& peer)
 {
     for (int i = 0; i < 2; ++i) {
-        if (!exchange(feed, peer) || !feed.stop().clean() || feed.stop().first_error || !feed.start(1s))
+        if (!exchange(feed, peer) || !feed.stop().clean() || feed.stop().first_error
+            || !feed.start(1s))
             return false;
     }
     return true;
@@ -81,7 +86,8 @@ void check_accounts(Feed& feed, const StopReport& report)
     CHECK(stats.messages_queued == stats.messages_sent + report.unsent_messages);
     CHECK(stats.messages_received == stats.messages_taken + report.unread_messages);
     std::uint64_t left = 0;
-    for (auto event = feed.next_event(0s); event && event->kind != Event::Kind::stopped; event = feed.next_event(0s))
+    for (auto event = feed.next_event(0s); event && event->kind != Event::Kind::stopped;
+         event = feed.next_event(0s))
         left += event->kind == Event::Kind::message;
     CHECK(left == report.unread_messages);
 }
@@ -90,8 +96,11 @@ void check_accounts(Feed& feed, const StopReport& report)
 
 TEST_CASE("injection: the n-th operation of the transport fails, for every n, in every scenario")
 {
-    const std::pair<const char*, Scenario> scenarios[] = {
-        {"exchange", exchange}, {"burst", burst}, {"two links", two_links}, {"restarts", restarts}, {"closes", closes}};
+    const std::pair<const char*, Scenario> scenarios[] = {{"exchange", exchange},
+                                                          {"burst", burst},
+                                                          {"two links", two_links},
+                                                          {"restarts", restarts},
+                                                          {"closes", closes}};
     for (const auto& [name_, scenario] : scenarios) {
         const std::string name = name_;
         CAPTURE(name);
@@ -167,10 +176,12 @@ private:
 
 } // namespace
 
-TEST_CASE("injection: a transport that throws what nobody expects ends its link with that, and nothing else")
+TEST_CASE("injection: a transport that throws what nobody expects ends its link with that, and "
+          "nothing else")
 {
     using At = Thrower::At;
-    for (const auto at : {At::nowhere, At::construction, At::connect, At::first_read, At::later_read, At::write, At::close}) {
+    for (const auto at : {At::nowhere, At::construction, At::connect, At::first_read,
+                          At::later_read, At::write, At::close}) {
         CAPTURE(static_cast<int>(at));
         Sidecar<Thrower> feed{{.at = at}, quiet()};
         const auto started = feed.start(1s);
@@ -207,7 +218,8 @@ TEST_CASE("injection: a log hook that throws is counted, and harms nothing")
     CHECK(feed.stop().clean());
 }
 
-TEST_CASE("injection: a coroutine function that throws before its first turn fails like one that throws later")
+TEST_CASE("injection: a coroutine function that throws before its first turn fails like one that "
+          "throws later")
 {
     MockPeer peer;
     Feed feed{{.peer = peer, .max_message_bytes = 1024}, quiet()};
@@ -221,7 +233,8 @@ TEST_CASE("injection: a coroutine function that throws before its first turn fai
     CHECK(report.first_error == Error::callback_failed);
 }
 
-TEST_CASE("injection: a poll handler that throws each time takes one message each time, and the stop is whole")
+TEST_CASE("injection: a poll handler that throws each time takes one message each time, and the "
+          "stop is whole")
 {
     MockPeer peer;
     Feed feed{{.peer = peer, .max_message_bytes = 1024}, quiet()};

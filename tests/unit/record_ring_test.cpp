@@ -29,7 +29,8 @@ std::string pop(RecordRing& ring)
 
 } // namespace
 
-TEST_CASE("RecordRing: gives back what was pushed, in order, over many turns of the ring and with large messages")
+TEST_CASE("RecordRing: gives back what was pushed, in order, over many turns of the ring and with "
+          "large messages")
 {
     RecordRing ring{{.bytes = 4096, .messages = 20}};
     std::deque<std::string> expected;
@@ -37,7 +38,8 @@ TEST_CASE("RecordRing: gives back what was pushed, in order, over many turns of 
     std::size_t refused = 0;
     for (int i = 0; i < 20'000; ++i) {
         if (random() % 2 == 0) {
-            const std::string text(random() % 50 == 0 ? 300 + random() % 1500 : random() % 120, static_cast<char>('a' + i % 26));
+            const std::string text(random() % 50 == 0 ? 300 + random() % 1500 : random() % 120,
+                                   static_cast<char>('a' + i % 26));
             if (push(ring, text))
                 expected.push_back(text);
             else
@@ -75,7 +77,8 @@ TEST_CASE("RecordRing: never holds more payload bytes than its bound")
     CHECK_FALSE(push(ring, std::string(4096, 'x')));
 }
 
-TEST_CASE("RecordRing: take() moves a large message's block out; what is left is freed with the ring")
+TEST_CASE(
+    "RecordRing: take() moves a large message's block out; what is left is freed with the ring")
 {
     RecordRing ring{{.bytes = 4096, .messages = 10}};
     const std::string large(1000, 'L');
@@ -110,7 +113,8 @@ TEST_CASE("RecordRing: one thread pushes while another pops")
 
 namespace {
 
-/// What a transport does with the ring: receives a stream into it, and pushes the messages that stand there.
+/// What a transport does with the ring: receives a stream into it, and pushes the messages that
+/// stand there.
 class Receiver {
 public:
     explicit Receiver(RecordRing& ring) : ring_{ring} {}
@@ -149,7 +153,8 @@ std::string_view text_of(std::span<const std::byte> bytes)
 
 } // namespace
 
-TEST_CASE("RecordRing: what is received in its memory stays there, and what comes next does not touch it")
+TEST_CASE(
+    "RecordRing: what is received in its memory stays there, and what comes next does not touch it")
 {
     RecordRing ring{{.bytes = 1u << 20, .messages = 1000}};
     Receiver receiver{ring};
@@ -179,7 +184,8 @@ TEST_CASE("RecordRing: what is received in its memory stays there, and what come
     CHECK(pop(ring) == std::string(64, 'c'));
 }
 
-TEST_CASE("RecordRing: a queue too small for a buffer gives none, nor does one whose bound is reached, and it recovers")
+TEST_CASE("RecordRing: a queue too small for a buffer gives none, nor does one whose bound is "
+          "reached, and it recovers")
 {
     RecordRing tiny{{.bytes = 4096, .messages = 1000}};
     CHECK(tiny.receive_room(1, 0).empty());
@@ -204,7 +210,8 @@ TEST_CASE("RecordRing: a queue too small for a buffer gives none, nor does one w
         CHECK(push(ring, std::string(500, 'x')));
         while (!ring.empty())
             received += pop(ring).size();
-        CHECK(ring.has_room(1u << 18)); // the largest message that such a queue promises to take, beside the idle buffers
+        // The largest message that such a queue promises to take, beside the idle buffers
+        CHECK(ring.has_room(1u << 18));
     }
     CHECK(received == ring.popped_bytes());
 }
@@ -224,7 +231,8 @@ TEST_CASE("RecordRing: slices, copies, large messages and gaps mix, in order and
                 if (!receiver.receive(size))
                     break;
                 while (receiver.unread().size() > 100) {
-                    const auto length = random() % std::min<std::size_t>(receiver.unread().size() - 8, 900);
+                    const auto length =
+                        random() % std::min<std::size_t>(receiver.unread().size() - 8, 900);
                     const std::string text{text_of(receiver.unread().subspan(8, length))};
                     if (!receiver.push(length, 8)) {
                         ++refused;
@@ -237,7 +245,9 @@ TEST_CASE("RecordRing: slices, copies, large messages and gaps mix, in order and
                 break;
             }
             case 1: {
-                const std::string text(random() % 20 == 0 ? 20'000 + random() % 20'000 : random() % 200, static_cast<char>('a' + i % 26));
+                const std::string text(random() % 20 == 0 ? 20'000 + random() % 20'000
+                                                          : random() % 200,
+                                       static_cast<char>('a' + i % 26));
                 if (push(ring, text)) {
                     large += text.size() > 10'000;
                     expected.push_back(text);

@@ -30,7 +30,8 @@ Options quiet(StopBudget stop = {})
 
 std::size_t open_descriptors()
 {
-    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, {}));
+    return static_cast<std::size_t>(
+        std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, {}));
 }
 
 /// What a transport of the least kind needs beside what a test changes. On real time.
@@ -41,7 +42,11 @@ public:
     };
     explicit Plain(const Options&) {}
     Task<> connect(Context) { co_return; }
-    Task<> read(Context ctx, Sink&) { co_await ctx.wait(gone_, TimePoint::max()); throw std::runtime_error{"aborted"}; }
+    Task<> read(Context ctx, Sink&)
+    {
+        co_await ctx.wait(gone_, TimePoint::max());
+        throw std::runtime_error{"aborted"};
+    }
     Task<> write(Context, Batch) { co_return; }
     Task<> close(Context, CloseReason) { co_return; }
     void abort() noexcept { gone_.set(); }
@@ -88,7 +93,8 @@ struct Holder {
 
 } // namespace
 
-TEST_CASE("RecordRing: where there is room for a message of some size, there is room for any smaller one")
+TEST_CASE(
+    "RecordRing: where there is room for a message of some size, there is room for any smaller one")
 {
     for (const std::size_t size : {1u, 100u, 1016u, 1024u, 3000u}) {
         detail::RecordRing ring{{.bytes = 1u << 16, .messages = 1u << 20}};
@@ -102,7 +108,8 @@ TEST_CASE("RecordRing: where there is room for a message of some size, there is 
         const std::vector<std::byte> payload(size);
         for (int i = 0; ring.has_room(1u << 14); ++i) {
             const auto room = ring.receive_room(size, 1u << 14);
-            REQUIRE(ring.push(LinkId{}, MessageKind::bytes, room.empty() || i % 3 == 0 ? std::span{payload} : room.first(size)));
+            REQUIRE(ring.push(LinkId{}, MessageKind::bytes,
+                              room.empty() || i % 3 == 0 ? std::span{payload} : room.first(size)));
         }
     }
 }
@@ -111,7 +118,9 @@ TEST_CASE("a link behind a full inbox sleeps until there is room, whatever the m
 {
     for (const std::size_t size : {100u, 1000u, 1024u, 5000u}) {
         MockPeer peer;
-        Feed feed{{.peer = peer, .max_message_bytes = 1u << 16}, {.inbox = {.bytes = 1u << 18, .messages = 1u << 17}, .log = [](LogLevel, std::string_view) {}}};
+        Feed feed{{.peer = peer, .max_message_bytes = 1u << 16},
+                  {.inbox = {.bytes = 1u << 18, .messages = 1u << 17},
+                   .log = [](LogLevel, std::string_view) {}}};
         REQUIRE(feed.start(1s));
         const auto count = (1u << 19) / size;
         for (std::size_t i = 0; i < count; ++i)
@@ -128,12 +137,17 @@ TEST_CASE("a link behind a full inbox sleeps until there is room, whatever the m
 
 TEST_CASE("stop: budgets beyond all time do not overflow")
 {
-    Feed feed{{}, quiet({.total = Duration::max(), .drain = Duration::max(), .close = Duration::max(), .cancel = Duration::max()})};
+    Feed feed{{},
+              quiet({.total = Duration::max(),
+                     .drain = Duration::max(),
+                     .close = Duration::max(),
+                     .cancel = Duration::max()})};
     REQUIRE(feed.start(1s));
     CHECK(feed.stop().clean());
 }
 
-TEST_CASE("stop: a close that uses up all it gets leaves time for the cancelling and the thread's end")
+TEST_CASE(
+    "stop: a close that uses up all it gets leaves time for the cancelling and the thread's end")
 {
     for (const auto total : {1000ms, 300ms, 40ms}) {
         MockPeer peer;
@@ -158,10 +172,14 @@ TEST_CASE("a transport that never has to wait starves nobody, the stop least of 
         while (!is_over)
             (void)feed.poll([](const MessageView&) {});
     }};
-    CHECK(feed.call([](Context ctx) -> Task<int> {
-        co_await ctx.sleep_for(1ms);
-        co_return 1;
-    }, 10s).value() == 1);
+    CHECK(feed.call(
+                  [](Context ctx) -> Task<int> {
+                      co_await ctx.sleep_for(1ms);
+                      co_return 1;
+                  },
+                  10s)
+              .value()
+          == 1);
     const auto report = feed.stop();
     is_over = true;
     consumer.join();
@@ -179,7 +197,8 @@ TEST_CASE("stop: a close that is no coroutine and throws fails the close, and no
     CHECK(report.first_error->explanation().find("no goodbye") != std::string::npos);
 }
 
-TEST_CASE("start: what the transport's own functions throw is the reason why not, and no thread is left")
+TEST_CASE(
+    "start: what the transport's own functions throw is the reason why not, and no thread is left")
 {
     const auto threads = [] {
         return std::distance(std::filesystem::directory_iterator{"/proc/self/task"}, {});
@@ -195,7 +214,8 @@ TEST_CASE("LoopEvent: a second coroutine that waits is told so; the first is not
     Feed feed{{}, quiet()};
     REQUIRE(feed.start(1s));
     auto event = std::make_shared<LoopEvent>();
-    REQUIRE(feed.spawn("first", [event](Context ctx) -> Task<> { co_await ctx.wait(*event, TimePoint::max()); }));
+    REQUIRE(feed.spawn(
+        "first", [event](Context ctx) -> Task<> { co_await ctx.wait(*event, TimePoint::max()); }));
     const auto second = feed.call([event](Context ctx) -> Task<bool> {
         try {
             co_await ctx.wait(*event, TimePoint::max());
@@ -227,7 +247,8 @@ TEST_CASE("request_stop: wakes every blocked call while somebody's code holds th
     REQUIRE(feed.send("never written"));
     expect([&] { CHECK(feed.receive(Duration::max()).error() == Error::stopped); });
     expect([&] { CHECK(feed.flush(Duration::max()).error() == Error::stopping); });
-    expect([&] { CHECK(feed.call([](Context) -> Task<> { co_return; }).error() == Error::stopping); });
+    expect(
+        [&] { CHECK(feed.call([](Context) -> Task<> { co_return; }).error() == Error::stopping); });
     expect([&] { CHECK(feed.open({}, Duration::max()).error() == Error::stopping); });
     expect([&] {
         const auto report = feed.wait_stopped(Duration::max());
@@ -245,7 +266,8 @@ TEST_CASE("request_stop: wakes every blocked call while somebody's code holds th
     CHECK(Clock::now() - requested < 300ms + promptly);
     const auto orphans = orphan_count();
     holder.release.count_down();
-    for (const auto give_up = Clock::now() + 10s; orphan_count() == orphans && Clock::now() < give_up;)
+    for (const auto give_up = Clock::now() + 10s;
+         orphan_count() == orphans && Clock::now() < give_up;)
         std::this_thread::yield();
     CHECK(orphan_count() == orphans - 1);
 }
@@ -293,7 +315,8 @@ TEST_CASE("native_handle: not readable any more once receive() has taken the las
     CHECK(::poll(&entry, 1, 0) == 0);
 }
 
-TEST_CASE("start: after a failed one the sidecar is idle, as if never started, and its report is there")
+TEST_CASE(
+    "start: after a failed one the sidecar is idle, as if never started, and its report is there")
 {
     MockPeer peer;
     peer.refuse_connect(boost::asio::error::connection_refused);
@@ -369,10 +392,14 @@ TEST_CASE("receive: a stop wakes it while another thread is inside a poll() hand
     REQUIRE(feed.start(1s));
     std::latch inside{1}, release{1};
     std::thread poller{[&] {
-        while (feed.poll([&](const MessageView&) {
-            inside.count_down();
-            release.wait();
-        }, 1).value() == 0) {
+        while (feed.poll(
+                       [&](const MessageView&) {
+                           inside.count_down();
+                           release.wait();
+                       },
+                       1)
+                   .value()
+               == 0) {
         }
     }};
     inside.wait();

@@ -155,7 +155,8 @@ TEST_CASE("receive: large messages arrive whole, and text and bytes keep their k
     CHECK(f.feed.receive(1s)->kind() == MessageKind::bytes);
 }
 
-TEST_CASE("receive: a failed read is seen after what was queued before it, and again when nothing is left")
+TEST_CASE("receive: a failed read is seen after what was queued before it, and again when nothing "
+          "is left")
 {
     Fixture f;
     REQUIRE(f.feed.start(1s));
@@ -210,20 +211,25 @@ TEST_CASE("poll: hands over what is there, at most the limit, and then what the 
     CHECK(f.feed.poll(add).error() == Error::disconnected);
 }
 
-TEST_CASE("poll: what the handler throws passes through, its message counted as taken; receiving inside is misuse")
+TEST_CASE("poll: what the handler throws passes through, its message counted as taken; receiving "
+          "inside is misuse")
 {
     Fixture f;
     REQUIRE(f.feed.start(1s));
     f.peer.deliver("a");
     f.peer.deliver("b");
     REQUIRE(f.feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
-    CHECK_THROWS_AS((void)f.feed.poll([](const MessageView&) { throw std::runtime_error{"no"}; }), std::runtime_error);
+    CHECK_THROWS_AS((void)f.feed.poll([](const MessageView&) { throw std::runtime_error{"no"}; }),
+                    std::runtime_error);
     Error inside{};
-    CHECK(f.feed.poll([&](const MessageView& message) {
-        CHECK(message.text() == "b");
-        if (f.feed.receive(1s).error() == Error::misuse)
-            inside = Error::misuse;
-    }).value() == 1);
+    CHECK(f.feed
+              .poll([&](const MessageView& message) {
+                  CHECK(message.text() == "b");
+                  if (f.feed.receive(1s).error() == Error::misuse)
+                      inside = Error::misuse;
+              })
+              .value()
+          == 1);
     CHECK(inside == Error::misuse);
 }
 
@@ -245,7 +251,8 @@ TEST_CASE("next_event: gives up, messages, down and stopped in their order")
     CHECK(f.feed.next_event(1s)->kind == Event::Kind::stopped);
 }
 
-TEST_CASE("inbox: when it is full reading pauses, nothing is lost, and reading goes on once there is room")
+TEST_CASE("inbox: when it is full reading pauses, nothing is lost, and reading goes on once there "
+          "is room")
 {
     Fixture f{{.inbox = {.bytes = 4096, .messages = 8}}, 512};
     REQUIRE(f.feed.start(1s));
@@ -292,7 +299,8 @@ TEST_CASE("send: a full outbox says full, or waits until there is room or the de
     CHECK(f.feed.send("y").error() == Error::full);
     CHECK(f.feed.send("y", 10s).error() == Error::timed_out);
     std::thread releaser{[&] { f.peer.release_writes(); }};
-    CHECK(f.feed.send("z", Duration::max())); // virtual time would not wait for the other thread's turn
+    // Virtual time would not wait for the other thread's turn
+    CHECK(f.feed.send("z", Duration::max()));
     releaser.join();
     REQUIRE(f.feed.flush(1s));
     CHECK(f.peer.sent().size() == 5);
@@ -355,15 +363,20 @@ TEST_CASE("call: gives the coroutine's result, and its exception")
     Fixture f;
     CHECK(f.feed.call([](Context) -> Task<int> { co_return 1; }).error() == Error::not_started);
     REQUIRE(f.feed.start(1s));
-    CHECK(f.feed.call([](Context ctx) -> Task<int> {
-        co_await ctx.sleep_for(60s);
-        co_return 42;
-    }).value() == 42);
+    CHECK(f.feed
+              .call([](Context ctx) -> Task<int> {
+                  co_await ctx.sleep_for(60s);
+                  co_return 42;
+              })
+              .value()
+          == 42);
     CHECK_THROWS_AS((void)f.feed.call([](Context) -> Task<> {
         throw std::runtime_error{"no"};
         co_return;
-    }), std::runtime_error);
-    CHECK(f.feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(60s); }, 10s).error() == Error::timed_out);
+    }),
+                    std::runtime_error);
+    CHECK(f.feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(60s); }, 10s).error()
+          == Error::timed_out);
 }
 
 TEST_CASE("spawn: an exception is recorded and logged")
@@ -382,10 +395,12 @@ TEST_CASE("spawn: an exception is recorded and logged")
     CHECK(lines == 1);
     CHECK(f.feed.stats().callback_failures == 1);
     const auto report = f.feed.stop();
-    CHECK(report.first_error->message() == "cannot run the task (worker): the application's code threw an exception: it broke");
+    CHECK(report.first_error->message()
+          == "cannot run the task (worker): the application's code threw an exception: it broke");
 }
 
-TEST_CASE("native_handle: readable exactly while something is there to be received, the end included")
+TEST_CASE(
+    "native_handle: readable exactly while something is there to be received, the end included")
 {
     Fixture f;
     const int fd = f.feed.native_handle().value();
@@ -411,7 +426,8 @@ TEST_CASE("native_handle: readable exactly while something is there to be receiv
 TEST_CASE("every link that waits for room in the inbox reads on when there is some")
 {
     std::vector<MockPeer> peers(8);
-    Sidecar<Mock> feed{{.peer = peers[0], .max_message_bytes = 1024}, {.inbox = {.bytes = 8192, .messages = 4}}};
+    Sidecar<Mock> feed{{.peer = peers[0], .max_message_bytes = 1024},
+                       {.inbox = {.bytes = 8192, .messages = 4}}};
     REQUIRE(feed.start(1s));
     for (std::size_t i = 1; i < peers.size(); ++i)
         REQUIRE(feed.open({.peer = peers[i], .max_message_bytes = 1024}, 1s));
@@ -437,7 +453,8 @@ TEST_CASE("dump: names every task and what it waits for")
     }));
     REQUIRE(f.feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
     const auto text = f.feed.dump();
-    for (const char* part : {"state connected", "link 0 (mock): open", "\"link 0 listener\": messages from the peer",
-                             "\"link 0 writer\": messages to send", "\"my task\": Godot"})
+    for (const char* part :
+         {"state connected", "link 0 (mock): open", "\"link 0 listener\": messages from the peer",
+          "\"link 0 writer\": messages to send", "\"my task\": Godot"})
         CHECK_MESSAGE(text.find(part) != std::string::npos, part, " in ", text);
 }

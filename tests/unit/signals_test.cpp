@@ -84,7 +84,8 @@ TEST_CASE("stop_on_signals: a second signal ends a process that has no handler o
 }
 
 // ThreadSanitizer was seen to deliver no signal in the child of a process with threads.
-TEST_CASE("stop_on_signals: in a forked child the first signal does what it would have done" * doctest::skip(is_thread_sanitized))
+TEST_CASE("stop_on_signals: in a forked child the first signal does what it would have done"
+          * doctest::skip(is_thread_sanitized))
 {
     const auto old = std::signal(SIGTERM, SIG_DFL); // the test framework has a handler of its own
     Feed feed{{}, quiet()};
@@ -125,7 +126,8 @@ TEST_CASE("stop_on_signals: a signal that cannot be caught is refused, and leave
     std::deque<SignalGuard> guards;
     const auto fill = [&] {
         for (int i = 0; i < 65; ++i)
-            guards.emplace_back([](void*) noexcept {}, nullptr, std::initializer_list<int>{SIGUSR1});
+            guards.emplace_back([](void*) noexcept {}, nullptr,
+                                std::initializer_list<int>{SIGUSR1});
     };
     CHECK_THROWS_AS(fill(), Exception);
     CHECK(guards.size() == 64);

@@ -1,5 +1,5 @@
-// The stop matrix on virtual time: what the link is doing, times how the peer behaves. Time costs nothing here, so the
-// stages' durations are exact.
+// The stop matrix on virtual time: what the link is doing, times how the peer behaves. Time costs
+// nothing here, so the stages' durations are exact.
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
 
@@ -17,7 +17,8 @@ using Feed = sidecar::Sidecar<Mock>;
 namespace {
 
 enum class Doing { idle, flooded, inbox_full, send_blocked };
-/// What the peer does once the stop begins; a slow one needs 50 ms for what a polite one does at once.
+/// What the peer does once the stop begins; a slow one needs 50 ms for what a polite one does at
+/// once.
 enum class Manner { polite, slow, mute, reset, half_open };
 
 constexpr const char* names_of_doing[] = {"idle", "flooded", "inbox full", "send blocked"};
@@ -33,7 +34,8 @@ void settle(Feed& feed)
     REQUIRE(feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(1ms); }));
 }
 
-/// Lets the peer do this in the stop, so much virtual time from now: a coroutine's clock runs while a thread's does not.
+/// Lets the peer do this in the stop, so much virtual time from now: a coroutine's clock runs while
+/// a thread's does not.
 void later(Feed& feed, Duration delay, std::function<void()> action)
 {
     REQUIRE(feed.spawn("the peer", [delay, action = std::move(action)](Context ctx) -> Task<> {
@@ -80,7 +82,9 @@ StopReport run(Cell cell)
 {
     MockPeer peer;
     Feed feed{{.peer = peer, .max_message_bytes = 1024},
-              {.inbox = {.bytes = 1u << 20, .messages = inbox_messages}, .stop = budget, .log = [](LogLevel, std::string_view) {}}};
+              {.inbox = {.bytes = 1u << 20, .messages = inbox_messages},
+               .stop = budget,
+               .log = [](LogLevel, std::string_view) {}}};
     REQUIRE(feed.start(1s));
     prepare(feed, peer, cell);
     const auto report = feed.stop();
@@ -88,9 +92,13 @@ StopReport run(Cell cell)
     CHECK(report.stuck.empty());
     CHECK(report.quiesce.verdict == Verdict::ok);
     CHECK(report.total <= budget.total);
-    CHECK(report.quiesce.took + report.drain.took + report.close.took + report.cancel.took + report.join.took == report.total);
-    CHECK(report.unsent_messages + peer.sent().size() == (cell.doing == Doing::send_blocked ? blocked_messages : 0));
-    const bool any_late = report.drain.verdict == Verdict::timed_out || report.close.verdict == Verdict::timed_out;
+    CHECK(report.quiesce.took + report.drain.took + report.close.took + report.cancel.took
+              + report.join.took
+          == report.total);
+    CHECK(report.unsent_messages + peer.sent().size()
+          == (cell.doing == Doing::send_blocked ? blocked_messages : 0));
+    const bool any_late =
+        report.drain.verdict == Verdict::timed_out || report.close.verdict == Verdict::timed_out;
     CHECK(any_late == !report.dump.empty());
     const auto stats = feed.stats();
     std::uint64_t received = 0;
@@ -103,7 +111,8 @@ StopReport run(Cell cell)
 
 bool names_task(const std::vector<TaskReport>& tasks, std::string_view name)
 {
-    return std::any_of(tasks.begin(), tasks.end(), [&](const TaskReport& task) { return task.name == name; });
+    return std::any_of(tasks.begin(), tasks.end(),
+                       [&](const TaskReport& task) { return task.name == name; });
 }
 
 void check(Cell cell)
@@ -120,7 +129,8 @@ void check(Cell cell)
     case Manner::polite:
         CHECK(report.clean());
         CHECK(report.total == 0ms);
-        CHECK((report.drain.verdict == Verdict::skipped || blocked)); // blocked: it may be written in time for the stop
+        // Blocked: it may be written in time for the stop
+        CHECK((report.drain.verdict == Verdict::skipped || blocked));
         CHECK(report.close.verdict == Verdict::ok);
         CHECK(report.cancelled.empty());
         break;
@@ -129,7 +139,10 @@ void check(Cell cell)
         CHECK(report.drain.verdict == (blocked ? Verdict::ok : Verdict::skipped));
         CHECK(report.drain.took == (blocked ? 50ms : 0ms));
         CHECK(report.close.took == 50ms);
-        CHECK(report.discarded_messages == (cell.doing == Doing::flooded ? 5 : cell.doing == Doing::inbox_full ? inbox_messages : 0));
+        CHECK(report.discarded_messages
+              == (cell.doing == Doing::flooded      ? 5
+                  : cell.doing == Doing::inbox_full ? inbox_messages
+                                                    : 0));
         break;
     case Manner::mute:
         CHECK(report.drain.took == (blocked ? budget.drain : 0ms));
@@ -142,7 +155,8 @@ void check(Cell cell)
         break;
     case Manner::reset:
     case Manner::half_open:
-        // Behind a full inbox the end of the stream is seen only once the stop reads on; the close then ends with it.
+        // Behind a full inbox the end of the stream is seen only once the stop reads on; the close
+        // then ends with it.
         CHECK(report.total == 0ms);
         CHECK(report.unsent_messages == (blocked ? blocked_messages : 0));
         CHECK(report.close.verdict != Verdict::timed_out);
@@ -155,18 +169,21 @@ void check(Cell cell)
 TEST_CASE("stop matrix: on virtual time every stage takes exactly what its peer makes it take")
 {
     for (const auto doing : {Doing::idle, Doing::flooded, Doing::inbox_full, Doing::send_blocked})
-        for (const auto manner : {Manner::polite, Manner::slow, Manner::mute, Manner::reset, Manner::half_open})
+        for (const auto manner :
+             {Manner::polite, Manner::slow, Manner::mute, Manner::reset, Manner::half_open})
             check({doing, manner});
 }
 
 TEST_CASE("stop matrix: the same cell gives the same stages each time")
 {
-    for (const auto manner : {Manner::polite, Manner::slow, Manner::mute}) { // a reset may come before the stop or in it
+    // A reset may come before the stop or in it
+    for (const auto manner : {Manner::polite, Manner::slow, Manner::mute}) {
         const auto first = run({Doing::flooded, manner});
         const auto again = run({Doing::flooded, manner});
         CAPTURE(to_string(first));
         CAPTURE(to_string(again));
-        for (auto stage : {&StopReport::quiesce, &StopReport::drain, &StopReport::close, &StopReport::cancel, &StopReport::join}) {
+        for (auto stage : {&StopReport::quiesce, &StopReport::drain, &StopReport::close,
+                           &StopReport::cancel, &StopReport::join}) {
             CHECK((first.*stage).verdict == (again.*stage).verdict);
             CHECK((first.*stage).took == (again.*stage).took);
         }
@@ -191,7 +208,8 @@ TEST_CASE("stop matrix: while it connects, the stop needs no time at all")
     CHECK(names_task(report.cancelled, "link 0 listener"));
 }
 
-TEST_CASE("stop matrix: of several links each has its own end, and one that is mute holds up no other")
+TEST_CASE(
+    "stop matrix: of several links each has its own end, and one that is mute holds up no other")
 {
     MockPeer polite, mute, broken, connecting;
     Feed feed{{.peer = polite}, {.stop = budget, .log = [](LogLevel, std::string_view) {}}};
@@ -200,7 +218,9 @@ TEST_CASE("stop matrix: of several links each has its own end, and one that is m
     auto third = feed.open({.peer = broken}, 1s);
     REQUIRE(third);
     connecting.delay_connect(Duration::max());
-    std::thread opener{[&] { CHECK(feed.open({.peer = connecting}, Duration::max()).error() == Error::stopping); }};
+    std::thread opener{[&] {
+        CHECK(feed.open({.peer = connecting}, Duration::max()).error() == Error::stopping);
+    }};
     while (connecting.connect_count() == 0)
         std::this_thread::yield();
     mute.delay_close(Duration::max());
@@ -229,7 +249,8 @@ TEST_CASE("stop: of many links that close well none had to be cancelled")
     CHECK(report.clean());
     CHECK(report.close.verdict == Verdict::ok);
     CHECK(report.cancelled.empty());
-    CHECK(std::all_of(peers.begin(), peers.end(), [](const MockPeer& peer) { return peer.was_closed(); }));
+    CHECK(std::all_of(peers.begin(), peers.end(),
+                      [](const MockPeer& peer) { return peer.was_closed(); }));
 }
 
 TEST_CASE("stop: of many mute links the report names each task, its dump as many as a person reads")
@@ -254,7 +275,9 @@ TEST_CASE("stop: of many mute links the report names each task, its dump as many
 TEST_CASE("stop: a budget of nothing still stops, and says what it cut off")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer}, {.stop = {.total = 1ns, .drain = 0ns, .close = 0ns, .cancel = 0ns}, .log = [](LogLevel, std::string_view) {}}};
+    Feed feed{{.peer = peer},
+              {.stop = {.total = 1ns, .drain = 0ns, .close = 0ns, .cancel = 0ns},
+               .log = [](LogLevel, std::string_view) {}}};
     REQUIRE(feed.start(1s));
     peer.hold_writes();
     peer.delay_close(Duration::max());

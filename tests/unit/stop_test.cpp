@@ -28,7 +28,8 @@ Options quiet(StopBudget stop = {})
     return {.stop = stop, .log = [](LogLevel, std::string_view) {}};
 }
 
-bool mentions(const std::vector<TaskReport>& tasks, std::string_view name, std::string_view waiting_for)
+bool mentions(const std::vector<TaskReport>& tasks, std::string_view name,
+              std::string_view waiting_for)
 {
     return std::any_of(tasks.begin(), tasks.end(), [&](const TaskReport& task) {
         return task.name == name && task.waiting_for.find(waiting_for) != std::string::npos;
@@ -79,7 +80,8 @@ TEST_CASE("stop: what was sent is written before the close")
     peer.hold_writes();
     for (int i = 0; i < 10; ++i)
         REQUIRE(feed.send(std::to_string(i)));
-    // On the loop's own clock: a thread's turn would come before or after the drain's end, as it happens.
+    // On the loop's own clock: a thread's turn would come before or after the drain's end, as it
+    // happens.
     REQUIRE(feed.spawn("releaser", [&](Context ctx) -> Task<> {
         co_await ctx.sleep_for(100ms);
         peer.release_writes();
@@ -106,7 +108,8 @@ TEST_CASE("stop: what cannot be written within the drain's budget is counted")
     CHECK(report.unsent_messages == 10);
     CHECK(report.joined);
     CHECK(report.dump.find("link 0 writer") != std::string::npos);
-    CHECK(mentions(report.cancelled, "link 0 writer", "the peer to take what is written") != (report.close.verdict == Verdict::ok));
+    CHECK(mentions(report.cancelled, "link 0 writer", "the peer to take what is written")
+          != (report.close.verdict == Verdict::ok));
 }
 
 TEST_CASE("stop: a peer that never answers the close costs the close's budget, and no more")
@@ -160,7 +163,8 @@ TEST_CASE("stop: a coroutine of the application that waits is cancelled and name
     CHECK_FALSE(report.first_error);
 }
 
-TEST_CASE("stop: code that holds the loop's thread does not make it late; the thread finishes alone")
+TEST_CASE(
+    "stop: code that holds the loop's thread does not make it late; the thread finishes alone")
 {
     MockPeer peer;
     std::latch entered{1}, release{1};
@@ -188,7 +192,8 @@ TEST_CASE("stop: code that holds the loop's thread does not make it late; the th
         CHECK(feed.send("x").error() == Error::stopping);
     }
     release.count_down();
-    for (const auto give_up = Clock::now() + 10s; orphan_count() != orphans && Clock::now() < give_up;)
+    for (const auto give_up = Clock::now() + 10s;
+         orphan_count() != orphans && Clock::now() < give_up;)
         std::this_thread::yield();
     CHECK(orphan_count() == orphans);
 }
@@ -218,12 +223,14 @@ TEST_CASE("stop: what a thread left alone does later reaches no hook of the appl
     }
     lines.reset(); // a hook called now would be found by the sanitizer
     release.count_down();
-    for (const auto give_up = Clock::now() + 10s; orphan_count() != orphans && Clock::now() < give_up;)
+    for (const auto give_up = Clock::now() + 10s;
+         orphan_count() != orphans && Clock::now() < give_up;)
         std::this_thread::yield();
     CHECK(orphan_count() == orphans);
 }
 
-TEST_CASE("stop: a coroutine that pays no heed to its cancellation is reported as stuck, with what it waits for")
+TEST_CASE("stop: a coroutine that pays no heed to its cancellation is reported as stuck, with what "
+          "it waits for")
 {
     const auto orphans = orphan_count();
     auto ignorant_is_over = std::make_shared<std::atomic<bool>>(false);
@@ -231,9 +238,11 @@ TEST_CASE("stop: a coroutine that pays no heed to its cancellation is reported a
         Feed feed{{}, quiet()};
         REQUIRE(feed.start(1s));
         REQUIRE(feed.spawn("ignorant", [ignorant_is_over](Context ctx) -> Task<> {
-            co_await boost::asio::this_coro::reset_cancellation_state(boost::asio::disable_cancellation());
+            co_await boost::asio::this_coro::reset_cancellation_state(
+                boost::asio::disable_cancellation());
             ctx.waiting_for("better times");
-            boost::asio::steady_timer timer{ctx.executor()}; // on real time: the mock's stands still once nobody waits for it
+            // On real time: the mock's stands still once nobody waits for it
+            boost::asio::steady_timer timer{ctx.executor()};
             while (!*ignorant_is_over) {
                 timer.expires_after(1ms);
                 co_await timer.async_wait(boost::asio::use_awaitable);
@@ -247,7 +256,8 @@ TEST_CASE("stop: a coroutine that pays no heed to its cancellation is reported a
         CHECK(mentions(report.stuck, "ignorant", "better times"));
     }
     *ignorant_is_over = true;
-    for (const auto give_up = Clock::now() + 10s; orphan_count() != orphans && Clock::now() < give_up;)
+    for (const auto give_up = Clock::now() + 10s;
+         orphan_count() != orphans && Clock::now() < give_up;)
         std::this_thread::yield();
     CHECK(orphan_count() == orphans);
 }
@@ -281,7 +291,8 @@ TEST_CASE("stop: a transport that heeds neither abort nor cancellation is report
         CHECK(mentions(report.stuck, "link 0 listener", "messages"));
     }
     peer.release_abort();
-    for (const auto give_up = Clock::now() + 10s; orphan_count() != orphans && Clock::now() < give_up;)
+    for (const auto give_up = Clock::now() + 10s;
+         orphan_count() != orphans && Clock::now() < give_up;)
         std::this_thread::yield();
     CHECK(orphan_count() == orphans);
 }
@@ -317,18 +328,21 @@ TEST_CASE("stop: on the loop's own thread it only requests")
     CHECK(verdict == Verdict::not_waited);
 }
 
-TEST_CASE("stop: from the log hook, on the loop's own thread, it only requests; waiting there is misuse")
+TEST_CASE(
+    "stop: from the log hook, on the loop's own thread, it only requests; waiting there is misuse")
 {
     std::atomic<Feed*> target{nullptr};
     std::atomic<Verdict> verdict{Verdict::ok};
     std::atomic<bool> is_misuse{false};
     Feed feed{{}, {.log = [&](LogLevel, std::string_view) {
-        if (auto* it = target.load()) {
-            verdict = it->stop().join.verdict;
-            is_misuse = it->wait_stopped(1s).error() == Error::misuse && it->receive(1s).error() == Error::misuse
-                     && it->start(1s).error() == Error::misuse && it->flush(1s).error() == Error::misuse;
-        }
-    }}};
+                  if (auto* it = target.load()) {
+                      verdict = it->stop().join.verdict;
+                      is_misuse = it->wait_stopped(1s).error() == Error::misuse
+                                  && it->receive(1s).error() == Error::misuse
+                                  && it->start(1s).error() == Error::misuse
+                                  && it->flush(1s).error() == Error::misuse;
+                  }
+              }}};
     REQUIRE(feed.start(1s));
     target = &feed;
     REQUIRE(feed.spawn("talker", [](Context ctx) -> Task<> {
@@ -344,7 +358,8 @@ TEST_CASE("stop: from the log hook, on the loop's own thread, it only requests; 
 TEST_CASE("stop: every blocked call wakes")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer}, {.outbox = {.bytes = 4096, .messages = 1}, .log = [](LogLevel, std::string_view) {}}};
+    Feed feed{{.peer = peer},
+              {.outbox = {.bytes = 4096, .messages = 1}, .log = [](LogLevel, std::string_view) {}}};
     REQUIRE(feed.start(1s));
     peer.hold_writes();
     REQUIRE(feed.send("x"));
@@ -360,7 +375,9 @@ TEST_CASE("stop: every blocked call wakes")
     expect([&] { CHECK(feed.send("y", Duration::max()).error() == Error::stopping); });
     expect([&] { CHECK(feed.flush(Duration::max()).error() == Error::stopping); });
     expect([&] {
-        CHECK(feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(Duration::max()); }).error() == Error::stopping);
+        CHECK(feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(Duration::max()); })
+                  .error()
+              == Error::stopping);
     });
     running.wait();
     feed.request_stop();
@@ -386,14 +403,16 @@ TEST_CASE("request_stop: may be called in a signal handler")
     CHECK(feed.wait_stopped(10s)->clean());
 }
 
-TEST_CASE("destructor: stops, also while an exception passes, and not at all on the loop's own thread")
+TEST_CASE(
+    "destructor: stops, also while an exception passes, and not at all on the loop's own thread")
 {
     MockPeer peer;
     CHECK_THROWS_AS(([&] {
-        Feed feed{{.peer = peer}, quiet()};
-        feed.start(1s).value();
-        throw std::runtime_error{"passing"};
-    }()), std::runtime_error);
+                        Feed feed{{.peer = peer}, quiet()};
+                        feed.start(1s).value();
+                        throw std::runtime_error{"passing"};
+                    }()),
+                    std::runtime_error);
     CHECK(peer.was_closed());
 
     const auto orphans = orphan_count();
@@ -409,7 +428,8 @@ TEST_CASE("destructor: stops, also while an exception passes, and not at all on 
     }));
     unused.count_down();
     gone.wait();
-    for (const auto give_up = Clock::now() + 10s; orphan_count() != orphans && Clock::now() < give_up;)
+    for (const auto give_up = Clock::now() + 10s;
+         orphan_count() != orphans && Clock::now() < give_up;)
         std::this_thread::yield();
     CHECK(orphan_count() == orphans);
 }
@@ -423,10 +443,11 @@ TEST_CASE("fork: in the child every call says so, and the destructor touches not
     auto link = feed->open({.peer = second}, 1s).value();
     const auto child = ::fork();
     if (child == 0) {
-        const bool refused = feed->receive(1s).error() == Error::forked && feed->send("x").error() == Error::forked
-                          && feed->start(1s).error() == Error::forked && link.send("x").error() == Error::forked
-                          && link.flush(1s).error() == Error::forked && !link.is_up() && !feed->stop().joined
-                          && feed->poll([](const MessageView&) {}).error() == Error::forked;
+        const bool refused =
+            feed->receive(1s).error() == Error::forked && feed->send("x").error() == Error::forked
+            && feed->start(1s).error() == Error::forked && link.send("x").error() == Error::forked
+            && link.flush(1s).error() == Error::forked && !link.is_up() && !feed->stop().joined
+            && feed->poll([](const MessageView&) {}).error() == Error::forked;
         feed->request_stop();
         feed.reset();
         ::_exit(refused ? 0 : 1);

@@ -18,7 +18,8 @@ namespace asio = boost::asio;
 
 namespace {
 
-/// What the coroutines of one connection wait for. Held by posted handlers too, which may run after the connection.
+/// What the coroutines of one connection wait for. Held by posted handlers too, which may run after
+/// the connection.
 struct Signals {
     LoopEvent connect, read, write, close; // sidecar side
     void set_all()
@@ -113,18 +114,22 @@ void MockPeer::delay_connect(Duration delay)
 
 void MockPeer::deliver(std::string_view text)
 {
-    state_->tell([&](State& s) { s.incoming.push_back({.payload = std::string{text}, .error = {}}); });
+    state_->tell(
+        [&](State& s) { s.incoming.push_back({.payload = std::string{text}, .error = {}}); });
 }
 void MockPeer::deliver(std::span<const std::byte> bytes)
 {
     const MessageView view{.data = bytes};
     state_->tell([&](State& s) {
-        s.incoming.push_back({.kind = MessageKind::bytes, .payload = std::string{view.text()}, .error = {}});
+        s.incoming.push_back(
+            {.kind = MessageKind::bytes, .payload = std::string{view.text()}, .error = {}});
     });
 }
 void MockPeer::deliver_after(Duration delay, std::string_view text)
 {
-    state_->tell([&](State& s) { s.delayed.push_back({delay, {.payload = std::string{text}, .error = {}}}); });
+    state_->tell([&](State& s) {
+        s.delayed.push_back({delay, {.payload = std::string{text}, .error = {}}});
+    });
 }
 void MockPeer::limit_reads(std::size_t messages)
 {
@@ -144,15 +149,18 @@ void MockPeer::fail_write(error_code error, std::size_t messages)
 void MockPeer::drop()
 {
     state_->tell([](State& s) {
-        s.incoming.push_back({.what = Incoming::Kind::failure, .payload = {}, .error = asio::error::eof});
+        s.incoming.push_back(
+            {.what = Incoming::Kind::failure, .payload = {}, .error = asio::error::eof});
         s.is_dropped = s.signals != nullptr;
     });
 }
 void MockPeer::close(std::uint16_t code, std::string_view reason)
 {
     state_->tell([&](State& s) {
-        s.incoming.push_back(
-            {.what = Incoming::Kind::close, .payload = std::string{reason}, .error = {}, .code = code});
+        s.incoming.push_back({.what = Incoming::Kind::close,
+                              .payload = std::string{reason},
+                              .error = {},
+                              .code = code});
     });
 }
 void MockPeer::fail_operation(std::size_t n, error_code error)
@@ -224,7 +232,9 @@ struct Mock::Impl {
     /// What every operation does first. With the mutex held.
     void enter(State& s, Context ctx, const std::string& what)
     {
-        s.trace.push_back(fmt::format("{:.3f} {}", std::chrono::duration<double>(ctx.now().time_since_epoch()).count(), what));
+        s.trace.push_back(
+            fmt::format("{:.3f} {}",
+                        std::chrono::duration<double>(ctx.now().time_since_epoch()).count(), what));
         if (s.failing_operation != 0 && --s.failing_operation == 0)
             throw failed(what.c_str(), s.operation_error);
     }
@@ -234,7 +244,8 @@ struct Mock::Impl {
         return is_aborted && !state->ask([](const State& s) { return s.ignores_abort; });
     }
 
-    /// Waits until the condition holds, or throws when aborted; at the deadline it gives up. True if the condition holds.
+    /// Waits until the condition holds, or throws when aborted; at the deadline it gives up. True
+    /// if the condition holds.
     template <class Condition>
     Task<bool> wait(Context ctx, LoopEvent& event, TimePoint deadline, Condition condition)
     {
@@ -302,7 +313,8 @@ Task<> Mock::connect(Context ctx)
     }();
     co_await impl.wait(ctx, impl.signals->connect, deadline_after(ctx.now(), delay),
                        [](const MockPeer::State& s) { return s.connect_delay == Duration{}; });
-    if (const auto error = impl.state->ask([](const MockPeer::State& s) { return s.connect_error; }))
+    if (const auto error =
+            impl.state->ask([](const MockPeer::State& s) { return s.connect_error; }))
         throw failed("connect", *error, Error::connect_failed);
 }
 
@@ -316,9 +328,12 @@ Task<> Mock::read(Context ctx, Sink& sink)
     }
     for (;;) {
         const auto next = impl.admit_delayed(ctx.now());
-        if (co_await impl.wait(ctx, impl.signals->read, next, [](const MockPeer::State& state) {
-                return !state.incoming.empty() || !state.delayed.empty();
-            }) && impl.state->ask([](const MockPeer::State& state) { return !state.incoming.empty(); }))
+        if (co_await impl.wait(ctx, impl.signals->read, next,
+                               [](const MockPeer::State& state) {
+                                   return !state.incoming.empty() || !state.delayed.empty();
+                               })
+            && impl.state->ask(
+                [](const MockPeer::State& state) { return !state.incoming.empty(); }))
             break;
     }
     std::lock_guard lock{s.mutex};
@@ -353,8 +368,9 @@ Task<> Mock::write(Context ctx, Batch batch)
         ++s.write_count;
         impl.enter(s, ctx, fmt::format("write {}", std::distance(batch.begin(), batch.end())));
     }
-    co_await impl.wait(ctx, impl.signals->write, TimePoint::max(),
-                       [](const MockPeer::State& state) { return !state.holds_writes || state.is_dropped; });
+    co_await impl.wait(
+        ctx, impl.signals->write, TimePoint::max(),
+        [](const MockPeer::State& state) { return !state.holds_writes || state.is_dropped; });
     std::lock_guard lock{s.mutex};
     if (s.is_dropped)
         throw failed("write", asio::error::broken_pipe);

@@ -17,8 +17,9 @@ namespace {
 
 std::string describe(const tcp::endpoint& endpoint)
 {
-    return endpoint.address().is_v6() ? fmt::format("[{}]:{}", endpoint.address().to_string(), endpoint.port())
-                                      : fmt::format("{}:{}", endpoint.address().to_string(), endpoint.port());
+    return endpoint.address().is_v6()
+               ? fmt::format("[{}]:{}", endpoint.address().to_string(), endpoint.port())
+               : fmt::format("{}:{}", endpoint.address().to_string(), endpoint.port());
 }
 
 /// The next head is mostly among them, and little that would have to be copied.
@@ -27,7 +28,8 @@ constexpr std::size_t beyond_bytes = 4096;
 /// Less room than this is not worth a system call.
 constexpr std::size_t least_in_inbox = 16u << 10;
 
-/// To move more than this, each time that some more of a message has come, would cost more than to receive it did.
+/// To move more than this, each time that some more of a message has come, would cost more than to
+/// receive it did.
 constexpr std::size_t most_moved = 32u << 10;
 
 /// What a read that has to wait makes room for, at most. If more has come, receive() takes it.
@@ -35,7 +37,8 @@ constexpr std::size_t most_waited_for = 4096;
 
 } // namespace
 
-Task<> Connection::connect(Context ctx, std::string host, std::uint16_t port, SocketOptions options, std::string endpoint)
+Task<> Connection::connect(Context ctx, std::string host, std::uint16_t port, SocketOptions options,
+                           std::string endpoint)
 {
     const auto addresses = co_await ctx.resolve(host);
     ctx.phase(Phase::connecting);
@@ -57,19 +60,22 @@ Task<> Connection::connect(Context ctx, std::string host, std::uint16_t port, So
         }
         if (ec == asio::error::operation_aborted)
             throw boost::system::system_error{ec};
-        attempts += fmt::format("{}{}: {}", attempts.empty() ? "" : "; ", describe(target), ec.message());
+        attempts +=
+            fmt::format("{}{}: {}", attempts.empty() ? "" : "; ", describe(target), ec.message());
     }
-    throw Exception{Failure{Error::connect_failed,
-                            {.attempted = "connect",
-                             .endpoint = std::move(endpoint),
-                             .cause = addresses.size() == 1 ? ec : error_code{},
-                             .explanation = addresses.size() == 1 ? std::string{} : std::move(attempts)}}};
+    throw Exception{
+        Failure{Error::connect_failed,
+                {.attempted = "connect",
+                 .endpoint = std::move(endpoint),
+                 .cause = addresses.size() == 1 ? ec : error_code{},
+                 .explanation = addresses.size() == 1 ? std::string{} : std::move(attempts)}}};
 }
 
 Task<std::size_t> Connection::read_some(asio::mutable_buffer room, error_code& ec)
 {
     return socket_->async_read_some(
-        room, asio::bind_allocator(OpAllocator<void>{read_memory_}, asio::redirect_error(asio::use_awaitable, ec)));
+        room, asio::bind_allocator(OpAllocator<void>{read_memory_},
+                                   asio::redirect_error(asio::use_awaitable, ec)));
 }
 
 std::size_t Connection::receive(Sink& sink, std::size_t missing_bytes, error_code& ec)
@@ -83,9 +89,12 @@ std::size_t Connection::receive(Sink& sink, std::size_t missing_bytes, error_cod
     give_back_memory();
     const auto rest = unread();
     std::span<std::byte> room;
-    if (rest.size() <= most_moved && missing_bytes <= most_moved) // a larger message is collected where it grows
-        room = sink.receive_room(std::max(rest.size() + std::max(missing_bytes, beyond_bytes), least_in_inbox));
-    const auto into = room.empty() ? prepare_fill(missing_bytes) : asio::buffer(room.data(), room.size()) + rest.size();
+    // A larger message is collected where it grows
+    if (rest.size() <= most_moved && missing_bytes <= most_moved)
+        room = sink.receive_room(
+            std::max(rest.size() + std::max(missing_bytes, beyond_bytes), least_in_inbox));
+    const auto into = room.empty() ? prepare_fill(missing_bytes)
+                                   : asio::buffer(room.data(), room.size()) + rest.size();
     const auto got = socket_->read_some(into, ec);
     if (ec == asio::error::would_block)
         ec = {};
@@ -110,7 +119,8 @@ void Connection::consume(std::size_t bytes)
     }
     const auto rest = std::exchange(in_inbox_, {}).subspan(bytes);
     if (!rest.empty())
-        buffer_.commit(asio::buffer_copy(buffer_.prepare(rest.size()), asio::buffer(rest.data(), rest.size())));
+        buffer_.commit(asio::buffer_copy(buffer_.prepare(rest.size()),
+                                         asio::buffer(rest.data(), rest.size())));
 }
 
 asio::mutable_buffer Connection::prepare_wait()
@@ -130,7 +140,8 @@ Task<std::size_t> Connection::fill_into(std::span<std::byte> rest)
 {
     give_back_memory();
     co_return divide(rest, co_await socket_->async_read_some(
-                               scatter(rest), asio::bind_allocator(OpAllocator<void>{read_memory_}, asio::use_awaitable)));
+                               scatter(rest), asio::bind_allocator(OpAllocator<void>{read_memory_},
+                                                                   asio::use_awaitable)));
 }
 
 std::size_t Connection::try_fill_into(std::span<std::byte> rest)
@@ -146,7 +157,8 @@ std::size_t Connection::try_fill_into(std::span<std::byte> rest)
 
 std::array<asio::mutable_buffer, 2> Connection::scatter(std::span<std::byte> rest)
 {
-    return {asio::buffer(rest.data(), rest.size()), asio::mutable_buffer{buffer_.prepare(beyond_bytes)}};
+    return {asio::buffer(rest.data(), rest.size()),
+            asio::mutable_buffer{buffer_.prepare(beyond_bytes)}};
 }
 
 std::size_t Connection::divide(std::span<std::byte> rest, std::size_t got)
@@ -192,7 +204,8 @@ void Connection::abort() noexcept
 {
     is_aborted_ = true;
     in_inbox_ = {};
-    buffer_.consume(buffer_.size()); // or who reads on would go on with it, for as long as it lasts
+    // Or who reads on would go on with it, for as long as it lasts
+    buffer_.consume(buffer_.size());
     if (socket_) {
         error_code ec;
         socket_->close(ec);

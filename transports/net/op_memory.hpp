@@ -1,4 +1,5 @@
-// Memory for one asynchronous operation at a time, kept with the connection. Private to the transports.
+// Memory for one asynchronous operation at a time, kept with the connection. Private to the
+// transports.
 #pragma once
 
 #include <array>
@@ -8,8 +9,9 @@
 
 namespace sidecar::net {
 
-/// Asio keeps the memory of ended operations for the thread's next ones, whichever fits: so an idle link's pending read
-/// would sit in what its handshake, or another link's, needed. Side: the loop's thread.
+/// Asio keeps the memory of ended operations for the thread's next ones, whichever fits: so an idle
+/// link's pending read would sit in what its handshake, or another link's, needed. Side: the loop's
+/// thread.
 class OpMemory {
 public:
     OpMemory() = default;
@@ -36,7 +38,8 @@ private:
     bool in_use_ = false;
 };
 
-/// For bind_allocator(). Holds the memory: an operation may outlive its connection, in the loop's queue.
+/// For bind_allocator(). Holds the memory: an operation may outlive its connection, in the loop's
+/// queue.
 template <class T>
 class OpAllocator {
 public:

@@ -17,15 +17,19 @@ namespace detail {
 
 void throw_too_big(std::uint64_t bytes, std::size_t limit)
 {
-    throw Exception{Failure{Error::too_big,
-                            {.attempted = "read", .explanation = fmt::format("a message of {} bytes, the limit is {}", bytes, limit)}}};
+    throw Exception{Failure{
+        Error::too_big,
+        {.attempted = "read",
+         .explanation = fmt::format("a message of {} bytes, the limit is {}", bytes, limit)}}};
 }
 
 void throw_no_end(std::size_t bytes, std::size_t limit)
 {
-    throw Exception{Failure{
-        Error::too_big,
-        {.attempted = "read", .explanation = fmt::format("no end of a message in {} bytes, the limit is {}", bytes, limit)}}};
+    throw Exception{
+        Failure{Error::too_big,
+                {.attempted = "read",
+                 .explanation = fmt::format("no end of a message in {} bytes, the limit is {}",
+                                            bytes, limit)}}};
 }
 
 Failure cannot_send(Error error, std::string why)
@@ -40,18 +44,23 @@ Failure bad_framing(std::string why)
 
 std::string tcp_endpoint(const std::string& host, std::uint16_t port)
 {
-    return host.find(':') == host.npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
+    return host.find(':') == host.npos ? fmt::format("{}:{}", host, port)
+                                       : fmt::format("[{}]:{}", host, port);
 }
 
 Result<void> check_tcp(const std::string& host, std::uint16_t port, std::size_t max_message_bytes)
 {
     const auto refuse = [&](Error error, const char* why) -> Result<void> {
-        return Failure{error, {.attempted = "connect", .endpoint = tcp_endpoint(host, port), .explanation = why}};
+        return Failure{
+            error,
+            {.attempted = "connect", .endpoint = tcp_endpoint(host, port), .explanation = why}};
     };
     if (host.empty())
         return refuse(Error::bad_address, "there is no host");
     if (host.find_first_of("[]/ ") != host.npos)
-        return refuse(Error::bad_address, "the host is a name or an address: no URL, and no brackets around an IPv6 address");
+        return refuse(
+            Error::bad_address,
+            "the host is a name or an address: no URL, and no brackets around an IPv6 address");
     if (port == 0)
         return refuse(Error::bad_address, "the port is 0");
     if (max_message_bytes == 0)
@@ -62,7 +71,9 @@ Result<void> check_tcp(const std::string& host, std::uint16_t port, std::size_t 
 Failure tcp_too_big(const std::string& endpoint, std::size_t bytes, std::size_t limit)
 {
     return {Error::too_big,
-            {.attempted = "send", .endpoint = endpoint, .explanation = fmt::format("{} bytes, the limit is {}", bytes, limit)}};
+            {.attempted = "send",
+             .endpoint = endpoint,
+             .explanation = fmt::format("{} bytes, the limit is {}", bytes, limit)}};
 }
 
 Failure with_endpoint(const Failure& failure, const std::string& endpoint)
@@ -90,7 +101,8 @@ public:
             throw boost::system::system_error{ec};
         FailureDetails details{.attempted = "read", .endpoint = endpoint(), .cause = ec};
         if (come_bytes != 0)
-            details.explanation = fmt::format("in the middle of a message, {} bytes of it had come", come_bytes);
+            details.explanation =
+                fmt::format("in the middle of a message, {} bytes of it had come", come_bytes);
         end_reading({Error::disconnected, std::move(details)});
         throw Exception{*end};
     }
@@ -112,7 +124,8 @@ TcpStream::~TcpStream() = default;
 Task<> TcpStream::connect(Context ctx)
 {
     const auto& t = impl_->target;
-    return impl_->connection.connect(ctx, t.host, t.port, {.no_delay = t.no_delay, .keep_alive = t.keep_alive},
+    return impl_->connection.connect(ctx, t.host, t.port,
+                                     {.no_delay = t.no_delay, .keep_alive = t.keep_alive},
                                      tcp_endpoint(t.host, t.port));
 }
 
@@ -162,17 +175,12 @@ std::size_t TcpStream::try_fill_into(std::span<std::byte> rest, std::size_t come
 
 const std::size_t TcpStream::batch_bytes = net::Connection::batch_bytes;
 
-std::span<const std::byte> TcpStream::unread() const noexcept
-{
-    return impl_->connection.unread();
-}
-void TcpStream::consume(std::size_t bytes)
-{
-    impl_->connection.consume(bytes);
-}
+std::span<const std::byte> TcpStream::unread() const noexcept { return impl_->connection.unread(); }
+void TcpStream::consume(std::size_t bytes) { impl_->connection.consume(bytes); }
 void TcpStream::fail_read(std::exception_ptr exception)
 {
-    auto failure = to_failure(std::move(exception), Error::protocol_violation, "read", impl_->endpoint());
+    auto failure =
+        to_failure(std::move(exception), Error::protocol_violation, "read", impl_->endpoint());
     if (failure.endpoint().empty() && failure.code().category() == error_category())
         failure = with_endpoint(failure, impl_->endpoint());
     impl_->end_reading(failure);
@@ -211,22 +219,26 @@ void TcpStream::abort() noexcept
 Result<void> LengthPrefix::check(std::size_t) const
 {
     if (width != 1 && width != 2 && width != 4 && width != 8)
-        return detail::bad_framing(fmt::format("a length prefix of {} bytes; it must have 1, 2, 4 or 8", width));
+        return detail::bad_framing(
+            fmt::format("a length prefix of {} bytes; it must have 1, 2, 4 or 8", width));
     return {};
 }
 
 Result<void> LengthPrefix::check_send(std::span<const std::byte> payload) const
 {
     if (width < 8 && payload.size() >> (8 * width) != 0)
-        return detail::cannot_send(Error::too_big, fmt::format("{} bytes do not fit a length prefix of {}", payload.size(), width));
+        return detail::cannot_send(
+            Error::too_big,
+            fmt::format("{} bytes do not fit a length prefix of {}", payload.size(), width));
     return {};
 }
 
 Result<void> Lines::check_send(std::span<const std::byte> payload) const
 {
     if (!payload.empty() && std::memchr(payload.data(), delimiter_, payload.size()))
-        return detail::cannot_send(
-            Error::bad_message, fmt::format("the line contains the delimiter, 0x{:02x}", static_cast<unsigned char>(delimiter_)));
+        return detail::cannot_send(Error::bad_message,
+                                   fmt::format("the line contains the delimiter, 0x{:02x}",
+                                               static_cast<unsigned char>(delimiter_)));
     return {};
 }
 

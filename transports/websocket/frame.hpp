@@ -12,10 +12,10 @@
 namespace sidecar::websocket {
 
 struct FrameHead {
-    std::uint8_t first = 0;          ///< FIN, the three RSV bits, the opcode
+    std::uint8_t first = 0; ///< FIN, the three RSV bits, the opcode
     bool is_masked = false;
-    bool is_shortest = true;         ///< the length is written in the fewest bytes, as the RFC demands
-    std::size_t head_bytes = 0;      ///< zero: the head has not come whole
+    bool is_shortest = true;    ///< the length is written in the fewest bytes, as the RFC demands
+    std::size_t head_bytes = 0; ///< zero: the head has not come whole
     std::uint64_t payload_bytes = 0;
 
     [[nodiscard]] static FrameHead parse(std::span<const std::byte> bytes) noexcept
@@ -51,10 +51,14 @@ struct FrameHead {
         return (first == whole_text || first == whole_binary) && !is_masked && is_shortest;
     }
     /// Of a plain message.
-    [[nodiscard]] MessageKind kind() const noexcept { return first == whole_text ? MessageKind::text : MessageKind::bytes; }
+    [[nodiscard]] MessageKind kind() const noexcept
+    {
+        return first == whole_text ? MessageKind::text : MessageKind::bytes;
+    }
 
 private:
-    static constexpr std::uint8_t whole_text = 0x81, whole_binary = 0x82; // FIN and the opcode, no RSV bit
+    // FIN and the opcode, no RSV bit
+    static constexpr std::uint8_t whole_text = 0x81, whole_binary = 0x82;
 };
 
 } // namespace sidecar::websocket

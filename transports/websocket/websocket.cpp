@@ -25,7 +25,7 @@ namespace {
 
 /// A URL taken apart for the connection and the handshake.
 struct Target {
-    std::string host;      // as the resolver wants it: no brackets
+    std::string host; // as the resolver wants it: no brackets
     std::uint16_t port;
     std::string authority; // the Host field
     std::string resource;  // path and query
@@ -33,14 +33,16 @@ struct Target {
 
 Failure bad_address(const std::string& url, std::string why)
 {
-    return {Error::bad_address, {.attempted = "read the URL", .endpoint = url, .explanation = std::move(why)}};
+    return {Error::bad_address,
+            {.attempted = "read the URL", .endpoint = url, .explanation = std::move(why)}};
 }
 
 Result<Target> parse_url(const std::string& text)
 {
     const auto parsed = boost::urls::parse_uri(text);
     if (!parsed)
-        return bad_address(text, "not a URL of the form ws://host:port/path: " + parsed.error().message());
+        return bad_address(text, "not a URL of the form ws://host:port/path: "
+                                     + parsed.error().message());
     const auto& url = *parsed;
     const std::string scheme{url.scheme()};
     if (scheme == "wss")
@@ -50,7 +52,8 @@ Result<Target> parse_url(const std::string& text)
     if (url.encoded_host().empty())
         return bad_address(text, "there is no host");
     if (url.has_userinfo())
-        return bad_address(text, "user information has no place in it; give an Authorization header instead");
+        return bad_address(
+            text, "user information has no place in it; give an Authorization header instead");
     if (url.has_fragment())
         return bad_address(text, "a fragment has no place in it (RFC 6455 section 3)");
     std::uint16_t port = 80;
@@ -58,14 +61,16 @@ Result<Target> parse_url(const std::string& text)
         const std::string digits{url.port()};
         const auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
         if (ec != std::errc{} || end != digits.data() + digits.size() || port == 0)
-            return bad_address(text, fmt::format("the port is \"{}\", it must be between 1 and 65535", digits));
+            return bad_address(
+                text, fmt::format("the port is \"{}\", it must be between 1 and 65535", digits));
     }
     std::string resource{url.encoded_path()};
     if (!resource.starts_with('/'))
         resource.insert(0, "/");
     if (url.has_query())
         resource += "?" + std::string{url.encoded_query()};
-    return Target{url.host_address(), port, std::string{url.encoded_host_and_port()}, std::move(resource)};
+    return Target{url.host_address(), port, std::string{url.encoded_host_and_port()},
+                  std::move(resource)};
 }
 
 bool is_utf8(std::span<const std::byte> bytes)
@@ -74,7 +79,8 @@ bool is_utf8(std::span<const std::byte> bytes)
     return ws::detail::check_utf8(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
-/// RFC 6455 sections 5.2 and 5.5.1. Beast sends a close only in an operation that then reads, and reading is the listener's.
+/// RFC 6455 sections 5.2 and 5.5.1. Beast sends a close only in an operation that then reads, and
+/// reading is the listener's.
 std::vector<std::byte> close_frame(std::uint16_t code, std::string_view reason)
 {
     std::random_device random; // section 5.3: the key must come from a strong source of entropy
@@ -102,10 +108,13 @@ std::vector<std::byte> close_frame(std::uint16_t code, std::string_view reason)
 bool is_field(std::string_view name, std::string_view value)
 {
     const auto is_token = [](unsigned char c) {
-        return std::isalnum(c) || std::string_view{"!#$%&'*+-.^_`|~"}.find(static_cast<char>(c)) != std::string_view::npos;
+        return std::isalnum(c)
+               || std::string_view{"!#$%&'*+-.^_`|~"}.find(static_cast<char>(c))
+                      != std::string_view::npos;
     };
     const auto is_text = [](unsigned char c) { return c == '\t' || (c >= 0x20 && c != 0x7f); };
-    return !name.empty() && std::all_of(name.begin(), name.end(), is_token) && std::all_of(value.begin(), value.end(), is_text);
+    return !name.empty() && std::all_of(name.begin(), name.end(), is_token)
+           && std::all_of(value.begin(), value.end(), is_text);
 }
 
 } // namespace
@@ -134,48 +143,54 @@ private:
     Pass pass_on(Sink& sink);
     bool pass_on_collected(Sink& sink);
     Task<> read_batch(Sink& sink);
-    [[nodiscard]] bool begin_in_place(Sink& sink, MessageKind kind, std::uint64_t payload_bytes, std::span<const std::byte> come);
+    [[nodiscard]] bool begin_in_place(Sink& sink, MessageKind kind, std::uint64_t payload_bytes,
+                                      std::span<const std::byte> come);
     Task<> read_in_place(Sink& sink);
     void commit_in_place(Sink& sink);
     [[nodiscard]] Exception read_failure(error_code ec) const;
-    [[nodiscard]] Exception handshake_failure(error_code ec, const ws::response_type& response) const;
+    [[nodiscard]] Exception handshake_failure(error_code ec,
+                                              const ws::response_type& response) const;
 
     static constexpr Duration last_words = std::chrono::milliseconds{500};
     /// Beyond this much a batch is written in pieces.
     static constexpr std::size_t chunk_bytes = 256u << 10;
 
-    const Options options_;                                    // sidecar side
-    const std::shared_ptr<websocket::Wire> wire_ = std::make_shared<websocket::Wire>(); // sidecar side
+    const Options options_; // sidecar side
+    // sidecar side
+    const std::shared_ptr<websocket::Wire> wire_ = std::make_shared<websocket::Wire>();
     std::optional<ws::stream<websocket::Layer, false>> stream_; // sidecar side; no compression
-    beast::flat_buffer collected_;                             // sidecar side; a message that Beast has read
-    bool has_collected_ = false;                               // sidecar side; the sink has not yet taken it
+    beast::flat_buffer collected_; // sidecar side; a message that Beast has read
+    bool has_collected_ = false;   // sidecar side; the sink has not yet taken it
     struct InPlace { // a large message that is received where the application will read it
         std::span<std::byte> room;
         std::size_t come_bytes = 0;
         MessageKind kind = MessageKind::bytes;
         [[nodiscard]] std::span<std::byte> rest() const { return room.subspan(come_bytes); }
     };
-    InPlace in_place_;                                         // sidecar side; no room: none
-    bool is_closing_ = false;                                  // sidecar side
-    bool is_over_ = false;                                     // sidecar side; no read will succeed any more
-    LoopEvent over_;                                           // sidecar side
+    InPlace in_place_;        // sidecar side; no room: none
+    bool is_closing_ = false; // sidecar side
+    bool is_over_ = false;    // sidecar side; no read will succeed any more
+    LoopEvent over_;          // sidecar side
 };
 
 Task<> WebSocket::Impl::connect(Context ctx)
 {
     const auto target = parse_url(options_.url).value();
-    const net::SocketOptions socket_options{.no_delay = options_.no_delay, .keep_alive = options_.keep_alive};
+    const net::SocketOptions socket_options{.no_delay = options_.no_delay,
+                                            .keep_alive = options_.keep_alive};
     co_await wire_->connection.connect(ctx, target.host, target.port, socket_options, options_.url);
     ctx.phase(Phase::handshaking);
     co_await shake_hands(target.authority, target.resource);
 }
 
-/// Apart from connect(), whose coroutine so is a small one: Asio gives its memory to one that stays as long as the link.
+/// Apart from connect(), whose coroutine so is a small one: Asio gives its memory to one that stays
+/// as long as the link.
 Task<> WebSocket::Impl::shake_hands(std::string_view authority, std::string_view resource)
 {
     stream_.emplace(*wire_);
     stream_->auto_fragment(false);
-    stream_->read_message_max(options_.max_message_bytes == 0 ? 1 : options_.max_message_bytes); // Beast: 0 is no limit
+    // Beast: 0 is no limit
+    stream_->read_message_max(options_.max_message_bytes == 0 ? 1 : options_.max_message_bytes);
     stream_->set_option(ws::stream_base::decorator([this](ws::request_type& request) {
         request.set(beast::http::field::user_agent, "sidecar");
         for (const auto& [name, value] : options_.headers)
@@ -183,7 +198,8 @@ Task<> WebSocket::Impl::shake_hands(std::string_view authority, std::string_view
     }));
     ws::response_type response;
     error_code ec;
-    co_await stream_->async_handshake(response, authority, resource, asio::redirect_error(asio::use_awaitable, ec));
+    co_await stream_->async_handshake(response, authority, resource,
+                                      asio::redirect_error(asio::use_awaitable, ec));
     if (ec)
         throw handshake_failure(ec, response);
     wire_->handshake_is_over();
@@ -193,17 +209,23 @@ Task<> WebSocket::Impl::shake_hands(std::string_view authority, std::string_view
 Exception WebSocket::Impl::handshake_failure(error_code ec, const ws::response_type& response) const
 {
     if (ec == asio::error::operation_aborted)
-        return Exception{Failure{Error::cancelled, {.attempted = "shake hands", .endpoint = options_.url, .cause = ec}}};
+        return Exception{Failure{
+            Error::cancelled, {.attempted = "shake hands", .endpoint = options_.url, .cause = ec}}};
     FailureDetails details{.attempted = "shake hands", .endpoint = options_.url, .cause = ec};
     if (ec == ws::error::upgrade_declined) {
-        details.explanation = fmt::format("the answer was HTTP {} {}", response.result_int(), std::string{response.reason()});
+        details.explanation = fmt::format("the answer was HTTP {} {}", response.result_int(),
+                                          std::string{response.reason()});
         details.cause = {};
         return Exception{Failure{Error::handshake_refused, std::move(details)}};
     }
-    const bool is_about_content = ec == ws::condition::handshake_failed || ec.category() == beast::http::make_error_code(beast::http::error::bad_version).category();
+    const bool is_about_content =
+        ec == ws::condition::handshake_failed
+        || ec.category()
+               == beast::http::make_error_code(beast::http::error::bad_version).category();
     if (ec == beast::http::error::end_of_stream || ec == beast::http::error::partial_message)
         return Exception{Failure{Error::connect_failed, std::move(details)}};
-    return Exception{Failure{is_about_content ? Error::handshake_refused : Error::connect_failed, std::move(details)}};
+    return Exception{Failure{is_about_content ? Error::handshake_refused : Error::connect_failed,
+                             std::move(details)}};
 }
 
 Task<> WebSocket::Impl::read(Context ctx, Sink& sink)
@@ -216,18 +238,21 @@ Task<> WebSocket::Impl::read(Context ctx, Sink& sink)
     }
     if (!exception)
         co_return;
-    // What Beast has to say to it (an echoed close, the reason of ours) goes out first, if the peer takes it.
+    // What Beast has to say to it (an echoed close, the reason of ours) goes out first, if the peer
+    // takes it.
     try {
         co_await wire_->flush_answer(ctx, deadline_after(ctx.now(), last_words));
-    } catch (const boost::system::system_error&) { // cancelled meanwhile; the cause is still the cause
+    } catch (
+        const boost::system::system_error&) { // cancelled meanwhile; the cause is still the cause
     }
     is_over_ = true;
     over_.set();
     std::rethrow_exception(exception);
 }
 
-/// Most messages are whole plain frames: they go from the read-ahead straight to the sink. What is anything else (a
-/// control frame, a fragment, a mistake) is left to Beast, one frame at a time, so that Beast never holds bytes back.
+/// Most messages are whole plain frames: they go from the read-ahead straight to the sink. What is
+/// anything else (a control frame, a fragment, a mistake) is left to Beast, one frame at a time, so
+/// that Beast never holds bytes back.
 Task<> WebSocket::Impl::read_batch(Sink& sink)
 {
     if (has_collected_ && !pass_on_collected(sink))
@@ -264,7 +289,8 @@ Task<> WebSocket::Impl::read_batch(Sink& sink)
     }
 }
 
-bool WebSocket::Impl::begin_in_place(Sink& sink, MessageKind kind, std::uint64_t payload_bytes, std::span<const std::byte> come)
+bool WebSocket::Impl::begin_in_place(Sink& sink, MessageKind kind, std::uint64_t payload_bytes,
+                                     std::span<const std::byte> come)
 {
     in_place_ = {.room = sink.prepare(static_cast<std::size_t>(payload_bytes)),
                  .come_bytes = come.size(),
@@ -284,7 +310,8 @@ Task<> WebSocket::Impl::read_in_place(Sink& sink)
         while (!in_place_.rest().empty())
             in_place_.come_bytes += co_await connection.fill_into(in_place_.rest());
         commit_in_place(sink);
-        for ((void)pass_on(sink); !in_place_.room.empty() && taken < net::Connection::batch_bytes; (void)pass_on(sink)) {
+        for ((void)pass_on(sink); !in_place_.room.empty() && taken < net::Connection::batch_bytes;
+             (void)pass_on(sink)) {
             taken += in_place_.room.size();
             while (!in_place_.rest().empty()) {
                 const auto got = connection.try_fill_into(in_place_.rest());
@@ -370,7 +397,8 @@ Exception WebSocket::Impl::read_failure(error_code ec) const
     if (ec == ws::error::closed) {
         details.cause = {};
         details.close_code = stream_->reason().code;
-        details.close_reason = std::string{stream_->reason().reason.c_str(), stream_->reason().reason.size()};
+        details.close_reason =
+            std::string{stream_->reason().reason.c_str(), stream_->reason().reason.size()};
         return Exception{Failure{Error::closed_by_peer, std::move(details)}};
     }
     if (ec == ws::error::message_too_big || ec == ws::error::buffer_overflow) {
@@ -428,41 +456,30 @@ Result<void> WebSocket::check(const Options& options)
         return target.error();
     for (const auto& [name, value] : options.headers) {
         if (!is_field(name, value))
-            return Failure{Error::bad_options,
-                           {.attempted = "build the handshake's request",
-                            .endpoint = options.url,
-                            .explanation = fmt::format("\"{}: {}\" is not a header field", name, value)}};
+            return Failure{
+                Error::bad_options,
+                {.attempted = "build the handshake's request",
+                 .endpoint = options.url,
+                 .explanation = fmt::format("\"{}: {}\" is not a header field", name, value)}};
     }
     return {};
 }
 
-Result<void> WebSocket::check_send(const Options& options, MessageKind kind, std::span<const std::byte> payload)
+Result<void> WebSocket::check_send(const Options& options, MessageKind kind,
+                                   std::span<const std::byte> payload)
 {
     if (kind == MessageKind::text && !is_utf8(payload))
         return Failure{Error::bad_message,
-                       {.attempted = "send", .endpoint = options.url, .explanation = "the text is not UTF-8; send it as bytes"}};
+                       {.attempted = "send",
+                        .endpoint = options.url,
+                        .explanation = "the text is not UTF-8; send it as bytes"}};
     return {};
 }
 
-Task<> WebSocket::connect(Context ctx)
-{
-    return impl_->connect(ctx);
-}
-Task<> WebSocket::read(Context ctx, Sink& sink)
-{
-    return impl_->read(ctx, sink);
-}
-Task<> WebSocket::write(Context, Batch batch)
-{
-    return impl_->write(batch);
-}
-Task<> WebSocket::close(Context, CloseReason reason)
-{
-    return impl_->close(reason);
-}
-void WebSocket::abort() noexcept
-{
-    impl_->abort();
-}
+Task<> WebSocket::connect(Context ctx) { return impl_->connect(ctx); }
+Task<> WebSocket::read(Context ctx, Sink& sink) { return impl_->read(ctx, sink); }
+Task<> WebSocket::write(Context, Batch batch) { return impl_->write(batch); }
+Task<> WebSocket::close(Context, CloseReason reason) { return impl_->close(reason); }
+void WebSocket::abort() noexcept { impl_->abort(); }
 
 } // namespace sidecar

@@ -1,5 +1,5 @@
-// What lies between Beast's websocket stream and the socket: read-ahead, gathered writes, and the gate that keeps
-// Beast from reading further than the one frame it is meant to handle.
+// What lies between Beast's websocket stream and the socket: read-ahead, gathered writes, and the
+// gate that keeps Beast from reading further than the one frame it is meant to handle.
 #pragma once
 
 #include "connection.hpp"
@@ -63,7 +63,8 @@ public:
     std::size_t append(const Buffers& buffers)
     {
         std::size_t total = 0;
-        for (auto at = boost::asio::buffer_sequence_begin(buffers); at != boost::asio::buffer_sequence_end(buffers); ++at) {
+        for (auto at = boost::asio::buffer_sequence_begin(buffers);
+             at != boost::asio::buffer_sequence_end(buffers); ++at) {
             const boost::asio::const_buffer part{*at};
             const auto* bytes = static_cast<const std::byte*>(part.data());
             queued_.insert(queued_.end(), bytes, bytes + part.size());
@@ -92,7 +93,9 @@ public:
         is_flushing_ = true;
         std::swap(queued_, in_flight_);
         boost::asio::async_write(connection.socket(), boost::asio::buffer(in_flight_),
-                                 [self = shared_from_this()](error_code ec, std::size_t bytes) { self->wrote(ec, bytes); });
+                                 [self = shared_from_this()](error_code ec, std::size_t bytes) {
+                                     self->wrote(ec, bytes);
+                                 });
     }
     /// After this only what is queued already goes out; Beast's own writes are swallowed.
     void mute() noexcept { is_muted_ = true; }
@@ -101,8 +104,9 @@ public:
 
     // --- for Layer
     [[nodiscard]] bool is_muted() const noexcept { return is_muted_; }
-    /// One at a time, as Beast does it: calls back once no more than a bounded amount is queued before what is now. Not
-    /// only once that is written: Beast does not read meanwhile, and a peer that waits for us to read would wait for ever.
+    /// One at a time, as Beast does it: calls back once no more than a bounded amount is queued
+    /// before what is now. Not only once that is written: Beast does not read meanwhile, and a peer
+    /// that waits for us to read would wait for ever.
     void when_accepted(std::function<void(error_code)> callback)
     {
         callback_ = std::move(callback);
@@ -116,7 +120,8 @@ public:
     /// Waits for the last answer to be written, until the deadline.
     Task<> flush_answer(Context ctx, TimePoint deadline)
     {
-        // g++ 12 makes nonsense of a co_await in the condition of an if that is itself the loop's body.
+        // g++ 12 makes nonsense of a co_await in the condition of an if that is itself the loop's
+        // body.
         bool is_in_time = true;
         while (is_in_time && written_total_ < answer_at_ && !write_error_) {
             is_in_time = co_await ctx.wait(idle_, deadline);
@@ -127,14 +132,16 @@ private:
     /// Memory that a batch of unusual size took is given back.
     static constexpr std::size_t kept_bytes = 512u << 10;
     static constexpr std::size_t largest_head_bytes = 16u << 10;
-    /// What may be queued before an answer to a control frame counts as given: a batch of the writer's, and many answers.
+    /// What may be queued before an answer to a control frame counts as given: a batch of the
+    /// writer's, and many answers.
     static constexpr std::size_t control_bytes = 1u << 20;
 
     /// Decides once, before the first byte is passed: Beast takes a long head in several pieces.
     std::size_t gate_of_handshake(std::span<const std::byte> unread)
     {
         if (head_left_ == 0)
-            head_left_ = find_end_of_head({reinterpret_cast<const char*>(unread.data()), unread.size()});
+            head_left_ =
+                find_end_of_head({reinterpret_cast<const char*>(unread.data()), unread.size()});
         return std::min(head_left_, unread.size());
     }
     /// Zero: it has not come yet.
@@ -148,7 +155,8 @@ private:
         const auto end = text.find(end_of_head, from);
         scanned_ = text.size();
         if (end == text.npos)
-            return text.size() > largest_head_bytes ? everything : 0; // more than Beast accepts: let it say so
+            // More than Beast accepts: let it say so
+            return text.size() > largest_head_bytes ? everything : 0;
         return end + end_of_head.size();
     }
 
@@ -177,9 +185,9 @@ private:
     }
 
     bool in_handshake_ = true;
-    std::size_t scanned_ = 0;        // how far the end of the handshake's head was looked for
-    std::size_t head_left_ = 0;      // of that head, for Beast; 0: not known yet
-    std::uint64_t frame_left_ = 0;   // of the frame that Beast is reading
+    std::size_t scanned_ = 0;      // how far the end of the handshake's head was looked for
+    std::size_t head_left_ = 0;    // of that head, for Beast; 0: not known yet
+    std::uint64_t frame_left_ = 0; // of the frame that Beast is reading
     std::vector<std::byte> queued_, in_flight_;
     std::uint64_t queued_total_ = 0, written_total_ = 0;
     bool is_flushing_ = false;
@@ -198,13 +206,16 @@ public:
     using executor_type = boost::asio::any_io_executor;
 
     explicit Layer(Wire& wire) noexcept : wire_{&wire} {}
-    [[nodiscard]] executor_type get_executor() noexcept { return wire_->connection.socket().get_executor(); }
+    [[nodiscard]] executor_type get_executor() noexcept
+    {
+        return wire_->connection.socket().get_executor();
+    }
 
     template <class Buffers, class Token>
     auto async_read_some(const Buffers& buffers, Token&& token)
     {
-        return boost::asio::async_compose<Token, void(error_code, std::size_t)>(Read<Buffers>{wire_, buffers}, token,
-                                                                                 wire_->connection.socket());
+        return boost::asio::async_compose<Token, void(error_code, std::size_t)>(
+            Read<Buffers>{wire_, buffers}, token, wire_->connection.socket());
     }
 
     template <class Buffers, class Token>
@@ -213,7 +224,8 @@ public:
         return boost::asio::async_initiate<Token, void(error_code, std::size_t)>(
             [wire = wire_, executor = get_executor()](auto handler, const Buffers& bytes) {
                 using Handler = decltype(handler);
-                auto kept = std::make_shared<Handler>(std::move(handler)); // control frames only, so seldom
+                // Control frames only, so seldom
+                auto kept = std::make_shared<Handler>(std::move(handler));
                 const auto complete = [kept, executor](error_code ec, std::size_t n) {
                     boost::asio::post(boost::asio::get_associated_executor(*kept, executor),
                                       [kept, ec, n] { std::move (*kept)(ec, n); });
@@ -223,7 +235,8 @@ public:
                     return;
                 }
                 const auto total = wire->append(bytes);
-                wire->when_accepted([complete, total](error_code ec) { complete(ec, ec ? 0 : total); });
+                wire->when_accepted(
+                    [complete, total](error_code ec) { complete(ec, ec ? 0 : total); });
             },
             token, buffers);
     }
@@ -275,8 +288,10 @@ private:
                     return self.complete(ec, 0);
                 connection.commit_fill(got);
             }
-            if (const auto allowed = wire->gate(); allowed != 0 || boost::asio::buffer_size(buffers) == 0) {
-                bytes = boost::asio::buffer_copy(buffers, boost::asio::buffer(connection.unread().data(), allowed));
+            if (const auto allowed = wire->gate();
+                allowed != 0 || boost::asio::buffer_size(buffers) == 0) {
+                bytes = boost::asio::buffer_copy(
+                    buffers, boost::asio::buffer(connection.unread().data(), allowed));
                 wire->passed(bytes);
                 state = done;
                 if (is_first)
@@ -286,7 +301,10 @@ private:
             state = filling;
             connection.socket().async_read_some(connection.prepare_fill(), std::move(self));
         }
-        [[nodiscard]] boost::asio::any_io_executor get_executor() const { return wire->connection.socket().get_executor(); }
+        [[nodiscard]] boost::asio::any_io_executor get_executor() const
+        {
+            return wire->connection.socket().get_executor();
+        }
     };
 
     Wire* wire_;
@@ -296,12 +314,11 @@ private:
 template <class Handler>
 void async_teardown(boost::beast::role_type, Layer& layer, Handler&& handler)
 {
-    boost::asio::post(layer.get_executor(), [h = std::forward<Handler>(handler)]() mutable { std::move(h)(error_code{}); });
+    boost::asio::post(layer.get_executor(), [h = std::forward<Handler>(handler)]() mutable {
+        std::move(h)(error_code{});
+    });
 }
-inline void teardown(boost::beast::role_type, Layer&, error_code& ec)
-{
-    ec = {};
-}
+inline void teardown(boost::beast::role_type, Layer&, error_code& ec) { ec = {}; }
 /// Beast's timeouts would call it; they are off.
 inline void beast_close_socket(Layer&) {}
 

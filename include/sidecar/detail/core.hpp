@@ -1,4 +1,5 @@
-// The compiled core behind Sidecar<Transport>, which knows no transport, and the interface through which it sees one.
+// The compiled core behind Sidecar<Transport>, which knows no transport, and the interface through
+// which it sees one.
 #pragma once
 
 #include <sidecar/detail/message_handler.hpp>
@@ -40,11 +41,12 @@ public:
     [[nodiscard]] virtual Result<void> check() const = 0;
 };
 
-/// The library's side of call(): where the coroutine's end is noted. `T` and its value stay in the template.
+/// The library's side of call(): where the coroutine's end is noted. `T` and its value stay in the
+/// template.
 struct CallState {
-    std::atomic<bool> done{false};  // both: atomic; publishes the rest
-    std::exception_ptr exception;   // both: written before done
-    bool was_stopped = false;       // both: written before done
+    std::atomic<bool> done{false}; // both: atomic; publishes the rest
+    std::exception_ptr exception;  // both: written before done
+    bool was_stopped = false;      // both: written before done
 };
 
 /// A running loop and one of its links, kept alive together.
@@ -57,7 +59,8 @@ struct LinkRef {
 /// Makes the user's coroutine once its Context is known. Side: sidecar.
 using TaskFactory = std::function<Task<>(Context)>;
 
-/// All of Sidecar<T> that does not depend on T. Side: app, any thread, but where Sidecar says otherwise.
+/// All of Sidecar<T> that does not depend on T. Side: app, any thread, but where Sidecar says
+/// otherwise.
 class Core {
 public:
     Core(std::shared_ptr<const LinkConfig> config, bool is_virtual, Options options);
@@ -69,7 +72,8 @@ public:
     Result<LinkRef> open(std::shared_ptr<const LinkConfig> config, Duration timeout);
     Result<void> spawn(std::string name, TaskFactory factory);
     /// Runs the coroutine and waits for its end; the state outlives a caller that gave up.
-    Result<void> call(std::string name, TaskFactory factory, const std::shared_ptr<CallState>& state, Duration timeout);
+    Result<void> call(std::string name, TaskFactory factory,
+                      const std::shared_ptr<CallState>& state, Duration timeout);
 
     Result<void> send(MessageKind kind, std::span<const std::byte> payload, Duration timeout);
     Result<void> flush(Duration timeout);
@@ -104,15 +108,16 @@ private:
     const std::uint64_t fork_generation_;            // both: constant
     std::shared_ptr<NotifyFd> readable_;             // app side: guarded by start_mutex_
 
-    mutable std::mutex start_mutex_;                 // app side: start(), native_handle()
-    std::shared_ptr<Loop> owner_;                    // app side: guarded by start_mutex_
-    std::vector<Retired> retired_;                   // app side: guarded by start_mutex_
-    std::atomic<Loop*> loop_{nullptr};               // app side: atomic
-    std::atomic<std::uint64_t> generation_{0};       // app side: atomic
-    mutable std::atomic<int> calls_[2]{};            // app side: atomic; calls under way, by their generation
+    mutable std::mutex start_mutex_;           // app side: start(), native_handle()
+    std::shared_ptr<Loop> owner_;              // app side: guarded by start_mutex_
+    std::vector<Retired> retired_;             // app side: guarded by start_mutex_
+    std::atomic<Loop*> loop_{nullptr};         // app side: atomic
+    std::atomic<std::uint64_t> generation_{0}; // app side: atomic
+    mutable std::atomic<int> calls_[2]{}; // app side: atomic; calls under way, by their generation
 };
 
-Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std::byte> payload, Duration timeout);
+Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std::byte> payload,
+                       Duration timeout);
 Result<void> link_flush(const LinkRef& ref, Duration timeout);
 void link_note_refused_send(const LinkRef& ref) noexcept;
 [[nodiscard]] LinkId link_id(const LinkRef& ref) noexcept;

@@ -14,7 +14,8 @@ public:
         requires(!std::is_same_v<std::remove_cvref_t<F>, MessageHandler>)
     MessageHandler(F& callable) noexcept // NOLINT: implicit, it is a reference
         : object_{const_cast<void*>(static_cast<const void*>(std::addressof(callable)))},
-          call_{[](void* object, const MessageView& message) { (*static_cast<F*>(object))(message); }}
+          call_{
+              [](void* object, const MessageView& message) { (*static_cast<F*>(object))(message); }}
     {
     }
     void operator()(const MessageView& message) const { call_(object_, message); }

@@ -1,4 +1,5 @@
-// What the templates add to the compiled core: a transport behind the core's interface, and a call's result.
+// What the templates add to the compiled core: a transport behind the core's interface, and a
+// call's result.
 #pragma once
 
 #include <sidecar/detail/core.hpp>
@@ -40,28 +41,44 @@ public:
     }
     std::string endpoint() const override
     {
-        if constexpr (requires { { T::endpoint(options_) } -> std::convertible_to<std::string>; })
+        if constexpr (requires {
+                          {
+                              T::endpoint(options_)
+                          } -> std::convertible_to<std::string>;
+                      })
             return T::endpoint(options_);
         else
             return {};
     }
     std::size_t max_message_bytes() const noexcept override
     {
-        if constexpr (requires { { options_.max_message_bytes } -> std::convertible_to<std::size_t>; })
+        if constexpr (requires {
+                          {
+                              options_.max_message_bytes
+                          } -> std::convertible_to<std::size_t>;
+                      })
             return options_.max_message_bytes;
         else
             return std::size_t{1} << 20;
     }
     Result<void> check() const override
     {
-        if constexpr (requires { { T::check(options_) } -> std::same_as<Result<void>>; })
+        if constexpr (requires {
+                          {
+                              T::check(options_)
+                          } -> std::same_as<Result<void>>;
+                      })
             return T::check(options_);
         else
             return {};
     }
     Result<void> check_send(MessageKind kind, std::span<const std::byte> payload) const
     {
-        if constexpr (requires { { T::check_send(options_, kind, payload) } -> std::same_as<Result<void>>; })
+        if constexpr (requires {
+                          {
+                              T::check_send(options_, kind, payload)
+                          } -> std::same_as<Result<void>>;
+                      })
             return T::check_send(options_, kind, payload);
         else
             return {};

@@ -10,10 +10,11 @@
 
 namespace sidecar {
 
-/// The other end of a Mock, in the hands of the test: what the network and the peer would do. Copies are the same peer,
-/// which holds one connection at a time (a second link wants a peer of its own).
-/// Side: any thread. What it is told takes effect in the order it is told; nothing here waits for the sidecar, and
-/// no call ever sleeps. It may be told things before the sidecar starts, and lives on over restarts.
+/// The other end of a Mock, in the hands of the test: what the network and the peer would do.
+/// Copies are the same peer, which holds one connection at a time (a second link wants a peer of
+/// its own). Side: any thread. What it is told takes effect in the order it is told; nothing here
+/// waits for the sidecar, and no call ever sleeps. It may be told things before the sidecar starts,
+/// and lives on over restarts.
 class MockPeer {
 public:
     MockPeer();
@@ -36,16 +37,19 @@ public:
     void fail_read(error_code error);
     /// The write after `messages` more messages fails with this error.
     void fail_write(error_code error, std::size_t messages = 0);
-    /// After what was delivered before, the connection is gone: reads give end of file, writes a broken pipe.
+    /// After what was delivered before, the connection is gone: reads give end of file, writes a
+    /// broken pipe.
     void drop();
     /// After what was delivered before, the peer closes politely, with a code and a reason.
     void close(std::uint16_t code, std::string_view reason);
-    /// Lets the transport itself throw, from its n-th operation (connect, read, write, close) on from here; 1 is the next.
+    /// Lets the transport itself throw, from its n-th operation (connect, read, write, close) on
+    /// from here; 1 is the next.
     void fail_operation(std::size_t n, error_code error);
 
     /// Answers a close only after so much virtual time; Duration::max(): never, only abort ends it.
     void delay_close(Duration delay);
-    /// Ignores even the abort (a transport that breaks the concept's promise), until release_abort().
+    /// Ignores even the abort (a transport that breaks the concept's promise), until
+    /// release_abort().
     void ignore_abort();
     void release_abort();
     /// Writes wait until release_writes().
@@ -62,7 +66,8 @@ public:
     /// Whether the sidecar has closed politely (and was answered), and with which code.
     [[nodiscard]] bool was_closed() const;
     [[nodiscard]] std::uint16_t close_code() const;
-    /// What the sidecar did, in order, each entry with its virtual time: "0.000 connect", "2.500 write 3".
+    /// What the sidecar did, in order, each entry with its virtual time: "0.000 connect", "2.500
+    /// write 3".
     [[nodiscard]] std::vector<std::string> trace() const;
 
 private:

@@ -21,29 +21,34 @@ namespace sidecar {
 
 /// What a framing found at the front of the bytes it was shown.
 struct Decoded {
-    bool is_complete = false;           ///< `payload` is a message
-    std::span<const std::byte> payload; ///< part of the bytes shown, or the framing's own until the next decode(); may be empty.
-                                        ///< Of an incomplete message optional: what has come of it, if `missing_bytes` more
-                                        ///< end it just as they are; a large one is then received where it will be read
-    std::size_t consumed_bytes = 0;     ///< of the bytes shown, head and tail included; at least one for a complete message,
-                                        ///< and without one what is to be skipped (a filler, a comment)
-    std::size_t missing_bytes = 0;      ///< of an incomplete message, if known
+    bool is_complete = false; ///< `payload` is a message
+    /// Part of the bytes shown, or the framing's own until the next decode(); may be empty. Of an
+    /// incomplete message optional: what has come of it, if `missing_bytes` more end it just as
+    /// they are; a large one is then received where it will be read
+    std::span<const std::byte> payload;
+    /// Of the bytes shown, head and tail included; at least one for a complete message, and without
+    /// one what is to be skipped (a filler, a comment)
+    std::size_t consumed_bytes = 0;
+    std::size_t missing_bytes = 0; ///< of an incomplete message, if known
 };
 
 /// What Tcp<F> needs of F. One copy is made per connection, so it may keep state between calls.
-/// - `decode(bytes, max_message_bytes)`: looks at all bytes that have come and were not consumed. It may be shown the same
-///   message again. Throws Exception (protocol_violation, too_big) for what can never become a message. What stands
-///   around a message may have 4096 bytes; who leaves more than that and `max_message_bytes` unconsumed ends the link.
-/// - `encode(out, payload)`: appends the payload and all that surrounds it.
-/// Optional: `static constexpr MessageKind kind` (default bytes); `Result<void> check(max_message_bytes) const`, whether
-/// its own settings make sense, run by start(); `Result<void> check_send(payload) const`, whether it can carry this, run
-/// by send() on the application's thread.
+/// - `decode(bytes, max_message_bytes)`: looks at all bytes that have come and were not consumed.
+///   It may be shown the same message again. Throws Exception (protocol_violation, too_big) for
+///   what can never become a message. What stands around a message may have 4096 bytes; who leaves
+///   more than that and `max_message_bytes` unconsumed ends the link.
+/// - `encode(out, payload)`: appends the payload and all that surrounds it. Optional: `static
+///   constexpr MessageKind kind` (default bytes); `Result<void> check(max_message_bytes) const`,
+///   whether its own settings make sense, run by start(); `Result<void> check_send(payload) const`,
+///   whether it can carry this, run by send() on the application's thread.
+// clang-format off
 template <class F>
-concept Framing = std::copyable<F> && requires(F& framing, std::span<const std::byte> bytes, std::size_t limit,
-                                               std::vector<std::byte>& out) {
+concept Framing = std::copyable<F> && requires(F& framing, std::span<const std::byte> bytes,
+                                               std::size_t limit, std::vector<std::byte>& out) {
     { framing.decode(bytes, limit) } -> std::same_as<Decoded>;
     framing.encode(out, bytes);
 };
+// clang-format on
 
 namespace detail {
 [[noreturn]] void throw_too_big(std::uint64_t bytes, std::size_t limit);
@@ -61,7 +66,8 @@ struct LengthPrefix {
     unsigned width = 4; ///< bytes of the prefix: 1, 2, 4 or 8
     std::endian order = std::endian::big;
 
-    [[nodiscard]] Decoded decode(std::span<const std::byte> bytes, std::size_t max_message_bytes) const
+    [[nodiscard]] Decoded decode(std::span<const std::byte> bytes,
+                                 std::size_t max_message_bytes) const
     {
         if (bytes.size() < width)
             return {.payload = {}, .missing_bytes = width - bytes.size()};
@@ -70,14 +76,18 @@ struct LengthPrefix {
             detail::throw_too_big(length, max_message_bytes);
         const auto size = static_cast<std::size_t>(length);
         if (bytes.size() - width < size)
-            return {.payload = bytes.subspan(width), .missing_bytes = size - (bytes.size() - width)};
-        return {.is_complete = true, .payload = bytes.subspan(width, size), .consumed_bytes = width + size};
+            return {.payload = bytes.subspan(width),
+                    .missing_bytes = size - (bytes.size() - width)};
+        return {.is_complete = true,
+                .payload = bytes.subspan(width, size),
+                .consumed_bytes = width + size};
     }
     void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const
     {
         std::array<std::byte, 8> prefix{};
         for (unsigned i = 0; i < width; ++i)
-            prefix[order == std::endian::big ? width - 1 - i : i] = static_cast<std::byte>(payload.size() >> (8 * i));
+            prefix[order == std::endian::big ? width - 1 - i : i] =
+                static_cast<std::byte>(payload.size() >> (8 * i));
         detail::append(out, std::span{prefix}.first(width));
         detail::append(out, payload);
     }
@@ -104,7 +114,8 @@ private:
     }
 };
 
-/// Lines of text; the delimiter is not part of the message. With '\n', a '\r' before it is not either.
+/// Lines of text; the delimiter is not part of the message. With '\n', a '\r' before it is not
+/// either.
 class Lines {
 public:
     static constexpr MessageKind kind = MessageKind::text;
@@ -118,7 +129,8 @@ public:
         const auto from = std::min(scanned_, bytes.size());
         const auto* found = bytes.size() == from
                                 ? nullptr
-                                : static_cast<const std::byte*>(std::memchr(bytes.data() + from, delimiter_, bytes.size() - from));
+                                : static_cast<const std::byte*>(std::memchr(
+                                    bytes.data() + from, delimiter_, bytes.size() - from));
         if (!found) {
             scanned_ = bytes.size();
             if (bytes.size() > max_message_bytes + 1) // a '\r' may be the last
@@ -146,22 +158,27 @@ private:
     std::size_t scanned_ = 0;
 };
 
-/// No framing: each message is whatever has arrived, in pieces of at most the message limit. There is no empty message:
-/// to send one sends nothing.
+/// No framing: each message is whatever has arrived, in pieces of at most the message limit. There
+/// is no empty message: to send one sends nothing.
 struct Raw {
-    [[nodiscard]] Decoded decode(std::span<const std::byte> bytes, std::size_t max_message_bytes) const
+    [[nodiscard]] Decoded decode(std::span<const std::byte> bytes,
+                                 std::size_t max_message_bytes) const
     {
         const auto size = std::min(bytes.size(), max_message_bytes);
         return {.is_complete = size != 0, .payload = bytes.first(size), .consumed_bytes = size};
     }
-    void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const { detail::append(out, payload); }
+    void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const
+    {
+        detail::append(out, payload);
+    }
 };
 
 /// Every message has N bytes.
 template <std::size_t N>
     requires(N > 0)
 struct FixedSize {
-    [[nodiscard]] Decoded decode(std::span<const std::byte> bytes, std::size_t max_message_bytes) const
+    [[nodiscard]] Decoded decode(std::span<const std::byte> bytes,
+                                 std::size_t max_message_bytes) const
     {
         if (N > max_message_bytes) // check() tells it before anything is connected
             detail::throw_too_big(N, max_message_bytes);
@@ -169,17 +186,23 @@ struct FixedSize {
             return {.payload = bytes, .missing_bytes = N - bytes.size()};
         return {.is_complete = true, .payload = bytes.first(N), .consumed_bytes = N};
     }
-    void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const { detail::append(out, payload); }
+    void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const
+    {
+        detail::append(out, payload);
+    }
     [[nodiscard]] Result<void> check(std::size_t max_message_bytes) const
     {
         if (N > max_message_bytes)
-            return detail::bad_framing("messages of " + std::to_string(N) + " bytes, the limit is " + std::to_string(max_message_bytes));
+            return detail::bad_framing("messages of " + std::to_string(N) + " bytes, the limit is "
+                                       + std::to_string(max_message_bytes));
         return {};
     }
     [[nodiscard]] Result<void> check_send(std::span<const std::byte> payload) const
     {
         if (payload.size() != N)
-            return detail::cannot_send(Error::bad_message, std::to_string(payload.size()) + " bytes, each message has " + std::to_string(N));
+            return detail::cannot_send(Error::bad_message, std::to_string(payload.size())
+                                                               + " bytes, each message has "
+                                                               + std::to_string(N));
         return {};
     }
 };

@@ -25,8 +25,10 @@ struct TcpTarget {
     bool keep_alive = true;
 };
 [[nodiscard]] std::string tcp_endpoint(const std::string& host, std::uint16_t port);
-[[nodiscard]] Result<void> check_tcp(const std::string& host, std::uint16_t port, std::size_t max_message_bytes);
-[[nodiscard]] Failure tcp_too_big(const std::string& endpoint, std::size_t bytes, std::size_t limit);
+[[nodiscard]] Result<void> check_tcp(const std::string& host, std::uint16_t port,
+                                     std::size_t max_message_bytes);
+[[nodiscard]] Failure tcp_too_big(const std::string& endpoint, std::size_t bytes,
+                                  std::size_t limit);
 /// A framing does not know whom it talks to.
 [[nodiscard]] Failure with_endpoint(const Failure& failure, const std::string& endpoint);
 
@@ -39,11 +41,13 @@ public:
     ~TcpStream();
 
     Task<> connect(Context ctx);
-    /// Waits for more bytes behind unread(). At the end of the stream, and where unread() has passed `limit_bytes`
-    /// without a message in it, throws. Gives how many have come. Before anything else is waited for, what was put must be consumed.
+    /// Waits for more bytes behind unread(). At the end of the stream, and where unread() has
+    /// passed `limit_bytes` without a message in it, throws. Gives how many have come. Before
+    /// anything else is waited for, what was put must be consumed.
     Task<std::size_t> fill(Sink& sink, std::size_t missing_bytes, std::size_t limit_bytes);
-    /// While unread() is empty: waits for bytes, puts them into `rest` and what comes behind them into unread(); gives how
-    /// many went into `rest`. `come_bytes`: how many of this message had come before.
+    /// While unread() is empty: waits for bytes, puts them into `rest` and what comes behind them
+    /// into unread(); gives how many went into `rest`. `come_bytes`: how many of this message had
+    /// come before.
     Task<std::size_t> fill_into(std::span<std::byte> rest, std::size_t come_bytes);
     /// The same with what is there already; zero: nothing.
     [[nodiscard]] std::size_t try_fill_into(std::span<std::byte> rest, std::size_t come_bytes);
@@ -66,18 +70,20 @@ private:
 
 } // namespace detail
 
-/// The client's end of a TCP connection whose messages stand in the stream as `F` says. A peer that ends the stream ends
-/// the link with `disconnected`. To close is to end our half of the stream and to wait for the peer to end his.
+/// The client's end of a TCP connection whose messages stand in the stream as `F` says. A peer that
+/// ends the stream ends the link with `disconnected`. To close is to end our half of the stream and
+/// to wait for the peer to end his.
 template <Framing F>
 class Tcp {
 public:
     struct Options {
-        std::string host{};                       ///< a name, an IPv4 address or an IPv6 address (without brackets)
+        std::string host{}; ///< a name, an IPv4 address or an IPv6 address (without brackets)
         std::uint16_t port = 0;
         F framing{};
-        std::size_t max_message_bytes = 1u << 20; ///< larger messages end the link with too_big; bytes
-        bool no_delay = true;                     ///< TCP_NODELAY
-        bool keep_alive = true;                   ///< SO_KEEPALIVE, with the system's periods
+        /// Larger messages end the link with too_big; bytes
+        std::size_t max_message_bytes = 1u << 20;
+        bool no_delay = true;   ///< TCP_NODELAY
+        bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods
     };
 
     explicit Tcp(const Options& options)
@@ -94,20 +100,31 @@ public:
     /// Errors: bad_address (no host, no port), bad_options (a limit of 0, the framing's settings).
     [[nodiscard]] static Result<void> check(const Options& options)
     {
-        if (auto checked = detail::check_tcp(options.host, options.port, options.max_message_bytes); !checked)
+        if (auto checked = detail::check_tcp(options.host, options.port, options.max_message_bytes);
+            !checked)
             return checked;
-        if constexpr (requires { { options.framing.check(std::size_t{}) } -> std::same_as<Result<void>>; }) {
+        if constexpr (requires {
+                          {
+                              options.framing.check(std::size_t{})
+                          } -> std::same_as<Result<void>>;
+                      }) {
             if (auto checked = options.framing.check(options.max_message_bytes); !checked)
                 return detail::with_endpoint(checked.error(), endpoint(options));
         }
         return {};
     }
     /// Errors: too_big, bad_message (the framing cannot carry it).
-    [[nodiscard]] static Result<void> check_send(const Options& options, MessageKind, std::span<const std::byte> payload)
+    [[nodiscard]] static Result<void> check_send(const Options& options, MessageKind,
+                                                 std::span<const std::byte> payload)
     {
         if (payload.size() > options.max_message_bytes)
-            return detail::tcp_too_big(endpoint(options), payload.size(), options.max_message_bytes);
-        if constexpr (requires { { options.framing.check_send(payload) } -> std::same_as<Result<void>>; }) {
+            return detail::tcp_too_big(endpoint(options), payload.size(),
+                                       options.max_message_bytes);
+        if constexpr (requires {
+                          {
+                              options.framing.check_send(payload)
+                          } -> std::same_as<Result<void>>;
+                      }) {
             if (auto checked = options.framing.check_send(payload); !checked)
                 return detail::with_endpoint(checked.error(), endpoint(options));
         }
@@ -118,18 +135,21 @@ public:
 
     Task<> read(Context, Sink& sink)
     {
-        // No longer: what comes without pause and without a message (a framing may skip it) must not hold the thread.
+        // No longer: what comes without pause and without a message (a framing may skip it) must
+        // not hold the thread.
         for (std::size_t come = 0; come < detail::TcpStream::batch_bytes;) {
             if (!in_place_.empty()) {
                 while (come_bytes_ < in_place_.size())
-                    come_bytes_ += co_await stream_.fill_into(in_place_.subspan(come_bytes_), come_bytes_);
+                    come_bytes_ +=
+                        co_await stream_.fill_into(in_place_.subspan(come_bytes_), come_bytes_);
                 pass_on_in_place(sink);
                 co_return;
             }
             if (pass_on(sink))
                 co_return;
             if (in_place_.empty())
-                come += co_await stream_.fill(sink, missing_bytes_, max_message_bytes_ + overhead_bytes);
+                come += co_await stream_.fill(sink, missing_bytes_,
+                                              max_message_bytes_ + overhead_bytes);
         }
     }
 
@@ -142,7 +162,8 @@ public:
                 framing_.encode(out_, (*at).data);
                 ends_.push_back(out_.size());
             }
-            // Marked as the system takes them, so that what a failure or a stop leaves unsent is counted exactly.
+            // Marked as the system takes them, so that what a failure or a stop leaves unsent is
+            // counted exactly.
             auto unmarked = ends_.begin();
             for (std::size_t written = 0; written < out_.size();) {
                 written += co_await stream_.write_some(std::span{out_}.subspan(written));
@@ -174,7 +195,8 @@ private:
             return MessageKind::bytes;
     }
 
-    /// Puts every complete message; true if read() is to return: something was put, or there was no room for it.
+    /// Puts every complete message; true if read() is to return: something was put, or there was no
+    /// room for it.
     bool pass_on(Sink& sink)
     try {
         const auto unread = stream_.unread();
@@ -183,8 +205,10 @@ private:
         for (;;) {
             const auto rest = unread.subspan(at);
             const auto decoded = framing_.decode(rest, max_message_bytes_);
-            if (decoded.consumed_bytes > rest.size() || (decoded.is_complete && decoded.consumed_bytes == 0))
-                throw Exception{detail::bad_framing("its decode() consumed more than there is, or nothing for a message")};
+            if (decoded.consumed_bytes > rest.size()
+                || (decoded.is_complete && decoded.consumed_bytes == 0))
+                throw Exception{detail::bad_framing(
+                    "its decode() consumed more than there is, or nothing for a message")};
             if (decoded.is_complete) {
                 is_done = true;
                 if (!sink.put(kind(), decoded.payload))
@@ -238,13 +262,15 @@ private:
     F framing_;                           // sidecar side
     const std::size_t max_message_bytes_; // sidecar side
     std::size_t missing_bytes_ = 0;       // sidecar side
-    std::span<std::byte> in_place_;       // sidecar side; where a large message is received; empty: nowhere
-    std::size_t come_bytes_ = 0;          // sidecar side; of it
-    std::vector<std::byte> out_;          // sidecar side; what write() is at
-    std::vector<std::size_t> ends_;       // sidecar side; where in it each message ends
-    detail::TcpStream stream_;            // sidecar side
+    // sidecar side; where a large message is received; empty: nowhere
+    std::span<std::byte> in_place_;
+    std::size_t come_bytes_ = 0;    // sidecar side; of it
+    std::vector<std::byte> out_;    // sidecar side; what write() is at
+    std::vector<std::size_t> ends_; // sidecar side; where in it each message ends
+    detail::TcpStream stream_;      // sidecar side
 };
 
-static_assert(Transport<Tcp<LengthPrefix>> && Transport<Tcp<Lines>> && Transport<Tcp<Raw>> && Transport<Tcp<FixedSize<8>>>);
+static_assert(Transport<Tcp<LengthPrefix>> && Transport<Tcp<Lines>> && Transport<Tcp<Raw>>
+              && Transport<Tcp<FixedSize<8>>>);
 
 } // namespace sidecar

@@ -11,18 +11,20 @@
 
 namespace sidecar {
 
-/// The client's end of a WebSocket connection (RFC 6455) on Boost.Beast. Pings are answered; text is checked to be
-/// UTF-8 both ways; the peer's close code and reason stand in the failure that ends the link.
+/// The client's end of a WebSocket connection (RFC 6455) on Boost.Beast. Pings are answered; text
+/// is checked to be UTF-8 both ways; the peer's close code and reason stand in the failure that
+/// ends the link.
 class WebSocket {
 public:
     struct Options {
-        /// "ws://host:port/path?query" (RFC 3986; host a name, an IPv4 address or an IPv6 address in brackets; port 80 if
-        /// none is given). wss:// is not there yet.
+        /// "ws://host:port/path?query" (RFC 3986; host a name, an IPv4 address or an IPv6 address
+        /// in brackets; port 80 if none is given). wss:// is not there yet.
         std::string url{};
-        /// Larger messages end the link with too_big (the peer is told 1009), before memory is taken for them; bytes.
-        /// Zero: no message at all fits.
+        /// Larger messages end the link with too_big (the peer is told 1009), before memory is
+        /// taken for them; bytes. Zero: no message at all fits.
         std::size_t max_message_bytes = 1u << 20;
-        /// Further fields of the handshake's request, such as Authorization or Sec-WebSocket-Protocol.
+        /// Further fields of the handshake's request, such as Authorization or
+        /// Sec-WebSocket-Protocol.
         std::vector<std::pair<std::string, std::string>> headers{};
         bool no_delay = true;   ///< TCP_NODELAY
         bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods
@@ -34,10 +36,12 @@ public:
     ~WebSocket();
 
     [[nodiscard]] static std::string endpoint(const Options& options) { return options.url; }
-    /// Errors: bad_address for a URL that cannot be understood, bad_options for a header that no request may carry.
+    /// Errors: bad_address for a URL that cannot be understood, bad_options for a header that no
+    /// request may carry.
     [[nodiscard]] static Result<void> check(const Options& options);
     /// Errors: bad_message for text that is not UTF-8 (RFC 6455 section 5.6).
-    [[nodiscard]] static Result<void> check_send(const Options& options, MessageKind kind, std::span<const std::byte> payload);
+    [[nodiscard]] static Result<void> check_send(const Options& options, MessageKind kind,
+                                                 std::span<const std::byte> payload);
 
     Task<> connect(Context ctx);
     Task<> read(Context ctx, Sink& sink);
