@@ -2,7 +2,7 @@
 // there is something to wait for.
 #include <sidecar/detail/core.hpp>
 
-#include "loop.hpp"
+#include "loop/loop.hpp"
 
 #include <fmt/format.h>
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
-#include <sidecar/event.hpp>
+#include <sidecar/loop_event.hpp>
 #include <sidecar/message.hpp>
 #include <sidecar/options.hpp>
 

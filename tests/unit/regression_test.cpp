@@ -1,5 +1,5 @@
 // A test for each bug that no other test would have found, named by what broke.
-#include "record_ring.hpp"
+#include "queue/record_ring.hpp"
 #include "support/sanitized.hpp"
 
 #include <sidecar/sidecar.hpp>

@@ -1,6 +1,6 @@
 #include <sidecar/transports/mock.hpp>
 
-#include <sidecar/event.hpp>
+#include <sidecar/loop_event.hpp>
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>

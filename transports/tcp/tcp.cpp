@@ -108,7 +108,7 @@ public:
     }
 
     TcpTarget target;
-    net::Connection connection;
+    stream::Connection connection;
     bool is_closing = false;
     bool is_aborted = false;
     std::optional<Failure> end; // why no read will succeed any more
@@ -173,7 +173,7 @@ std::size_t TcpStream::try_fill_into(std::span<std::byte> rest, std::size_t come
     }
 }
 
-const std::size_t TcpStream::batch_bytes = net::Connection::batch_bytes;
+const std::size_t TcpStream::batch_bytes = stream::Connection::batch_bytes;
 
 std::span<const std::byte> TcpStream::unread() const noexcept { return impl_->connection.unread(); }
 void TcpStream::consume(std::size_t bytes) { impl_->connection.consume(bytes); }

@@ -176,8 +176,8 @@ private:
 Task<> WebSocket::Impl::connect(Context ctx)
 {
     const auto target = parse_url(options_.url).value();
-    const net::SocketOptions socket_options{.no_delay = options_.no_delay,
-                                            .keep_alive = options_.keep_alive};
+    const stream::SocketOptions socket_options{.no_delay = options_.no_delay,
+                                               .keep_alive = options_.keep_alive};
     co_await wire_->connection.connect(ctx, target.host, target.port, socket_options, options_.url);
     ctx.phase(Phase::handshaking);
     co_await shake_hands(target.authority, target.resource);
@@ -310,7 +310,8 @@ Task<> WebSocket::Impl::read_in_place(Sink& sink)
         while (!in_place_.rest().empty())
             in_place_.come_bytes += co_await connection.fill_into(in_place_.rest());
         commit_in_place(sink);
-        for ((void)pass_on(sink); !in_place_.room.empty() && taken < net::Connection::batch_bytes;
+        for ((void)pass_on(sink);
+             !in_place_.room.empty() && taken < stream::Connection::batch_bytes;
              (void)pass_on(sink)) {
             taken += in_place_.room.size();
             while (!in_place_.rest().empty()) {

@@ -5,7 +5,7 @@
 #include "connection.hpp"
 #include "frame.hpp"
 
-#include <sidecar/event.hpp>
+#include <sidecar/loop_event.hpp>
 
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/compose.hpp>
@@ -24,7 +24,7 @@ namespace sidecar::websocket {
 /// Side: the loop's thread. Kept alive by its pending operations.
 class Wire : public std::enable_shared_from_this<Wire> {
 public:
-    net::Connection connection;
+    stream::Connection connection;
 
     // --- reading
     /// From now on Beast gets frames, one at a time.

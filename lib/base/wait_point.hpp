@@ -1,7 +1,7 @@
 // Where threads of the application sleep: a timed wait on the sidecar's clock, real or virtual.
 #pragma once
 
-#include "futex.hpp"
+#include "base/futex.hpp"
 
 #include <sidecar/clock.hpp>
 

@@ -1,4 +1,4 @@
-#include "block_pool.hpp"
+#include "queue/block_pool.hpp"
 
 #include <algorithm>
 #include <bit>

@@ -1,4 +1,4 @@
-#include <sidecar/event.hpp>
+#include <sidecar/loop_event.hpp>
 
 #include <sidecar/error.hpp>
 

@@ -1,4 +1,4 @@
-#include "record_ring.hpp"
+#include "queue/record_ring.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,5 +1,5 @@
 // What transports and coroutines see of the loop: Context, Sink, Batch.
-#include "loop.hpp"
+#include "loop/loop.hpp"
 
 namespace sidecar {
 

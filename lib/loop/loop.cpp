@@ -1,4 +1,4 @@
-#include "loop.hpp"
+#include "loop/loop.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>

@@ -1,4 +1,4 @@
-#include "notify_fd.hpp"
+#include "base/notify_fd.hpp"
 
 #include <sidecar/error.hpp>
 

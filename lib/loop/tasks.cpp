@@ -1,4 +1,4 @@
-#include "tasks.hpp"
+#include "loop/tasks.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>

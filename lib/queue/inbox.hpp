@@ -2,10 +2,10 @@
 // about links, each at its place in the order.
 #pragma once
 
-#include "linger.hpp"
-#include "notify_fd.hpp"
-#include "record_ring.hpp"
-#include "wait_point.hpp"
+#include "base/notify_fd.hpp"
+#include "base/wait_point.hpp"
+#include "base/yield_before_sleep.hpp"
+#include "queue/record_ring.hpp"
 
 #include <sidecar/detail/message_handler.hpp>
 #include <sidecar/message.hpp>
@@ -147,7 +147,7 @@ private:
     // both: constant; a receiver looks again and again so long before it sleeps
     const Duration spin_;
     WaitPoint arrived_;             // both
-    Linger ahead_linger_;           // sidecar side
+    YieldBeforeSleep ahead_linger_; // sidecar side
     std::size_t largest_limit_ = 0; // sidecar side
     unsigned unannounced_ = 0;      // sidecar side; publications for which nobody was woken
 
@@ -160,7 +160,7 @@ private:
     std::atomic<bool> room_wanted_{false};    // both: atomic
     std::atomic<std::uint64_t> wakeups_{0};   // both: atomic
 
-    Linger linger_;                           // app side
+    YieldBeforeSleep linger_;                 // app side
     std::atomic<bool> consuming_{false};      // app side: atomic; one thread consumes at a time
     std::atomic<std::thread::id> consumer_{}; // app side: atomic; who it is
     WaitPoint consumer_free_;                 // app side

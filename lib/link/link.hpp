@@ -2,14 +2,14 @@
 // of it.
 #pragma once
 
-#include "record_ring.hpp"
-#include "wait_point.hpp"
+#include "base/wait_point.hpp"
+#include "queue/record_ring.hpp"
 
 #include <sidecar/detail/core.hpp>
-#include <sidecar/event.hpp>
+#include <sidecar/loop_event.hpp>
 #include <sidecar/transport.hpp>
 
-#include "timers.hpp"
+#include "loop/timers.hpp"
 
 #include <atomic>
 #include <mutex>

@@ -3,7 +3,7 @@
 // which the bound counts too.
 #pragma once
 
-#include "block_pool.hpp"
+#include "queue/block_pool.hpp"
 
 #include <sidecar/message.hpp>
 #include <sidecar/options.hpp>

@@ -7,7 +7,7 @@
 #include <memory>
 #include <new>
 
-namespace sidecar::net {
+namespace sidecar::stream {
 
 /// Asio keeps the memory of ended operations for the thread's next ones, whichever fits: so an idle
 /// link's pending read would sit in what its handshake, or another link's, needed. Side: the loop's
@@ -67,4 +67,4 @@ private:
     std::shared_ptr<OpMemory> memory_;
 };
 
-} // namespace sidecar::net
+} // namespace sidecar::stream

@@ -14,7 +14,7 @@ namespace sidecar::detail {
 /// send that may have an answer. Elsewhere it is not tried, since a thread that yields keeps a core
 /// from the very thread that it waits for (for milliseconds, with Linux's scheduler since 6.6), and
 /// where it is in vain, it is tried less and less often. Side: any thread, several at once too.
-class Linger {
+class YieldBeforeSleep {
 public:
     /// The next `waits` waits may be for an answer to what was sent.
     void expect_answer(unsigned waits) noexcept

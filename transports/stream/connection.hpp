@@ -16,7 +16,7 @@
 #include <span>
 #include <string>
 
-namespace sidecar::net {
+namespace sidecar::stream {
 
 struct SocketOptions {
     bool no_delay = true;   ///< TCP_NODELAY
@@ -95,4 +95,4 @@ private:
     bool is_aborted_ = false;     // sidecar side
 };
 
-} // namespace sidecar::net
+} // namespace sidecar::stream

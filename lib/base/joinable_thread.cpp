@@ -1,4 +1,4 @@
-#include "joinable_thread.hpp"
+#include "base/joinable_thread.hpp"
 
 #include <algorithm>
 #include <cerrno>

@@ -1,6 +1,6 @@
 // Name resolution that can be walked away from: getaddrinfo cannot be interrupted, so it runs on a
 // thread that nobody waits for.
-#include "loop.hpp"
+#include "loop/loop.hpp"
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>

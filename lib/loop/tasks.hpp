@@ -1,7 +1,7 @@
 // The named coroutines of a loop: who runs, who waits for what, who has to be cancelled.
 #pragma once
 
-#include "latch.hpp"
+#include "base/latch.hpp"
 
 #include <sidecar/report.hpp>
 #include <sidecar/transport.hpp>

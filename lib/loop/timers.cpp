@@ -1,4 +1,4 @@
-#include "timers.hpp"
+#include "loop/timers.hpp"
 
 #include <utility>
 

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <array>
 
-namespace sidecar::net {
+namespace sidecar::stream {
 
 namespace asio = boost::asio;
 using asio::ip::tcp;
@@ -212,4 +212,4 @@ void Connection::abort() noexcept
     }
 }
 
-} // namespace sidecar::net
+} // namespace sidecar::stream

@@ -1,6 +1,6 @@
-#include "link.hpp"
+#include "link/link.hpp"
 
-#include "loop.hpp"
+#include "loop/loop.hpp"
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>

@@ -2,15 +2,15 @@
 // the stop's stages.
 #pragma once
 
-#include "inbox.hpp"
-#include "joinable_thread.hpp"
-#include "latch.hpp"
-#include "linger.hpp"
-#include "link.hpp"
-#include "notify_fd.hpp"
-#include "tasks.hpp"
-#include "timers.hpp"
-#include "wait_point.hpp"
+#include "base/joinable_thread.hpp"
+#include "base/latch.hpp"
+#include "base/notify_fd.hpp"
+#include "base/wait_point.hpp"
+#include "base/yield_before_sleep.hpp"
+#include "link/link.hpp"
+#include "loop/tasks.hpp"
+#include "loop/timers.hpp"
+#include "queue/inbox.hpp"
 
 #include <sidecar/detail/core.hpp>
 
@@ -130,7 +130,7 @@ private:
     std::unique_ptr<boost::asio::io_context> io_; // both: app side only posts
     Timers timers_;                               // sidecar side
     TaskScope tasks_;                             // sidecar side
-    Linger linger_;                               // sidecar side
+    YieldBeforeSleep linger_;                     // sidecar side
     std::vector<LinkImpl*> waiting_for_room_;     // sidecar side
     std::size_t hopeful_link_ = 0;                // sidecar side; where link_changed() looks first
     Inbox inbox_;                                 // both

@@ -1,4 +1,4 @@
-#include "inbox.hpp"
+#include "queue/inbox.hpp"
 
 #include <algorithm>
 #include <utility>
