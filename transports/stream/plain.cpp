@@ -1,10 +1,14 @@
 #include "plain.hpp"
 
+#include "dial_plan.hpp"
+
 #include <boost/asio/associator.hpp>
 #include <boost/asio/bind_allocator.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <algorithm>
+#include <cstring>
 #include <utility>
 
 namespace asio = boost::asio;
@@ -96,6 +100,18 @@ Task<> Plain::shutdown(error_code& ec)
 {
     socket_.shutdown(Socket::shutdown_send, ec);
     co_return;
+}
+
+std::string Plain::peer() const
+{
+    error_code ec;
+    const auto generic = socket_.remote_endpoint(ec);
+    const auto family = generic.protocol().family();
+    if (ec || (family != AF_INET && family != AF_INET6))
+        return {};
+    Endpoint endpoint;
+    std::memcpy(endpoint.data(), generic.data(), std::min(generic.size(), endpoint.capacity()));
+    return to_text(endpoint);
 }
 
 void Plain::abort() noexcept

@@ -27,6 +27,7 @@ public:
     void abort() noexcept override;
     bool is_aborted() const noexcept override { return is_aborted_; }
     boost::asio::any_io_executor executor() override { return socket_.get_executor(); }
+    std::string peer() const override;
 
 private:
     template <class Buffers>

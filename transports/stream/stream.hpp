@@ -10,6 +10,7 @@
 #include <array>
 #include <cstddef>
 #include <span>
+#include <string>
 
 namespace sidecar::stream {
 
@@ -51,6 +52,8 @@ public:
     [[nodiscard]] virtual bool is_aborted() const noexcept = 0;
 
     [[nodiscard]] virtual boost::asio::any_io_executor executor() = 0;
+    /// Who is at the other end, for a failure's text: "192.0.2.1:80"; empty where that is not known.
+    [[nodiscard]] virtual std::string peer() const = 0;
 };
 
 } // namespace sidecar::stream
