@@ -159,7 +159,7 @@ public:
             out_.clear();
             ends_.clear();
             for (; at != batch.end() && out_.size() < chunk_bytes; ++at) {
-                framing_.encode(out_, (*at).data);
+                framing_.encode(out_, (*at).bytes());
                 ends_.push_back(out_.size());
             }
             // Marked as the system takes them, so that what a failure or a stop leaves unsent is
