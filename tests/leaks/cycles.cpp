@@ -1,7 +1,7 @@
 // cycles TRANSPORT COUNT [failed]: starts and stops COUNT times (or fails to start), prints
 // threads, descriptors and resident memory after the first 100 cycles and at the end, and fails if
 // they have grown.
-#include "raw_peer.hpp"
+#include "support/raw_peer.hpp"
 #include "support/sanitized.hpp"
 
 #include <sidecar/sidecar.hpp>

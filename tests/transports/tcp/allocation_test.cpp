@@ -1,6 +1,6 @@
 // How often a burst of small messages asks for memory. A program of its own, because it replaces
 // operator new.
-#include "raw_peer.hpp"
+#include "support/raw_peer.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
