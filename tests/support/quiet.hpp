@@ -4,8 +4,14 @@
 #include <sidecar/options.hpp>
 
 #include <string_view>
+#include <utility>
 
-inline sidecar::Options quiet(sidecar::StopBudget stop = {})
+/// The same options; without a log hook of their own they get one that drops each line.
+inline sidecar::Options silenced(sidecar::Options options)
 {
-    return {.stop = stop, .log = [](sidecar::LogLevel, std::string_view) {}};
+    if (!options.log)
+        options.log = [](sidecar::LogLevel, std::string_view) {};
+    return options;
 }
+
+inline sidecar::Options quiet(sidecar::StopBudget stop = {}) { return silenced({.stop = stop}); }

@@ -90,8 +90,7 @@ TEST_CASE("stop: is not held up by what was read ahead, were it a hundred thousa
             c.send(fragments);
     }};
     Feed feed{{.url = peer.url()},
-              {.stop = {.total = 600ms, .drain = 100ms, .close = 100ms, .cancel = 200ms},
-               .log = [](LogLevel, std::string_view) {}}};
+              quiet({.total = 600ms, .drain = 100ms, .close = 100ms, .cancel = 200ms})};
     REQUIRE(feed.start(10s));
     const auto report = feed.stop();
     CAPTURE(to_string(report));
