@@ -1,5 +1,7 @@
 // exits WAY: ends the process while a sidecar runs, in a way that an application might. Its point
 // is that it ends, with nothing for a sanitizer to find.
+#include "support/quiet.hpp"
+
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
 
@@ -18,10 +20,7 @@ namespace {
 
 std::optional<Feed> at_static_destruction;
 
-Options quick()
-{
-    return {.stop = {.total = 50ms}, .log = [](LogLevel, std::string_view) {}};
-}
+Options quick() { return quiet({.total = 50ms}); }
 
 } // namespace
 

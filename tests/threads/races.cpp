@@ -1,5 +1,7 @@
 // Every call of every thread at once, again and again; its point is to run clean under
 // ThreadSanitizer.
+#include "support/quiet.hpp"
+
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
 
@@ -102,9 +104,7 @@ void round(Feed& feed, MockPeer& peer)
 int main()
 {
     MockPeer peer;
-    Feed feed{
-        {.peer = peer},
-        {.outbox = {.bytes = 1 << 16, .messages = 64}, .log = [](LogLevel, std::string_view) {}}};
+    Feed feed{{.peer = peer}, silenced({.outbox = {.bytes = 1 << 16, .messages = 64}})};
     for (int i = 0; i < 30; ++i)
         round(feed, peer);
     std::puts("30 rounds");

@@ -305,3 +305,24 @@ TEST_CASE("RecordRing: one thread receives into it while another reads what it r
     producer.join();
     CHECK(in_order);
 }
+
+TEST_CASE(
+    "RecordRing: where there is room for a message of some size, there is room for any smaller one")
+{
+    for (const std::size_t size : {1u, 100u, 1016u, 1024u, 3000u}) {
+        RecordRing ring{{.bytes = 1u << 16, .messages = 1u << 20}};
+        const std::vector<std::byte> payload(size);
+        while (ring.has_room(1u << 14))
+            REQUIRE(ring.push(LinkId{}, MessageKind::bytes, payload));
+    }
+    // Also where the next record brings the news of a used-up buffer along.
+    for (const std::size_t size : {100u, 1000u, 5000u}) {
+        RecordRing ring{{.bytes = 1u << 18, .messages = 1u << 20}};
+        const std::vector<std::byte> payload(size);
+        for (int i = 0; ring.has_room(1u << 14); ++i) {
+            const auto room = ring.receive_room(size, 1u << 14);
+            REQUIRE(ring.push(LinkId{}, MessageKind::bytes,
+                              room.empty() || i % 3 == 0 ? std::span{payload} : room.first(size)));
+        }
+    }
+}

@@ -1,6 +1,8 @@
 // Faults put in at every place where one can come from: each operation of the transport in turn,
 // and every callback that is the user's. Whatever breaks, the stop is complete, and each message is
 // accounted for.
+#include "support/quiet.hpp"
+
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
 
@@ -17,11 +19,9 @@ namespace {
 
 constexpr StopBudget budget{.total = 1000ms, .drain = 200ms, .close = 500ms, .cancel = 100ms};
 
-Options quiet()
+Options small_inbox()
 {
-    return {.inbox = {.bytes = 1u << 20, .messages = 4},
-            .stop = budget,
-            .log = [](LogLevel, std::string_view) {}};
+    return silenced({.inbox = {.bytes = 1u << 20, .messages = 4}, .stop = budget});
 }
 
 /// True if it went through; false as soon as a call failed.
@@ -109,7 +109,7 @@ TEST_CASE("injection: the n-th operation of the transport fails, for every n, in
             CAPTURE(n);
             REQUIRE(n < 100);
             MockPeer peer;
-            Feed feed{{.peer = peer, .max_message_bytes = 1024}, quiet()};
+            Feed feed{{.peer = peer, .max_message_bytes = 1024}, small_inbox()};
             peer.fail_operation(n, boost::asio::error::connection_reset);
             const bool went_through = feed.start(1s) && scenario(feed, peer);
             const auto report = feed.stop();
@@ -183,7 +183,7 @@ TEST_CASE("injection: a transport that throws what nobody expects ends its link 
     for (const auto at : {At::nowhere, At::construction, At::connect, At::first_read,
                           At::later_read, At::write, At::close}) {
         CAPTURE(static_cast<int>(at));
-        Sidecar<Thrower> feed{{.at = at}, quiet()};
+        Sidecar<Thrower> feed{{.at = at}, small_inbox()};
         const auto started = feed.start(1s);
         CHECK(started.has_value() == (at != At::construction && at != At::connect));
         if (started) {
@@ -204,7 +204,7 @@ TEST_CASE("injection: a transport that throws what nobody expects ends its link 
 
 TEST_CASE("injection: a log hook that throws is counted, and harms nothing")
 {
-    auto options = quiet();
+    auto options = small_inbox();
     options.log = [](LogLevel, std::string_view) { throw 42; };
     MockPeer peer;
     Feed feed{{.peer = peer, .max_message_bytes = 1024}, options};
@@ -222,7 +222,7 @@ TEST_CASE("injection: a coroutine function that throws before its first turn fai
           "throws later")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer, .max_message_bytes = 1024}, quiet()};
+    Feed feed{{.peer = peer, .max_message_bytes = 1024}, small_inbox()};
     REQUIRE(feed.start(1s));
     const auto thrower = [](Context) -> Task<> { throw std::logic_error{"at once"}; };
     CHECK_THROWS_AS((void)feed.call(thrower), std::logic_error);
@@ -237,7 +237,7 @@ TEST_CASE("injection: a poll handler that throws each time takes one message eac
           "stop is whole")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer, .max_message_bytes = 1024}, quiet()};
+    Feed feed{{.peer = peer, .max_message_bytes = 1024}, small_inbox()};
     REQUIRE(feed.start(1s));
     for (int i = 0; i < 3; ++i)
         peer.deliver("x");

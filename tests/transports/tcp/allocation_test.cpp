@@ -1,6 +1,7 @@
 // How often a burst of small messages asks for memory. A program of its own, because it replaces
 // operator new.
-#include "raw_peer.hpp"
+#include "support/quiet.hpp"
+#include "support/raw_peer.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -51,8 +52,7 @@ TEST_CASE("allocations: a burst of small messages is taken in without one per me
         c.send(burst);
         c.wait_for_end();
     }};
-    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()},
-                                    {.log = [](LogLevel, std::string_view) {}}};
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
     REQUIRE(feed.start(10s));
     begin.count_down();
     const auto before = allocation_count.load();
@@ -77,8 +77,7 @@ TEST_CASE("allocations: a burst of small messages goes out without one per messa
             left -= c.read_some(bytes.data(), bytes.size());
         c.wait_for_end();
     }};
-    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()},
-                                    {.log = [](LogLevel, std::string_view) {}}};
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
     REQUIRE(feed.start(10s));
     const std::string_view payload = std::string_view{message}.substr(4);
     const auto before = allocation_count.load();

@@ -60,6 +60,29 @@ std::string refusal(F framing, std::string_view bytes, std::size_t limit)
     return "taken";
 }
 
+/// Encodes the messages, then decodes the stream with every byte arriving alone.
+template <class F>
+void check_round_trip(F framing, const std::vector<std::string>& messages)
+{
+    std::vector<std::byte> stream;
+    for (const auto& message : messages)
+        framing.encode(stream, std::as_bytes(std::span{message}));
+    std::size_t begin = 0, found = 0;
+    for (std::size_t end = 0; end <= stream.size(); ++end) {
+        for (;;) {
+            const auto decoded =
+                framing.decode(std::span{stream}.subspan(begin, end - begin), 1000);
+            if (!decoded.is_complete)
+                break;
+            REQUIRE(found < messages.size());
+            CHECK(MessageView{.data = decoded.payload}.text() == messages[found++]);
+            begin += decoded.consumed_bytes;
+        }
+    }
+    CHECK(found == messages.size());
+    CHECK(begin == stream.size());
+}
+
 } // namespace
 
 TEST_CASE("framings: a stream may be cut anywhere, between '\\r' and '\\n' too")
@@ -140,4 +163,37 @@ TEST_CASE("framings: settings that make no sense, and messages that cannot be ca
     CHECK(Lines{';'}.check_send(bytes_of("a;b")).error() == Error::bad_message);
     CHECK(FixedSize<4>{}.check_send(bytes_of("abc")).error().message().find("3 bytes")
           != std::string::npos);
+}
+
+TEST_CASE("framings: what is encoded is decoded, wherever the stream is cut")
+{
+    const std::vector<std::string> messages{"a", "", "bcd", std::string(200, 'e')};
+    for (const unsigned width : {1u, 2u, 4u, 8u})
+        for (const auto order : {std::endian::big, std::endian::little})
+            check_round_trip(LengthPrefix{width, order}, messages);
+    check_round_trip(Lines{}, messages);
+    check_round_trip(Lines{';'}, messages);
+    check_round_trip(FixedSize<3>{}, {"abc", "def"});
+}
+
+TEST_CASE("framings: the prefix has the bytes and the order asked for")
+{
+    std::vector<std::byte> out;
+    LengthPrefix{2, std::endian::big}.encode(out, std::as_bytes(std::span{"xyz", 3}));
+    LengthPrefix{4, std::endian::little}.encode(out, {});
+    const MessageView view{.data = out};
+    CHECK(view.text() == std::string_view("\0\3xyz\0\0\0\0", 9));
+}
+
+TEST_CASE("Lines: a carriage return before the line feed is not part of the line")
+{
+    Lines lines;
+    const std::string text = "a\r\n\r\nb\rc\n";
+    auto rest = std::as_bytes(std::span{text});
+    for (const std::string_view expected : {"a", "", "b\rc"}) {
+        const auto decoded = lines.decode(rest, 100);
+        REQUIRE(decoded.is_complete);
+        CHECK(MessageView{.data = decoded.payload}.text() == expected);
+        rest = rest.subspan(decoded.consumed_bytes);
+    }
 }

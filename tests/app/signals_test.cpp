@@ -1,3 +1,4 @@
+#include "support/quiet.hpp"
 #include "support/sanitized.hpp"
 
 #include <sidecar/signals.hpp>
@@ -14,15 +15,6 @@
 using namespace sidecar;
 using namespace std::chrono_literals;
 using Feed = sidecar::Sidecar<Mock>;
-
-namespace {
-
-Options quiet()
-{
-    return {.log = [](LogLevel, std::string_view) {}};
-}
-
-} // namespace
 
 TEST_CASE("stop_on_signals: the first signal stops every guarded sidecar, and wakes who waits")
 {
