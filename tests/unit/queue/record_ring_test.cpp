@@ -85,7 +85,7 @@ TEST_CASE(
     REQUIRE(push(ring, large));
     REQUIRE(push(ring, large));
     const auto at = ring.settle(ring.read_position());
-    const auto* block = ring.view(at).data.data();
+    const auto* block = ring.view(at).bytes().data();
     const auto message = ring.take(at);
     ring.pop();
     CHECK(message.bytes().data() == block);
@@ -168,11 +168,11 @@ TEST_CASE(
     CHECK(receiver.unread().data() == first + 904);
 
     auto at = ring.settle(ring.read_position());
-    CHECK(ring.view(at).data.data() == first);
+    CHECK(ring.view(at).bytes().data() == first);
     CHECK(ring.take(at).bytes().data() != first); // a message that is kept does not keep a buffer
     CHECK(pop(ring) == expected.substr(0, 400));
     at = ring.settle(ring.read_position());
-    CHECK(ring.view(at).data.data() == first + 404);
+    CHECK(ring.view(at).bytes().data() == first + 404);
     CHECK(pop(ring) == expected.substr(404, 500));
     CHECK(ring.pushed_bytes() == 900);
     CHECK(ring.popped_bytes() == 900);
@@ -295,7 +295,7 @@ TEST_CASE("RecordRing: one thread receives into it while another reads what it r
     for (std::size_t read = 0; read < total;) {
         while (ring.read_position() >= ring.published())
             std::this_thread::yield();
-        const auto data = ring.view(ring.settle(ring.read_position())).data;
+        const auto data = ring.view(ring.settle(ring.read_position())).bytes();
         for (const auto byte : data)
             in_order &= byte == static_cast<std::byte>(next++);
         read += data.size();
