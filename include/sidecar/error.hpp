@@ -20,9 +20,9 @@ using boost::system::error_code;
 enum class Error {
     /// The call's timeout passed; nothing else is wrong, and it may be made again.
     timed_out = 1,
-    /// A stop has begun: nothing new is taken in.
+    /// A stop is under way: nothing new is taken in.
     stopping = 2,
-    /// The sidecar has stopped, and everything that was queued has been received.
+    /// The sidecar has stopped; receive() says it once everything that was queued is taken.
     stopped = 3,
     /// The sidecar was never started.
     not_started = 4,

@@ -41,7 +41,7 @@ TEST_CASE("open: a further link shares the inbox; its failure leaves the others 
     third.refuse_connect(boost::asio::error::connection_refused);
     CHECK(f.feed.open({.peer = third}, 1s).error() == Error::connect_failed);
     CHECK(f.feed.stop().clean());
-    CHECK(link->send("late").error() == Error::stopping);
+    CHECK(link->send("late").error() == Error::stopped);
 }
 
 TEST_CASE("call: gives the coroutine's result, and its exception")

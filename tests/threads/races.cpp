@@ -43,7 +43,7 @@ void round(Feed& feed, MockPeer& peer)
                     n % 16 == 0 ? feed.send("waits", Duration::max()) : feed.send("does not");
                 if (result)
                     ++queued;
-                else if (result.error() == Error::stopping)
+                else if (result.error() == Error::stopping || result.error() == Error::stopped)
                     return;
             }
         });

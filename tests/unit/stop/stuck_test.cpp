@@ -49,7 +49,7 @@ TEST_CASE(
         CHECK(mentions(report.stuck, "stuck", "running"));
         CHECK(orphan_count() == orphans + 1);
         CHECK(feed.receive(1s).error() == Error::stopped);
-        CHECK(feed.send("x").error() == Error::stopping);
+        CHECK(feed.send("x").error() == Error::stopped);
     }
     release.count_down();
     CHECK(wait_for_orphans(orphans));
