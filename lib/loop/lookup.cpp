@@ -1,7 +1,9 @@
 // Name resolution that can be walked away from: getaddrinfo cannot be interrupted, so it runs on a
 // thread that nobody waits for.
+#include "loop/lookup.hpp"
+
 #include "base/signals_blocked.hpp"
-#include "loop/loop.hpp"
+#include "loop/event_loop.hpp"
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
@@ -99,10 +101,10 @@ std::vector<ip::address> system_lookup(const std::string& host)
     return addresses;
 }
 
-void start_helper(Loop& loop, const std::string& host, const std::shared_ptr<Answer>& answer)
+void start_helper(EventLoop& loop, const std::string& host, const std::shared_ptr<Answer>& answer)
 {
     const SignalsBlocked signals_blocked;
-    std::thread{[weak = loop.weak_from_this(), answer, host, lookup = loop.options().lookup] {
+    std::thread{[&loop, weak = loop.keeper(), answer, host, lookup = loop.settings().lookup] {
         try {
             answer->addresses = lookup ? lookup(host) : system_lookup(host);
         } catch (...) {
@@ -110,13 +112,13 @@ void start_helper(Loop& loop, const std::string& host, const std::shared_ptr<Ans
         }
         outstanding.fetch_sub(1);
         if (const auto alive = weak.lock())
-            alive->post([answer] { answer->ready.set(); });
+            loop.post([answer] { answer->ready.set(); });
     }}.detach();
 }
 
 } // namespace
 
-Task<std::vector<ip::address>> look_up(Loop& loop, std::string host)
+Task<std::vector<ip::address>> look_up(EventLoop& loop, std::string host)
 {
     boost::system::error_code not_literal;
     const auto literal = ip::make_address(host, not_literal);
