@@ -40,6 +40,9 @@ public:
         return is_in_place() ? in_place_.first(in_place_bytes_) : unread();
     }
 
+    /// Memory beyond the object itself.
+    [[nodiscard]] std::size_t held_bytes() const noexcept { return buffer_.capacity(); }
+
     /// How much one read() takes in before it hands over.
     static constexpr std::size_t batch_bytes = 512u << 10;
     /// Memory that a link may keep while it waits.
