@@ -70,9 +70,10 @@ public:
     /// operation_aborted at once.
     [[nodiscard]] Task<std::vector<boost::asio::ip::address>> resolve(std::string host) const;
 
-    /// Says what this link is at, for dump() and the stop report. Without effect in a coroutine
+    /// Says what this link is at, for dump() and the stop report. `detail`: with whom or where, for
+    /// the failure if connecting takes too long ("to 192.0.2.1:80"). Without effect in a coroutine
     /// that is no transport's.
-    void phase(Phase phase) const;
+    void phase(Phase phase, std::string detail = {}) const;
     /// Says what this task waits for next, for dump() and the stop report. Lifetime: a string
     /// literal.
     void waiting_for(const char* what) const;

@@ -183,7 +183,7 @@ void LinkImpl::commit(MessageKind kind)
 void LinkImpl::went_up()
 {
     timer_.cancel();
-    phase_ = Phase::open;
+    set_phase(Phase::open, {});
     status_ = Status::up;
     connect_time = (loop_.now() - began_).count();
     accepting_.store(true);
@@ -327,7 +327,9 @@ void LinkImpl::give_up_connecting()
     failure_ = Failure{Error::timed_out,
                        {.attempted = "connect",
                         .endpoint = endpoint_,
-                        .explanation = fmt::format("still {}", to_string(phase_.load()))}};
+                        .explanation = fmt::format("still {}{}{}", to_string(phase_.load()),
+                                                   phase_detail_.empty() ? "" : " ",
+                                                   phase_detail_)}};
     set_outcome(*failure_);
     abort();
     if (listener_)

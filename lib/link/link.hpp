@@ -50,7 +50,11 @@ public:
     void abort() noexcept;
     /// There may be room in the inbox again.
     void resume_reading() { room_.set(); }
-    void set_phase(Phase phase) noexcept { phase_.store(phase); }
+    void set_phase(Phase phase, std::string detail) noexcept
+    {
+        phase_.store(phase);
+        phase_detail_ = std::move(detail);
+    }
     void destroy_transport() noexcept { transport_.reset(); }
     void count_unsent();
     /// What still runs ends with the connection, so that cancelling it is nothing to report.
@@ -142,6 +146,7 @@ private:
     };
     Large large_;                    // sidecar side; a message that is filled in place
     std::optional<Failure> failure_; // sidecar side; the first cause
+    std::string phase_detail_;       // sidecar side; while it connects
     bool quiesced_ = false;          // sidecar side
     bool put_anything_ = false;      // sidecar side
     bool writing_ = false;           // sidecar side

@@ -43,10 +43,10 @@ Task<std::vector<boost::asio::ip::address>> Context::resolve(std::string host) c
     return detail::look_up(*loop_, std::move(host));
 }
 
-void Context::phase(Phase phase) const
+void Context::phase(Phase phase, std::string detail) const
 {
     if (link_)
-        link_->set_phase(phase);
+        link_->set_phase(phase, std::move(detail));
     task_->waiting(to_string(phase).data());
 }
 
