@@ -1,35 +1,19 @@
-// The application's side of a sidecar: checks who calls, finds the running loop, and waits where
-// there is something to wait for.
+// The application's side of a sidecar: checks who calls, finds the run that is meant, and waits
+// where there is something to wait for.
 #include <sidecar/detail/core.hpp>
 
-#include "loop/loop.hpp"
+#include "base/fork_guard.hpp"
+#include "base/notify_fd.hpp"
+#include "run.hpp"
+#include "runs.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
-#include <pthread.h>
-#include <thread>
 #include <utility>
 
 namespace sidecar::detail {
 namespace {
-
-std::atomic<std::uint64_t> forks{0};
-
-/// How often this process image has been forked off another; in a child it differs from what the
-/// parent's objects saw.
-std::uint64_t fork_generation() noexcept
-{
-    static const int registered = ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1); });
-    (void)registered;
-    return forks.load(std::memory_order_relaxed);
-}
-
-bool has_forked_since(std::uint64_t generation) noexcept
-{
-    return forks.load(std::memory_order_relaxed) != generation;
-}
 
 Failure misuse(const char* attempted)
 {
@@ -41,11 +25,12 @@ Result<void> check_limits(const char* name, const QueueLimits& limits,
                           std::size_t max_message_bytes, std::size_t factor)
 {
     const auto refuse = [&](std::string why) -> Result<void> {
-        return Failure{Error::bad_options,
-                       {.attempted = "start", .explanation = fmt::format("{}: {}", name, why)}};
+        return Failure{
+            Error::bad_options,
+            {.attempted = "start", .explanation = fmt::format("{}: {}", name, std::move(why))}};
     };
-    if (limits.messages == 0)
-        return refuse("room for 0 messages");
+    if (max_message_bytes == 0)
+        return refuse("a message limit of 0 bytes lets nothing through");
     if (max_message_bytes > UINT32_MAX)
         return refuse(fmt::format("messages of up to {} bytes; the most there can be is {}",
                                   max_message_bytes, UINT32_MAX));
@@ -54,6 +39,16 @@ Result<void> check_limits(const char* name, const QueueLimits& limits,
             fmt::format("{} bytes are too few for messages of up to {}; it needs at least {}",
                         limits.bytes, max_message_bytes, factor * max_message_bytes));
     return {};
+}
+
+Result<void> check_outbox(const QueueLimits& limits)
+{
+    return check_limits("outbox", limits, 64, 4);
+}
+
+Result<void> check_inbox(const QueueLimits& limits, std::size_t max_message_bytes)
+{
+    return check_limits("inbox", limits, max_message_bytes, 4);
 }
 
 Result<void> check_budget(const StopBudget& budget)
@@ -66,129 +61,131 @@ Result<void> check_budget(const StopBudget& budget)
     return {};
 }
 
-TimePoint deadline_of(const Loop& loop, Duration timeout)
+TimePoint deadline_of(const Run& run, Duration timeout)
 {
-    return deadline_after(loop.now(), std::max(timeout, Duration{}));
+    return deadline_after(run.now(), std::max(timeout, Duration{}));
 }
 
 /// For send: a deadline that stands for "do not wait" when there is nothing to wait for.
-TimePoint send_deadline(const Loop& loop, Duration timeout)
+TimePoint send_deadline(const Run& run, Duration timeout)
 {
-    return timeout <= Duration{} ? TimePoint{} : deadline_of(loop, timeout);
+    return timeout <= Duration{} ? TimePoint{} : deadline_of(run, timeout);
+}
+
+Result<void> send_on(Run& run, LinkImpl& link, MessageKind kind, std::span<const std::byte> payload,
+                     Duration timeout)
+{
+    auto result = link.config().check_send(kind, payload);
+    if (result)
+        result = link.send(kind, payload, send_deadline(run, timeout));
+    if (!result)
+        run.sends_refused.fetch_add(1, std::memory_order_relaxed);
+    return result;
 }
 
 } // namespace
 
-/// Keeps the loop that it found from being freed while a call uses it.
+/// One call of the application's: the run that it found, and whether it may go on.
 class Core::Call {
 public:
-    explicit Call(const Core& core) noexcept
-    {
-        for (;;) {
-            const auto generation = core.generation_.load(std::memory_order_seq_cst);
-            calls_ = &core.calls_[generation % 2];
-            calls_->fetch_add(1, std::memory_order_seq_cst);
-            if (core.generation_.load(std::memory_order_seq_cst) == generation)
-                break;
-            // A start came between: counted in the wrong place
-            calls_->fetch_sub(1, std::memory_order_release);
-        }
-        is_forked_ = core.is_forked();
-        loop_ = core.loop_.load(std::memory_order_seq_cst);
-    }
-    Call(const Call&) = delete;
-    Call& operator=(const Call&) = delete;
-    ~Call() { calls_->fetch_sub(1, std::memory_order_release); }
+    explicit Call(const Core& core) noexcept : lease_{*core.runs_}, is_forked_{core.is_forked()} {}
 
-    [[nodiscard]] Loop* operator->() const noexcept { return loop_; }
-    [[nodiscard]] Loop& operator*() const noexcept { return *loop_; }
-    [[nodiscard]] explicit operator bool() const noexcept { return loop_ != nullptr; }
+    [[nodiscard]] Run* operator->() const noexcept { return lease_.get(); }
+    [[nodiscard]] Run& operator*() const noexcept { return *lease_.get(); }
+    [[nodiscard]] explicit operator bool() const noexcept { return lease_.get() != nullptr; }
 
     /// Why this call cannot go on; `waits` if it may block.
     [[nodiscard]] std::optional<Failure> refused(const char* attempted, bool waits) const
     {
+        const auto* run = lease_.get();
         if (is_forked_)
             return Failure{Error::forked, {.attempted = attempted}};
-        if (!loop_ || loop_->has_start_failed())
+        if (!run || run->has_start_failed())
             return Failure{Error::not_started, {.attempted = attempted}};
-        if (waits && loop_->is_loop_thread())
+        if (waits && run->is_loop_thread())
             return misuse(attempted);
         return std::nullopt;
     }
+    /// The same for what a stop refuses.
+    [[nodiscard]] std::optional<Failure> refused_or_stopping(const char* attempted,
+                                                             bool waits) const
+    {
+        if (auto failure = refused(attempted, waits))
+            return failure;
+        const auto& stop = lease_.get()->stop_request();
+        return stop.is_made() ? std::optional<Failure>{stop.refusal()} : std::nullopt;
+    }
 
 private:
-    std::atomic<int>* calls_;
+    Runs::Lease lease_;
     bool is_forked_;
-    Loop* loop_;
 };
 
-Core::Core(std::shared_ptr<const LinkConfig> config, bool is_virtual, Options options)
+Core::Core(std::shared_ptr<const LinkConfig> config, Options options)
     : config_{std::move(config)},
-      is_virtual_{is_virtual},
       options_{std::move(options)},
-      fork_generation_{fork_generation()}
+      fork_generation_{fork_generation()},
+      runs_{std::make_unique<Runs>()}
 {
 }
 
 Core::~Core()
 {
-    if (is_forked()) {
-        // The thread is the parent's, and so are its locks and descriptors: nothing of them may be
-        // touched here.
-        new std::shared_ptr<Loop>{std::move(owner_)};
-        new std::vector<Retired>{std::move(retired_)};
-        return;
-    }
-    stop_in_destructor();
+    if (is_forked())
+        runs_->leak();
+    else
+        stop_in_destructor();
 }
 
 void Core::stop_in_destructor() noexcept
 {
+    const auto run = runs_->present();
     try {
-        if (!owner_ || owner_->is_over())
+        if (!run || run->stop_request().is_over())
             return;
-        if (owner_->is_loop_thread())
-            owner_->abandon();
+        if (run->is_loop_thread())
+            run->abandon();
         else
             (void)stop();
     } catch (const std::exception& e) {
-        owner_->log(LogLevel::error, fmt::format("cannot stop in the destructor: {}", e.what()));
+        run->journal().log(LogLevel::error,
+                           fmt::format("cannot stop in the destructor: {}", e.what()));
     }
 }
 
 bool Core::is_forked() const noexcept { return has_forked_since(fork_generation_); }
 
-Result<void> Core::start(Duration timeout)
+Result<void> Core::check_start() const
 {
     if (is_forked())
         return Failure{Error::forked, {.attempted = "start"}};
-    if (auto checked = config_->check(); !checked)
-        return checked;
-    if (auto checked = check_limits("inbox", options_.inbox, config_->max_message_bytes(), 4);
-        !checked)
-        return checked;
-    if (auto checked = check_limits("outbox", options_.outbox, 64, 4); !checked)
-        return checked;
-    if (auto checked = check_budget(options_.stop); !checked)
-        return checked;
+    for (const auto& checked :
+         {config_->check(), check_inbox(options_.inbox, config_->max_message_bytes()),
+          check_outbox(options_.outbox), check_budget(options_.stop)})
+        if (!checked)
+            return checked;
+    return {};
+}
 
-    LinkImpl* link = nullptr;
-    // Freed outside the lock: what the user's coroutines held may call us
-    std::vector<Retired> unreachable;
+Result<void> Core::start(Duration timeout)
+{
+    if (auto checked = check_start(); !checked)
+        return checked;
+    std::shared_ptr<LinkImpl> link;
+    std::vector<Runs::Retired> unreachable; // freed outside the lock
     {
         if (const Call call{*this}; call && call->is_loop_thread())
             return misuse("start");
-        std::lock_guard lock{start_mutex_};
-        if (owner_ && !owner_->is_over())
+        const auto lock = runs_->lock();
+        if (const auto& present = runs_->present(); present && !present->stop_request().is_over())
             return Failure{Error::already_started,
                            {.attempted = "start", .endpoint = config_->endpoint()}};
         try {
-            auto loop = std::make_shared<Loop>(options_, is_virtual_, readable_);
-            link = &loop->add_link(config_, deadline_of(*loop, timeout));
-            retired_.reserve(retired_.size() + 1);
-            unreachable = replace_loop(std::move(loop));
+            auto run = Run::make(options_, config_->is_virtual(), runs_->readable);
+            link = run->links().add(config_, {}, deadline_of(*run, timeout));
+            unreachable = runs_->replace(std::move(run));
             // Not before: who sees a sign of life of it must be able to request its stop
-            owner_->start_thread();
+            runs_->present()->start_thread();
         } catch (...) {
             return to_failure(std::current_exception(), Error::no_resources, "start",
                               config_->endpoint());
@@ -204,66 +201,47 @@ Result<void> Core::start(Duration timeout)
     return outcome;
 }
 
-/// With start_mutex_ held. A run that was replaced is freed once no call can use it: calls count
-/// under the generation in which they began, generations take turns with two counters, and the next
-/// begins when the last one's calls are over.
-std::vector<Core::Retired> Core::replace_loop(std::shared_ptr<Loop> loop) noexcept
-{
-    std::vector<Retired> unreachable;
-    const auto generation = generation_.load();
-    if (owner_)
-        retired_.push_back({std::move(owner_), generation});
-    owner_ = std::move(loop);
-    loop_.store(owner_.get(), std::memory_order_seq_cst);
-    const auto& last_calls = calls_[(generation + 1) % 2];
-    // They are short, since that run is over, but a thread may be off its core in the middle of
-    // one.
-    if (retired_.size() > 2)
-        for (const auto give_up = std::chrono::steady_clock::now() + std::chrono::milliseconds{20};
-             last_calls.load(std::memory_order_seq_cst) != 0
-             && std::chrono::steady_clock::now() < give_up;)
-            std::this_thread::yield();
-    if (last_calls.load(std::memory_order_seq_cst) != 0)
-        return unreachable;
-    generation_.store(generation + 1, std::memory_order_seq_cst);
-    // In order of their generations.
-    const auto reachable = std::find_if(retired_.begin(), retired_.end(), [&](const Retired& run) {
-        return run.generation >= generation;
-    });
-    std::vector<Retired> kept{std::make_move_iterator(reachable),
-                              std::make_move_iterator(retired_.end())};
-    retired_.erase(reachable, retired_.end());
-    unreachable = std::exchange(retired_, std::move(kept));
-    return unreachable;
-}
-
-Result<LinkRef> Core::open(std::shared_ptr<const LinkConfig> config, Duration timeout)
+Result<LinkRef> Core::open(std::shared_ptr<const LinkConfig> config, LinkOptions options,
+                           Duration timeout)
 {
     const Call call{*this};
     if (auto failure = call.refused("open a link", true))
         return std::move(*failure);
-    if (auto checked = config->check(); !checked)
-        return checked.error();
-    if (auto checked = check_limits("inbox", options_.inbox, config->max_message_bytes(), 4);
-        !checked)
-        return checked.error();
-    if (call->stop_requested())
-        return call->is_over() ? Error::stopped : Error::stopping;
+    if (config->is_virtual() != call->is_virtual())
+        return Failure{Error::bad_options,
+                       {.attempted = "open a link",
+                        .endpoint = config->endpoint(),
+                        .explanation = "its transport and the sidecar's first one run on different "
+                                       "kinds of clock, real and virtual time"}};
+    for (const auto& checked :
+         {config->check(), check_inbox(options_.inbox, config->max_message_bytes()),
+          options.outbox ? check_outbox(*options.outbox) : Result<void>{}})
+        if (!checked)
+            return checked.error();
+    if (auto failure = call.refused_or_stopping("open a link", true))
+        return std::move(*failure);
     const auto deadline = deadline_of(*call, timeout);
-    auto& link = call->add_link(std::move(config), deadline);
-    if (auto outcome = call->wait_for_outcome(link, deadline); !outcome)
+    auto link = call->links().add(std::move(config), options, deadline);
+    if (auto outcome = call->wait_for_outcome(*link, deadline); !outcome)
         return outcome.error();
-    return LinkRef{call->shared_from_this(), &link, fork_generation_};
+    return LinkRef{call->shared_from_this(), std::move(link), fork_generation_};
+}
+
+Result<LinkRef> Core::first_link()
+{
+    const Call call{*this};
+    if (auto failure = call.refused("find the link", false))
+        return std::move(*failure);
+    return LinkRef{call->shared_from_this(), call->links().first()->shared_from_this(),
+                   fork_generation_};
 }
 
 Result<void> Core::spawn(std::string name, TaskFactory factory)
 {
     const Call call{*this};
-    if (auto failure = call.refused("spawn", false))
+    if (auto failure = call.refused_or_stopping("spawn", false))
         return std::move(*failure);
-    if (call->stop_requested())
-        return call->is_over() ? Error::stopped : Error::stopping;
-    call->spawn(std::move(name), std::move(factory), nullptr);
+    call->user_tasks().spawn(std::move(name), std::move(factory), nullptr);
     return {};
 }
 
@@ -271,11 +249,9 @@ Result<void> Core::call(std::string name, TaskFactory factory,
                         const std::shared_ptr<CallState>& state, Duration timeout)
 {
     const Call call{*this};
-    if (auto failure = call.refused("call", true))
+    if (auto failure = call.refused_or_stopping("call", true))
         return std::move(*failure);
-    if (call->stop_requested())
-        return call->is_over() ? Error::stopped : Error::stopping;
-    call->spawn(std::move(name), std::move(factory), state);
+    call->user_tasks().spawn(std::move(name), std::move(factory), state);
     const bool woke = call->wait_for_call(*state, deadline_of(*call, timeout));
     if (state->done.load(std::memory_order_seq_cst)) {
         if (state->was_stopped)
@@ -290,16 +266,7 @@ Result<void> Core::send(MessageKind kind, std::span<const std::byte> payload, Du
     const Call call{*this};
     if (auto failure = call.refused("send", false))
         return std::move(*failure);
-    auto result = call->first_link()->send(kind, payload, send_deadline(*call, timeout));
-    if (!result)
-        call->sends_refused.fetch_add(1, std::memory_order_relaxed);
-    return result;
-}
-
-void Core::note_refused_send() noexcept
-{
-    if (const Call call{*this}; call && !is_forked())
-        call->sends_refused.fetch_add(1, std::memory_order_relaxed);
+    return send_on(*call, *call->links().first(), kind, payload, timeout);
 }
 
 Result<void> Core::flush(Duration timeout)
@@ -307,7 +274,7 @@ Result<void> Core::flush(Duration timeout)
     const Call call{*this};
     if (auto failure = call.refused("flush", true))
         return std::move(*failure);
-    return call->first_link()->flush(deadline_of(*call, timeout));
+    return call->links().first()->flush(deadline_of(*call, timeout));
 }
 
 Result<Message> Core::receive(Duration timeout)
@@ -362,13 +329,7 @@ StopReport Core::stop()
     const Call call{*this};
     if (call && !is_forked())
         return call->partial_report();
-    StopReport report;
-    if (!is_forked()) {
-        report.quiesce = report.drain = report.close = report.cancel =
-            report.join = {Verdict::skipped, {}};
-        report.joined = true;
-    }
-    return report;
+    return is_forked() ? StopReport{} : ReportBuilder::nothing_to_do();
 }
 
 State Core::state() const
@@ -379,16 +340,14 @@ State Core::state() const
 
 Stats Core::stats() const
 {
-    Stats stats;
-    if (const Call call{*this}; call && !is_forked())
-        call->add_stats(stats);
-    return stats;
+    const Call call{*this};
+    return call && !is_forked() ? call->stats() : Stats{};
 }
 
 std::vector<Failure> Core::errors() const
 {
     const Call call{*this};
-    return call && !is_forked() ? call->errors() : std::vector<Failure>{};
+    return call && !is_forked() ? call->journal().latest() : std::vector<Failure>{};
 }
 
 std::string Core::dump() const
@@ -401,47 +360,43 @@ Result<int> Core::native_handle()
 {
     if (is_forked())
         return Failure{Error::forked, {.attempted = "make an event descriptor"}};
-    std::lock_guard lock{start_mutex_};
+    const auto lock = runs_->lock();
     try {
-        if (!readable_) {
-            readable_ = std::make_shared<NotifyFd>();
-            if (owner_)
-                owner_->inbox().notify_through(readable_);
+        if (!runs_->readable) {
+            runs_->readable = std::make_shared<NotifyFd>();
+            if (const auto& present = runs_->present())
+                present->inbox().notify_through(runs_->readable);
         }
     } catch (const Exception& e) {
         return e.failure();
     }
-    return readable_->get();
+    return runs_->readable->get();
 }
+
+// --- one link
 
 Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std::byte> payload,
                        Duration timeout)
 {
     if (has_forked_since(ref.fork_generation))
         return Failure{Error::forked, {.attempted = "send"}};
-    auto result = ref.link->send(kind, payload, send_deadline(*ref.loop, timeout));
-    if (!result)
-        link_note_refused_send(ref);
-    return result;
+    return send_on(*ref.run, *ref.link, kind, payload, timeout);
 }
 
 Result<void> link_flush(const LinkRef& ref, Duration timeout)
 {
     if (has_forked_since(ref.fork_generation))
         return Failure{Error::forked, {.attempted = "flush"}};
-    return ref.link->flush(deadline_of(*ref.loop, timeout));
-}
-
-void link_note_refused_send(const LinkRef& ref) noexcept
-{
-    ref.loop->sends_refused.fetch_add(1, std::memory_order_relaxed);
+    return ref.link->flush(deadline_of(*ref.run, timeout));
 }
 
 LinkId link_id(const LinkRef& ref) noexcept { return ref.link->id(); }
 
 bool link_is_up(const LinkRef& ref) noexcept
 {
-    return !has_forked_since(ref.fork_generation) && ref.link->is_open();
+    return !has_forked_since(ref.fork_generation) && ref.link->is_up();
 }
+
+std::string link_protocol(const LinkRef& ref) { return ref.link->protocol(); }
 
 } // namespace sidecar::detail

@@ -1,4 +1,5 @@
-#include <sidecar/report.hpp>
+#include <sidecar/stats.hpp>
+#include <sidecar/stop_report.hpp>
 
 #include <sidecar/options.hpp>
 

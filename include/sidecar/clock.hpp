@@ -10,9 +10,6 @@ using Duration = std::chrono::nanoseconds;
 /// A point on a sidecar's clock. On a virtual clock the count starts at zero with every start().
 using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
-/// What a transport names as its `Clock` to run on real time; also what it gets when it names none.
-struct SteadyClock {};
-
 /// What a transport names as its `Clock` for tests: time stands still while anything can run, and
 /// jumps to the next timer once nothing can and the application waits in one of the sidecar's
 /// calls.

@@ -4,9 +4,7 @@
 #include <boost/system/error_code.hpp>
 #include <boost/system/result.hpp>
 #include <boost/system/system_error.hpp>
-#include <fmt/core.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -24,9 +22,9 @@ using boost::system::error_code;
 enum class Error {
     /// The call's timeout passed; nothing else is wrong, and it may be made again.
     timed_out = 1,
-    /// A stop has begun: nothing new is taken in.
+    /// A stop is under way: nothing new is taken in.
     stopping = 2,
-    /// The sidecar has stopped, and everything that was queued has been received.
+    /// The sidecar has stopped; receive() says it once everything that was queued is taken.
     stopped = 3,
     /// The sidecar was never started.
     not_started = 4,
@@ -173,15 +171,3 @@ private:
                                  std::string_view attempted, std::string_view endpoint);
 
 } // namespace sidecar
-
-template <>
-struct fmt::formatter<sidecar::Failure> {
-    constexpr auto parse(format_parse_context& ctx) { return ctx.begin(); }
-    template <class FormatContext>
-    auto format(const sidecar::Failure& failure, FormatContext& ctx) const
-    {
-        // Not format_to: clang 14 mangles it otherwise than the g++ that built the system's fmt.
-        const std::string text = failure.message();
-        return std::copy(text.begin(), text.end(), ctx.out());
-    }
-};

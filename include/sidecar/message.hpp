@@ -1,13 +1,10 @@
-// What travels through the queues: messages (owned or borrowed) and the events around them.
+// What travels through the queues: messages, owned or borrowed.
 #pragma once
-
-#include <sidecar/error.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -19,18 +16,28 @@ enum class LinkId : std::uint32_t {};
 
 enum class MessageKind : std::uint8_t { text, bytes };
 
-/// A message that somebody else owns.
-struct MessageView {
-    LinkId link{};
-    MessageKind kind = MessageKind::bytes;
-    std::span<const std::byte> data;
+/// A message that somebody else owns; its calls are Message's, so one handler serves both.
+class MessageView {
+public:
+    MessageView() noexcept = default;
+    MessageView(LinkId link, MessageKind kind, std::span<const std::byte> payload) noexcept
+        : link_{link}, kind_{kind}, payload_{payload}
+    {
+    }
 
+    [[nodiscard]] LinkId link() const noexcept { return link_; }
+    [[nodiscard]] MessageKind kind() const noexcept { return kind_; }
     [[nodiscard]] std::string_view text() const noexcept
     {
-        return {reinterpret_cast<const char*>(data.data()), data.size()};
+        return {reinterpret_cast<const char*>(payload_.data()), payload_.size()};
     }
-    [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return data; }
-    [[nodiscard]] std::size_t size() const noexcept { return data.size(); }
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return payload_; }
+    [[nodiscard]] std::size_t size() const noexcept { return payload_.size(); }
+
+private:
+    LinkId link_{};
+    MessageKind kind_ = MessageKind::bytes;
+    std::span<const std::byte> payload_;
 };
 
 namespace detail {
@@ -65,12 +72,12 @@ public:
 
     Message() noexcept = default;
     explicit Message(const MessageView& view)
-        : link_{view.link}, kind_{view.kind}, size_{view.size()}
+        : link_{view.link()}, kind_{view.kind()}, size_{view.size()}
     {
         if (size_ > inline_bytes)
             block_.reset(new std::byte[size_]);
         if (size_ != 0)
-            std::memcpy(block_ ? block_.get() : inline_, view.data.data(), size_);
+            std::memcpy(block_ ? block_.get() : inline_, view.bytes().data(), size_);
     }
     /// Takes over a block that already holds the payload.
     Message(LinkId link, MessageKind kind, detail::Block block, std::size_t size) noexcept
@@ -114,31 +121,6 @@ private:
     std::size_t size_ = 0;
     detail::Block block_;
     std::byte inline_[inline_bytes];
-};
-
-/// One entry of the whole ordered stream that next_event() gives.
-struct Event {
-    enum class Kind : std::uint8_t {
-        up,      ///< the link is connected
-        message, ///< `message` holds it
-        gap,     ///< `lost` messages are missing here; no policy of this version makes one
-        down,    ///< the link is gone; `failure` says why
-        stopped, ///< the last event of all
-    };
-    Kind kind = Kind::stopped;
-    LinkId link{};
-    Message message;
-    std::uint64_t lost = 0;
-    std::optional<Failure> failure;
-
-    /// For any stream, so that test frameworks can show a Result<Event>.
-    template <class Stream>
-    friend Stream& operator<<(Stream& stream, const Event& event)
-    {
-        constexpr const char* names[] = {"up", "message", "gap", "down", "stopped"};
-        stream << names[static_cast<std::size_t>(event.kind)];
-        return stream;
-    }
 };
 
 } // namespace sidecar

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,6 +61,12 @@ struct Options {
     LogHook log{};
     /// Empty: the system's getaddrinfo.
     Lookup lookup{};
+};
+
+/// What one link is told, apart from what its transport wants to know.
+struct LinkOptions {
+    /// The link's own outbox; without it Options::outbox.
+    std::optional<QueueLimits> outbox{};
 };
 
 [[nodiscard]] std::string_view to_string(LogLevel level) noexcept;

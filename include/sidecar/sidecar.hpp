@@ -1,236 +1,34 @@
-// Sidecar<Transport>: a network feed for a synchronous program.
+// Sidecar<Transport>: a feed over one transport.
 #pragma once
 
-#include <sidecar/detail/core.hpp>
-#include <sidecar/detail/transport_adapter.hpp>
-#include <sidecar/error.hpp>
-#include <sidecar/message.hpp>
-#include <sidecar/options.hpp>
-#include <sidecar/report.hpp>
-#include <sidecar/transport.hpp>
+#include <sidecar/feed.hpp>
 
-#include <concepts>
-#include <cstddef>
-#include <optional>
-#include <span>
-#include <string>
-#include <string_view>
-#include <type_traits>
+#include <memory>
 #include <utility>
 
 namespace sidecar {
 
-/// A further link of a running sidecar, from open(). Cheap to copy. After the run that opened it
-/// has ended, its calls say `stopping`; it keeps that run's queues in memory until it goes itself.
-/// Side: app, any thread.
+/// Runs a transport on a thread of its own and gives the application plain calls: those of Feed. It
+/// adds the construction and nothing else, so that everything but the transport is compiled once.
 template <Transport T>
-class Link {
-public:
-    /// Like Sidecar::send, to this link.
-    [[nodiscard]] Result<void> send(std::string_view text, Duration timeout = {})
-    {
-        return send(MessageKind::text, std::as_bytes(std::span{text}), timeout);
-    }
-    [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, Duration timeout = {})
-    {
-        return send(MessageKind::bytes, bytes, timeout);
-    }
-    /// Like Sidecar::flush, for this link.
-    [[nodiscard]] Result<void> flush(Duration timeout) { return detail::link_flush(ref_, timeout); }
-    /// What its messages and events carry.
-    [[nodiscard]] LinkId id() const noexcept { return detail::link_id(ref_); }
-    [[nodiscard]] bool is_up() const noexcept { return detail::link_is_up(ref_); }
-    /// For any stream, so that test frameworks can show a Result<Link>.
-    template <class Stream>
-    friend Stream& operator<<(Stream& stream, const Link& link)
-    {
-        stream << "link " << static_cast<std::uint32_t>(link.id());
-        return stream;
-    }
-
-private:
-    template <Transport>
-    friend class Sidecar;
-    Link(detail::LinkRef ref, std::shared_ptr<const detail::TransportConfig<T>> config)
-        : ref_{std::move(ref)}, config_{std::move(config)}
-    {
-    }
-    Result<void> send(MessageKind kind, std::span<const std::byte> payload, Duration timeout)
-    {
-        if (auto checked = config_->check_send(kind, payload); !checked) {
-            detail::link_note_refused_send(ref_);
-            return checked;
-        }
-        return detail::link_send(ref_, kind, payload, timeout);
-    }
-
-    detail::LinkRef ref_;
-    std::shared_ptr<const detail::TransportConfig<T>> config_;
-};
-
-/// Runs a transport on a thread of its own and gives the application plain calls.
-///
-/// Side: app; every call may be made from any thread unless it says otherwise. A call that would
-/// wait, made on the loop's own thread (in a coroutine, in a hook), gives Error::misuse; after a
-/// fork, in the child, Error::forked. A negative timeout counts as zero; Duration::max() means no
-/// deadline.
-template <Transport T>
-class Sidecar {
+class Sidecar final : public Feed {
 public:
     using TransportOptions = typename T::Options;
 
     /// Makes no connection and no thread; start() does.
     explicit Sidecar(TransportOptions options, Options settings = {})
-        : config_{std::make_shared<const detail::TransportConfig<T>>(std::move(options))},
-          core_{config_, detail::is_virtual<T>, std::move(settings)}
+        : Feed{std::make_shared<const detail::TransportConfig<T>>(std::move(options)),
+               std::move(settings)}
     {
     }
-    Sidecar(const Sidecar&) = delete;
-    Sidecar& operator=(const Sidecar&) = delete;
-    /// Stops as stop() does. On the loop's own thread, where waiting is impossible, it lets the
-    /// thread finish alone.
-    ~Sidecar() = default;
 
-    /// Starts the thread and connects. On failure everything is as before, and start may be called
-    /// again. After stop() a new run begins: what the last one left unread is gone. Blocks: until
-    /// connected or refused, at most `timeout`; then, on failure, for the stop. Errors:
-    /// already_started, bad_options, bad_address, timed_out, stopping, no_resources, the
-    /// transport's own. Cancellation: request_stop() ends it at once.
-    [[nodiscard]] Result<void> start(Duration timeout) { return core_.start(timeout); }
-
-    /// Adds a further link on the same thread, into the same inbox. Its record and its outbox stay
-    /// until the stop. Blocks and errors: as start(), but a failure leaves the other links as they
-    /// are.
-    [[nodiscard]] Result<Link<T>> open(TransportOptions options, Duration timeout)
+    /// Adds a further link of the same transport; see Feed::open.
+    using Feed::open;
+    [[nodiscard]] Result<Link> open(TransportOptions options, Duration timeout,
+                                    LinkOptions settings = {})
     {
-        auto config = std::make_shared<const detail::TransportConfig<T>>(std::move(options));
-        auto ref = core_.open(config, timeout);
-        if (!ref)
-            return ref.error();
-        return Link<T>{std::move(*ref), std::move(config)};
+        return Feed::open<T>(std::move(options), timeout, std::move(settings));
     }
-
-    /// Queues a text message for the first link. Blocks: not at all (timeout zero), else until
-    /// there is room, at most `timeout`. Errors: full (timeout zero) or timed_out; not_connected,
-    /// stopping, too_big, bad_message. On error nothing was queued. Lifetime: the payload is
-    /// copied.
-    [[nodiscard]] Result<void> send(std::string_view text, Duration timeout = {})
-    {
-        return send(MessageKind::text, std::as_bytes(std::span{text}), timeout);
-    }
-    /// The same for a binary message.
-    [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, Duration timeout = {})
-    {
-        return send(MessageKind::bytes, bytes, timeout);
-    }
-    /// Waits until all that was queued on the first link before this call has been handed to the
-    /// system. Blocks: at most `timeout`. Errors: timed_out, not_connected, stopping.
-    [[nodiscard]] Result<void> flush(Duration timeout) { return core_.flush(timeout); }
-
-    /// Waits for the next message, of any link. Blocks: at most `timeout`; zero polls. Errors:
-    /// timed_out; a link's failure, once, after what it brought before (and again when no link is
-    /// left); stopped when a stop has begun and the queue is empty. Cancellation: request_stop()
-    /// wakes it.
-    [[nodiscard]] Result<Message> receive(Duration timeout) { return core_.receive(timeout); }
-
-    /// Waits for the next entry of the whole ordered stream: up, message, down, and at the end
-    /// stopped. Blocks: at most `timeout`. Errors: timed_out; the last link's failure when none is
-    /// left. Use either this or receive() and poll(), which pass over what they do not give.
-    [[nodiscard]] Result<Event> next_event(Duration timeout) { return core_.next_event(timeout); }
-
-    /// Hands the messages that are there, at most `limit`, to `handler(const MessageView&)`; copies
-    /// nothing. Blocks: not at all. Gives: how many. Errors: as receive(), but for timed_out.
-    /// Lifetime: a view is valid during its handler call. What the handler throws passes through;
-    /// that message counts as taken. The handler must not receive from the same sidecar (misuse).
-    template <std::invocable<const MessageView&> Handler>
-    [[nodiscard]] Result<std::size_t> poll(Handler&& handler, std::size_t limit = SIZE_MAX)
-    {
-        return core_.poll(detail::MessageHandler{handler}, limit);
-    }
-
-    /// Runs `function(Context)`, a coroutine function giving Task<>, on the loop; what it throws
-    /// goes to the log, to errors() and to the stop report. Blocks: not at all. Errors:
-    /// not_started, stopping. Cancellation: the stop cancels it. Lifetime: `function` is kept until
-    /// its coroutine has ended.
-    template <std::invocable<Context> F>
-    Result<void> spawn(std::string name, F function)
-    {
-        static_assert(std::same_as<std::invoke_result_t<F&, Context>, Task<>>,
-                      "spawn takes a function from sidecar::Context to sidecar::Task<>");
-        auto shared = std::make_shared<F>(std::move(function));
-        return core_.spawn(std::move(name), [shared](Context ctx) { return (*shared)(ctx); });
-    }
-
-    /// Runs `function(Context)`, a coroutine function giving Task<R>, on the loop and waits for its
-    /// result. What it throws is thrown here. Blocks: until it ends, at most `timeout`; the
-    /// coroutine then runs on. Errors: timed_out, stopping, not_started, misuse. Lifetime: as
-    /// spawn(); it may outlive this call.
-    template <std::invocable<Context> F>
-    [[nodiscard]] auto call(F function, Duration timeout = Duration::max())
-        -> Result<typename std::invoke_result_t<F&, Context>::value_type>
-    {
-        using Value = typename std::invoke_result_t<F&, Context>::value_type;
-        auto state = std::make_shared<detail::ValueState<Value>>();
-        auto shared = std::make_shared<F>(std::move(function));
-        auto done = core_.call(
-            "call",
-            [shared, state](Context ctx) { return detail::keep_result(state, (*shared)(ctx)); },
-            state, timeout);
-        if (!done)
-            return done.error();
-        // The loop may be the last to let go of the state
-        if (auto exception = std::exchange(state->exception, nullptr))
-            std::rethrow_exception(std::move(exception));
-        if constexpr (std::is_void_v<Value>)
-            return {};
-        else
-            return Result<Value>{boost::system::in_place_value, std::move(*state->value)};
-    }
-
-    /// Begins the stop and returns at once. Side: any thread, the loop's own too, and a signal
-    /// handler (it is async-signal-safe). Without effect when nothing runs.
-    void request_stop() noexcept { core_.request_stop(); }
-
-    /// Waits until a requested stop is over. Blocks: at most `timeout`, and never past the stop's
-    /// own total. Any number of threads may wait; all get the same report. Errors: timed_out,
-    /// not_started, misuse.
-    [[nodiscard]] Result<StopReport> wait_stopped(Duration timeout)
-    {
-        return core_.wait_stopped(timeout);
-    }
-
-    /// request_stop() and wait_stopped(). Blocks: at most Options::stop.total. On the loop's own
-    /// thread it only requests, and the report says so. Stopping what has stopped gives the same
-    /// report again.
-    StopReport stop() { return core_.stop(); }
-
-    [[nodiscard]] State state() const { return core_.state(); }
-    /// Counters of the current or last run.
-    [[nodiscard]] Stats stats() const { return core_.stats(); }
-    /// The latest failures of the run, oldest first, at most 16; Stats::errors counts all.
-    [[nodiscard]] std::vector<Failure> errors() const { return core_.errors(); }
-    /// What the links and tasks are doing or waiting for, and since when: the first 64 of each, and
-    /// how many more there are.
-    [[nodiscard]] std::string dump() const { return core_.dump(); }
-
-    /// A descriptor that is readable while receive() or poll() has something to give, the end
-    /// included; for poll, epoll, Qt, GLib. It stays the same over restarts. The caller only waits
-    /// on it: it neither reads from it nor closes it. Errors: no_resources. Lifetime: until the
-    /// sidecar is destroyed.
-    [[nodiscard]] Result<int> native_handle() { return core_.native_handle(); }
-
-private:
-    Result<void> send(MessageKind kind, std::span<const std::byte> payload, Duration timeout)
-    {
-        if (auto checked = config_->check_send(kind, payload); !checked) {
-            core_.note_refused_send();
-            return checked;
-        }
-        return core_.send(kind, payload, timeout);
-    }
-
-    std::shared_ptr<const detail::TransportConfig<T>> config_; // both: constant
-    detail::Core core_;                                        // app side
 };
 
 } // namespace sidecar

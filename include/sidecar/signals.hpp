@@ -1,7 +1,7 @@
 // Stopping on signals: Ctrl-C ends a sidecar in order, a second one the process.
 #pragma once
 
-#include <sidecar/sidecar.hpp>
+#include <sidecar/feed.hpp>
 
 #include <csignal>
 #include <initializer_list>
@@ -36,13 +36,11 @@ private:
 /// tells `stopped`. When all that are guarded have had theirs, one more does what it would have
 /// done without guards: by default it ends the process. Blocks: not at all. Errors (thrown): as
 /// SignalGuard's. Lifetime: `feed` outlives the guard.
-template <Transport T>
-[[nodiscard]] SignalGuard stop_on_signals(Sidecar<T>& feed,
-                                          std::initializer_list<int> signals = {SIGINT, SIGTERM})
+[[nodiscard]] inline SignalGuard stop_on_signals(Feed& feed, std::initializer_list<int> signals = {
+                                                                 SIGINT, SIGTERM})
 {
-    return SignalGuard{
-        [](void* object) noexcept { static_cast<Sidecar<T>*>(object)->request_stop(); }, &feed,
-        signals};
+    return SignalGuard{[](void* object) noexcept { static_cast<Feed*>(object)->request_stop(); },
+                       &feed, signals};
 }
 
 } // namespace sidecar

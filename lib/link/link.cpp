@@ -1,361 +1,227 @@
 #include "link/link.hpp"
 
-#include "loop/loop.hpp"
-
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace sidecar::detail {
 namespace {
 
-/// After a failed write the peer's last words (and the reason they may hold) get this long to be
-/// read.
+/// After a failed write the peer is silent for so long, and then its last words (and the reason that
+/// they may hold) are not waited for any more.
 constexpr auto last_words = std::chrono::milliseconds{100};
+
+Failure misuse(const char* attempted)
+{
+    return {Error::misuse,
+            {.attempted = attempted, .explanation = "called on the loop's own thread"}};
+}
 
 } // namespace
 
-LinkImpl::LinkImpl(Loop& loop, LinkId id, std::shared_ptr<const LinkConfig> config,
-                   std::string endpoint)
-    : loop_{loop},
+LinkImpl::LinkImpl(LinkServices& services, LinkObserver& observer, LinkId id,
+                   std::shared_ptr<const LinkConfig> config, std::string endpoint,
+                   const QueueLimits& outbox)
+    : services_{services},
+      observer_{observer},
       id_{id},
       config_{std::move(config)},
       endpoint_{std::move(endpoint)},
-      max_message_bytes_{config_->max_message_bytes()}
+      intake_{services, id, config_->max_message_bytes(), endpoint_},
+      outbox_{outbox, services.stop, services.written}
 {
 }
 
+void LinkImpl::spawn(Role role, const char* name, TimePoint deadline,
+                     Task<> (LinkImpl::*run)(Context), void (LinkImpl::*ended)(std::exception_ptr))
+{
+    auto& loop = services_.loop;
+    auto& slot =
+        loop.open_task(fmt::format("link {} {}", static_cast<std::uint32_t>(id_), name), this);
+    tasks_[role] = &slot;
+    loop.tasks().spawn(slot, (this->*run)(loop.context(slot, deadline)),
+                       [this, role, ended](std::exception_ptr exception) {
+                           tasks_[role] = nullptr;
+                           (this->*ended)(std::move(exception));
+                           services_.something_changed();
+                           note_end_of_tasks();
+                       });
+}
+
+// --- connecting and reading
+
 void LinkImpl::begin(TimePoint deadline)
 {
-    began_ = loop_.now();
-    loop_.inbox().share_with(max_message_bytes_);
-    auto& slot = loop_.tasks().open(task_prefix() + "listener");
-    listener_ = &slot;
-    timer_ = loop_.timers().at(deadline, [this] { give_up_connecting(); });
-    loop_.tasks().spawn(slot, listen(Context{loop_, slot, this, deadline}),
-                        [this](std::exception_ptr e) { listener_ended(std::move(e)); });
+    services_.inbox.share_with(config_->max_message_bytes());
+    timer_ = services_.loop.timers().at(deadline, [this] { give_up_connecting(); });
+    spawn(listener, "listener", deadline, &LinkImpl::listen, &LinkImpl::listener_ended);
 }
 
 Task<> LinkImpl::listen(Context ctx)
 {
+    const auto began = ctx.now();
+    co_await connect(ctx);
+    if (!life_.connected())
+        co_return; // given up, or stopped, in the same moment
+    gauges_.connect_time = (ctx.now() - began).count();
+    went_up();
+    co_await read_all(services_.loop.context(*tasks_[listener]));
+}
+
+/// Apart from listen(), whose coroutine lives as long as the link and so should be a small one.
+Task<> LinkImpl::connect(Context ctx)
+{
     ctx.waiting_for("connecting");
     transport_ = config_->make_transport();
-    co_await transport_->connect(ctx);
-    if (failure_ || quiesced_)
-        co_return; // given up, or stopped, in the same moment
-    went_up();
+    return transport_->connect(ctx);
+}
 
-    Sink sink{*this};
-    const Context reading{loop_, *listener_, this, TimePoint::max()};
-    for (;;) {
-        co_await make_room(reading);
-        reading.waiting_for("messages from the peer");
-        put_anything_ = false;
-        const auto turn = loop_.tasks().turn();
-        co_await transport_->read(reading, sink);
-        counters.reads.fetch_add(1, std::memory_order_relaxed);
-        loop_.inbox().publish();
+Task<> LinkImpl::read_all(Context ctx)
+{
+    const auto& tasks = services_.loop.tasks();
+    std::exception_ptr exception;
+    while (!exception) {
+        (void)co_await intake_.wait_for_room(ctx, TimePoint::max());
+        ctx.waiting_for("messages from the peer");
+        intake_.begin_read();
+        const auto turn = tasks.turn();
+        try {
+            co_await transport_->read(ctx, intake_);
+            gauges_.reads.fetch_add(1, std::memory_order_relaxed);
+        } catch (...) {
+            exception = std::current_exception();
+        }
+        services_.inbox.publish();
         // A transport that never has to wait must not starve the others
-        if (turn == loop_.tasks().turn())
-            co_await boost::asio::post(reading.executor(), boost::asio::use_awaitable);
+        if (!exception && turn == tasks.turn())
+            co_await boost::asio::post(ctx.executor(), boost::asio::use_awaitable);
     }
-}
-
-Task<> LinkImpl::make_room(Context ctx)
-{
-    auto& inbox = loop_.inbox();
-    bool counted = false;
-    for (;;) {
-        if (refuses_messages()) {
-            drop_pending();
-            co_return;
-        }
-        if (push_pending() && inbox.has_room(max_message_bytes_))
-            co_return;
-        if (!std::exchange(counted, true))
-            counters.pauses.fetch_add(1, std::memory_order_relaxed);
-        if (!inbox.want_room(max_message_bytes_)) {
-            ctx.waiting_for("room in the inbox");
-            loop_.wait_for_room(*this);
-            co_await room_.wait();
-        }
-    }
-}
-
-/// From the request on, not only once the loop has seen it: who waits may have been told `stopped`
-/// by then.
-bool LinkImpl::refuses_messages() const noexcept { return quiesced_ || loop_.stop_requested(); }
-
-bool LinkImpl::push_pending()
-{
-    auto& inbox = loop_.inbox();
-    if (held_ && inbox.push(id_, held_->kind(), held_->bytes()))
-        held_.reset();
-    if (large_.is_whole && inbox.push_reserved(id_, large_.kind, large_.block, large_.bytes))
-        large_ = {};
-    inbox.publish();
-    return !held_ && !large_.is_whole;
-}
-
-void LinkImpl::drop_pending()
-{
-    if (held_ || large_.is_whole)
-        loop_.discarded.fetch_add(1);
-    held_.reset();
-    if (large_.is_whole)
-        cancel_large();
-}
-
-void LinkImpl::cancel_large() noexcept
-{
-    if (!large_.block)
-        return;
-    loop_.inbox().cancel_reserved(large_.bytes);
-    large_ = {};
-    loop_.resume_reading(); // another link may wait for just this room
-}
-
-void LinkImpl::check_size(std::size_t payload_bytes) const
-{
-    if (payload_bytes > max_message_bytes_)
-        throw Exception{Failure{Error::too_big,
-                                {.attempted = "take in a message",
-                                 .endpoint = endpoint_,
-                                 .explanation = fmt::format("{} bytes, the limit is {}",
-                                                            payload_bytes, max_message_bytes_)}}};
-}
-
-bool LinkImpl::put(MessageKind kind, std::span<const std::byte> payload)
-{
-    const bool is_usual =
-        payload.size() <= max_message_bytes_ && !refuses_messages() && !held_ && !large_.is_whole;
-    if (is_usual && loop_.inbox().push(id_, kind, payload)) [[likely]] {
-        put_anything_ = true;
-        return true;
-    }
-    return put_aside(kind, payload);
-}
-
-bool LinkImpl::put_aside(MessageKind kind, std::span<const std::byte> payload)
-{
-    check_size(payload.size());
-    if (refuses_messages()) {
-        put_anything_ = true;
-        loop_.discarded.fetch_add(1);
-        return true;
-    }
-    if (put_anything_)
-        return false;
-    // Promised room that another link has taken meanwhile: this one message waits here for the
-    // next.
-    held_ = std::make_unique<Message>(MessageView{id_, kind, payload});
-    put_anything_ = true;
-    return true;
-}
-
-std::span<std::byte> LinkImpl::receive_room(std::size_t at_least)
-{
-    return loop_.inbox().receive_room(at_least);
-}
-
-std::span<std::byte> LinkImpl::prepare(std::size_t payload_bytes)
-{
-    check_size(payload_bytes);
-    if (large_.block || held_)
-        return {};
-    large_ = {.block = loop_.inbox().reserve(payload_bytes), .bytes = payload_bytes};
-    if (!large_.block)
-        return {};
-    return {large_.block.get(), payload_bytes};
-}
-
-void LinkImpl::commit(MessageKind kind)
-{
-    put_anything_ = true;
-    large_.kind = kind;
-    large_.is_whole = true;
-    if (refuses_messages())
-        drop_pending();
-    else
-        (void)push_pending();
+    co_await intake_.deliver_pending(ctx);
+    std::rethrow_exception(exception);
 }
 
 void LinkImpl::went_up()
 {
     timer_.cancel();
-    set_phase(Phase::open, {});
-    status_ = Status::up;
-    connect_time = (loop_.now() - began_).count();
-    accepting_.store(true);
-    loop_.link_changed();
-    loop_.inbox().push_event(Event::Kind::up, id_, std::nullopt);
+    note_.set(Phase::open, {});
+    gauges_.is_up = true;
+    outbox_.open();
+    services_.inbox.push_event(Event::Kind::up, id_, std::nullopt);
     set_outcome({});
-
-    auto& slot = loop_.tasks().open(task_prefix() + "writer");
-    writer_ = &slot;
-    loop_.tasks().spawn(slot, write_all(Context{loop_, slot, this, TimePoint::max()}),
-                        [this](std::exception_ptr e) { writer_ended(std::move(e)); });
-}
-
-Task<> LinkImpl::write_all(Context ctx)
-{
-    for (;;) {
-        auto* const outbox = outbox_.load(std::memory_order_seq_cst);
-        const auto end = outbox ? outbox->published() : 0;
-        if (!outbox || outbox->read_position() == end) {
-            loop_.progress();
-            writer_sleeps_.store(true, std::memory_order_seq_cst);
-            if (outbox ? outbox->published() == end : !outbox_.load(std::memory_order_seq_cst)) {
-                ctx.waiting_for("messages to send");
-                co_await work_.wait();
-            }
-            writer_sleeps_.store(false, std::memory_order_relaxed);
-            continue;
-        }
-        ctx.waiting_for("the peer to take what is written");
-        writing_ = true;
-        co_await transport_->write(ctx, Batch{*this, *outbox, outbox->read_position(), end});
-        writing_ = false;
-        counters.writes.fetch_add(1, std::memory_order_relaxed);
-        mark_written(SIZE_MAX, end);
-        loop_.expect_answer();
-    }
-}
-
-void LinkImpl::mark_written(std::size_t count, std::uint64_t end)
-{
-    auto& outbox = *outbox_.load(std::memory_order_relaxed);
-    const auto messages = outbox.popped_so_far();
-    const auto bytes = outbox.popped_bytes_so_far();
-    for (; count != 0 && outbox.read_position() < end; --count)
-        outbox.pop();
-    counters.sent.fetch_add(outbox.popped_so_far() - messages, std::memory_order_relaxed);
-    counters.sent_bytes.fetch_add(outbox.popped_bytes_so_far() - bytes, std::memory_order_relaxed);
-    outbox.publish_reads();
-    loop_.written().wake();
-}
-
-void LinkImpl::writer_ended(std::exception_ptr exception)
-{
-    writer_ = nullptr;
-    writing_ = false;
-    let_go();
-    loop_.progress();
-    if (!exception || status_ != Status::up || close_begun_)
-        return;
-    auto failure = to_failure(exception, Error::disconnected, "write", endpoint_);
-    if (failure == Error::cancelled)
-        return;
-    // The listener may still find out why (a close frame, the reason in it); it gets a moment for
-    // that.
-    accepting_.store(false);
-    loop_.written().wake();
-    failure_ = std::move(failure);
-    timer_ = loop_.timers().at(deadline_after(loop_.now(), last_words), [this] { abort(); });
+    spawn(writer, "writer", TimePoint::max(), &LinkImpl::write_all, &LinkImpl::writer_ended);
 }
 
 void LinkImpl::listener_ended(std::exception_ptr exception)
 {
-    listener_ = nullptr;
-    loop_.inbox().publish();
-    // Nothing may be lost without being counted, and there is nobody left to wait for room.
-    if (!push_pending())
-        drop_pending();
-    cancel_large(); // what never came whole
-    const bool was_connecting = status_ == Status::connecting;
-    auto failure =
-        exception
-            ? to_failure(exception, was_connecting ? Error::connect_failed : Error::disconnected,
-                         was_connecting ? "connect" : "read", endpoint_)
-            : Failure{Error::cancelled};
-    if (failure_ && failure.close_code() == 0)
-        failure = *failure_; // the first cause; what followed it is only its consequence
-    if (quiesced_ && (failure == Error::cancelled || was_connecting))
-        failure = Error::stopping;
-    went_down(std::move(failure));
-}
-
-void LinkImpl::went_down(Failure failure)
-{
-    const bool was_up = status_ == Status::up;
+    intake_.end();
     timer_.cancel();
-    phase_ = Phase::down;
-    status_ = Status::down;
-    accepting_.store(false);
+    const bool was_connecting = life_.state() == Life::State::connecting;
+    std::optional<Failure> why;
+    if (exception)
+        why = was_connecting ? to_failure(exception, Error::connect_failed, "connect", endpoint_)
+                             : to_failure(exception, Error::disconnected, "read", endpoint_);
+    const auto end = life_.reading_ended(std::move(why));
+
+    note_.set(Phase::down, {});
+    gauges_.is_up = false;
+    outbox_.close();
     abort();
-    if (writer_)
-        loop_.tasks().cancel(*writer_);
+    if (tasks_[writer])
+        services_.loop.tasks().cancel(*tasks_[writer]);
     count_unsent();
-    loop_.written().wake();
-    if (!quiesced_) {
-        loop_.record(failure);
-        if (was_up)
-            loop_.inbox().push_event(Event::Kind::down, id_, failure);
-    } else if (was_up && !close_begun_ && !(failure == Error::stopping)) {
-        loop_.record(failure); // it broke by itself, during the drain
-    }
-    failure_ = failure;
-    set_outcome(std::move(failure));
-    let_go();
-    loop_.link_changed();
-    loop_.progress();
-}
-
-void LinkImpl::expect_tasks_to_end() noexcept
-{
-    for (auto* slot : {listener_, writer_, closer_})
-        if (slot)
-            slot->is_expected_to_end = true;
-}
-
-void LinkImpl::count_unsent()
-{
-    std::lock_guard lock{send_mutex_}; // no send is half done any more
-    counters.unsent.store(unsent_messages());
-}
-
-void LinkImpl::let_go()
-{
-    if (status_ == Status::down && !listener_ && !writer_ && !closer_)
-        transport_.reset(); // its buffers, that is; the socket is closed already
+    services_.written.wake();
+    if (end.is_recorded)
+        services_.journal.record(end.failure);
+    if (end.is_announced)
+        services_.inbox.push_event(Event::Kind::down, id_, end.failure);
+    set_outcome(end.failure);
+    observer_.link_went_down(*this, end.failure);
 }
 
 void LinkImpl::give_up_connecting()
 {
-    if (status_ != Status::connecting || failure_)
+    const Failure why{Error::timed_out,
+                      {.attempted = "connect",
+                       .endpoint = endpoint_,
+                       .explanation = fmt::format("still {}", note_.text())}};
+    if (!life_.give_up_connecting(why))
         return;
-    failure_ = Failure{Error::timed_out,
-                       {.attempted = "connect",
-                        .endpoint = endpoint_,
-                        .explanation = fmt::format("still {}{}{}", to_string(phase_.load()),
-                                                   phase_detail_.empty() ? "" : " ",
-                                                   phase_detail_)}};
-    set_outcome(*failure_);
+    set_outcome(why);
     abort();
-    if (listener_)
-        loop_.tasks().cancel(*listener_);
+    if (tasks_[listener])
+        services_.loop.tasks().cancel(*tasks_[listener]);
 }
+
+// --- writing
+
+Task<> LinkImpl::write_all(Context ctx)
+{
+    for (;;) {
+        const auto batch = outbox_.next_batch();
+        if (!batch) {
+            services_.something_changed();
+            if (outbox_.prepare_sleep()) {
+                ctx.waiting_for("messages to send");
+                co_await work_.wait();
+            }
+            outbox_.woke();
+            continue;
+        }
+        ctx.waiting_for("the peer to take what is written");
+        co_await transport_->write(ctx, *batch);
+        gauges_.writes.fetch_add(1, std::memory_order_relaxed);
+        outbox_.finish(*batch);
+        services_.loop.expect_answer();
+    }
+}
+
+void LinkImpl::writer_ended(std::exception_ptr exception)
+{
+    outbox_.give_up_batch();
+    std::optional<Failure> why;
+    if (exception)
+        why = to_failure(exception, Error::disconnected, "write", endpoint_);
+    if (!life_.writing_ended(std::move(why)))
+        return;
+    // The listener may still find out why (a close frame, the reason in it).
+    outbox_.close();
+    await_last_words();
+}
+
+/// What has arrived is delivered, however long the application takes for it; only a peer that says
+/// nothing more is not waited for.
+void LinkImpl::await_last_words()
+{
+    timer_ = services_.loop.timers().at(
+        deadline_after(services_.loop.now(), last_words),
+        [this, reads = gauges_.reads.load(std::memory_order_relaxed)] {
+            const bool goes_on =
+                intake_.is_paused() || reads != gauges_.reads.load(std::memory_order_relaxed);
+            if (goes_on)
+                await_last_words();
+            else
+                abort();
+        });
+}
+
+// --- stopping
 
 void LinkImpl::quiesce()
 {
-    quiesced_ = true;
     release_senders();
-    {
-        std::lock_guard lock{send_mutex_}; // a send that is half done is there to be drained
-    }
-    room_.set();
-    if (status_ == Status::connecting)
+    outbox_.settle_pushes();
+    intake_.quiesce();
+    if (life_.quiesce())
         set_outcome(Failure{Error::stopping});
 }
 
 void LinkImpl::begin_close(TimePoint deadline)
 {
-    close_begun_ = true;
-    phase_ = Phase::closing;
-    auto& slot = loop_.tasks().open(task_prefix() + "close");
-    closer_ = &slot;
-    loop_.tasks().spawn(slot, say_goodbye(Context{loop_, slot, this, deadline}),
-                        [this](std::exception_ptr e) { close_ended(std::move(e)); });
+    life_.close_began();
+    note_.set(Phase::closing, {});
+    spawn(closer, "close", deadline, &LinkImpl::say_goodbye, &LinkImpl::closer_ended);
 }
 
 /// A coroutine, so that a close() that throws at once ends like one that throws later.
@@ -365,15 +231,26 @@ Task<> LinkImpl::say_goodbye(Context ctx)
     co_await transport_->close(ctx, CloseReason{});
 }
 
-void LinkImpl::close_ended(std::exception_ptr exception)
+void LinkImpl::closer_ended(std::exception_ptr exception)
 {
-    closer_ = nullptr;
-    close_ended_ = true;
+    std::optional<Failure> why;
     if (exception)
-        close_failure_ = to_failure(exception, Error::disconnected, "close", endpoint_);
+        why = to_failure(exception, Error::disconnected, "close", endpoint_);
+    life_.close_ended(std::move(why));
     abort();
-    let_go();
-    loop_.progress();
+}
+
+void LinkImpl::expect_tasks_to_end() noexcept
+{
+    for (auto* slot : tasks_)
+        if (slot)
+            slot->is_expected_to_end = true;
+}
+
+void LinkImpl::count_unsent()
+{
+    outbox_.settle_pushes();
+    gauges_.unsent.store(outbox_.unsent_messages());
 }
 
 void LinkImpl::abort() noexcept
@@ -382,97 +259,78 @@ void LinkImpl::abort() noexcept
         transport_->abort();
 }
 
-void LinkImpl::set_outcome(Result<void> outcome)
+void LinkImpl::note_end_of_tasks()
 {
-    {
-        std::lock_guard lock{outcome_mutex_};
-        if (outcome_)
-            return;
-        outcome_ = std::move(outcome);
-    }
-    has_outcome_.store(true);
-    loop_.outcome_changed();
+    if (life_.state() != Life::State::down || tasks_ != decltype(tasks_){})
+        return;
+    transport_.reset(); // its buffers, that is; the socket is closed already
+    observer_.link_ended(*this);
 }
 
-Result<void> LinkImpl::outcome() const
+// --- the application's side
+
+void LinkImpl::set_outcome(Result<void> outcome)
 {
-    std::lock_guard lock{outcome_mutex_};
-    return *outcome_;
+    if (outcome_.set(std::move(outcome)))
+        services_.progressed.wake();
 }
 
 Failure LinkImpl::refusal() const
 {
-    return loop_.stop_requested() ? Error::stopping : Error::not_connected;
+    if (services_.stop.is_made())
+        return services_.stop.refusal();
+    return Error::not_connected;
 }
 
-/// With send_mutex_ held. Many links never send; a ring costs half a kilobyte before its memory.
-RecordRing& LinkImpl::make_outbox()
+Failure LinkImpl::too_big(std::size_t payload_bytes) const
 {
-    if (!outbox_owner_) {
-        outbox_owner_ = std::make_unique<RecordRing>(loop_.options().outbox);
-        // Before the look at writer_sleeps_
-        outbox_.store(outbox_owner_.get(), std::memory_order_seq_cst);
-    }
-    return *outbox_owner_;
+    return {Error::too_big,
+            {.attempted = "send",
+             .endpoint = endpoint_,
+             .explanation = fmt::format("{} bytes, the outbox takes at most {}", payload_bytes,
+                                        outbox_.largest_message())}};
 }
 
 Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload,
                             TimePoint deadline)
 {
-    const auto try_push = [&]() -> std::optional<Result<void>> {
-        std::lock_guard lock{send_mutex_};
-        if (!accepting_.load(std::memory_order_seq_cst) || loop_.stop_requested())
-            return refusal();
-        auto& outbox = make_outbox();
-        if (payload.size() > outbox.largest_message())
-            return Failure{Error::too_big,
-                           {.attempted = "send",
-                            .endpoint = endpoint_,
-                            .explanation = fmt::format("{} bytes, the outbox takes at most {}",
-                                                       payload.size(), outbox.largest_message())}};
-        if (!outbox.push(id_, kind, payload))
-            return std::nullopt;
-        outbox.publish();
-        return Result<void>{};
-    };
-    auto result = try_push();
-    if (!result && deadline != TimePoint{}) {
-        if (loop_.is_loop_thread())
-            return Failure{
-                Error::misuse,
-                {.attempted = "wait for room", .explanation = "called on the loop's own thread"}};
-        (void)loop_.written().wait_until(loop_, deadline,
-                                         [&] { return (result = try_push()).has_value(); });
+    using Push = Outbox::Push;
+    auto push = outbox_.push(id_, kind, payload);
+    if (push == Push::full && deadline != TimePoint{}) {
+        if (services_.loop.is_loop_thread())
+            return misuse("wait for room");
+        (void)services_.written.wait_until(services_.loop, deadline, [&] {
+            push = outbox_.push(id_, kind, payload);
+            return push != Push::full;
+        });
     }
-    if (!result)
-        return deadline == TimePoint{} ? Failure{Error::full}
-                                       : Failure{Error::timed_out,
-                                                 {.attempted = "send",
-                                                  .endpoint = endpoint_,
-                                                  .explanation = "the outbox stayed full"}};
-    if (*result && writer_sleeps_.load(std::memory_order_seq_cst)
-        && writer_sleeps_.exchange(false)) {
-        counters.wakeups.fetch_add(1, std::memory_order_relaxed);
-        loop_.post([this] { work_.set(); });
+    switch (push) {
+    case Push::queued: break;
+    case Push::closed: return refusal();
+    case Push::too_big: return too_big(payload.size());
+    case Push::full:
+        if (deadline == TimePoint{})
+            return Error::full;
+        return Failure{
+            Error::timed_out,
+            {.attempted = "send", .endpoint = endpoint_, .explanation = "the outbox stayed full"}};
     }
-    if (*result)
-        loop_.inbox().expect_answer();
-    return *result;
+    if (outbox_.wakes_writer()) {
+        gauges_.wakeups.fetch_add(1, std::memory_order_relaxed);
+        services_.loop.post([self = shared_from_this()] { self->work_.set(); });
+    }
+    services_.inbox.expect_answer();
+    return {};
 }
 
 Result<void> LinkImpl::flush(TimePoint deadline)
 {
-    if (loop_.is_loop_thread())
-        return Failure{Error::misuse,
-                       {.attempted = "flush", .explanation = "called on the loop's own thread"}};
-    const auto target = [this] {
-        std::lock_guard lock{send_mutex_};
-        return outbox_owner_ ? outbox_owner_->write_position() : 0;
-    }();
-    const auto is_written = [&] { return target == 0 || outbox()->reads_published() >= target; };
-    const bool woke = loop_.written().wait_until(loop_, deadline, [&] {
-        return is_written() || !accepting_.load(std::memory_order_seq_cst)
-               || loop_.stop_requested();
+    if (services_.loop.is_loop_thread())
+        return misuse("flush");
+    const auto target = outbox_.pushed_position();
+    const auto is_written = [&] { return outbox_.is_written(target); };
+    const bool woke = services_.written.wait_until(services_.loop, deadline, [&] {
+        return is_written() || !outbox_.is_open() || services_.stop.is_made();
     });
     if (is_written())
         return {};
@@ -481,43 +339,10 @@ Result<void> LinkImpl::flush(TimePoint deadline)
     return refusal();
 }
 
-std::string LinkImpl::task_prefix() const
-{
-    return fmt::format("link {} ", static_cast<std::uint32_t>(id_));
-}
-
-void LinkImpl::release_senders()
-{
-    accepting_.store(false);
-    loop_.written().wake();
-}
-
 std::string LinkImpl::describe() const
 {
     return fmt::format("link {} ({}): {}, outbox {} messages", static_cast<std::uint32_t>(id_),
-                       endpoint_, to_string(phase_.load()), unsent_messages());
+                       endpoint_, note_.text(), outbox_.unsent_messages());
 }
 
 } // namespace sidecar::detail
-
-namespace sidecar {
-
-// Here, not with Context: one call for each message.
-bool Sink::put(MessageKind kind, std::span<const std::byte> payload)
-{
-    return link_->put(kind, payload);
-}
-
-std::span<std::byte> Sink::receive_room(std::size_t at_least)
-{
-    return link_->receive_room(at_least);
-}
-
-std::span<std::byte> Sink::prepare(std::size_t payload_bytes)
-{
-    return link_->prepare(payload_bytes);
-}
-
-void Sink::commit(MessageKind kind) { link_->commit(kind); }
-
-} // namespace sidecar

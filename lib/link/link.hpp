@@ -1,28 +1,48 @@
-// One connection: its listener and writer coroutines, its outbox, and what the application may ask
-// of it.
+// One connection: its listener, writer and closer, and what the application may ask of it.
 #pragma once
 
-#include "base/wait_point.hpp"
-#include "queue/record_ring.hpp"
+#include "link/intake.hpp"
+#include "link/life.hpp"
+#include "link/outcome.hpp"
+#include "link/phase_note.hpp"
+#include "link/services.hpp"
+#include "queue/outbox.hpp"
 
-#include <sidecar/detail/core.hpp>
-#include <sidecar/loop_event.hpp>
-#include <sidecar/transport.hpp>
+#include <sidecar/detail/any_transport.hpp>
 
-#include "loop/timers.hpp"
-
+#include <array>
 #include <atomic>
-#include <mutex>
+#include <exception>
+#include <memory>
 #include <optional>
+#include <string>
 
 namespace sidecar::detail {
 
-class Loop;
-struct TaskSlot;
+class LinkImpl;
 
-class LinkImpl {
+/// Who is told how a link's life goes on. Side: sidecar.
+class LinkObserver {
 public:
-    LinkImpl(Loop& loop, LinkId id, std::shared_ptr<const LinkConfig> config, std::string endpoint);
+    /// It is down, for this reason.
+    virtual void link_went_down(LinkImpl& link, const Failure& why) = 0;
+    /// It is down, and nothing of it runs any more: its memory may go.
+    virtual void link_ended(LinkImpl& link) = 0;
+
+protected:
+    ~LinkObserver() = default;
+};
+
+/// Runs a transport: a listener that connects and reads, a writer, and at the stop a closer, each a
+/// task of the loop. `Life` decides what follows from what happens to them; `Intake` takes what is
+/// read, `Outbox` holds what is to be written. Shared by the run's registry and by the application's
+/// Link; the registry keeps it for as long as one of its tasks runs.
+class LinkImpl final : public PhaseListener, public std::enable_shared_from_this<LinkImpl> {
+public:
+    /// Lifetime: `services` and `observer` outlive it.
+    LinkImpl(LinkServices& services, LinkObserver& observer, LinkId id,
+             std::shared_ptr<const LinkConfig> config, std::string endpoint,
+             const QueueLimits& outbox);
     LinkImpl(const LinkImpl&) = delete;
     LinkImpl& operator=(const LinkImpl&) = delete;
 
@@ -31,142 +51,79 @@ public:
     void begin(TimePoint deadline);
     /// Refuses further sends; lets a paused listener read on, into nothing.
     void quiesce();
-    [[nodiscard]] bool is_open() const noexcept { return status_.load() == Status::up; }
-    [[nodiscard]] bool is_drained() const noexcept { return !is_open() || !has_unsent(); }
-    [[nodiscard]] bool has_unsent() const noexcept
-    {
-        return writing_ || (outbox() && !outbox()->empty());
-    }
+    [[nodiscard]] bool has_unsent() const noexcept { return outbox_.has_unsent(); }
+    [[nodiscard]] bool is_drained() const noexcept { return !is_up() || !has_unsent(); }
     void begin_close(TimePoint deadline);
-    [[nodiscard]] bool is_closed() const noexcept { return close_ended_ || !is_open(); }
-    [[nodiscard]] const std::optional<Failure>& close_failure() const noexcept
-    {
-        return close_failure_;
-    }
-    [[nodiscard]] bool has_closed_well() const noexcept
-    {
-        return close_begun_ && is_closed() && !close_failure_;
-    }
+    [[nodiscard]] const Life& life() const noexcept { return life_; }
     void abort() noexcept;
-    /// There may be room in the inbox again.
-    void resume_reading() { room_.set(); }
-    void set_phase(Phase phase, std::string detail) noexcept
-    {
-        phase_.store(phase);
-        phase_detail_ = std::move(detail);
-    }
     void destroy_transport() noexcept { transport_.reset(); }
     void count_unsent();
     /// What still runs ends with the connection, so that cancelling it is nothing to report.
     void expect_tasks_to_end() noexcept;
-
-    bool put(MessageKind kind, std::span<const std::byte> payload); // Sink
-    std::span<std::byte> receive_room(std::size_t at_least);        // Sink
-    std::span<std::byte> prepare(std::size_t payload_bytes);        // Sink
-    void commit(MessageKind kind);                                  // Sink
-    void mark_written(std::size_t count, std::uint64_t end);        // Batch
+    void set_phase(Phase phase, std::string_view detail) override { note_.set(phase, detail); }
+    void set_protocol(std::string_view protocol) override { note_.set_protocol(protocol); }
 
     // --- app side, any thread
     Result<void> send(MessageKind kind, std::span<const std::byte> payload, TimePoint deadline);
     Result<void> flush(TimePoint deadline);
-    /// Lets go of those who wait for a loop that will not answer.
-    void release_senders();
-    [[nodiscard]] LinkId id() const noexcept { return id_; }
-    [[nodiscard]] std::string describe() const;
-    /// Set once: connected, or why not.
-    [[nodiscard]] bool has_outcome() const noexcept { return has_outcome_.load(); }
-    [[nodiscard]] Result<void> outcome() const;
-    /// Why the link is down; empty while it is not.
-    // sidecar side
-    [[nodiscard]] const std::optional<Failure>& last_failure() const noexcept { return failure_; }
+    [[nodiscard]] const LinkConfig& config() const noexcept { return *config_; }
 
-    /// Null as long as nothing was sent.
-    [[nodiscard]] const RecordRing* outbox() const noexcept
-    {
-        return outbox_.load(std::memory_order_acquire);
-    }
-    /// Queued and not written.
-    [[nodiscard]] std::uint64_t unsent_messages() const noexcept
-    {
-        return outbox() ? outbox()->pushed() - outbox()->popped() : 0;
-    }
-    struct Counters { // both: atomic
-        std::atomic<std::uint64_t> sent{0}, sent_bytes{0}, reads{0}, writes{0}, pauses{0},
-            wakeups{0}, unsent{0};
-    } counters;
-    std::atomic<Duration::rep> connect_time{0}; // both: atomic
+    // --- both
+    /// Lets go of those who wait for a loop that will not answer.
+    void release_senders() { outbox_.close(); }
+    [[nodiscard]] LinkId id() const noexcept { return id_; }
+    [[nodiscard]] bool is_up() const noexcept { return gauges_.is_up.load(); }
+    [[nodiscard]] const Outcome& outcome() const noexcept { return outcome_; }
+    [[nodiscard]] std::string protocol() const { return note_.protocol(); }
+    [[nodiscard]] std::string describe() const;
+    [[nodiscard]] const Outbox& outbox() const noexcept { return outbox_; }
+    [[nodiscard]] Intake::Pauses pauses() const noexcept { return intake_.pauses(); }
+    /// What others see of it.
+    struct Gauges { // both: atomic
+        std::atomic<std::uint64_t> reads{0}, writes{0}, wakeups{0}, unsent{0};
+        std::atomic<Duration::rep> connect_time{0};
+        std::atomic<bool> is_up{false};
+    };
+    [[nodiscard]] const Gauges& gauges() const noexcept { return gauges_; }
 
 private:
-    enum class Status { connecting, up, down };
+    enum Role { listener, writer, closer };
 
+    void spawn(Role role, const char* name, TimePoint deadline, Task<> (LinkImpl::*run)(Context),
+               void (LinkImpl::*ended)(std::exception_ptr));
     Task<> listen(Context ctx);
-    Task<> make_room(Context ctx);
+    Task<> connect(Context ctx);
+    Task<> read_all(Context ctx);
     Task<> write_all(Context ctx);
+    Task<> say_goodbye(Context ctx);
     void listener_ended(std::exception_ptr exception);
     void writer_ended(std::exception_ptr exception);
-    void close_ended(std::exception_ptr exception);
+    void closer_ended(std::exception_ptr exception);
     void went_up();
-    void went_down(Failure failure);
-    void let_go();
-    void check_size(std::size_t payload_bytes) const;
-    [[nodiscard]] RecordRing& make_outbox();
-    /// How the names of its tasks begin.
-    [[nodiscard]] std::string task_prefix() const;
-    /// What the inbox did not take at once.
-    [[nodiscard, gnu::cold]] bool put_aside(MessageKind kind, std::span<const std::byte> payload);
-    /// True if nothing is pending any more.
-    [[nodiscard]] bool push_pending();
-    void drop_pending();
-    void cancel_large() noexcept;
-    [[nodiscard]] bool refuses_messages() const noexcept;
-    [[nodiscard]] Task<> say_goodbye(Context ctx);
     void give_up_connecting();
+    void await_last_words();
     void set_outcome(Result<void> outcome);
+    void note_end_of_tasks();
     [[nodiscard]] Failure refusal() const;
+    [[nodiscard]] Failure too_big(std::size_t payload_bytes) const;
 
-    Loop& loop_;
+    LinkServices& services_;                         // both
+    LinkObserver& observer_;                         // sidecar side
     const LinkId id_;                                // both: constant
     const std::shared_ptr<const LinkConfig> config_; // both: constant
     const std::string endpoint_;                     // both: constant
-    const std::size_t max_message_bytes_;            // both: constant
 
     std::unique_ptr<AnyTransport> transport_; // sidecar side
-    TaskSlot* listener_ = nullptr;            // sidecar side; null: not running
-    TaskSlot* writer_ = nullptr;              // sidecar side; null: not running
-    TaskSlot* closer_ = nullptr;              // sidecar side; null: not running
-    Timers::Timer timer_;           // sidecar side; the connect's deadline, then the last grace
-    LoopEvent room_;                // sidecar side
-    LoopEvent work_;                // sidecar side
-    std::unique_ptr<Message> held_; // sidecar side; put while another link had filled the inbox
-    struct Large {
-        Block block;
-        std::size_t bytes = 0;
-        MessageKind kind = MessageKind::bytes;
-        bool is_whole = false; // and waits for room for its record
-    };
-    Large large_;                    // sidecar side; a message that is filled in place
-    std::optional<Failure> failure_; // sidecar side; the first cause
-    std::string phase_detail_;       // sidecar side; while it connects
-    bool quiesced_ = false;          // sidecar side
-    bool put_anything_ = false;      // sidecar side
-    bool writing_ = false;           // sidecar side
-    bool close_begun_ = false, close_ended_ = false; // sidecar side
-    std::optional<Failure> close_failure_;           // sidecar side
-    TimePoint began_{};                              // sidecar side
+    std::array<TaskSlot*, 3> tasks_{};        // sidecar side; by role; null: not running
+    Life life_;                               // sidecar side
+    Intake intake_;                           // sidecar side, but for its pauses
+    Outbox outbox_;                           // both
+    LoopEvent work_;                          // sidecar side; the writer sleeps here
+    Timers::Timer timer_;                     // sidecar side; for connecting, then for last words
 
-    std::atomic<Status> status_{Status::connecting}; // both: atomic
-    std::atomic<Phase> phase_{Phase::connecting};    // both: atomic
-    std::atomic<bool> accepting_{false};             // both: atomic
-    std::atomic<bool> writer_sleeps_{false};         // both: atomic
-    std::mutex send_mutex_;                          // app side: one producer at a time
-    // app side: guarded by send_mutex_; made by the first send
-    std::unique_ptr<RecordRing> outbox_owner_;
-    // app side produces under send_mutex_, sidecar side consumes
-    std::atomic<RecordRing*> outbox_{nullptr};
-
-    mutable std::mutex outcome_mutex_;
-    std::optional<Result<void>> outcome_;  // both: guarded by outcome_mutex_
-    std::atomic<bool> has_outcome_{false}; // both: atomic
+    PhaseNote note_;  // both
+    Outcome outcome_; // both
+    Gauges gauges_;   // both
 };
 
 } // namespace sidecar::detail

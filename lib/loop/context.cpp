@@ -1,5 +1,8 @@
-// What transports and coroutines see of the loop: Context, Sink, Batch.
-#include "loop/loop.hpp"
+#include "loop/context.hpp"
+
+#include "base/journal.hpp"
+#include "loop/event_loop.hpp"
+#include "loop/lookup.hpp"
 
 namespace sidecar {
 
@@ -8,7 +11,6 @@ std::string_view to_string(Phase phase) noexcept
     switch (phase) {
     case Phase::resolving: return "resolving the name";
     case Phase::connecting: return "connecting";
-    case Phase::tls: return "in the TLS handshake";
     case Phase::handshaking: return "in the handshake";
     case Phase::open: return "open";
     case Phase::closing: return "closing";
@@ -17,51 +19,44 @@ std::string_view to_string(Phase phase) noexcept
     return "in an unknown phase";
 }
 
-boost::asio::any_io_executor Context::executor() const { return loop_->tasks().executor(*task_); }
+namespace detail {
 
-TimePoint Context::now() const { return loop_->now(); }
+boost::asio::any_io_executor TaskContext::executor() { return loop_.tasks().executor(task_); }
 
-Task<> Context::sleep_until(TimePoint when) const
+TimePoint TaskContext::now() const { return loop_.now(); }
+
+Task<> TaskContext::sleep_until(TimePoint when)
 {
     waiting_for("a point in time");
-    return loop_->sleep_until(when);
+    return loop_.sleep_until(when);
 }
 
-Task<> Context::sleep_for(Duration duration) const
+Task<bool> TaskContext::wait(LoopEvent& event, TimePoint deadline)
 {
-    return sleep_until(deadline_after(now(), duration));
+    return loop_.wait(event, deadline);
 }
 
-Task<bool> Context::wait(LoopEvent& event, TimePoint deadline) const
+Task<std::vector<boost::asio::ip::address>> TaskContext::resolve(std::string host)
 {
-    return loop_->wait(event, deadline);
+    return look_up(loop_, std::move(host));
 }
 
-Task<std::vector<boost::asio::ip::address>> Context::resolve(std::string host) const
-{
-    phase(Phase::resolving);
-    return detail::look_up(*loop_, std::move(host));
-}
-
-void Context::phase(Phase phase, std::string detail) const
+void TaskContext::phase(Phase phase, std::string_view detail)
 {
     if (link_)
-        link_->set_phase(phase, std::move(detail));
-    task_->waiting(to_string(phase).data());
+        link_->set_phase(phase, detail);
+    waiting_for(to_string(phase).data());
 }
 
-void Context::waiting_for(const char* what) const { task_->waiting(what); }
-
-void Context::log(LogLevel level, std::string_view text) const { loop_->log(level, text); }
-
-MessageView Batch::iterator::operator*() const { return ring_->view(ring_->settle(position_)); }
-
-Batch::iterator& Batch::iterator::operator++()
+void TaskContext::negotiated(std::string_view protocol)
 {
-    position_ = ring_->after(ring_->settle(position_));
-    return *this;
+    if (link_)
+        link_->set_protocol(protocol);
 }
 
-void Batch::mark_written(std::size_t count) const { link_->mark_written(count, to_); }
+void TaskContext::waiting_for(const char* what) { task_.waiting(what, loop_.now()); }
 
+void TaskContext::log(LogLevel level, std::string_view text) { loop_.journal().log(level, text); }
+
+} // namespace detail
 } // namespace sidecar

@@ -70,10 +70,10 @@ private:
 
 } // namespace
 
-void TaskSlot::waiting(const char* what) noexcept
+void TaskSlot::waiting(const char* what, TimePoint now) noexcept
 {
     waiting_for.store(what, std::memory_order_relaxed);
-    since.store(real_now(), std::memory_order_relaxed);
+    since.store(now.time_since_epoch().count(), std::memory_order_relaxed);
 }
 
 TaskScope::Running::Running(TaskScope& scope, TaskSlot& slot) noexcept
@@ -112,7 +112,7 @@ TaskSlot& TaskScope::open(std::string name)
     slot->in_use = true;
     slot->was_cancelled = false;
     slot->is_expected_to_end = false;
-    slot->waiting("its first turn");
+    slot->waiting("its first turn", timers_.now());
     return *slot;
 }
 
@@ -171,17 +171,18 @@ std::vector<TaskReport> TaskScope::cancel_all()
 
 TaskReport TaskScope::describe(const TaskSlot& slot) const
 {
-    const auto ago = [](Duration::rep since) {
-        return Duration{std::max<Duration::rep>(real_now() - since, 0)};
+    const auto ago = [](Duration::rep since, Duration::rep now) {
+        return Duration{std::max<Duration::rep>(now - since, 0)};
     };
     TaskReport report{.name = slot.name, .waiting_for = {}, .since = {}};
     if (current_.load(std::memory_order_acquire) == &slot) {
         report.waiting_for = "running: it holds the loop's thread";
-        report.since = ago(current_since_.load(std::memory_order_relaxed));
+        report.since = ago(current_since_.load(std::memory_order_relaxed), real_now());
     } else {
         if (const auto* what = slot.waiting_for.load(std::memory_order_relaxed))
             report.waiting_for = what;
-        report.since = ago(slot.since.load(std::memory_order_relaxed));
+        report.since = ago(slot.since.load(std::memory_order_relaxed),
+                           timers_.now().time_since_epoch().count());
     }
     return report;
 }

@@ -2,9 +2,11 @@
 #pragma once
 
 #include "base/latch.hpp"
+#include "loop/context.hpp"
+#include "loop/timers.hpp"
 
-#include <sidecar/report.hpp>
-#include <sidecar/transport.hpp>
+#include <sidecar/stop_report.hpp>
+#include <sidecar/task.hpp>
 
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/io_context.hpp>
@@ -14,6 +16,7 @@
 #include <exception>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,8 +25,8 @@ namespace sidecar::detail {
 /// One named coroutine. Slots are used again and never freed before the loop, so an executor that
 /// outlives its coroutine in the user's hands still points at memory that is there.
 struct TaskSlot {
-    /// Side: sidecar. `what` is a string literal.
-    void waiting(const char* what) noexcept;
+    /// Side: sidecar. `what` is a string literal; `now` on the sidecar's clock.
+    void waiting(const char* what, TimePoint now) noexcept;
 
     std::string name;                              // both: guarded by TaskScope::mutex_
     bool in_use = false;                           // both: guarded by TaskScope::mutex_
@@ -31,14 +34,19 @@ struct TaskSlot {
     bool is_expected_to_end = false;               // sidecar side; when everything is cancelled
     boost::asio::cancellation_signal cancellation; // sidecar side
     std::atomic<const char*> waiting_for{nullptr}; // both: atomic; a string literal
-    std::atomic<Duration::rep> since{0};           // both: atomic; real time
+    std::atomic<Duration::rep> since{0};           // both: atomic; on the sidecar's clock
+    std::optional<TaskContext> context;            // sidecar side
 };
 
+/// The named coroutines of one loop, which owns it. Every coroutine that runs is counted on the
+/// latch, from spawn() to its completion, so "empty" means that nothing of anybody's runs any more.
 class TaskScope {
 public:
     using Completion = std::function<void(std::exception_ptr)>;
 
-    explicit TaskScope(boost::asio::io_context& io) noexcept : io_{io} {}
+    TaskScope(boost::asio::io_context& io, const Timers& timers) noexcept : io_{io}, timers_{timers}
+    {
+    }
 
     /// Makes a slot for spawn(); two steps, because the coroutine's Context names its slot. Side:
     /// sidecar.
@@ -86,6 +94,7 @@ private:
     [[nodiscard]] TaskReport describe(const TaskSlot& slot) const;
 
     boost::asio::io_context& io_; // sidecar side
+    const Timers& timers_;        // both: for the time
     mutable std::mutex mutex_;
     std::deque<TaskSlot> slots_;  // both: the deque guarded by mutex_; the slots as they say
     std::vector<TaskSlot*> free_; // both: guarded by mutex_

@@ -236,15 +236,15 @@ Result<Event> Inbox::next_event(Duration timeout)
         case Next::message: {
             auto message = take_message();
             const auto link = message.link();
-            return Event{Event::Kind::message, link, std::move(message), 0, std::nullopt};
+            return Event{Event::Kind::message, link, std::move(message), std::nullopt};
         }
         case Next::event: break;
         }
         auto event = take_event();
-        return Event{event.kind, event.link, {}, 0, std::move(event.failure)};
+        return Event{event.kind, event.link, {}, std::move(event.failure)};
     });
     if (!result && result.error() == Error::stopped)
-        return Event{Event::Kind::stopped, {}, {}, 0, std::nullopt};
+        return Event{Event::Kind::stopped, {}, {}, std::nullopt};
     return result;
 }
 

@@ -8,6 +8,8 @@
 #include "queue/record_ring.hpp"
 
 #include <sidecar/detail/message_handler.hpp>
+#include <sidecar/error.hpp>
+#include <sidecar/event.hpp>
 #include <sidecar/message.hpp>
 
 #include <algorithm>

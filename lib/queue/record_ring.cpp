@@ -170,7 +170,7 @@ Message RecordRing::take(std::uint64_t position)
     std::memcpy(&large, body, sizeof large);
     Block block{std::exchange(large.block, nullptr), BlockReturn{pool_, large.capacity}};
     std::memcpy(body, &large, sizeof large); // what pop() will find
-    return Message{v.link, v.kind, std::move(block), v.size()};
+    return Message{v.link(), v.kind(), std::move(block), v.size()};
 }
 
 void RecordRing::pop_other() noexcept

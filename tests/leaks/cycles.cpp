@@ -1,7 +1,8 @@
 // cycles TRANSPORT COUNT [failed]: starts and stops COUNT times (or fails to start), prints
 // threads, descriptors and resident memory after the first 100 cycles and at the end, and fails if
 // they have grown.
-#include "raw_peer.hpp"
+#include "support/quiet.hpp"
+#include "support/raw_peer.hpp"
 #include "support/sanitized.hpp"
 
 #include <sidecar/sidecar.hpp>
@@ -74,7 +75,7 @@ int run(
     const std::function<bool(std::size_t)>& after_cycles,
     const std::function<void()>& before_cycle = [] {})
 {
-    Sidecar<T> feed{std::move(options), {.log = [](LogLevel, std::string_view) {}}};
+    Sidecar<T> feed{std::move(options), quiet()};
     std::optional<Footprint> before;
     const auto measure = [&](int cycles) {
         if (!after_cycles(static_cast<std::size_t>(cycles)))

@@ -1,5 +1,7 @@
 // exits WAY: ends the process while a sidecar runs, in a way that an application might. Its point
 // is that it ends, with nothing for a sanitizer to find.
+#include "support/quiet.hpp"
+
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
 
@@ -12,16 +14,12 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<Mock>;
 
 namespace {
 
-std::optional<Feed> at_static_destruction;
+std::optional<Sidecar<Mock>> at_static_destruction;
 
-Options quick()
-{
-    return {.stop = {.total = 50ms}, .log = [](LogLevel, std::string_view) {}};
-}
+Options quick() { return quiet({.total = 50ms}); }
 
 } // namespace
 
@@ -37,7 +35,7 @@ int main(int argc, char** argv)
     if (way == "stuck") {
         static std::latch never{1};
         std::latch entered{1};
-        Feed feed{{}, quick()};
+        Sidecar<Mock> feed{{}, quick()};
         feed.start(1s).value();
         feed.spawn("stuck",
                    [&](Context) -> Task<> {

@@ -1,5 +1,7 @@
 // Every call of every thread at once, again and again; its point is to run clean under
 // ThreadSanitizer.
+#include "support/quiet.hpp"
+
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
 
@@ -11,7 +13,6 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<Mock>;
 
 namespace {
 
@@ -42,7 +43,7 @@ void round(Feed& feed, MockPeer& peer)
                     n % 16 == 0 ? feed.send("waits", Duration::max()) : feed.send("does not");
                 if (result)
                     ++queued;
-                else if (result.error() == Error::stopping)
+                else if (result.error() == Error::stopping || result.error() == Error::stopped)
                     return;
             }
         });
@@ -69,12 +70,12 @@ void round(Feed& feed, MockPeer& peer)
     run([&] {
         for (;;) {
             MockPeer other;
-            auto link = feed.open({.peer = other}, 10s);
+            auto link = feed.open<Mock>({.peer = other}, 10s);
             if (!link)
                 return;
             other.deliver("over another link");
             (void)link->send("x");
-            if (!feed.call([](Context) -> Task<int> { co_return 1; }))
+            if (!feed.call("a call", [](Context) -> Task<int> { co_return 1; }))
                 return;
             if (link->id() == LinkId{20})
                 return;
@@ -102,9 +103,7 @@ void round(Feed& feed, MockPeer& peer)
 int main()
 {
     MockPeer peer;
-    Feed feed{
-        {.peer = peer},
-        {.outbox = {.bytes = 1 << 16, .messages = 64}, .log = [](LogLevel, std::string_view) {}}};
+    Sidecar<Mock> feed{{.peer = peer}, silenced({.outbox = {.bytes = 1 << 16, .messages = 64}})};
     for (int i = 0; i < 30; ++i)
         round(feed, peer);
     std::puts("30 rounds");

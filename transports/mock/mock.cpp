@@ -119,7 +119,7 @@ void MockPeer::deliver(std::string_view text)
 }
 void MockPeer::deliver(std::span<const std::byte> bytes)
 {
-    const MessageView view{.data = bytes};
+    const MessageView view{{}, MessageKind::bytes, bytes};
     state_->tell([&](State& s) {
         s.incoming.push_back(
             {.kind = MessageKind::bytes, .payload = std::string{view.text()}, .error = {}});

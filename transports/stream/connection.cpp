@@ -91,7 +91,7 @@ std::size_t Connection::receive(Sink& sink, std::size_t missing_bytes, error_cod
     std::span<std::byte> room;
     // A larger message is collected where it grows
     if (rest.size() <= most_moved && missing_bytes <= most_moved)
-        room = sink.receive_room(
+        room = sink.receive_buffer(
             std::max(rest.size() + std::max(missing_bytes, beyond_bytes), least_in_inbox));
     const auto into = room.empty() ? prepare_fill(missing_bytes)
                                    : asio::buffer(room.data(), room.size()) + rest.size();

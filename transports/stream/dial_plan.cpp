@@ -82,7 +82,7 @@ bool DialPlan::is_over() const noexcept
 
 std::string DialPlan::describe() const
 {
-    std::string text = "to ";
+    std::string text;
     const char* separator = "";
     for (std::size_t i = 0; i < begun_; ++i) {
         if (attempts_[i].has_failed)
@@ -90,7 +90,7 @@ std::string DialPlan::describe() const
         text += std::exchange(separator, " and ") + to_text(attempts_[i].endpoint);
     }
     if (const auto failed = describe_failed(); !failed.empty())
-        text += fmt::format(" ({})", failed);
+        text += fmt::format("; {}", failed);
     return text;
 }
 

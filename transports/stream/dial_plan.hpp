@@ -52,8 +52,8 @@ public:
     {
         return attempts_.at(attempt).endpoint;
     }
-    /// Where the attempts under way hang, and how others have failed: "to 192.0.2.1:80 and
-    /// 192.0.2.2:80 ([2001:db8::1]:80: Network is unreachable)".
+    /// Where the attempts under way hang, and how others have failed: "192.0.2.1:80 and
+    /// 192.0.2.2:80; [2001:db8::1]:80: Network is unreachable".
     [[nodiscard]] std::string describe() const;
     /// Once it is over: no_resources, if the system refused any attempt one, else connect_failed.
     [[nodiscard]] Failure failure(std::string endpoint) const;

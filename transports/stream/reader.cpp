@@ -129,7 +129,7 @@ std::size_t Reader::receive(Stream& stream, Sink& sink, error_code& ec)
     std::span<std::byte> room;
     // A larger message is collected where it grows
     if (rest.size() <= most_moved && missing_bytes_ <= most_moved)
-        room = sink.receive_room(
+        room = sink.receive_buffer(
             std::max(rest.size() + std::max(missing_bytes_, beyond_bytes), least_in_sink));
     if (room.empty()) {
         // At most doubles: announced is not come

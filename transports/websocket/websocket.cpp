@@ -362,8 +362,8 @@ Task<> WebSocket::Impl::write(Batch batch)
         if (is_closing_)
             throw boost::system::system_error{asio::error::operation_aborted};
         const auto message = *at;
-        stream_->text(message.kind == MessageKind::text);
-        stream_->write(asio::buffer(message.data.data(), message.data.size()));
+        stream_->text(message.kind() == MessageKind::text);
+        stream_->write(asio::buffer(message.bytes().data(), message.size()));
         ++at;
         ++count;
         if (wire_->queued_bytes() >= chunk_bytes) {

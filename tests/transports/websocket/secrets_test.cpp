@@ -1,4 +1,4 @@
-#include "raw_peer.hpp"
+#include "support/raw_peer.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>

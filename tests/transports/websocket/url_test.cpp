@@ -1,6 +1,8 @@
 #include "request.hpp"
 #include "url.hpp"
 
+#include <sidecar/format.hpp>
+
 #include <sidecar/transports/websocket.hpp>
 
 #include <doctest/doctest.h>

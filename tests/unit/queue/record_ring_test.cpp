@@ -85,7 +85,7 @@ TEST_CASE(
     REQUIRE(push(ring, large));
     REQUIRE(push(ring, large));
     const auto at = ring.settle(ring.read_position());
-    const auto* block = ring.view(at).data.data();
+    const auto* block = ring.view(at).bytes().data();
     const auto message = ring.take(at);
     ring.pop();
     CHECK(message.bytes().data() == block);
@@ -168,11 +168,11 @@ TEST_CASE(
     CHECK(receiver.unread().data() == first + 904);
 
     auto at = ring.settle(ring.read_position());
-    CHECK(ring.view(at).data.data() == first);
+    CHECK(ring.view(at).bytes().data() == first);
     CHECK(ring.take(at).bytes().data() != first); // a message that is kept does not keep a buffer
     CHECK(pop(ring) == expected.substr(0, 400));
     at = ring.settle(ring.read_position());
-    CHECK(ring.view(at).data.data() == first + 404);
+    CHECK(ring.view(at).bytes().data() == first + 404);
     CHECK(pop(ring) == expected.substr(404, 500));
     CHECK(ring.pushed_bytes() == 900);
     CHECK(ring.popped_bytes() == 900);
@@ -295,7 +295,7 @@ TEST_CASE("RecordRing: one thread receives into it while another reads what it r
     for (std::size_t read = 0; read < total;) {
         while (ring.read_position() >= ring.published())
             std::this_thread::yield();
-        const auto data = ring.view(ring.settle(ring.read_position())).data;
+        const auto data = ring.view(ring.settle(ring.read_position())).bytes();
         for (const auto byte : data)
             in_order &= byte == static_cast<std::byte>(next++);
         read += data.size();
@@ -304,4 +304,25 @@ TEST_CASE("RecordRing: one thread receives into it while another reads what it r
     }
     producer.join();
     CHECK(in_order);
+}
+
+TEST_CASE(
+    "RecordRing: where there is room for a message of some size, there is room for any smaller one")
+{
+    for (const std::size_t size : {1u, 100u, 1016u, 1024u, 3000u}) {
+        RecordRing ring{{.bytes = 1u << 16, .messages = 1u << 20}};
+        const std::vector<std::byte> payload(size);
+        while (ring.has_room(1u << 14))
+            REQUIRE(ring.push(LinkId{}, MessageKind::bytes, payload));
+    }
+    // Also where the next record brings the news of a used-up buffer along.
+    for (const std::size_t size : {100u, 1000u, 5000u}) {
+        RecordRing ring{{.bytes = 1u << 18, .messages = 1u << 20}};
+        const std::vector<std::byte> payload(size);
+        for (int i = 0; ring.has_room(1u << 14); ++i) {
+            const auto room = ring.receive_room(size, 1u << 14);
+            REQUIRE(ring.push(LinkId{}, MessageKind::bytes,
+                              room.empty() || i % 3 == 0 ? std::span{payload} : room.first(size)));
+        }
+    }
 }

@@ -1,5 +1,9 @@
 // The stop matrix on virtual time: what the link is doing, times how the peer behaves. Time costs
 // nothing here, so the stages' durations are exact.
+#include "support/quiet.hpp"
+#include "support/settle.hpp"
+#include "support/task_report.hpp"
+
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
 
@@ -12,7 +16,6 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<Mock>;
 
 namespace {
 
@@ -29,12 +32,6 @@ constexpr std::size_t inbox_messages = 64;
 constexpr std::uint64_t blocked_messages = 10;
 
 /// Runs the loop's thread until nothing is left to do at the present virtual time.
-void settle(Feed& feed)
-{
-    REQUIRE(feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(1ms); }));
-}
-
-/// Lets the peer do this in the stop, so much virtual time from now: a coroutine's clock runs while
 /// a thread's does not.
 void later(Feed& feed, Duration delay, std::function<void()> action)
 {
@@ -81,10 +78,9 @@ void prepare(Feed& feed, MockPeer& peer, Cell cell)
 StopReport run(Cell cell)
 {
     MockPeer peer;
-    Feed feed{{.peer = peer, .max_message_bytes = 1024},
-              {.inbox = {.bytes = 1u << 20, .messages = inbox_messages},
-               .stop = budget,
-               .log = [](LogLevel, std::string_view) {}}};
+    Sidecar<Mock> feed{
+        {.peer = peer, .max_message_bytes = 1024},
+        silenced({.inbox = {.bytes = 1u << 20, .messages = inbox_messages}, .stop = budget})};
     REQUIRE(feed.start(1s));
     prepare(feed, peer, cell);
     const auto report = feed.stop();
@@ -107,12 +103,6 @@ StopReport run(Cell cell)
     CHECK(received == report.unread_messages);
     CHECK(stats.messages_received == report.unread_messages);
     return report;
-}
-
-bool names_task(const std::vector<TaskReport>& tasks, std::string_view name)
-{
-    return std::any_of(tasks.begin(), tasks.end(),
-                       [&](const TaskReport& task) { return task.name == name; });
 }
 
 void check(Cell cell)
@@ -194,7 +184,7 @@ TEST_CASE("stop matrix: while it connects, the stop needs no time at all")
 {
     MockPeer peer;
     peer.delay_connect(Duration::max());
-    Feed feed{{.peer = peer}, {.stop = budget, .log = [](LogLevel, std::string_view) {}}};
+    Sidecar<Mock> feed{{.peer = peer}, quiet(budget)};
     std::thread stopper{[&] {
         while (peer.connect_count() == 0)
             std::this_thread::yield();
@@ -212,7 +202,7 @@ TEST_CASE(
     "stop matrix: of several links each has its own end, and one that is mute holds up no other")
 {
     MockPeer polite, mute, broken, connecting;
-    Feed feed{{.peer = polite}, {.stop = budget, .log = [](LogLevel, std::string_view) {}}};
+    Sidecar<Mock> feed{{.peer = polite}, quiet(budget)};
     REQUIRE(feed.start(1s));
     REQUIRE(feed.open({.peer = mute}, 1s));
     auto third = feed.open({.peer = broken}, 1s);
@@ -241,7 +231,7 @@ TEST_CASE(
 TEST_CASE("stop: of many links that close well none had to be cancelled")
 {
     std::vector<MockPeer> peers(300);
-    Feed feed{{.peer = peers[0]}, {.stop = budget}};
+    Sidecar<Mock> feed{{.peer = peers[0]}, {.stop = budget}};
     REQUIRE(feed.start(1s));
     for (std::size_t i = 1; i < peers.size(); ++i)
         REQUIRE(feed.open({.peer = peers[i]}, 1s));
@@ -256,7 +246,7 @@ TEST_CASE("stop: of many links that close well none had to be cancelled")
 TEST_CASE("stop: of many mute links the report names each task, its dump as many as a person reads")
 {
     std::vector<MockPeer> peers(100);
-    Feed feed{{.peer = peers[0]}, {.stop = budget, .log = [](LogLevel, std::string_view) {}}};
+    Sidecar<Mock> feed{{.peer = peers[0]}, quiet(budget)};
     REQUIRE(feed.start(1s));
     for (std::size_t i = 0; i < peers.size(); ++i) {
         peers[i].delay_close(Duration::max());
@@ -275,9 +265,8 @@ TEST_CASE("stop: of many mute links the report names each task, its dump as many
 TEST_CASE("stop: a budget of nothing still stops, and says what it cut off")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer},
-              {.stop = {.total = 1ns, .drain = 0ns, .close = 0ns, .cancel = 0ns},
-               .log = [](LogLevel, std::string_view) {}}};
+    Sidecar<Mock> feed{{.peer = peer},
+                       quiet({.total = 1ns, .drain = 0ns, .close = 0ns, .cancel = 0ns})};
     REQUIRE(feed.start(1s));
     peer.hold_writes();
     peer.delay_close(Duration::max());

@@ -1,6 +1,7 @@
 // Mock: a transport in memory, on virtual time, driven from the test's thread.
 #pragma once
 
+#include <sidecar/error.hpp>
 #include <sidecar/transport.hpp>
 
 #include <memory>

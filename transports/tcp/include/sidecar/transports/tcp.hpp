@@ -80,7 +80,7 @@ public:
     void encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::iterator& end) override
     {
         for (; at != end && !chunk.is_full(); ++at) {
-            const auto payload = (*at).data;
+            const auto payload = at->bytes();
             if constexpr (has_head_and_tail) {
                 if (payload.size() >= stream::Chunk::least_borrowed_bytes) {
                     framing_.encode_head(chunk.bytes(), payload);

@@ -1,0 +1,152 @@
+// A transport whose type is forgotten: what the compiled core sees of it, and the templates that fit
+// a user's transport behind that.
+#pragma once
+
+#include <sidecar/clock.hpp>
+#include <sidecar/error.hpp>
+#include <sidecar/transport.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace sidecar::detail {
+
+/// One connection's transport. Made, used and destroyed on the loop's thread by the link that owns
+/// it.
+class AnyTransport {
+public:
+    virtual ~AnyTransport() = default;
+    virtual Task<> connect(Context ctx) = 0;
+    virtual Task<> read(Context ctx, Sink& sink) = 0;
+    virtual Task<> write(Context ctx, Batch batch) = 0;
+    virtual Task<> close(Context ctx, CloseReason reason) = 0;
+    virtual void abort() noexcept = 0;
+};
+
+/// What a link is made from, and what may be asked of its transport without one. Immutable, so any
+/// thread may call it.
+class LinkConfig {
+public:
+    virtual ~LinkConfig() = default;
+    [[nodiscard]] virtual std::unique_ptr<AnyTransport> make_transport() const = 0;
+    [[nodiscard]] virtual std::string endpoint() const = 0;
+    [[nodiscard]] virtual std::size_t max_message_bytes() const noexcept = 0;
+    [[nodiscard]] virtual bool is_virtual() const noexcept = 0;
+    [[nodiscard]] virtual Result<void> check() const = 0;
+    [[nodiscard]] virtual Result<void> check_send(MessageKind kind,
+                                                  std::span<const std::byte> payload) const = 0;
+};
+
+/// The optional members of a transport. Where the name exists, its form must fit: a member that is
+/// silently passed over would be the worst of answers.
+template <class T>
+struct TransportTraits {
+    using Options = typename T::Options;
+
+    static constexpr bool names_clock = requires { typename T::Clock; };
+    static constexpr bool names_limit = requires { &Options::max_message_bytes; };
+    static constexpr bool names_endpoint = requires { &T::endpoint; };
+    static constexpr bool names_check = requires { &T::check; };
+    static constexpr bool names_check_send = requires { &T::check_send; };
+
+    static constexpr bool has_clock = [] {
+        if constexpr (names_clock)
+            return std::same_as<typename T::Clock, VirtualClock>;
+        else
+            return false;
+    }();
+    // clang-format off
+    static constexpr bool has_limit = requires(const Options& options) {
+        { options.max_message_bytes } -> std::convertible_to<std::size_t>;
+    };
+    static constexpr bool has_endpoint = requires(const Options& options) {
+        { T::endpoint(options) } -> std::convertible_to<std::string>;
+    };
+    static constexpr bool has_check = requires(const Options& options) {
+        { T::check(options) } -> std::same_as<Result<void>>;
+    };
+    static constexpr bool has_check_send = requires(const Options& options, MessageKind kind,
+                                                    std::span<const std::byte> payload) {
+        { T::check_send(options, kind, payload) } -> std::same_as<Result<void>>;
+    };
+    // clang-format on
+
+    static_assert(has_clock || !names_clock,
+                  "a transport's Clock must be sidecar::VirtualClock; leave it out for real time");
+    static_assert(has_limit || !names_limit,
+                  "Options::max_message_bytes must convert to std::size_t");
+    static_assert(has_endpoint || !names_endpoint,
+                  "endpoint must be: static std::string endpoint(const Options&)");
+    static_assert(has_check || !names_check,
+                  "check must be: static sidecar::Result<void> check(const Options&)");
+    static_assert(has_check_send || !names_check_send,
+                  "check_send must be: static sidecar::Result<void> check_send(const Options&, "
+                  "sidecar::MessageKind, std::span<const std::byte>)");
+};
+
+/// A user's transport behind AnyTransport.
+template <Transport T>
+class TransportAdapter final : public AnyTransport {
+public:
+    explicit TransportAdapter(const typename T::Options& options) : transport_(options) {}
+    Task<> connect(Context ctx) override { return transport_.connect(ctx); }
+    Task<> read(Context ctx, Sink& sink) override { return transport_.read(ctx, sink); }
+    Task<> write(Context ctx, Batch batch) override { return transport_.write(ctx, batch); }
+    Task<> close(Context ctx, CloseReason reason) override { return transport_.close(ctx, reason); }
+    void abort() noexcept override { transport_.abort(); }
+
+private:
+    T transport_; // sidecar side
+};
+
+/// A user's transport and its options behind LinkConfig.
+template <Transport T>
+class TransportConfig final : public LinkConfig {
+public:
+    explicit TransportConfig(typename T::Options options) : options_{std::move(options)} {}
+    std::unique_ptr<AnyTransport> make_transport() const override
+    {
+        return std::make_unique<TransportAdapter<T>>(options_);
+    }
+    std::string endpoint() const override
+    {
+        if constexpr (Traits::has_endpoint)
+            return T::endpoint(options_);
+        else
+            return {};
+    }
+    std::size_t max_message_bytes() const noexcept override
+    {
+        if constexpr (Traits::has_limit)
+            return options_.max_message_bytes;
+        else
+            return std::size_t{1} << 20;
+    }
+    bool is_virtual() const noexcept override { return Traits::has_clock; }
+    Result<void> check() const override
+    {
+        if constexpr (Traits::has_check)
+            return T::check(options_);
+        else
+            return {};
+    }
+    Result<void> check_send(MessageKind kind, std::span<const std::byte> payload) const override
+    {
+        if constexpr (Traits::has_check_send)
+            return T::check_send(options_, kind, payload);
+        else
+            return {};
+    }
+
+private:
+    using Traits = TransportTraits<T>;
+
+    const typename T::Options options_; // both: constant
+};
+
+} // namespace sidecar::detail

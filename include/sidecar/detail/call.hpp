@@ -1,0 +1,40 @@
+// What Feed::call() keeps while its coroutine runs: the result, or how it ended instead.
+#pragma once
+
+#include <sidecar/task.hpp>
+
+#include <atomic>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+namespace sidecar::detail {
+
+/// Where a coroutine's end is noted. Held by the caller and by the loop, for a caller may give up
+/// before the coroutine ends.
+struct CallState {
+    std::atomic<bool> done{false}; // both: atomic; publishes the rest
+    std::exception_ptr exception;  // both: written before done
+    bool was_stopped = false;      // both: written before done
+};
+
+/// The same with the coroutine's value.
+template <class Value>
+struct ValueState : CallState {
+    std::optional<Value> value; // both: written before done
+};
+template <>
+struct ValueState<void> : CallState {};
+
+template <class Value>
+Task<> keep_result(std::shared_ptr<ValueState<Value>> state, Task<Value> task)
+{
+    if constexpr (std::is_void_v<Value>)
+        co_await std::move(task);
+    else
+        state->value.emplace(co_await std::move(task));
+}
+
+} // namespace sidecar::detail

@@ -1,0 +1,198 @@
+// Feed: what an application calls, whatever the transport.
+#pragma once
+
+#include <sidecar/detail/any_transport.hpp>
+#include <sidecar/detail/core.hpp>
+#include <sidecar/error.hpp>
+#include <sidecar/event.hpp>
+#include <sidecar/format.hpp>
+#include <sidecar/link.hpp>
+#include <sidecar/message.hpp>
+#include <sidecar/options.hpp>
+#include <sidecar/stats.hpp>
+#include <sidecar/stop_report.hpp>
+#include <sidecar/transport.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace sidecar {
+
+/// A network feed for a synchronous program: all that an application calls. Sidecar<Transport> is
+/// the one that is made; an application is written against `Feed&`, so that its test can hand in a
+/// Sidecar<Mock>.
+///
+/// Side: app; every call may be made from any thread unless it says otherwise. A call that would
+/// wait, made on the loop's own thread (in a coroutine, in a hook), gives Error::misuse; after a
+/// fork, in the child, Error::forked. A negative timeout counts as zero; Duration::max() means no
+/// deadline.
+class Feed {
+public:
+    Feed(const Feed&) = delete;
+    Feed& operator=(const Feed&) = delete;
+    /// Stops as stop() does. On the loop's own thread, where waiting is impossible, it lets the
+    /// thread finish alone.
+    virtual ~Feed() = default;
+
+    /// Starts the thread and connects. On failure everything is as before, and start may be called
+    /// again. After stop() a new run begins: what the last one left unread is gone. Blocks: until
+    /// connected or refused, at most `timeout`; then, on failure, for the stop. Errors:
+    /// already_started, bad_options, bad_address, timed_out, stopping, no_resources, the
+    /// transport's own. Cancellation: request_stop() ends it at once.
+    [[nodiscard]] Result<void> start(Duration timeout) { return core_.start(timeout); }
+
+    /// Adds a further link on the same thread, into the same inbox; its transport may be another one
+    /// (`feed.open<Tcp<Lines>>({.host = ...}, 5s)`), on the same kind of clock.
+    /// Blocks and errors: as start(), but a failure leaves the other links as they are; bad_options
+    /// for a transport on another kind of clock.
+    template <Transport T>
+    [[nodiscard]] Result<Link> open(typename T::Options options, Duration timeout,
+                                    LinkOptions settings = {})
+    {
+        auto ref =
+            core_.open(std::make_shared<const detail::TransportConfig<T>>(std::move(options)),
+                       std::move(settings), timeout);
+        if (!ref)
+            return ref.error();
+        return Link{std::move(*ref)};
+    }
+    /// The link that start() connected. Errors: not_started.
+    [[nodiscard]] Result<Link> link()
+    {
+        auto ref = core_.first_link();
+        if (!ref)
+            return ref.error();
+        return Link{std::move(*ref)};
+    }
+
+    /// Queues a text message for the first link. Blocks: not at all (timeout zero), else until
+    /// there is room, at most `timeout`. Errors: full (timeout zero) or timed_out; not_connected,
+    /// stopping, too_big, bad_message. On error nothing was queued. Lifetime: the payload is
+    /// copied.
+    [[nodiscard]] Result<void> send(std::string_view text, Duration timeout = {})
+    {
+        return core_.send(MessageKind::text, std::as_bytes(std::span{text}), timeout);
+    }
+    /// The same for a binary message.
+    [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, Duration timeout = {})
+    {
+        return core_.send(MessageKind::bytes, bytes, timeout);
+    }
+    /// Waits until all that was queued on the first link before this call has been handed to the
+    /// system. Blocks: at most `timeout`. Errors: timed_out, not_connected, stopping.
+    [[nodiscard]] Result<void> flush(Duration timeout) { return core_.flush(timeout); }
+
+    /// Waits for the next message, of any link. Blocks: at most `timeout`; zero polls. Errors:
+    /// timed_out; a link's failure, once, after what it brought before (and again when no link is
+    /// left); stopped when a stop has begun and the queue is empty. Cancellation: request_stop()
+    /// wakes it.
+    [[nodiscard]] Result<Message> receive(Duration timeout) { return core_.receive(timeout); }
+
+    /// Waits for the next entry of the whole ordered stream: up, message, down, and at the end
+    /// stopped. Blocks: at most `timeout`. Errors: timed_out; the last link's failure when none is
+    /// left. Use either this or receive() and poll(), which pass over what they do not give.
+    [[nodiscard]] Result<Event> next_event(Duration timeout) { return core_.next_event(timeout); }
+
+    /// Hands the messages that are there, at most `limit`, to `handler(const MessageView&)`; copies
+    /// nothing. Blocks: not at all. Gives: how many. Errors: as receive(), but for timed_out.
+    /// Lifetime: a view is valid during its handler call. What the handler throws passes through;
+    /// that message counts as taken. The handler must not receive from the same sidecar (misuse).
+    template <std::invocable<const MessageView&> Handler>
+    [[nodiscard]] Result<std::size_t> poll(Handler&& handler, std::size_t limit = SIZE_MAX)
+    {
+        return core_.poll(detail::MessageHandler{handler}, limit);
+    }
+
+    /// Runs `function(Context)`, a coroutine function giving Task<>, on the loop; what it throws
+    /// goes to the log, to errors() and to the stop report. Blocks: not at all. Errors:
+    /// not_started, stopping. Cancellation: the stop cancels it. Lifetime: `function` is kept until
+    /// its coroutine has ended.
+    template <std::invocable<Context> F>
+    Result<void> spawn(std::string name, F function)
+    {
+        static_assert(std::same_as<std::invoke_result_t<F&, Context>, Task<>>,
+                      "spawn takes a function from sidecar::Context to sidecar::Task<>");
+        auto shared = std::make_shared<F>(std::move(function));
+        return core_.spawn(std::move(name), [shared](Context ctx) { return (*shared)(ctx); });
+    }
+
+    /// Runs `function(Context)`, a coroutine function giving Task<R>, on the loop and waits for its
+    /// result. What it throws is thrown here. Blocks: until it ends, at most `timeout`; the
+    /// coroutine then runs on. Errors: timed_out, stopping, not_started, misuse. Lifetime: as
+    /// spawn(); it may outlive this call.
+    template <std::invocable<Context> F>
+    [[nodiscard]] auto call(std::string name, F function, Duration timeout = Duration::max())
+        -> Result<typename std::invoke_result_t<F&, Context>::value_type>
+    {
+        using Value = typename std::invoke_result_t<F&, Context>::value_type;
+        auto state = std::make_shared<detail::ValueState<Value>>();
+        auto shared = std::make_shared<F>(std::move(function));
+        auto done = core_.call(
+            std::move(name),
+            [shared, state](Context ctx) { return detail::keep_result(state, (*shared)(ctx)); },
+            state, timeout);
+        if (!done)
+            return done.error();
+        // The loop may be the last to let go of the state
+        if (auto exception = std::exchange(state->exception, nullptr))
+            std::rethrow_exception(std::move(exception));
+        if constexpr (std::is_void_v<Value>)
+            return {};
+        else
+            return Result<Value>{boost::system::in_place_value, std::move(*state->value)};
+    }
+
+    /// Begins the stop and returns at once. Side: any thread, the loop's own too, and a signal
+    /// handler (it is async-signal-safe). Without effect when nothing runs.
+    void request_stop() noexcept { core_.request_stop(); }
+
+    /// Waits until a requested stop is over. Blocks: at most `timeout`, and never past the stop's
+    /// own total. Any number of threads may wait; all get the same report. Errors: timed_out,
+    /// not_started, misuse.
+    [[nodiscard]] Result<StopReport> wait_stopped(Duration timeout)
+    {
+        return core_.wait_stopped(timeout);
+    }
+
+    /// request_stop() and wait_stopped(). Blocks: at most Options::stop.total. On the loop's own
+    /// thread it only requests, and the report says so. Stopping what has stopped gives the same
+    /// report again.
+    StopReport stop() { return core_.stop(); }
+
+    [[nodiscard]] State state() const { return core_.state(); }
+    /// Counters of the current or last run.
+    [[nodiscard]] Stats stats() const { return core_.stats(); }
+    /// The latest failures of the run, oldest first, at most 16; Stats::errors counts all.
+    [[nodiscard]] std::vector<Failure> errors() const { return core_.errors(); }
+    /// What the links and tasks are doing or waiting for, and since when: the first 64 of each, and
+    /// how many more there are.
+    [[nodiscard]] std::string dump() const { return core_.dump(); }
+
+    /// A descriptor that is readable while receive() or poll() has something to give, the end
+    /// included; for poll, epoll, Qt, GLib. It stays the same over restarts. The caller only waits
+    /// on it: it neither reads from it nor closes it. Errors: no_resources. Lifetime: until the
+    /// sidecar is destroyed.
+    [[nodiscard]] Result<int> native_handle() { return core_.native_handle(); }
+
+protected:
+    /// Makes no connection and no thread; start() does.
+    Feed(std::shared_ptr<const detail::LinkConfig> config, Options settings)
+        : core_{std::move(config), std::move(settings)}
+    {
+    }
+
+private:
+    detail::Core core_; // app side
+};
+
+} // namespace sidecar

@@ -1,0 +1,54 @@
+// State and Stats: what a sidecar tells about itself while it runs.
+#pragma once
+
+#include <sidecar/clock.hpp>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace sidecar {
+
+enum class State : std::uint8_t {
+    idle,         ///< never started, or a start failed
+    starting,     ///< start() is connecting
+    connected,    ///< at least one link is up
+    disconnected, ///< running, but no link is up
+    stopping,     ///< a stop has begun
+    stopped,      ///< stopped; what was queued stays receivable
+};
+[[nodiscard]] std::string_view to_string(State state) noexcept;
+
+/// A snapshot of counters, all since start() unless said otherwise.
+struct Stats {
+    std::uint64_t messages_received = 0, bytes_received = 0; ///< put into the inbox
+    std::uint64_t messages_taken = 0;                        ///< handed to the application
+    std::uint64_t messages_sent = 0, bytes_sent = 0;         ///< written by the transport
+    std::uint64_t messages_queued = 0;                       ///< accepted by send()
+    std::uint64_t sends_refused = 0; ///< send() said full, not connected, stopping or bad message
+    std::uint64_t discarded = 0;     ///< arrived after the stop began
+    std::uint64_t unsent = 0;        ///< accepted by send() and lost with their link
+    std::uint64_t inbox_messages = 0, inbox_bytes = 0; ///< queued now
+    std::uint64_t inbox_peak_messages = 0, inbox_peak_bytes = 0;
+    std::uint64_t outbox_messages = 0, outbox_bytes = 0; ///< queued now, over all links
+    std::uint64_t outbox_peak_messages = 0, outbox_peak_bytes = 0;
+    std::uint64_t application_wakeups = 0; ///< times a sleeping receiver was woken
+    std::uint64_t loop_wakeups = 0;        ///< times the application woke the loop to write
+    std::uint64_t reads = 0, writes = 0;   ///< batches: calls of the transport's read and write
+    std::uint64_t reading_pauses = 0;      ///< times reading paused because the inbox was full
+    /// How long links have not read because of that, over all links; one that pauses now counts up
+    /// to now. A peer that waits for an answer sees a pause as silence.
+    Duration reading_paused{};
+    std::uint64_t callback_failures = 0; ///< exceptions that escaped the user's hooks
+    std::uint64_t errors = 0;            ///< failures recorded; errors() has the latest
+    Duration connect_time{};             ///< of the first link
+    Duration longest_busy{};             ///< longest time the loop's thread was held in one go
+    std::string longest_busy_task;       ///< and the task that held it
+};
+
+/// Loop threads of this process that a stop had to leave behind and that have not ended yet.
+[[nodiscard]] std::uint64_t orphan_count() noexcept;
+
+[[nodiscard]] std::string to_string(const Stats& stats);
+
+} // namespace sidecar

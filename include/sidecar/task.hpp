@@ -1,0 +1,12 @@
+// Task: what the library's coroutines are.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+
+namespace sidecar {
+
+/// Asio's own coroutine type, so every Asio operation can be awaited in it.
+template <class T = void>
+using Task = boost::asio::awaitable<T>;
+
+} // namespace sidecar

@@ -1,0 +1,195 @@
+#include "link/intake.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace sidecar::detail {
+
+Intake::Intake(LinkServices& services, LinkId link, std::size_t max_message_bytes,
+               std::string endpoint)
+    : services_{services},
+      link_{link},
+      max_message_bytes_{max_message_bytes},
+      endpoint_{std::move(endpoint)}
+{
+}
+
+Intake::~Intake() { services_.space.remove(space_); }
+
+/// From the request on, not only once the loop has seen it: who waits may have been told `stopped`
+/// by then.
+bool Intake::refuses() const noexcept { return is_quiesced_ || services_.stop.is_made(); }
+
+void Intake::quiesce()
+{
+    is_quiesced_ = true;
+    space_.set();
+}
+
+Task<bool> Intake::wait_for_room(Context ctx, TimePoint deadline)
+{
+    auto& inbox = services_.inbox;
+    for (;;) {
+        if (refuses()) {
+            drop_pending();
+            break;
+        }
+        if (push_pending() && inbox.has_room(max_message_bytes_))
+            break;
+        begin_pause();
+        if (inbox.want_room(max_message_bytes_))
+            continue;
+        if (deadline <= ctx.now())
+            co_return false;
+        ctx.waiting_for("room in the inbox");
+        services_.space.add(space_);
+        const bool is_in_time = co_await ctx.wait(space_, deadline);
+        services_.space.remove(space_);
+        if (!is_in_time)
+            co_return false;
+    }
+    end_pause();
+    co_return true;
+}
+
+Task<> Intake::deliver_pending(Context ctx)
+{
+    while ((held_ || in_place_.is_whole) && !refuses() && !push_pending()) {
+        if (services_.inbox.want_room(max_message_bytes_))
+            continue;
+        services_.space.add(space_);
+        (void)co_await ctx.wait(space_, TimePoint::max());
+        services_.space.remove(space_);
+    }
+}
+
+void Intake::begin_pause()
+{
+    if (is_paused())
+        return;
+    pause_count_.fetch_add(1, std::memory_order_relaxed);
+    paused_since_.store(services_.loop.now().time_since_epoch().count());
+}
+
+void Intake::end_pause() noexcept
+{
+    if (!is_paused())
+        return;
+    const auto since = paused_since_.exchange(not_paused);
+    paused_.fetch_add(services_.loop.now().time_since_epoch().count() - since);
+}
+
+Intake::Pauses Intake::pauses() const noexcept
+{
+    const auto since = paused_since_.load();
+    const auto now =
+        since == not_paused ? 0 : services_.loop.now().time_since_epoch().count() - since;
+    return {pause_count_.load(std::memory_order_relaxed), Duration{paused_.load() + now}};
+}
+
+bool Intake::push_pending()
+{
+    auto& inbox = services_.inbox;
+    if (held_ && inbox.push(link_, held_->kind(), held_->bytes()))
+        held_.reset();
+    if (in_place_.is_whole
+        && inbox.push_reserved(link_, in_place_.kind, in_place_.block, in_place_.bytes))
+        in_place_ = {};
+    inbox.publish();
+    return !held_ && !in_place_.is_whole;
+}
+
+void Intake::drop_pending()
+{
+    if (held_ || in_place_.is_whole)
+        services_.discarded.fetch_add(1);
+    held_.reset();
+    if (in_place_.is_whole)
+        cancel_in_place();
+}
+
+void Intake::cancel_in_place() noexcept
+{
+    if (!in_place_.block)
+        return;
+    services_.inbox.cancel_reserved(in_place_.bytes);
+    in_place_ = {};
+    services_.space.wake_all(); // another link may wait for just this
+}
+
+void Intake::end()
+{
+    end_pause();
+    services_.inbox.publish();
+    // Nothing may be lost without being counted, and there is nobody left to wait for space.
+    if (!push_pending())
+        drop_pending();
+    cancel_in_place(); // what never came whole
+}
+
+void Intake::check_size(std::size_t payload_bytes) const
+{
+    if (payload_bytes > max_message_bytes_)
+        throw Exception{Failure{Error::too_big,
+                                {.attempted = "take in a message",
+                                 .endpoint = endpoint_,
+                                 .explanation = fmt::format("{} bytes, the limit is {}",
+                                                            payload_bytes, max_message_bytes_)}}};
+}
+
+bool Intake::put(MessageKind kind, std::span<const std::byte> payload)
+{
+    const bool is_usual =
+        payload.size() <= max_message_bytes_ && !refuses() && !held_ && !in_place_.is_whole;
+    if (is_usual && services_.inbox.push(link_, kind, payload)) [[likely]] {
+        has_put_ = true;
+        return true;
+    }
+    return put_aside(kind, payload);
+}
+
+bool Intake::put_aside(MessageKind kind, std::span<const std::byte> payload)
+{
+    check_size(payload.size());
+    if (refuses()) {
+        has_put_ = true;
+        services_.discarded.fetch_add(1);
+        return true;
+    }
+    if (has_put_)
+        return false;
+    // Promised space that another link has taken meanwhile: this one message waits here.
+    held_ = std::make_unique<Message>(MessageView{link_, kind, payload});
+    has_put_ = true;
+    return true;
+}
+
+std::span<std::byte> Intake::receive_buffer(std::size_t at_least)
+{
+    return services_.inbox.receive_room(at_least);
+}
+
+std::span<std::byte> Intake::prepare(std::size_t payload_bytes)
+{
+    check_size(payload_bytes);
+    if (in_place_.block || held_)
+        return {};
+    in_place_ = {.block = services_.inbox.reserve(payload_bytes), .bytes = payload_bytes};
+    if (!in_place_.block)
+        return {};
+    return {in_place_.block.get(), payload_bytes};
+}
+
+void Intake::commit(MessageKind kind)
+{
+    has_put_ = true;
+    in_place_.kind = kind;
+    in_place_.is_whole = true;
+    if (refuses())
+        drop_pending();
+    else
+        (void)push_pending();
+}
+
+} // namespace sidecar::detail

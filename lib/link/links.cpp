@@ -1,0 +1,167 @@
+#include "link/links.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace sidecar::detail {
+
+std::shared_ptr<LinkImpl> Links::add(std::shared_ptr<const LinkConfig> config,
+                                     const LinkOptions& options, TimePoint deadline)
+{
+    auto endpoint = config->endpoint(); // the user's code, so not under the lock
+    std::shared_ptr<LinkImpl> link;
+    {
+        std::lock_guard lock{mutex_};
+        const auto id = static_cast<LinkId>(next_id_++);
+        link =
+            std::make_shared<LinkImpl>(services_, *this, id, std::move(config), std::move(endpoint),
+                                       options.outbox.value_or(services_.outbox));
+        links_.emplace(id, link);
+    }
+    LinkImpl* none = nullptr;
+    first_.compare_exchange_strong(none, link.get(), std::memory_order_acq_rel);
+    services_.loop.post([this, link, deadline] { begin(*link, deadline); });
+    return link;
+}
+
+void Links::begin(LinkImpl& link, TimePoint deadline)
+{
+    if (refuses_new_) {
+        link.quiesce();
+        return;
+    }
+    if (live_count_++ == 0)
+        services_.inbox.set_hopeless(std::nullopt);
+    link.begin(deadline);
+}
+
+void Links::link_went_down(LinkImpl&, const Failure& why)
+{
+    if (--live_count_ == 0)
+        services_.inbox.set_hopeless(why);
+}
+
+/// Later in the loop: a task of the link's is just ending.
+void Links::link_ended(LinkImpl& link)
+{
+    if (&link != first())
+        services_.loop.post([this, id = link.id()] { remove(id); });
+}
+
+void Links::remove(LinkId id)
+{
+    std::shared_ptr<LinkImpl> removed; // freed outside the lock: its config is the user's
+    std::lock_guard lock{mutex_};
+    const auto found = links_.find(id);
+    if (found == links_.end())
+        return;
+    removed = std::move(found->second);
+    links_.erase(found);
+    add(ended_, *removed);
+}
+
+std::vector<std::shared_ptr<LinkImpl>> Links::all() const
+{
+    std::lock_guard lock{mutex_};
+    std::vector<std::shared_ptr<LinkImpl>> all;
+    all.reserve(links_.size());
+    for (const auto& [id, link] : links_)
+        all.push_back(link);
+    return all;
+}
+
+void Links::destroy_transports() noexcept
+{
+    std::lock_guard lock{mutex_};
+    for (const auto& [id, link] : links_)
+        link->destroy_transport();
+}
+
+void Links::release_senders()
+{
+    std::lock_guard lock{mutex_};
+    for (const auto& [id, link] : links_)
+        link->release_senders();
+}
+
+std::uint64_t Links::unsent_messages() const
+{
+    std::lock_guard lock{mutex_};
+    auto count = ended_.unsent;
+    for (const auto& [id, link] : links_)
+        count += link->outbox().unsent_messages();
+    return count;
+}
+
+bool Links::has_link_up() const
+{
+    std::lock_guard lock{mutex_};
+    return std::any_of(links_.begin(), links_.end(),
+                       [](const auto& entry) { return entry.second->is_up(); });
+}
+
+bool Links::is_connecting() const
+{
+    std::lock_guard lock{mutex_};
+    return std::any_of(links_.begin(), links_.end(),
+                       [](const auto& entry) { return !entry.second->outcome().is_known(); });
+}
+
+void Links::add(Stats& stats, const LinkImpl& link)
+{
+    if (const auto* ring = link.outbox().ring()) {
+        stats.messages_queued += ring->pushed();
+        stats.outbox_peak_messages = std::max(stats.outbox_peak_messages, ring->peak_messages());
+        stats.outbox_peak_bytes = std::max(stats.outbox_peak_bytes, ring->peak_bytes());
+    }
+    const auto& gauges = link.gauges();
+    const auto pauses = link.pauses();
+    stats.messages_sent += link.outbox().sent().messages.load();
+    stats.bytes_sent += link.outbox().sent().bytes.load();
+    stats.reads += gauges.reads.load();
+    stats.writes += gauges.writes.load();
+    stats.reading_pauses += pauses.count;
+    stats.reading_paused += pauses.total;
+    stats.loop_wakeups += gauges.wakeups.load();
+    stats.unsent += gauges.unsent.load();
+}
+
+void Links::add_stats(Stats& stats) const
+{
+    std::lock_guard lock{mutex_};
+    stats.messages_queued += ended_.messages_queued;
+    stats.outbox_peak_messages = std::max(stats.outbox_peak_messages, ended_.outbox_peak_messages);
+    stats.outbox_peak_bytes = std::max(stats.outbox_peak_bytes, ended_.outbox_peak_bytes);
+    stats.messages_sent += ended_.messages_sent;
+    stats.bytes_sent += ended_.bytes_sent;
+    stats.reads += ended_.reads;
+    stats.writes += ended_.writes;
+    stats.reading_pauses += ended_.reading_pauses;
+    stats.reading_paused += ended_.reading_paused;
+    stats.loop_wakeups += ended_.loop_wakeups;
+    stats.unsent += ended_.unsent;
+    for (const auto& [id, link] : links_) {
+        add(stats, *link);
+        if (const auto* ring = link->outbox().ring()) {
+            stats.outbox_messages += ring->pushed() - ring->popped();
+            stats.outbox_bytes += ring->pushed_bytes() - ring->popped_bytes();
+        }
+    }
+    if (const auto* link = first())
+        stats.connect_time = Duration{link->gauges().connect_time.load()};
+}
+
+std::vector<std::string> Links::describe(std::size_t limit, std::size_t& more) const
+{
+    std::lock_guard lock{mutex_};
+    std::vector<std::string> lines;
+    for (const auto& [id, link] : links_) {
+        if (lines.size() == limit)
+            break;
+        lines.push_back(link->describe());
+    }
+    more = links_.size() - lines.size();
+    return lines;
+}
+
+} // namespace sidecar::detail

@@ -1,0 +1,52 @@
+// What a link needs of the run that it belongs to.
+#pragma once
+
+#include "base/journal.hpp"
+#include "base/stop_request.hpp"
+#include "base/wait_point.hpp"
+#include "loop/event_loop.hpp"
+#include "queue/inbox.hpp"
+
+#include <sidecar/loop_event.hpp>
+#include <sidecar/options.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <vector>
+
+namespace sidecar::detail {
+
+/// The links that wait for free space in the inbox. Owned by the run. Side: sidecar.
+class SpaceWaiters {
+public:
+    /// Lifetime: `event` until it is woken or removed.
+    void add(LoopEvent& event) { waiters_.push_back(&event); }
+    void remove(LoopEvent& event) noexcept { std::erase(waiters_, &event); }
+    void wake_all()
+    {
+        for (auto* event : std::exchange(waiters_, {}))
+            event->set();
+    }
+
+private:
+    std::vector<LoopEvent*> waiters_; // sidecar side
+};
+
+/// The parts of a run that its links share. Owned by the run, outlives every link.
+struct LinkServices {
+    EventLoop& loop;          // sidecar side, but for post()
+    Inbox& inbox;             // both
+    Journal& journal;         // both
+    const StopRequest& stop;  // both
+    const QueueLimits outbox; // both: constant
+    WaitPoint written{};      // both: senders wait here for space in an outbox, or for its end
+    WaitPoint progressed{};   // both: starts, calls and ends are waited for here
+    SpaceWaiters space{};     // sidecar side
+    std::atomic<std::uint64_t> discarded{0};   // both: atomic; messages that came too late
+    std::function<void()> something_changed{}; // sidecar side; a stage of the stop may be over
+};
+
+} // namespace sidecar::detail

@@ -1,0 +1,47 @@
+// The library's own ContextBase: a task's view of its loop.
+#pragma once
+
+#include <sidecar/context.hpp>
+
+namespace sidecar::detail {
+
+class EventLoop;
+struct TaskSlot;
+
+/// A link, as its tasks report to it. Side: sidecar.
+class PhaseListener {
+public:
+    virtual void set_phase(Phase phase, std::string_view detail) = 0;
+    virtual void set_protocol(std::string_view protocol) = 0;
+
+protected:
+    ~PhaseListener() = default;
+};
+
+/// What stands behind the Context of one task. Lives in the task's slot, so that a Context is valid
+/// for as long as the loop is. Side: sidecar.
+class TaskContext final : public ContextBase {
+public:
+    /// `link` is null for a task that is no link's.
+    TaskContext(EventLoop& loop, TaskSlot& task, PhaseListener* link) noexcept
+        : loop_{loop}, task_{task}, link_{link}
+    {
+    }
+
+    boost::asio::any_io_executor executor() override;
+    TimePoint now() const override;
+    Task<> sleep_until(TimePoint when) override;
+    Task<bool> wait(LoopEvent& event, TimePoint deadline) override;
+    Task<std::vector<boost::asio::ip::address>> resolve(std::string host) override;
+    void phase(Phase phase, std::string_view detail) override;
+    void negotiated(std::string_view protocol) override;
+    void waiting_for(const char* what) override;
+    void log(LogLevel level, std::string_view text) override;
+
+private:
+    EventLoop& loop_;     // sidecar side
+    TaskSlot& task_;      // sidecar side
+    PhaseListener* link_; // sidecar side
+};
+
+} // namespace sidecar::detail

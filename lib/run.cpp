@@ -1,0 +1,268 @@
+#include "run.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace sidecar::detail {
+namespace {
+
+TimePoint real_now() noexcept { return std::chrono::steady_clock::now(); }
+
+} // namespace
+
+Run::Run(const Options& options, bool is_virtual)
+    : budget_{options.stop},
+      journal_{options.log},
+      loop_{{.is_virtual = is_virtual,
+             .spin = options.spin,
+             .lookup = options.lookup,
+             .bytes_gone_by = [this] { return inbox_.ring().pushed_bytes(); }},
+            journal_},
+      inbox_{options.inbox, options.spin, loop_},
+      services_{.loop = loop_,
+                .inbox = inbox_,
+                .journal = journal_,
+                .stop = stop_request_,
+                .outbox = options.outbox},
+      links_{services_},
+      stop_{std::in_place, services_, links_, report_, budget_, [this] { return dump(); }},
+      user_tasks_{loop_, services_.progressed, [this] { return stop_->has_begun(); }}
+{
+    services_.something_changed = [this] { stop_->something_changed(); };
+    loop_.tasks().on_end = services_.something_changed;
+    inbox_.on_room = [this] { loop_.post([this] { services_.space.wake_all(); }); };
+}
+
+std::shared_ptr<Run> Run::make(const Options& options, bool is_virtual,
+                               std::shared_ptr<const NotifyFd> readable)
+{
+    std::shared_ptr<Run> run{new Run{options, is_virtual}};
+    run->loop_.keep_through(run);
+    if (readable)
+        run->inbox_.notify_through(std::move(readable));
+    return run;
+}
+
+Run::~Run()
+{
+    links_.destroy_transports();
+    // What it frees may refer to any part, and may still tell the stop about its end.
+    stop_->forget_request();
+    loop_.discard_pending();
+}
+
+void Run::start_thread()
+{
+    try {
+        thread_.start([self = shared_from_this()] { self->run_thread(); });
+    } catch (const std::system_error& e) {
+        never_ran();
+        throw Exception{Failure{Error::no_resources,
+                                {.attempted = "start the sidecar's thread", .cause = e.code()}}};
+    }
+}
+
+void Run::never_ran()
+{
+    std::lock_guard lock{end_mutex_};
+    start_failed_ = true;
+    inbox_.end();
+    note_over(ReportBuilder::nothing_to_do());
+}
+
+void Run::run_thread() noexcept
+{
+    stop_->watch();
+    loop_.run();
+    links_.destroy_transports();
+    inbox_.end();
+    report_.end(loop_.now());
+    thread_.end();
+    services_.progressed.wake();
+}
+
+// --- waiting
+
+Result<void> Run::wait_for_outcome(LinkImpl& link, TimePoint deadline)
+{
+    // The loop gives up at the deadline and knows what it was at; this moment more lets it say so.
+    const auto patience = deadline_after(deadline, std::chrono::milliseconds{20});
+    const auto is_known = [&] { return link.outcome().is_known() || stop_request_.is_made(); };
+    if (!services_.progressed.wait_until(loop_, patience, is_known))
+        return Failure{
+            Error::timed_out,
+            {.attempted = "connect", .explanation = "the loop's thread is held up: " + dump()}};
+    return link.outcome().is_known() ? link.outcome().get() : Failure{Error::stopping};
+}
+
+bool Run::wait_for_call(const CallState& state, TimePoint deadline)
+{
+    return services_.progressed.wait_until(loop_, deadline, [&] {
+        return state.done.load(std::memory_order_seq_cst) || stop_request_.is_made();
+    });
+}
+
+// --- stopping
+
+void Run::request_stop() noexcept
+{
+    stop_request_.make();
+    // Who waits must not depend on the loop's thread, which may be held by somebody's code.
+    inbox_.end_from_signal();
+    services_.progressed.wake_from_signal();
+    services_.written.wake_from_signal();
+}
+
+std::optional<StopReport> Run::wait_stopped(Duration timeout)
+{
+    const auto give_up = deadline_after(real_now(), timeout);
+    for (;;) {
+        const bool requested = stop_request_.is_made();
+        const auto patience = is_virtual()
+                                  ? std::max<Duration>(budget_.total, std::chrono::seconds{1})
+                                  : budget_.total;
+        const auto hard =
+            requested ? deadline_after(stop_request_.made_at(), patience) : TimePoint::max();
+        const bool done = wait_for_end(std::min(give_up, hard), requested);
+        std::unique_lock lock{end_mutex_};
+        if (final_report_)
+            return final_report_;
+        // What the thread ran is over; a thread_local of the user's may still hold it.
+        if (done && thread_.join_until(hard)) {
+            note_over(finished_report(true));
+            return final_report_;
+        }
+        if (real_now() >= hard) {
+            leave_thread_alone(std::move(lock));
+            return final_report_;
+        }
+        if (real_now() >= give_up)
+            return std::nullopt;
+    }
+}
+
+bool Run::wait_for_end(TimePoint real_deadline, bool is_requested)
+{
+    const auto is_done = [this] { return thread_.has_ended() || stop_request_.is_over(); };
+    if (is_done())
+        return true;
+    if (!is_virtual() && is_requested)
+        return thread_.wait_for_end(real_deadline);
+    // Virtual time may pass for as long as it takes, but real time may not.
+    const auto remaining = real_deadline == TimePoint::max()
+                               ? Duration::max()
+                               : std::max(real_deadline - real_now(), Duration{});
+    return services_.progressed.wait_until(loop_, deadline_after(now(), remaining), [&] {
+        return is_done() || (!is_requested && stop_request_.is_made());
+    }) && is_done();
+}
+
+void Run::leave_thread_alone(std::unique_lock<std::mutex> end_lock)
+{
+    journal_.silence(thread_.id());
+    thread_.leave_alone();
+    inbox_.end();
+    links_.release_senders();
+    note_over(finished_report(false));
+    const auto text = final_report_->dump;
+    end_lock.unlock(); // the report is final; the hook may ask for it
+    journal_.log(
+        LogLevel::error,
+        fmt::format("the loop's thread did not end in time and is left to itself: {}", text));
+}
+
+void Run::abandon()
+{
+    request_stop();
+    std::unique_lock lock{end_mutex_};
+    if (!final_report_)
+        leave_thread_alone(std::move(lock));
+}
+
+/// With end_mutex_ held.
+void Run::note_over(StopReport report)
+{
+    final_report_ = std::move(report);
+    stop_request_.note_over();
+    services_.progressed.wake();
+}
+
+StopReport Run::finished_report(bool joined) const
+{
+    ReportBuilder::Ending ending{
+        .joined = joined,
+        .real_total = real_now() - stop_request_.made_at(),
+        .unread_messages = inbox_.ring().pushed() - inbox_.ring().popped(),
+        .discarded_messages = services_.discarded.load(),
+        .unsent_messages = links_.unsent_messages(),
+        .first_error = journal_.first(),
+    };
+    if (!joined) {
+        ending.tasks = loop_.tasks().snapshot();
+        ending.dump = dump();
+    }
+    return report_.finish(std::move(ending));
+}
+
+// --- questions
+
+State Run::state() const
+{
+    if (stop_request_.is_over() || thread_.has_ended())
+        return State::stopped;
+    if (stop_request_.is_made())
+        return State::stopping;
+    if (links_.has_link_up())
+        return State::connected;
+    return links_.is_connecting() ? State::starting : State::disconnected;
+}
+
+Stats Run::stats() const
+{
+    Stats stats;
+    const auto& ring = inbox_.ring();
+    stats.messages_received = ring.pushed();
+    stats.bytes_received = ring.pushed_bytes();
+    stats.messages_taken = ring.popped();
+    stats.inbox_messages = ring.pushed() - ring.popped();
+    stats.inbox_bytes = ring.pushed_bytes() - ring.popped_bytes();
+    stats.inbox_peak_messages = ring.peak_messages();
+    stats.inbox_peak_bytes = ring.peak_bytes();
+    stats.application_wakeups = inbox_.wakeups();
+    stats.discarded = services_.discarded.load();
+    stats.sends_refused = sends_refused.load();
+    stats.callback_failures = journal_.callback_failures();
+    stats.longest_busy = loop_.tasks().longest_busy();
+    stats.longest_busy_task = loop_.tasks().longest_busy_task();
+    stats.errors = journal_.count();
+    links_.add_stats(stats);
+    return stats;
+}
+
+std::string Run::dump() const
+{
+    constexpr std::size_t most_listed = 64; // of each; a person is to read it, and a log to hold it
+    std::string text = fmt::format("state {}; inbox {} messages", to_string(state()),
+                                   inbox_.ring().pushed() - inbox_.ring().popped());
+    const auto note_more = [&text](std::size_t count, const char* what) {
+        if (count != 0)
+            text += fmt::format("\n  and {} more {}", count, what);
+    };
+    std::size_t more = 0;
+    for (const auto& line : links_.describe(most_listed, more))
+        text += "\n  " + line;
+    note_more(more, "links");
+    const auto tasks = loop_.tasks().snapshot();
+    const auto listed = std::min(tasks.size(), most_listed);
+    for (std::size_t i = 0; i < listed; ++i)
+        text +=
+            fmt::format("\n  task \"{}\": {}, for {:.1f} ms", tasks[i].name, tasks[i].waiting_for,
+                        std::chrono::duration<double, std::milli>(tasks[i].since).count());
+    note_more(tasks.size() - listed, "tasks");
+    return text;
+}
+
+} // namespace sidecar::detail

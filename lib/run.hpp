@@ -1,0 +1,96 @@
+// One run of a sidecar, from start to stop: the only place that knows all its parts.
+#pragma once
+
+#include "base/journal.hpp"
+#include "base/stop_request.hpp"
+#include "link/links.hpp"
+#include "link/services.hpp"
+#include "loop/event_loop.hpp"
+#include "loop/loop_thread.hpp"
+#include "loop/user_tasks.hpp"
+#include "queue/inbox.hpp"
+#include "stop/report_builder.hpp"
+#include "stop/stop.hpp"
+
+#include <sidecar/detail/core.hpp>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+namespace sidecar::detail {
+
+/// Held by the application's side and by its own thread; so a thread that a stop left behind
+/// finishes on state that is still there. A restart makes a new one.
+class Run final : public std::enable_shared_from_this<Run> {
+public:
+    /// `readable`: the descriptor to raise while something can be received; may be null.
+    /// Throws Exception (no_resources).
+    [[nodiscard]] static std::shared_ptr<Run> make(const Options& options, bool is_virtual,
+                                                   std::shared_ptr<const NotifyFd> readable);
+    Run(const Run&) = delete;
+    Run& operator=(const Run&) = delete;
+    ~Run();
+
+    // --- app side
+    /// Throws Exception (no_resources) where there is no thread to be had; the run is over then.
+    void start_thread();
+    [[nodiscard]] Result<void> wait_for_outcome(LinkImpl& link, TimePoint deadline);
+    [[nodiscard]] bool wait_for_call(const CallState& state, TimePoint deadline);
+    /// Side: any thread and any signal handler.
+    void request_stop() noexcept;
+    /// Waits for the end; at the stop's total deadline leaves the thread to itself. Empty: `timeout`
+    /// came first.
+    [[nodiscard]] std::optional<StopReport> wait_stopped(Duration timeout);
+    /// Leaves the thread to itself at once, where waiting for it is impossible.
+    void abandon();
+    /// Its first link never came up, so the run counts for nothing.
+    void set_start_failed() noexcept { start_failed_ = true; }
+    [[nodiscard]] bool has_start_failed() const noexcept { return start_failed_.load(); }
+    [[nodiscard]] bool is_loop_thread() const noexcept { return loop_.is_loop_thread(); }
+    [[nodiscard]] StopReport partial_report() const { return report_.partial(); }
+
+    // --- both
+    [[nodiscard]] State state() const;
+    [[nodiscard]] Stats stats() const;
+    [[nodiscard]] std::string dump() const;
+
+    [[nodiscard]] bool is_virtual() const noexcept { return loop_.is_virtual(); }
+    [[nodiscard]] TimePoint now() const noexcept { return loop_.now(); }
+    [[nodiscard]] const StopRequest& stop_request() const noexcept { return stop_request_; }
+    [[nodiscard]] Journal& journal() noexcept { return journal_; }
+    [[nodiscard]] Inbox& inbox() noexcept { return inbox_; }
+    [[nodiscard]] Links& links() noexcept { return links_; }
+    [[nodiscard]] UserTasks& user_tasks() noexcept { return user_tasks_; }
+    std::atomic<std::uint64_t> sends_refused{0}; // both: atomic
+
+private:
+    Run(const Options& options, bool is_virtual);
+
+    void run_thread() noexcept;
+    void never_ran();
+    [[nodiscard]] bool wait_for_end(TimePoint real_deadline, bool is_requested);
+    void leave_thread_alone(std::unique_lock<std::mutex> end_lock);
+    [[nodiscard]] StopReport finished_report(bool joined) const;
+    void note_over(StopReport report);
+
+    const StopBudget budget_;               // both: constant
+    Journal journal_;                       // both
+    StopRequest stop_request_;              // both
+    EventLoop loop_;                        // sidecar side, but where it says otherwise
+    Inbox inbox_;                           // both
+    LinkServices services_;                 // as its members say
+    Links links_;                           // as its members say
+    ReportBuilder report_;                  // both
+    std::optional<Stop> stop_;              // sidecar side
+    UserTasks user_tasks_;                  // both
+    std::atomic<bool> start_failed_{false}; // both: atomic
+
+    std::mutex end_mutex_;                   // app side: who joins the thread or leaves it alone
+    LoopThread thread_;                      // app side: guarded by end_mutex_, but for its start
+    std::optional<StopReport> final_report_; // app side: guarded by end_mutex_
+};
+
+} // namespace sidecar::detail

@@ -1,0 +1,66 @@
+// The runs of one sidecar, one after the other, and the calls that use them.
+#pragma once
+
+#include "run.hpp"
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace sidecar::detail {
+
+/// Owns the present run, and those before it until no call can use them any more. A call finds its
+/// run through an atomic pointer and is counted while it lasts, not through a lock or a shared_ptr:
+/// request_stop() must be async-signal-safe, and send() should cost no reference count that threads
+/// share. Calls count under the generation in which they began; generations take turns with two
+/// counters, so a run that was replaced is freed soon even when calls never cease.
+/// Owned by the Core. Side: app, any thread.
+class Runs {
+public:
+    /// Keeps the run that it found from being freed.
+    class Lease {
+    public:
+        explicit Lease(const Runs& runs) noexcept;
+        Lease(const Lease&) = delete;
+        Lease& operator=(const Lease&) = delete;
+        ~Lease() { calls_->fetch_sub(1, std::memory_order_release); }
+        /// Null: there was none yet.
+        [[nodiscard]] Run* get() const noexcept { return run_; }
+
+    private:
+        std::atomic<int>* calls_;
+        Run* run_;
+    };
+
+    struct Retired {
+        std::shared_ptr<Run> run;
+        std::uint64_t generation; // of the latest calls that may use it
+    };
+
+    /// While it is held no run is replaced, and start()s take turns.
+    [[nodiscard]] std::unique_lock<std::mutex> lock() const { return std::unique_lock{mutex_}; }
+    /// With the lock held.
+    [[nodiscard]] const std::shared_ptr<Run>& present() const noexcept { return present_; }
+    /// With the lock held. Gives the runs that nobody can reach any more, to be freed without the
+    /// lock: what the user's coroutines held may call us. Throws bad_alloc, and has done nothing
+    /// then.
+    [[nodiscard]] std::vector<Retired> replace(std::shared_ptr<Run> run);
+    /// With the lock held: the descriptor that is readable while something can be received, which
+    /// stays the same over restarts; null: nobody asked for it.
+    std::shared_ptr<NotifyFd> readable;
+    /// In a forked child, whose parent has the threads, locks and descriptors: lets go of all
+    /// without touching it.
+    void leak() noexcept;
+
+private:
+    mutable std::mutex mutex_;
+    std::shared_ptr<Run> present_;             // app side: guarded by mutex_
+    std::vector<Retired> retired_;             // app side: guarded by mutex_
+    std::atomic<Run*> current_{nullptr};       // app side: atomic
+    std::atomic<std::uint64_t> generation_{0}; // app side: atomic
+    mutable std::atomic<int> calls_[2]{};      // app side: atomic; under way, by their generation
+};
+
+} // namespace sidecar::detail

@@ -1,0 +1,180 @@
+#include "stop/stop.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+
+#include <algorithm>
+#include <exception>
+#include <iterator>
+#include <utility>
+
+namespace sidecar::detail {
+
+namespace asio = boost::asio;
+
+Stop::Stop(LinkServices& services, Links& links, ReportBuilder& report, const StopBudget& budget,
+           std::function<std::string()> dump)
+    : services_{services},
+      links_{links},
+      report_{report},
+      budget_{budget},
+      dump_{std::move(dump)},
+      watch_{std::in_place, services.loop.io(), services.stop.fd()}
+{
+}
+
+void Stop::forget_request() noexcept
+{
+    if (!watch_)
+        return;
+    watch_->release(); // the descriptor is the request's
+    watch_.reset();
+}
+
+void Stop::watch()
+{
+    watch_->async_wait(asio::posix::stream_descriptor::wait_read, [this](error_code ec) {
+        if (!ec)
+            begin();
+    });
+}
+
+void Stop::begin()
+{
+    has_begun_ = true;
+    links_.refuse_new();
+    asio::co_spawn(services_.loop.io(), run(), [this](std::exception_ptr exception) {
+        if (exception)
+            services_.journal.record(to_failure(exception, Error::callback_failed, "stop", {}));
+        services_.loop.stop();
+    });
+}
+
+Task<> Stop::run()
+{
+    // On virtual time the request is now; on real time the loop may have been late to see it.
+    const auto began =
+        services_.loop.is_virtual() ? services_.loop.now() : services_.stop.made_at();
+    const auto by = StopStages::from(began, budget_);
+    report_.begin(began);
+    auto links = links_.all();
+    std::exception_ptr exception;
+    try {
+        co_await say_goodbye(links, by);
+    } catch (...) {
+        exception = std::current_exception();
+    }
+    if (exception) // no memory, it must be; what was open is cut off then
+        services_.journal.record(to_failure(exception, Error::callback_failed, "stop", {}));
+    for (const auto& link : links)
+        link->abort();
+    co_await end_tasks(links, by.cancel);
+    for (const auto& link : links)
+        link->count_unsent();
+}
+
+Task<> Stop::say_goodbye(AllLinks& links, StopStages by)
+{
+    AllLinks draining;
+    for (const auto& link : links) {
+        link->quiesce();
+        if (!link->is_drained())
+            draining.push_back(link);
+    }
+    services_.inbox.end();
+    services_.progressed.wake();
+    end_stage(&StopReport::quiesce, Verdict::ok);
+    co_await drain(draining, by.drain);
+    co_await close(links, by.close);
+}
+
+Task<> Stop::drain(AllLinks& links, TimePoint deadline)
+{
+    // From where the last look ended: what is drained stays so.
+    const bool drained = co_await until(
+        [&links, at = links.begin()]() mutable {
+            at = std::find_if_not(at, links.end(),
+                                  [](const auto& link) { return link->is_drained(); });
+            return at == links.end();
+        },
+        deadline);
+    const bool lost = std::any_of(links.begin(), links.end(), [](const auto& link) {
+        return link->gauges().unsent.load() != 0;
+    });
+    end_stage(&StopReport::drain, links.empty() ? Verdict::skipped
+                                  : !drained    ? Verdict::timed_out
+                                  : lost        ? Verdict::failed
+                                                : Verdict::ok);
+}
+
+Task<> Stop::close(AllLinks& links, TimePoint deadline)
+{
+    AllLinks open;
+    std::copy_if(links.begin(), links.end(), std::back_inserter(open),
+                 [](const auto& link) { return link->is_up(); });
+    for (const auto& link : open)
+        link->begin_close(deadline);
+    for (const auto& link : links)
+        if (!link->is_up())
+            link->abort();
+    const bool closed = co_await until(
+        [&open, at = open.begin()]() mutable {
+            at = std::find_if_not(at, open.end(),
+                                  [](const auto& link) { return link->life().is_closed(); });
+            return at == open.end();
+        },
+        deadline);
+    bool failed = false;
+    for (const auto& link : open) {
+        if (const auto& failure = link->life().close_failure()) {
+            failed = true;
+            services_.journal.record(*failure);
+        }
+    }
+    end_stage(&StopReport::close, open.empty() ? Verdict::skipped
+                                  : !closed    ? Verdict::timed_out
+                                  : failed     ? Verdict::failed
+                                               : Verdict::ok);
+}
+
+Task<> Stop::end_tasks(AllLinks& links, TimePoint deadline)
+{
+    // The listener and the writer of a link that closed well end with it; the others had to be
+    // cancelled.
+    auto& tasks = services_.loop.tasks();
+    for (const auto& link : links)
+        if (link->life().has_closed_well())
+            link->expect_tasks_to_end();
+    auto cancelled = tasks.cancel_all();
+    const bool had_to_cancel = !cancelled.empty();
+    report_.set_cancelled(std::move(cancelled));
+    const auto have_ended = [&tasks] { return tasks.empty(); };
+    if (co_await until(have_ended, deadline)) {
+        end_stage(&StopReport::cancel, had_to_cancel ? Verdict::ok : Verdict::skipped);
+        co_return;
+    }
+    report_.set_stuck(tasks.snapshot());
+    end_stage(&StopReport::cancel, Verdict::timed_out);
+    // They end when they end; until then this thread stays theirs, whether or not anybody still
+    // waits for it.
+    co_await until(have_ended, TimePoint::max());
+}
+
+template <class Condition>
+Task<bool> Stop::until(Condition condition, TimePoint deadline)
+{
+    const auto timer = services_.loop.timers().at(deadline, [this] { progress_.set(); });
+    while (!condition()) {
+        if (services_.loop.now() >= deadline)
+            co_return false;
+        co_await progress_.wait();
+    }
+    co_return true;
+}
+
+void Stop::end_stage(ReportBuilder::Stage stage, Verdict verdict)
+{
+    report_.end_stage(stage, verdict, services_.loop.now(),
+                      verdict == Verdict::timed_out ? dump_() : std::string{});
+}
+
+} // namespace sidecar::detail

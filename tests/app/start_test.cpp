@@ -1,0 +1,194 @@
+// Starting, starting again, and what keeps a sidecar from it.
+#include "support/fixture.hpp"
+#include "support/least_transport.hpp"
+#include "support/quiet.hpp"
+
+#include <sidecar/sidecar.hpp>
+#include <sidecar/transports/mock.hpp>
+
+#include <boost/asio/error.hpp>
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
+#include <sys/resource.h>
+#include <thread>
+#include <unistd.h>
+#include <vector>
+
+using namespace sidecar;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::size_t open_descriptors()
+{
+    return static_cast<std::size_t>(
+        std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, {}));
+}
+
+struct Nameless : LeastTransport {
+    using LeastTransport::LeastTransport;
+    static std::string endpoint(const Options&) { throw std::runtime_error{"no name"}; }
+};
+
+} // namespace
+
+TEST_CASE("start: connects, and a second start says that it runs already")
+{
+    Fixture f;
+    CHECK(f.feed.state() == State::idle);
+    REQUIRE(f.feed.start(1s));
+    CHECK(f.feed.state() == State::connected);
+    CHECK(f.feed.start(1s).error() == Error::already_started);
+    CHECK(f.feed.stop().clean());
+    CHECK(f.feed.state() == State::stopped);
+}
+
+TEST_CASE("start: a refused connect gives its cause, and start may be called again")
+{
+    Fixture f;
+    f.peer.refuse_connect(boost::asio::error::connection_refused);
+    const auto refused = f.feed.start(1s);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error() == Error::connect_failed);
+    CHECK(refused.error().cause() == boost::asio::error::connection_refused);
+    CHECK(refused.error().endpoint() == "mock");
+    f.peer.allow_connect();
+    REQUIRE(f.feed.start(1s));
+    CHECK(f.peer.connect_count() == 2);
+}
+
+TEST_CASE("start: gives up at its deadline and says what it was at")
+{
+    Fixture f;
+    f.peer.delay_connect(Duration::max());
+    const auto late = f.feed.start(30s);
+    CHECK(late.error() == Error::timed_out);
+    CHECK(late.error().message().find("connecting") != std::string::npos);
+    f.peer.delay_connect(10s);
+    REQUIRE(f.feed.start(11s));
+}
+
+TEST_CASE("start: request_stop from another thread ends it at once")
+{
+    Fixture f;
+    f.peer.delay_connect(Duration::max());
+    std::thread stopper{[&] {
+        while (f.peer.connect_count() == 0)
+            std::this_thread::yield();
+        f.feed.request_stop();
+    }};
+    CHECK(f.feed.start(Duration::max()).error() == Error::stopping);
+    stopper.join();
+}
+
+TEST_CASE("start: options that make no sense are named")
+{
+    const auto why = [](Options options) {
+        Fixture f{std::move(options)};
+        const auto started = f.feed.start(1s);
+        REQUIRE_FALSE(started);
+        CHECK(started.error() == Error::bad_options);
+        return started.error().message();
+    };
+    CHECK(why({.inbox = {.bytes = 1000, .messages = 1}}).find("inbox") != std::string::npos);
+    CHECK(why({.outbox = {.bytes = 100}}).find("outbox") != std::string::npos);
+    CHECK(why({.stop = {.total = 0s}}).find("stop") != std::string::npos);
+}
+
+TEST_CASE("restart: a stopped sidecar starts anew, without what the last run left unread")
+{
+    Fixture f;
+    for (int run = 0; run < 3; ++run) {
+        REQUIRE(f.feed.start(1s));
+        f.peer.deliver("unread");
+        f.peer.deliver("also unread");
+        CHECK(text(f.feed.receive(1s)) == "unread");
+        CHECK(f.feed.stop().clean());
+    }
+    CHECK(f.peer.connect_count() == 3);
+}
+
+TEST_CASE(
+    "start: what the transport's own functions throw is the reason why not, and no thread is left")
+{
+    const auto threads = [] {
+        return std::distance(std::filesystem::directory_iterator{"/proc/self/task"}, {});
+    };
+    const auto before = threads();
+    Sidecar<Nameless> feed{{}, quiet()};
+    CHECK_THROWS_AS((void)feed.start(1s), std::runtime_error);
+    CHECK(threads() == before);
+}
+
+TEST_CASE(
+    "start: after a failed one the sidecar is idle, as if never started, and its report is there")
+{
+    MockPeer peer;
+    peer.refuse_connect(boost::asio::error::connection_refused);
+    Sidecar<Mock> feed{{.peer = peer}, quiet()};
+    REQUIRE_FALSE(feed.start(1s));
+    CHECK(feed.state() == State::idle);
+    CHECK(feed.receive(1s).error() == Error::not_started);
+    CHECK(feed.send("x").error() == Error::not_started);
+    CHECK(feed.stop().joined);
+    CHECK(feed.stop().first_error == Error::connect_failed);
+}
+
+TEST_CASE("start: without descriptors it says so, and works again when there are some")
+{
+    Sidecar<Mock> feed{{}, quiet()};
+    rlimit limit{};
+    ::getrlimit(RLIMIT_NOFILE, &limit);
+    const rlimit tight{.rlim_cur = 256, .rlim_max = limit.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &tight);
+    std::vector<int> taken;
+    for (int fd = ::dup(0); fd >= 0; fd = ::dup(0))
+        taken.push_back(fd);
+    const auto free_one = [&] {
+        ::close(taken.back());
+        taken.pop_back();
+    };
+    for (int spare = 0; spare < 3; ++spare) {
+        const auto started = feed.start(1s);
+        CHECK_FALSE(started);
+        CHECK(started.error() == Error::no_resources);
+        free_one();
+    }
+    while (!taken.empty())
+        free_one();
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+    CHECK(feed.start(1s));
+}
+
+TEST_CASE("restart: runs that are over are freed though other threads never stop calling")
+{
+    Sidecar<Mock> feed{{}, quiet()};
+    REQUIRE(feed.start(1s));
+    std::atomic<bool> is_over{false};
+    std::vector<std::thread> callers;
+    for (int i = 0; i < 4; ++i)
+        callers.emplace_back([&] {
+            while (!is_over)
+                (void)feed.stats();
+        });
+    const auto before = open_descriptors();
+    std::size_t most = 0;
+    for (int i = 0; i < 100; ++i) {
+        CHECK(feed.stop().clean());
+        REQUIRE(feed.start(1s));
+        most = std::max(most, open_descriptors());
+    }
+    is_over = true;
+    for (auto& caller : callers)
+        caller.join();
+    constexpr std::size_t descriptors_of_a_run = 4;
+    CHECK(most <= before + 8 * descriptors_of_a_run);
+    for (int i = 0; i < 3; ++i) {
+        CHECK(feed.stop().clean());
+        REQUIRE(feed.start(1s));
+    }
+    CHECK(open_descriptors() <= before + 2 * descriptors_of_a_run);
+}

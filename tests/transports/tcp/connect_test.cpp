@@ -1,0 +1,88 @@
+// From start() to a connection, or to the reason why there is none.
+#include "support/quiet.hpp"
+#include "support/raw_peer.hpp"
+#include "support/sanitized.hpp"
+
+#include <sidecar/sidecar.hpp>
+#include <sidecar/transports/tcp.hpp>
+
+#include <boost/asio/error.hpp>
+#include <doctest/doctest.h>
+
+#include <thread>
+
+using namespace sidecar;
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+TEST_CASE("tcp: a refused connection says to where, and why")
+{
+    std::uint16_t closed_port = 0;
+    {
+        RawPeer gone{[](RawConnection&) {}};
+        closed_port = gone.port();
+    }
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = closed_port}, quiet()};
+    const auto failure = feed.start(10s).error();
+    CHECK(failure == Error::connect_failed);
+    CHECK(failure.cause() == boost::asio::error::connection_refused);
+    CHECK(failure.endpoint() == "127.0.0.1:" + std::to_string(closed_port));
+    CHECK(Tcp<LengthPrefix>::endpoint({.host = "::1", .port = 7}) == "[::1]:7");
+}
+
+TEST_CASE("tcp: a name that does not resolve is told as such")
+{
+    auto options = quiet();
+    options.lookup = [](const std::string&) -> std::vector<boost::asio::ip::address> {
+        throw std::runtime_error{"no such name"};
+    };
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "nowhere.example", .port = 1}, options};
+    const auto failure = feed.start(10s).error();
+    CHECK(failure == Error::lookup_failed);
+    CHECK(failure.message().find("nowhere.example") != std::string::npos);
+}
+
+TEST_CASE("tcp: hosts that cannot be meant are refused before anything is tried")
+{
+    for (const std::string host : {"tcp://localhost", "[::1]", "two words"}) {
+        Sidecar<Tcp<LengthPrefix>> feed{{.host = host, .port = 1}, quiet()};
+        CHECK(feed.start(10s).error() == Error::bad_address);
+    }
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "localhost", .port = 1, .max_message_bytes = 0},
+                                    quiet()};
+    CHECK(feed.start(10s).error() == Error::bad_options);
+}
+
+TEST_CASE("tcp: addresses and framings that make no sense are told from start")
+{
+    Sidecar<Tcp<LengthPrefix>> no_host{{.port = 1}, quiet()};
+    CHECK(no_host.start(1s).error() == Error::bad_address);
+    Sidecar<Tcp<LengthPrefix>> no_port{{.host = "x"}, quiet()};
+    CHECK(no_port.start(1s).error() == Error::bad_address);
+    Sidecar<Tcp<LengthPrefix>> bad_width{{.host = "x", .port = 1, .framing = {.width = 3}},
+                                         quiet()};
+    CHECK(bad_width.start(1s).error() == Error::bad_options);
+}
+
+TEST_CASE("tcp: a connect that never completes ends at start's timeout, or at once with a stop")
+{
+    FullBacklog silent;
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = silent.port()}, quiet()};
+    const auto began = Clock::now();
+    const auto failure = feed.start(100ms).error();
+    CHECK(Clock::now() - began < 1s);
+    CHECK(failure == Error::timed_out);
+    CHECK(failure.message().find("connecting") != std::string::npos);
+
+    std::thread stopper{[&] {
+        while (feed.dump().find("connecting") == std::string::npos
+               || feed.state() != State::starting)
+            std::this_thread::yield();
+        feed.request_stop();
+    }};
+    CHECK(feed.start(30s).error() == Error::stopping);
+    stopper.join();
+    const auto report = feed.stop();
+    CHECK(report.joined);
+    CHECK(report.total < promptly);
+}

@@ -1,0 +1,152 @@
+// Peers that break the protocol, the connection or the patience.
+#include "support/failure_of.hpp"
+#include "support/quiet.hpp"
+#include "support/raw_peer.hpp"
+
+#include <sidecar/sidecar.hpp>
+#include <sidecar/transports/websocket.hpp>
+
+#include <doctest/doctest.h>
+
+#include <latch>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+using namespace sidecar;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// What a feed ends with after the handshake and these bytes.
+Failure ends_with(std::string bytes, bool is_reset = false)
+{
+    std::latch done{1};
+    RawPeer peer{[&](RawConnection& c) {
+        c.accept_websocket();
+        c.send(bytes);
+        if (is_reset) {
+            done.wait();
+            c.reset();
+        } else {
+            c.half_close();
+            c.wait_for_end();
+        }
+    }};
+    Sidecar<WebSocket> feed{{.url = peer.url(), .max_message_bytes = 1000}, quiet()};
+    feed.start(10s).value();
+    done.count_down();
+    return failure_of(feed);
+}
+
+} // namespace
+
+TEST_CASE("websocket: broken streams end the link with what was wrong")
+{
+    CHECK(ends_with("") == Error::disconnected);
+    CHECK(ends_with(frame(0x81, "whole") + std::string{"\x81\x05half"}) == Error::disconnected);
+    CHECK(ends_with(std::string{"\x81\x7e\x01"}) == Error::disconnected);
+    CHECK(ends_with("\x81\x05h", true) == Error::disconnected);
+    CHECK(ends_with(frame(0x81, std::string(1001, 'x'))) == Error::too_big);
+    CHECK(ends_with(frame(0x01, std::string(600, 'x')) + frame(0x80, std::string(600, 'x')))
+          == Error::too_big);
+    CHECK(ends_with(std::string("\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff", 10)) == Error::too_big);
+    CHECK(ends_with(frame(0xc1, "reserved bit")) == Error::protocol_violation);
+    CHECK(ends_with(frame(0x83, "unknown opcode")) == Error::protocol_violation);
+    CHECK(ends_with(frame(0x80, "continues nothing")) == Error::protocol_violation);
+    CHECK(ends_with(frame(0x89, std::string(126, 'p'))) == Error::protocol_violation);
+    CHECK(ends_with(std::string("\x81\x81\0\0\0\0x", 7)) == Error::protocol_violation);
+    CHECK(ends_with(std::string("\x81\x7e\0\x01x", 5)) == Error::protocol_violation);
+    CHECK(ends_with(frame(0x81, "\xff\xfe")) == Error::protocol_violation);
+    const auto closed = ends_with(frame(0x88, "\x03\xe9"
+                                              "bye"));
+    CHECK(closed == Error::closed_by_peer);
+    CHECK(closed.close_code() == 1001);
+    CHECK(closed.close_reason() == "bye");
+}
+
+TEST_CASE("websocket: a large text that is not UTF-8 ends the link, and the peer is told 1007")
+{
+    std::string answer;
+    {
+        RawPeer peer{[&](RawConnection& c) {
+            c.accept_websocket();
+            auto text = std::string(100'000, 'x');
+            text.back() = '\xff';
+            const auto whole = frame(0x81, text);
+            c.send(std::string_view{whole}.substr(0, 50'000));
+            c.send(std::string_view{whole}.substr(50'000));
+            answer = c.read(8);
+        }};
+        Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
+        REQUIRE(feed.start(10s));
+        CHECK(failure_of(feed) == Error::protocol_violation);
+        (void)peer.wait_for_ended(1);
+    }
+    REQUIRE(answer.size() == 8);
+    CHECK(answer[0] == '\x88');
+    CHECK(static_cast<char>(answer[6] ^ answer[2]) == '\x03'); // 1007 is 0x03ef
+    CHECK(static_cast<char>(answer[7] ^ answer[3]) == '\xef');
+}
+
+TEST_CASE("websocket: a connection lost in the middle of a large message ends the link, and the "
+          "memory is given back")
+{
+    for (const bool is_reset : {false, true}) {
+        const auto failure = [&] {
+            RawPeer peer{[&](RawConnection& c) {
+                c.accept_websocket();
+                c.send(frame(0x82, std::string(500'000, 'x')).substr(0, 300'000));
+                if (is_reset)
+                    c.reset();
+                else
+                    c.half_close();
+                if (!is_reset)
+                    c.wait_for_end();
+            }};
+            Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
+            feed.start(10s).value();
+            return failure_of(feed);
+        }();
+        CHECK(failure == Error::disconnected);
+    }
+}
+
+TEST_CASE("websocket: a ping is no reason to stop reading while the peer does not read")
+{
+    std::latch is_blocked{1};
+    RawPeer peer{[&](RawConnection& c) {
+        c.accept_websocket();
+        is_blocked.wait();
+        c.send(frame(0x89, "p"));
+        for (int i = 0; i < 5; ++i)
+            c.send(frame(0x81, "after the ping"));
+        c.wait_for_end();
+    }};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
+    REQUIRE(feed.start(10s));
+    const std::string block(100'000, 'z');
+    while (feed.send(block, 200ms)) {
+    }
+    is_blocked.count_down();
+    for (int i = 0; i < 5; ++i)
+        CHECK(feed.receive(10s).has_value());
+}
+
+TEST_CASE(
+    "websocket: a flood of pings from a peer that does not read takes no memory without bound")
+{
+    RawPeer peer{[&](RawConnection& c) {
+        c.accept_websocket();
+        std::string pings;
+        for (int i = 0; i < 500; ++i)
+            pings += frame(0x89, std::string(125, 'p'));
+        timeval patience{.tv_sec = 0, .tv_usec = 300'000};
+        ::setsockopt(c.fd(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+        for (;;) // until it is not read from any more: then the send fails
+            c.send(pings);
+    }};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
+    REQUIRE(feed.start(10s));
+    CHECK(peer.wait_for_ended(1));
+    CHECK(feed.stop().joined);
+}

@@ -1,0 +1,177 @@
+// What does not end: code that holds the loop's thread, and what heeds no cancellation.
+#include "support/least_transport.hpp"
+#include "support/orphans.hpp"
+#include "support/quiet.hpp"
+#include "support/sanitized.hpp"
+#include "support/settle.hpp"
+#include "support/task_report.hpp"
+
+#include <sidecar/sidecar.hpp>
+#include <sidecar/transports/mock.hpp>
+
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <latch>
+#include <memory>
+#include <thread>
+
+using namespace sidecar;
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+TEST_CASE(
+    "stop: code that holds the loop's thread does not make it late; the thread finishes alone")
+{
+    MockPeer peer;
+    std::latch entered{1}, release{1};
+    const auto orphans = orphan_count();
+    constexpr auto total = 200ms;
+    {
+        // Real time must pass here, so the budget is the mock's hard one of a second.
+        Sidecar<Mock> feed{{.peer = peer}, quiet({.total = total})};
+        REQUIRE(feed.start(1s));
+        REQUIRE(feed.spawn("stuck", [&](Context) -> Task<> {
+            entered.count_down();
+            release.wait();
+            co_return;
+        }));
+        entered.wait();
+        const auto began = Clock::now();
+        const auto report = feed.stop();
+        CHECK(Clock::now() - began < 1s + promptly);
+        CHECK_FALSE(report.joined);
+        CHECK_FALSE(report.clean());
+        CHECK(report.join.verdict == Verdict::timed_out);
+        CHECK(mentions(report.stuck, "stuck", "running"));
+        CHECK(orphan_count() == orphans + 1);
+        CHECK(feed.receive(1s).error() == Error::stopped);
+        CHECK(feed.send("x").error() == Error::stopped);
+    }
+    release.count_down();
+    CHECK(wait_for_orphans(orphans));
+}
+
+TEST_CASE("stop: what a thread left alone does later reaches no hook of the application any more")
+{
+    std::latch entered{1}, release{1};
+    const auto orphans = orphan_count();
+    auto lines = std::make_unique<std::atomic<int>>(0);
+    Options options{.stop = {.total = 10ms}};
+    options.log = [counter = lines.get()](LogLevel, std::string_view) { ++*counter; };
+    {
+        Sidecar<Mock> feed{{}, options};
+        REQUIRE(feed.start(1s));
+        REQUIRE(feed.spawn("stuck", [&](Context ctx) -> Task<> {
+            entered.count_down();
+            release.wait();
+            ctx.log(LogLevel::error, "too late");
+            throw std::runtime_error{"too late as well"};
+            co_return;
+        }));
+        entered.wait();
+        const auto dump = feed.dump();
+        CHECK(dump.find("\"stuck\": running: it holds the loop's thread") != std::string::npos);
+        CHECK_FALSE(feed.stop().joined);
+        CHECK(*lines == 1); // that the thread was left alone
+    }
+    lines.reset(); // a hook called now would be found by the sanitizer
+    release.count_down();
+    CHECK(wait_for_orphans(orphans));
+}
+
+TEST_CASE("stop: a coroutine that pays no heed to its cancellation is reported as stuck, with what "
+          "it waits for")
+{
+    const auto orphans = orphan_count();
+    auto ignorant_is_over = std::make_shared<std::atomic<bool>>(false);
+    {
+        Sidecar<Mock> feed{{}, quiet()};
+        REQUIRE(feed.start(1s));
+        REQUIRE(feed.spawn("ignorant", [ignorant_is_over](Context ctx) -> Task<> {
+            co_await boost::asio::this_coro::reset_cancellation_state(
+                boost::asio::disable_cancellation());
+            ctx.waiting_for("better times");
+            // On real time: the mock's stands still once nobody waits for it
+            boost::asio::steady_timer timer{ctx.executor()};
+            while (!*ignorant_is_over) {
+                timer.expires_after(1ms);
+                co_await timer.async_wait(boost::asio::use_awaitable);
+            }
+        }));
+        settle(feed);
+        const auto report = feed.stop();
+        CHECK_FALSE(report.joined);
+        CHECK(report.cancel.verdict == Verdict::timed_out);
+        CHECK(report.join.verdict == Verdict::timed_out);
+        CHECK(mentions(report.stuck, "ignorant", "better times"));
+    }
+    *ignorant_is_over = true;
+    CHECK(wait_for_orphans(orphans));
+}
+
+TEST_CASE("watchdog: the longest time that the loop's thread was held in one go, and by whom")
+{
+    Sidecar<Mock> feed{{}, quiet()};
+    REQUIRE(feed.start(1s));
+    REQUIRE(feed.spawn("busy", [](Context) -> Task<> {
+        for (const auto until = Clock::now() + 20ms; Clock::now() < until;) {
+        }
+        co_return;
+    }));
+    CHECK(feed.stop().clean());
+    CHECK(feed.stats().longest_busy >= 20ms);
+    CHECK(feed.stats().longest_busy_task == "busy");
+}
+
+TEST_CASE("stop: a transport that heeds neither abort nor cancellation is reported as stuck")
+{
+    MockPeer peer;
+    const auto orphans = orphan_count();
+    {
+        Sidecar<Mock> feed{{.peer = peer}, quiet()};
+        REQUIRE(feed.start(1s));
+        peer.delay_close(Duration::max());
+        peer.ignore_abort();
+        const auto report = feed.stop();
+        CHECK_FALSE(report.joined);
+        CHECK(report.cancel.verdict == Verdict::timed_out);
+        CHECK(mentions(report.stuck, "link 0 listener", "messages"));
+    }
+    peer.release_abort();
+    CHECK(wait_for_orphans(orphans));
+}
+
+namespace {
+
+std::latch linger_on{1}, lingered{1}; // static: the thread is left to itself
+struct Lingering {
+    ~Lingering()
+    {
+        linger_on.wait();
+        lingered.count_down();
+    }
+};
+
+} // namespace
+
+TEST_CASE("stop: a thread_local whose destructor blocks does not make the join pass the total")
+{
+    Sidecar<LeastTransport> feed{{}, quiet({.total = 200ms})};
+    REQUIRE(feed.start(1s));
+    REQUIRE(feed.call("a call", [](Context) -> Task<> {
+        thread_local const Lingering lingering;
+        (void)&lingering;
+        co_return;
+    }));
+    const auto began = Clock::now();
+    const auto report = feed.stop();
+    CHECK(Clock::now() - began < 200ms + promptly);
+    CHECK_FALSE(report.joined);
+    CHECK(report.join.verdict == Verdict::timed_out);
+    linger_on.count_down();
+    lingered.wait();
+}
