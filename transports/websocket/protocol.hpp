@@ -31,6 +31,14 @@ public:
     {
         receiver_.received(bytes, is_last);
     }
+    [[nodiscard]] std::size_t look_ahead(std::span<const std::byte> bytes, std::size_t offset)
+    {
+        return receiver_.look_ahead(bytes, offset);
+    }
+    [[nodiscard]] std::uint64_t fragment_left_bytes() const noexcept
+    {
+        return receiver_.fragment_left_bytes();
+    }
     /// Why nothing more of the peer's is looked at; empty as long as more is.
     [[nodiscard]] const std::optional<Ending>& ending() const noexcept
     {

@@ -102,13 +102,42 @@ DecodedFrame Receiver::decode_control(const FrameHead& head, std::span<const std
         return {};
     const auto payload = body.first(size);
     if (head.opcode() == Opcode::ping) {
-        std::copy(payload.begin(), payload.end(), ping_.begin());
-        ping_bytes_ = static_cast<std::uint8_t>(size);
-        has_ping_ = true;
+        if (pings_ahead_ == 0)
+            note_ping(payload);
+        else
+            --pings_ahead_;
     } else if (head.opcode() == Opcode::close) {
         take_close(payload);
     }
     return {.consumed_bytes = head.head_bytes + size};
+}
+
+void Receiver::note_ping(std::span<const std::byte> payload)
+{
+    std::copy(payload.begin(), payload.end(), ping_.begin());
+    ping_bytes_ = static_cast<std::uint8_t>(payload.size());
+    has_ping_ = true;
+}
+
+std::size_t Receiver::look_ahead(std::span<const std::byte> bytes, std::size_t offset)
+{
+    while (offset < bytes.size()) {
+        const auto rest = bytes.subspan(offset);
+        const auto head = FrameHead::parse(rest);
+        const bool is_strange = head.is_masked || (head.first & FrameHead::rsv) != 0
+                                || (head.is_control() && head.payload_bytes > most_control_bytes);
+        // What is wrong, and what a Close says, is decode()'s to judge, after all that comes before
+        if (head.head_bytes == 0 || is_strange || head.opcode() == Opcode::close
+            || head.payload_bytes > rest.size() - head.head_bytes)
+            break;
+        const auto size = static_cast<std::size_t>(head.payload_bytes);
+        if (head.opcode() == Opcode::ping) {
+            note_ping(rest.subspan(head.head_bytes, size));
+            ++pings_ahead_;
+        }
+        offset += head.head_bytes + size;
+    }
+    return offset;
 }
 
 void Receiver::take_close(std::span<const std::byte> payload)

@@ -84,6 +84,17 @@ public:
     /// nothing has ended.
     void received(std::span<const std::byte> bytes, bool is_last);
 
+    /// Looks for pings in bytes that cannot be decoded yet, because nobody takes their messages:
+    /// `bytes` begin where decode() will go on, or at `bytes[offset]`, if an earlier look ended
+    /// there. Gives where this one ends: at what is not whole, or no ping for sure. A ping that was
+    /// found counts as come, and will not count again.
+    [[nodiscard]] std::size_t look_ahead(std::span<const std::byte> bytes, std::size_t offset);
+    /// Of the fragment under way: what stands before the next head.
+    [[nodiscard]] std::uint64_t fragment_left_bytes() const noexcept
+    {
+        return fragment_left_bytes_;
+    }
+
     /// Empty as long as the peer may go on.
     [[nodiscard]] const std::optional<Ending>& ending() const noexcept { return ending_; }
 
@@ -107,6 +118,7 @@ private:
                                              const FrameHead& head) const noexcept;
     [[nodiscard]] DecodedFrame decode_control(const FrameHead& head,
                                               std::span<const std::byte> body);
+    void note_ping(std::span<const std::byte> payload);
     void take_close(std::span<const std::byte> payload);
     [[nodiscard]] DecodedFrame decode_whole(const FrameHead& head, std::span<const std::byte> body);
     [[nodiscard]] DecodedFrame begin_fragment(const FrameHead& head,
@@ -135,7 +147,8 @@ private:
     std::optional<Ending> ending_;                   // sidecar side
     std::array<std::byte, most_control_bytes> ping_; // sidecar side
     std::uint8_t ping_bytes_ = 0;                    // sidecar side
-    bool has_ping_ = false;                          // sidecar side
+    std::size_t pings_ahead_ = 0; // sidecar side; found by look_ahead(), not decoded yet
+    bool has_ping_ = false;       // sidecar side
 };
 
 } // namespace sidecar::websocket

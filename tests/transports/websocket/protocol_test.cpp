@@ -355,6 +355,46 @@ TEST_CASE("protocol: a ping is answered with its payload; of several that wait, 
     CHECK(frames[0].payload == "second");
 }
 
+TEST_CASE("protocol: pings among bytes that cannot be decoded yet are found once, whatever stands "
+          "around them")
+{
+    struct Case {
+        const char* waiting;
+        std::size_t seen; // octets, if all came at once
+        const char* last; // ping that was found
+    };
+    constexpr Case cases[] = {
+        {"81 02 'ab' 89 01 'p' 82 00", 9, "p"},    {"89 01 'p' 89 01 'q' 81 05 'hel'", 6, "q"},
+        {"01 01 'a' 89 01 'p' 80 01 'b'", 9, "p"}, {"81 01 'a' 89 01", 3, "none"},
+        {"89 01 'p' 88 00 89 01 'q'", 3, "p"}, // a Close is not passed over
+        {"89 01 'p' c1 00 89 01 'q'", 3, "p"}, // nor what is wrong
+        {"89 01 'p' 89 7e 00 7e", 3, "p"},         {"8a 00 8a 00", 4, "none"},
+    };
+    for (const auto& one : cases) {
+        CAPTURE(one.waiting);
+        const auto text = octets(one.waiting);
+        const auto bytes = std::as_bytes(std::span{text});
+        Protocol at_once{mebibyte}, octet_by_octet{mebibyte};
+        CHECK(at_once.look_ahead(bytes, 0) == one.seen);
+        std::size_t offset = 0;
+        for (std::size_t size = 1; size <= bytes.size(); ++size)
+            offset = octet_by_octet.look_ahead(bytes.first(size), offset);
+        CHECK(offset == one.seen);
+        for (auto* protocol : {&at_once, &octet_by_octet}) {
+            std::vector<std::byte> out;
+            protocol->append_answer(out);
+            CHECK((out.empty() ? "none" : frames_of(out).at(0).payload) == one.last);
+            // decoded later: those that were found are not answered again, others are
+            const auto more = octets("89 01 'n'");
+            for (std::size_t at = 0; at < one.seen;)
+                at += protocol->decode(bytes.first(one.seen).subspan(at)).consumed_bytes;
+            CHECK_FALSE(protocol->owes_answer());
+            CHECK(protocol->decode(std::as_bytes(std::span{more})).consumed_bytes == 3);
+            CHECK(protocol->owes_answer());
+        }
+    }
+}
+
 TEST_CASE("protocol: our answer to an ending is a Close, and nothing leaves behind it")
 {
     struct Answer {
