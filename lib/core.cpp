@@ -4,6 +4,7 @@
 
 #include "base/fork_guard.hpp"
 #include "base/notify_fd.hpp"
+#include "queue/queue_limits.hpp"
 #include "run.hpp"
 #include "runs.hpp"
 
@@ -49,6 +50,14 @@ Result<void> check_outbox(const QueueLimits& limits)
 Result<void> check_inbox(const QueueLimits& limits, std::size_t max_message_bytes)
 {
     return check_limits("inbox", limits, max_message_bytes, 4);
+}
+
+Options with_limits(Options options)
+{
+    const Options defaults;
+    options.inbox = resolved(options.inbox, defaults.inbox.bytes);
+    options.outbox = resolved(options.outbox, defaults.outbox.bytes);
+    return options;
 }
 
 Result<void> check_budget(const StopBudget& budget)
@@ -123,7 +132,7 @@ private:
 
 Core::Core(std::shared_ptr<const LinkConfig> config, Options options)
     : config_{std::move(config)},
-      options_{std::move(options)},
+      options_{with_limits(std::move(options))},
       fork_generation_{fork_generation()},
       runs_{std::make_unique<Runs>()}
 {
@@ -213,6 +222,8 @@ Result<LinkRef> Core::open(std::shared_ptr<const LinkConfig> config, LinkOptions
                         .endpoint = config->endpoint(),
                         .explanation = "its transport and the sidecar's first one run on different "
                                        "kinds of clock, real and virtual time"}};
+    if (options.outbox)
+        options.outbox = resolved(*options.outbox, options_.outbox.bytes);
     for (const auto& checked :
          {config->check(), check_inbox(options_.inbox, config->max_message_bytes()),
           options.outbox ? check_outbox(*options.outbox) : Result<void>{}})
