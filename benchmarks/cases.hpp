@@ -61,6 +61,28 @@ void measure_round_trip(const Job& job, Samples& samples)
     histogram.report(samples);
 }
 
+/// A round trip of a message so large that its memory counts too.
+template <Client C>
+void measure_echo(const Job& job, Samples& samples)
+{
+    const auto payload = payload_of(job);
+    const PeakMemory memory;
+    C client{job};
+    Histogram histogram;
+    for (std::uint64_t i = 0; i < job.count; ++i) {
+        const auto began = Clock::now();
+        client.send(bytes_of(payload));
+        client.receive_while([&](Bytes message) {
+            if (message.size() != payload.size())
+                throw std::runtime_error{"wrong size"};
+            return false;
+        });
+        histogram.add(Clock::now() - began);
+    }
+    samples.add("p50_us", histogram.microseconds(0.5));
+    samples.add("peak_bytes", static_cast<double>(memory.bytes()));
+}
+
 /// From the generator's write to the application's hands.
 template <Client C>
 void measure_latency(const Job& job, Samples& samples)
@@ -169,6 +191,22 @@ public:
         add("idle", measure_idle<C>);
         if (cases == Cases::all)
             add("cycle", measure_cycle<C>);
+    }
+};
+
+/// Makes a competitor take part in what TCP has no word for, and in messages of mebibytes.
+template <Client C>
+class WebSocketRegistration {
+public:
+    explicit WebSocketRegistration(std::string_view competitor)
+    {
+        const auto add = [&](std::string name, Measure measure) {
+            registry().push_back({"websocket_" + std::move(name), std::string{competitor},
+                                  std::move(measure), serve});
+        };
+        add("text", measure_ingest<C>);
+        add("fragments", measure_ingest<C>);
+        add("echo", measure_echo<C>);
     }
 };
 

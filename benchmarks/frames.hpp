@@ -20,6 +20,7 @@ struct Head {
     std::size_t payload_bytes = 0;
     unsigned opcode = 2;
     bool is_masked = false; // the key is the head's last four bytes
+    bool is_final = true;
 };
 
 inline std::uint64_t big_endian(const std::byte* from, unsigned width) noexcept
@@ -46,7 +47,8 @@ inline std::optional<Head> parse_head(Protocol protocol, Bytes bytes) noexcept
     Head head{.head_bytes = 2 + width + ((second & 0x80) != 0 ? 4 : 0),
               .payload_bytes = second & 0x7f,
               .opcode = first & 0xf,
-              .is_masked = (second & 0x80) != 0};
+              .is_masked = (second & 0x80) != 0,
+              .is_final = (first & 0x80) != 0};
     if (bytes.size() < head.head_bytes)
         return std::nullopt;
     if (width != 0)
@@ -96,7 +98,10 @@ inline void send_all(int fd, std::string_view bytes)
 /// A blocking socket, and the bytes read from it that nobody has taken yet.
 class Stream {
 public:
-    Stream(int fd, Protocol protocol) : fd_{fd}, protocol_{protocol} {}
+    Stream(int fd, const Job& job)
+        : fd_{fd}, protocol_{job.protocol}, size_{std::max(least, 2 * (job.payload_bytes + least))}
+    {
+    }
     [[nodiscard]] int fd() const noexcept { return fd_; }
     [[nodiscard]] std::span<std::byte> unread() noexcept
     {
@@ -109,11 +114,11 @@ public:
     {
         if (begin_ == end_) {
             begin_ = end_ = 0;
-        } else if (size - end_ < size / 2) {
+        } else if (size_ - end_ < size_ / 2) {
             std::memmove(buffer_.get(), buffer_.get() + begin_, end_ - begin_);
             end_ -= std::exchange(begin_, 0);
         }
-        const auto n = ::recv(fd_, buffer_.get() + end_, std::min(size - end_, at_once), flags);
+        const auto n = ::recv(fd_, buffer_.get() + end_, std::min(size_ - end_, at_once), flags);
         if (n > 0)
             end_ += static_cast<std::size_t>(n);
         return n > 0 || (n < 0 && errno == EAGAIN);
@@ -153,10 +158,11 @@ public:
     }
 
 private:
-    static constexpr std::size_t size = 256u << 10, at_once = 64u << 10;
+    static constexpr std::size_t least = 128u << 10, at_once = 64u << 10;
     int fd_;
     Protocol protocol_;
-    std::unique_ptr<std::byte[]> buffer_{new std::byte[size]};
+    std::size_t size_; // twice the largest message, so that one that is moved to the front has room
+    std::unique_ptr<std::byte[]> buffer_{new std::byte[size_]};
     std::size_t begin_ = 0, end_ = 0;
 };
 

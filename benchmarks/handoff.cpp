@@ -4,7 +4,7 @@
 
 #include "clients/handoff_queue.hpp"
 
-#include "inbox.hpp"
+#include "queue/inbox.hpp"
 
 #include <atomic>
 #include <cstring>

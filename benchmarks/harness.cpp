@@ -113,6 +113,26 @@ void say(int out, const std::string& text)
         throw std::runtime_error{"nobody listens"};
 }
 
+/// Text of exactly so many bytes, cut between two characters.
+std::string text_of(Content content, std::size_t bytes)
+{
+    std::string text;
+    for (unsigned i = 0; text.size() < bytes; ++i)
+        text += content == Content::json
+                    ? fmt::format(R"({{"id":{},"symbol":"ABC-{}","price":{}.25,"size":100}},)", i,
+                                  i % 100, 100 + i % 900)
+                    : "order "
+                      "\u4ef7\u683c\u884c\u60c5\u66f4\u65b0";
+    text.resize(bytes);
+    const auto is_inside = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; };
+    while (is_inside(text.back()))
+        text.pop_back();
+    if (static_cast<unsigned char>(text.back()) >= 0xc0)
+        text.pop_back();
+    text.resize(bytes, ' ');
+    return text;
+}
+
 } // namespace
 
 std::string Job::url() const { return fmt::format("ws://127.0.0.1:{}/", port); }
@@ -170,6 +190,23 @@ std::size_t resident_bytes()
     return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
+// The kernel's mark of the most that was resident begins anew.
+PeakMemory::PeakMemory()
+{
+    std::ofstream{"/proc/self/clear_refs"} << "5";
+    before_ = resident_bytes();
+}
+
+std::size_t PeakMemory::bytes() const
+{
+    std::ifstream status{"/proc/self/status"};
+    std::size_t kib = 0;
+    for (std::string word; status >> word && word != "VmHWM:";) {
+    }
+    status >> kib;
+    return std::max(kib * 1024, before_) - before_;
+}
+
 std::size_t raise_descriptor_limit()
 {
     rlimit limit{};
@@ -181,6 +218,8 @@ std::size_t raise_descriptor_limit()
 
 std::string payload_of(const Job& job)
 {
+    if (job.content != Content::letters)
+        return text_of(job.content, job.payload_bytes);
     std::string text(job.payload_bytes, '\0');
     for (std::size_t i = 0; i < text.size(); ++i)
         text[i] = static_cast<char>('a' + i * 7 % 26);
@@ -189,7 +228,9 @@ std::string payload_of(const Job& job)
 
 Meter::Meter(const Job& job)
     : expected_sum_{checksum(bytes_of(payload_of(job)))},
-      mask_{job.payload_bytes > 16384 ? 7u : 255u},
+      mask_{job.payload_bytes > (1u << 20) ? 0u
+            : job.payload_bytes > 16384    ? 7u
+                                           : 255u},
       warm_up_{std::chrono::duration_cast<Clock::duration>(
           std::chrono::duration<double>{job.seconds / 5})},
       length_{

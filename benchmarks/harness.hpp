@@ -33,11 +33,17 @@ enum class Role {
     links,
 };
 
+/// What the messages hold. JSON and half Chinese (every second run of six characters) are text, and
+/// so go as text where the protocol knows it.
+enum class Content { letters, json, half_cjk };
+
 /// One measurement, as told to both of its processes.
 struct Job {
     Protocol protocol = Protocol::websocket;
     Role role = Role::flood;
     std::size_t payload_bytes = 64;
+    Content content = Content::letters;
+    std::size_t fragment_bytes = 0; // of the generator's messages; zero: they are in one piece
     std::uint64_t count = 0;
     std::uint64_t rate = 0;
     std::uint64_t links = 1;
@@ -82,6 +88,17 @@ struct Usage {
     [[nodiscard]] static Usage now();
 };
 [[nodiscard]] std::size_t resident_bytes();
+
+/// How much more memory was resident at some time than when this was made.
+class PeakMemory {
+public:
+    PeakMemory();
+    [[nodiscard]] std::size_t bytes() const;
+
+private:
+    std::size_t before_;
+};
+
 /// As far as allowed; gives the limit.
 std::size_t raise_descriptor_limit();
 

@@ -1,7 +1,7 @@
 // Runs the cases and writes a line for each sample: case, variant, competitor, metric, value, with
 // tabs between them. sidecar_benchmarks [--quick] [--rounds N] [--only COMPETITOR]
 // [CASE[/VARIANT]...] In each round every competitor runs once, one after the other; the next round
-// begins with the first again.
+// begins with the first again. With --list it only names them: case, variant, competitor.
 #include "harness.hpp"
 
 #include <fmt/format.h>
@@ -22,6 +22,25 @@ struct Case {
     Job job;
 };
 
+/// Text, which somebody has to validate; messages in many pieces; messages of mebibytes.
+void add_websocket_only(std::vector<Case>& cases, double seconds, std::uint64_t scale)
+{
+    using bench::Content;
+    for (const auto& [name, content] :
+         {std::pair{"JSON", Content::json}, std::pair{"half CJK", Content::half_cjk}})
+        for (const auto& [size, bytes] :
+             {std::pair{"64 B", 64u}, std::pair{"1 KiB", 1024u}, std::pair{"64 KiB", 65536u}})
+            cases.push_back({"websocket_text",
+                             fmt::format("{} {}", name, size),
+                             {.payload_bytes = bytes, .content = content, .seconds = seconds}});
+    cases.push_back({"websocket_fragments",
+                     "4 MiB of 64 B",
+                     {.payload_bytes = 4u << 20, .fragment_bytes = 64, .seconds = seconds}});
+    cases.push_back({"websocket_echo",
+                     "16 MiB",
+                     {.role = Role::echo, .payload_bytes = 16u << 20, .count = 3 * scale}});
+}
+
 std::vector<Case> all_cases(bool quick)
 {
     const double seconds = quick ? 0.3 : 1.0;
@@ -36,7 +55,10 @@ std::vector<Case> all_cases(bool quick)
         add("ingest", "64 B", {.payload_bytes = 64, .seconds = seconds});
         add("ingest", "1 KiB", {.payload_bytes = 1024, .seconds = seconds});
         add("ingest", "64 KiB", {.payload_bytes = 65536, .seconds = seconds});
+        if (protocol == Protocol::websocket)
+            add_websocket_only(cases, seconds, scale);
         add("send", "64 B", {.role = Role::sink, .count = 50'000 * scale});
+        add("send", "64 KiB", {.role = Role::sink, .payload_bytes = 65536, .count = 2'000 * scale});
         add("round_trip", "64 B", {.role = Role::echo, .count = 5'000 * scale});
         for (const std::uint64_t rate : {10'000, 100'000})
             add("latency", fmt::format("{}/s", rate),
@@ -62,13 +84,15 @@ std::vector<Case> all_cases(bool quick)
 
 int main(int argc, char** argv)
 {
-    bool quick = false;
+    bool quick = false, only_list = false;
     int rounds = 0;
     std::set<std::string> wanted, only;
     for (int i = 1; i < argc; ++i) {
         const std::string argument = argv[i];
         if (argument == "--quick")
             quick = true;
+        else if (argument == "--list")
+            only_list = true;
         else if (argument == "--rounds" && i + 1 < argc)
             rounds = std::stoi(argv[++i]);
         else if (argument == "--only" && i + 1 < argc)
@@ -77,13 +101,14 @@ int main(int argc, char** argv)
             wanted.insert(argument);
         else {
             fmt::print(stderr,
-                       "usage: {} [--quick] [--rounds N] [--only COMPETITOR] [CASE[/VARIANT]...]\n",
+                       "usage: {} [--list] [--quick] [--rounds N] [--only COMPETITOR] "
+                       "[CASE[/VARIANT]...]\n",
                        argv[0]);
             return 64;
         }
     }
     if (rounds == 0)
-        rounds = quick ? 3 : 5;
+        rounds = only_list ? 1 : quick ? 3 : 5;
 
     int failures = 0;
     for (const auto& [name, variant, job] : all_cases(quick)) {
@@ -93,6 +118,10 @@ int main(int argc, char** argv)
             for (const auto& entry : bench::registry()) {
                 if (entry.case_name != name || (!only.empty() && !only.contains(entry.competitor)))
                     continue;
+                if (only_list) {
+                    fmt::print("{}\t{}\t{}\n", name, variant, entry.competitor);
+                    continue;
+                }
                 try {
                     const auto samples = bench::run(entry, job);
                     for (const auto& [metric, value] : samples.values())

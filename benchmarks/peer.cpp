@@ -46,7 +46,7 @@ void shake_hands(Stream& stream)
 
 class Connection {
 public:
-    Connection(int fd, const Job& job) : job_{job}, stream_{fd, job.protocol}
+    Connection(int fd, const Job& job) : job_{job}, stream_{fd, job}
     {
         if (job.protocol == Protocol::websocket)
             shake_hands(stream_);
@@ -57,7 +57,18 @@ public:
 
     [[nodiscard]] std::string frame(std::string_view payload) const
     {
-        return make_head(job_.protocol, payload.size()).append(payload);
+        const unsigned opcode = job_.content == Content::letters ? 2 : 1;
+        if (job_.fragment_bytes == 0)
+            return make_head(job_.protocol, payload.size(), opcode).append(payload);
+        std::string text;
+        for (std::size_t at = 0; at < payload.size(); at += job_.fragment_bytes) {
+            const auto fragment = payload.substr(at, job_.fragment_bytes);
+            auto head = make_head(job_.protocol, fragment.size(), at == 0 ? opcode : 0);
+            if (at + fragment.size() < payload.size())
+                head[0] &= 0x7f; // not the last one
+            text.append(head).append(fragment);
+        }
+        return text;
     }
     void send(std::string_view bytes) { send_all(stream_.fd(), bytes); }
 
@@ -88,8 +99,12 @@ public:
     void sink()
     {
         std::uint64_t count = 0;
+        std::size_t bytes = 0; // Beast cuts what it writes into fragments
         (void)stream_.each([&](const Head& head, std::span<std::byte> payload) {
-            if (payload.size() != job_.payload_bytes)
+            bytes += payload.size();
+            if (!head.is_final)
+                return true;
+            if (std::exchange(bytes, 0) != job_.payload_bytes)
                 throw std::runtime_error{
                     fmt::format("a frame of {} bytes, opcode {}", payload.size(), head.opcode)};
             return ++count != job_.count;
@@ -99,12 +114,17 @@ public:
     }
     void echo()
     {
-        (void)stream_.each([this](const Head& head, std::span<std::byte> payload) {
+        std::string whole;
+        (void)stream_.each([&](const Head& head, std::span<std::byte> payload) {
             if (is_goodbye(head))
                 return false;
             if (head.is_masked)
                 apply_mask(payload.data(), payload.size(), payload.data() - 4);
-            send(frame({reinterpret_cast<const char*>(payload.data()), payload.size()}));
+            whole.append(reinterpret_cast<const char*>(payload.data()), payload.size());
+            if (head.is_final) {
+                send(frame(whole));
+                whole.clear();
+            }
             return true;
         });
     }

@@ -27,6 +27,7 @@ METRICS = {
     "switches_per_second": ("sleeps/s", False, "{:,.1f}"),
     "bytes_per_link": ("bytes/link", False, "{:,.0f}"),
     "open_us": ("us to open one", False, "{:,.1f}"),
+    "peak_bytes": ("bytes at most", False, "{:,.0f}"),
     "seconds": ("seconds", False, "{:,.2f}"),
     "bytes": ("bytes", False, "{:,.0f}"),
 }

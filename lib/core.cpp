@@ -4,6 +4,7 @@
 
 #include "base/fork_guard.hpp"
 #include "base/notify_fd.hpp"
+#include "check_options.hpp"
 #include "queue/queue_limits.hpp"
 #include "run.hpp"
 #include "runs.hpp"
@@ -22,52 +23,12 @@ Failure misuse(const char* attempted)
             {.attempted = attempted, .explanation = "called on the loop's own thread"}};
 }
 
-Result<void> check_limits(const char* name, const QueueLimits& limits,
-                          std::size_t max_message_bytes, std::size_t factor)
-{
-    const auto refuse = [&](std::string why) -> Result<void> {
-        return Failure{
-            Error::bad_options,
-            {.attempted = "start", .explanation = fmt::format("{}: {}", name, std::move(why))}};
-    };
-    if (max_message_bytes == 0)
-        return refuse("a message limit of 0 bytes lets nothing through");
-    if (max_message_bytes > UINT32_MAX)
-        return refuse(fmt::format("messages of up to {} bytes; the most there can be is {}",
-                                  max_message_bytes, UINT32_MAX));
-    if (limits.bytes / factor < max_message_bytes)
-        return refuse(
-            fmt::format("{} bytes are too few for messages of up to {}; it needs at least {}",
-                        limits.bytes, max_message_bytes, factor * max_message_bytes));
-    return {};
-}
-
-Result<void> check_outbox(const QueueLimits& limits)
-{
-    return check_limits("outbox", limits, 64, 4);
-}
-
-Result<void> check_inbox(const QueueLimits& limits, std::size_t max_message_bytes)
-{
-    return check_limits("inbox", limits, max_message_bytes, 4);
-}
-
 Options with_limits(Options options)
 {
     const Options defaults;
     options.inbox = resolved(options.inbox, defaults.inbox.bytes);
     options.outbox = resolved(options.outbox, defaults.outbox.bytes);
     return options;
-}
-
-Result<void> check_budget(const StopBudget& budget)
-{
-    const auto zero = Duration{};
-    if (budget.total <= zero || budget.drain < zero || budget.close < zero || budget.cancel < zero)
-        return Failure{Error::bad_options,
-                       {.attempted = "start",
-                        .explanation = "stop: the total must be positive, no stage negative"}};
-    return {};
 }
 
 TimePoint deadline_of(const Run& run, Duration timeout)

@@ -29,6 +29,7 @@ public:
         stream_.next_layer().set_option(tcp::no_delay{true});
         stream_.handshake("127.0.0.1", "/");
         stream_.binary(true);
+        stream_.read_message_max(std::max<std::size_t>(16u << 20, job.payload_bytes));
     }
     template <class Handler>
     void receive_while(Handler&& handler)
@@ -101,6 +102,7 @@ private:
 };
 
 const Registration<Beast> websocket{Protocol::websocket, "blocking beast"};
+const WebSocketRegistration<Beast> websocket_only{"blocking beast"};
 const Registration<BlockingAsio> tcp_entry{Protocol::tcp, "blocking asio"};
 
 } // namespace

@@ -29,8 +29,7 @@ int connect_to(std::uint16_t port)
 
 class Floor {
 public:
-    explicit Floor(const Job& job)
-        : protocol_{job.protocol}, stream_{connect_to(job.port), job.protocol}
+    explicit Floor(const Job& job) : protocol_{job.protocol}, stream_{connect_to(job.port), job}
     {
         if (protocol_ == Protocol::tcp)
             return;
@@ -50,7 +49,17 @@ public:
     template <class Handler>
     void receive_while(Handler&& handler)
     {
-        if (!stream_.each([&](const Head&, Bytes payload) { return handler(payload); }))
+        const auto take = [&](const Head& head, Bytes payload) {
+            if (head.is_final && fragments_.empty())
+                return handler(payload);
+            fragments_.append(reinterpret_cast<const char*>(payload.data()), payload.size());
+            if (!head.is_final)
+                return true;
+            const bool go_on = handler(bytes_of(fragments_));
+            fragments_.clear();
+            return go_on;
+        };
+        if (!stream_.each(take))
             throw std::runtime_error{"the peer has gone"};
     }
     void send(Bytes message)
@@ -78,10 +87,11 @@ public:
 private:
     const Protocol protocol_;
     Stream stream_;
-    std::string out_;
+    std::string out_, fragments_;
 };
 
 const Registration<Floor> websocket{Protocol::websocket, "floor"};
+const WebSocketRegistration<Floor> websocket_only{"floor"};
 const Registration<Floor> tcp{Protocol::tcp, "floor"};
 
 } // namespace

@@ -5,6 +5,8 @@
 #include <sidecar/transports/tcp.hpp>
 #include <sidecar/transports/websocket.hpp>
 
+#include <algorithm>
+#include <utility>
 #include <vector>
 
 namespace bench {
@@ -17,17 +19,27 @@ enum class Way { receive, poll, spin };
 template <class T>
 typename T::Options options_for(const Job& job)
 {
+    const auto limit = std::max<std::size_t>(1u << 20, job.payload_bytes);
     if constexpr (requires(typename T::Options options) { options.url; })
-        return {.url = job.url()};
+        return {.url = job.url(), .max_message_bytes = limit};
     else
-        return {.host = "127.0.0.1", .port = job.port};
+        return {.host = "127.0.0.1", .port = job.port, .max_message_bytes = limit};
+}
+
+/// The library's own bounds, larger only where messages would not fit in.
+sidecar::Options bounds_for(const Job& job, sidecar::Duration spin)
+{
+    sidecar::Options options{.spin = spin};
+    options.inbox.bytes = std::max(options.inbox.bytes, 4 * job.payload_bytes);
+    options.outbox.bytes = std::max(options.outbox.bytes, 2 * job.payload_bytes);
+    return options;
 }
 
 template <class T, Way way>
 class Ours {
 public:
     explicit Ours(const Job& job)
-        : feed_{options_for<T>(job), {.spin = way == Way::spin ? 10ms : 0ms}}
+        : feed_{options_for<T>(job), bounds_for(job, way == Way::spin ? 10ms : 0ms)}
     {
         feed_.start(5s).value();
     }
@@ -57,7 +69,10 @@ public:
 
 private:
     sidecar::Sidecar<T> feed_;
-    std::vector<sidecar::Link<T>> links_;
+    // Whatever an open link is called: this file is built with other versions of the library too
+    using Link = std::decay_t<
+        decltype(std::declval<sidecar::Sidecar<T>&>().open(options_for<T>(Job{}), 5s).value())>;
+    std::vector<Link> links_;
 };
 
 using sidecar::LengthPrefix, sidecar::Tcp, sidecar::WebSocket;
@@ -66,6 +81,9 @@ const Registration<Ours<WebSocket, Way::receive>> websocket_receive{Protocol::we
                                                                     "sidecar receive"};
 const Registration<Ours<WebSocket, Way::spin>> websocket_spin{Protocol::websocket, "sidecar spin",
                                                               Cases::waits};
+const WebSocketRegistration<Ours<WebSocket, Way::poll>> websocket_only_poll{"sidecar"};
+const WebSocketRegistration<Ours<WebSocket, Way::receive>> websocket_only_receive{
+    "sidecar receive"};
 const Registration<Ours<Tcp<LengthPrefix>, Way::poll>> tcp_poll{Protocol::tcp, "sidecar"};
 const Registration<Ours<Tcp<LengthPrefix>, Way::receive>> tcp_receive{Protocol::tcp,
                                                                       "sidecar receive"};

@@ -96,6 +96,7 @@ private:
 };
 
 const Registration<SixtyLines> websocket{Protocol::websocket, "sixty lines"};
+const WebSocketRegistration<SixtyLines> websocket_only{"sixty lines"};
 
 } // namespace
 } // namespace bench

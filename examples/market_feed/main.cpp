@@ -22,8 +22,6 @@ using std::chrono::steady_clock;
 
 namespace {
 
-using Feed = sidecar::Sidecar<sidecar::WebSocket>;
-
 struct Arguments {
     std::string url;
     std::uint64_t messages = 0; // 0: no such end
@@ -108,7 +106,7 @@ int run(const Arguments& arguments)
     if (url.empty())
         url = server.emplace(arguments.rate).url();
 
-    Feed feed{{.url = url}};
+    sidecar::Sidecar<sidecar::WebSocket> feed{{.url = url}};
     const auto guard = sidecar::stop_on_signals(feed);
     if (const auto started = feed.start(5s); !started) {
         fmt::print(stderr, "market_feed: {}\n", started.error());

@@ -80,7 +80,7 @@ public:
     }
 
     /// Says what this link is at, for dump(), the stop report and the failure of a start that ran
-    /// out of time; `detail` says on what exactly, such as the address that is tried. Without
+    /// out of time; `detail` says with whom or where ("to 192.0.2.1:80"). Without
     /// effect in a coroutine that is no transport's. Lifetime: `detail` is copied.
     void phase(Phase phase, std::string_view detail = {}) const { base_->phase(phase, detail); }
     /// Says what was agreed on with the peer, such as a subprotocol; Link::protocol() gives it.

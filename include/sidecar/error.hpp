@@ -5,9 +5,11 @@
 #include <boost/system/result.hpp>
 #include <boost/system/system_error.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -20,9 +22,9 @@ using boost::system::error_code;
 enum class Error {
     /// The call's timeout passed; nothing else is wrong, and it may be made again.
     timed_out = 1,
-    /// A stop has begun: nothing new is taken in.
+    /// A stop is under way: nothing new is taken in.
     stopping = 2,
-    /// The sidecar has stopped, and everything that was queued has been received.
+    /// The sidecar has stopped; receive() says it once everything that was queued is taken.
     stopped = 3,
     /// The sidecar was never started.
     not_started = 4,
@@ -83,8 +85,14 @@ struct FailureDetails {
     std::string endpoint{};    ///< on what: URL, host:port, or a name
     error_code cause{};        ///< the underlying error (Asio, Beast, the system), if there is one
     std::string explanation{}; ///< in words, where no code says it
-    std::uint16_t close_code = 0; ///< the peer's close code (RFC 6455 section 7.4); 0: none
-    std::string close_reason{};   ///< the peer's close reason, UTF-8
+    std::uint16_t close_code = 0;  ///< the peer's close code (RFC 6455 section 7.4); 0: none
+    std::string close_reason{};    ///< the peer's close reason, UTF-8
+    std::uint16_t http_status = 0; ///< of the answer to an HTTP handshake; 0: none came
+    /// Where that answer points to, as it stands in its Location field, so with whatever secrets
+    /// are in it; texts show it masked.
+    std::string location{};
+    /// How long that answer asks to wait before the next attempt (Retry-After); a year at most.
+    std::optional<std::chrono::seconds> retry_after{};
 };
 
 /// Why something failed: a code to decide by, and details to read. Cheap to copy; immutable, any
@@ -106,6 +114,12 @@ public:
     [[nodiscard]] const std::string& close_reason() const noexcept
     {
         return details().close_reason;
+    }
+    [[nodiscard]] std::uint16_t http_status() const noexcept { return details().http_status; }
+    [[nodiscard]] const std::string& location() const noexcept { return details().location; }
+    [[nodiscard]] std::optional<std::chrono::seconds> retry_after() const noexcept
+    {
+        return details().retry_after;
     }
 
     /// One line: what was attempted, on what, and why it failed.

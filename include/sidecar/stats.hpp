@@ -39,11 +39,11 @@ struct Stats {
     /// How long links have not read because of that, over all links; one that pauses now counts up
     /// to now. A peer that waits for an answer sees a pause as silence.
     Duration reading_paused{};
-    std::uint64_t callback_failures = 0;   ///< exceptions that escaped the user's hooks
-    std::uint64_t errors = 0;              ///< failures recorded; errors() has the latest
-    Duration connect_time{};               ///< of the first link
-    Duration longest_busy{};               ///< longest time the loop's thread was held in one go
-    std::string longest_busy_task;         ///< and the task that held it
+    std::uint64_t callback_failures = 0; ///< exceptions that escaped the user's hooks
+    std::uint64_t errors = 0;            ///< failures recorded; errors() has the latest
+    Duration connect_time{};             ///< of the first link
+    Duration longest_busy{};             ///< longest time the loop's thread was held in one go
+    std::string longest_busy_task;       ///< and the task that held it
 };
 
 /// Loop threads of this process that a stop had to leave behind and that have not ended yet.

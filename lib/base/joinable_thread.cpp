@@ -1,5 +1,7 @@
 #include "base/joinable_thread.hpp"
 
+#include "base/signals_blocked.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
@@ -18,6 +20,7 @@ void JoinableThread::start(std::function<void()> function)
         (*body)();
         return nullptr;
     };
+    const SignalsBlocked signals_blocked;
     if (const int code = ::pthread_create(&thread_, nullptr, entry, owned.get()); code != 0)
         throw std::system_error{code, std::generic_category()};
     (void)owned.release();

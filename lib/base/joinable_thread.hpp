@@ -18,7 +18,7 @@ public:
     /// Lets go of a thread that was not joined.
     ~JoinableThread() { detach(); }
 
-    /// Throws std::system_error.
+    /// The thread takes no signals that are sent to the process. Throws std::system_error.
     void start(std::function<void()> function);
     /// False when the deadline passed first; the thread can still be joined then.
     [[nodiscard]] bool join_until(TimePoint deadline) noexcept;

@@ -30,13 +30,13 @@ public:
         std::lock_guard lock{mutex_};
         return protocol_;
     }
-    /// "connecting (10.0.0.1:80)"
+    /// "connecting to 10.0.0.1:80"
     [[nodiscard]] std::string text() const
     {
         std::string text{to_string(phase_.load())};
         std::lock_guard lock{mutex_};
         if (!detail_.empty())
-            text += " (" + detail_ + ")";
+            text += " " + detail_;
         return text;
     }
 

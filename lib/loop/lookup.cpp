@@ -2,14 +2,19 @@
 // thread that nobody waits for.
 #include "loop/lookup.hpp"
 
+#include "base/signals_blocked.hpp"
 #include "loop/event_loop.hpp"
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <sys/eventfd.h>
+#include <thread>
+#include <unistd.h>
 
 namespace sidecar::detail {
 namespace {
@@ -42,15 +47,53 @@ ip::address to_address(const sockaddr& from)
     return ip::address_v6{bytes, v6.sin6_scope_id};
 }
 
+[[noreturn]] void fail(Error error, const std::string& host, std::string explanation,
+                       error_code cause = {})
+{
+    throw Exception{Failure{error,
+                            {.attempted = "resolve",
+                             .endpoint = host,
+                             .cause = cause,
+                             .explanation = std::move(explanation)}}};
+}
+
+/// Whether the process can have no further descriptor: 0, or the error. The resolver says so only
+/// sometimes; without one it also finds no name server, or no such name.
+int descriptor_shortage() noexcept
+{
+    const int fd = ::eventfd(0, EFD_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    ::close(fd);
+    return 0;
+}
+
+[[noreturn]] void fail_lookup(const std::string& host, int code, int system_error)
+{
+    int shortage = code == EAI_MEMORY ? ENOMEM : 0;
+    if (code == EAI_SYSTEM
+        && (system_error == EMFILE || system_error == ENFILE || system_error == ENOMEM))
+        shortage = system_error;
+    if (shortage == 0)
+        shortage = descriptor_shortage();
+    if (shortage != 0)
+        fail(Error::no_resources, host, {}, {shortage, boost::system::system_category()});
+    fail(Error::lookup_failed, host, ::gai_strerror(code),
+         code == EAI_SYSTEM ? error_code{system_error, boost::system::system_category()}
+                            : error_code{});
+}
+
 std::vector<ip::address> system_lookup(const std::string& host)
 {
     addrinfo hints{};
     hints.ai_family = AF_UNSPEC;
     hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_ADDRCONFIG;
+    // No AI_ADDRCONFIG: it does not count the loopback as configured, so "localhost" might lose the
+    // family in which somebody listens. An address of a family that the machine has not fails at
+    // once, and the next is tried.
     addrinfo* found = nullptr;
     if (const int code = ::getaddrinfo(host.c_str(), nullptr, &hints, &found); code != 0)
-        throw std::runtime_error{::gai_strerror(code)};
+        fail_lookup(host, code, errno);
     const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner{found, &::freeaddrinfo};
     std::vector<ip::address> addresses;
     for (const auto* at = found; at; at = at->ai_next)
@@ -58,14 +101,9 @@ std::vector<ip::address> system_lookup(const std::string& host)
     return addresses;
 }
 
-[[noreturn]] void fail(Error error, const std::string& host, std::string explanation)
-{
-    throw Exception{Failure{
-        error, {.attempted = "resolve", .endpoint = host, .explanation = std::move(explanation)}}};
-}
-
 void start_helper(EventLoop& loop, const std::string& host, const std::shared_ptr<Answer>& answer)
 {
+    const SignalsBlocked signals_blocked;
     std::thread{[&loop, weak = loop.keeper(), answer, host, lookup = loop.settings().lookup] {
         try {
             answer->addresses = lookup ? lookup(host) : system_lookup(host);

@@ -1,4 +1,5 @@
 #include <sidecar/error.hpp>
+#include <sidecar/format.hpp>
 
 #include <boost/asio/error.hpp>
 #include <doctest/doctest.h>

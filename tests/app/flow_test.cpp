@@ -12,7 +12,6 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<Mock>;
 
 TEST_CASE("inbox: when it is full reading pauses, nothing is lost, and reading goes on once there "
           "is room")
@@ -21,7 +20,7 @@ TEST_CASE("inbox: when it is full reading pauses, nothing is lost, and reading g
     REQUIRE(f.feed.start(1s));
     for (int i = 0; i < 100; ++i)
         f.peer.deliver(std::to_string(i));
-    REQUIRE(f.feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
+    REQUIRE(f.feed.call("a call", [](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
     CHECK(f.feed.stats().inbox_messages == 8);
     CHECK(f.feed.stats().reading_pauses == 1);
     bool in_order = true;
@@ -115,13 +114,14 @@ TEST_CASE("a link behind a full inbox sleeps until there is room, whatever the m
 {
     for (const std::size_t size : {100u, 1000u, 1024u, 5000u}) {
         MockPeer peer;
-        Feed feed{{.peer = peer, .max_message_bytes = 1u << 16},
-                  silenced({.inbox = {.bytes = 1u << 18, .messages = 1u << 17}})};
+        Sidecar<Mock> feed{{.peer = peer, .max_message_bytes = 1u << 16},
+                           silenced({.inbox = {.bytes = 1u << 18, .messages = 1u << 17}})};
         REQUIRE(feed.start(1s));
         const auto count = (1u << 19) / size;
         for (std::size_t i = 0; i < count; ++i)
             peer.deliver(std::string(size, 'x'));
-        REQUIRE(feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }, 10s));
+        REQUIRE(feed.call(
+            "a call", [](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }, 10s));
         CHECK(feed.stats().reading_pauses == 1);
         std::size_t received = 0;
         while (received < count && feed.receive(1s))

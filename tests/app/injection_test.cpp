@@ -13,7 +13,6 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<Mock>;
 
 namespace {
 
@@ -52,7 +51,7 @@ bool burst(Feed& feed, MockPeer& peer)
 bool two_links(Feed& feed, MockPeer& peer)
 {
     // The same peer: its count of operations goes on
-    auto link = feed.open({.peer = peer, .max_message_bytes = 1024}, 1s);
+    auto link = feed.open<Mock>({.peer = peer, .max_message_bytes = 1024}, 1s);
     return link && link->send("x") && link->flush(1s) && feed.send("y") && feed.flush(1s);
 }
 
@@ -109,7 +108,7 @@ TEST_CASE("injection: the n-th operation of the transport fails, for every n, in
             CAPTURE(n);
             REQUIRE(n < 100);
             MockPeer peer;
-            Feed feed{{.peer = peer, .max_message_bytes = 1024}, small_inbox()};
+            Sidecar<Mock> feed{{.peer = peer, .max_message_bytes = 1024}, small_inbox()};
             peer.fail_operation(n, boost::asio::error::connection_reset);
             const bool went_through = feed.start(1s) && scenario(feed, peer);
             const auto report = feed.stop();
@@ -207,9 +206,9 @@ TEST_CASE("injection: a log hook that throws is counted, and harms nothing")
     auto options = small_inbox();
     options.log = [](LogLevel, std::string_view) { throw 42; };
     MockPeer peer;
-    Feed feed{{.peer = peer, .max_message_bytes = 1024}, options};
+    Sidecar<Mock> feed{{.peer = peer, .max_message_bytes = 1024}, options};
     REQUIRE(feed.start(1s));
-    REQUIRE(feed.call([](Context ctx) -> Task<> {
+    REQUIRE(feed.call("a call", [](Context ctx) -> Task<> {
         ctx.log(LogLevel::error, "from the loop");
         co_return;
     }));
@@ -222,10 +221,10 @@ TEST_CASE("injection: a coroutine function that throws before its first turn fai
           "throws later")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer, .max_message_bytes = 1024}, small_inbox()};
+    Sidecar<Mock> feed{{.peer = peer, .max_message_bytes = 1024}, small_inbox()};
     REQUIRE(feed.start(1s));
     const auto thrower = [](Context) -> Task<> { throw std::logic_error{"at once"}; };
-    CHECK_THROWS_AS((void)feed.call(thrower), std::logic_error);
+    CHECK_THROWS_AS((void)feed.call("a call", thrower), std::logic_error);
     REQUIRE(feed.spawn("thrower", thrower));
     CHECK(exchange(feed, peer));
     const auto report = feed.stop();
@@ -237,11 +236,11 @@ TEST_CASE("injection: a poll handler that throws each time takes one message eac
           "stop is whole")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer, .max_message_bytes = 1024}, small_inbox()};
+    Sidecar<Mock> feed{{.peer = peer, .max_message_bytes = 1024}, small_inbox()};
     REQUIRE(feed.start(1s));
     for (int i = 0; i < 3; ++i)
         peer.deliver("x");
-    REQUIRE(feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(1ms); }));
+    REQUIRE(feed.call("a call", [](Context ctx) -> Task<> { co_await ctx.sleep_for(1ms); }));
     for (int i = 0; i < 3; ++i)
         CHECK_THROWS_AS((void)feed.poll([](const MessageView&) { throw 1; }), int);
     CHECK(feed.poll([](const MessageView&) {}).value() == 0);

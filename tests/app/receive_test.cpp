@@ -16,7 +16,6 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<Mock>;
 
 TEST_CASE("receive: waits on the transport's clock; zero polls")
 {
@@ -33,7 +32,7 @@ TEST_CASE("receive: before a start it says so; on the loop's own thread it is mi
     Fixture f;
     CHECK(f.feed.receive(1s).error() == Error::not_started);
     REQUIRE(f.feed.start(1s));
-    const auto inside = f.feed.call([&](Context) -> Task<Error> {
+    const auto inside = f.feed.call("a call", [&](Context) -> Task<Error> {
         const auto result = f.feed.receive(1s);
         co_return result.error() == Error::misuse ? Error::misuse : Error::cancelled;
     });
@@ -99,7 +98,7 @@ TEST_CASE("poll: hands over what is there, at most the limit, and then what the 
     for (int i = 0; i < 5; ++i)
         f.peer.deliver(std::to_string(i));
     f.peer.drop();
-    REQUIRE(f.feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
+    REQUIRE(f.feed.call("a call", [](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
     std::string seen;
     const auto add = [&](const MessageView& message) { seen += message.text(); };
     CHECK(f.feed.poll(add, 2).value() == 2);
@@ -116,7 +115,7 @@ TEST_CASE("poll: what the handler throws passes through, its message counted as 
     REQUIRE(f.feed.start(1s));
     f.peer.deliver("a");
     f.peer.deliver("b");
-    REQUIRE(f.feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
+    REQUIRE(f.feed.call("a call", [](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
     CHECK_THROWS_AS((void)f.feed.poll([](const MessageView&) { throw std::runtime_error{"no"}; }),
                     std::runtime_error);
     Error inside{};
@@ -161,7 +160,7 @@ TEST_CASE(
     CHECK_FALSE(is_readable(fd));
     f.peer.deliver("a");
     f.peer.deliver("b");
-    REQUIRE(f.feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
+    REQUIRE(f.feed.call("a call", [](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
     CHECK(is_readable(fd));
     CHECK(text(f.feed.receive(0s)) == "a");
     CHECK(is_readable(fd));
@@ -176,7 +175,7 @@ TEST_CASE(
 TEST_CASE("native_handle: not readable any more once receive() has taken the last message")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, quiet()};
     REQUIRE(feed.start(1s));
     const int fd = feed.native_handle().value();
     peer.deliver("only");

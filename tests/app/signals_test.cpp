@@ -1,6 +1,7 @@
 #include "support/quiet.hpp"
 #include "support/sanitized.hpp"
 
+#include <sidecar/sidecar.hpp>
 #include <sidecar/signals.hpp>
 #include <sidecar/transports/mock.hpp>
 
@@ -14,12 +15,11 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<Mock>;
 
 TEST_CASE("stop_on_signals: the first signal stops every guarded sidecar, and wakes who waits")
 {
     MockPeer one, two;
-    Feed first{{.peer = one}, quiet()}, second{{.peer = two}, quiet()};
+    Sidecar<Mock> first{{.peer = one}, quiet()}, second{{.peer = two}, quiet()};
     REQUIRE(first.start(1s));
     REQUIRE(second.start(1s));
     const auto guard = stop_on_signals(first, {SIGUSR1, SIGUSR2});
@@ -43,7 +43,7 @@ TEST_CASE("stop_on_signals: one more signal, and any after the guard, does what 
 {
     const auto old = std::signal(SIGUSR1, [](int) { ++handled; });
     {
-        Feed feed{{}, quiet()};
+        Sidecar<Mock> feed{{}, quiet()};
         REQUIRE(feed.start(1s));
         const auto guard = stop_on_signals(feed, {SIGUSR1});
         std::raise(SIGUSR1);
@@ -62,7 +62,7 @@ TEST_CASE("stop_on_signals: a second signal ends a process that has no handler o
     const auto child = ::fork();
     if (child == 0) {
         std::signal(SIGTERM, SIG_DFL); // the test framework has a handler of its own
-        Feed feed{{}, quiet()};
+        Sidecar<Mock> feed{{}, quiet()};
         const auto guard = stop_on_signals(feed, {SIGTERM});
         std::raise(SIGTERM);
         std::raise(SIGTERM);
@@ -80,7 +80,7 @@ TEST_CASE("stop_on_signals: in a forked child the first signal does what it woul
           * doctest::skip(is_thread_sanitized))
 {
     const auto old = std::signal(SIGTERM, SIG_DFL); // the test framework has a handler of its own
-    Feed feed{{}, quiet()};
+    Sidecar<Mock> feed{{}, quiet()};
     REQUIRE(feed.start(1s));
     {
         const auto guard = stop_on_signals(feed, {SIGTERM});
@@ -100,7 +100,7 @@ TEST_CASE("stop_on_signals: in a forked child the first signal does what it woul
 
 TEST_CASE("stop_on_signals: a signal that cannot be caught is refused, and leaves nothing behind")
 {
-    Feed feed{{}, quiet()};
+    Sidecar<Mock> feed{{}, quiet()};
     const auto refused = [&](std::initializer_list<int> signals) {
         try {
             const auto guard = stop_on_signals(feed, signals);

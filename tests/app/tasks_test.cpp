@@ -15,7 +15,6 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<Mock>;
 
 TEST_CASE("open: a further link shares the inbox; its failure leaves the others alone")
 {
@@ -42,27 +41,33 @@ TEST_CASE("open: a further link shares the inbox; its failure leaves the others 
     third.refuse_connect(boost::asio::error::connection_refused);
     CHECK(f.feed.open({.peer = third}, 1s).error() == Error::connect_failed);
     CHECK(f.feed.stop().clean());
-    CHECK(link->send("late").error() == Error::stopping);
+    CHECK(link->send("late").error() == Error::stopped);
 }
 
 TEST_CASE("call: gives the coroutine's result, and its exception")
 {
     Fixture f;
-    CHECK(f.feed.call([](Context) -> Task<int> { co_return 1; }).error() == Error::not_started);
+    CHECK(f.feed.call("a call", [](Context) -> Task<int> { co_return 1; }).error()
+          == Error::not_started);
     REQUIRE(f.feed.start(1s));
     CHECK(f.feed
-              .call([](Context ctx) -> Task<int> {
-                  co_await ctx.sleep_for(60s);
-                  co_return 42;
-              })
+              .call("a call",
+                    [](Context ctx) -> Task<int> {
+                        co_await ctx.sleep_for(60s);
+                        co_return 42;
+                    })
               .value()
           == 42);
-    CHECK_THROWS_AS((void)f.feed.call([](Context) -> Task<> {
-        throw std::runtime_error{"no"};
-        co_return;
-    }),
+    CHECK_THROWS_AS((void)f.feed.call("a call",
+                                      [](Context) -> Task<> {
+                                          throw std::runtime_error{"no"};
+                                          co_return;
+                                      }),
                     std::runtime_error);
-    CHECK(f.feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(60s); }, 10s).error()
+    CHECK(f.feed
+              .call(
+                  "a call", [](Context ctx) -> Task<> { co_await ctx.sleep_for(60s); }, 10s)
+              .error()
           == Error::timed_out);
 }
 
@@ -78,7 +83,7 @@ TEST_CASE("spawn: an exception is recorded and logged")
         throw std::runtime_error{"it broke"};
         co_return;
     }));
-    REQUIRE(f.feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
+    REQUIRE(f.feed.call("a call", [](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
     CHECK(lines == 1);
     CHECK(f.feed.stats().callback_failures == 1);
     const auto report = f.feed.stop();
@@ -96,7 +101,7 @@ TEST_CASE("dump: names every task and what it waits for")
         LoopEvent never;
         co_await never.wait();
     }));
-    REQUIRE(f.feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
+    REQUIRE(f.feed.call("a call", [](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
     const auto text = f.feed.dump();
     for (const char* part :
          {"state connected", "link 0 (mock): open", "\"link 0 listener\": messages from the peer",
@@ -106,12 +111,12 @@ TEST_CASE("dump: names every task and what it waits for")
 
 TEST_CASE("LoopEvent: a second coroutine that waits is told so; the first is not lost")
 {
-    Feed feed{{}, quiet()};
+    Sidecar<Mock> feed{{}, quiet()};
     REQUIRE(feed.start(1s));
     auto event = std::make_shared<LoopEvent>();
     REQUIRE(feed.spawn(
         "first", [event](Context ctx) -> Task<> { co_await ctx.wait(*event, TimePoint::max()); }));
-    const auto second = feed.call([event](Context ctx) -> Task<bool> {
+    const auto second = feed.call("a call", [event](Context ctx) -> Task<bool> {
         try {
             co_await ctx.wait(*event, TimePoint::max());
         } catch (const Exception& e) {
@@ -135,6 +140,7 @@ TEST_CASE("a transport that never has to wait starves nobody, the stop least of 
             (void)feed.poll([](const MessageView&) {});
     }};
     CHECK(feed.call(
+                  "a call",
                   [](Context ctx) -> Task<int> {
                       co_await ctx.sleep_for(1ms);
                       co_return 1;

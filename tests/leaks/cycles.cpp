@@ -1,9 +1,9 @@
 // cycles TRANSPORT COUNT [failed]: starts and stops COUNT times (or fails to start), prints
 // threads, descriptors and resident memory after the first 100 cycles and at the end, and fails if
 // they have grown.
+#include "support/footprint.hpp"
 #include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
-#include "support/sanitized.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
@@ -13,8 +13,6 @@
 #include <boost/asio/error.hpp>
 #include <fmt/format.h>
 
-#include <filesystem>
-#include <fstream>
 #include <functional>
 #include <optional>
 
@@ -23,32 +21,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-struct Footprint {
-    std::size_t threads = 0, descriptors = 0, resident_kib = 0;
-
-    static Footprint now()
-    {
-        const auto count = [](const char* directory) {
-            return static_cast<std::size_t>(
-                std::distance(std::filesystem::directory_iterator{directory}, {}));
-        };
-        Footprint footprint{count("/proc/self/task"), count("/proc/self/fd"), 0};
-        std::ifstream status{"/proc/self/status"};
-        for (std::string word; status >> word;)
-            if (word == "VmRSS:")
-                status >> footprint.resident_kib;
-        return footprint;
-    }
-    void print(const char* when) const
-    {
-        fmt::print("{:<16} {} threads, {} descriptors, {} KiB resident\n", when, threads,
-                   descriptors, resident_kib);
-    }
-};
-
-/// What the allocator and the kernel's page accounting may move; a leak of a KiB per cycle would
-/// show.
-constexpr std::size_t tolerance_kib = 512;
 template <class T>
 bool cycle(Sidecar<T>& feed, bool must_fail)
 {
@@ -96,10 +68,7 @@ int run(
         before = after;
     before->print("after 100");
     after.print("at the end");
-    const bool has_grown =
-        after.threads > before->threads || after.descriptors > before->descriptors
-        || (!is_sanitized && after.resident_kib > before->resident_kib + tolerance_kib);
-    return has_grown ? 1 : 0;
+    return after.has_grown_since(*before) ? 1 : 0;
 }
 
 } // namespace

@@ -47,7 +47,7 @@ void check_dense_streams(Feed& feed, const std::vector<sidecar::LinkId>& links)
     bool all_as_sent = true;
     const auto look = [&](const sidecar::MessageView& message) {
         const auto stream = static_cast<unsigned>(
-            std::find(links.begin(), links.end(), message.link) - links.begin());
+            std::find(links.begin(), links.end(), message.link()) - links.begin());
         REQUIRE(stream < links.size());
         all_as_sent &= message.text() == dense_message(stream, next[stream]++);
     };

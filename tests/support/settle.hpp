@@ -10,7 +10,7 @@
 template <class Feed>
 void settle(Feed& feed)
 {
-    REQUIRE(feed.call([](sidecar::Context ctx) -> sidecar::Task<> {
+    REQUIRE(feed.call("a call", [](sidecar::Context ctx) -> sidecar::Task<> {
         co_await ctx.sleep_for(std::chrono::milliseconds{1});
     }));
 }

@@ -14,11 +14,10 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<Mock>;
 
 namespace {
 
-std::optional<Feed> at_static_destruction;
+std::optional<Sidecar<Mock>> at_static_destruction;
 
 Options quick() { return quiet({.total = 50ms}); }
 
@@ -36,7 +35,7 @@ int main(int argc, char** argv)
     if (way == "stuck") {
         static std::latch never{1};
         std::latch entered{1};
-        Feed feed{{}, quick()};
+        Sidecar<Mock> feed{{}, quick()};
         feed.start(1s).value();
         feed.spawn("stuck",
                    [&](Context) -> Task<> {

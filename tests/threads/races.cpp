@@ -13,7 +13,6 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<Mock>;
 
 namespace {
 
@@ -44,7 +43,7 @@ void round(Feed& feed, MockPeer& peer)
                     n % 16 == 0 ? feed.send("waits", Duration::max()) : feed.send("does not");
                 if (result)
                     ++queued;
-                else if (result.error() == Error::stopping)
+                else if (result.error() == Error::stopping || result.error() == Error::stopped)
                     return;
             }
         });
@@ -71,12 +70,12 @@ void round(Feed& feed, MockPeer& peer)
     run([&] {
         for (;;) {
             MockPeer other;
-            auto link = feed.open({.peer = other}, 10s);
+            auto link = feed.open<Mock>({.peer = other}, 10s);
             if (!link)
                 return;
             other.deliver("over another link");
             (void)link->send("x");
-            if (!feed.call([](Context) -> Task<int> { co_return 1; }))
+            if (!feed.call("a call", [](Context) -> Task<int> { co_return 1; }))
                 return;
             if (link->id() == LinkId{20})
                 return;
@@ -104,7 +103,7 @@ void round(Feed& feed, MockPeer& peer)
 int main()
 {
     MockPeer peer;
-    Feed feed{{.peer = peer}, silenced({.outbox = {.bytes = 1 << 16, .messages = 64}})};
+    Sidecar<Mock> feed{{.peer = peer}, silenced({.outbox = {.bytes = 1 << 16, .messages = 64}})};
     for (int i = 0; i < 30; ++i)
         round(feed, peer);
     std::puts("30 rounds");

@@ -1,6 +1,7 @@
 // A TCP connection with read-ahead: what the transports on sockets share. Private to them.
 #pragma once
 
+#include "dial.hpp"
 #include "op_memory.hpp"
 
 #include <sidecar/transport.hpp>
@@ -17,11 +18,6 @@
 #include <string>
 
 namespace sidecar::stream {
-
-struct SocketOptions {
-    bool no_delay = true;   ///< TCP_NODELAY
-    bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods
-};
 
 /// Side: the loop's thread. Every awaited call throws boost::system::system_error, or Exception
 /// where it knows more. What has come stands in unread(), which is either in the inbox's memory,

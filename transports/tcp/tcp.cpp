@@ -1,17 +1,51 @@
 #include <sidecar/transports/tcp.hpp>
 
-#include "connection.hpp"
+#include "dial.hpp"
+#include "reader.hpp"
+#include "writer.hpp"
+
+#include <sidecar/loop_event.hpp>
 
 #include <boost/asio/error.hpp>
-#include <boost/asio/redirect_error.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
 #include <optional>
+#include <utility>
 
 namespace sidecar {
 
 namespace asio = boost::asio;
+
+namespace {
+
+bool is_strange(unsigned char c) { return c < 0x20 || c >= 0x7f; }
+
+/// Bytes of a stranger's, for people: printable ASCII as it is, the rest escaped, not more than a few.
+std::string printable_start(std::span<const std::byte> bytes)
+{
+    constexpr std::size_t most_shown = 48;
+    std::string text;
+    for (const auto byte : bytes.first(std::min(bytes.size(), most_shown))) {
+        const auto c = std::to_integer<unsigned char>(byte);
+        if (c == '"' || c == '\\')
+            text += fmt::format("\\{}", static_cast<char>(c));
+        else if (c >= 0x20 && c < 0x7f)
+            text += static_cast<char>(c);
+        else
+            text += fmt::format("\\x{:02x}", c);
+    }
+    return fmt::format("\"{}\"{}", text, bytes.size() > most_shown ? "..." : "");
+}
+
+std::string describe_unfinished(std::span<const std::byte> bytes)
+{
+    if (bytes.empty())
+        return {};
+    return fmt::format("in the middle of a message, {} bytes of it had come: {}", bytes.size(),
+                       printable_start(bytes));
+}
+
+} // namespace
 
 namespace detail {
 
@@ -44,6 +78,8 @@ Failure bad_framing(std::string why)
 
 std::string tcp_endpoint(const std::string& host, std::uint16_t port)
 {
+    if (std::any_of(host.begin(), host.end(), is_strange)) // refused by check_tcp(), but printed
+        return fmt::format("{}:{}", printable_start(std::as_bytes(std::span{host})), port);
     return host.find(':') == host.npos ? fmt::format("{}:{}", host, port)
                                        : fmt::format("[{}]:{}", host, port);
 }
@@ -57,6 +93,10 @@ Result<void> check_tcp(const std::string& host, std::uint16_t port, std::size_t 
     };
     if (host.empty())
         return refuse(Error::bad_address, "there is no host");
+    if (std::any_of(host.begin(), host.end(), is_strange))
+        return refuse(Error::bad_address,
+                      "the host has a control character or one beyond ASCII; a name in another "
+                      "script is written as the DNS knows it (xn--...)");
     if (host.find_first_of("[]/ ") != host.npos)
         return refuse(
             Error::bad_address,
@@ -85,134 +125,112 @@ Failure with_endpoint(const Failure& failure, const std::string& endpoint)
              .explanation = failure.explanation()}};
 }
 
-class TcpStream::Impl {
+class TcpConnection::Impl {
 public:
-    [[nodiscard]] std::string endpoint() const { return tcp_endpoint(target.host, target.port); }
-    void end_reading(Failure why)
-    {
-        if (!end)
-            end = std::move(why);
-        over.set();
-    }
+    explicit Impl(TcpTarget target) : target_{std::move(target)} {}
 
-    [[noreturn]] void fail_read(error_code ec, std::size_t come_bytes)
-    {
-        if (ec == asio::error::operation_aborted)
-            throw boost::system::system_error{ec};
-        FailureDetails details{.attempted = "read", .endpoint = endpoint(), .cause = ec};
-        if (come_bytes != 0)
-            details.explanation =
-                fmt::format("in the middle of a message, {} bytes of it had come", come_bytes);
-        end_reading({Error::disconnected, std::move(details)});
-        throw Exception{*end};
-    }
+    Task<> connect(Context ctx);
+    Task<> read(Sink& sink, stream::Decoder& decoder);
+    Task<> write(Batch batch, stream::Encoder& encoder) { return writer_->write(batch, encoder); }
+    Task<> close(Context ctx);
+    void abort() noexcept;
 
-    TcpTarget target;
-    stream::Connection connection;
-    bool is_closing = false;
-    bool is_aborted = false;
-    std::optional<Failure> end; // why no read will succeed any more
-    LoopEvent over;             // close() waits for it
+private:
+    [[nodiscard]] std::string endpoint() const { return tcp_endpoint(target_.host, target_.port); }
+    [[nodiscard]] Failure read_failure(std::exception_ptr exception) const;
+
+    const TcpTarget target_;                 // sidecar side
+    stream::Dialer dialer_;                  // sidecar side
+    std::shared_ptr<stream::Stream> stream_; // sidecar side; null until connected
+    stream::Reader reader_;                  // sidecar side
+    std::shared_ptr<stream::Writer> writer_; // sidecar side; null until connected
+    std::optional<Failure> end_;             // sidecar side; why no read will succeed any more
+    LoopEvent over_;                         // sidecar side; close() waits for it
 };
 
-TcpStream::TcpStream(TcpTarget target) : impl_{std::make_unique<Impl>()}
+Task<> TcpConnection::Impl::connect(Context ctx)
 {
-    impl_->target = std::move(target);
-}
-TcpStream::~TcpStream() = default;
-
-Task<> TcpStream::connect(Context ctx)
-{
-    const auto& t = impl_->target;
-    return impl_->connection.connect(ctx, t.host, t.port,
-                                     {.no_delay = t.no_delay, .keep_alive = t.keep_alive},
-                                     tcp_endpoint(t.host, t.port));
+    const stream::SocketOptions options{.no_delay = target_.no_delay,
+                                        .keep_alive = target_.keep_alive};
+    stream_ = co_await dialer_.connect(ctx, target_.host, target_.port, options, endpoint());
+    writer_ = std::make_shared<stream::Writer>(stream_);
 }
 
-Task<std::size_t> TcpStream::fill(Sink& sink, std::size_t missing_bytes, std::size_t limit_bytes)
+Task<> TcpConnection::Impl::read(Sink& sink, stream::Decoder& decoder)
 {
-    auto& impl = *impl_;
-    const auto have = impl.connection.unread().size();
-    if (have > limit_bytes) {
-        try {
-            throw_no_end(have, limit_bytes);
-        } catch (...) {
-            fail_read(std::current_exception());
-        }
-    }
-    error_code ec;
-    auto got = impl.connection.receive(sink, missing_bytes, ec);
-    if (got == 0 && !ec) {
-        const auto room = impl.connection.prepare_wait();
-        got = co_await impl.connection.read_some(room, ec);
-        if (!ec)
-            impl.connection.commit_fill(got);
-    }
-    if (ec)
-        impl.fail_read(ec, have);
-    co_return got;
-}
-
-Task<std::size_t> TcpStream::fill_into(std::span<std::byte> rest, std::size_t come_bytes)
-{
-    error_code ec;
+    std::exception_ptr exception;
     try {
-        co_return co_await impl_->connection.fill_into(rest);
-    } catch (const boost::system::system_error& e) {
-        ec = e.code();
+        co_await reader_.read(*stream_, sink, decoder);
+    } catch (...) {
+        exception = std::current_exception();
     }
-    impl_->fail_read(ec, come_bytes);
+    if (!exception)
+        co_return;
+    end_ = read_failure(std::move(exception));
+    over_.set();
+    throw Exception{*end_};
 }
 
-std::size_t TcpStream::try_fill_into(std::span<std::byte> rest, std::size_t come_bytes)
+Failure TcpConnection::Impl::read_failure(std::exception_ptr exception) const
 {
     try {
-        return impl_->connection.try_fill_into(rest);
+        std::rethrow_exception(exception);
+    } catch (const Exception& e) {
+        return e.failure().endpoint().empty() ? with_endpoint(e.failure(), endpoint())
+                                              : e.failure();
     } catch (const boost::system::system_error& e) {
-        impl_->fail_read(e.code(), come_bytes);
+        if (e.code() == asio::error::operation_aborted)
+            return {Error::cancelled,
+                    {.attempted = "read", .endpoint = endpoint(), .cause = e.code()}};
+        return {Error::disconnected,
+                {.attempted = "read",
+                 .endpoint = endpoint(),
+                 .cause = e.code(),
+                 .explanation = describe_unfinished(reader_.unfinished())}};
+    } catch (...) {
+        return to_failure(std::current_exception(), Error::protocol_violation, "read", endpoint());
     }
 }
 
-const std::size_t TcpStream::batch_bytes = stream::Connection::batch_bytes;
-
-std::span<const std::byte> TcpStream::unread() const noexcept { return impl_->connection.unread(); }
-void TcpStream::consume(std::size_t bytes) { impl_->connection.consume(bytes); }
-void TcpStream::fail_read(std::exception_ptr exception)
+Task<> TcpConnection::Impl::close(Context ctx)
 {
-    auto failure =
-        to_failure(std::move(exception), Error::protocol_violation, "read", impl_->endpoint());
-    if (failure.endpoint().empty() && failure.code().category() == error_category())
-        failure = with_endpoint(failure, impl_->endpoint());
-    impl_->end_reading(failure);
-    throw Exception{std::move(failure)};
-}
-
-Task<std::size_t> TcpStream::write_some(std::span<const std::byte> bytes)
-{
-    if (impl_->is_closing)
+    writer_->finish({});
+    try {
+        error_code ec; // a connection that is gone already has nobody to tell
+        const bool is_written = co_await writer_->wait_written(ctx, ctx.deadline());
+        if (is_written)
+            co_await stream_->shutdown(ec);
+    } catch (const boost::system::system_error&) { // how the stream has ended tells more
+    }
+    while (!end_ && !stream_->is_aborted())
+        co_await over_.wait();
+    if (!end_)
         throw boost::system::system_error{asio::error::operation_aborted};
-    return impl_->connection.write_some(asio::buffer(bytes.data(), bytes.size()));
+    if (end_->cause() != asio::error::eof)
+        throw Exception{*end_};
 }
 
-Task<> TcpStream::close()
+void TcpConnection::Impl::abort() noexcept
 {
-    auto& impl = *impl_;
-    impl.is_closing = true;
-    impl.connection.shutdown_send();
-    while (!impl.end && !impl.is_aborted)
-        co_await impl.over.wait();
-    if (!impl.end)
-        throw boost::system::system_error{asio::error::operation_aborted};
-    if (impl.end->cause() != asio::error::eof)
-        throw Exception{*impl.end};
+    dialer_.abort();
+    if (stream_)
+        stream_->abort();
+    over_.set();
 }
 
-void TcpStream::abort() noexcept
+TcpConnection::TcpConnection(TcpTarget target) : impl_{std::make_unique<Impl>(std::move(target))} {}
+TcpConnection::~TcpConnection() = default;
+Task<> TcpConnection::connect(Context ctx) { return impl_->connect(ctx); }
+Task<> TcpConnection::read(Sink& sink, stream::Decoder& decoder)
 {
-    impl_->is_aborted = true;
-    impl_->connection.abort();
-    impl_->over.set();
+    return impl_->read(sink, decoder);
 }
+Task<> TcpConnection::write(Batch batch, stream::Encoder& encoder)
+{
+    return impl_->write(batch, encoder);
+}
+Task<> TcpConnection::close(Context ctx) { return impl_->close(ctx); }
+void TcpConnection::abort() noexcept { impl_->abort(); }
 
 } // namespace detail
 
@@ -235,6 +253,10 @@ Result<void> LengthPrefix::check_send(std::span<const std::byte> payload) const
 
 Result<void> Lines::check_send(std::span<const std::byte> payload) const
 {
+    if (delimiter_ == '\n' && !payload.empty() && payload.back() == std::byte{'\r'})
+        return detail::cannot_send(
+            Error::bad_message, "the line ends in 0x0d, which the receiver would take for a part "
+                                "of the line's end");
     if (!payload.empty() && std::memchr(payload.data(), delimiter_, payload.size()))
         return detail::cannot_send(Error::bad_message,
                                    fmt::format("the line contains the delimiter, 0x{:02x}",

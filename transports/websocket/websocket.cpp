@@ -1,17 +1,15 @@
 #include <sidecar/transports/websocket.hpp>
 
+#include "url.hpp"
 #include "wire.hpp"
 
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/websocket/error.hpp>
 #include <boost/beast/websocket/stream.hpp>
-#include <boost/url/parse.hpp>
-#include <boost/url/url_view.hpp>
 #include <fmt/format.h>
 
 #include <array>
-#include <charconv>
 #include <optional>
 #include <random>
 
@@ -22,56 +20,6 @@ namespace beast = boost::beast;
 namespace ws = beast::websocket;
 
 namespace {
-
-/// A URL taken apart for the connection and the handshake.
-struct Target {
-    std::string host; // as the resolver wants it: no brackets
-    std::uint16_t port;
-    std::string authority; // the Host field
-    std::string resource;  // path and query
-};
-
-Failure bad_address(const std::string& url, std::string why)
-{
-    return {Error::bad_address,
-            {.attempted = "read the URL", .endpoint = url, .explanation = std::move(why)}};
-}
-
-Result<Target> parse_url(const std::string& text)
-{
-    const auto parsed = boost::urls::parse_uri(text);
-    if (!parsed)
-        return bad_address(text, "not a URL of the form ws://host:port/path: "
-                                     + parsed.error().message());
-    const auto& url = *parsed;
-    const std::string scheme{url.scheme()};
-    if (scheme == "wss")
-        return bad_address(text, "wss:// (TLS) is not supported by this version");
-    if (scheme != "ws")
-        return bad_address(text, fmt::format("the scheme is \"{}\", it must be ws", scheme));
-    if (url.encoded_host().empty())
-        return bad_address(text, "there is no host");
-    if (url.has_userinfo())
-        return bad_address(
-            text, "user information has no place in it; give an Authorization header instead");
-    if (url.has_fragment())
-        return bad_address(text, "a fragment has no place in it (RFC 6455 section 3)");
-    std::uint16_t port = 80;
-    if (url.has_port()) {
-        const std::string digits{url.port()};
-        const auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-        if (ec != std::errc{} || end != digits.data() + digits.size() || port == 0)
-            return bad_address(
-                text, fmt::format("the port is \"{}\", it must be between 1 and 65535", digits));
-    }
-    std::string resource{url.encoded_path()};
-    if (!resource.starts_with('/'))
-        resource.insert(0, "/");
-    if (url.has_query())
-        resource += "?" + std::string{url.encoded_query()};
-    return Target{url.host_address(), port, std::string{url.encoded_host_and_port()},
-                  std::move(resource)};
-}
 
 bool is_utf8(std::span<const std::byte> bytes)
 {
@@ -102,19 +50,6 @@ std::vector<std::byte> close_frame(std::uint16_t code, std::string_view reason)
     for (const char c : reason)
         put_masked(static_cast<unsigned char>(c));
     return frame;
-}
-
-/// Characters that RFC 9110 sections 5.1 and 5.5 allow in a field's name and value.
-bool is_field(std::string_view name, std::string_view value)
-{
-    const auto is_token = [](unsigned char c) {
-        return std::isalnum(c)
-               || std::string_view{"!#$%&'*+-.^_`|~"}.find(static_cast<char>(c))
-                      != std::string_view::npos;
-    };
-    const auto is_text = [](unsigned char c) { return c == '\t' || (c >= 0x20 && c != 0x7f); };
-    return !name.empty() && std::all_of(name.begin(), name.end(), is_token)
-           && std::all_of(value.begin(), value.end(), is_text);
 }
 
 } // namespace
@@ -155,7 +90,8 @@ private:
     /// Beyond this much a batch is written in pieces.
     static constexpr std::size_t chunk_bytes = 256u << 10;
 
-    const Options options_; // sidecar side
+    const Options options_;                          // sidecar side
+    const std::string endpoint_{endpoint(options_)}; // sidecar side; masked
     // sidecar side
     const std::shared_ptr<websocket::Wire> wire_ = std::make_shared<websocket::Wire>();
     std::optional<ws::stream<websocket::Layer, false>> stream_; // sidecar side; no compression
@@ -175,12 +111,12 @@ private:
 
 Task<> WebSocket::Impl::connect(Context ctx)
 {
-    const auto target = parse_url(options_.url).value();
+    const auto url = websocket::parse_url(options_.url).value();
     const stream::SocketOptions socket_options{.no_delay = options_.no_delay,
                                                .keep_alive = options_.keep_alive};
-    co_await wire_->connection.connect(ctx, target.host, target.port, socket_options, options_.url);
+    co_await wire_->connection.connect(ctx, url.host, url.port, socket_options, endpoint_);
     ctx.phase(Phase::handshaking);
-    co_await shake_hands(target.authority, target.resource);
+    co_await shake_hands(url.authority, url.resource);
 }
 
 /// Apart from connect(), whose coroutine so is a small one: Asio gives its memory to one that stays
@@ -194,7 +130,10 @@ Task<> WebSocket::Impl::shake_hands(std::string_view authority, std::string_view
     stream_->set_option(ws::stream_base::decorator([this](ws::request_type& request) {
         request.set(beast::http::field::user_agent, "sidecar");
         for (const auto& [name, value] : options_.headers)
-            request.set(name, value);
+            if (beast::iequals(name, "Host") || beast::iequals(name, "User-Agent"))
+                request.set(name, value);
+            else
+                request.insert(name, value);
     }));
     ws::response_type response;
     error_code ec;
@@ -209,9 +148,9 @@ Task<> WebSocket::Impl::shake_hands(std::string_view authority, std::string_view
 Exception WebSocket::Impl::handshake_failure(error_code ec, const ws::response_type& response) const
 {
     if (ec == asio::error::operation_aborted)
-        return Exception{Failure{
-            Error::cancelled, {.attempted = "shake hands", .endpoint = options_.url, .cause = ec}}};
-    FailureDetails details{.attempted = "shake hands", .endpoint = options_.url, .cause = ec};
+        return Exception{Failure{Error::cancelled,
+                                 {.attempted = "shake hands", .endpoint = endpoint_, .cause = ec}}};
+    FailureDetails details{.attempted = "shake hands", .endpoint = endpoint_, .cause = ec};
     if (ec == ws::error::upgrade_declined) {
         details.explanation = fmt::format("the answer was HTTP {} {}", response.result_int(),
                                           std::string{response.reason()});
@@ -394,7 +333,7 @@ bool WebSocket::Impl::pass_on_collected(Sink& sink)
 
 Exception WebSocket::Impl::read_failure(error_code ec) const
 {
-    FailureDetails details{.attempted = "read", .endpoint = options_.url, .cause = ec};
+    FailureDetails details{.attempted = "read", .endpoint = endpoint_, .cause = ec};
     if (ec == ws::error::closed) {
         details.cause = {};
         details.close_code = stream_->reason().code;
@@ -451,28 +390,13 @@ Task<> WebSocket::Impl::close(CloseReason reason)
 WebSocket::WebSocket(const Options& options) : impl_{std::make_unique<Impl>(options)} {}
 WebSocket::~WebSocket() = default;
 
-Result<void> WebSocket::check(const Options& options)
-{
-    if (auto target = parse_url(options.url); !target)
-        return target.error();
-    for (const auto& [name, value] : options.headers) {
-        if (!is_field(name, value))
-            return Failure{
-                Error::bad_options,
-                {.attempted = "build the handshake's request",
-                 .endpoint = options.url,
-                 .explanation = fmt::format("\"{}: {}\" is not a header field", name, value)}};
-    }
-    return {};
-}
-
 Result<void> WebSocket::check_send(const Options& options, MessageKind kind,
                                    std::span<const std::byte> payload)
 {
     if (kind == MessageKind::text && !is_utf8(payload))
         return Failure{Error::bad_message,
                        {.attempted = "send",
-                        .endpoint = options.url,
+                        .endpoint = endpoint(options),
                         .explanation = "the text is not UTF-8; send it as bytes"}};
     return {};
 }

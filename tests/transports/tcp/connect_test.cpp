@@ -13,7 +13,6 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<Tcp<LengthPrefix>>;
 using Clock = std::chrono::steady_clock;
 
 TEST_CASE("tcp: a refused connection says to where, and why")
@@ -23,7 +22,7 @@ TEST_CASE("tcp: a refused connection says to where, and why")
         RawPeer gone{[](RawConnection&) {}};
         closed_port = gone.port();
     }
-    Feed feed{{.host = "127.0.0.1", .port = closed_port}, quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = closed_port}, quiet()};
     const auto failure = feed.start(10s).error();
     CHECK(failure == Error::connect_failed);
     CHECK(failure.cause() == boost::asio::error::connection_refused);
@@ -37,7 +36,7 @@ TEST_CASE("tcp: a name that does not resolve is told as such")
     options.lookup = [](const std::string&) -> std::vector<boost::asio::ip::address> {
         throw std::runtime_error{"no such name"};
     };
-    Feed feed{{.host = "nowhere.example", .port = 1}, options};
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "nowhere.example", .port = 1}, options};
     const auto failure = feed.start(10s).error();
     CHECK(failure == Error::lookup_failed);
     CHECK(failure.message().find("nowhere.example") != std::string::npos);
@@ -46,10 +45,11 @@ TEST_CASE("tcp: a name that does not resolve is told as such")
 TEST_CASE("tcp: hosts that cannot be meant are refused before anything is tried")
 {
     for (const std::string host : {"tcp://localhost", "[::1]", "two words"}) {
-        Feed feed{{.host = host, .port = 1}, quiet()};
+        Sidecar<Tcp<LengthPrefix>> feed{{.host = host, .port = 1}, quiet()};
         CHECK(feed.start(10s).error() == Error::bad_address);
     }
-    Feed feed{{.host = "localhost", .port = 1, .max_message_bytes = 0}, quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "localhost", .port = 1, .max_message_bytes = 0},
+                                    quiet()};
     CHECK(feed.start(10s).error() == Error::bad_options);
 }
 
@@ -67,7 +67,7 @@ TEST_CASE("tcp: addresses and framings that make no sense are told from start")
 TEST_CASE("tcp: a connect that never completes ends at start's timeout, or at once with a stop")
 {
     FullBacklog silent;
-    Feed feed{{.host = "127.0.0.1", .port = silent.port()}, quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = silent.port()}, quiet()};
     const auto began = Clock::now();
     const auto failure = feed.start(100ms).error();
     CHECK(Clock::now() - began < 1s);

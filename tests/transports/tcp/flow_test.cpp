@@ -16,7 +16,6 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<Tcp<LengthPrefix>>;
 using Clock = std::chrono::steady_clock;
 
 namespace {
@@ -52,7 +51,8 @@ TEST_CASE("tcp: a full inbox pauses reading until the peer's send blocks; then a
     }};
     auto options = quiet();
     options.inbox = {.bytes = 1 << 16, .messages = 40};
-    Feed feed{{.host = "127.0.0.1", .port = peer.port(), .max_message_bytes = 2000}, options};
+    Sidecar<Tcp<LengthPrefix>> feed{
+        {.host = "127.0.0.1", .port = peer.port(), .max_message_bytes = 2000}, options};
     REQUIRE(feed.start(10s));
     REQUIRE(blocked.get_future().wait_for(20s) == std::future_status::ready);
     CHECK(feed.stats().reading_pauses == 1);
@@ -81,7 +81,7 @@ TEST_CASE("tcp: to a peer that does not read, send gets full, flush times out, a
     }};
     auto options = quiet();
     options.stop = {.total = 400ms, .drain = 100ms, .close = 100ms, .cancel = 100ms};
-    Feed feed{to(peer), options};
+    Sidecar<Tcp<LengthPrefix>> feed{to(peer), options};
     REQUIRE(feed.start(10s));
     const std::string message(1000, 'm');
     const auto queued = send_until_blocked(feed, message);
@@ -122,7 +122,7 @@ TEST_CASE("tcp: the dense streams of several links arrive as they were sent, wit
         };
         auto options = quiet();
         options.inbox.bytes = inbox_bytes;
-        Feed feed{to_small(first), options};
+        Sidecar<Tcp<LengthPrefix>> feed{to_small(first), options};
         REQUIRE(feed.start(10s));
         auto second_link = feed.open(to_small(second), 10s);
         auto third_link = feed.open(to_small(third), 10s);
@@ -175,7 +175,7 @@ TEST_CASE("tcp: several links whose messages are large share the least inbox the
     RawPeer first{script}, second{script}, third{script};
     auto options = quiet();
     options.inbox = {.bytes = 4 * size, .messages = 1000};
-    Feed feed{to(first), options};
+    Sidecar<Tcp<LengthPrefix>> feed{to(first), options};
     REQUIRE(feed.start(10s));
     REQUIRE(feed.open(to(second), 10s));
     REQUIRE(feed.open(to(third), 10s));
@@ -229,14 +229,14 @@ TEST_CASE("tcp: a link waits for room neither behind a message that never ends, 
     };
     auto options = quiet();
     options.inbox.bytes = 4 * limit;
-    Feed feed{limited(staller, limit), options};
+    Sidecar<Tcp<LengthPrefix>> feed{limited(staller, limit), options};
     REQUIRE(feed.start(10s));
     auto small = feed.open(limited(chatter, 1000), 10s);
     auto other = feed.open(limited(sender, limit), 10s);
     REQUIRE(small);
     REQUIRE(other);
     // For the half, which nobody can see
-    REQUIRE(feed.call([&](Context ctx) -> Task<> { co_await ctx.sleep_for(100ms); }));
+    REQUIRE(feed.call("a call", [&](Context ctx) -> Task<> { co_await ctx.sleep_for(100ms); }));
     half_has_come.count_down();
     for (std::size_t i = 0; i < small_count; ++i)
         REQUIRE(feed.receive(10s).value().size() == 200);
@@ -252,7 +252,7 @@ TEST_CASE("tcp: a stop in the middle of a large message discards it, and gives i
         sent.count_down();
         c.wait_for_end();
     }};
-    Feed feed{to(peer), quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{to(peer), quiet()};
     REQUIRE(feed.start(10s));
     sent.wait();
     const auto report = feed.stop();

@@ -16,7 +16,6 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<Tcp<LengthPrefix>>;
 
 namespace {
 
@@ -88,7 +87,7 @@ TEST_CASE("tcp: messages that trickle in byte by byte are whole and in order")
             c.trickle(framed(std::to_string(i)));
         c.wait_for_end();
     }};
-    Feed feed{to(peer), quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{to(peer), quiet()};
     REQUIRE(feed.start(10s));
     for (int i = 0; i < 300; ++i)
         REQUIRE(feed.receive(10s).value().text() == std::to_string(i));
@@ -109,7 +108,7 @@ TEST_CASE(
         same.set_value(is_same);
         c.wait_for_end();
     }};
-    Feed feed{to(peer), quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{to(peer), quiet()};
     REQUIRE(feed.start(10s));
     for (const auto& message : messages)
         REQUIRE(feed.send(message, 10s));
@@ -128,7 +127,7 @@ TEST_CASE("tcp: messages of exactly the limit go both ways, one more byte does n
         for (;;)
             c.send(framed(read_message(c)));
     }};
-    Feed feed{to(peer), quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{to(peer), quiet()};
     REQUIRE(feed.start(10s));
     CHECK(feed.send(std::string(size + 1, 'x')).error() == Error::too_big);
     for (const char letter : {'a', 'b', 'c', 'd', 'e'}) {
@@ -183,7 +182,7 @@ TEST_CASE("tcp: the same object starts again, with a new connection and new coun
         c.send(framed("hello"));
         c.wait_for_end();
     }};
-    Feed feed{to(peer), quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{to(peer), quiet()};
     for (int run = 0; run < 5; ++run) {
         REQUIRE(feed.start(10s));
         CHECK(feed.receive(10s).value().text() == "hello");
@@ -201,7 +200,7 @@ TEST_CASE("tcp: two links share one inbox, and each message says whose it is")
         };
     };
     RawPeer first{talk("1")}, second{talk("2")};
-    Feed feed{to(first), quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{to(first), quiet()};
     REQUIRE(feed.start(10s));
     auto link = feed.open(to(second), 10s);
     REQUIRE(link.has_value());
@@ -234,7 +233,7 @@ TEST_CASE("tcp: a reset in the middle of a message is told with what had come of
         c.read(1); // the whole one has arrived
         c.reset();
     }};
-    Feed feed{to(peer), quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{to(peer), quiet()};
     REQUIRE(feed.start(10s));
     CHECK(feed.receive(10s).value().text() == "whole");
     REQUIRE(feed.send(""));
@@ -254,7 +253,7 @@ TEST_CASE("tcp: a protocol error while the stop waits for the peer's end fails t
         c.send("\xff\xff\xff\xff");
         closing.wait();
     }};
-    Feed feed{to(peer), quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{to(peer), quiet()};
     REQUIRE(feed.start(10s));
     const auto report = feed.stop();
     closing.count_down();
@@ -274,7 +273,7 @@ TEST_CASE(
     }};
     auto options = quiet();
     options.spin = 1ms;
-    Feed feed{to(peer), options};
+    Sidecar<Tcp<LengthPrefix>> feed{to(peer), options};
     REQUIRE(feed.start(10s));
     for (int i = 0; i < 200; ++i) {
         REQUIRE(feed.send(std::to_string(i)));

@@ -19,7 +19,7 @@ struct Angles {
     static constexpr MessageKind kind = MessageKind::text;
     [[nodiscard]] Decoded decode(std::span<const std::byte> bytes, std::size_t) const
     {
-        const auto text = MessageView{.data = bytes}.text();
+        const auto text = MessageView{{}, MessageKind::bytes, bytes}.text();
         if (text.starts_with('!'))
             throw std::runtime_error{"an exclamation mark"};
         const auto begin = std::min(text.find_first_of("<!"), text.size());
@@ -104,7 +104,8 @@ TEST_CASE("tcp: a flood of what a framing skips holds up neither other tasks nor
     Sidecar<Tcp<Angles>> feed{{.host = "127.0.0.1", .port = peer.port()}, options};
     REQUIRE(feed.start(10s));
     for (int i = 0; i < 20; ++i)
-        REQUIRE(feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(1ms); }, 10s));
+        REQUIRE(feed.call(
+            "a call", [](Context ctx) -> Task<> { co_await ctx.sleep_for(1ms); }, 10s));
     const auto report = feed.stop();
     CHECK(report.joined);
 }

@@ -14,7 +14,6 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<WebSocket>;
 
 namespace {
 
@@ -33,7 +32,7 @@ Failure ends_with(std::string bytes, bool is_reset = false)
             c.wait_for_end();
         }
     }};
-    Feed feed{{.url = peer.url(), .max_message_bytes = 1000}, quiet()};
+    Sidecar<WebSocket> feed{{.url = peer.url(), .max_message_bytes = 1000}, quiet()};
     feed.start(10s).value();
     done.count_down();
     return failure_of(feed);
@@ -78,7 +77,7 @@ TEST_CASE("websocket: a large text that is not UTF-8 ends the link, and the peer
             c.send(std::string_view{whole}.substr(50'000));
             answer = c.read(8);
         }};
-        Feed feed{{.url = peer.url()}, quiet()};
+        Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
         REQUIRE(feed.start(10s));
         CHECK(failure_of(feed) == Error::protocol_violation);
         (void)peer.wait_for_ended(1);
@@ -104,7 +103,7 @@ TEST_CASE("websocket: a connection lost in the middle of a large message ends th
                 if (!is_reset)
                     c.wait_for_end();
             }};
-            Feed feed{{.url = peer.url()}, quiet()};
+            Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
             feed.start(10s).value();
             return failure_of(feed);
         }();
@@ -123,7 +122,7 @@ TEST_CASE("websocket: a ping is no reason to stop reading while the peer does no
             c.send(frame(0x81, "after the ping"));
         c.wait_for_end();
     }};
-    Feed feed{{.url = peer.url()}, quiet()};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
     REQUIRE(feed.start(10s));
     const std::string block(100'000, 'z');
     while (feed.send(block, 200ms)) {
@@ -146,7 +145,7 @@ TEST_CASE(
         for (;;) // until it is not read from any more: then the send fails
             c.send(pings);
     }};
-    Feed feed{{.url = peer.url()}, quiet()};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
     REQUIRE(feed.start(10s));
     CHECK(peer.wait_for_ended(1));
     CHECK(feed.stop().joined);

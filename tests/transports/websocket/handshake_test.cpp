@@ -14,12 +14,11 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<WebSocket>;
 
 TEST_CASE("websocket: a URL that cannot be used is told from start, with the reason")
 {
     const auto why = [](std::string url) {
-        Feed feed{{.url = std::move(url)}, quiet()};
+        Sidecar<WebSocket> feed{{.url = std::move(url)}, quiet()};
         const auto started = feed.start(1s);
         REQUIRE_FALSE(started);
         CHECK(started.error() == Error::bad_address);
@@ -32,7 +31,7 @@ TEST_CASE("websocket: a URL that cannot be used is told from start, with the rea
     CHECK(why("ws:///path").find("host") != std::string::npos);
     CHECK(why("ws://a:b@x/").find("Authorization") != std::string::npos);
     CHECK(why("ws://x/#f").find("fragment") != std::string::npos);
-    Feed feed{{.url = "ws://x/", .headers = {{"A", "b\r\nC: d"}}}, quiet()};
+    Sidecar<WebSocket> feed{{.url = "ws://x/", .headers = {{"A", "b\r\nC: d"}}}, quiet()};
     CHECK(feed.start(1s).error() == Error::bad_options);
 }
 
@@ -45,8 +44,8 @@ TEST_CASE("websocket: the request names host, resource and the headers asked for
                          c.wait_for_end();
                      },
                      true};
-        Feed feed{{.url = peer.url() + "a%20b?c=d", .headers = {{"Authorization", "Bearer x"}}},
-                  quiet()};
+        Sidecar<WebSocket> feed{
+            {.url = peer.url() + "a%20b?c=d", .headers = {{"Authorization", "Bearer x"}}}, quiet()};
         REQUIRE(feed.start(10s));
     }
     CHECK(request.starts_with("GET /a%20b?c=d HTTP/1.1\r\n"));
@@ -61,7 +60,7 @@ TEST_CASE("websocket: refused, unresolvable, refusing and nonsensical peers are 
         RawPeer gone{[](RawConnection&) {}};
         closed_port = gone.port();
     }
-    Feed refused{{.url = "ws://127.0.0.1:" + std::to_string(closed_port)}, quiet()};
+    Sidecar<WebSocket> refused{{.url = "ws://127.0.0.1:" + std::to_string(closed_port)}, quiet()};
     const auto failure = refused.start(10s).error();
     CHECK(failure == Error::connect_failed);
     CHECK(failure.cause() == boost::asio::error::connection_refused);
@@ -70,7 +69,7 @@ TEST_CASE("websocket: refused, unresolvable, refusing and nonsensical peers are 
     options.lookup = [](const std::string&) -> std::vector<boost::asio::ip::address> {
         throw std::runtime_error{"no such name"};
     };
-    Feed nowhere{{.url = "ws://nowhere.example/"}, options};
+    Sidecar<WebSocket> nowhere{{.url = "ws://nowhere.example/"}, options};
     const auto unresolved = nowhere.start(10s).error();
     CHECK(unresolved == Error::lookup_failed);
     CHECK(unresolved.message().find("nowhere.example") != std::string::npos);
@@ -83,7 +82,7 @@ TEST_CASE("websocket: refused, unresolvable, refusing and nonsensical peers are 
             c.half_close();
             c.wait_for_end();
         }};
-        Feed feed{{.url = peer.url()}, quiet()};
+        Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
         return feed.start(10s).error();
     };
     const auto forbidden = handshake("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
@@ -103,7 +102,7 @@ TEST_CASE("websocket: a handshake that is never answered ends at start's timeout
           "it stood")
 {
     RawPeer peer{[](RawConnection& c) { c.wait_for_end(); }};
-    Feed feed{{.url = peer.url()}, quiet()};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
     const auto late = feed.start(50ms);
     CHECK(late.error() == Error::timed_out);
     CHECK(late.error().message().find("in the handshake") != std::string::npos);
@@ -120,7 +119,7 @@ TEST_CASE("websocket: names are resolved by the lookup hook, and every address i
         return std::vector{boost::asio::ip::make_address("127.0.0.2"),
                            boost::asio::ip::make_address("127.0.0.1")};
     };
-    Feed feed{{.url = "ws://name.example:" + std::to_string(peer.port())}, options};
+    Sidecar<WebSocket> feed{{.url = "ws://name.example:" + std::to_string(peer.port())}, options};
     CHECK(feed.start(10s));
 }
 
@@ -133,7 +132,7 @@ TEST_CASE("websocket: a look-up that never returns holds up neither start's time
         return std::vector<boost::asio::ip::address>{};
     };
     {
-        Feed feed{{.url = "ws://slow.example/"}, options};
+        Sidecar<WebSocket> feed{{.url = "ws://slow.example/"}, options};
         const auto began = std::chrono::steady_clock::now();
         const auto late = feed.start(50ms);
         CHECK(late.error() == Error::timed_out);
@@ -154,7 +153,7 @@ TEST_CASE("websocket: frames that come in the same segment as the handshake's an
         ::setsockopt(c.fd(), 6, 3, &off, sizeof off);
         c.wait_for_end();
     }};
-    Feed feed{{.url = peer.url()}, quiet()};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
     REQUIRE(feed.start(10s));
     CHECK(feed.receive(10s).value().text() == "early");
     CHECK(feed.receive(10s).value().text() == "bird");
@@ -176,7 +175,7 @@ TEST_CASE(
             c.send(text);
             c.wait_for_end();
         }};
-        Feed feed{{.url = peer.url()}, quiet()};
+        Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
         REQUIRE(feed.start(10s));
         for (int i = 0; i < 5; ++i) {
             const auto message = feed.receive(10s);

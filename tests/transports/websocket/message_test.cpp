@@ -14,13 +14,12 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<WebSocket>;
 
 TEST_CASE(
     "websocket: talks with an independent peer: text, bytes, empty, large, ping, fragments, close")
 {
     PythonPeer peer;
-    Feed feed{{.url = peer.url}, quiet()};
+    Sidecar<WebSocket> feed{{.url = peer.url}, quiet()};
     REQUIRE(feed.start(10s));
     const std::string large(900'000, 'L');
     for (const std::string& text :
@@ -65,7 +64,7 @@ TEST_CASE("websocket: plain messages, fragments and pings mix, byte by byte, in 
             is_slow ? c.trickle(stream) : c.send(stream);
             c.wait_for_end();
         }};
-        Feed feed{{.url = peer.url()}, quiet()};
+        Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
         REQUIRE(feed.start(10s));
         for (const auto& expected : {std::string{"1"}, std::string{"2"}, std::string{"3a3b"},
                                      std::string{}, std::string(300, '4'), std::string{"5"}})
@@ -99,7 +98,7 @@ TEST_CASE("websocket: the dense streams of several links arrive as they were sen
         RawPeer first{talk(0)}, second{talk(1)}, third{talk(2)};
         auto options = quiet();
         options.inbox.bytes = inbox_bytes;
-        Feed feed{{.url = first.url(), .max_message_bytes = 2000}, options};
+        Sidecar<WebSocket> feed{{.url = first.url(), .max_message_bytes = 2000}, options};
         REQUIRE(feed.start(10s));
         auto second_link = feed.open({.url = second.url(), .max_message_bytes = 2000}, 10s);
         auto third_link = feed.open({.url = third.url(), .max_message_bytes = 2000}, 10s);
@@ -128,7 +127,7 @@ TEST_CASE("websocket: large messages that come in pieces are whole, among small 
         }
         c.wait_for_end();
     }};
-    Feed feed{{.url = peer.url()}, quiet()};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
     REQUIRE(feed.start(10s));
     int kind = 0;
     for (const auto size : sizes) {
@@ -153,7 +152,7 @@ TEST_CASE("websocket: a full inbox pauses reading, and nothing is lost")
     }};
     auto options = quiet();
     options.inbox = {.bytes = 1 << 16, .messages = 100};
-    Feed feed{{.url = peer.url(), .max_message_bytes = 1000}, options};
+    Sidecar<WebSocket> feed{{.url = peer.url(), .max_message_bytes = 1000}, options};
     REQUIRE(feed.start(10s));
     for (const auto give_up = std::chrono::steady_clock::now() + 10s;
          feed.stats().reading_pauses == 0 && std::chrono::steady_clock::now() < give_up;)
@@ -172,7 +171,7 @@ TEST_CASE("websocket: text that is not UTF-8 is refused before it is queued")
         c.accept_websocket();
         c.wait_for_end();
     }};
-    Feed feed{{.url = peer.url()}, quiet()};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
     REQUIRE(feed.start(10s));
     CHECK(feed.send("\xff").error() == Error::bad_message);
     CHECK(feed.stats().messages_queued == 0);

@@ -10,7 +10,6 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<WebSocket>;
 
 TEST_CASE("websocket: what was sent before the stop arrives before the close frame")
 {
@@ -32,7 +31,7 @@ TEST_CASE("websocket: what was sent before the stop arrives before the close fra
                 received += payload;
             }
         }};
-        Feed feed{{.url = peer.url()}, quiet()};
+        Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
         REQUIRE(feed.start(10s));
         for (int i = 0; i < 1000; ++i)
             REQUIRE(feed.send("x"));
@@ -54,8 +53,9 @@ TEST_CASE("stop: what was sent goes out in order, and nothing after the close fr
             for (;;)
                 received += c.read(1);
         }};
-        Feed feed{{.url = peer.url()},
-                  quiet({.total = 600ms, .drain = 200ms, .close = 200ms, .cancel = 100ms})};
+        Sidecar<WebSocket> feed{
+            {.url = peer.url()},
+            quiet({.total = 600ms, .drain = 200ms, .close = 200ms, .cancel = 100ms})};
         REQUIRE(feed.start(10s));
         for (int i = 0; i < count && sent; ++i)
             sent = feed.send(std::as_bytes(std::span{&i, 1}));
@@ -89,8 +89,9 @@ TEST_CASE("stop: is not held up by what was read ahead, were it a hundred thousa
         for (;;)
             c.send(fragments);
     }};
-    Feed feed{{.url = peer.url()},
-              quiet({.total = 600ms, .drain = 100ms, .close = 100ms, .cancel = 200ms})};
+    Sidecar<WebSocket> feed{
+        {.url = peer.url()},
+        quiet({.total = 600ms, .drain = 100ms, .close = 100ms, .cancel = 200ms})};
     REQUIRE(feed.start(10s));
     const auto report = feed.stop();
     CAPTURE(to_string(report));

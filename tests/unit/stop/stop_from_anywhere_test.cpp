@@ -21,7 +21,6 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<Mock>;
 using Clock = std::chrono::steady_clock;
 
 namespace {
@@ -46,7 +45,7 @@ struct Holder {
 TEST_CASE("stop: several threads get the same report")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, quiet()};
     REQUIRE(feed.start(1s));
     std::vector<StopReport> reports(4);
     std::vector<std::thread> threads;
@@ -63,7 +62,7 @@ TEST_CASE("stop: several threads get the same report")
 TEST_CASE("stop: on the loop's own thread it only requests")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, quiet()};
     REQUIRE(feed.start(1s));
     std::atomic<Verdict> verdict{Verdict::ok};
     REQUIRE(feed.spawn("suicide", [&](Context) -> Task<> {
@@ -80,15 +79,15 @@ TEST_CASE(
     std::atomic<Feed*> target{nullptr};
     std::atomic<Verdict> verdict{Verdict::ok};
     std::atomic<bool> is_misuse{false};
-    Feed feed{{}, {.log = [&](LogLevel, std::string_view) {
-                  if (auto* it = target.load()) {
-                      verdict = it->stop().join.verdict;
-                      is_misuse = it->wait_stopped(1s).error() == Error::misuse
-                                  && it->receive(1s).error() == Error::misuse
-                                  && it->start(1s).error() == Error::misuse
-                                  && it->flush(1s).error() == Error::misuse;
-                  }
-              }}};
+    Sidecar<Mock> feed{{}, {.log = [&](LogLevel, std::string_view) {
+                           if (auto* it = target.load()) {
+                               verdict = it->stop().join.verdict;
+                               is_misuse = it->wait_stopped(1s).error() == Error::misuse
+                                           && it->receive(1s).error() == Error::misuse
+                                           && it->start(1s).error() == Error::misuse
+                                           && it->flush(1s).error() == Error::misuse;
+                           }
+                       }}};
     REQUIRE(feed.start(1s));
     target = &feed;
     REQUIRE(feed.spawn("talker", [](Context ctx) -> Task<> {
@@ -104,7 +103,7 @@ TEST_CASE(
 TEST_CASE("stop: every blocked call wakes")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer}, silenced({.outbox = {.bytes = 4096, .messages = 1}})};
+    Sidecar<Mock> feed{{.peer = peer}, silenced({.outbox = {.bytes = 4096, .messages = 1}})};
     REQUIRE(feed.start(1s));
     peer.hold_writes();
     REQUIRE(feed.send("x"));
@@ -120,7 +119,8 @@ TEST_CASE("stop: every blocked call wakes")
     expect([&] { CHECK(feed.send("y", Duration::max()).error() == Error::stopping); });
     expect([&] { CHECK(feed.flush(Duration::max()).error() == Error::stopping); });
     expect([&] {
-        CHECK(feed.call([](Context ctx) -> Task<> { co_await ctx.sleep_for(Duration::max()); })
+        CHECK(feed.call("a call",
+                        [](Context ctx) -> Task<> { co_await ctx.sleep_for(Duration::max()); })
                   .error()
               == Error::stopping);
     });
@@ -148,8 +148,9 @@ TEST_CASE("request_stop: wakes every blocked call while somebody's code holds th
     REQUIRE(feed.send("never written"));
     expect([&] { CHECK(feed.receive(Duration::max()).error() == Error::stopped); });
     expect([&] { CHECK(feed.flush(Duration::max()).error() == Error::stopping); });
-    expect(
-        [&] { CHECK(feed.call([](Context) -> Task<> { co_return; }).error() == Error::stopping); });
+    expect([&] {
+        CHECK(feed.call("a call", [](Context) -> Task<> { co_return; }).error() == Error::stopping);
+    });
     expect([&] { CHECK(feed.open({}, Duration::max()).error() == Error::stopping); });
     expect([&] {
         const auto report = feed.wait_stopped(Duration::max());
@@ -177,7 +178,7 @@ std::atomic<Feed*> signalled{nullptr};
 TEST_CASE("request_stop: may be called in a signal handler")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, quiet()};
     REQUIRE(feed.start(1s));
     signalled = &feed;
     const auto old = std::signal(SIGUSR1, [](int) { signalled.load()->request_stop(); });
@@ -192,7 +193,7 @@ TEST_CASE(
 {
     MockPeer peer;
     CHECK_THROWS_AS(([&] {
-                        Feed feed{{.peer = peer}, quiet()};
+                        Sidecar<Mock> feed{{.peer = peer}, quiet()};
                         feed.start(1s).value();
                         throw std::runtime_error{"passing"};
                     }()),
@@ -200,7 +201,7 @@ TEST_CASE(
     CHECK(peer.was_closed());
 
     const auto orphans = orphan_count();
-    auto feed = std::make_unique<Feed>(Mock::Options{.peer = peer}, quiet());
+    auto feed = std::make_unique<Sidecar<Mock>>(Mock::Options{.peer = peer}, quiet());
     REQUIRE(feed->start(1s));
     std::latch unused{1}, gone{1};
     auto* raw = feed.release();
@@ -218,7 +219,7 @@ TEST_CASE(
 TEST_CASE("fork: in the child every call says so, and the destructor touches nothing")
 {
     MockPeer peer;
-    auto feed = std::make_unique<Feed>(Mock::Options{.peer = peer}, quiet());
+    auto feed = std::make_unique<Sidecar<Mock>>(Mock::Options{.peer = peer}, quiet());
     REQUIRE(feed->start(1s));
     MockPeer second;
     auto link = feed->open({.peer = second}, 1s).value();

@@ -16,7 +16,6 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<Mock>;
 
 namespace {
 
@@ -79,8 +78,9 @@ void prepare(Feed& feed, MockPeer& peer, Cell cell)
 StopReport run(Cell cell)
 {
     MockPeer peer;
-    Feed feed{{.peer = peer, .max_message_bytes = 1024},
-              silenced({.inbox = {.bytes = 1u << 20, .messages = inbox_messages}, .stop = budget})};
+    Sidecar<Mock> feed{
+        {.peer = peer, .max_message_bytes = 1024},
+        silenced({.inbox = {.bytes = 1u << 20, .messages = inbox_messages}, .stop = budget})};
     REQUIRE(feed.start(1s));
     prepare(feed, peer, cell);
     const auto report = feed.stop();
@@ -184,7 +184,7 @@ TEST_CASE("stop matrix: while it connects, the stop needs no time at all")
 {
     MockPeer peer;
     peer.delay_connect(Duration::max());
-    Feed feed{{.peer = peer}, quiet(budget)};
+    Sidecar<Mock> feed{{.peer = peer}, quiet(budget)};
     std::thread stopper{[&] {
         while (peer.connect_count() == 0)
             std::this_thread::yield();
@@ -202,7 +202,7 @@ TEST_CASE(
     "stop matrix: of several links each has its own end, and one that is mute holds up no other")
 {
     MockPeer polite, mute, broken, connecting;
-    Feed feed{{.peer = polite}, quiet(budget)};
+    Sidecar<Mock> feed{{.peer = polite}, quiet(budget)};
     REQUIRE(feed.start(1s));
     REQUIRE(feed.open({.peer = mute}, 1s));
     auto third = feed.open({.peer = broken}, 1s);
@@ -231,7 +231,7 @@ TEST_CASE(
 TEST_CASE("stop: of many links that close well none had to be cancelled")
 {
     std::vector<MockPeer> peers(300);
-    Feed feed{{.peer = peers[0]}, {.stop = budget}};
+    Sidecar<Mock> feed{{.peer = peers[0]}, {.stop = budget}};
     REQUIRE(feed.start(1s));
     for (std::size_t i = 1; i < peers.size(); ++i)
         REQUIRE(feed.open({.peer = peers[i]}, 1s));
@@ -246,7 +246,7 @@ TEST_CASE("stop: of many links that close well none had to be cancelled")
 TEST_CASE("stop: of many mute links the report names each task, its dump as many as a person reads")
 {
     std::vector<MockPeer> peers(100);
-    Feed feed{{.peer = peers[0]}, quiet(budget)};
+    Sidecar<Mock> feed{{.peer = peers[0]}, quiet(budget)};
     REQUIRE(feed.start(1s));
     for (std::size_t i = 0; i < peers.size(); ++i) {
         peers[i].delay_close(Duration::max());
@@ -265,7 +265,8 @@ TEST_CASE("stop: of many mute links the report names each task, its dump as many
 TEST_CASE("stop: a budget of nothing still stops, and says what it cut off")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer}, quiet({.total = 1ns, .drain = 0ns, .close = 0ns, .cancel = 0ns})};
+    Sidecar<Mock> feed{{.peer = peer},
+                       quiet({.total = 1ns, .drain = 0ns, .close = 0ns, .cancel = 0ns})};
     REQUIRE(feed.start(1s));
     peer.hold_writes();
     peer.delay_close(Duration::max());

@@ -14,7 +14,6 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<Mock>;
 
 namespace {
 
@@ -29,7 +28,7 @@ struct RudeCloser : LeastTransport {
 TEST_CASE("stop: an idle link is closed politely and every stage is ok")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, quiet()};
     REQUIRE(feed.start(1s));
     const auto report = feed.stop();
     CHECK(report.clean());
@@ -47,7 +46,7 @@ TEST_CASE("stop: an idle link is closed politely and every stage is ok")
 
 TEST_CASE("stop: what never started has nothing to stop")
 {
-    Feed feed{{}, quiet()};
+    Sidecar<Mock> feed{{}, quiet()};
     const auto report = feed.stop();
     CHECK(report.clean());
     CHECK(report.total == Duration{});
@@ -57,7 +56,7 @@ TEST_CASE("stop: what never started has nothing to stop")
 TEST_CASE("stop: what was sent is written before the close")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, quiet()};
     REQUIRE(feed.start(1s));
     peer.hold_writes();
     for (int i = 0; i < 10; ++i)
@@ -80,7 +79,7 @@ TEST_CASE("stop: what was sent is written before the close")
 TEST_CASE("stop: what cannot be written within the drain's budget is counted")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, quiet()};
     REQUIRE(feed.start(1s));
     peer.hold_writes();
     for (int i = 0; i < 10; ++i)
@@ -97,7 +96,7 @@ TEST_CASE("stop: what cannot be written within the drain's budget is counted")
 TEST_CASE("stop: a peer that never answers the close costs the close's budget, and no more")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, quiet()};
     REQUIRE(feed.start(1s));
     peer.delay_close(Duration::max());
     const auto report = feed.stop();
@@ -113,7 +112,7 @@ TEST_CASE("stop: a peer that never answers the close costs the close's budget, a
 TEST_CASE("stop: messages that arrive during the close are counted and discarded")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, quiet()};
     REQUIRE(feed.start(1s));
     peer.deliver("before");
     settle(feed);
@@ -132,7 +131,7 @@ TEST_CASE("stop: messages that arrive during the close are counted and discarded
 TEST_CASE("stop: a coroutine of the application that waits is cancelled and named")
 {
     MockPeer peer;
-    Feed feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, quiet()};
     REQUIRE(feed.start(1s));
     REQUIRE(feed.spawn("ticker", [](Context ctx) -> Task<> {
         for (;;)
@@ -147,11 +146,11 @@ TEST_CASE("stop: a coroutine of the application that waits is cancelled and name
 
 TEST_CASE("stop: budgets beyond all time do not overflow")
 {
-    Feed feed{{},
-              quiet({.total = Duration::max(),
-                     .drain = Duration::max(),
-                     .close = Duration::max(),
-                     .cancel = Duration::max()})};
+    Sidecar<Mock> feed{{},
+                       quiet({.total = Duration::max(),
+                              .drain = Duration::max(),
+                              .close = Duration::max(),
+                              .cancel = Duration::max()})};
     REQUIRE(feed.start(1s));
     CHECK(feed.stop().clean());
 }
@@ -161,7 +160,7 @@ TEST_CASE(
 {
     for (const auto total : {1000ms, 300ms, 40ms}) {
         MockPeer peer;
-        Feed feed{{.peer = peer}, quiet({.total = total})};
+        Sidecar<Mock> feed{{.peer = peer}, quiet({.total = total})};
         REQUIRE(feed.start(1s));
         peer.delay_close(Duration::max());
         const auto report = feed.stop();

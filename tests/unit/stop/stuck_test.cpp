@@ -21,7 +21,6 @@
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using Feed = sidecar::Sidecar<Mock>;
 using Clock = std::chrono::steady_clock;
 
 TEST_CASE(
@@ -33,7 +32,7 @@ TEST_CASE(
     constexpr auto total = 200ms;
     {
         // Real time must pass here, so the budget is the mock's hard one of a second.
-        Feed feed{{.peer = peer}, quiet({.total = total})};
+        Sidecar<Mock> feed{{.peer = peer}, quiet({.total = total})};
         REQUIRE(feed.start(1s));
         REQUIRE(feed.spawn("stuck", [&](Context) -> Task<> {
             entered.count_down();
@@ -50,7 +49,7 @@ TEST_CASE(
         CHECK(mentions(report.stuck, "stuck", "running"));
         CHECK(orphan_count() == orphans + 1);
         CHECK(feed.receive(1s).error() == Error::stopped);
-        CHECK(feed.send("x").error() == Error::stopping);
+        CHECK(feed.send("x").error() == Error::stopped);
     }
     release.count_down();
     CHECK(wait_for_orphans(orphans));
@@ -64,7 +63,7 @@ TEST_CASE("stop: what a thread left alone does later reaches no hook of the appl
     Options options{.stop = {.total = 10ms}};
     options.log = [counter = lines.get()](LogLevel, std::string_view) { ++*counter; };
     {
-        Feed feed{{}, options};
+        Sidecar<Mock> feed{{}, options};
         REQUIRE(feed.start(1s));
         REQUIRE(feed.spawn("stuck", [&](Context ctx) -> Task<> {
             entered.count_down();
@@ -90,7 +89,7 @@ TEST_CASE("stop: a coroutine that pays no heed to its cancellation is reported a
     const auto orphans = orphan_count();
     auto ignorant_is_over = std::make_shared<std::atomic<bool>>(false);
     {
-        Feed feed{{}, quiet()};
+        Sidecar<Mock> feed{{}, quiet()};
         REQUIRE(feed.start(1s));
         REQUIRE(feed.spawn("ignorant", [ignorant_is_over](Context ctx) -> Task<> {
             co_await boost::asio::this_coro::reset_cancellation_state(
@@ -116,7 +115,7 @@ TEST_CASE("stop: a coroutine that pays no heed to its cancellation is reported a
 
 TEST_CASE("watchdog: the longest time that the loop's thread was held in one go, and by whom")
 {
-    Feed feed{{}, quiet()};
+    Sidecar<Mock> feed{{}, quiet()};
     REQUIRE(feed.start(1s));
     REQUIRE(feed.spawn("busy", [](Context) -> Task<> {
         for (const auto until = Clock::now() + 20ms; Clock::now() < until;) {
@@ -133,7 +132,7 @@ TEST_CASE("stop: a transport that heeds neither abort nor cancellation is report
     MockPeer peer;
     const auto orphans = orphan_count();
     {
-        Feed feed{{.peer = peer}, quiet()};
+        Sidecar<Mock> feed{{.peer = peer}, quiet()};
         REQUIRE(feed.start(1s));
         peer.delay_close(Duration::max());
         peer.ignore_abort();
@@ -163,7 +162,7 @@ TEST_CASE("stop: a thread_local whose destructor blocks does not make the join p
 {
     Sidecar<LeastTransport> feed{{}, quiet({.total = 200ms})};
     REQUIRE(feed.start(1s));
-    REQUIRE(feed.call([](Context) -> Task<> {
+    REQUIRE(feed.call("a call", [](Context) -> Task<> {
         thread_local const Lingering lingering;
         (void)&lingering;
         co_return;

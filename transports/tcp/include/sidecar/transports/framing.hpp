@@ -34,13 +34,16 @@ struct Decoded {
 
 /// What Tcp<F> needs of F. One copy is made per connection, so it may keep state between calls.
 /// - `decode(bytes, max_message_bytes)`: looks at all bytes that have come and were not consumed.
-///   It may be shown the same message again. Throws Exception (protocol_violation, too_big) for
-///   what can never become a message. What stands around a message may have 4096 bytes; who leaves
-///   more than that and `max_message_bytes` unconsumed ends the link.
+///   It is shown the bytes of an incomplete message again, with more behind them; a complete one
+///   once. Throws Exception (protocol_violation, too_big) for what can never become a message. What
+///   stands around a message may have 4096 bytes; who leaves more than that and `max_message_bytes`
+///   unconsumed ends the link.
 /// - `encode(out, payload)`: appends the payload and all that surrounds it. Optional: `static
 ///   constexpr MessageKind kind` (default bytes); `Result<void> check(max_message_bytes) const`,
 ///   whether its own settings make sense, run by start(); `Result<void> check_send(payload) const`,
-///   whether it can carry this, run by send() on the application's thread.
+///   whether it can carry this, run by send() on the application's thread; `encode_head(out,
+///   payload)` and `encode_tail(out, payload)`, both or neither: append what stands before and
+///   behind the payload. Where they exist, a large payload is sent from where it is, not copied.
 // clang-format off
 template <class F>
 concept Framing = std::copyable<F> && requires(F& framing, std::span<const std::byte> bytes,
@@ -84,13 +87,18 @@ struct LengthPrefix {
     }
     void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const
     {
+        encode_head(out, payload);
+        detail::append(out, payload);
+    }
+    void encode_head(std::vector<std::byte>& out, std::span<const std::byte> payload) const
+    {
         std::array<std::byte, 8> prefix{};
         for (unsigned i = 0; i < width; ++i)
             prefix[order == std::endian::big ? width - 1 - i : i] =
                 static_cast<std::byte>(payload.size() >> (8 * i));
         detail::append(out, std::span{prefix}.first(width));
-        detail::append(out, payload);
     }
+    void encode_tail(std::vector<std::byte>&, std::span<const std::byte>) const {}
     [[nodiscard]] Result<void> check(std::size_t max_message_bytes) const;
     [[nodiscard]] Result<void> check_send(std::span<const std::byte> payload) const;
 
@@ -149,6 +157,11 @@ public:
     void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const
     {
         detail::append(out, payload);
+        encode_tail(out, payload);
+    }
+    void encode_head(std::vector<std::byte>&, std::span<const std::byte>) const {}
+    void encode_tail(std::vector<std::byte>& out, std::span<const std::byte>) const
+    {
         out.push_back(static_cast<std::byte>(delimiter_));
     }
     [[nodiscard]] Result<void> check_send(std::span<const std::byte> payload) const;
@@ -171,6 +184,8 @@ struct Raw {
     {
         detail::append(out, payload);
     }
+    void encode_head(std::vector<std::byte>&, std::span<const std::byte>) const {}
+    void encode_tail(std::vector<std::byte>&, std::span<const std::byte>) const {}
 };
 
 /// Every message has N bytes.
@@ -190,6 +205,8 @@ struct FixedSize {
     {
         detail::append(out, payload);
     }
+    void encode_head(std::vector<std::byte>&, std::span<const std::byte>) const {}
+    void encode_tail(std::vector<std::byte>&, std::span<const std::byte>) const {}
     [[nodiscard]] Result<void> check(std::size_t max_message_bytes) const
     {
         if (N > max_message_bytes)

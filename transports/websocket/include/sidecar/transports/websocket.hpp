@@ -18,14 +18,23 @@ class WebSocket {
 public:
     struct Options {
         /// "ws://host:port/path?query" (RFC 3986; host a name, an IPv4 address or an IPv6 address
-        /// in brackets; port 80 if none is given). wss:// is not there yet.
+        /// in brackets, with a zone like [fe80::1%25eth0] if need be; port 80 if none is given).
+        /// wss:// is not there yet. In texts the values of the query are masked.
         std::string url{};
         /// Larger messages end the link with too_big (the peer is told 1009), before memory is
         /// taken for them; bytes. Zero: no message at all fits.
         std::size_t max_message_bytes = 1u << 20;
-        /// Further fields of the handshake's request, such as Authorization or
-        /// Sec-WebSocket-Protocol.
+        /// Further fields of the handshake's request, such as Authorization, in this order and as
+        /// often as given. Host and User-Agent stand in place of ours. Those that the handshake is
+        /// made of (Connection, Upgrade, Sec-WebSocket-*, Content-Length, Transfer-Encoding) are
+        /// bad_options. Their values appear in no text.
         std::vector<std::pair<std::string, std::string>> headers{};
+        /// What is offered as Sec-WebSocket-Protocol, the preferred one first. A peer that chooses
+        /// another refuses the handshake; one that chooses none does not.
+        std::vector<std::string> subprotocols{};
+        /// A longer head of the handshake's answer fails the start; bytes. As much again may come
+        /// in interim answers (1xx). Zero is bad_options.
+        std::size_t max_head_bytes = 64u << 10;
         bool no_delay = true;   ///< TCP_NODELAY
         bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods
     };
@@ -35,9 +44,10 @@ public:
     WebSocket& operator=(const WebSocket&) = delete;
     ~WebSocket();
 
-    [[nodiscard]] static std::string endpoint(const Options& options) { return options.url; }
-    /// Errors: bad_address for a URL that cannot be understood, bad_options for a header that no
-    /// request may carry.
+    /// The URL, with the values of its query masked.
+    [[nodiscard]] static std::string endpoint(const Options& options);
+    /// Errors: bad_address for a URL that cannot be understood, bad_options for a header or a
+    /// subprotocol that no request may carry.
     [[nodiscard]] static Result<void> check(const Options& options);
     /// Errors: bad_message for text that is not UTF-8 (RFC 6455 section 5.6).
     [[nodiscard]] static Result<void> check_send(const Options& options, MessageKind kind,

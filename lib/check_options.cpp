@@ -1,0 +1,54 @@
+#include "check_options.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+namespace sidecar::detail {
+namespace {
+
+Result<void> check_limits(const char* name, const QueueLimits& limits,
+                          std::size_t max_message_bytes, std::size_t factor)
+{
+    const auto refuse = [&](std::string why) -> Result<void> {
+        return Failure{
+            Error::bad_options,
+            {.attempted = "start", .explanation = fmt::format("{}: {}", name, std::move(why))}};
+    };
+    if (max_message_bytes == 0)
+        return refuse("a message limit of 0 bytes lets nothing through");
+    if (max_message_bytes > UINT32_MAX)
+        return refuse(fmt::format("messages of up to {} bytes; the most there can be is {}",
+                                  max_message_bytes, UINT32_MAX));
+    if (limits.bytes / factor < max_message_bytes)
+        return refuse(
+            fmt::format("{} bytes are too few for messages of up to {}; it needs at least {}",
+                        limits.bytes, max_message_bytes, factor * max_message_bytes));
+    return {};
+}
+
+} // namespace
+
+Result<void> check_outbox(const QueueLimits& limits)
+{
+    return check_limits("outbox", limits, 64, 4);
+}
+
+Result<void> check_inbox(const QueueLimits& limits, std::size_t max_message_bytes)
+{
+    return check_limits("inbox", limits, max_message_bytes, 4);
+}
+
+Result<void> check_budget(const StopBudget& budget)
+{
+    const auto zero = Duration{};
+    if (budget.total <= zero || budget.drain < zero || budget.close < zero || budget.cancel < zero)
+        return Failure{Error::bad_options,
+                       {.attempted = "start",
+                        .explanation = "stop: the total must be positive, no stage negative"}};
+    return {};
+}
+
+} // namespace sidecar::detail

@@ -1,0 +1,16 @@
+// Whether options make sense, before anything is made. Pure.
+#pragma once
+
+#include <sidecar/error.hpp>
+#include <sidecar/options.hpp>
+
+#include <cstddef>
+
+namespace sidecar::detail {
+
+/// Errors, all: bad_options, which names the option.
+[[nodiscard]] Result<void> check_inbox(const QueueLimits& limits, std::size_t max_message_bytes);
+[[nodiscard]] Result<void> check_outbox(const QueueLimits& limits);
+[[nodiscard]] Result<void> check_budget(const StopBudget& budget);
+
+} // namespace sidecar::detail

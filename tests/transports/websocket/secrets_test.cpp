@@ -1,0 +1,84 @@
+#include "support/raw_peer.hpp"
+
+#include <sidecar/sidecar.hpp>
+#include <sidecar/transports/websocket.hpp>
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <mutex>
+
+using namespace sidecar;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// All that a run says: log, errors, dump, report.
+std::string all_texts_of(WebSocket::Options options)
+{
+    std::mutex mutex;
+    std::string texts;
+    const auto say = [&](std::string_view text) {
+        const std::lock_guard lock{mutex};
+        texts.append(text) += '\n';
+    };
+    {
+        Sidecar<WebSocket> feed{std::move(options),
+                                {.log = [&](LogLevel, std::string_view text) { say(text); }}};
+        if (const auto started = feed.start(10s); !started)
+            say(started.error().message());
+        say(feed.dump());
+        if (const auto sent = feed.send("\xff"); !sent)
+            say(sent.error().message());
+        if (const auto received = feed.receive(10s); !received)
+            say(received.error().message());
+        say(feed.dump());
+        const auto report = feed.stop();
+        say(fmt::format("{}", report));
+        say(report.dump);
+    }
+    return texts;
+}
+
+} // namespace
+
+TEST_CASE("websocket: no log, error, dump or report holds a secret of the URL or of a header")
+{
+    const RawPeer::Script scripts[] = {
+        [](RawConnection& c) {
+            c.accept_websocket();
+            c.reset();
+        },
+        [](RawConnection& c) {
+            c.accept_websocket();
+            c.send(frame(0x88, "\x03\xe9"));
+            c.wait_for_end();
+        },
+        [](RawConnection& c) {
+            c.read_until("\r\n\r\n");
+            c.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+            c.half_close();
+            c.wait_for_end();
+        },
+        [](RawConnection& c) {
+            c.read_until("\r\n\r\n");
+            c.half_close();
+            c.wait_for_end();
+        },
+    };
+    for (const auto& script : scripts) {
+        RawPeer peer{script};
+        const auto texts = all_texts_of({.url = peer.url() + "feed?token=s3cret",
+                                         .headers = {{"Authorization", "Bearer t0ken-of-ours"}}});
+        CAPTURE(texts);
+        CHECK(texts.find("feed?token=***") != std::string::npos);
+        CHECK(texts.find("s3cret") == std::string::npos);
+        CHECK(texts.find("t0ken") == std::string::npos);
+    }
+    for (const auto* url : {"ws://user:s3cret@127.0.0.1/", "http://127.0.0.1/?token=s3cret",
+                            "ws://127.0.0.1:0/?token=s3cret", "ws://127.0.0.1/?token=s3cret\n"})
+        CHECK(all_texts_of({.url = url}).find("s3cret") == std::string::npos);
+    CHECK(all_texts_of({.url = "ws://127.0.0.1/", .headers = {{"Authorization", "s3cret\n"}}})
+              .find("s3cret")
+          == std::string::npos);
+}

@@ -1,0 +1,149 @@
+// A link's life, edge by edge: no thread, no clock, no transport.
+#include "link/life.hpp"
+
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+using namespace sidecar;
+using sidecar::detail::Life;
+
+namespace {
+
+const Failure reset{Error::disconnected, {.explanation = "reset"}};
+const Failure broken_pipe{Error::disconnected, {.explanation = "broken pipe"}};
+const Failure goodbye{Error::closed_by_peer, {.close_code = 1001}};
+const Failure late{Error::timed_out, {.explanation = "still connecting"}};
+
+/// What happened before the reading ended, what the reading ended with, and what must follow.
+struct Row {
+    std::string name;
+    std::function<void(Life&)> before;
+    std::optional<Failure> end;
+    Error told;
+    std::string explanation;
+    bool is_recorded;
+    bool is_announced;
+};
+
+void up(Life& life) { REQUIRE(life.connected()); }
+
+} // namespace
+
+TEST_CASE("life: what the end of the reading means")
+{
+    const std::vector<Row> rows{
+        {"refused", [](Life&) {}, reset, Error::disconnected, "reset", true, false},
+        {"given up", [](Life& l) { CHECK(l.give_up_connecting(late)); }, reset, Error::timed_out,
+         "still connecting", true, false},
+        {"stopped while connecting", [](Life& l) { CHECK(l.quiesce()); }, reset, Error::stopping,
+         "", false, false},
+        {"broken while up", up, reset, Error::disconnected, "reset", true, true},
+        {"closed by the peer", up, goodbye, Error::closed_by_peer, "", true, true},
+        {"the first cause wins",
+         [](Life& l) {
+             up(l);
+             CHECK(l.writing_ended(broken_pipe));
+         },
+         reset, Error::disconnected, "broken pipe", true, true},
+        {"but a goodbye explains more, also an empty one",
+         [](Life& l) {
+             up(l);
+             CHECK(l.writing_ended(broken_pipe));
+         },
+         Failure{Error::closed_by_peer}, Error::closed_by_peer, "", true, true},
+        {"broken during the drain",
+         [](Life& l) {
+             up(l);
+             CHECK_FALSE(l.quiesce());
+         },
+         reset, Error::disconnected, "reset", true, false},
+        {"cancelled by the stop",
+         [](Life& l) {
+             up(l);
+             CHECK_FALSE(l.quiesce());
+         },
+         Failure{Error::cancelled}, Error::stopping, "", false, false},
+        {"ended by our own close",
+         [](Life& l) {
+             up(l);
+             CHECK_FALSE(l.quiesce());
+             l.close_began();
+         },
+         goodbye, Error::closed_by_peer, "", false, false},
+        {"without a failure", [](Life&) {}, std::nullopt, Error::cancelled, "", true, false},
+    };
+    for (const auto& row : rows) {
+        CAPTURE(row.name);
+        Life life;
+        row.before(life);
+        const auto end = life.reading_ended(row.end);
+        CHECK(end.failure == row.told);
+        CHECK(end.failure.explanation() == row.explanation);
+        CHECK(end.is_recorded == row.is_recorded);
+        CHECK(end.is_announced == row.is_announced);
+        CHECK(life.state() == Life::State::down);
+        CHECK(life.is_closed());
+        CHECK(*life.cause() == row.told);
+    }
+}
+
+TEST_CASE("life: a link that was given up or stopped does not come up in the same moment")
+{
+    Life given_up;
+    CHECK(given_up.give_up_connecting(late));
+    CHECK_FALSE(given_up.connected());
+    Life stopped;
+    CHECK(stopped.quiesce());
+    CHECK_FALSE(stopped.connected());
+    CHECK(stopped.state() == Life::State::connecting);
+}
+
+TEST_CASE("life: giving up has no effect once it is connected, or twice")
+{
+    Life life;
+    CHECK(life.connected());
+    CHECK_FALSE(life.give_up_connecting(late));
+    CHECK_FALSE(life.cause());
+    Life twice;
+    CHECK(twice.give_up_connecting(late));
+    CHECK_FALSE(twice.give_up_connecting(reset));
+    CHECK(*twice.cause() == Error::timed_out);
+}
+
+TEST_CASE("life: the end of the writing is a cause only while the link is up and not closing")
+{
+    Life connecting;
+    CHECK_FALSE(connecting.writing_ended(broken_pipe));
+    Life up_and_well;
+    CHECK(up_and_well.connected());
+    CHECK_FALSE(up_and_well.writing_ended(std::nullopt));
+    CHECK_FALSE(up_and_well.writing_ended(Failure{Error::cancelled}));
+    up_and_well.close_began();
+    CHECK_FALSE(up_and_well.writing_ended(broken_pipe));
+    CHECK_FALSE(up_and_well.cause());
+}
+
+TEST_CASE("life: only a close that was answered has gone well")
+{
+    Life life;
+    CHECK(life.connected());
+    CHECK_FALSE(life.is_closed());
+    life.close_began();
+    CHECK(life.is_closing());
+    CHECK_FALSE(life.is_closed());
+    life.close_ended(reset);
+    CHECK(life.is_closed());
+    CHECK_FALSE(life.has_closed_well());
+    CHECK(*life.close_failure() == Error::disconnected);
+
+    Life well;
+    CHECK(well.connected());
+    well.close_began();
+    well.close_ended(std::nullopt);
+    CHECK(well.has_closed_well());
+    Life never;
+    CHECK_FALSE(never.has_closed_well());
+}

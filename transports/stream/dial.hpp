@@ -1,0 +1,37 @@
+// Makes a connection: looks the name up, tries its addresses, gives the first that answers. Private
+// to the transports.
+#pragma once
+
+#include "stream.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace sidecar::stream {
+
+struct SocketOptions {
+    bool no_delay = true;   ///< TCP_NODELAY
+    bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods
+};
+
+/// Connects once; owned by a transport, which may abort() it at any time. What decides is a
+/// DialPlan; this opens the sockets it asks for. Invariant: when connect() has ended, all sockets
+/// but the winner's are closed. Side: the loop's thread.
+class Dialer {
+public:
+    /// `endpoint` is what failures call the other side. Gives a connected stream. Throws Exception:
+    /// connect_failed, no_resources, and what Context::resolve() does; operation_aborted after
+    /// abort(). The context's phase names the addresses at which it hangs.
+    [[nodiscard]] Task<std::shared_ptr<Stream>> connect(Context ctx, std::string host,
+                                                        std::uint16_t port, SocketOptions options,
+                                                        std::string endpoint);
+    void abort() noexcept;
+
+private:
+    class Attempts;
+    std::shared_ptr<Attempts> attempts_; // sidecar side; while connect() tries addresses
+    bool is_aborted_ = false;            // sidecar side
+};
+
+} // namespace sidecar::stream

@@ -1,0 +1,124 @@
+#include "plain.hpp"
+
+#include "dial_plan.hpp"
+
+#include <boost/asio/associator.hpp>
+#include <boost/asio/bind_allocator.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace asio = boost::asio;
+
+namespace sidecar::stream {
+namespace {
+
+/// Notes what a read brought on its way to who waits: a coroutine in between would cost each
+/// waiting link a frame.
+template <class Handler>
+struct NoteRead {
+    std::size_t asked_bytes;
+    bool* is_drained;
+    error_code* ec;
+    Handler handler;
+
+    void operator()(error_code result, std::size_t got)
+    {
+        *ec = result;
+        *is_drained = got < asked_bytes;
+        std::move(handler)(got);
+    }
+};
+
+} // namespace
+} // namespace sidecar::stream
+
+template <template <class, class> class Associator, class Handler, class Default>
+struct boost::asio::associator<Associator, sidecar::stream::NoteRead<Handler>, Default>
+    : Associator<Handler, Default> {
+    static typename Associator<Handler, Default>::type get(
+        const sidecar::stream::NoteRead<Handler>& from) noexcept
+    {
+        return Associator<Handler, Default>::get(from.handler);
+    }
+    static auto get(const sidecar::stream::NoteRead<Handler>& from, const Default& value) noexcept
+        -> decltype(Associator<Handler, Default>::get(from.handler, value))
+    {
+        return Associator<Handler, Default>::get(from.handler, value);
+    }
+};
+
+namespace sidecar::stream {
+
+Plain::Plain(Socket socket) : socket_{std::move(socket)} { socket_.non_blocking(true); }
+
+template <class Buffers>
+Task<std::size_t> Plain::start_reading(const Buffers& into, error_code& ec)
+{
+    return asio::async_initiate<const asio::use_awaitable_t<>, void(std::size_t)>(
+        [this, into, &ec](auto handler) {
+            using Note = NoteRead<decltype(handler)>;
+            socket_.async_read_some(into,
+                                    asio::bind_allocator(OpAllocator<void>{read_memory_},
+                                                         Note{asio::buffer_size(into), &is_drained_,
+                                                              &ec, std::move(handler)}));
+        },
+        asio::use_awaitable);
+}
+
+Task<std::size_t> Plain::read_some(ReadBuffers into, error_code& ec)
+{
+    return into[1].size() == 0 ? start_reading(into[0], ec) : start_reading(into, ec);
+}
+
+std::size_t Plain::try_read(ReadBuffers into, error_code& ec)
+{
+    if (is_aborted_) {
+        ec = asio::error::operation_aborted;
+        return 0;
+    }
+    const auto got =
+        into[1].size() == 0 ? socket_.read_some(into[0], ec) : socket_.read_some(into, ec);
+    if (ec == asio::error::would_block)
+        ec = {};
+    is_drained_ = got < asio::buffer_size(into);
+    return got;
+}
+
+Task<std::size_t> Plain::write_some(std::span<const asio::const_buffer> from, error_code& ec)
+{
+    // Not async_write: it hands over at most 64 KiB with each call.
+    if (from.size() == 1)
+        return socket_.async_write_some(from[0], asio::redirect_error(asio::use_awaitable, ec));
+    return socket_.async_write_some(from, asio::redirect_error(asio::use_awaitable, ec));
+}
+
+Task<> Plain::shutdown(error_code& ec)
+{
+    socket_.shutdown(Socket::shutdown_send, ec);
+    co_return;
+}
+
+std::string Plain::peer() const
+{
+    error_code ec;
+    const auto generic = socket_.remote_endpoint(ec);
+    const auto family = generic.protocol().family();
+    if (ec || (family != AF_INET && family != AF_INET6))
+        return {};
+    Endpoint endpoint;
+    std::memcpy(endpoint.data(), generic.data(), std::min(generic.size(), endpoint.capacity()));
+    return to_text(endpoint);
+}
+
+void Plain::abort() noexcept
+{
+    is_aborted_ = true;
+    error_code ec; // a socket that is gone already has nothing left to end
+    socket_.close(ec);
+}
+
+} // namespace sidecar::stream

@@ -1,0 +1,42 @@
+// A socket as a Stream: TCP now; Unix sockets and accepted ones fit as well.
+#pragma once
+
+#include "op_memory.hpp"
+#include "stream.hpp"
+
+#include <boost/asio/generic/stream_protocol.hpp>
+
+#include <memory>
+
+namespace sidecar::stream {
+
+/// A connected socket, which it owns. Invariant: the socket is non-blocking.
+class Plain final : public Stream {
+public:
+    using Socket = boost::asio::generic::stream_protocol::socket;
+
+    /// Takes a connected socket. Throws system_error.
+    explicit Plain(Socket socket);
+
+    Task<std::size_t> read_some(ReadBuffers into, error_code& ec) override;
+    std::size_t try_read(ReadBuffers into, error_code& ec) override;
+    bool is_drained() const noexcept override { return is_drained_; }
+    Task<std::size_t> write_some(std::span<const boost::asio::const_buffer> from,
+                                 error_code& ec) override;
+    Task<> shutdown(error_code& ec) override;
+    void abort() noexcept override;
+    bool is_aborted() const noexcept override { return is_aborted_; }
+    boost::asio::any_io_executor executor() override { return socket_.get_executor(); }
+    std::string peer() const override;
+
+private:
+    template <class Buffers>
+    Task<std::size_t> start_reading(const Buffers& into, error_code& ec);
+
+    Socket socket_;                                                        // sidecar side
+    std::shared_ptr<OpMemory> read_memory_ = std::make_shared<OpMemory>(); // sidecar side
+    bool is_drained_ = false;                                              // sidecar side
+    bool is_aborted_ = false;                                              // sidecar side
+};
+
+} // namespace sidecar::stream

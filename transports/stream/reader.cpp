@@ -1,0 +1,238 @@
+#include "reader.hpp"
+
+#include <boost/asio/error.hpp>
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+namespace sidecar::stream {
+
+namespace asio = boost::asio;
+
+namespace {
+
+/// The own buffer makes room for so much at least when the sink has none.
+constexpr std::size_t least_room = 64u << 10;
+
+/// The next head is mostly among them, and little that would have to be copied.
+constexpr std::size_t beyond_bytes = 4096;
+
+/// Less room than this is not worth a system call.
+constexpr std::size_t least_in_sink = 16u << 10;
+
+/// To move more than this, each time that some more of a message has come, would cost more than to
+/// receive it did.
+constexpr std::size_t most_moved = 32u << 10;
+
+/// What a read that has to wait makes room for, at most. If more has come, receive() takes it.
+constexpr std::size_t most_waited_for = 4096;
+
+void throw_if(error_code ec, const Stream& stream)
+{
+    if (stream.is_aborted()) // while a success was on its way here
+        ec = asio::error::operation_aborted;
+    if (ec)
+        throw boost::system::system_error{ec};
+}
+
+} // namespace
+
+Task<> Reader::read(Stream& stream, Sink& sink, Decoder& decoder)
+{
+    bool has_put = false;
+    if (refused_) {
+        if (!put_refused(sink))
+            co_return;
+        has_put = true;
+    }
+    // No longer: what comes without pause and without a message (fillers) must not hold the thread.
+    for (std::size_t come = 0; come < batch_bytes;) {
+        if (is_in_place()) {
+            co_await read_in_place(stream, sink, decoder);
+            co_return;
+        }
+        const bool is_done = pass_on(sink, decoder);
+        if (is_done || has_put)
+            co_return;
+        if (is_in_place())
+            continue;
+        error_code ec;
+        auto got = receive(stream, sink, ec);
+        if (got == 0 && !ec) {
+            // Not in the call: g++ 12 takes no array in braces there
+            const ReadBuffers room{prepare_wait()};
+            got = co_await stream.read_some(room, ec);
+            throw_if(ec, stream);
+            waited(got);
+        }
+        throw_if(ec, stream);
+        come += got;
+    }
+}
+
+void Reader::push(std::span<const std::byte> bytes)
+{
+    buffer_.commit(
+        asio::buffer_copy(buffer_.prepare(bytes.size()), asio::buffer(bytes.data(), bytes.size())));
+}
+
+std::span<const std::byte> Reader::unread() const noexcept
+{
+    if (!in_sink_.empty())
+        return in_sink_;
+    return {static_cast<const std::byte*>(buffer_.cdata().data()), buffer_.size()};
+}
+
+bool Reader::put_refused(Sink& sink)
+{
+    auto found = refused_->found;
+    if (refused_->offset) // it has moved since
+        found.payload = unread().subspan(*refused_->offset, found.payload.size());
+    if (!sink.put(found.kind, found.payload))
+        return false;
+    consume(std::exchange(refused_, std::nullopt)->bytes);
+    return true;
+}
+
+/// Puts every complete message; true if read() is to return: something was put, or there was no
+/// room for it.
+bool Reader::pass_on(Sink& sink, Decoder& decoder)
+{
+    const auto bytes = unread();
+    auto pass = decoder.pass_on(bytes, sink);
+    missing_bytes_ = pass.missing_bytes;
+    if (pass.refused) {
+        const auto payload = pass.refused->payload;
+        const bool is_among = std::less_equal<>{}(bytes.data(), payload.data())
+                              && std::less<>{}(payload.data(), bytes.data() + bytes.size());
+        std::optional<std::size_t> offset;
+        if (is_among)
+            offset = static_cast<std::size_t>(payload.data() - bytes.data()) - pass.consumed_bytes;
+        refused_ = Refused{*pass.refused, offset, pass.refused_bytes};
+    } else if (pass.begun) {
+        begin_in_place(sink, *pass.begun);
+        if (is_in_place())
+            pass.consumed_bytes = bytes.size();
+    }
+    consume(pass.consumed_bytes);
+    return pass.put_any || pass.refused;
+}
+
+/// Takes in what is there already, if possible where the sink has its messages. Zero without an
+/// error: nothing is.
+std::size_t Reader::receive(Stream& stream, Sink& sink, error_code& ec)
+{
+    if (stream.is_drained()) // to ask again would be in vain
+        return 0;
+    const auto rest = unread();
+    std::span<std::byte> room;
+    // A larger message is collected where it grows
+    if (rest.size() <= most_moved && missing_bytes_ <= most_moved)
+        room = sink.receive_buffer(
+            std::max(rest.size() + std::max(missing_bytes_, beyond_bytes), least_in_sink));
+    if (room.empty()) {
+        // At most doubles: announced is not come
+        const auto wanted = std::max(least_room, std::min(missing_bytes_, buffer_.size()));
+        const auto got = stream.try_read({buffer_.prepare(wanted)}, ec);
+        buffer_.commit(got);
+        return got;
+    }
+    const auto got = stream.try_read({asio::buffer(room.data(), room.size()) + rest.size()}, ec);
+    if (got == 0)
+        return 0;
+    std::copy(rest.begin(), rest.end(), room.begin());
+    buffer_.consume(rest.size());
+    in_sink_ = room.first(rest.size() + got);
+    return got;
+}
+
+/// A little room behind unread(), in memory that the link has to itself while it waits. Gives back
+/// what a large message has made of it.
+asio::mutable_buffer Reader::prepare_wait()
+{
+    if (buffer_.capacity() > kept_bytes + 2 * buffer_.size())
+        buffer_.shrink_to_fit();
+    return buffer_.prepare(wait_bytes_);
+}
+
+void Reader::waited(std::size_t got)
+{
+    buffer_.commit(got);
+    if (got == wait_bytes_)
+        wait_bytes_ = std::min(wait_bytes_ * 2, most_waited_for);
+}
+
+/// Once after each pass. What is left moves out of the sink's memory.
+void Reader::consume(std::size_t bytes)
+{
+    if (in_sink_.empty()) {
+        buffer_.consume(bytes);
+        return;
+    }
+    const auto rest = std::exchange(in_sink_, {}).subspan(bytes);
+    if (!rest.empty())
+        push(rest);
+}
+
+void Reader::begin_in_place(Sink& sink, const Found& begun)
+{
+    in_place_ = sink.prepare(begun.payload.size() + missing_bytes_);
+    if (in_place_.empty()) {
+        in_place_ = {};
+        return;
+    }
+    std::copy(begun.payload.begin(), begun.payload.end(), in_place_.begin());
+    in_place_bytes_ = begun.payload.size();
+    in_place_kind_ = begun.kind;
+}
+
+/// The first message waits for its bytes; those behind it are taken in as far as they have come.
+Task<> Reader::read_in_place(Stream& stream, Sink& sink, Decoder& decoder)
+{
+    error_code ec;
+    while (in_place_bytes_ < in_place_.size()) {
+        const auto got = co_await stream.read_some(rest_in_place(), ec);
+        throw_if(ec, stream);
+        received_in_place(decoder, got);
+    }
+    for (auto taken = commit_in_place(sink);; taken += commit_in_place(sink)) {
+        (void)pass_on(sink, decoder);
+        if (!is_in_place() || taken >= batch_bytes)
+            co_return;
+        while (in_place_bytes_ < in_place_.size()) {
+            if (stream.is_drained())
+                co_return;
+            const auto got = stream.try_read(rest_in_place(), ec);
+            throw_if(ec, stream);
+            if (got == 0)
+                co_return;
+            received_in_place(decoder, got);
+        }
+    }
+}
+
+ReadBuffers Reader::rest_in_place()
+{
+    const auto rest = in_place_.subspan(in_place_bytes_);
+    return {asio::buffer(rest.data(), rest.size()),
+            asio::mutable_buffer{buffer_.prepare(beyond_bytes)}};
+}
+
+void Reader::received_in_place(Decoder& decoder, std::size_t got)
+{
+    const auto inside = std::min(got, in_place_.size() - in_place_bytes_);
+    buffer_.commit(got - inside);
+    const auto bytes = in_place_.subspan(in_place_bytes_, inside);
+    in_place_bytes_ += inside;
+    decoder.received(bytes, in_place_bytes_ == in_place_.size());
+}
+
+/// Gives how long the message was.
+std::size_t Reader::commit_in_place(Sink& sink)
+{
+    sink.commit(in_place_kind_);
+    return std::exchange(in_place_, {}).size();
+}
+
+} // namespace sidecar::stream

@@ -1,0 +1,205 @@
+#include "writer.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/error.hpp>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace sidecar::stream {
+
+namespace asio = boost::asio;
+
+namespace {
+
+/// More memory than this is not kept for the next batch.
+constexpr std::size_t most_lent_bytes = 1u << 20;
+
+/// An answer's memory is the link's own, so only a little is kept.
+constexpr std::size_t kept_control_bytes = 512;
+
+/// One for the thread, that is for all links of a loop: a stream of batches pays for no fresh
+/// memory, and a link that is silent holds none.
+thread_local std::unique_ptr<Chunk> spare_chunk;
+
+std::unique_ptr<Chunk> borrow_chunk()
+{
+    return spare_chunk ? std::move(spare_chunk) : std::make_unique<Chunk>();
+}
+
+void give_back(std::unique_ptr<Chunk> chunk)
+{
+    const auto bytes = chunk->capacity_bytes();
+    if (bytes > most_lent_bytes || (spare_chunk && spare_chunk->capacity_bytes() >= bytes))
+        return;
+    chunk->clear();
+    spare_chunk = std::move(chunk);
+}
+
+} // namespace
+
+struct Writer::Waiter {
+    explicit Waiter(Writer& w) : writer{w} { writer.waiters_.push_back(this); }
+    Waiter(const Waiter&) = delete;
+    Waiter& operator=(const Waiter&) = delete;
+    ~Waiter() { std::erase(writer.waiters_, this); }
+    Writer& writer;
+    LoopEvent event;
+};
+
+Writer::Writer(std::shared_ptr<Stream> stream) : stream_{std::move(stream)} {}
+Writer::~Writer() = default;
+
+Task<> Writer::write(Batch batch, Encoder& encoder)
+{
+    const auto self = shared_from_this();
+    const auto end = batch.end();
+    for (auto at = batch.begin(); at != end;) {
+        if (is_pumping_) { // control bytes, in the background
+            Waiter waiter{*this};
+            while (is_pumping_)
+                co_await waiter.event.wait();
+        }
+        if (error_)
+            throw boost::system::system_error{error_};
+        if (is_finished_)
+            throw boost::system::system_error{asio::error::operation_aborted};
+        auto chunk = borrow_chunk();
+        encoder.encode(*chunk, at, end);
+        const auto total = chunk->total_bytes();
+        chunk_ = std::move(chunk);
+        is_pumping_ = true;
+        co_await pump(&batch);
+        if (error_)
+            throw boost::system::system_error{error_};
+        if (written_ < total) // the last word came between
+            throw boost::system::system_error{asio::error::operation_aborted};
+    }
+}
+
+void Writer::answer(std::span<const std::byte> bytes)
+{
+    if (is_finished_ || error_ || bytes.empty())
+        return;
+    control_.insert(control_.end(), bytes.begin(), bytes.end());
+    start_pumping();
+}
+
+void Writer::finish(std::span<const std::byte> last_word)
+{
+    answer(last_word);
+    is_finished_ = true;
+}
+
+Task<bool> Writer::wait_written(Context ctx, TimePoint deadline)
+{
+    const auto self = shared_from_this();
+    Waiter waiter{*this};
+    bool is_in_time = true;
+    while (is_in_time && !error_ && (queued_bytes() != 0 || (is_finished_ && is_pumping_)))
+        is_in_time = co_await ctx.wait(waiter.event, deadline);
+    if (error_)
+        throw boost::system::system_error{error_};
+    co_return is_in_time;
+}
+
+/// Writes the chunk and all control bytes. The caller has set is_pumping_. Ends without an
+/// exception; error_ tells.
+Task<> Writer::pump(const Batch* batch)
+{
+    written_ = marked_ = 0;
+    try {
+        Pieces pieces;
+        for (auto now = next(pieces); !now.empty(); now = next(pieces)) {
+            error_code ec;
+            const auto bytes = co_await stream_->write_some(now, ec);
+            if (stream_->is_aborted())
+                ec = asio::error::operation_aborted;
+            if (ec)
+                throw boost::system::system_error{ec};
+            took(bytes, batch);
+        }
+        if (chunk_)
+            give_back(std::move(chunk_));
+    } catch (const boost::system::system_error& e) {
+        // A message may be out by half, and what it borrowed does not stay
+        error_ = e.code();
+        chunk_.reset();
+        control_ = {};
+        sending_ = {};
+    }
+    is_pumping_ = false;
+    wake();
+}
+
+/// What the next write_some() is to take: control bytes go between messages, and once finished no
+/// further message begins.
+std::span<const asio::const_buffer> Writer::next(Pieces& pieces)
+{
+    const auto boundary = end_of_message(written_);
+    if (sending_.empty() && !control_.empty() && boundary == written_)
+        std::swap(sending_, control_);
+    std::size_t count = 0;
+    if (!sending_.empty()) {
+        pieces[count++] = asio::buffer(sending_) + sent_;
+    } else if (chunk_) {
+        const bool is_cut = is_finished_ || !control_.empty();
+        chunk_->for_each_piece(written_, is_cut ? boundary : chunk_->total_bytes(),
+                               [&](std::span<const std::byte> piece) {
+                                   pieces[count++] = asio::buffer(piece.data(), piece.size());
+                               });
+    }
+    return std::span{pieces}.first(count);
+}
+
+void Writer::took(std::size_t bytes, const Batch* batch)
+{
+    if (!sending_.empty()) {
+        sent_ += bytes;
+        if (sent_ < sending_.size())
+            return;
+        sent_ = 0;
+        sending_.clear();
+        if (sending_.capacity() > kept_control_bytes)
+            sending_.shrink_to_fit();
+        wake();
+        return;
+    }
+    written_ += bytes;
+    const auto& ends = chunk_->ends();
+    const auto unmarked = ends.begin() + static_cast<std::ptrdiff_t>(marked_);
+    const auto count =
+        static_cast<std::size_t>(std::upper_bound(unmarked, ends.end(), written_) - unmarked);
+    marked_ += count;
+    batch->mark_written(count);
+}
+
+/// Where the message ends of which the byte `at` is a part, but not the first; `at` itself between
+/// two messages.
+std::size_t Writer::end_of_message(std::size_t at) const
+{
+    if (!chunk_ || at == 0)
+        return at;
+    const auto& ends = chunk_->ends();
+    return *std::lower_bound(ends.begin(), ends.end(), at);
+}
+
+Task<> Writer::pump_in_background(std::shared_ptr<Writer> self) { co_await self->pump(nullptr); }
+
+void Writer::start_pumping()
+{
+    if (is_pumping_)
+        return;
+    is_pumping_ = true;
+    asio::co_spawn(stream_->executor(), pump_in_background(shared_from_this()),
+                   [](std::exception_ptr) {}); // error_ tells
+}
+
+void Writer::wake()
+{
+    for (auto* waiter : waiters_)
+        waiter->event.set();
+}
+
+} // namespace sidecar::stream

@@ -1,0 +1,80 @@
+// The writing half of a connection: batches through an Encoder into a Stream, and what the protocol
+// has to say in between. Private to the transports.
+#pragma once
+
+#include "stream.hpp"
+
+#include <sidecar/loop_event.hpp>
+#include <sidecar/transports/detail/encoder.hpp>
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace sidecar::stream {
+
+/// Writes messages whole and in order, control bytes (a pong, a close) between them, and nothing
+/// behind the last word. One per connection, owned by its transport and by its own writing in the
+/// background. Side: the loop's thread.
+///
+/// Invariants: one write_some at a time; after finish() at most the rest of the message under way
+/// and the last word go out; after the first error nothing does. Memory for encoded messages is
+/// lent by the thread while there is something to write, so an idle link keeps none.
+class Writer : public std::enable_shared_from_this<Writer> {
+public:
+    explicit Writer(std::shared_ptr<Stream> stream);
+    Writer(const Writer&) = delete;
+    Writer& operator=(const Writer&) = delete;
+    ~Writer();
+
+    /// Writes the batch and marks its messages as the system takes them, so that what a failure or
+    /// a stop leaves unsent is counted exactly. Throws system_error: the stream's, or
+    /// operation_aborted where finish() came first.
+    [[nodiscard]] Task<> write(Batch batch, Encoder& encoder);
+    /// Sends bytes of the protocol's own as soon as the message under way is out. Without effect
+    /// after finish().
+    void answer(std::span<const std::byte> bytes);
+    /// Sends the last word (may be empty), likewise; messages that have not begun are not sent. A
+    /// second call has no effect.
+    void finish(std::span<const std::byte> last_word);
+    /// Waits until all that was answered, and the last word, are written. False: the deadline came
+    /// first. Throws system_error where writing has failed. Any number may wait.
+    [[nodiscard]] Task<bool> wait_written(Context ctx, TimePoint deadline);
+
+    [[nodiscard]] bool is_finished() const noexcept { return is_finished_; }
+    /// Bytes of the protocol's own that are not written yet; who answers bounds them by it.
+    [[nodiscard]] std::size_t queued_bytes() const noexcept
+    {
+        return control_.size() + sending_.size();
+    }
+    /// Why nothing can be written any more, if so.
+    [[nodiscard]] error_code error() const noexcept { return error_; }
+
+private:
+    struct Waiter;
+    using Pieces = std::array<boost::asio::const_buffer, Chunk::most_pieces>;
+
+    [[nodiscard]] Task<> pump(const Batch* batch);
+    [[nodiscard]] std::span<const boost::asio::const_buffer> next(Pieces& pieces);
+    void took(std::size_t bytes, const Batch* batch);
+    [[nodiscard]] std::size_t end_of_message(std::size_t at) const;
+    [[nodiscard]] static Task<> pump_in_background(std::shared_ptr<Writer> self);
+    void start_pumping();
+    void wake();
+
+    const std::shared_ptr<Stream> stream_; // sidecar side
+    std::unique_ptr<Chunk> chunk_;         // sidecar side; null: no message is being written
+    std::size_t written_ = 0;              // sidecar side; bytes of the chunk
+    std::size_t marked_ = 0;               // sidecar side; messages of it
+    std::vector<std::byte> control_;       // sidecar side; waits for the message under way
+    std::vector<std::byte> sending_;       // sidecar side; control bytes that are being written
+    std::size_t sent_ = 0;                 // sidecar side; of those
+    std::vector<Waiter*> waiters_;         // sidecar side
+    error_code error_;                     // sidecar side
+    bool is_pumping_ = false;              // sidecar side
+    bool is_finished_ = false;             // sidecar side
+};
+
+} // namespace sidecar::stream

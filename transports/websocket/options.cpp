@@ -1,0 +1,18 @@
+// What can be said about the options before there is a socket.
+#include "request.hpp"
+#include "url.hpp"
+
+#include <sidecar/transports/websocket.hpp>
+
+namespace sidecar {
+
+std::string WebSocket::endpoint(const Options& options) { return websocket::masked(options.url); }
+
+Result<void> WebSocket::check(const Options& options)
+{
+    if (const auto url = websocket::parse_url(options.url); !url)
+        return url.error();
+    return websocket::check_request(options);
+}
+
+} // namespace sidecar

@@ -1,0 +1,143 @@
+#include "request.hpp"
+
+#include "http_head.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+namespace sidecar::websocket {
+namespace {
+
+/// RFC 9110 section 5.6.2.
+bool is_token_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')
+           || std::string_view{"!#$%&'*+-.^_`|~"}.find(c) != std::string_view::npos;
+}
+bool is_token(std::string_view text)
+{
+    return !text.empty() && std::all_of(text.begin(), text.end(), is_token_char);
+}
+/// What RFC 9110 section 5.5 wants of new fields: nothing above 0x7f.
+bool is_field_char(char c) { return c == '\t' || (c >= 0x20 && c < 0x7f); }
+bool is_host_char(char c)
+{
+    return c > 0x20 && c < 0x7f
+           && std::string_view{"/?#@\\\"<>^`{|},"}.find(c) == std::string_view::npos;
+}
+
+bool is_ours(std::string_view name)
+{
+    constexpr std::array<std::string_view, 4> names{"Connection", "Upgrade", "Content-Length",
+                                                    "Transfer-Encoding"};
+    constexpr std::string_view prefix = "Sec-WebSocket-";
+    return equal_ignoring_case(name.substr(0, prefix.size()), prefix)
+           || std::any_of(names.begin(), names.end(),
+                          [&](std::string_view other) { return equal_ignoring_case(name, other); });
+}
+
+/// Empty: nothing is wrong. A name that is none may be a whole line, with its secret: only what
+/// could be a name of it is shown.
+std::string judge_field(std::string_view name, std::string_view value)
+{
+    if (!is_token(name)) {
+        const auto end = std::find_if_not(name.begin(), name.end(), is_token_char);
+        return fmt::format(
+            "the name of the header field \"{}...\" has a character that no name has",
+            name.substr(0, static_cast<std::size_t>(end - name.begin())));
+    }
+    if (equal_ignoring_case(name, "Sec-WebSocket-Protocol"))
+        return fmt::format("the header field \"{}\" is the handshake's own; use the option "
+                           "subprotocols",
+                           name);
+    if (is_ours(name))
+        return fmt::format("the header field \"{}\" is the handshake's own", name);
+    const auto bad = std::find_if_not(value.begin(), value.end(), is_field_char);
+    if (bad != value.end())
+        return fmt::format("the value of the header field \"{}\" ({} bytes) has a byte 0x{:02x} at "
+                           "position {}, which no field may have",
+                           name, value.size(), static_cast<unsigned char>(*bad),
+                           bad - value.begin());
+    if (equal_ignoring_case(name, "Host")
+        && (value.empty() || !std::all_of(value.begin(), value.end(), is_host_char)))
+        return fmt::format("the value of the header field \"{}\" ({} bytes) is no host", name,
+                           value.size());
+    return {};
+}
+
+/// RFC 6455 section 4.1, item 10.
+std::string judge_subprotocols(const std::vector<std::string>& subprotocols)
+{
+    std::set<std::string_view> seen;
+    for (std::size_t i = 0; i < subprotocols.size(); ++i) {
+        if (!is_token(subprotocols[i]))
+            return fmt::format(
+                "subprotocol {} of {} ({} bytes) is empty or has a character that no "
+                "token has",
+                i + 1, subprotocols.size(), subprotocols[i].size());
+        if (!seen.insert(subprotocols[i]).second)
+            return fmt::format("subprotocol {} of {} ({} bytes) stands there twice", i + 1,
+                               subprotocols.size(), subprotocols[i].size());
+    }
+    return {};
+}
+
+std::string judge(const WebSocket::Options& options)
+{
+    std::size_t host_count = 0;
+    for (const auto& [name, value] : options.headers) {
+        if (auto why = judge_field(name, value); !why.empty())
+            return why;
+        host_count += equal_ignoring_case(name, "Host");
+    }
+    if (host_count > 1)
+        return "the header field \"Host\" stands there twice";
+    if (options.max_head_bytes == 0)
+        return "max_head_bytes is zero, so no answer would fit";
+    return judge_subprotocols(options.subprotocols);
+}
+
+} // namespace
+
+Result<void> check_request(const WebSocket::Options& options)
+{
+    auto why = judge(options);
+    if (why.empty())
+        return {};
+    return Failure{Error::bad_options,
+                   {.attempted = "build the handshake's request",
+                    .endpoint = masked(options.url),
+                    .explanation = std::move(why)}};
+}
+
+std::string build_request(const Url& url, const WebSocket::Options& options, std::string_view key,
+                          std::string_view extensions)
+{
+    std::string_view host = url.authority;
+    bool has_user_agent = false;
+    for (const auto& [name, value] : options.headers) {
+        if (equal_ignoring_case(name, "Host"))
+            host = value;
+        has_user_agent = has_user_agent || equal_ignoring_case(name, "User-Agent");
+    }
+    auto text = fmt::format("GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\n"
+                            "Connection: Upgrade\r\nSec-WebSocket-Key: {}\r\n"
+                            "Sec-WebSocket-Version: 13\r\n",
+                            url.resource, host, key);
+    if (!options.subprotocols.empty())
+        text +=
+            fmt::format("Sec-WebSocket-Protocol: {}\r\n", fmt::join(options.subprotocols, ", "));
+    if (!extensions.empty())
+        text += fmt::format("Sec-WebSocket-Extensions: {}\r\n", extensions);
+    if (!has_user_agent)
+        text += "User-Agent: sidecar\r\n";
+    for (const auto& [name, value] : options.headers)
+        if (!equal_ignoring_case(name, "Host"))
+            text += fmt::format("{}: {}\r\n", name, value);
+    return text + "\r\n";
+}
+
+} // namespace sidecar::websocket

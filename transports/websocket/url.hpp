@@ -1,0 +1,32 @@
+// The address of a WebSocket, RFC 6455 section 3 and RFC 3986; and how it may appear in texts.
+#pragma once
+
+#include <sidecar/error.hpp>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sidecar::websocket {
+
+/// A URL taken apart for the connection and for the handshake.
+struct Url {
+    std::string host; ///< as the resolver wants it: no brackets, the zone behind a plain '%'
+    std::uint16_t port = 80;
+    std::string authority; ///< the Host field: no zone (RFC 6874 section 4), no default port
+    std::string resource;  ///< path and query, as given
+};
+
+/// Errors: bad_address, whose text holds nothing that masked() would hide.
+[[nodiscard]] Result<Url> parse_url(std::string_view text);
+
+/// The URL as it may appear in any text: user information, the values of the query and the fragment
+/// become "***", the names in the query stay. Of what is no well-formed URL everything that could
+/// be one of these is masked: all behind the first '?', and all before the last '@'.
+[[nodiscard]] std::string masked(std::string_view url);
+
+/// The values of the query, as they stand there and decoded: what masked() hides.
+[[nodiscard]] std::vector<std::string> query_values(std::string_view resource);
+
+} // namespace sidecar::websocket
