@@ -4,32 +4,49 @@
 
 #include <sidecar/message.hpp>
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <mutex>
-#include <vector>
 
 namespace sidecar::detail {
 
-/// Hands out blocks and takes them back; keeps at most `kept_bytes` of those it got back. Side:
+/// Hands out blocks and keeps some of those it gets back. Owned by the queue that takes from it, and
+/// by the blocks that are out, since the application may keep a message for longer than the queue
+/// lives. Invariant: what it keeps is not more than what is out, so a burst's memory goes as its
+/// messages go (`kept_when_idle` it keeps for good), and both together are within the total. Side:
 /// both, guarded by its mutex, which is taken once for each large message.
 class BlockPool final : public BlockHome, public std::enable_shared_from_this<BlockPool> {
 public:
-    explicit BlockPool(std::size_t kept_bytes) noexcept : limit_{kept_bytes} {}
+    struct Limits {
+        std::size_t total;          ///< bytes that are out or kept; above it nothing is kept
+        std::size_t kept_when_idle; ///< bytes, at most, when none is out
+    };
+    explicit BlockPool(Limits limits) noexcept : limits_{limits} {}
+
     /// Throws bad_alloc.
     [[nodiscard]] Block take(std::size_t bytes);
     void give_back(std::byte* block, std::size_t capacity) noexcept override;
+    [[nodiscard]] std::size_t kept_bytes() const;
 
 private:
-    struct Free {
+    struct Kept {
         std::unique_ptr<std::byte[]> block;
-        std::size_t capacity;
+        std::size_t capacity = 0;
     };
-    const std::size_t limit_;
-    std::mutex mutex_;
-    std::vector<Free> free_;     // both: guarded by mutex_
-    std::size_t free_bytes_ = 0; // both: guarded by mutex_
-    std::size_t given_out_ = 0;  // both: guarded by mutex_; blocks
+    static constexpr std::size_t most_kept = 64; // blocks
+
+    [[nodiscard]] std::unique_ptr<std::byte[]> find(std::size_t capacity) noexcept;
+    [[nodiscard]] std::unique_ptr<std::byte[]> remove(std::size_t index) noexcept;
+    [[nodiscard]] std::size_t may_keep() const noexcept;
+    void trim() noexcept;
+
+    const Limits limits_;
+    mutable std::mutex mutex_;
+    std::array<Kept, most_kept> kept_; // both: guarded by mutex_; the latest last
+    std::size_t kept_count_ = 0;       // both: guarded by mutex_
+    std::size_t kept_bytes_ = 0;       // both: guarded by mutex_
+    std::size_t out_bytes_ = 0;        // both: guarded by mutex_
 };
 
 } // namespace sidecar::detail

@@ -71,7 +71,7 @@ bool Outbox::prepare_sleep() noexcept
 MessageView Outbox::read(std::uint64_t& position) const
 {
     const auto& ring = *ring_.load(std::memory_order_relaxed);
-    const auto at = ring.settle(position);
+    const auto at = ring.find_message(position);
     position = ring.after(at);
     return ring.view(at);
 }
