@@ -57,14 +57,6 @@ public:
 
 namespace {
 
-/// TCP's simultaneous open: a connect to a free port of the ephemeral range may meet itself.
-bool is_connected_to_itself(const tcp::socket& socket)
-{
-    error_code ec;
-    const auto local = socket.local_endpoint(ec);
-    return !ec && local == socket.remote_endpoint(ec) && !ec;
-}
-
 std::shared_ptr<Stream> make_stream(tcp::socket socket, const SocketOptions& options)
 {
     error_code ec; // a peer that is gone already is told by the first read
@@ -74,6 +66,13 @@ std::shared_ptr<Stream> make_stream(tcp::socket socket, const SocketOptions& opt
 }
 
 } // namespace
+
+bool is_connected_to_itself(const tcp::socket& socket)
+{
+    error_code ec;
+    const auto local = socket.local_endpoint(ec);
+    return !ec && local == socket.remote_endpoint(ec) && !ec;
+}
 
 Task<std::shared_ptr<Stream>> Dialer::connect(Context ctx, std::string host, std::uint16_t port,
                                               SocketOptions options, std::string endpoint)

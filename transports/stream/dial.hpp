@@ -4,6 +4,8 @@
 
 #include "stream.hpp"
 
+#include <boost/asio/ip/tcp.hpp>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -14,6 +16,10 @@ struct SocketOptions {
     bool no_delay = true;   ///< TCP_NODELAY
     bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods
 };
+
+/// TCP's simultaneous open: a connect to a free port of the ephemeral range may meet itself, and
+/// then talks to itself. Such a one is refused.
+[[nodiscard]] bool is_connected_to_itself(const boost::asio::ip::tcp::socket& socket);
 
 /// Connects once; owned by a transport, which may abort() it at any time. What decides is a
 /// DialPlan; this opens the sockets it asks for. Invariant: when connect() has ended, all sockets

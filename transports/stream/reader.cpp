@@ -123,8 +123,10 @@ bool Reader::pass_on(Sink& sink, Decoder& decoder)
 /// error: nothing is.
 std::size_t Reader::receive(Stream& stream, Sink& sink, error_code& ec)
 {
-    if (stream.is_drained()) // to ask again would be in vain
+    if (ahead_error_ || stream.is_drained()) { // to ask again would be in vain
+        ec = ahead_error_;
         return 0;
+    }
     const auto rest = unread();
     std::span<std::byte> room;
     // A larger message is collected where it grows
@@ -147,6 +149,17 @@ std::size_t Reader::receive(Stream& stream, Sink& sink, error_code& ec)
     return got;
 }
 
+void Reader::read_ahead(Stream& stream, std::size_t most_bytes)
+{
+    constexpr std::size_t step = 16u << 10;
+    while (!ahead_error_ && !is_in_place() && buffer_.size() < most_bytes) {
+        const auto got = stream.try_read({buffer_.prepare(step)}, ahead_error_);
+        buffer_.commit(got);
+        if (got < step)
+            return;
+    }
+}
+
 /// A little room behind unread(), in memory that the link has to itself while it waits. Gives back
 /// what a large message has made of it.
 asio::mutable_buffer Reader::prepare_wait()
@@ -166,6 +179,7 @@ void Reader::waited(std::size_t got)
 /// Once after each pass. What is left moves out of the sink's memory.
 void Reader::consume(std::size_t bytes)
 {
+    consumed_bytes_ += bytes;
     if (in_sink_.empty()) {
         buffer_.consume(bytes);
         return;
@@ -192,6 +206,7 @@ Task<> Reader::read_in_place(Stream& stream, Sink& sink, Decoder& decoder)
 {
     error_code ec;
     while (in_place_bytes_ < in_place_.size()) {
+        throw_if(ahead_error_, stream);
         const auto got = co_await stream.read_some(rest_in_place(), ec);
         throw_if(ec, stream);
         received_in_place(decoder, got);
@@ -201,7 +216,7 @@ Task<> Reader::read_in_place(Stream& stream, Sink& sink, Decoder& decoder)
         if (!is_in_place() || taken >= batch_bytes)
             co_return;
         while (in_place_bytes_ < in_place_.size()) {
-            if (stream.is_drained())
+            if (ahead_error_ || stream.is_drained())
                 co_return;
             const auto got = stream.try_read(rest_in_place(), ec);
             throw_if(ec, stream);
@@ -225,6 +240,7 @@ void Reader::received_in_place(Decoder& decoder, std::size_t got)
     buffer_.commit(got - inside);
     const auto bytes = in_place_.subspan(in_place_bytes_, inside);
     in_place_bytes_ += inside;
+    consumed_bytes_ += inside;
     decoder.received(bytes, in_place_bytes_ == in_place_.size());
 }
 

@@ -9,6 +9,7 @@
 #include <boost/beast/core/flat_buffer.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 
@@ -40,6 +41,26 @@ public:
         return is_in_place() ? in_place_.first(in_place_bytes_) : unread();
     }
 
+    /// Memory beyond the object itself.
+    [[nodiscard]] std::size_t held_bytes() const noexcept { return buffer_.capacity(); }
+
+    // --- while the sink has no room, for a protocol that must see more than the next message
+    /// A large message has begun in the sink's memory: read() takes in its rest without more room.
+    [[nodiscard]] bool is_in_place() const noexcept { return in_place_.data() != nullptr; }
+    /// Takes in what is there already, as long as no more than `most_bytes` have come and are not
+    /// consumed. What the stream says besides is thrown by a later read(), in its order.
+    void read_ahead(Stream& stream, std::size_t most_bytes);
+    /// What the decoder has not been shown yet, or has not consumed. Lifetime: until the next call.
+    [[nodiscard]] std::span<const std::byte> undecoded() const noexcept
+    {
+        return unread().subspan(refused_ ? refused_->bytes : 0);
+    }
+    /// How many bytes of the stream came before undecoded().
+    [[nodiscard]] std::uint64_t undecoded_at() const noexcept
+    {
+        return consumed_bytes_ + (refused_ ? refused_->bytes : 0);
+    }
+
     /// How much one read() takes in before it hands over.
     static constexpr std::size_t batch_bytes = 512u << 10;
     /// Memory that a link may keep while it waits.
@@ -53,7 +74,6 @@ private:
     };
 
     [[nodiscard]] std::span<const std::byte> unread() const noexcept;
-    [[nodiscard]] bool is_in_place() const noexcept { return in_place_.data() != nullptr; }
     [[nodiscard]] bool put_refused(Sink& sink);
     [[nodiscard]] bool pass_on(Sink& sink, Decoder& decoder);
     [[nodiscard]] std::size_t receive(Stream& stream, Sink& sink, error_code& ec);
@@ -75,6 +95,8 @@ private:
     std::span<std::byte> in_place_;      // sidecar side; null: no message is received in place
     std::size_t in_place_bytes_ = 0;     // sidecar side; that have come of it
     MessageKind in_place_kind_{};        // sidecar side
+    std::uint64_t consumed_bytes_ = 0;   // sidecar side; of the stream, in place or not
+    error_code ahead_error_;             // sidecar side; what read_ahead() met
 };
 
 } // namespace sidecar::stream

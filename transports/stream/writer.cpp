@@ -80,16 +80,18 @@ Task<> Writer::write(Batch batch, Encoder& encoder)
 
 void Writer::answer(std::span<const std::byte> bytes)
 {
-    if (is_finished_ || error_ || bytes.empty())
+    if (is_finished_ || error_)
         return;
-    control_.insert(control_.end(), bytes.begin(), bytes.end());
+    control_.assign(bytes.begin(), bytes.end());
     start_pumping();
 }
 
 void Writer::finish(std::span<const std::byte> last_word)
 {
-    answer(last_word);
-    is_finished_ = true;
+    if (std::exchange(is_finished_, true) || error_ || last_word.empty())
+        return;
+    control_.insert(control_.end(), last_word.begin(), last_word.end());
+    start_pumping();
 }
 
 Task<bool> Writer::wait_written(Context ctx, TimePoint deadline)

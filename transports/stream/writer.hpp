@@ -33,8 +33,9 @@ public:
     /// a stop leaves unsent is counted exactly. Throws system_error: the stream's, or
     /// operation_aborted where finish() came first.
     [[nodiscard]] Task<> write(Batch batch, Encoder& encoder);
-    /// Sends bytes of the protocol's own as soon as the message under way is out. Without effect
-    /// after finish().
+    /// Sends bytes of the protocol's own as soon as the message under way is out; in place of an
+    /// earlier answer that has not begun, so that a peer that asks and never reads makes nothing
+    /// grow. Without effect after finish().
     void answer(std::span<const std::byte> bytes);
     /// Sends the last word (may be empty), likewise; messages that have not begun are not sent. A
     /// second call has no effect.

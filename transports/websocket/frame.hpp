@@ -5,11 +5,24 @@
 
 #include <boost/endian/conversion.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
 namespace sidecar::websocket {
+
+enum class Opcode : std::uint8_t {
+    continuation = 0x0,
+    text = 0x1,
+    binary = 0x2,
+    close = 0x8,
+    ping = 0x9,
+    pong = 0xa,
+};
+
+/// A control frame's payload, RFC 6455 section 5.5.
+inline constexpr std::size_t most_control_bytes = 125;
 
 struct FrameHead {
     std::uint8_t first = 0; ///< FIN, the three RSV bits, the opcode
@@ -55,10 +68,45 @@ struct FrameHead {
     {
         return first == whole_text ? MessageKind::text : MessageKind::bytes;
     }
+    [[nodiscard]] bool is_final() const noexcept { return (first & fin) != 0; }
+    [[nodiscard]] Opcode opcode() const noexcept { return static_cast<Opcode>(first & 0x0f); }
+    [[nodiscard]] bool is_control() const noexcept { return (first & 0x08) != 0; }
+
+    static constexpr std::uint8_t fin = 0x80, rsv = 0x70;
 
 private:
     // FIN and the opcode, no RSV bit
     static constexpr std::uint8_t whole_text = 0x81, whole_binary = 0x82;
+};
+
+/// The head of a frame as a client sends it: whole and masked; the key follows it.
+class ClientHead {
+public:
+    ClientHead(Opcode opcode, std::uint64_t payload_bytes) noexcept
+    {
+        constexpr unsigned char masked = 0x80;
+        auto* at = bytes_.data();
+        at[0] = static_cast<unsigned char>(FrameHead::fin | static_cast<unsigned>(opcode));
+        if (payload_bytes < 126) {
+            at[1] = static_cast<unsigned char>(masked | payload_bytes);
+        } else if (payload_bytes <= 0xffff) {
+            at[1] = masked | 126;
+            boost::endian::store_big_u16(at + 2, static_cast<std::uint16_t>(payload_bytes));
+            size_ = 4;
+        } else {
+            at[1] = masked | 127;
+            boost::endian::store_big_u64(at + 2, payload_bytes);
+            size_ = 10;
+        }
+    }
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept
+    {
+        return std::as_bytes(std::span{bytes_}).first(size_);
+    }
+
+private:
+    std::array<unsigned char, 10> bytes_{};
+    std::size_t size_ = 2;
 };
 
 } // namespace sidecar::websocket

@@ -1,391 +1,307 @@
 #include <sidecar/transports/websocket.hpp>
 
+#include "dial.hpp"
+#include "handshake.hpp"
+#include "last_words.hpp"
+#include "protocol.hpp"
+#include "reader.hpp"
 #include "url.hpp"
-#include "wire.hpp"
+#include "writer.hpp"
 
-#include <boost/asio/redirect_error.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <boost/beast/websocket/error.hpp>
-#include <boost/beast/websocket/stream.hpp>
+#include <sidecar/loop_event.hpp>
+
+#include <boost/asio/error.hpp>
 #include <fmt/format.h>
 
-#include <array>
+#include <algorithm>
+#include <chrono>
+#include <exception>
 #include <optional>
-#include <random>
+#include <utility>
+#include <vector>
 
 namespace sidecar {
 
 namespace asio = boost::asio;
-namespace beast = boost::beast;
-namespace ws = beast::websocket;
+using namespace std::chrono_literals;
 
 namespace {
 
-bool is_utf8(std::span<const std::byte> bytes)
-{
-    // Beast's own check, the one its reads use; it is not part of its documented interface.
-    return ws::detail::check_utf8(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-}
+/// For how long the answer to the peer's Close is waited for. It is owed, but the application is to
+/// hear of the goodbye now.
+constexpr Duration answer_time = 200ms;
 
-/// RFC 6455 sections 5.2 and 5.5.1. Beast sends a close only in an operation that then reads, and
-/// reading is the listener's.
-std::vector<std::byte> close_frame(std::uint16_t code, std::string_view reason)
-{
-    std::random_device random; // section 5.3: the key must come from a strong source of entropy
-    const auto word = random();
-    std::array<unsigned, 4> key{};
-    for (unsigned i = 0; i < 4; ++i)
-        key[i] = word >> (8 * i) & 0xff;
-    std::vector<std::byte> frame;
-    const auto put = [&](unsigned byte) { frame.push_back(static_cast<std::byte>(byte)); };
-    reason = reason.substr(0, 123); // a control frame's payload has at most 125 bytes
-    put(0x88);
-    put(0x80u | static_cast<unsigned>(2 + reason.size()));
-    for (const auto byte : key)
-        put(byte);
-    unsigned at = 0;
-    const auto put_masked = [&](unsigned byte) { put((byte ^ key[at++ % 4]) & 0xff); };
-    put_masked(code >> 8);
-    put_masked(code & 0xff);
-    for (const char c : reason)
-        put_masked(static_cast<unsigned char>(c));
-    return frame;
-}
+/// For how long a peer that broke the protocol may take to read which rule it was.
+constexpr Duration last_words_time = 500ms;
+
+/// While the inbox is full, pings are looked for in what comes, at growing intervals, and as far as
+/// this.
+constexpr Duration first_look = 50ms;
+constexpr Duration longest_between_looks = 500ms;
+constexpr std::size_t most_read_ahead = 256u << 10;
+
+/// Thrown through the reader when nothing of the peer's is looked at any more; why stands in the
+/// protocol's ending.
+struct Ended {};
 
 } // namespace
 
-class WebSocket::Impl {
+/// One connection, owned by its WebSocket. It puts together what others do: the Dialer connects, the
+/// Handshake judges the answer, the Protocol decides what bytes mean and what is owed, Reader and
+/// Writer move them. Side: the loop's thread.
+///
+/// Invariant: what goes to the writer as an answer was appended by the protocol, so that nothing
+/// leaves behind our Close; once end_ is set no read succeeds any more.
+class WebSocket::Impl final : private stream::Decoder, private stream::Encoder {
 public:
-    explicit Impl(const Options& options) : options_{options} {}
-    Impl(const Impl&) = delete;
-    Impl& operator=(const Impl&) = delete;
-    ~Impl() { wire_->on_write_error = nullptr; } // a write under way outlives this
+    explicit Impl(const Options& options) : options_{options}, protocol_{options.max_message_bytes}
+    {
+    }
 
     Task<> connect(Context ctx);
     Task<> read(Context ctx, Sink& sink);
-    Task<> write(Batch batch);
+    Task<> write(Batch batch) { return writer_->write(batch, *this); }
     Task<> close(CloseReason reason);
-    void abort() noexcept { wire_->connection.abort(); }
+    void abort() noexcept;
 
 private:
-    struct Pass {
-        bool put_any = false;
-        bool is_refused = false;       // the sink has no room
-        bool is_for_beast = false;     // the next frame is not a plain message
-        std::size_t missing_bytes = 0; // of the next message, as far as known
-    };
-    Task<> shake_hands(std::string_view authority, std::string_view resource);
-    Pass pass_on(Sink& sink);
-    bool pass_on_collected(Sink& sink);
-    Task<> read_batch(Sink& sink);
-    [[nodiscard]] bool begin_in_place(Sink& sink, MessageKind kind, std::uint64_t payload_bytes,
-                                      std::span<const std::byte> come);
-    Task<> read_in_place(Sink& sink);
-    void commit_in_place(Sink& sink);
-    [[nodiscard]] Exception read_failure(error_code ec) const;
-    [[nodiscard]] Exception handshake_failure(error_code ec,
-                                              const ws::response_type& response) const;
+    // stream::Decoder and stream::Encoder
+    stream::Pass pass_on(std::span<const std::byte> unread, Sink& sink) override;
+    void received(std::span<const std::byte> bytes, bool is_last) override;
+    void encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::iterator& end) override;
 
-    static constexpr Duration last_words = std::chrono::milliseconds{500};
-    /// Beyond this much a batch is written in pieces.
-    static constexpr std::size_t chunk_bytes = 256u << 10;
+    [[nodiscard]] std::string endpoint() const { return websocket::masked(options_.url); }
+    Task<> shake_hands(Context ctx, websocket::Url url);
+    Task<error_code> send_request(const std::string& request);
+    Task<> read_messages(Context ctx, Sink& sink);
+    void look_for_pings();
+    void answer();
+    Task<> say_last_word(Context ctx);
+    [[nodiscard]] Failure read_failure(std::exception_ptr exception) const;
+    [[nodiscard]] Failure ending_failure() const;
 
-    const Options options_;                          // sidecar side
-    const std::string endpoint_{endpoint(options_)}; // sidecar side; masked
-    // sidecar side
-    const std::shared_ptr<websocket::Wire> wire_ = std::make_shared<websocket::Wire>();
-    std::optional<ws::stream<websocket::Layer, false>> stream_; // sidecar side; no compression
-    beast::flat_buffer collected_; // sidecar side; a message that Beast has read
-    bool has_collected_ = false;   // sidecar side; the sink has not yet taken it
-    struct InPlace { // a large message that is received where the application will read it
-        std::span<std::byte> room;
-        std::size_t come_bytes = 0;
-        MessageKind kind = MessageKind::bytes;
-        [[nodiscard]] std::span<std::byte> rest() const { return room.subspan(come_bytes); }
-    };
-    InPlace in_place_;        // sidecar side; no room: none
-    bool is_closing_ = false; // sidecar side
-    bool is_over_ = false;    // sidecar side; no read will succeed any more
-    LoopEvent over_;          // sidecar side
+    const Options options_;                  // sidecar side
+    stream::Dialer dialer_;                  // sidecar side
+    std::shared_ptr<stream::Stream> stream_; // sidecar side; null until connected
+    stream::Reader reader_;                  // sidecar side
+    std::shared_ptr<stream::Writer> writer_; // sidecar side; null until connected
+    websocket::Protocol protocol_;           // sidecar side
+    std::uint64_t looked_until_ = 0;         // sidecar side; of the stream, for pings
+    std::optional<Failure> end_;             // sidecar side; why no read will succeed any more
+    LoopEvent over_;                         // sidecar side; close() waits for it
 };
+
+// --- connecting
 
 Task<> WebSocket::Impl::connect(Context ctx)
 {
     const auto url = websocket::parse_url(options_.url).value();
-    const stream::SocketOptions socket_options{.no_delay = options_.no_delay,
-                                               .keep_alive = options_.keep_alive};
-    co_await wire_->connection.connect(ctx, url.host, url.port, socket_options, endpoint_);
-    ctx.phase(Phase::handshaking);
-    co_await shake_hands(url.authority, url.resource);
+    const stream::SocketOptions options{.no_delay = options_.no_delay,
+                                        .keep_alive = options_.keep_alive};
+    stream_ = co_await dialer_.connect(ctx, url.host, url.port, options, endpoint());
+    ctx.phase(Phase::handshaking, "with " + stream_->peer());
+    co_await shake_hands(ctx, url);
+    writer_ = std::make_shared<stream::Writer>(stream_);
 }
 
-/// Apart from connect(), whose coroutine so is a small one: Asio gives its memory to one that stays
-/// as long as the link.
-Task<> WebSocket::Impl::shake_hands(std::string_view authority, std::string_view resource)
+Task<> WebSocket::Impl::shake_hands(Context ctx, websocket::Url url)
 {
-    stream_.emplace(*wire_);
-    stream_->auto_fragment(false);
-    // Beast: 0 is no limit
-    stream_->read_message_max(options_.max_message_bytes == 0 ? 1 : options_.max_message_bytes);
-    stream_->set_option(ws::stream_base::decorator([this](ws::request_type& request) {
-        request.set(beast::http::field::user_agent, "sidecar");
-        for (const auto& [name, value] : options_.headers)
-            if (beast::iequals(name, "Host") || beast::iequals(name, "User-Agent"))
-                request.set(name, value);
-            else
-                request.insert(name, value);
-    }));
-    ws::response_type response;
-    error_code ec;
-    co_await stream_->async_handshake(response, authority, resource,
-                                      asio::redirect_error(asio::use_awaitable, ec));
-    if (ec)
-        throw handshake_failure(ec, response);
-    wire_->handshake_is_over();
-    wire_->on_write_error = [this] { over_.set(); };
-}
-
-Exception WebSocket::Impl::handshake_failure(error_code ec, const ws::response_type& response) const
-{
-    if (ec == asio::error::operation_aborted)
-        return Exception{Failure{Error::cancelled,
-                                 {.attempted = "shake hands", .endpoint = endpoint_, .cause = ec}}};
-    FailureDetails details{.attempted = "shake hands", .endpoint = endpoint_, .cause = ec};
-    if (ec == ws::error::upgrade_declined) {
-        details.explanation = fmt::format("the answer was HTTP {} {}", response.result_int(),
-                                          std::string{response.reason()});
-        details.cause = {};
-        return Exception{Failure{Error::handshake_refused, std::move(details)}};
+    websocket::Handshake handshake{url, options_};
+    const auto write_error = co_await send_request(handshake.request());
+    std::vector<std::byte> buffer(4096);
+    for (;;) {
+        error_code ec;
+        const stream::ReadBuffers into{asio::buffer(buffer)};
+        const auto got = co_await stream_->read_some(into, ec);
+        if (stream_->is_aborted())
+            ec = asio::error::operation_aborted;
+        if (ec)
+            throw Exception{handshake.ended(write_error ? write_error : ec)};
+        const auto bytes = std::span{buffer}.first(got);
+        if (const auto verdict = handshake.take(bytes)) {
+            const auto accepted = verdict->value();
+            if (!accepted.subprotocol.empty())
+                ctx.negotiated(accepted.subprotocol);
+            reader_.push(bytes.subspan(accepted.consumed_bytes));
+            co_return;
+        }
     }
-    const bool is_about_content =
-        ec == ws::condition::handshake_failed
-        || ec.category()
-               == beast::http::make_error_code(beast::http::error::bad_version).category();
-    if (ec == beast::http::error::end_of_stream || ec == beast::http::error::partial_message)
-        return Exception{Failure{Error::connect_failed, std::move(details)}};
-    return Exception{Failure{is_about_content ? Error::handshake_refused : Error::connect_failed,
-                             std::move(details)}};
 }
+
+/// An error is no verdict yet: a peer that refuses may have said so, and closed, before it had read
+/// all.
+Task<error_code> WebSocket::Impl::send_request(const std::string& request)
+{
+    error_code ec;
+    for (std::size_t at = 0; at < request.size() && !ec;) {
+        const auto rest = asio::buffer(request) + at;
+        at += co_await stream_->write_some({&rest, 1}, ec);
+    }
+    co_return ec;
+}
+
+// --- reading
 
 Task<> WebSocket::Impl::read(Context ctx, Sink& sink)
 {
     std::exception_ptr exception;
     try {
-        co_await read_batch(sink);
+        co_await read_messages(ctx, sink);
     } catch (...) {
         exception = std::current_exception();
     }
     if (!exception)
         co_return;
-    // What Beast has to say to it (an echoed close, the reason of ours) goes out first, if the peer
-    // takes it.
-    try {
-        co_await wire_->flush_answer(ctx, deadline_after(ctx.now(), last_words));
-    } catch (
-        const boost::system::system_error&) { // cancelled meanwhile; the cause is still the cause
-    }
-    is_over_ = true;
+    if (protocol_.ending() && !end_)
+        co_await say_last_word(ctx);
+    end_ = read_failure(std::move(exception));
     over_.set();
-    std::rethrow_exception(exception);
+    throw Exception{*end_};
 }
 
-/// Most messages are whole plain frames: they go from the read-ahead straight to the sink. What is
-/// anything else (a control frame, a fragment, a mistake) is left to Beast, one frame at a time, so
-/// that Beast never holds bytes back.
-Task<> WebSocket::Impl::read_batch(Sink& sink)
+/// Stays while there is no room for more, to answer the peer's pings.
+Task<> WebSocket::Impl::read_messages(Context ctx, Sink& sink)
 {
-    if (has_collected_ && !pass_on_collected(sink))
-        co_return;
+    if (end_)
+        throw Exception{*end_};
+    co_await reader_.read(*stream_, sink, *this);
+    Duration interval = first_look;
     for (;;) {
-        if (!in_place_.room.empty()) {
-            co_await read_in_place(sink);
+        const auto next_look = deadline_after(ctx.now(), interval);
+        const bool has_room = co_await sink.wait_for_room(ctx, next_look);
+        if (has_room || stream_->is_aborted())
             co_return;
-        }
-        const auto pass = pass_on(sink);
-        if (pass.put_any || pass.is_refused)
-            co_return;
-        if (!in_place_.room.empty())
-            continue;
-        if (!pass.is_for_beast) {
-            error_code ec;
-            if (wire_->connection.receive(sink, pass.missing_bytes, ec) == 0 && !ec) {
-                const auto room = wire_->connection.prepare_wait();
-                const auto got = co_await wire_->connection.read_some(room, ec);
-                if (!ec)
-                    wire_->connection.commit_fill(got);
-            }
-            if (ec)
-                throw read_failure(ec);
-            continue;
-        }
-        error_code ec;
-        co_await stream_->async_read(collected_, asio::redirect_error(asio::use_awaitable, ec));
-        if (ec)
-            throw read_failure(ec);
-        has_collected_ = true;
-        (void)pass_on_collected(sink);
-        co_return;
+        interval = std::min(2 * interval, longest_between_looks);
+        if (reader_.is_in_place()) // what has its place is taken in, so that one sees beyond it
+            co_await reader_.read(*stream_, sink, *this);
+        else
+            look_for_pings();
     }
 }
 
-bool WebSocket::Impl::begin_in_place(Sink& sink, MessageKind kind, std::uint64_t payload_bytes,
-                                     std::span<const std::byte> come)
+void WebSocket::Impl::look_for_pings()
 {
-    in_place_ = {.room = sink.prepare(static_cast<std::size_t>(payload_bytes)),
-                 .come_bytes = come.size(),
-                 .kind = kind};
-    if (in_place_.room.empty())
-        return false;
-    std::copy(come.begin(), come.end(), in_place_.room.begin());
-    return true;
+    reader_.read_ahead(*stream_, most_read_ahead);
+    const auto begin = reader_.undecoded_at();
+    const auto bytes = reader_.undecoded();
+    const auto from = std::max(looked_until_, begin + protocol_.fragment_left_bytes()) - begin;
+    if (from >= bytes.size())
+        return;
+    looked_until_ = begin + protocol_.look_ahead(bytes, static_cast<std::size_t>(from));
+    answer();
 }
 
-/// The first message waits for its bytes; those behind it are taken in as far as they have come.
-Task<> WebSocket::Impl::read_in_place(Sink& sink)
+stream::Pass WebSocket::Impl::pass_on(std::span<const std::byte> unread, Sink& sink)
 {
-    auto& connection = wire_->connection;
-    auto taken = in_place_.room.size();
-    try {
-        while (!in_place_.rest().empty())
-            in_place_.come_bytes += co_await connection.fill_into(in_place_.rest());
-        commit_in_place(sink);
-        for ((void)pass_on(sink);
-             !in_place_.room.empty() && taken < stream::Connection::batch_bytes;
-             (void)pass_on(sink)) {
-            taken += in_place_.room.size();
-            while (!in_place_.rest().empty()) {
-                const auto got = connection.try_fill_into(in_place_.rest());
-                if (got == 0)
-                    co_return;
-                in_place_.come_bytes += got;
-            }
-            commit_in_place(sink);
-        }
-    } catch (const Exception&) {
-        throw;
-    } catch (const boost::system::system_error& e) {
-        throw read_failure(e.code());
-    }
-}
-
-void WebSocket::Impl::commit_in_place(Sink& sink)
-{
-    const auto done = std::exchange(in_place_, {});
-    if (done.kind == MessageKind::text && !is_utf8(done.room)) {
-        // Beast was not asked, so the answer is ours too; RFC 6455 section 8.1.
-        is_closing_ = true;
-        wire_->append(asio::buffer(close_frame(1007, {})));
-        wire_->note_answer();
-        wire_->mute();
-        wire_->start_flush();
-        throw read_failure(ws::error::bad_frame_payload);
-    }
-    sink.commit(done.kind);
-}
-
-WebSocket::Impl::Pass WebSocket::Impl::pass_on(Sink& sink)
-{
-    Pass pass;
-    const auto unread = wire_->connection.unread();
-    std::size_t at = 0;
-    for (;;) {
-        const auto head = websocket::FrameHead::parse(unread.subspan(at));
-        if (head.head_bytes == 0)
-            break;
-        if (!head.is_plain_message() || head.payload_bytes > options_.max_message_bytes) {
-            pass.is_for_beast = true;
-            break;
-        }
-        const auto body = unread.subspan(at + head.head_bytes);
-        if (head.payload_bytes > body.size()) {
-            if (begin_in_place(sink, head.kind(), head.payload_bytes, body))
-                at = unread.size();
-            else
-                pass.missing_bytes = static_cast<std::size_t>(head.payload_bytes) - body.size();
-            break;
-        }
-        const auto payload = body.first(static_cast<std::size_t>(head.payload_bytes));
-        if (head.kind() == MessageKind::text && !is_utf8(payload)) {
-            pass.is_for_beast = true; // it knows how to say so to the peer
-            break;
-        }
-        if (!sink.put(head.kind(), payload)) {
-            pass.is_refused = true;
-            break;
-        }
-        pass.put_any = true;
-        at += head.head_bytes + payload.size();
-    }
-    wire_->connection.consume(at);
+    auto pass = stream::put_messages(unread, sink, MessageKind::bytes,
+                                     [this](auto bytes) { return protocol_.decode(bytes); });
+    if (protocol_.ending())
+        throw Ended{};
+    answer();
     return pass;
 }
 
-bool WebSocket::Impl::pass_on_collected(Sink& sink)
+void WebSocket::Impl::received(std::span<const std::byte> bytes, bool is_last)
 {
-    const auto data = collected_.cdata();
-    const auto kind = stream_->got_text() ? MessageKind::text : MessageKind::bytes;
-    if (!sink.put(kind, {static_cast<const std::byte*>(data.data()), data.size()}))
-        return false;
-    collected_.clear();
-    has_collected_ = false;
-    return true;
+    protocol_.received(bytes, is_last);
+    if (protocol_.ending())
+        throw Ended{};
 }
 
-Exception WebSocket::Impl::read_failure(error_code ec) const
+void WebSocket::Impl::answer()
 {
-    FailureDetails details{.attempted = "read", .endpoint = endpoint_, .cause = ec};
-    if (ec == ws::error::closed) {
-        details.cause = {};
-        details.close_code = stream_->reason().code;
-        details.close_reason =
-            std::string{stream_->reason().reason.c_str(), stream_->reason().reason.size()};
-        return Exception{Failure{Error::closed_by_peer, std::move(details)}};
-    }
-    if (ec == ws::error::message_too_big || ec == ws::error::buffer_overflow) {
-        details.cause = {};
-        details.explanation = fmt::format("the limit is {} bytes", options_.max_message_bytes);
-        return Exception{Failure{Error::too_big, std::move(details)}};
-    }
-    if (ec == ws::condition::protocol_violation)
-        return Exception{Failure{Error::protocol_violation, std::move(details)}};
-    if (ec == asio::error::operation_aborted)
-        return Exception{Failure{Error::cancelled, std::move(details)}};
-    if (ec == asio::error::eof)
-        details.explanation = "the connection ended without a close frame";
-    return Exception{Failure{Error::disconnected, std::move(details)}};
+    if (!protocol_.owes_answer())
+        return;
+    std::vector<std::byte> bytes;
+    protocol_.append_answer(bytes);
+    writer_->answer(bytes);
 }
 
-Task<> WebSocket::Impl::write(Batch batch)
+/// The answer to the peer's Close, or the Close that tells it what it did wrong.
+Task<> WebSocket::Impl::say_last_word(Context ctx)
 {
-    std::size_t count = 0;
-    for (auto at = batch.begin(); at != batch.end();) {
-        if (is_closing_)
-            throw boost::system::system_error{asio::error::operation_aborted};
+    if (protocol_.is_send_over())
+        co_return; // ours was first
+    std::vector<std::byte> bytes;
+    protocol_.append_answer(bytes);
+    writer_->finish(bytes);
+    const bool is_answer = protocol_.ending()->error == Error::closed_by_peer;
+    try {
+        if (is_answer)
+            (void)co_await writer_->wait_written(ctx, deadline_after(ctx.now(), answer_time));
+        else
+            co_await websocket::let_peer_read_last_words(
+                ctx, stream_, writer_, deadline_after(ctx.now(), last_words_time));
+    } catch (const boost::system::system_error&) { // how it ended is said already
+    }
+}
+
+Failure WebSocket::Impl::ending_failure() const
+{
+    const auto& ending = *protocol_.ending();
+    FailureDetails details{.attempted = "read", .endpoint = endpoint()};
+    details.explanation = ending.explanation;
+    if (ending.error == Error::closed_by_peer) {
+        details.close_code = ending.close_code;
+        details.close_reason = ending.reason;
+    }
+    return {ending.error, std::move(details)};
+}
+
+Failure WebSocket::Impl::read_failure(std::exception_ptr exception) const
+{
+    if (protocol_.ending())
+        return ending_failure();
+    try {
+        std::rethrow_exception(exception);
+    } catch (const Exception& e) {
+        return e.failure();
+    } catch (const boost::system::system_error& e) {
+        FailureDetails details{.attempted = "read", .endpoint = endpoint(), .cause = e.code()};
+        if (e.code() == asio::error::operation_aborted)
+            return {Error::cancelled, std::move(details)};
+        if (e.code() == asio::error::eof)
+            details.explanation = "the connection ended without a close frame";
+        return {Error::disconnected, std::move(details)};
+    } catch (...) {
+        return to_failure(std::current_exception(), Error::disconnected, "read", endpoint());
+    }
+}
+
+// --- writing and closing
+
+void WebSocket::Impl::encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::iterator& end)
+{
+    for (; at != end && !chunk.is_full(); ++at) {
         const auto message = *at;
-        stream_->text(message.kind() == MessageKind::text);
-        stream_->write(asio::buffer(message.bytes().data(), message.size()));
-        ++at;
-        ++count;
-        if (wire_->queued_bytes() >= chunk_bytes) {
-            co_await wire_->flush();
-            batch.mark_written(std::exchange(count, 0));
-        }
+        (void)protocol_.append_message(chunk.bytes(), message.kind(), message.bytes());
+        chunk.end_message();
     }
-    co_await wire_->flush();
 }
 
 Task<> WebSocket::Impl::close(CloseReason reason)
 {
-    is_closing_ = true;
-    wire_->append(asio::buffer(close_frame(reason.code, reason.reason)));
-    wire_->mute();
-    wire_->start_flush();
-    while (!is_over_) {
-        if (wire_->write_error())
-            throw boost::system::system_error{wire_->write_error()};
+    std::vector<std::byte> bytes;
+    protocol_.append_close(bytes, reason.code, reason.reason);
+    writer_->finish(bytes);
+    while (!end_ && !stream_->is_aborted())
         co_await over_.wait();
-    }
+    if (!end_)
+        throw boost::system::system_error{asio::error::operation_aborted};
+    // RFC 6455 section 7.1.4: the closing handshake is complete when the peer's Close has come
+    if (!(*end_ == Error::closed_by_peer))
+        throw Exception{*end_};
 }
+
+void WebSocket::Impl::abort() noexcept
+{
+    dialer_.abort();
+    if (stream_)
+        stream_->abort();
+    over_.set();
+}
+
+// --- the transport
 
 WebSocket::WebSocket(const Options& options) : impl_{std::make_unique<Impl>(options)} {}
 WebSocket::~WebSocket() = default;
@@ -393,7 +309,7 @@ WebSocket::~WebSocket() = default;
 Result<void> WebSocket::check_send(const Options& options, MessageKind kind,
                                    std::span<const std::byte> payload)
 {
-    if (kind == MessageKind::text && !is_utf8(payload))
+    if (kind == MessageKind::text && !websocket::is_utf8(payload))
         return Failure{Error::bad_message,
                        {.attempted = "send",
                         .endpoint = endpoint(options),

@@ -11,9 +11,11 @@
 
 namespace sidecar {
 
-/// The client's end of a WebSocket connection (RFC 6455) on Boost.Beast. Pings are answered; text
-/// is checked to be UTF-8 both ways; the peer's close code and reason stand in the failure that
-/// ends the link.
+/// The client's end of a WebSocket connection (RFC 6455). Pings are answered, of several that wait
+/// the latest, also while the inbox is full, as far as the next 256 KiB of what comes; text is
+/// checked to be UTF-8 both ways; the peer's close code and reason stand in the failure that ends
+/// the link. close() succeeds only if the peer's Close has come. A peer that breaks the protocol is
+/// told so and may read it for up to half a second before the link ends.
 class WebSocket {
 public:
     struct Options {

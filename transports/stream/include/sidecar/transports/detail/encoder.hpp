@@ -3,6 +3,7 @@
 
 #include <sidecar/transport.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -82,10 +83,9 @@ void Chunk::for_each_piece(std::size_t from, std::size_t to, Piece&& piece) cons
     std::size_t begin = 0; // of the stretch at hand, among all
     const auto pass = [&](std::span<const std::byte> stretch) {
         const auto end = begin + stretch.size();
-        if (begin < to && end > from) {
-            const auto skipped = from > begin ? from - begin : 0;
-            piece(stretch.subspan(skipped, (to < end ? to - begin : stretch.size()) - skipped));
-        }
+        const auto first = std::max(from, begin), last = std::min(to, end);
+        if (first < last)
+            piece(stretch.subspan(first - begin, last - first));
         begin = end;
     };
     std::size_t at = 0; // in bytes_

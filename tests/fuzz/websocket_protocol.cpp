@@ -1,0 +1,49 @@
+// Any bytes, cut in any way: the same messages, the same verdict, no more memory than the limit.
+// The first byte of an input chooses the limit, the second how the rest is cut.
+#include "../transports/websocket/protocol_driver.hpp"
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+
+using namespace sidecar::websocket;
+
+namespace {
+
+void require(bool holds, const char* what)
+{
+    if (!holds) {
+        std::fprintf(stderr, "does not hold: %s\n", what);
+        std::abort();
+    }
+}
+
+void check(std::string_view bytes, std::size_t limit, std::size_t segment_bytes)
+{
+    const auto whole = hear(bytes, limit);
+    for (const auto large : {Large::collected, Large::in_place}) {
+        require(whole.is_the_same_as(hear(bytes, limit, segment_bytes, large)), "cut in segments");
+        require(whole.is_the_same_as(hear(bytes, limit, 1, large)), "cut in octets");
+    }
+    require(whole.most_held_bytes <= std::max<std::size_t>(2 * limit, Assembly::kept_bytes),
+            "memory is bounded by the limit");
+    for (const auto& message : whole.messages) {
+        require(message.payload.size() <= limit, "no message above the limit");
+        require(message.kind == sidecar::MessageKind::bytes
+                    || is_utf8(std::as_bytes(std::span{message.payload})),
+                "text is UTF-8");
+    }
+}
+
+} // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
+{
+    constexpr std::size_t limits[] = {0,   5,      125,      126,
+                                      300, 70'000, 1u << 20, static_cast<std::size_t>(-1)};
+    if (size < 2)
+        return 0;
+    const std::string_view bytes{reinterpret_cast<const char*>(data), size};
+    check(bytes.substr(2), limits[data[0] % std::size(limits)], 1 + data[1]);
+    return 0;
+}

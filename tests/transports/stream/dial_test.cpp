@@ -1,0 +1,231 @@
+// Connecting by name to real sockets of the loopback, some of them mute, closed or oneself.
+#include "dial.hpp"
+#include "support/quiet.hpp"
+#include "support/raw_peer.hpp"
+
+#include <sidecar/sidecar.hpp>
+#include <sidecar/transports/tcp.hpp>
+
+#include <boost/asio/io_context.hpp>
+#include <doctest/doctest.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <thread>
+
+using namespace sidecar;
+using namespace std::chrono_literals;
+using Feeds = Sidecar<Tcp<Lines>>;
+using Texts = std::vector<std::string>;
+
+namespace {
+
+/// These peers do not say goodbye.
+constexpr StopBudget brief{.total = 100ms, .drain = 20ms, .close = 20ms, .cancel = 20ms};
+
+Options with_addresses(const Texts& addresses)
+{
+    auto options = quiet(brief);
+    options.lookup = [addresses](const std::string&) {
+        std::vector<boost::asio::ip::address> parsed;
+        for (const auto& text : addresses)
+            parsed.push_back(boost::asio::ip::make_address(text));
+        return parsed;
+    };
+    return options;
+}
+
+/// Listens at an address of 127/8; a mute one has a full backlog, so nobody is let in or refused.
+class Listener {
+public:
+    Listener(const char* address, std::uint16_t port, bool is_mute = false) : fd_{open()}
+    {
+        address_.sin_family = AF_INET;
+        address_.sin_port = htons(port);
+        REQUIRE(::inet_pton(AF_INET, address, &address_.sin_addr) == 1);
+        auto* const any = reinterpret_cast<sockaddr*>(&address_);
+        socklen_t size = sizeof address_;
+        const int on = 1;
+        ::setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        REQUIRE(::bind(fd_, any, size) == 0);
+        REQUIRE(::listen(fd_, is_mute ? 0 : 10) == 0);
+        REQUIRE(::getsockname(fd_, any, &size) == 0);
+        while (is_mute) {
+            pollfd entry{.fd = open(SOCK_NONBLOCK), .events = POLLOUT, .revents = 0};
+            (void)::connect(entry.fd, any, size);
+            if (::poll(&entry, 1, 200) == 0)
+                break;
+        }
+    }
+    Listener(const Listener&) = delete;
+    Listener& operator=(const Listener&) = delete;
+    ~Listener()
+    {
+        for (const int fd : sockets_)
+            ::close(fd);
+    }
+    [[nodiscard]] std::uint16_t port() const noexcept { return ntohs(address_.sin_port); }
+    /// Waits for a connection, takes it and sends a line.
+    void greet()
+    {
+        const int fd = sockets_.emplace_back(::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC));
+        REQUIRE(fd >= 0);
+        REQUIRE(::send(fd, "hello\n", 6, MSG_NOSIGNAL) == 6);
+    }
+
+private:
+    int open(int flags = 0)
+    {
+        return sockets_.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0));
+    }
+    std::vector<int> sockets_;
+    sockaddr_in address_{};
+    int fd_;
+};
+
+std::uint16_t closed_port()
+{
+    const Listener gone{"127.0.0.1", 0};
+    return gone.port();
+}
+
+std::size_t open_descriptors()
+{
+    const std::filesystem::directory_iterator all{"/proc/self/fd"};
+    return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+} // namespace
+
+TEST_CASE("dial: a mute address costs a quarter of a second, not the whole time")
+{
+    Listener mute{"127.0.0.1", 0, true};
+    Listener good{"127.0.0.2", mute.port()};
+    Feeds feed{{.host = "two.example", .port = mute.port()},
+               with_addresses({"127.0.0.1", "127.0.0.2"})};
+    const auto began = std::chrono::steady_clock::now();
+    REQUIRE(feed.start(10s));
+    const auto took = std::chrono::steady_clock::now() - began;
+    CHECK(took >= 250ms);
+    CHECK(took < 5s);
+    good.greet();
+    CHECK(feed.receive(10s).value().text() == "hello");
+}
+
+TEST_CASE("dial: an address that refuses costs nothing, of either family")
+{
+    Listener good{"127.0.0.2", 0};
+    for (const char* refusing : {"127.0.0.1", "::1"}) {
+        CAPTURE(refusing);
+        const auto began = std::chrono::steady_clock::now();
+        Feeds feed{{.host = "two.example", .port = good.port()},
+                   with_addresses({refusing, "127.0.0.2"})};
+        REQUIRE(feed.start(10s));
+        CHECK(std::chrono::steady_clock::now() - began < 200ms);
+        good.greet();
+        CHECK(feed.receive(10s).value().text() == "hello");
+    }
+}
+
+TEST_CASE("dial: the losers are closed")
+{
+    Listener mute{"127.0.0.1", 0, true};
+    Listener good{"127.0.0.2", mute.port()};
+    const auto before = open_descriptors();
+    std::size_t with_one = 0;
+    {
+        Feeds feed{{.host = "127.0.0.2", .port = good.port()}, quiet(brief)};
+        REQUIRE(feed.start(10s));
+        with_one = open_descriptors();
+    }
+    CHECK(open_descriptors() == before);
+    Feeds feed{{.host = "three.example", .port = good.port()},
+               with_addresses({"127.0.0.1", "127.0.0.1", "127.0.0.2"})};
+    REQUIRE(feed.start(10s));
+    CHECK(open_descriptors() == with_one);
+}
+
+TEST_CASE("dial: a start that runs out of time names all addresses at which it hangs")
+{
+    Listener mute{"127.0.0.1", 0, true};
+    Listener also_mute{"127.0.0.2", mute.port(), true};
+    const auto at = [&](const std::string& host) {
+        return host + ":" + std::to_string(mute.port());
+    };
+    Feeds feed{{.host = "two.example", .port = mute.port()},
+               with_addresses({"127.0.0.1", "127.0.0.2", "127.0.0.3"})};
+    const auto failure = feed.start(800ms).error();
+    CHECK(failure == Error::timed_out);
+    CHECK(failure.endpoint() == at("two.example"));
+    CHECK(failure.explanation().find(at("127.0.0.1") + " and " + at("127.0.0.2"))
+          != std::string::npos);
+    CHECK(failure.explanation().find(at("127.0.0.3") + ": Connection refused")
+          != std::string::npos);
+}
+
+TEST_CASE("dial: a stop while several attempts are under way ends at once")
+{
+    Listener mute{"127.0.0.1", 0, true};
+    Listener also_mute{"127.0.0.2", mute.port(), true};
+    Feeds feed{{.host = "two.example", .port = mute.port()},
+               with_addresses({"127.0.0.1", "127.0.0.2"})};
+    std::thread starter{[&] { CHECK(feed.start(20s).error() == Error::stopping); }};
+    while (feed.dump().find("127.0.0.2:") == std::string::npos)
+        std::this_thread::yield();
+    const auto began = std::chrono::steady_clock::now();
+    (void)feed.stop();
+    CHECK(std::chrono::steady_clock::now() - began < 1s);
+    starter.join();
+}
+
+TEST_CASE("dial: when every address fails, each is told with its reason")
+{
+    const auto port = closed_port();
+    Feeds feed{{.host = "two.example", .port = port}, with_addresses({"127.0.0.1", "127.0.0.2"})};
+    const auto failure = feed.start(10s).error();
+    CHECK(failure == Error::connect_failed);
+    const auto text = std::to_string(port) + ": Connection refused";
+    CHECK(failure.explanation() == "127.0.0.1:" + text + "; 127.0.0.2:" + text);
+}
+
+TEST_CASE("dial: \"localhost\" is reached in whichever family its server listens")
+{
+    for (const bool is_v6 : {false, true}) {
+        CAPTURE(is_v6);
+        RawPeer peer{[](RawConnection& c) {
+                         c.send("hello\n");
+                         c.wait_for_end();
+                     },
+                     is_v6};
+        // As the system's look-up gives it where /etc/hosts has ::1, whether there is IPv6 or not
+        Feeds feed{{.host = "localhost", .port = peer.port()},
+                   with_addresses({"::1", "127.0.0.1"})};
+        REQUIRE(feed.start(10s));
+        CHECK(feed.receive(10s).value().text() == "hello");
+    }
+}
+
+TEST_CASE("dial: a connection that met itself is recognised")
+{
+    using boost::asio::ip::tcp;
+    boost::asio::io_context io;
+    for (const auto& loopback :
+         {boost::asio::ip::make_address("127.0.0.1"), boost::asio::ip::make_address("::1")}) {
+        tcp::socket alone{io};
+        alone.open(tcp::endpoint{loopback, 0}.protocol());
+        alone.bind({loopback, 0});
+        alone.connect(alone.local_endpoint());
+        CHECK(stream::is_connected_to_itself(alone));
+
+        tcp::acceptor acceptor{io, {loopback, 0}};
+        tcp::socket connected{io};
+        connected.connect(acceptor.local_endpoint());
+        CHECK_FALSE(stream::is_connected_to_itself(connected));
+        CHECK_FALSE(stream::is_connected_to_itself(tcp::socket{io}));
+    }
+}

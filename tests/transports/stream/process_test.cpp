@@ -1,0 +1,156 @@
+// The process around the connections: signals, and descriptors that run out.
+#include "support/quiet.hpp"
+#include "support/raw_peer.hpp"
+
+#include <sidecar/sidecar.hpp>
+#include <sidecar/transports/tcp.hpp>
+
+#include <doctest/doctest.h>
+
+#include <csignal>
+#include <fcntl.h>
+#include <latch>
+#include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+using namespace sidecar;
+using namespace std::chrono_literals;
+using Feeds = Sidecar<Tcp<Lines>>;
+
+namespace {
+
+/// A peer that has no descriptor either cannot say goodbye.
+constexpr StopBudget brief{.total = 100ms, .drain = 20ms, .close = 20ms, .cancel = 20ms};
+
+/// A low limit, and all descriptors below it in use but for `left`.
+class Shortage {
+public:
+    explicit Shortage(std::size_t left)
+    {
+        ::getrlimit(RLIMIT_NOFILE, &before_);
+        const int lowest = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+        held_.push_back(lowest);
+        rlimit low = before_;
+        low.rlim_cur = 256;
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &low) == 0);
+        for (int fd = 0; (fd = ::fcntl(lowest, F_DUPFD_CLOEXEC, 0)) >= 0;)
+            held_.push_back(fd);
+        REQUIRE(errno == EMFILE);
+        for (; left != 0; --left)
+            give_one();
+    }
+    Shortage(const Shortage&) = delete;
+    Shortage& operator=(const Shortage&) = delete;
+    ~Shortage()
+    {
+        while (!held_.empty())
+            give_one();
+        ::setrlimit(RLIMIT_NOFILE, &before_);
+    }
+
+private:
+    void give_one()
+    {
+        ::close(held_.back());
+        held_.pop_back();
+    }
+    rlimit before_{};
+    std::vector<int> held_;
+};
+
+void echo_lines(RawConnection& c)
+{
+    for (;;)
+        c.send(c.read_until("\n"));
+}
+
+} // namespace
+
+TEST_CASE("descriptors: without one open() says so, the other links never notice, and it works "
+          "again afterwards")
+{
+    RawPeer peer{echo_lines}, other{echo_lines}, third{echo_lines};
+    Feeds feed{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
+    REQUIRE(feed.start(10s));
+    {
+        const Shortage none_left{0};
+        for (const std::string host : {"127.0.0.1", "localhost", "nowhere.invalid"}) {
+            CAPTURE(host);
+            const auto opened = feed.open({.host = host, .port = other.port()}, 10s);
+            REQUIRE_FALSE(opened);
+            CHECK(opened.error() == Error::no_resources);
+            CHECK(opened.error().message().find("Too many open files") != std::string::npos);
+            REQUIRE(feed.send("still here"));
+            CHECK(feed.receive(10s).value().text() == "still here");
+        }
+    }
+    for (const auto& [host, port] :
+         {std::pair{"127.0.0.1", other.port()}, std::pair{"localhost", third.port()}}) {
+        auto link = feed.open({.host = host, .port = port}, 10s);
+        REQUIRE(link);
+        REQUIRE(link->send("again"));
+        CHECK(feed.receive(10s).value().text() == "again");
+    }
+}
+
+TEST_CASE("descriptors: start() says that there are too few, however many are left")
+{
+    for (const std::string host : {"127.0.0.1", "localhost"}) {
+        RawPeer peer{echo_lines};
+        bool has_started = false;
+        for (std::size_t left = 0; left < 16 && !has_started; ++left) {
+            CAPTURE(host);
+            CAPTURE(left);
+            Feeds feed{{.host = host, .port = peer.port()}, quiet(brief)};
+            const Shortage few_left{left};
+            const auto started = feed.start(10s);
+            has_started = started.has_value();
+            if (!has_started)
+                CHECK(started.error() == Error::no_resources);
+        }
+        CHECK(has_started);
+        Feeds feed{{.host = host, .port = peer.port()}, quiet(brief)};
+        CHECK(feed.start(10s));
+    }
+}
+
+TEST_CASE("signals: one to the process is taken by who waits for it, never by a thread of ours")
+{
+    sigset_t term;
+    ::sigemptyset(&term);
+    ::sigaddset(&term, SIGTERM);
+    sigset_t before;
+    // The test's own peer is to keep out of it
+    ::pthread_sigmask(SIG_BLOCK, &term, &before);
+    RawPeer peer{echo_lines};
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+
+    std::latch looking{1}, may_end{1};
+    auto options = quiet();
+    options.lookup = [&](const std::string&) {
+        looking.count_down();
+        may_end.wait();
+        return std::vector{boost::asio::ip::make_address("127.0.0.1")};
+    };
+    // Started by a thread that does not block it, as most do
+    Feeds feed{{.host = "127.0.0.1", .port = peer.port()}, options};
+    REQUIRE(feed.start(10s));
+    std::thread opener{[&] {
+        ::pthread_sigmask(SIG_BLOCK, &term, nullptr);
+        (void)feed.open({.host = "a.name", .port = peer.port()}, 10s);
+    }};
+    looking.wait();
+
+    ::pthread_sigmask(SIG_BLOCK, &term, nullptr);
+    for (int i = 0; i < 100; ++i) {
+        REQUIRE(::kill(::getpid(), SIGTERM) == 0);
+        const timespec patience{.tv_sec = 10, .tv_nsec = 0};
+        REQUIRE(::sigtimedwait(&term, nullptr, &patience) == SIGTERM);
+    }
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    may_end.count_down();
+    opener.join();
+    REQUIRE(feed.send("still here"));
+    CHECK(feed.receive(10s).value().text() == "still here");
+}

@@ -1,0 +1,242 @@
+// Batches, answers and the last word through an encoder into a stream of the test's own.
+#include "fakes.hpp"
+#include "writer.hpp"
+
+#include <chrono>
+
+using namespace fakes;
+using namespace std::chrono_literals;
+using stream::Writer;
+
+namespace {
+
+/// "<payload>"
+class Brackets final : public stream::Encoder {
+public:
+    void encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::iterator& end) override
+    {
+        for (; at != end && !chunk.is_full(); ++at) {
+            chunk.bytes().push_back(std::byte{'<'});
+            if (at->size() >= stream::Chunk::least_borrowed_bytes)
+                chunk.borrow(at->bytes());
+            else
+                chunk.bytes().insert(chunk.bytes().end(), at->bytes().begin(), at->bytes().end());
+            chunk.bytes().push_back(std::byte{'>'});
+            chunk.end_message();
+        }
+    }
+};
+
+struct Rig {
+    boost::asio::io_context io;
+    FakeContext context{io};
+    std::shared_ptr<FakeStream> stream = std::make_shared<FakeStream>(io);
+    std::shared_ptr<Writer> writer = std::make_shared<Writer>(stream);
+    Brackets encoder;
+    [[nodiscard]] Run write(FakeOutbox& outbox)
+    {
+        Run run{io, writer->write(outbox.batch(), encoder)};
+        settle(io);
+        return run;
+    }
+    void take(std::size_t bytes)
+    {
+        stream->take(bytes);
+        settle(io);
+    }
+};
+
+Task<> wait_written(std::shared_ptr<Writer> writer, Context ctx, TimePoint deadline,
+                    bool& is_in_time)
+{
+    is_in_time = co_await writer->wait_written(ctx, deadline);
+}
+
+} // namespace
+
+TEST_CASE("writer: marks messages as the stream takes them, wherever it stops")
+{
+    for (std::size_t piece = 1; piece < 12; ++piece) {
+        CAPTURE(piece);
+        Rig rig;
+        FakeOutbox outbox{{"one", "", "three"}};
+        rig.stream->window = 0;
+        const auto run = rig.write(outbox);
+        std::size_t total = 0;
+        while (!run.is_over()) {
+            rig.take(piece);
+            total = std::min<std::size_t>(total + piece, 14);
+            CHECK(rig.stream->taken.size() == total);
+            CHECK(outbox.marked == (total >= 14 ? 3u : total >= 7 ? 2u : total >= 5 ? 1u : 0u));
+        }
+        CHECK(run.is_good());
+        CHECK(rig.stream->taken == "<one><><three>");
+    }
+}
+
+TEST_CASE("writer: a large payload is written from where it stands")
+{
+    Rig rig;
+    FakeOutbox outbox{{"small", std::string(100'000, 'L'), "small"}};
+    const void* const where = outbox.messages[1].data();
+    const auto all = "<small><" + outbox.messages[1] + "><small>";
+    CHECK(rig.write(outbox).is_good());
+    CHECK(rig.stream->taken == all);
+    CHECK(rig.stream->writes == 1);
+    CHECK(std::count(rig.stream->addresses.begin(), rig.stream->addresses.end(), where) == 1);
+    CHECK(outbox.marked == 3);
+}
+
+TEST_CASE("writer: a batch of any size is written whole, in bounded pieces")
+{
+    std::vector<std::string> messages;
+    std::string all;
+    for (std::size_t i = 0; i < 400; ++i) {
+        messages.emplace_back(i % 3 == 0 ? 50'000 : 700 + i, static_cast<char>('a' + i % 26));
+        all += "<" + messages.back() + ">";
+    }
+    Rig rig;
+    FakeOutbox outbox{messages};
+    rig.stream->window = 0;
+    const auto run = rig.write(outbox);
+    for (std::size_t piece = 1; !run.is_over(); piece = piece * 7 % 99'991)
+        rig.take(piece);
+    CHECK(run.is_good());
+    CHECK((rig.stream->taken == all));
+    CHECK(outbox.marked == messages.size());
+}
+
+TEST_CASE("writer: an answer goes out by itself, and between two messages of a batch")
+{
+    Rig rig;
+    rig.writer->answer(bytes_of("[a]"));
+    settle(rig.io);
+    CHECK(rig.stream->taken == "[a]");
+    CHECK(rig.writer->queued_bytes() == 0);
+
+    FakeOutbox outbox{{"one", "two"}};
+    rig.stream->window = 0;
+    const auto run = rig.write(outbox);
+    rig.take(2); // in the middle of the first
+    rig.writer->answer(bytes_of("[b]"));
+    rig.writer->answer(bytes_of("[c]"));
+    rig.take(1000);
+    CHECK(run.is_good());
+    // The write under way was of the whole batch
+    CHECK(rig.stream->taken == "[a]<one><two>[c]"); // of two that wait, the later counts
+}
+
+TEST_CASE("writer: an answer waits for the rest of one message, not of the batch")
+{
+    Rig rig;
+    FakeOutbox outbox{{"one", "two", "three"}};
+    rig.stream->window = 0;
+    const auto run = rig.write(outbox);
+    rig.writer->answer(bytes_of("[b]"));
+    rig.take(7); // of the write that was under way
+    CHECK(rig.stream->taken == "<one><t");
+    rig.take(1000);
+    CHECK(run.is_good());
+    CHECK(rig.stream->taken == "<one><two>[b]<three>");
+}
+
+TEST_CASE("writer: nothing goes out behind the last word, and no message is cut")
+{
+    Rig rig;
+    FakeOutbox outbox{{"one", "two", "three"}};
+    rig.stream->window = 0;
+    const auto run = rig.write(outbox);
+    rig.writer->finish(bytes_of("[bye]"));
+    rig.writer->answer(bytes_of("[late]"));
+    rig.take(7);
+    rig.take(1000);
+    CHECK(rig.stream->taken == "<one><two>[bye]");
+    CHECK(run.error() == boost::asio::error::operation_aborted);
+    CHECK(outbox.marked == 2);
+    CHECK(rig.write(outbox).error() == boost::asio::error::operation_aborted);
+    rig.writer->finish(bytes_of("[again]"));
+    settle(rig.io);
+    CHECK(rig.stream->taken == "<one><two>[bye]");
+}
+
+TEST_CASE("writer: a batch waits for an answer that is being written")
+{
+    Rig rig;
+    rig.stream->window = 1;
+    rig.writer->answer(bytes_of("[a]"));
+    settle(rig.io);
+    FakeOutbox outbox{{"one"}};
+    const auto run = rig.write(outbox);
+    CHECK(rig.stream->taken == "[");
+    rig.take(1000);
+    CHECK(run.is_good());
+    CHECK(rig.stream->taken == "[a]<one>");
+}
+
+TEST_CASE("writer: who waits for the last word is told when it is out, or that it is late")
+{
+    Rig rig;
+    rig.stream->window = 0;
+    rig.writer->finish(bytes_of("[bye]"));
+    bool is_in_time = true, is_out = false;
+    const Context ctx{rig.context, TimePoint::max()};
+    Run late{rig.io,
+             wait_written(rig.writer, ctx, std::chrono::steady_clock::now() + 5ms, is_in_time)};
+    Run patient{rig.io, wait_written(rig.writer, ctx, TimePoint::max(), is_out)};
+    while (!late.is_over())
+        rig.io.run_one_for(10s);
+    CHECK_FALSE(is_in_time);
+    CHECK_FALSE(patient.is_over());
+    rig.take(1000);
+    CHECK(patient.is_good());
+    CHECK(is_out);
+}
+
+TEST_CASE("writer: an error ends the write, marks what was whole, and lets nothing out after it")
+{
+    const error_code broken = boost::asio::error::broken_pipe;
+    Rig rig;
+    FakeOutbox outbox{{"one", "two"}};
+    rig.stream->window = 6;
+    const auto run = rig.write(outbox);
+    CHECK_FALSE(run.is_over());
+    rig.stream->fail_writing(broken);
+    settle(rig.io);
+    CHECK(run.error() == broken);
+    CHECK(outbox.marked == 1);
+    CHECK(rig.writer->error() == broken);
+    rig.stream->write_error = {};
+    rig.writer->answer(bytes_of("[a]"));
+    rig.writer->finish(bytes_of("[bye]"));
+    rig.take(1000);
+    CHECK(rig.stream->taken == "<one><");
+    bool is_in_time = false;
+    Run wait{rig.io, wait_written(rig.writer, {rig.context, TimePoint::max()}, TimePoint::max(),
+                                  is_in_time)};
+    settle(rig.io);
+    CHECK(wait.error() == broken);
+}
+
+TEST_CASE("writer: an abort ends the write and an answer alike")
+{
+    Rig rig;
+    rig.stream->window = 0;
+    FakeOutbox outbox{{"one"}};
+    const auto run = rig.write(outbox);
+    rig.writer->answer(bytes_of("[a]"));
+    rig.stream->abort();
+    settle(rig.io);
+    CHECK(run.error() == boost::asio::error::operation_aborted);
+    CHECK(rig.writer->queued_bytes() == 0);
+}
+
+TEST_CASE("writer: goes on writing in the background when its transport lets go of it")
+{
+    Rig rig;
+    rig.stream->window = 0;
+    rig.writer->finish(bytes_of("[bye]"));
+    settle(rig.io);
+    rig.writer.reset();
+    rig.take(1000);
+    CHECK(rig.stream->taken == "[bye]");
+}

@@ -1,0 +1,153 @@
+// Drives a Protocol as a reader would, without sockets, and notes what it says.
+#pragma once
+
+#include <protocol.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sidecar::websocket {
+
+/// All that a stream of bytes came to.
+struct Heard {
+    struct Message {
+        MessageKind kind;
+        std::string payload;
+        bool operator==(const Message&) const = default;
+    };
+    std::vector<Message> messages;
+    std::optional<Ending> ending;
+    std::string last_ping = "none"; ///< of pings, how many are answered depends on the segments
+    std::size_t most_held_bytes = 0;
+
+    /// What must not depend on how the bytes were cut.
+    [[nodiscard]] bool is_the_same_as(const Heard& other) const
+    {
+        const auto same = [](const Ending& a, const Ending& b) {
+            return a.error == b.error && a.close_code == b.close_code && a.reason == b.reason
+                   && a.explanation == b.explanation;
+        };
+        return messages == other.messages && ending.has_value() == other.ending.has_value()
+               && (!ending || same(*ending, *other.ending)) && last_ping == other.last_ping;
+    }
+};
+
+/// Where a message that has not come whole is received.
+enum class Large { collected, in_place };
+
+inline std::string text_of(std::span<const std::byte> bytes)
+{
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// Feeds segments; the unread part is moved each time, as a reader moves it.
+class Driver {
+public:
+    explicit Driver(std::size_t limit, Large large = Large::collected)
+        : protocol_{limit}, large_{large}
+    {
+    }
+
+    void feed(std::string_view segment)
+    {
+        while (!segment.empty() && in_place_left_ != 0) {
+            const auto part = segment.substr(0, in_place_left_);
+            segment.remove_prefix(part.size());
+            in_place_ += part;
+            in_place_left_ -= part.size();
+            protocol_.received(std::as_bytes(std::span{part}), in_place_left_ == 0);
+            if (in_place_left_ == 0 && !protocol_.ending())
+                heard_.messages.push_back({in_place_kind_, std::exchange(in_place_, {})});
+        }
+        // memory of its own, of exactly that size, so that a sanitizer sees each look beyond it
+        std::vector<std::byte> unread;
+        unread.reserve(unread_.size() + segment.size());
+        unread.insert(unread.end(), unread_.begin(), unread_.end());
+        const auto bytes = std::as_bytes(std::span{segment});
+        unread.insert(unread.end(), bytes.begin(), bytes.end());
+        unread.shrink_to_fit();
+        const auto consumed = pass_on(unread);
+        unread_.assign(unread.begin() + static_cast<std::ptrdiff_t>(consumed), unread.end());
+        if (protocol_.owes_answer() && !protocol_.ending())
+            protocol_.append_answer(answers_);
+    }
+    [[nodiscard]] const Heard& heard()
+    {
+        heard_.ending = protocol_.ending();
+        return heard_;
+    }
+    [[nodiscard]] Protocol& protocol() noexcept { return protocol_; }
+
+private:
+    std::size_t pass_on(std::span<const std::byte> unread)
+    {
+        for (std::size_t at = 0;;) {
+            const auto rest = unread.subspan(at);
+            const auto decoded = protocol_.decode(rest);
+            if (decoded.consumed_bytes > rest.size())
+                throw std::logic_error{"consumed more than there is"};
+            if (decoded.is_complete && decoded.consumed_bytes == 0)
+                throw std::logic_error{"consumed nothing for a message"};
+            at += decoded.consumed_bytes;
+            heard_.most_held_bytes = std::max(heard_.most_held_bytes, protocol_.held_bytes());
+            note_ping();
+            if (decoded.is_complete)
+                heard_.messages.push_back({decoded.kind, text_of(decoded.payload)});
+            else if (decoded.consumed_bytes == 0)
+                return at + begin_in_place(decoded);
+        }
+    }
+    void note_ping()
+    {
+        if (!protocol_.owes_answer() || protocol_.ending())
+            return;
+        std::vector<std::byte> pong;
+        protocol_.append_answer(pong);
+        const auto masked = text_of(pong);
+        heard_.last_ping.clear();
+        for (std::size_t i = 6; i < masked.size(); ++i)
+            heard_.last_ping += static_cast<char>(masked[i] ^ masked[2 + (i - 6) % 4]);
+    }
+    std::size_t begin_in_place(const DecodedFrame& decoded)
+    {
+        if (large_ == Large::collected || decoded.payload.data() == nullptr
+            || decoded.missing_bytes == 0)
+            return 0;
+        in_place_ = text_of(decoded.payload);
+        in_place_left_ = decoded.missing_bytes;
+        in_place_kind_ = decoded.kind;
+        // the head is 2, 4 or 10 bytes; all that was shown belongs to this message
+        const auto size = decoded.payload.size() + decoded.missing_bytes;
+        return (size < 126 ? 2 : size <= 0xffff ? 4 : 10) + decoded.payload.size();
+    }
+
+    Protocol protocol_;
+    const Large large_;
+    Heard heard_;
+    std::vector<std::byte> unread_;
+    std::vector<std::byte> answers_;
+    std::string in_place_;
+    std::size_t in_place_left_ = 0;
+    MessageKind in_place_kind_{};
+};
+
+/// `segment_bytes`: zero is all at once.
+inline Heard hear(std::string_view bytes, std::size_t limit, std::size_t segment_bytes = 0,
+                  Large large = Large::collected)
+{
+    Driver driver{limit, large};
+    if (segment_bytes == 0)
+        segment_bytes = std::max<std::size_t>(bytes.size(), 1);
+    for (; !bytes.empty(); bytes.remove_prefix(std::min(segment_bytes, bytes.size())))
+        driver.feed(bytes.substr(0, segment_bytes));
+    return driver.heard();
+}
+
+} // namespace sidecar::websocket

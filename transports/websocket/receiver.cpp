@@ -1,0 +1,272 @@
+#include "receiver.hpp"
+
+#include <boost/endian/conversion.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace sidecar::websocket {
+
+DecodedFrame Receiver::decode_slowly(std::span<const std::byte> bytes)
+{
+    if (ending_)
+        return {};
+    if (fragmented_ == Fragmented::given_out) {
+        assembly_.clear();
+        fragmented_ = Fragmented::no;
+        is_between_frames_ = true;
+    }
+    auto found = fragment_left_bytes_ != 0 ? take_fragment(bytes, 0) : decode_frame(bytes);
+    // Nothing more is there now: what has come of a text is looked at before anything is waited for.
+    if (!ending_ && !found.is_complete && found.consumed_bytes == 0 && is_in_message())
+        (void)check_fragments();
+    if (!ending_)
+        return found;
+    assembly_.clear();
+    is_between_frames_ = false;
+    return {};
+}
+
+DecodedFrame Receiver::decode_frame(std::span<const std::byte> bytes)
+{
+    const auto head = FrameHead::parse(bytes);
+    if (const auto why = violation(bytes, head); !why.empty()) {
+        fail(Error::protocol_violation, close_code::protocol_error, why);
+        return {};
+    }
+    if (head.head_bytes == 0)
+        return {};
+    const auto body = bytes.subspan(head.head_bytes);
+    if (head.is_control())
+        return decode_control(head, body);
+    if (head.payload_bytes > max_message_bytes_ - assembly_.size()) {
+        fail(Error::too_big, close_code::too_big,
+             fmt::format("the limit is {} bytes", max_message_bytes_));
+        return {};
+    }
+    if (head.is_plain_message())
+        return decode_whole(head, body);
+    return begin_fragment(head, body);
+}
+
+/// Empty: none. Looks at a head that has not come whole as far as it has.
+std::string_view Receiver::violation(std::span<const std::byte> bytes,
+                                     const FrameHead& head) const noexcept
+{
+    if (bytes.empty())
+        return {};
+    const FrameHead first{.first = std::to_integer<std::uint8_t>(bytes[0])};
+    if ((first.first & FrameHead::rsv) != 0)
+        return "a reserved bit is set, and no extension was agreed on";
+    switch (first.opcode()) {
+    case Opcode::continuation:
+        if (!is_in_message())
+            return "a fragment continues no message";
+        break;
+    case Opcode::text:
+    case Opcode::binary:
+        if (is_in_message())
+            return "a message begins before the fragments of another have ended";
+        break;
+    case Opcode::close:
+    case Opcode::ping:
+    case Opcode::pong:
+        if (!first.is_final())
+            return "a control frame is fragmented";
+        break;
+    default: return "the opcode is a reserved one";
+    }
+    if (bytes.size() < 2)
+        return {};
+    const auto second = std::to_integer<std::uint8_t>(bytes[1]);
+    if ((second & 0x80) != 0)
+        return "the server has masked a frame";
+    if (first.is_control() && second > most_control_bytes)
+        return "a control frame has more than 125 bytes";
+    if (head.head_bytes == 0)
+        return {};
+    if (!head.is_shortest)
+        return "a length is not written in the fewest bytes";
+    if (head.payload_bytes >> 63 != 0)
+        return "the highest bit of a length is set";
+    return {};
+}
+
+DecodedFrame Receiver::decode_control(const FrameHead& head, std::span<const std::byte> body)
+{
+    const auto size = static_cast<std::size_t>(head.payload_bytes);
+    if (body.size() < size)
+        return {.missing_bytes = size - body.size()};
+    if (is_in_message() && !check_fragments()) // what came first is judged first
+        return {};
+    const auto payload = body.first(size);
+    if (head.opcode() == Opcode::ping) {
+        if (pings_ahead_ == 0)
+            note_ping(payload);
+        else
+            --pings_ahead_;
+    } else if (head.opcode() == Opcode::close) {
+        take_close(payload);
+    }
+    return {.consumed_bytes = head.head_bytes + size};
+}
+
+void Receiver::note_ping(std::span<const std::byte> payload)
+{
+    std::copy(payload.begin(), payload.end(), ping_.begin());
+    ping_bytes_ = static_cast<std::uint8_t>(payload.size());
+    has_ping_ = true;
+}
+
+std::size_t Receiver::look_ahead(std::span<const std::byte> bytes, std::size_t offset)
+{
+    while (offset < bytes.size()) {
+        const auto rest = bytes.subspan(offset);
+        const auto head = FrameHead::parse(rest);
+        const bool is_strange = head.is_masked || (head.first & FrameHead::rsv) != 0
+                                || (head.is_control() && head.payload_bytes > most_control_bytes);
+        // What is wrong, and what a Close says, is decode()'s to judge, after all that comes before
+        if (head.head_bytes == 0 || is_strange || head.opcode() == Opcode::close
+            || head.payload_bytes > rest.size() - head.head_bytes)
+            break;
+        const auto size = static_cast<std::size_t>(head.payload_bytes);
+        if (head.opcode() == Opcode::ping) {
+            note_ping(rest.subspan(head.head_bytes, size));
+            ++pings_ahead_;
+        }
+        offset += head.head_bytes + size;
+    }
+    return offset;
+}
+
+void Receiver::take_close(std::span<const std::byte> payload)
+{
+    if (payload.empty()) {
+        ending_ = Ending{};
+        return;
+    }
+    if (payload.size() == 1)
+        return fail(Error::protocol_violation, close_code::protocol_error,
+                    "a Close frame has half a code");
+    const auto code =
+        boost::endian::load_big_u16(reinterpret_cast<const unsigned char*>(payload.data()));
+    if (!may_be_on_the_wire(code))
+        return fail(Error::protocol_violation, close_code::protocol_error,
+                    fmt::format("a Close frame has the code {}, which none may have", code));
+    const auto reason = payload.subspan(2);
+    if (!is_utf8(reason))
+        return fail(Error::protocol_violation, close_code::not_utf8,
+                    "the reason in a Close frame is not UTF-8");
+    ending_ =
+        Ending{.close_code = code,
+               .reason = std::string{reinterpret_cast<const char*>(reason.data()), reason.size()}};
+}
+
+/// A message in one frame; it stays in the bytes shown until it is whole.
+DecodedFrame Receiver::decode_whole(const FrameHead& head, std::span<const std::byte> body)
+{
+    const auto size = static_cast<std::size_t>(head.payload_bytes);
+    const auto come = body.first(std::min(size, body.size()));
+    kind_ = head.kind();
+    is_between_frames_ = false;
+    if (!check_part(come.subspan(looked_at_bytes_)))
+        return {};
+    looked_at_bytes_ = come.size();
+    if (come.size() < size)
+        return {.kind = kind_, .payload = come, .missing_bytes = size - come.size()};
+    if (!check_end())
+        return {};
+    is_between_frames_ = true;
+    return {.is_complete = true,
+            .kind = kind_,
+            .payload = come,
+            .consumed_bytes = head.head_bytes + size};
+}
+
+void Receiver::received(std::span<const std::byte> bytes, bool is_last)
+{
+    if (ending_ || !check_part(bytes) || !is_last)
+        return;
+    is_between_frames_ = check_end();
+}
+
+DecodedFrame Receiver::begin_fragment(const FrameHead& head, std::span<const std::byte> body)
+{
+    if (!is_in_message()) {
+        kind_ = head.opcode() == Opcode::text ? MessageKind::text : MessageKind::bytes;
+        is_between_frames_ = false;
+        empty_fragments_ = 0;
+    }
+    fragmented_ = head.is_final() ? Fragmented::last_fragment : Fragmented::begun;
+    fragment_left_bytes_ = head.payload_bytes;
+    if (head.payload_bytes == 0 && ++empty_fragments_ > most_empty_fragments) {
+        fail(Error::protocol_violation, close_code::policy_violation,
+             fmt::format("a message has more than {} empty fragments", most_empty_fragments));
+        return {};
+    }
+    return take_fragment(body, head.head_bytes);
+}
+
+/// Takes a fragment's bytes as they come, so they need not wait anywhere for its end.
+DecodedFrame Receiver::take_fragment(std::span<const std::byte> body, std::size_t head_bytes)
+{
+    const auto size =
+        static_cast<std::size_t>(std::min<std::uint64_t>(fragment_left_bytes_, body.size()));
+    assembly_.append(body.first(size));
+    fragment_left_bytes_ -= size;
+    if (fragment_left_bytes_ == 0 && fragmented_ == Fragmented::last_fragment)
+        return finish_fragments(head_bytes + size);
+    return {.consumed_bytes = head_bytes + size,
+            .missing_bytes = static_cast<std::size_t>(fragment_left_bytes_)};
+}
+
+DecodedFrame Receiver::finish_fragments(std::size_t consumed_bytes)
+{
+    if (!check_fragments() || !check_end())
+        return {};
+    fragmented_ = Fragmented::given_out;
+    return {.is_complete = true,
+            .kind = kind_,
+            .payload = assembly_.bytes(),
+            .consumed_bytes = consumed_bytes};
+}
+
+/// Looks at a further part of the message under way. False, here and below: it was refused.
+bool Receiver::check_part(std::span<const std::byte> part)
+{
+    if (kind_ != MessageKind::text || text_.accept(part))
+        return true;
+    fail(Error::protocol_violation, close_code::not_utf8,
+         fmt::format("a text message is not UTF-8, from byte {} on", *text_.bad_offset()));
+    return false;
+}
+
+/// Many fragments at once, which is faster than one by one.
+bool Receiver::check_fragments()
+{
+    const auto part = assembly_.bytes().subspan(looked_at_bytes_);
+    looked_at_bytes_ = assembly_.size();
+    return check_part(part);
+}
+
+bool Receiver::check_end()
+{
+    const bool is_good = kind_ != MessageKind::text || text_.may_end();
+    if (!is_good)
+        fail(Error::protocol_violation, close_code::not_utf8,
+             "a text message is not UTF-8: it ends within a character");
+    text_ = {};
+    looked_at_bytes_ = 0;
+    return is_good;
+}
+
+void Receiver::fail(Error error, std::uint16_t code, std::string_view explanation)
+{
+    if (is_in_message() && code != close_code::not_utf8 && !check_fragments())
+        return; // what came first is judged first
+    ending_ = Ending{
+        .error = error, .close_code = code, .reason = {}, .explanation = std::string{explanation}};
+}
+
+} // namespace sidecar::websocket

@@ -1,0 +1,62 @@
+// Whether bytes are UTF-8 (RFC 3629), at the speed of memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+
+namespace sidecar::websocket {
+
+namespace detail {
+[[nodiscard]] bool is_utf8_at_length(std::span<const std::byte> bytes) noexcept;
+} // namespace detail
+
+/// Most short messages are ASCII, and to see that takes less time than a call.
+[[nodiscard]] inline bool is_ascii(std::span<const std::byte> bytes) noexcept
+{
+    using Word = std::uint64_t;
+    constexpr Word high_bits = 0x8080808080808080;
+    const auto* at = bytes.data();
+    auto left = bytes.size();
+    Word seen = 0, word = 0;
+    for (; left >= sizeof word; left -= sizeof word, at += sizeof word) {
+        std::memcpy(&word, at, sizeof word);
+        seen |= word;
+    }
+    word = 0;
+    if (left != 0)
+        std::memcpy(&word, at, left);
+    return ((seen | word) & high_bits) == 0;
+}
+
+/// Whether the bytes are UTF-8 from their beginning to their end.
+[[nodiscard]] inline bool is_utf8(std::span<const std::byte> bytes) noexcept
+{
+    constexpr std::size_t short_bytes = 128;
+    return (bytes.size() <= short_bytes && is_ascii(bytes)) || detail::is_utf8_at_length(bytes);
+}
+
+/// UTF-8 that comes in parts. Copies no byte: of a character that is cut it keeps what the next
+/// octet must be. Invariant: the parts that were accepted are the beginning of some UTF-8 text.
+class Utf8Parts {
+public:
+    /// The next part. False: it goes wrong at bad_offset(), and no later part is looked at.
+    [[nodiscard]] bool accept(std::span<const std::byte> part) noexcept;
+    /// The text may end here: no character is cut.
+    [[nodiscard]] bool may_end() const noexcept { return missing_ == 0 && !bad_offset_; }
+    /// The first octet with which the parts are the beginning of no UTF-8 text.
+    [[nodiscard]] std::optional<std::size_t> bad_offset() const noexcept { return bad_offset_; }
+
+private:
+    [[nodiscard]] bool step(std::byte octet) noexcept;
+    [[nodiscard]] bool step_all(std::span<const std::byte> octets) noexcept;
+
+    std::size_t offset_ = 0; // octets accepted
+    std::optional<std::size_t> bad_offset_;
+    std::uint8_t missing_ = 0;              // octets of the character that is cut
+    std::uint8_t lowest_ = 0, highest_ = 0; // of its next octet
+};
+
+} // namespace sidecar::websocket
