@@ -26,6 +26,9 @@ Block BlockPool::take(std::size_t bytes)
         std::lock_guard lock{mutex_};
         out_bytes_ += capacity;
         block = find(capacity);
+        // Those of another size make way
+        while (!block && kept_count_ != 0 && out_bytes_ + kept_bytes_ > limits_.total)
+            (void)remove(0);
     }
     Block owned{nullptr, BlockReturn{shared_from_this(), capacity}};
     try {
@@ -43,21 +46,12 @@ Block BlockPool::take(std::size_t bytes)
 void BlockPool::give_back(std::byte* block, std::size_t capacity) noexcept
 {
     std::unique_ptr<std::byte[]> owned{block};
-    {
-        std::lock_guard lock{mutex_};
-        out_bytes_ -= capacity;
-        if (kept_count_ < most_kept && kept_bytes_ + capacity <= may_keep()) {
-            kept_[kept_count_++] = {std::move(owned), capacity};
-            kept_bytes_ += capacity;
-        }
-    }
-    trim();
-}
-
-std::size_t BlockPool::kept_bytes() const
-{
     std::lock_guard lock{mutex_};
-    return kept_bytes_;
+    out_bytes_ -= capacity;
+    if (kept_count_ < most_kept && out_bytes_ + kept_bytes_ + capacity <= limits_.total) {
+        kept_[kept_count_++] = {std::move(owned), capacity};
+        kept_bytes_ += capacity;
+    }
 }
 
 /// The latest first: its memory is the likeliest to be in the cache.
@@ -80,18 +74,12 @@ std::unique_ptr<std::byte[]> BlockPool::remove(std::size_t index) noexcept
     return block;
 }
 
-std::size_t BlockPool::may_keep() const noexcept
-{
-    const auto left = limits_.total > out_bytes_ ? limits_.total - out_bytes_ : 0;
-    return std::min(std::max(out_bytes_, limits_.kept_when_idle), left);
-}
-
 void BlockPool::trim() noexcept
 {
     for (;;) {
         std::unique_ptr<std::byte[]> oldest; // freed without the lock
         std::lock_guard lock{mutex_};
-        if (kept_bytes_ <= may_keep())
+        if (!has_surplus())
             return;
         oldest = remove(0);
     }

@@ -85,9 +85,18 @@ private:
         if (timeout_ <= Duration{})
             return false;
         if (!inbox_.clock_.is_virtual()
-            && inbox_.yield_.until(has_come, inbox_.ring_.popped_bytes()))
+            && inbox_.consumer_.yield.until(has_come, inbox_.ring_.popped_bytes()))
             return true;
-        return inbox_.arrived_.wait_until(inbox_.clock_, deadline(), has_come, inbox_.spin_);
+        auto& clock = inbox_.clock_;
+        if (inbox_.ring_.has_spare_blocks() && !clock.is_virtual()) {
+            const auto idle = deadline_after(clock.now(), idle_time);
+            if (idle < deadline()) {
+                if (inbox_.arrived_.wait_until(clock, idle, has_come, inbox_.spin_))
+                    return true;
+                inbox_.ring_.free_spare_blocks();
+            }
+        }
+        return inbox_.arrived_.wait_until(clock, deadline(), has_come, inbox_.spin_);
     }
     void give_back()
     {
@@ -338,6 +347,10 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
             break;
         }
     }
+    if (count != 0)
+        consumer_.idle_since = {};
+    else if (ring_.has_spare_blocks())
+        note_idle();
     if (count == 0 && was_final && limit != 0)
         return nothing_left();
     return count;
@@ -365,6 +378,15 @@ void Inbox::hand_over(MessageHandler handler, std::size_t limit, std::size_t& co
         handler(ring_.view(ring_.find_message(ring_.read_position())));
     } while (count < stop_at && !has_events && ring_.read_position() < published
              && ring_.popped_bytes_so_far() - bytes_at_start < stride_bytes);
+}
+
+void Inbox::note_idle()
+{
+    const auto now = clock_.now();
+    if (consumer_.idle_since == TimePoint{})
+        consumer_.idle_since = now;
+    else if (now - consumer_.idle_since >= idle_time)
+        ring_.free_spare_blocks();
 }
 
 void Inbox::publish_reads() noexcept

@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -29,7 +30,9 @@ namespace sidecar::detail {
 /// those who wait (receivers for a message, links for free space). Owned by the run. The loop is the
 /// only producer; of the application's threads one at a time consumes. Invariant: everything that was
 /// put in comes out, in order, before `stopped` or a terminal failure is said; and the memory of
-/// messages, whole or not, stays within the limits.
+/// messages, whole or not, stays within the limits. Once a receiver has found nothing for half a
+/// second, there stay of what is beside the ring two buffers to receive in and a block or some, of
+/// 256 KiB each.
 class Inbox {
 public:
     Inbox(const QueueLimits& limits, Duration spin, AppClock& clock)
@@ -136,7 +139,7 @@ public:
     void set_terminal_failure(std::optional<Failure> why);
 
     /// Something was sent, so perhaps there is soon something to receive.
-    void expect_answer() noexcept { yield_.expect_answer(1); }
+    void expect_answer() noexcept { consumer_.yield.expect_answer(1); }
 
     [[nodiscard]] const RecordRing& ring() const noexcept { return ring_; }
     [[nodiscard]] std::uint64_t wakeups() const noexcept
@@ -157,12 +160,15 @@ private:
     [[nodiscard]] Result<Message> take_block_of(std::uint64_t position);
     void hand_over(MessageHandler handler, std::size_t limit, std::size_t& count);
     void publish_reads() noexcept;
+    void note_idle();
     void wake_space_waiters();
     void publish_all();
     void publish_some();
 
     static constexpr std::size_t publish_bytes = 4u << 10;
     static constexpr unsigned bits_to_wake_for = 32;
+    /// So long a consumer finds nothing before what a burst took of memory goes back.
+    static constexpr Duration idle_time = std::chrono::milliseconds{500};
 
     struct alignas(64) Producer {
         YieldBeforeSleep yield;         // before it runs further ahead of the consumer
@@ -186,8 +192,13 @@ private:
     ReadyDescriptor ready_;                 // both
     std::atomic<std::uint64_t> wakeups_{0}; // both: atomic
 
-    ConsumerRight right_;    // app side
-    YieldBeforeSleep yield_; // app side; before a receiver sleeps
+    struct Consumer {
+        YieldBeforeSleep yield; // before a receiver sleeps
+        TimePoint idle_since{}; // guarded by right_; when poll() began to find nothing; or none
+    };
+
+    ConsumerRight right_; // app side
+    Consumer consumer_;   // app side
 };
 
 } // namespace sidecar::detail

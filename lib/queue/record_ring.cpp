@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <sys/mman.h>
+#include <unistd.h>
 
 namespace sidecar::detail {
 namespace {
@@ -11,9 +13,32 @@ namespace {
 /// From here on copying a message costs more than a block of its own does.
 constexpr std::size_t largest_in_ring = 32u << 10;
 
+/// Their content is gone; they read as zeros.
+void give_back_pages(std::span<std::byte> memory) noexcept
+{
+    static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    void* begin = memory.data();
+    auto bytes = memory.size();
+    if (std::align(page, page, begin, bytes))
+        (void)::madvise(begin, bytes / page * page, MADV_DONTNEED); // in vain: it only stays
+}
+
 std::size_t ring_bytes(const QueueLimits& limits) noexcept
 {
     return std::bit_floor(std::max<std::size_t>(limits.bytes / 2, 256));
+}
+
+std::size_t block_bytes(const QueueLimits& limits) noexcept
+{
+    return limits.bytes - std::min(limits.bytes, ring_bytes(limits));
+}
+
+std::shared_ptr<BlockPool> make_pool(const QueueLimits& limits)
+{
+    constexpr std::size_t least_idle = 64u << 10, most_idle = 256u << 10;
+    const auto bytes = block_bytes(limits);
+    return std::make_shared<BlockPool>(BlockPool::Limits{
+        .total = bytes, .kept_when_idle = std::clamp(bytes / 8, least_idle, most_idle)});
 }
 
 } // namespace
@@ -22,7 +47,8 @@ RecordRing::RecordRing(const QueueLimits& limits)
     : ring_bytes_{ring_bytes(limits)},
       message_limit_{message_limit(limits)},
       largest_copied_{std::min(ring_bytes_ / 8, largest_in_ring)},
-      budget_{limits.bytes > ring_bytes_ ? limits.bytes - ring_bytes_ : 0}
+      pool_{make_pool(limits)},
+      budget_{block_bytes(limits)}
 {
 }
 
@@ -90,16 +116,7 @@ bool RecordRing::has_space(std::size_t payload_bytes) const noexcept
     return fits(record) && (!may_be_large || budget_.has(payload_bytes));
 }
 
-Block RecordRing::take_block(std::size_t bytes)
-{
-    if (!pool_) {
-        constexpr std::size_t least_idle = 64u << 10, most_idle = 256u << 10;
-        const auto idle = std::clamp(budget_.limit() / 16, least_idle, most_idle);
-        pool_ = std::make_shared<BlockPool>(
-            BlockPool::Limits{.total = budget_.limit(), .kept_when_idle = idle});
-    }
-    return pool_->take(bytes);
-}
+Block RecordRing::take_block(std::size_t bytes) { return pool_->take(bytes); }
 
 bool RecordRing::push_large(LinkId link, MessageKind kind, std::span<const std::byte> payload)
 {
@@ -166,6 +183,20 @@ void RecordRing::free_block(std::uint64_t position) noexcept
     if (record.block)
         pool_->give_back(record.block, record.capacity);
     budget_.give_back(record.counted_bytes);
+}
+
+void RecordRing::restart() noexcept
+{
+    if (!is_worth_restarting())
+        return;
+    const auto used = std::min<std::uint64_t>(consumer_.head - consumer_.began, ring_bytes_);
+    give_back_pages({ring_.get() + kept_when_idle, ring_.get() + used});
+    const auto start = (consumer_.head + ring_bytes_ - 1) & ~std::uint64_t{ring_bytes_ - 1};
+    consumer_.began = consumer_.head = consumer_.published_seen = start;
+    producer_.tail = producer_.published_tail = producer_.head_seen = start;
+    producer_.plain_until = 0;
+    published_.tail.store(start, std::memory_order_seq_cst);
+    freed_.head.store(start, std::memory_order_seq_cst);
 }
 
 bool RecordRing::half_free() const noexcept

@@ -177,7 +177,20 @@ public:
         freed_.head.store(consumer_.head, order);
     }
 
+    /// Whether the ring has gone on so far since it last began that an idle one should begin again.
+    [[nodiscard]] bool is_worth_restarting() const noexcept
+    {
+        return consumer_.head - consumer_.began > kept_when_idle;
+    }
+    /// Begins an empty ring again at its start: what a burst took of its memory beyond
+    /// `kept_when_idle` goes back to the system. Positions go on. Side: both at once, so the caller
+    /// holds off producer and consumer.
+    void restart() noexcept;
+
     // --- both
+    /// What is to be done when the queue has been idle: blocks that a burst left go.
+    [[nodiscard]] bool has_spare_blocks() const noexcept { return pool_->has_surplus(); }
+    void free_spare_blocks() noexcept { pool_->trim(); }
     [[nodiscard]] std::uint64_t reads_published() const noexcept
     {
         return freed_.head.load(std::memory_order_seq_cst);
@@ -228,6 +241,7 @@ public:
 
 private:
     static constexpr std::size_t cache_line = 64, claim_ahead = 1024;
+    static constexpr std::size_t kept_when_idle = 256u << 10;
 
     struct alignas(cache_line) Producer {
         std::uint64_t tail = 0;
@@ -247,6 +261,7 @@ private:
         std::uint64_t head = 0;
         std::uint64_t popped = 0, popped_bytes = 0;
         std::uint64_t published_seen = 0;
+        std::uint64_t began = 0; // where the ring last began at its start
         std::atomic<std::uint64_t> peak_messages{0}, peak_bytes{0}; // read by anybody
     };
     struct alignas(cache_line) Freed { // written by the consumer
@@ -343,16 +358,16 @@ private:
             peak.store(value, std::memory_order_relaxed);
     }
 
-    const std::size_t ring_bytes_;      // both: constant; a power of two
-    const std::size_t message_limit_;   // both: constant
-    const std::size_t largest_copied_;  // both: constant
-    std::unique_ptr<std::byte[]> ring_; // made by the producer before the first publication
-    std::shared_ptr<BlockPool> pool_;   // made by the producer before the first block is published
-    MemoryBudget budget_;               // both, each its part
-    Producer producer_;                 // producer side
-    Published published_;               // both: atomic
-    Consumer consumer_;                 // consumer side, but for the peaks
-    Freed freed_;                       // both: atomic
+    const std::size_t ring_bytes_;          // both: constant; a power of two
+    const std::size_t message_limit_;       // both: constant
+    const std::size_t largest_copied_;      // both: constant
+    std::unique_ptr<std::byte[]> ring_;     // made by the producer before the first publication
+    const std::shared_ptr<BlockPool> pool_; // both
+    MemoryBudget budget_;                   // both, each its part
+    Producer producer_;                     // producer side
+    Published published_;                   // both: atomic
+    Consumer consumer_;                     // consumer side, but for the peaks
+    Freed freed_;                           // both: atomic
 };
 
 } // namespace sidecar::detail

@@ -33,7 +33,7 @@ TEST_CASE("BlockPool: gives the block that came back last to the next of its siz
     CHECK(pool->take(63 * kib).get() == where);
 }
 
-TEST_CASE("BlockPool: after a burst little is kept, however the blocks come back")
+TEST_CASE("BlockPool: what is out and what is kept is within the limit, and trim() leaves little")
 {
     for (const std::size_t size : {4 * kib, 33 * kib, 64 * kib, 1024 * kib}) {
         for (const bool is_last_first : {false, true}) {
@@ -43,19 +43,35 @@ TEST_CASE("BlockPool: after a burst little is kept, however the blocks come back
             std::vector<Block> burst;
             for (std::size_t bytes = 0; bytes < 16'384 * kib; bytes += size)
                 burst.push_back(pool->take(size));
-            for (auto left = burst.size(); left != 0; --left) {
-                CHECK(pool->kept_bytes() <= 4096 * kib);
+            while (!burst.empty()) {
                 burst.erase(is_last_first ? burst.end() - 1 : burst.begin());
+                CHECK((pool->kept_bytes() == 0
+                       || burst.size() * size + pool->kept_bytes() <= 4096 * kib));
             }
+            CHECK(pool->has_surplus() == (size >= 33 * kib || pool->kept_bytes() > 128 * kib));
+            pool->trim();
             CHECK(pool->kept_bytes() <= 128 * kib);
+            CHECK_FALSE(pool->has_surplus());
         }
     }
 }
 
-TEST_CASE("BlockPool: while as much is out, a stream's blocks are used again")
+TEST_CASE("BlockPool: blocks of another size make way")
 {
     const auto pool = make_pool();
-    const auto stays = pool->take(1024 * kib);
+    std::vector<Block> blocks;
+    for (int i = 0; i < 4; ++i)
+        blocks.push_back(pool->take(1000 * kib));
+    blocks.clear();
+    const auto kept = pool->kept_bytes();
+    CHECK(kept >= 3000 * kib);
+    blocks.push_back(pool->take(2000 * kib));
+    CHECK(pool->kept_bytes() <= 2096 * kib);
+}
+
+TEST_CASE("BlockPool: a stream's blocks are used again")
+{
+    const auto pool = make_pool();
     auto block = pool->take(1024 * kib);
     const auto* where = block.get();
     for (int i = 0; i < 100; ++i) {
@@ -94,5 +110,6 @@ TEST_CASE("BlockPool: several threads take and give back")
         });
     for (auto& thread : threads)
         thread.join();
+    pool->trim();
     CHECK(pool->kept_bytes() <= 128 * kib);
 }

@@ -333,3 +333,29 @@ TEST_CASE("Inbox: no wake-up is lost between a loop that pauses and receivers th
         }
     }
 }
+
+TEST_CASE("Inbox: once a receiver has found nothing for a while, a burst's memory has gone")
+{
+    for (const bool is_polled : {false, true}) {
+        CAPTURE(is_polled);
+        Fixture f{{.bytes = 8u << 20}};
+        for (int i = 0; i < 40; ++i)
+            REQUIRE(f.push(std::string(100'000, 'x')));
+        while (f.poll() != 0) {
+        }
+        CHECK(f.inbox.ring().has_spare_blocks());
+        CHECK(f.inbox.receive(10ms).error() == Error::timed_out);
+        CHECK(f.inbox.ring().has_spare_blocks()); // perhaps more comes
+        if (is_polled) {
+            const auto deadline = std::chrono::steady_clock::now() + 10s;
+            while (f.inbox.ring().has_spare_blocks()
+                   && std::chrono::steady_clock::now() < deadline) {
+                CHECK(f.poll() == 0);
+                std::this_thread::yield();
+            }
+        } else {
+            CHECK(f.inbox.receive(700ms).error() == Error::timed_out);
+        }
+        CHECK_FALSE(f.inbox.ring().has_spare_blocks());
+    }
+}
