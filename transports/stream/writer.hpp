@@ -50,6 +50,11 @@ public:
     {
         return control_.size() + sending_.size();
     }
+    /// Memory beyond the object itself.
+    [[nodiscard]] std::size_t held_bytes() const noexcept
+    {
+        return (chunk_ ? chunk_->capacity_bytes() : 0) + control_.capacity() + sending_.capacity();
+    }
     /// Why nothing can be written any more, if so.
     [[nodiscard]] error_code error() const noexcept { return error_; }
 

@@ -1,5 +1,6 @@
 // Connecting by name to real sockets of the loopback, some of them mute, closed or oneself.
 #include "dial.hpp"
+#include "listener.hpp"
 #include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
 
@@ -8,12 +9,6 @@
 
 #include <boost/asio/io_context.hpp>
 #include <doctest/doctest.h>
-
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <thread>
@@ -40,54 +35,6 @@ Options with_addresses(const Texts& addresses)
     return options;
 }
 
-/// Listens at an address of 127/8; a mute one has a full backlog, so nobody is let in or refused.
-class Listener {
-public:
-    Listener(const char* address, std::uint16_t port, bool is_mute = false) : fd_{open()}
-    {
-        address_.sin_family = AF_INET;
-        address_.sin_port = htons(port);
-        REQUIRE(::inet_pton(AF_INET, address, &address_.sin_addr) == 1);
-        auto* const any = reinterpret_cast<sockaddr*>(&address_);
-        socklen_t size = sizeof address_;
-        const int on = 1;
-        ::setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-        REQUIRE(::bind(fd_, any, size) == 0);
-        REQUIRE(::listen(fd_, is_mute ? 0 : 10) == 0);
-        REQUIRE(::getsockname(fd_, any, &size) == 0);
-        while (is_mute) {
-            pollfd entry{.fd = open(SOCK_NONBLOCK), .events = POLLOUT, .revents = 0};
-            (void)::connect(entry.fd, any, size);
-            if (::poll(&entry, 1, 200) == 0)
-                break;
-        }
-    }
-    Listener(const Listener&) = delete;
-    Listener& operator=(const Listener&) = delete;
-    ~Listener()
-    {
-        for (const int fd : sockets_)
-            ::close(fd);
-    }
-    [[nodiscard]] std::uint16_t port() const noexcept { return ntohs(address_.sin_port); }
-    /// Waits for a connection, takes it and sends a line.
-    void greet()
-    {
-        const int fd = sockets_.emplace_back(::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC));
-        REQUIRE(fd >= 0);
-        REQUIRE(::send(fd, "hello\n", 6, MSG_NOSIGNAL) == 6);
-    }
-
-private:
-    int open(int flags = 0)
-    {
-        return sockets_.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0));
-    }
-    std::vector<int> sockets_;
-    sockaddr_in address_{};
-    int fd_;
-};
-
 std::uint16_t closed_port()
 {
     const Listener gone{"127.0.0.1", 0};
@@ -113,7 +60,7 @@ TEST_CASE("dial: a mute address costs a quarter of a second, not the whole time"
     const auto took = std::chrono::steady_clock::now() - began;
     CHECK(took >= 250ms);
     CHECK(took < 5s);
-    good.greet();
+    good.accept().send("hello\n");
     CHECK(feed.receive(10s).value().text() == "hello");
 }
 
@@ -127,7 +74,7 @@ TEST_CASE("dial: an address that refuses costs nothing, of either family")
                    with_addresses({refusing, "127.0.0.2"})};
         REQUIRE(feed.start(10s));
         CHECK(std::chrono::steady_clock::now() - began < 200ms);
-        good.greet();
+        good.accept().send("hello\n");
         CHECK(feed.receive(10s).value().text() == "hello");
     }
 }

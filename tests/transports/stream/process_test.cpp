@@ -73,6 +73,8 @@ TEST_CASE("descriptors: without one open() says so, the other links never notice
     RawPeer peer{echo_lines}, other{echo_lines}, third{echo_lines};
     Feeds feed{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
     REQUIRE(feed.start(10s));
+    REQUIRE(feed.send("hello")); // so the peer has accepted, and needs no descriptor any more
+    REQUIRE(feed.receive(10s).value().text() == "hello");
     {
         const Shortage none_left{0};
         for (const std::string host : {"127.0.0.1", "localhost", "nowhere.invalid"}) {

@@ -106,6 +106,22 @@ TEST_CASE("writer: a batch of any size is written whole, in bounded pieces")
     CHECK(outbox.marked == messages.size());
 }
 
+TEST_CASE("writer: keeps no memory of a batch")
+{
+    Rig rig;
+    FakeOutbox outbox{{std::string(10'000, 'x'), std::string(200'000, 'y')}};
+    rig.stream->window = 5000;
+    const auto run = rig.write(outbox);
+    CHECK(rig.writer->held_bytes() > 10'000);
+    CHECK(rig.writer->held_bytes() < 200'000);
+    rig.take(1'000'000);
+    CHECK(run.is_good());
+    CHECK(rig.writer->held_bytes() == 0);
+    rig.writer->answer(bytes_of(std::string(10'000, 'a')));
+    settle(rig.io);
+    CHECK(rig.writer->held_bytes() < 1024);
+}
+
 TEST_CASE("writer: an answer goes out by itself, and between two messages of a batch")
 {
     Rig rig;

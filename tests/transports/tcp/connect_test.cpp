@@ -53,6 +53,25 @@ TEST_CASE("tcp: hosts that cannot be meant are refused before anything is tried"
     CHECK(feed.start(10s).error() == Error::bad_options);
 }
 
+TEST_CASE("tcp: a host with control characters or beyond ASCII is refused, and not printed raw")
+{
+    using namespace std::string_literals;
+    for (const auto& host :
+         {"a\r\nb"s, "a\nb"s, "a\0b"s, "a\x1b[1mb"s, "a\x7f"s, "m\xc3\xbcnchen.example"s}) {
+        auto options = quiet();
+        options.lookup = [](const std::string&) -> std::vector<boost::asio::ip::address> {
+            FAIL("nothing is to be looked up");
+            return {};
+        };
+        Sidecar<Tcp<LengthPrefix>> feed{{.host = host, .port = 1}, options};
+        const auto failure = feed.start(10s).error();
+        CHECK(failure == Error::bad_address);
+        const auto text = failure.message();
+        CHECK(std::all_of(text.begin(), text.end(),
+                          [](unsigned char c) { return c >= 0x20 && c < 0x7f; }));
+    }
+}
+
 TEST_CASE("tcp: addresses and framings that make no sense are told from start")
 {
     Sidecar<Tcp<LengthPrefix>> no_host{{.port = 1}, quiet()};

@@ -160,6 +160,11 @@ TEST_CASE("framings: settings that make no sense, and messages that cannot be ca
     CHECK(LengthPrefix{8}.check_send({}));
     CHECK(Lines{}.check_send({}));
     CHECK(Lines{}.check_send(bytes_of("a;b")));
+    CHECK(Lines{}.check_send(bytes_of("a\rb")));
+    // The receiver would take it for a part of the line's end
+    CHECK(Lines{}.check_send(bytes_of("ab\r")).error() == Error::bad_message);
+    CHECK(Lines{}.check_send(bytes_of("\r")).error() == Error::bad_message);
+    CHECK(Lines{';'}.check_send(bytes_of("ab\r")));
     CHECK(Lines{';'}.check_send(bytes_of("a;b")).error() == Error::bad_message);
     CHECK(FixedSize<4>{}.check_send(bytes_of("abc")).error().message().find("3 bytes")
           != std::string::npos);

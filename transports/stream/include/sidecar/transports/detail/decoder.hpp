@@ -26,11 +26,11 @@ struct Pass {
     bool put_any = false;
     /// The sink had no room for this one. Its bytes are not among `consumed_bytes`, but
     /// `refused_bytes` behind them; its payload is valid until the next look.
-    std::optional<Found> refused;
+    std::optional<Found> refused{};
     std::size_t refused_bytes = 0;
     std::size_t missing_bytes = 0; ///< of the next message, as far as known
     /// What has come of the next message, if `missing_bytes` more end it just as they are.
-    std::optional<Found> begun;
+    std::optional<Found> begun{};
 };
 
 /// The protocol above a Reader; one object per connection. Side: the loop's thread.
@@ -60,9 +60,10 @@ template <class Decode>
 [[nodiscard]] Pass put_messages(std::span<const std::byte> unread, Sink& sink,
                                 MessageKind default_kind, Decode&& decode)
 {
-    Pass pass;
+    std::size_t at = 0; // apart from the result, which has to be in memory
+    bool put_any = false;
     for (;;) {
-        const auto decoded = decode(unread.subspan(pass.consumed_bytes));
+        const auto decoded = decode(unread.subspan(at));
         MessageKind kind = default_kind;
         if constexpr (requires {
                           {
@@ -70,23 +71,25 @@ template <class Decode>
                           } -> std::convertible_to<MessageKind>;
                       })
             kind = decoded.kind;
-        if (decoded.is_complete) {
-            if (!sink.put(kind, decoded.payload)) [[unlikely]] {
-                pass.refused = Found{kind, decoded.payload};
-                pass.refused_bytes = decoded.consumed_bytes;
-                return pass;
-            }
-            pass.put_any = true;
-            pass.consumed_bytes += decoded.consumed_bytes;
+        if (decoded.is_complete && sink.put(kind, decoded.payload)) [[likely]] {
+            put_any = true;
+            at += decoded.consumed_bytes;
             continue;
         }
-        pass.consumed_bytes += decoded.consumed_bytes;
-        if (decoded.consumed_bytes == 0) {
-            pass.missing_bytes = decoded.missing_bytes;
-            if (decoded.payload.data() != nullptr && decoded.missing_bytes != 0)
-                pass.begun = Found{kind, decoded.payload};
+        if (!decoded.is_complete && decoded.consumed_bytes != 0) { // a filler
+            at += decoded.consumed_bytes;
+            continue;
+        }
+        Pass pass{.consumed_bytes = at, .put_any = put_any};
+        if (decoded.is_complete) {
+            pass.refused = Found{kind, decoded.payload};
+            pass.refused_bytes = decoded.consumed_bytes;
             return pass;
         }
+        pass.missing_bytes = decoded.missing_bytes;
+        if (decoded.payload.data() != nullptr && decoded.missing_bytes != 0)
+            pass.begun = Found{kind, decoded.payload};
+        return pass;
     }
 }
 

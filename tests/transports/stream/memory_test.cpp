@@ -1,0 +1,82 @@
+// What a link keeps once its large message is over. Counted by malloc, so of no use to a sanitizer.
+#include "listener.hpp"
+#include "support/quiet.hpp"
+#include "support/sanitized.hpp"
+
+#include <sidecar/sidecar.hpp>
+#include <sidecar/transports/tcp.hpp>
+
+#include <doctest/doctest.h>
+
+#include <malloc.h>
+
+using namespace sidecar;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::size_t link_count = 61;
+constexpr std::size_t large = 1u << 20;
+constexpr StopBudget brief{.total = 100ms, .drain = 20ms, .close = 20ms, .cancel = 20ms};
+
+std::size_t used_bytes()
+{
+    const auto info = ::mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+/// Many links on one feed, with the other ends of their connections.
+template <class F>
+struct ManyLinks {
+    ManyLinks()
+    {
+        REQUIRE(feed.start(10s));
+        peers.push_back(listener.accept());
+        while (peers.size() < link_count) {
+            REQUIRE(feed.open(options(), 10s));
+            peers.push_back(listener.accept());
+        }
+    }
+    void send_each(std::string_view bytes, std::size_t expected)
+    {
+        for (const auto& peer : peers) {
+            peer.send(bytes);
+            REQUIRE(feed.receive(10s).value().size() == expected);
+        }
+    }
+    [[nodiscard]] typename Tcp<F>::Options options() const
+    {
+        typename Tcp<F>::Options options;
+        options.host = "127.0.0.1";
+        options.port = listener.port();
+        options.max_message_bytes = large + 16;
+        return options;
+    }
+
+    Listener listener{"127.0.0.1", 0};
+    Sidecar<Tcp<F>> feed{options(), quiet(brief)};
+    std::vector<Listener::Connection> peers;
+};
+
+} // namespace
+
+TEST_CASE("memory: a link that had one large message keeps a small constant"
+          * doctest::skip(is_sanitized))
+{
+    const auto check = [](auto& links, const std::string& small, const std::string& big) {
+        links.send_each(small, 5);
+        const auto before = used_bytes();
+        links.send_each(big, large);
+        links.send_each(small, 5); // so each waits again
+        const auto after = used_bytes();
+        const auto pooled = std::size_t{4} << 20; // by the inbox, for all links together
+        const auto kept = after > before + pooled ? (after - before - pooled) / link_count : 0;
+        MESSAGE(kept, " bytes a link, ", after > before ? after - before : 0, " in all");
+        CHECK(kept < 16u << 10);
+    };
+    ManyLinks<Lines> lines; // no end is known, so it is collected in the link's own memory
+    check(lines, "small\n", std::string(large, 'x') + "\n");
+    ManyLinks<LengthPrefix> prefixed; // received in the inbox's memory
+    check(prefixed, std::string("\0\0\0\5small", 9),
+          std::string("\0\x10\0\0", 4) + std::string(large, 'x'));
+}
