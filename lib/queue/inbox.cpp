@@ -70,19 +70,8 @@ bool Inbox::push_reserved(LinkId link, MessageKind kind, Block& block, std::size
 void Inbox::cancel_reserved(std::size_t payload_bytes) noexcept
 {
     producer_.reserved_bytes -= payload_bytes;
-    release(payload_bytes);
-}
-
-bool Inbox::hold(std::size_t bytes, std::size_t rest_bytes) noexcept
-{
-    auto& budget = ring_.budget();
-    return budget.take(bytes, std::max(rest_bytes, bytes) - bytes);
-}
-
-void Inbox::release(std::size_t bytes) noexcept
-{
-    ring_.budget().put_back(bytes);
-    if (bytes != 0 && space_wanted_.exchange(false) && on_space)
+    ring_.budget().put_back(payload_bytes);
+    if (space_wanted_.exchange(false) && on_space)
         on_space();
 }
 

@@ -83,21 +83,6 @@ public:
     [[nodiscard]] bool push_reserved(LinkId link, MessageKind kind, Block& block,
                                      std::size_t payload_bytes);
     void cancel_reserved(std::size_t payload_bytes) noexcept;
-    /// Counts memory of a message that has not come whole and may yet need `rest_bytes`, these
-    /// included. Granted only where all the rest would find memory now. So the message that was
-    /// granted some last can always be completed, and after it the one before: they never block each
-    /// other for good, as long as their peers go on. See PartialMessage.
-    [[nodiscard]] bool hold(std::size_t bytes, std::size_t rest_bytes) noexcept;
-    /// Ends a hold; who waits for space may look again.
-    void release(std::size_t bytes) noexcept;
-    /// A block; the caller counts it, by hold(). Throws bad_alloc.
-    [[nodiscard]] Block take_block(std::size_t bytes) { return ring_.take_block(bytes); }
-    /// Pushes a block that is counted by hold(). False: no space for its record.
-    [[nodiscard]] bool push_held(LinkId link, MessageKind kind, Block& block,
-                                 std::size_t payload_bytes, std::size_t held_bytes)
-    {
-        return ring_.push_block(link, kind, block, payload_bytes, held_bytes);
-    }
 
     // --- sidecar side: waiting for space
     /// Whether a message of this size would find space now.
