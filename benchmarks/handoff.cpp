@@ -96,7 +96,7 @@ class OurInbox {
 public:
     OurInbox()
     {
-        inbox_.on_room = [] {};
+        inbox_.on_space = [] {};
     }
     void push(Bytes message)
     {

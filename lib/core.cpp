@@ -5,6 +5,7 @@
 #include "base/fork_guard.hpp"
 #include "base/notify_fd.hpp"
 #include "check_options.hpp"
+#include "queue/queue_limits.hpp"
 #include "run.hpp"
 #include "runs.hpp"
 
@@ -20,6 +21,14 @@ Failure misuse(const char* attempted)
 {
     return {Error::misuse,
             {.attempted = attempted, .explanation = "called on the loop's own thread"}};
+}
+
+Options with_limits(Options options)
+{
+    const Options defaults;
+    options.inbox = resolved(options.inbox, defaults.inbox.bytes);
+    options.outbox = resolved(options.outbox, defaults.outbox.bytes);
+    return options;
 }
 
 TimePoint deadline_of(const Run& run, Duration timeout)
@@ -84,7 +93,7 @@ private:
 
 Core::Core(std::shared_ptr<const LinkConfig> config, Options options)
     : config_{std::move(config)},
-      options_{std::move(options)},
+      options_{with_limits(std::move(options))},
       fork_generation_{fork_generation()},
       runs_{std::make_unique<Runs>()}
 {
@@ -174,6 +183,8 @@ Result<LinkRef> Core::open(std::shared_ptr<const LinkConfig> config, LinkOptions
                         .endpoint = config->endpoint(),
                         .explanation = "its transport and the sidecar's first one run on different "
                                        "kinds of clock, real and virtual time"}};
+    if (options.outbox)
+        options.outbox = resolved(*options.outbox, options_.outbox.bytes);
     for (const auto& checked :
          {config->check(), check_inbox(options_.inbox, config->max_message_bytes()),
           options.outbox ? check_outbox(*options.outbox) : Result<void>{}})

@@ -33,7 +33,7 @@ Run::Run(const Options& options, bool is_virtual)
 {
     services_.something_changed = [this] { stop_->something_changed(); };
     loop_.tasks().on_end = services_.something_changed;
-    inbox_.on_room = [this] { loop_.post([this] { services_.space.wake_all(); }); };
+    inbox_.on_space = [this] { loop_.post([this] { services_.space.wake_all(); }); };
 }
 
 std::shared_ptr<Run> Run::make(const Options& options, bool is_virtual,

@@ -39,11 +39,11 @@ struct StopBudget {
 };
 
 /// Bounds of a queue. A message counts with its payload and 8 to 16 bytes of record and padding.
-/// Half of `bytes` is for large messages and for the buffers (256 KiB each, or an eighth of
-/// `bytes`) in which transports receive small ones.
+/// Half of `bytes` is for large messages, whole or not, and for the buffers (256 KiB each, or an
+/// eighth of `bytes`) in which transports receive small ones.
 struct QueueLimits {
-    std::size_t bytes = 0;    ///< memory the queue may hold
-    std::size_t messages = 0; ///< messages the queue may hold
+    std::size_t bytes = 0;    ///< memory the queue may hold; 0: as much as by default
+    std::size_t messages = 0; ///< messages the queue may hold; 0: one for every 64 bytes
 };
 
 struct Options {

@@ -8,53 +8,63 @@
 
 namespace sidecar::detail {
 
-/// To be put to sleep and woken costs more than many small messages do, and the waker pays too.
-/// Where the next thing is likely to come before a few turns of the other threads are over, it is
-/// waited for that way: in a stream so dense that much has come since the last wait, and after a
-/// send that may have an answer. Elsewhere it is not tried, since a thread that yields keeps a core
-/// from the very thread that it waits for (for milliseconds, with Linux's scheduler since 6.6), and
-/// where it is in vain, it is tried less and less often. Side: any thread, several at once too.
+/// Lets other threads have a turn, a few times, before this one sleeps: to be put to sleep and woken
+/// costs more than many small messages do, and the waker pays too. It is tried where the next thing is
+/// likely to come soon: in a stream so dense that much has come since the last wait, and after a send
+/// that may have an answer. Elsewhere it is not, since a thread that yields keeps a core from the very
+/// thread that it waits for (for milliseconds, with Linux's scheduler since 6.6); and where it is in
+/// vain, it is tried less and less often. Owned by who waits. Side: any thread, several at once too.
 class YieldBeforeSleep {
 public:
     /// The next `waits` waits may be for an answer to what was sent.
     void expect_answer(unsigned waits) noexcept
     {
-        if (hopes_.load(std::memory_order_relaxed) < waits)
-            hopes_.store(waits, std::memory_order_relaxed);
+        if (tries_left_.load(std::memory_order_relaxed) < waits)
+            tries_left_.store(waits, std::memory_order_relaxed);
     }
-    /// True once `has_come()` is; false: sleep. `bytes`: so many have gone by since the beginning.
+    /// True once `has_come()` is; false: sleep. `bytes_gone_by`: since the beginning.
     template <class Condition>
-    [[nodiscard]] bool until(Condition has_come, std::uint64_t bytes)
+    [[nodiscard]] bool until(Condition has_come, std::uint64_t bytes_gone_by)
     {
-        if (bytes >= bytes_.exchange(bytes, std::memory_order_relaxed) + dense_bytes)
-            hopes_.store(hopes_of_dense_stream, std::memory_order_relaxed);
-        const auto hopes = hopes_.load(std::memory_order_relaxed);
-        if (hopes == 0)
+        if (!is_worth_trying(bytes_gone_by))
             return false;
-        hopes_.store(hopes - 1, std::memory_order_relaxed);
-        if (const auto left = skips_left_.load(std::memory_order_relaxed); left != 0) {
-            skips_left_.store(left - 1, std::memory_order_relaxed);
-            return false;
-        }
         for (unsigned i = 0; i < turns; ++i) {
             std::this_thread::yield();
             if (has_come()) {
-                skips_.store(0, std::memory_order_relaxed);
+                skipped_after_failure_.store(0, std::memory_order_relaxed);
                 return true;
             }
         }
-        const auto skips = std::min(2 * skips_.load(std::memory_order_relaxed) + 1, most_skipped);
-        skips_.store(skips, std::memory_order_relaxed);
-        skips_left_.store(skips, std::memory_order_relaxed);
+        const auto skipped =
+            std::min(2 * skipped_after_failure_.load(std::memory_order_relaxed) + 1, most_skipped);
+        skipped_after_failure_.store(skipped, std::memory_order_relaxed);
+        to_skip_.store(skipped, std::memory_order_relaxed);
         return false;
     }
 
 private:
+    [[nodiscard]] bool is_worth_trying(std::uint64_t bytes_gone_by) noexcept
+    {
+        if (bytes_gone_by
+            >= bytes_gone_by_.exchange(bytes_gone_by, std::memory_order_relaxed) + dense_bytes)
+            tries_left_.store(tries_in_dense_stream, std::memory_order_relaxed);
+        const auto tries = tries_left_.load(std::memory_order_relaxed);
+        if (tries == 0)
+            return false;
+        tries_left_.store(tries - 1, std::memory_order_relaxed);
+        const auto to_skip = to_skip_.load(std::memory_order_relaxed);
+        if (to_skip == 0)
+            return true;
+        to_skip_.store(to_skip - 1, std::memory_order_relaxed);
+        return false;
+    }
+
     static constexpr std::uint64_t dense_bytes = 4u << 10;
-    static constexpr unsigned hopes_of_dense_stream = 16, turns = 16, most_skipped = 64;
-    std::atomic<std::uint64_t> bytes_{0}; // any thread: atomic
-    std::atomic<unsigned> hopes_{0};      // any thread: atomic; waits that are worth a try
-    std::atomic<unsigned> skips_{0}, skips_left_{0}; // any thread: atomic
+    static constexpr unsigned tries_in_dense_stream = 16, turns = 16, most_skipped = 64;
+    std::atomic<std::uint64_t> bytes_gone_by_{0};    // any thread: atomic; at the last wait
+    std::atomic<unsigned> tries_left_{0};            // any thread: atomic; of waits
+    std::atomic<unsigned> skipped_after_failure_{0}; // any thread: atomic; waits
+    std::atomic<unsigned> to_skip_{0};               // any thread: atomic; waits
 };
 
 } // namespace sidecar::detail

@@ -35,10 +35,10 @@ Task<bool> Intake::wait_for_room(Context ctx, TimePoint deadline)
             drop_pending();
             break;
         }
-        if (push_pending() && inbox.has_room(max_message_bytes_))
+        if (push_pending() && inbox.has_space(max_message_bytes_))
             break;
         begin_pause();
-        if (inbox.want_room(max_message_bytes_))
+        if (inbox.want_space(max_message_bytes_))
             continue;
         if (deadline <= ctx.now())
             co_return false;
@@ -56,7 +56,7 @@ Task<bool> Intake::wait_for_room(Context ctx, TimePoint deadline)
 Task<> Intake::deliver_pending(Context ctx)
 {
     while ((held_ || in_place_.is_whole) && !refuses() && !push_pending()) {
-        if (services_.inbox.want_room(max_message_bytes_))
+        if (services_.inbox.want_space(max_message_bytes_))
             continue;
         services_.space.add(space_);
         (void)co_await ctx.wait(space_, TimePoint::max());
@@ -167,7 +167,7 @@ bool Intake::put_aside(MessageKind kind, std::span<const std::byte> payload)
 
 std::span<std::byte> Intake::receive_buffer(std::size_t at_least)
 {
-    return services_.inbox.receive_room(at_least);
+    return services_.inbox.receive_buffer(at_least);
 }
 
 std::span<std::byte> Intake::prepare(std::size_t payload_bytes)

@@ -31,14 +31,14 @@ void Links::begin(LinkImpl& link, TimePoint deadline)
         return;
     }
     if (live_count_++ == 0)
-        services_.inbox.set_hopeless(std::nullopt);
+        services_.inbox.set_terminal_failure(std::nullopt);
     link.begin(deadline);
 }
 
 void Links::link_went_down(LinkImpl&, const Failure& why)
 {
     if (--live_count_ == 0)
-        services_.inbox.set_hopeless(why);
+        services_.inbox.set_terminal_failure(why);
 }
 
 /// Later in the loop: a task of the link's is just ending.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 namespace sidecar::detail {
 
@@ -19,36 +20,69 @@ std::size_t capacity_for(std::size_t bytes) noexcept
 
 Block BlockPool::take(std::size_t bytes)
 {
-    const auto wanted = capacity_for(bytes);
+    const auto capacity = capacity_for(bytes);
+    std::unique_ptr<std::byte[]> block;
     {
         std::lock_guard lock{mutex_};
-        // The latest first: its memory is the likeliest to be in the cache.
-        ++given_out_;
-        const auto found = std::find_if(free_.rbegin(), free_.rend(), [&](const Free& entry) {
-            return entry.capacity == wanted;
-        });
-        if (found != free_.rend()) {
-            Block block{found->block.release(), BlockReturn{shared_from_this(), wanted}};
-            free_bytes_ -= wanted;
-            free_.erase(std::next(found).base());
-            return block;
-        }
-        // So that giving back needs no memory.
-        if (free_.capacity() < free_.size() + given_out_)
-            free_.reserve(2 * (free_.size() + given_out_));
+        out_bytes_ += capacity;
+        block = find(capacity);
+        // Those of another size make way
+        while (!block && kept_count_ != 0 && out_bytes_ + kept_bytes_ > limits_.total)
+            (void)remove(0);
     }
-    return Block{new std::byte[wanted], BlockReturn{shared_from_this(), wanted}};
+    Block owned{nullptr, BlockReturn{shared_from_this(), capacity}};
+    try {
+        if (!block)
+            block.reset(new std::byte[capacity]);
+    } catch (...) {
+        std::lock_guard lock{mutex_};
+        out_bytes_ -= capacity;
+        throw;
+    }
+    owned.reset(block.release());
+    return owned;
 }
 
 void BlockPool::give_back(std::byte* block, std::size_t capacity) noexcept
 {
     std::unique_ptr<std::byte[]> owned{block};
     std::lock_guard lock{mutex_};
-    --given_out_;
-    if (free_bytes_ + capacity > limit_)
-        return;
-    free_bytes_ += capacity;
-    free_.push_back({std::move(owned), capacity});
+    out_bytes_ -= capacity;
+    if (kept_count_ < most_kept && out_bytes_ + kept_bytes_ + capacity <= limits_.total) {
+        kept_[kept_count_++] = {std::move(owned), capacity};
+        kept_bytes_ += capacity;
+    }
+}
+
+/// The latest first: its memory is the likeliest to be in the cache.
+std::unique_ptr<std::byte[]> BlockPool::find(std::size_t capacity) noexcept
+{
+    for (auto index = kept_count_; index-- != 0;)
+        if (kept_[index].capacity == capacity)
+            return remove(index);
+    return nullptr;
+}
+
+std::unique_ptr<std::byte[]> BlockPool::remove(std::size_t index) noexcept
+{
+    auto block = std::move(kept_[index].block);
+    kept_bytes_ -= kept_[index].capacity;
+    std::move(kept_.begin() + static_cast<std::ptrdiff_t>(index) + 1,
+              kept_.begin() + static_cast<std::ptrdiff_t>(kept_count_),
+              kept_.begin() + static_cast<std::ptrdiff_t>(index));
+    --kept_count_;
+    return block;
+}
+
+void BlockPool::trim() noexcept
+{
+    for (;;) {
+        std::unique_ptr<std::byte[]> oldest; // freed without the lock
+        std::lock_guard lock{mutex_};
+        if (!has_surplus())
+            return;
+        oldest = remove(0);
+    }
 }
 
 } // namespace sidecar::detail

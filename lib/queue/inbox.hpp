@@ -1,10 +1,13 @@
-// The queue from the loop to the application: messages in a ring, and beside it the few events
-// about links, each at its place in the order.
+// The queue from the loop to the application: messages of all links and what happened to these, in
+// one order.
 #pragma once
 
-#include "base/notify_fd.hpp"
 #include "base/wait_point.hpp"
 #include "base/yield_before_sleep.hpp"
+#include "queue/consumer_right.hpp"
+#include "queue/link_events.hpp"
+#include "queue/ready_descriptor.hpp"
+#include "queue/receive_memory.hpp"
 #include "queue/record_ring.hpp"
 
 #include <sidecar/detail/message_handler.hpp>
@@ -14,79 +17,106 @@
 
 #include <algorithm>
 #include <atomic>
-#include <deque>
+#include <chrono>
+#include <cstddef>
 #include <functional>
-#include <mutex>
-#include <thread>
+#include <memory>
+#include <optional>
+#include <span>
 
 namespace sidecar::detail {
 
+/// Puts the parts together: a ring of messages, memory to receive in, events beside the ring, and
+/// those who wait (receivers for a message, links for free space). Owned by the run. The loop is the
+/// only producer; of the application's threads one at a time consumes. Invariant: everything that was
+/// put in comes out, in order, before `stopped` or a terminal failure is said; and the memory of
+/// messages, whole or not, stays within the limits. Once a receiver has found nothing for half a
+/// second, there stay of what is beside the ring two buffers to receive in and a block or some, of
+/// 256 KiB each.
 class Inbox {
 public:
     Inbox(const QueueLimits& limits, Duration spin, AppClock& clock)
-        : ring_{limits}, clock_{clock}, spin_{spin}
+        : ring_{limits}, receive_memory_{ring_}, clock_{clock}, spin_{spin}
     {
     }
 
-    // --- sidecar side
-    [[nodiscard]] bool has_room(std::size_t payload_bytes) const noexcept
-    {
-        return ring_.has_room(payload_bytes);
-    }
-    /// Seen by the receiver from publish() on, at the latest: a long batch is published bit by bit,
-    /// so that a receiver that is awake can be at work meanwhile. One that sleeps is woken for more
-    /// than a bit.
+    // --- sidecar side: messages
+    /// Takes a message in; one that stands in receive_buffer() is not copied. False: no space,
+    /// nothing changed. The receiver sees it from publish() on, at the latest: a long batch is
+    /// published bit by bit, so that a receiver that is awake can be at work meanwhile. One that
+    /// sleeps is woken for more than a bit.
     [[nodiscard]] bool push(LinkId link, MessageKind kind, std::span<const std::byte> payload)
     {
-        if (!ring_.push(link, kind, payload))
+        const bool is_pushed = receive_memory_.is_slice(payload)
+                                   ? receive_memory_.push(link, kind, payload)
+                                   : ring_.push(link, kind, payload);
+        if (!is_pushed)
             return false;
         if (ring_.unpublished_bytes() >= publish_bytes) [[unlikely]]
             publish_some();
         return true;
     }
-    /// A link with such a limit shares this inbox. One message of the largest limit always finds
-    /// room beside what reserve() and receive_room() hold, or a link would wait for what another's
-    /// peer does not send.
-    void share_with(std::size_t max_message_bytes) noexcept
-    {
-        largest_limit_ = std::max(largest_limit_, max_message_bytes);
-    }
-    /// See RecordRing: a large message that is filled in place.
-    [[nodiscard]] Block reserve(std::size_t payload_bytes)
-    {
-        return ring_.reserve(payload_bytes, largest_limit_);
-    }
-    [[nodiscard]] bool push_reserved(LinkId link, MessageKind kind, Block& block,
-                                     std::size_t payload_bytes)
-    {
-        return ring_.push_reserved(link, kind, block, payload_bytes);
-    }
-    void cancel_reserved(std::size_t payload_bytes) noexcept
-    {
-        ring_.cancel_reserved(payload_bytes);
-    }
-    /// See RecordRing: what is received there is not copied.
-    [[nodiscard]] std::span<std::byte> receive_room(std::size_t at_least)
-    {
-        // A receiver that is close behind still finds in the cache what it reads, and gives back
-        // memory that is there too.
-        if (ring_.is_far_ahead(at_least))
-            (void)ahead_linger_.until([&] { return !ring_.is_far_ahead(at_least); },
-                                      ring_.pushed_bytes_so_far());
-        return ring_.receive_room(at_least, largest_limit_);
-    }
     /// Wakes a sleeping receiver if something was pushed since the last time.
     void publish()
     {
-        if (!ring_.is_published() || unannounced_)
+        if (!ring_.is_published() || producer_.unannounced != 0)
             publish_all();
     }
     void push_event(Event::Kind kind, LinkId link, std::optional<Failure> failure);
-    /// Asks for `on_room` once the consumer has freed about half; true if it makes no sense to wait
-    /// any more.
-    [[nodiscard]] bool want_room(std::size_t payload_bytes);
-    /// Called, once per want_room(), on the application's thread: must only post.
-    std::function<void()> on_room;
+
+    // --- sidecar side: memory
+    /// A link with such a limit shares this inbox. One message of the largest limit always finds
+    /// memory beside what reserve() and receive_buffer() take, or a link would wait for what
+    /// another's peer does not send.
+    void share_with(std::size_t max_message_bytes) noexcept
+    {
+        producer_.largest_limit = std::max(producer_.largest_limit, max_message_bytes);
+    }
+    /// See ReceiveMemory.
+    [[nodiscard]] std::span<std::byte> receive_buffer(std::size_t at_least);
+    /// A block for a message of this size that is to be filled in place: all of it is counted from
+    /// now on, until push_reserved() or cancel_reserved(). Empty when it is too small to be worth it,
+    /// or when there is not plenty of memory: what is reserved but has not come takes at most half
+    /// of it.
+    [[nodiscard]] Block reserve(std::size_t payload_bytes);
+    /// False: no space for its record; the block is the caller's still.
+    [[nodiscard]] bool push_reserved(LinkId link, MessageKind kind, Block& block,
+                                     std::size_t payload_bytes);
+    void cancel_reserved(std::size_t payload_bytes) noexcept;
+    /// Counts memory of a message that has not come whole and may yet need `rest_bytes`, these
+    /// included. Granted only where all the rest would find memory now. So the message that was
+    /// granted some last can always be completed, and after it the one before: they never block each
+    /// other for good, as long as their peers go on. See PartialMessage.
+    [[nodiscard]] bool hold(std::size_t bytes, std::size_t rest_bytes) noexcept;
+    /// Ends a hold; who waits for space may look again.
+    void release(std::size_t bytes) noexcept;
+    /// A block; the caller counts it, by hold(). Throws bad_alloc.
+    [[nodiscard]] Block take_block(std::size_t bytes) { return ring_.take_block(bytes); }
+    /// Pushes a block that is counted by hold(). False: no space for its record.
+    [[nodiscard]] bool push_held(LinkId link, MessageKind kind, Block& block,
+                                 std::size_t payload_bytes, std::size_t held_bytes)
+    {
+        return ring_.push_block(link, kind, block, payload_bytes, held_bytes);
+    }
+
+    // --- sidecar side: waiting for space
+    /// Whether a message of this size would find space now.
+    [[nodiscard]] bool has_space(std::size_t payload_bytes) const noexcept
+    {
+        return ring_.has_space(payload_bytes);
+    }
+    /// Asks for one `on_space`. What the consumer freed before is seen after this; so look whether
+    /// there is space once more, then wait.
+    void ask_for_space() noexcept;
+    /// ask_for_space(), and true if it makes no sense to wait any more.
+    [[nodiscard]] bool want_space(std::size_t payload_bytes)
+    {
+        ask_for_space();
+        return has_space(payload_bytes) || ended();
+    }
+    /// Called once after ask_for_space(), when the consumer has freed about half or a link has
+    /// released memory. Side: app or sidecar, so it must only post.
+    std::function<void()> on_space;
 
     // --- both
     /// Nothing more will come: who has taken what is queued gets `stopped`.
@@ -106,10 +136,10 @@ public:
     void notify_through(std::shared_ptr<const NotifyFd> fd);
     /// What receive() says when nothing is queued and no link can bring anything; empty while one
     /// can.
-    void set_hopeless(std::optional<Failure> why);
+    void set_terminal_failure(std::optional<Failure> why);
 
     /// Something was sent, so perhaps there is soon something to receive.
-    void expect_answer() noexcept { linger_.expect_answer(1); }
+    void expect_answer() noexcept { consumer_.yield.expect_answer(1); }
 
     [[nodiscard]] const RecordRing& ring() const noexcept { return ring_; }
     [[nodiscard]] std::uint64_t wakeups() const noexcept
@@ -118,59 +148,57 @@ public:
     }
 
 private:
-    struct LinkEvent {
-        std::uint64_t position; // in the ring: it comes before the record there
-        Event::Kind kind;
-        LinkId link;
-        std::optional<Failure> failure;
-    };
-    class Consumer;
+    class Turn;
     enum class Next { nothing, message, event };
 
-    [[nodiscard]] Next next(); // consumer
-    [[nodiscard]] LinkEvent take_event();
-    void took(); // after messages were popped
+    [[nodiscard]] Next next();
     [[nodiscard]] bool has_something() const noexcept;
+    [[nodiscard]] bool is_final() const noexcept { return ended() || terminal_.is_set(); }
     [[nodiscard]] Failure nothing_left() const;
-    template <class Take>
-    auto wait_and_take(Duration timeout, Take take) -> decltype(take());
+    [[nodiscard]] Result<Message> take_message();
+    [[nodiscard]] Result<Message> take_copy(std::uint64_t position);
+    [[nodiscard]] Result<Message> take_block_of(std::uint64_t position);
+    void hand_over(MessageHandler handler, std::size_t limit, std::size_t& count);
+    void publish_reads() noexcept;
+    void note_idle();
+    void wake_space_waiters();
     void publish_all();
     void publish_some();
-    [[nodiscard]] Message take_message();
-    [[nodiscard]] TimePoint deadline(Duration timeout, std::optional<TimePoint>& known) const;
-    void raise_fd();
-    void settle_fd();
 
     static constexpr std::size_t publish_bytes = 4u << 10;
     static constexpr unsigned bits_to_wake_for = 32;
+    /// So long a consumer finds nothing before what a burst took of memory goes back.
+    static constexpr Duration idle_time = std::chrono::milliseconds{500};
 
-    RecordRing ring_;
-    AppClock& clock_;
-    // both: constant; a receiver looks again and again so long before it sleeps
-    const Duration spin_;
-    WaitPoint arrived_;             // both
-    YieldBeforeSleep ahead_linger_; // sidecar side
-    std::size_t largest_limit_ = 0; // sidecar side
-    unsigned unannounced_ = 0;      // sidecar side; publications for which nobody was woken
+    struct alignas(64) Producer {
+        YieldBeforeSleep yield;         // before it runs further ahead of the consumer
+        std::size_t largest_limit = 0;  // of a message, of all links
+        std::size_t reserved_bytes = 0; // by reserve()
+        unsigned unannounced = 0;       // publications for which nobody was woken
+    };
 
-    mutable std::mutex events_mutex_;
-    std::deque<LinkEvent> events_;            // both: guarded by events_mutex_
-    std::optional<Failure> hopeless_;         // both: guarded by events_mutex_
-    std::atomic<std::size_t> event_count_{0}; // both: atomic
-    std::atomic<bool> is_hopeless_{false};    // both: atomic
-    std::atomic<bool> ended_{false};          // both: atomic
-    std::atomic<bool> room_wanted_{false};    // both: atomic
-    std::atomic<std::uint64_t> wakeups_{0};   // both: atomic
+    RecordRing ring_;              // both, each its side
+    ReceiveMemory receive_memory_; // sidecar side
+    AppClock& clock_;              // both
+    const Duration
+        spin_;          // both: constant; so long a receiver looks again and again before it sleeps
+    Producer producer_; // sidecar side
 
-    YieldBeforeSleep linger_;                 // app side
-    std::atomic<bool> consuming_{false};      // app side: atomic; one thread consumes at a time
-    std::atomic<std::thread::id> consumer_{}; // app side: atomic; who it is
-    WaitPoint consumer_free_;                 // app side
+    alignas(64) LinkEvents events_;         // both
+    TerminalFailure terminal_;              // both
+    std::atomic<bool> ended_{false};        // both: atomic
+    std::atomic<bool> space_wanted_{false}; // both: atomic
+    WaitPoint arrived_;                     // both; receivers sleep here
+    ReadyDescriptor ready_;                 // both
+    std::atomic<std::uint64_t> wakeups_{0}; // both: atomic
 
-    std::mutex fd_mutex_;
-    std::shared_ptr<const NotifyFd> fd_;           // both: guarded by fd_mutex_
-    bool fd_raised_ = false;                       // both: guarded by fd_mutex_
-    std::atomic<const NotifyFd*> raw_fd_{nullptr}; // both: atomic; fd_, which once set stays
+    struct Consumer {
+        YieldBeforeSleep yield; // before a receiver sleeps
+        TimePoint idle_since{}; // guarded by right_; when poll() began to find nothing; or none
+    };
+
+    ConsumerRight right_; // app side
+    Consumer consumer_;   // app side
 };
 
 } // namespace sidecar::detail

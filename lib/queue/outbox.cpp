@@ -2,7 +2,7 @@
 
 namespace sidecar::detail {
 
-/// With push_mutex_ held. A ring costs half a kilobyte before its memory.
+/// With push_mutex_ held. A ring costs two kilobytes before its memory.
 RecordRing& Outbox::make_ring()
 {
     if (!owner_) {
@@ -65,13 +65,20 @@ bool Outbox::prepare_sleep() noexcept
 {
     writer_sleeps_.store(true, std::memory_order_seq_cst);
     auto* const ring = ring_.load(std::memory_order_seq_cst);
+    if (ring && ring->has_spare_blocks())
+        ring->free_spare_blocks();
+    if (ring && ring->is_worth_restarting()) {
+        std::lock_guard lock{push_mutex_};
+        if (ring->empty())
+            ring->restart();
+    }
     return !ring || ring->published() == ring->read_position();
 }
 
 MessageView Outbox::read(std::uint64_t& position) const
 {
     const auto& ring = *ring_.load(std::memory_order_relaxed);
-    const auto at = ring.settle(position);
+    const auto at = ring.find_message(position);
     position = ring.after(at);
     return ring.view(at);
 }

@@ -22,7 +22,8 @@ namespace sidecar::detail {
 
 /// Any thread of the application pushes, the link's writer takes batches out. Owned by its link.
 /// What was accepted is either written or counted as unsent, never both. Many links never send, so
-/// the ring behind it is made by the first push.
+/// the ring behind it is made by the first push; and each time when the writer has nothing to do,
+/// what a burst took of memory goes back but for half a MiB.
 class Outbox final : public BatchSource {
 public:
     /// Lifetime: `stop` and `written` outlive it. `written`: where senders wait.

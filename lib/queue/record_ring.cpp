@@ -1,7 +1,11 @@
 #include "queue/record_ring.hpp"
 
+#include "queue/queue_limits.hpp"
+
 #include <algorithm>
 #include <bit>
+#include <sys/mman.h>
+#include <unistd.h>
 
 namespace sidecar::detail {
 namespace {
@@ -9,24 +13,48 @@ namespace {
 /// From here on copying a message costs more than a block of its own does.
 constexpr std::size_t largest_in_ring = 32u << 10;
 
-constexpr std::size_t largest_buffer = 256u << 10, smallest_buffer = 16u << 10;
+/// Their content is gone; they read as zeros.
+void give_back_pages(std::span<std::byte> memory) noexcept
+{
+    static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    void* begin = memory.data();
+    auto bytes = memory.size();
+    if (std::align(page, page, begin, bytes))
+        (void)::madvise(begin, bytes / page * page, MADV_DONTNEED); // in vain: it only stays
+}
+
+std::size_t ring_bytes(const QueueLimits& limits) noexcept
+{
+    return std::bit_floor(std::max<std::size_t>(limits.bytes / 2, 256));
+}
+
+std::size_t block_bytes(const QueueLimits& limits) noexcept
+{
+    return limits.bytes - std::min(limits.bytes, ring_bytes(limits));
+}
+
+std::shared_ptr<BlockPool> make_pool(const QueueLimits& limits)
+{
+    constexpr std::size_t least_idle = 64u << 10, most_idle = 256u << 10;
+    const auto bytes = block_bytes(limits);
+    return std::make_shared<BlockPool>(BlockPool::Limits{
+        .total = bytes, .kept_when_idle = std::clamp(bytes / 8, least_idle, most_idle)});
+}
 
 } // namespace
 
 RecordRing::RecordRing(const QueueLimits& limits)
-    : ring_bytes_{std::bit_floor(std::max<std::size_t>(limits.bytes / 2, 256))},
-      block_bytes_{limits.bytes > ring_bytes_ ? limits.bytes - ring_bytes_ : 0},
-      message_limit_{limits.messages},
-      large_{std::min(ring_bytes_ / 8, largest_in_ring)},
-      // Two of them, one in use and one used up, may stay when all is read: half of it is left for
-      // the largest message.
-      buffer_bytes_{std::min(std::bit_floor(block_bytes_ / 4), largest_buffer)}
+    : ring_bytes_{ring_bytes(limits)},
+      message_limit_{message_limit(limits)},
+      largest_copied_{std::min(ring_bytes_ / 8, largest_in_ring)},
+      pool_{make_pool(limits)},
+      budget_{block_bytes(limits)}
 {
 }
 
 RecordRing::~RecordRing()
 {
-    while (head_local_ != tail_local_)
+    while (consumer_.head != producer_.tail)
         pop();
 }
 
@@ -37,174 +65,146 @@ bool RecordRing::make_way_slowly(std::size_t record)
     if (!ring_)
         // Not touched: the system gives pages as the ring comes by
         ring_.reset(new std::byte[ring_bytes_]);
-    if (used_up_)
-        push_used_up();
+    if (producer_.to_free)
+        append_block_to_free();
     fill_gap(record);
-    plain_until_ = std::min(end_of_lap(tail_local_), head_seen_ + ring_bytes_);
-    pushes_until_ = popped_seen_ + message_limit_;
+    producer_.plain_until = std::min(end_of_lap(producer_.tail), producer_.head_seen + ring_bytes_);
+    producer_.pushes_until = producer_.popped_seen + message_limit_;
     return true;
 }
 
 void RecordRing::fill_gap(std::size_t record)
 {
-    const auto to = place(tail_local_, record);
-    if (to != tail_local_)
-        ::new (header(tail_local_)) Header{.size = 0, .what = Header::gap_bit};
-    tail_local_ = to;
+    const auto to = place(producer_.tail, record);
+    if (to != producer_.tail)
+        ::new (header(producer_.tail)) RecordHeader{.size = 0, .what = RecordHeader::gap_bit};
+    producer_.tail = to;
 }
 
-void RecordRing::push_used_up()
+void RecordRing::free_later(Block block, std::size_t counted_bytes) noexcept
 {
-    constexpr auto record = record_bytes(sizeof(BlockRecord));
-    fill_gap(record);
-    auto* h = ::new (header(tail_local_)) Header{.size = 0, .what = Header::used_up_bit};
-    const BlockRecord used_up{.block = used_up_.get(), .capacity = used_up_.get_deleter().capacity};
-    std::memcpy(h + 1, &used_up, sizeof used_up);
-    (void)used_up_.release();
-    tail_local_ += record;
-    used_up_until_ = tail_local_;
+    producer_.to_free = std::move(block);
+    producer_.to_free_bytes = counted_bytes;
+    producer_.plain_until = 0; // the next push looks, and finds it
 }
 
-std::span<std::byte> RecordRing::receive_room(std::size_t at_least, std::size_t spare_bytes)
+void RecordRing::append_block_to_free()
 {
-    if (buffer_bytes_ < smallest_buffer || at_least > buffer_bytes_)
-        return {};
-    if (buffer_ && head_.load(std::memory_order_seq_cst) == tail_local_)
-        // Nobody reads in it; what was written last is the likeliest to be in the cache
-        room_ = {buffer_.get(), buffer_bytes_};
-    if (room_.size() >= at_least)
-        return room_;
-    if (!block_fits(buffer_bytes_ + spare_bytes))
-        return {};
-    auto next = pool().take(buffer_bytes_);
-    blocks_pushed_ += buffer_bytes_;
-    used_up_ = std::exchange(buffer_, std::move(next));
-    room_ = {buffer_.get(), buffer_bytes_};
-    plain_until_ = 0; // the next push tells the consumer about the used-up one
-    return room_;
+    fill_gap(block_record_bytes);
+    auto* h = ::new (header(producer_.tail))
+        RecordHeader{.size = 0, .what = RecordHeader::freed_block_bit};
+    write_block_record(h + 1, producer_.to_free, producer_.to_free_bytes);
+    producer_.tail += block_record_bytes;
+    producer_.free_position = producer_.tail;
 }
 
 void RecordRing::look_at_consumer() const noexcept
 {
-    // The counters are written before head_ is: after this load they are at least as new as it.
-    head_seen_ = head_.load(std::memory_order_seq_cst);
-    popped_seen_ = popped();
-    blocks_popped_seen_ = blocks_popped_.load(std::memory_order_relaxed);
+    // The counters are written before the head is: after this load they are at least as new as it.
+    producer_.head_seen = freed_.head.load(std::memory_order_seq_cst);
+    producer_.popped_seen = popped();
 }
 
-bool RecordRing::block_fits(std::size_t payload_bytes) const noexcept
-{
-    if (blocks_pushed_ - blocks_popped_seen_ + payload_bytes <= block_bytes_)
-        return true;
-    look_at_consumer();
-    return blocks_pushed_ - blocks_popped_seen_ + payload_bytes <= block_bytes_;
-}
-
-bool RecordRing::has_room(std::size_t payload_bytes) const noexcept
+bool RecordRing::has_space(std::size_t payload_bytes) const noexcept
 {
     // The largest that stands in the ring needs the most of it: with the gap before it more than
     // any smaller one.
-    const auto in_ring = std::min(payload_bytes, large_);
-    const bool may_be_large = payload_bytes > large_;
+    const auto in_ring = std::min(payload_bytes, largest_copied_);
+    const bool may_be_large = payload_bytes > largest_copied_;
     const auto record =
         record_bytes(may_be_large ? std::max(in_ring, sizeof(BlockRecord)) : in_ring);
-    return fits(record) && (!may_be_large || block_fits(payload_bytes));
+    return fits(record) && (!may_be_large || budget_.has(payload_bytes));
 }
 
-BlockPool& RecordRing::pool()
-{
-    if (!pool_)
-        pool_ = std::make_shared<BlockPool>(block_bytes_);
-    return *pool_;
-}
+Block RecordRing::take_block(std::size_t bytes) { return pool_->take(bytes); }
 
 bool RecordRing::push_large(LinkId link, MessageKind kind, std::span<const std::byte> payload)
 {
-    if (!fits(record_bytes(sizeof(BlockRecord))) || !block_fits(payload.size()))
+    if (!fits(block_record_bytes) || !budget_.has(payload.size()))
         return false;
-    auto block = pool().take(payload.size());
+    auto block = take_block(payload.size());
     std::memcpy(block.get(), payload.data(), payload.size());
-    blocks_pushed_ += payload.size();
-    return push_reserved(link, kind, block, payload.size());
+    (void)budget_.take(payload.size());
+    return push_block(link, kind, block, payload.size(), payload.size());
 }
 
-Block RecordRing::reserve(std::size_t payload_bytes, std::size_t spare_bytes)
+bool RecordRing::push_block(LinkId link, MessageKind kind, Block& block, std::size_t payload_bytes,
+                            std::size_t counted_bytes)
 {
-    if (payload_bytes <= large_ || !block_fits(payload_bytes + spare_bytes))
-        return {};
-    auto block = pool().take(payload_bytes);
-    blocks_pushed_ += payload_bytes;
-    return block;
-}
-
-bool RecordRing::push_reserved(LinkId link, MessageKind kind, Block& block,
-                               std::size_t payload_bytes)
-{
-    const auto record = record_bytes(sizeof(BlockRecord));
-    if (!make_way(record))
+    if (!make_way(block_record_bytes))
         return false;
-    auto* body = append(link, kind, record, payload_bytes, Header::block_bit);
-    const BlockRecord large{.block = block.get(), .capacity = block.get_deleter().capacity};
-    std::memcpy(body, &large, sizeof large);
-    (void)block.release();
+    write_block_record(
+        append(link, kind, block_record_bytes, payload_bytes, RecordHeader::block_bit), block,
+        counted_bytes);
     return true;
+}
+
+void RecordRing::write_block_record(void* body, Block& block, std::size_t counted_bytes) noexcept
+{
+    const auto capacity = block.get_deleter().capacity;
+    const BlockRecord record{
+        .block = block.release(), .capacity = capacity, .counted_bytes = counted_bytes};
+    std::memcpy(body, &record, sizeof record);
 }
 
 void RecordRing::publish() noexcept
 {
-    pushed_.store(pushed_local_, std::memory_order_relaxed);
-    pushed_bytes_.store(pushed_bytes_local_, std::memory_order_relaxed);
-    published_local_ = tail_local_;
-    published_bytes_local_ = pushed_bytes_local_;
-    tail_.store(tail_local_, std::memory_order_seq_cst);
+    published_.pushed.store(producer_.pushed, std::memory_order_relaxed);
+    published_.pushed_bytes.store(producer_.pushed_bytes, std::memory_order_relaxed);
+    producer_.published_tail = producer_.tail;
+    producer_.published_bytes = producer_.pushed_bytes;
+    published_.tail.store(producer_.tail, std::memory_order_seq_cst);
 }
 
-Message RecordRing::take(std::uint64_t position)
+Block RecordRing::take_block_of(std::uint64_t position) noexcept
 {
-    const auto v = view(position);
-    auto* h = header(position);
-    if (!h->is_block())
-        return Message{v};
-    auto* body = reinterpret_cast<std::byte*>(h) + sizeof(Header);
-    BlockRecord large;
-    std::memcpy(&large, body, sizeof large);
-    Block block{std::exchange(large.block, nullptr), BlockReturn{pool_, large.capacity}};
-    std::memcpy(body, &large, sizeof large); // what pop() will find
-    return Message{v.link(), v.kind(), std::move(block), v.size()};
+    auto* body = reinterpret_cast<std::byte*>(header(position)) + sizeof(RecordHeader);
+    BlockRecord record;
+    std::memcpy(&record, body, sizeof record);
+    Block block{std::exchange(record.block, nullptr), BlockReturn{pool_, record.capacity}};
+    std::memcpy(body, &record, sizeof record); // what pop() will find
+    return block;
 }
 
 void RecordRing::pop_other() noexcept
 {
-    if (header(head_local_)->is_gap()) {
-        head_local_ = end_of_lap(head_local_);
+    if (header(consumer_.head)->is_gap()) {
+        consumer_.head = end_of_lap(consumer_.head);
         return;
     }
-    free_block(head_local_, buffer_bytes_);
-    head_local_ += record_bytes(sizeof(BlockRecord));
+    free_block(consumer_.head);
+    consumer_.head += block_record_bytes;
 }
 
-void RecordRing::free_block(std::uint64_t position, std::size_t counted_bytes) noexcept
+void RecordRing::free_block(std::uint64_t position) noexcept
 {
     BlockRecord record;
     std::memcpy(&record, header(position) + 1, sizeof record);
     if (record.block)
         pool_->give_back(record.block, record.capacity);
-    blocks_popped_local_ += counted_bytes;
+    budget_.give_back(record.counted_bytes);
 }
 
-void RecordRing::publish_reads() noexcept
+void RecordRing::restart() noexcept
 {
-    popped_.store(popped_local_, std::memory_order_relaxed);
-    popped_bytes_.store(popped_bytes_local_, std::memory_order_relaxed);
-    blocks_popped_.store(blocks_popped_local_, std::memory_order_relaxed);
-    head_.store(head_local_, std::memory_order_seq_cst);
+    if (!is_worth_restarting())
+        return;
+    const auto used = std::min<std::uint64_t>(consumer_.head - consumer_.began, ring_bytes_);
+    give_back_pages({ring_.get() + kept_when_idle, ring_.get() + used});
+    const auto start = (consumer_.head + ring_bytes_ - 1) & ~std::uint64_t{ring_bytes_ - 1};
+    consumer_.began = consumer_.head = consumer_.published_seen = start;
+    producer_.tail = producer_.published_tail = producer_.head_seen = start;
+    producer_.plain_until = 0;
+    published_.tail.store(start, std::memory_order_seq_cst);
+    freed_.head.store(start, std::memory_order_seq_cst);
 }
 
 bool RecordRing::half_free() const noexcept
 {
-    const auto used = tail_.load(std::memory_order_acquire) - head_.load(std::memory_order_acquire);
+    const auto used = published_.tail.load(std::memory_order_acquire)
+                      - freed_.head.load(std::memory_order_acquire);
     return used <= ring_bytes_ / 2 && pushed() - popped() <= message_limit_ / 2
-           && (pushed_bytes() - popped_bytes() <= (ring_bytes_ + block_bytes_) / 2);
+           && pushed_bytes() - popped_bytes() <= (ring_bytes_ + budget_.limit()) / 2;
 }
 
 } // namespace sidecar::detail

@@ -63,7 +63,7 @@ Task<> Writer::write(Batch batch, Encoder& encoder)
         }
         if (error_)
             throw boost::system::system_error{error_};
-        if (is_finished_)
+        if (is_finished_ && !begins_within_)
             throw boost::system::system_error{asio::error::operation_aborted};
         auto chunk = borrow_chunk();
         encoder.encode(*chunk, at, end);
@@ -122,6 +122,7 @@ Task<> Writer::pump(const Batch* batch)
                 throw boost::system::system_error{ec};
             took(bytes, batch);
         }
+        begins_within_ = chunk_ && chunk_->is_open() && written_ == chunk_->total_bytes();
         if (chunk_)
             give_back(std::move(chunk_));
     } catch (const boost::system::system_error& e) {
@@ -139,15 +140,14 @@ Task<> Writer::pump(const Batch* batch)
 /// further message begins.
 std::span<const asio::const_buffer> Writer::next(Pieces& pieces)
 {
-    const auto boundary = end_of_message(written_);
-    if (sending_.empty() && !control_.empty() && boundary == written_)
+    if (sending_.empty() && !control_.empty() && is_between_messages())
         std::swap(sending_, control_);
     std::size_t count = 0;
     if (!sending_.empty()) {
         pieces[count++] = asio::buffer(sending_) + sent_;
     } else if (chunk_) {
         const bool is_cut = is_finished_ || !control_.empty();
-        chunk_->for_each_piece(written_, is_cut ? boundary : chunk_->total_bytes(),
+        chunk_->for_each_piece(written_, is_cut ? end_of_message(written_) : chunk_->total_bytes(),
                                [&](std::span<const std::byte> piece) {
                                    pieces[count++] = asio::buffer(piece.data(), piece.size());
                                });
@@ -177,14 +177,23 @@ void Writer::took(std::size_t bytes, const Batch* batch)
     batch->mark_written(count);
 }
 
-/// Where the message ends of which the byte `at` is a part, but not the first; `at` itself between
-/// two messages.
+bool Writer::is_between_messages() const
+{
+    if (!chunk_ || written_ == 0)
+        return !begins_within_;
+    const auto& ends = chunk_->ends();
+    return std::binary_search(ends.begin(), ends.end(), written_);
+}
+
+/// Where the message ends, as far as the chunk has it, of which the byte `at` is a part, but not the
+/// first; `at` itself between two messages.
 std::size_t Writer::end_of_message(std::size_t at) const
 {
-    if (!chunk_ || at == 0)
-        return at;
+    if (at == 0 && !begins_within_)
+        return 0;
     const auto& ends = chunk_->ends();
-    return *std::lower_bound(ends.begin(), ends.end(), at);
+    const auto end = std::lower_bound(ends.begin(), ends.end(), std::max<std::size_t>(at, 1));
+    return end == ends.end() ? chunk_->total_bytes() : *end;
 }
 
 Task<> Writer::pump_in_background(std::shared_ptr<Writer> self) { co_await self->pump(nullptr); }

@@ -65,6 +65,7 @@ private:
     [[nodiscard]] Task<> pump(const Batch* batch);
     [[nodiscard]] std::span<const boost::asio::const_buffer> next(Pieces& pieces);
     void took(std::size_t bytes, const Batch* batch);
+    [[nodiscard]] bool is_between_messages() const;
     [[nodiscard]] std::size_t end_of_message(std::size_t at) const;
     [[nodiscard]] static Task<> pump_in_background(std::shared_ptr<Writer> self);
     void start_pumping();
@@ -81,6 +82,7 @@ private:
     error_code error_;                     // sidecar side
     bool is_pumping_ = false;              // sidecar side
     bool is_finished_ = false;             // sidecar side
+    bool begins_within_ = false; // sidecar side; the chunk goes on with the message of the last one
 };
 
 } // namespace sidecar::stream

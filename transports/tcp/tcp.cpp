@@ -108,14 +108,6 @@ Result<void> check_tcp(const std::string& host, std::uint16_t port, std::size_t 
     return {};
 }
 
-Failure tcp_too_big(const std::string& endpoint, std::size_t bytes, std::size_t limit)
-{
-    return {Error::too_big,
-            {.attempted = "send",
-             .endpoint = endpoint,
-             .explanation = fmt::format("{} bytes, the limit is {}", bytes, limit)}};
-}
-
 Failure with_endpoint(const Failure& failure, const std::string& endpoint)
 {
     return {static_cast<Error>(failure.code().value()),

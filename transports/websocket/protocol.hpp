@@ -60,6 +60,13 @@ public:
     {
         return sender_.append_message(out, kind, payload);
     }
+    /// The same for one whose payload is appended in pieces, which may not be interrupted. Only
+    /// while nothing of ours is a Close yet.
+    [[nodiscard]] FrameInPieces begin_message(Buffer& out, MessageKind kind,
+                                              std::size_t payload_bytes)
+    {
+        return {out, kind == MessageKind::text ? Opcode::text : Opcode::binary, payload_bytes};
+    }
     /// Ours: the peer's answer to it is an ending(). Again: no effect.
     void append_close(Buffer& out, std::uint16_t code, std::string_view reason)
     {

@@ -8,10 +8,47 @@
 
 namespace sidecar::websocket {
 
+/// Short texts that follow each other are validated together, since to begin costs as much as 200
+/// bytes do. They are collected with a NUL between them, so a character that is cut at the end of one
+/// is not taken to go on in the next.
+bool Receiver::is_good_run(std::span<const std::byte> payload,
+                           std::span<const std::byte> behind) noexcept
+{
+    constexpr std::size_t longest = 256;
+    std::array<std::byte, 4096> run;
+    std::size_t size = 0, count = 0;
+    const auto collect = [&](std::span<const std::byte> text) {
+        if (text.size() > longest || text.size() >= run.size() - size)
+            return false;
+        std::copy(text.begin(), text.end(), run.begin() + static_cast<std::ptrdiff_t>(size));
+        size += text.size();
+        run[size++] = std::byte{0};
+        return true;
+    };
+    if (!collect(payload))
+        return is_utf8(payload);
+    for (;; ++count) {
+        const auto head = FrameHead::parse(behind);
+        if (head.head_bytes == 0 || !head.is_plain_message() || head.kind() != MessageKind::text
+            || head.payload_bytes > max_message_bytes_
+            || head.payload_bytes > behind.size() - head.head_bytes)
+            break;
+        const auto length = static_cast<std::size_t>(head.payload_bytes);
+        if (!collect(behind.subspan(head.head_bytes, length)))
+            break;
+        behind = behind.subspan(head.head_bytes + length);
+    }
+    if (count == 0 || !is_utf8(std::span{run}.first(size)))
+        return is_utf8(payload);
+    good_ahead_ = count;
+    return true;
+}
+
 DecodedFrame Receiver::decode_slowly(std::span<const std::byte> bytes)
 {
     if (ending_)
         return {};
+    good_ahead_ = 0;
     if (fragmented_ == Fragmented::given_out) {
         assembly_.clear();
         fragmented_ = Fragmented::no;

@@ -70,7 +70,8 @@ public:
                 && head.payload_bytes <= bytes.size() - head.head_bytes) [[likely]] {
                 const auto size = static_cast<std::size_t>(head.payload_bytes);
                 const auto payload = bytes.subspan(head.head_bytes, size);
-                if (head.kind() == MessageKind::bytes || is_utf8(payload)) [[likely]]
+                if (head.kind() == MessageKind::bytes
+                    || is_good_text(payload, bytes.subspan(head.head_bytes + size))) [[likely]]
                     return {.is_complete = true,
                             .kind = head.kind(),
                             .payload = payload,
@@ -112,6 +113,18 @@ public:
     [[nodiscard]] std::size_t held_bytes() const noexcept { return assembly_.capacity(); }
 
 private:
+    /// `behind`: what has come behind the message.
+    [[nodiscard]] bool is_good_text(std::span<const std::byte> payload,
+                                    std::span<const std::byte> behind) noexcept
+    {
+        if (good_ahead_ != 0) {
+            --good_ahead_;
+            return true;
+        }
+        return (payload.size() <= short_bytes && is_ascii(payload)) || is_good_run(payload, behind);
+    }
+    [[nodiscard]] bool is_good_run(std::span<const std::byte> payload,
+                                   std::span<const std::byte> behind) noexcept;
     [[nodiscard]] DecodedFrame decode_slowly(std::span<const std::byte> bytes);
     [[nodiscard]] DecodedFrame decode_frame(std::span<const std::byte> bytes);
     [[nodiscard]] std::string_view violation(std::span<const std::byte> bytes,
@@ -132,11 +145,15 @@ private:
     void fail(Error error, std::uint16_t code, std::string_view explanation);
     [[nodiscard]] bool is_in_message() const noexcept { return fragmented_ != Fragmented::no; }
 
+    /// Of a longer text, to look for what is not ASCII first costs more than it saves.
+    static constexpr std::size_t short_bytes = 128;
+
     enum class Fragmented : std::uint8_t { no, begun, last_fragment, given_out };
 
     const std::size_t max_message_bytes_; // sidecar side
     /// sidecar side; nothing is under way: no fragments, no frame that was looked at, no ending
     bool is_between_frames_ = true;
+    std::size_t good_ahead_ = 0;            // sidecar side; texts that come next and are UTF-8
     MessageKind kind_ = MessageKind::bytes; // sidecar side; of the message under way
     std::size_t looked_at_bytes_ = 0;       // sidecar side; of an incomplete frame, or of assembly_
     Utf8Parts text_;                        // sidecar side; of the message under way, if it is text

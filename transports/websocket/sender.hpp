@@ -50,10 +50,12 @@ public:
     FrameInPieces(Sender::Buffer& out, Opcode opcode, std::uint64_t payload_bytes);
     /// The next piece of the payload.
     void append(Sender::Buffer& out, std::span<const std::byte> piece);
+    /// Payload bytes appended so far.
+    [[nodiscard]] std::size_t offset() const noexcept { return offset_; }
 
 private:
     MaskKey key_ = new_mask_key(); // sidecar side
-    std::size_t offset_ = 0;       // sidecar side; payload bytes appended
+    std::size_t offset_ = 0;       // sidecar side
 };
 
 } // namespace sidecar::websocket

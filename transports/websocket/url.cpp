@@ -122,7 +122,7 @@ Result<Host> without_zone(std::string_view host, std::string& zone)
                        {.explanation = "the zone of an IPv6 address is written like "
                                        "[fe80::1%25eth0] (RFC 6874)"}};
     zone.erase(1, 2);
-    return Host{.name = {}, .field = std::string{host.substr(0, percent)} + "]"};
+    return Host{.name = {}, .field = std::string{host.substr(0, percent)}.append("]")};
 }
 
 Failure because(std::string why) { return {Error::bad_address, {.explanation = std::move(why)}}; }
@@ -349,7 +349,7 @@ std::string masked(std::string_view text)
         result += fmt::format(":{}", *url.port);
     result += url.path;
     if (url.query)
-        result += "?" + masked_query(*url.query);
+        result.append("?").append(masked_query(*url.query));
     if (url.fragment)
         result += "#***";
     return result;

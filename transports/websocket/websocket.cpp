@@ -69,6 +69,7 @@ private:
     stream::Pass pass_on(std::span<const std::byte> unread, Sink& sink) override;
     void received(std::span<const std::byte> bytes, bool is_last) override;
     void encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::iterator& end) override;
+    void encode_piece(stream::Chunk& chunk, const MessageView& message);
 
     [[nodiscard]] std::string endpoint() const { return websocket::masked(options_.url); }
     Task<> shake_hands(Context ctx, websocket::Url url);
@@ -80,15 +81,16 @@ private:
     [[nodiscard]] Failure read_failure(std::exception_ptr exception) const;
     [[nodiscard]] Failure ending_failure() const;
 
-    const Options options_;                  // sidecar side
-    stream::Dialer dialer_;                  // sidecar side
-    std::shared_ptr<stream::Stream> stream_; // sidecar side; null until connected
-    stream::Reader reader_;                  // sidecar side
-    std::shared_ptr<stream::Writer> writer_; // sidecar side; null until connected
-    websocket::Protocol protocol_;           // sidecar side
-    std::uint64_t looked_until_ = 0;         // sidecar side; of the stream, for pings
-    std::optional<Failure> end_;             // sidecar side; why no read will succeed any more
-    LoopEvent over_;                         // sidecar side; close() waits for it
+    const Options options_;                         // sidecar side
+    stream::Dialer dialer_;                         // sidecar side
+    std::shared_ptr<stream::Stream> stream_;        // sidecar side; null until connected
+    stream::Reader reader_;                         // sidecar side
+    std::shared_ptr<stream::Writer> writer_;        // sidecar side; null until connected
+    websocket::Protocol protocol_;                  // sidecar side
+    std::optional<websocket::FrameInPieces> large_; // sidecar side; the message that is sent so
+    std::uint64_t looked_until_ = 0;                // sidecar side; of the stream, for pings
+    std::optional<Failure> end_; // sidecar side; why no read will succeed any more
+    LoopEvent over_;             // sidecar side; close() waits for it
 };
 
 // --- connecting
@@ -274,9 +276,30 @@ void WebSocket::Impl::encode(stream::Chunk& chunk, Batch::iterator& at, const Ba
 {
     for (; at != end && !chunk.is_full(); ++at) {
         const auto message = *at;
-        (void)protocol_.append_message(chunk.bytes(), message.kind(), message.bytes());
+        const bool is_rest = large_.has_value();
+        if (!is_rest && protocol_.is_send_over())
+            return;
+        if (is_rest || message.size() > stream::Chunk::full_bytes) {
+            encode_piece(chunk, message);
+            if (large_)
+                return;
+        } else {
+            (void)protocol_.append_message(chunk.bytes(), message.kind(), message.bytes());
+        }
         chunk.end_message();
     }
+}
+
+void WebSocket::Impl::encode_piece(stream::Chunk& chunk, const MessageView& message)
+{
+    if (!large_)
+        large_.emplace(protocol_.begin_message(chunk.bytes(), message.kind(), message.size()));
+    const auto rest = message.bytes().subspan(large_->offset());
+    large_->append(chunk.bytes(), rest.first(std::min(rest.size(), stream::Chunk::full_bytes)));
+    if (large_->offset() == message.size())
+        large_.reset();
+    else
+        chunk.leave_open();
 }
 
 Task<> WebSocket::Impl::close(CloseReason reason)

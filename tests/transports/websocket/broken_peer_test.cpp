@@ -2,13 +2,18 @@
 #include "support/failure_of.hpp"
 #include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
+#include "support/sanitized.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>
 
 #include <doctest/doctest.h>
 
+#include <unistd.h>
+
+#include <fstream>
 #include <latch>
+#include <vector>
 
 using namespace sidecar;
 using namespace std::chrono_literals;
@@ -64,6 +69,17 @@ TEST_CASE("websocket: broken streams end the link with what was wrong")
     CHECK(closed == Error::closed_by_peer);
     CHECK(closed.close_code() == 1001);
     CHECK(closed.close_reason() == "bye");
+}
+
+TEST_CASE("websocket: a message of endless fragments ends the link, with and without content")
+{
+    std::string empty = frame(0x01, ""), single = frame(0x02, "x");
+    for (int i = 0; i < 100'000; ++i) {
+        empty += frame(0x00, "");
+        single += frame(0x00, "x");
+    }
+    CHECK(ends_with(empty) == Error::protocol_violation);
+    CHECK(ends_with(single) == Error::too_big);
 }
 
 TEST_CASE("websocket: a large text that is not UTF-8 ends the link, and the peer is told 1007")
@@ -132,4 +148,43 @@ TEST_CASE("websocket: a ping is no reason to stop reading while the peer does no
     is_blocked.count_down();
     for (int i = 0; i < 5; ++i)
         CHECK(feed.receive(10s).has_value());
+}
+
+TEST_CASE(
+    "websocket: hundreds of peers that announce a large message and stall take no memory for it, "
+    "and the other links go on")
+{
+    constexpr std::size_t count = 400; // two descriptors each
+    std::vector<int> kept;
+    RawPeer stalling{[&](RawConnection& c) {
+        c.accept_websocket();
+        c.send(std::string("\x82\x7f\0\0\0\0\0\x10\0\0begins", 16)); // of 1 MiB
+        kept.push_back(::dup(c.fd()));
+    }};
+    RawPeer good{[&](RawConnection& c) {
+        c.accept_websocket();
+        for (int i = 0; i < 100; ++i)
+            c.send(frame(0x82, std::string(50'000, 'g')));
+        c.wait_for_end();
+    }};
+    const auto resident_bytes = [] {
+        std::size_t total = 0, resident = 0;
+        std::ifstream{"/proc/self/statm"} >> total >> resident;
+        return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    };
+    auto options = quiet({.total = 500ms, .drain = 50ms, .close = 100ms, .cancel = 200ms});
+    options.inbox = {.bytes = 8u << 20, .messages = 10'000};
+    Sidecar<WebSocket> feed{{.url = stalling.url()}, options};
+    const auto before = resident_bytes();
+    REQUIRE(feed.start(10s));
+    for (std::size_t i = 1; i < count; ++i)
+        REQUIRE(feed.open({.url = stalling.url()}, 10s));
+    REQUIRE(feed.open({.url = good.url()}, 10s));
+    for (int i = 0; i < 100; ++i)
+        REQUIRE(feed.receive(10s).value().size() == 50'000);
+    if (!is_sanitized)
+        CHECK(resident_bytes() - before < (8u << 20) + count * (32u << 10));
+    CHECK(feed.stop().joined);
+    for (const int fd : kept)
+        ::close(fd);
 }

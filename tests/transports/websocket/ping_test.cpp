@@ -176,6 +176,49 @@ TEST_CASE("ping: of many that come at once the latest is answered, and each of t
     CHECK(answers.back() == "first 999");
 }
 
+TEST_CASE("ping: is answered between large messages, never within one")
+{
+    constexpr int count = 4;
+    std::string large(3u << 20, '\0');
+    for (std::size_t i = 0; i < large.size(); ++i)
+        large[i] = static_cast<char>(i * 31 >> 3);
+    std::vector<ClientFrame> frames;
+    {
+        RawPeer peer{[&](RawConnection& c) {
+            c.accept_websocket();
+            for (int messages = 0; messages < count;) {
+                c.send(frame(0x89, "p"));
+                frames.push_back(read_client_frame(c));
+                messages += frames.back().first_byte == 0x82;
+            }
+            c.send(frame(0x89, "last"));
+            do
+                frames.push_back(read_client_frame(c));
+            while (frames.back().payload != "last");
+            c.send(frame(0x88, ""));
+            frames.push_back(read_client_frame(c));
+        }};
+        auto options = quiet();
+        options.outbox = {.bytes = 32u << 20, .messages = 100};
+        Client feed{{.url = peer.url()}, options};
+        REQUIRE(feed.start(10s));
+        for (int i = 0; i < count; ++i)
+            REQUIRE(feed.send(std::as_bytes(std::span{large})));
+        CHECK(failure_of(feed) == Error::closed_by_peer);
+        CHECK(feed.stats().messages_sent == count);
+    }
+    int messages = 0;
+    for (const auto& one : frames) {
+        if (one.first_byte == 0x82) {
+            ++messages;
+            CHECK((one.payload == large));
+        } else {
+            CHECK((one.first_byte == 0x8a || one.is_close()));
+        }
+    }
+    CHECK(messages == count);
+}
+
 TEST_CASE("mask: the keys of thousands of data frames, pongs and the Close differ")
 {
     constexpr int count = 10'000, pings = 1000;

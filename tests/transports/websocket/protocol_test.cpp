@@ -298,6 +298,33 @@ TEST_CASE("protocol: long text is judged wherever it is cut and wherever it is w
     }
 }
 
+TEST_CASE("protocol: short texts in a row are judged one by one, were a character cut between two")
+{
+    const std::string good = "\xe4\xbd\xa0 ok \xf0\x9f\x98\x80";
+    for (std::size_t before : {0, 1, 5, 100, 300}) {
+        std::string bytes;
+        for (std::size_t i = 0; i < before; ++i)
+            bytes += frame(0x81, good + std::to_string(i)) + frame(0x81, "");
+        const auto fine = hear(bytes, mebibyte);
+        CHECK(told(fine).ends_with("on"));
+        CHECK(fine.messages.size() == 2 * before);
+        for (const auto* bad :
+             {"81 02 e2 82 81 01 ac", "81 01 e2 81 02 82 ac", "81 01 ff", "81 01 ac 81 01 ac"}) {
+            const auto heard = hear(bytes + octets(bad) + frame(0x81, good), mebibyte);
+            CHECK(heard.messages == fine.messages);
+            CHECK(told(heard).ends_with("wrong 1007"));
+        }
+        // a row may be cut by what is no text, or no whole message
+        const auto cut = bytes + frame(0x82, "\xff") + frame(0x81, good) + frame(0x01, good)
+                         + frame(0x89, "") + frame(0x80, good) + bytes;
+        CHECK(hear(cut, mebibyte).is_the_same_as(hear(cut, mebibyte, 1)));
+        CHECK(hear(cut, mebibyte).messages.size() == 4 * before + 3);
+    }
+    // the message limit holds within a row too
+    CHECK(told(hear(frame(0x81, "\xc3\xa9") + frame(0x81, "\xc3\xa9x"), 2))
+          == "t:\xc3\xa9 too big 1009");
+}
+
 TEST_CASE("protocol: the peer's Close tells code and reason, and nothing behind it is looked at")
 {
     constexpr Case cases[] = {

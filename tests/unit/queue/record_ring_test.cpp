@@ -1,11 +1,14 @@
+#include "queue/receive_memory.hpp"
 #include "queue/record_ring.hpp"
 
 #include <doctest/doctest.h>
 
+#include <cstring>
 #include <deque>
 #include <random>
 #include <string>
 #include <thread>
+#include <vector>
 
 using namespace sidecar;
 using detail::RecordRing;
@@ -21,7 +24,7 @@ bool push(RecordRing& ring, std::string_view text)
 
 std::string pop(RecordRing& ring)
 {
-    const std::string text{ring.view(ring.settle(ring.read_position())).text()};
+    const std::string text{ring.view(ring.find_message(ring.read_position())).text()};
     ring.pop();
     ring.publish_reads();
     return text;
@@ -77,19 +80,20 @@ TEST_CASE("RecordRing: never holds more payload bytes than its bound")
     CHECK_FALSE(push(ring, std::string(4096, 'x')));
 }
 
-TEST_CASE(
-    "RecordRing: take() moves a large message's block out; what is left is freed with the ring")
+TEST_CASE("RecordRing: take_block_of() moves a large message's block out; what is left is freed "
+          "with the ring")
 {
     RecordRing ring{{.bytes = 4096, .messages = 10}};
     const std::string large(1000, 'L');
     REQUIRE(push(ring, large));
     REQUIRE(push(ring, large));
-    const auto at = ring.settle(ring.read_position());
-    const auto* block = ring.view(at).bytes().data();
-    const auto message = ring.take(at);
+    const auto at = ring.find_message(ring.read_position());
+    REQUIRE(ring.has_block(at));
+    const auto* where = ring.view(at).bytes().data();
+    const auto block = ring.take_block_of(at);
     ring.pop();
-    CHECK(message.bytes().data() == block);
-    CHECK(message.text() == large);
+    CHECK(block.get() == where);
+    CHECK(std::memcmp(block.get(), large.data(), large.size()) == 0);
 }
 
 TEST_CASE("RecordRing: one thread pushes while another pops")
@@ -111,218 +115,34 @@ TEST_CASE("RecordRing: one thread pushes while another pops")
     CHECK(in_order);
 }
 
-namespace {
-
-/// What a transport does with the ring: receives a stream into it, and pushes the messages that
-/// stand there.
-class Receiver {
-public:
-    explicit Receiver(RecordRing& ring) : ring_{ring} {}
-
-    /// Receives so many bytes, the next of the stream; false: the ring has no room to receive in.
-    bool receive(std::size_t bytes)
-    {
-        const auto room = ring_.receive_room(bytes, 0);
-        if (room.empty())
-            return false;
-        for (auto& byte : room.first(bytes))
-            byte = static_cast<std::byte>(next_++);
-        unread_ = room.first(bytes);
-        return true;
-    }
-    [[nodiscard]] std::span<const std::byte> unread() const { return unread_; }
-    /// Pushes the first of what was received.
-    bool push(std::size_t bytes, std::size_t skipped = 0)
-    {
-        if (!ring_.push(LinkId{1}, MessageKind::bytes, unread_.subspan(skipped, bytes)))
-            return false;
-        unread_ = unread_.subspan(skipped + bytes);
-        return true;
-    }
-
-private:
-    RecordRing& ring_;
-    std::span<const std::byte> unread_;
-    unsigned next_ = 0;
-};
-
-std::string_view text_of(std::span<const std::byte> bytes)
-{
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-} // namespace
-
-TEST_CASE(
-    "RecordRing: what is received in its memory stays there, and what comes next does not touch it")
-{
-    RecordRing ring{{.bytes = 1u << 20, .messages = 1000}};
-    Receiver receiver{ring};
-    REQUIRE(receiver.receive(1000));
-    const auto* first = receiver.unread().data();
-    const std::string expected{text_of(receiver.unread())};
-    REQUIRE(receiver.push(400));
-    REQUIRE(receiver.push(500, 4)); // the rest is given up: the next to receive gets that memory
-    ring.publish();
-    REQUIRE(receiver.receive(1000));
-    CHECK(receiver.unread().data() == first + 904);
-
-    auto at = ring.settle(ring.read_position());
-    CHECK(ring.view(at).bytes().data() == first);
-    CHECK(ring.take(at).bytes().data() != first); // a message that is kept does not keep a buffer
-    CHECK(pop(ring) == expected.substr(0, 400));
-    at = ring.settle(ring.read_position());
-    CHECK(ring.view(at).bytes().data() == first + 404);
-    CHECK(pop(ring) == expected.substr(404, 500));
-    CHECK(ring.pushed_bytes() == 900);
-    CHECK(ring.popped_bytes() == 900);
-
-    // All is read: the same memory serves again, from its beginning.
-    REQUIRE(receiver.receive(1000));
-    CHECK(receiver.unread().data() == first);
-    CHECK(push(ring, std::string(64, 'c'))); // from elsewhere
-    CHECK(pop(ring) == std::string(64, 'c'));
-}
-
-TEST_CASE("RecordRing: a queue too small for a buffer gives none, nor does one whose bound is "
-          "reached, and it recovers")
-{
-    RecordRing tiny{{.bytes = 4096, .messages = 1000}};
-    CHECK(tiny.receive_room(1, 0).empty());
-
-    RecordRing ring{{.bytes = 1u << 20, .messages = 1u << 16}};
-    Receiver receiver{ring};
-    constexpr std::size_t piece = 16u << 10;
-    CHECK(ring.receive_room((1u << 20) + 1, 0).empty());
-    std::size_t received = 0;
-    for (int round = 0; round < 3; ++round) {
-        CAPTURE(round);
-        std::size_t held = 0;
-        while (receiver.receive(piece)) {
-            while (receiver.unread().size() >= 1000)
-                REQUIRE(receiver.push(1000));
-            ring.publish();
-            held += piece;
-            REQUIRE(held <= 1u << 20);
-        }
-        CHECK(held >= 1u << 18);
-        CHECK(ring.has_room(20'000)); // into the ring itself
-        CHECK(push(ring, std::string(500, 'x')));
-        while (!ring.empty())
-            received += pop(ring).size();
-        // The largest message that such a queue promises to take, beside the idle buffers
-        CHECK(ring.has_room(1u << 18));
-    }
-    CHECK(received == ring.popped_bytes());
-}
-
-TEST_CASE("RecordRing: slices, copies, large messages and gaps mix, in order and within the bounds")
-{
-    std::mt19937 random{11};
-    for (const std::size_t bytes : {1u << 17, 1u << 20}) {
-        RecordRing ring{{.bytes = bytes, .messages = 200}};
-        Receiver receiver{ring};
-        std::deque<std::string> expected;
-        std::size_t slices = 0, refused = 0, large = 0;
-        for (int i = 0; i < 30'000; ++i) {
-            switch (random() % 4) {
-            case 0: {
-                const auto size = 1 + random() % 6000;
-                if (!receiver.receive(size))
-                    break;
-                while (receiver.unread().size() > 100) {
-                    const auto length =
-                        random() % std::min<std::size_t>(receiver.unread().size() - 8, 900);
-                    const std::string text{text_of(receiver.unread().subspan(8, length))};
-                    if (!receiver.push(length, 8)) {
-                        ++refused;
-                        break;
-                    }
-                    ++slices;
-                    expected.push_back(text);
-                }
-                ring.publish();
-                break;
-            }
-            case 1: {
-                const std::string text(random() % 20 == 0 ? 20'000 + random() % 20'000
-                                                          : random() % 200,
-                                       static_cast<char>('a' + i % 26));
-                if (push(ring, text)) {
-                    large += text.size() > 10'000;
-                    expected.push_back(text);
-                } else {
-                    ++refused;
-                }
-                break;
-            }
-            default:
-                for (auto left = random() % 8; left != 0 && !expected.empty(); --left) {
-                    REQUIRE(pop(ring) == expected.front());
-                    expected.pop_front();
-                }
-            }
-            REQUIRE(ring.pushed() - ring.popped() == expected.size());
-            REQUIRE(ring.empty() == expected.empty());
-        }
-        CHECK(slices > 1000);
-        CHECK(refused != 0);
-        CHECK(large != 0);
-    }
-}
-
-TEST_CASE("RecordRing: one thread receives into it while another reads what it received before")
-{
-    RecordRing ring{{.bytes = 1u << 17, .messages = 1000}};
-    constexpr std::size_t total = 8u << 20;
-    std::thread producer{[&] {
-        Receiver receiver{ring};
-        for (std::size_t sent = 0; sent < total;) {
-            const auto size = std::min<std::size_t>(3000, total - sent);
-            while (!receiver.receive(size))
-                std::this_thread::yield();
-            while (!receiver.unread().empty()) {
-                const auto length = std::min<std::size_t>(receiver.unread().size(), 100);
-                while (!receiver.push(length))
-                    std::this_thread::yield();
-                ring.publish();
-            }
-            sent += size;
-        }
-    }};
-    unsigned next = 0;
-    bool in_order = true;
-    for (std::size_t read = 0; read < total;) {
-        while (ring.read_position() >= ring.published())
-            std::this_thread::yield();
-        const auto data = ring.view(ring.settle(ring.read_position())).bytes();
-        for (const auto byte : data)
-            in_order &= byte == static_cast<std::byte>(next++);
-        read += data.size();
-        ring.pop();
-        ring.publish_reads();
-    }
-    producer.join();
-    CHECK(in_order);
-}
-
 TEST_CASE(
     "RecordRing: where there is room for a message of some size, there is room for any smaller one")
 {
     for (const std::size_t size : {1u, 100u, 1016u, 1024u, 3000u}) {
         RecordRing ring{{.bytes = 1u << 16, .messages = 1u << 20}};
         const std::vector<std::byte> payload(size);
-        while (ring.has_room(1u << 14))
+        while (ring.has_space(1u << 14))
             REQUIRE(ring.push(LinkId{}, MessageKind::bytes, payload));
     }
-    // Also where the next record brings the news of a used-up buffer along.
+    // Also where the next record brings along that of a block to be freed.
     for (const std::size_t size : {100u, 1000u, 5000u}) {
         RecordRing ring{{.bytes = 1u << 18, .messages = 1u << 20}};
+        detail::ReceiveMemory memory{ring};
         const std::vector<std::byte> payload(size);
-        for (int i = 0; ring.has_room(1u << 14); ++i) {
-            const auto room = ring.receive_room(size, 1u << 14);
-            REQUIRE(ring.push(LinkId{}, MessageKind::bytes,
-                              room.empty() || i % 3 == 0 ? std::span{payload} : room.first(size)));
+        for (int i = 0; ring.has_space(1u << 14); ++i) {
+            const auto buffer = memory.buffer(size, 1u << 14);
+            REQUIRE((buffer.empty() || i % 3 == 0
+                         ? ring.push(LinkId{}, MessageKind::bytes, payload)
+                         : memory.push(LinkId{}, MessageKind::bytes, buffer.first(size))));
         }
     }
+}
+
+TEST_CASE("RecordRing: a limit of 0 messages is derived from the bytes")
+{
+    RecordRing ring{{.bytes = 4096}};
+    std::size_t count = 0;
+    while (push(ring, ""))
+        ++count;
+    CHECK(count == 64);
 }

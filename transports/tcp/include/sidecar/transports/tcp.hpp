@@ -27,8 +27,6 @@ struct TcpTarget {
 [[nodiscard]] std::string tcp_endpoint(const std::string& host, std::uint16_t port);
 [[nodiscard]] Result<void> check_tcp(const std::string& host, std::uint16_t port,
                                      std::size_t max_message_bytes);
-[[nodiscard]] Failure tcp_too_big(const std::string& endpoint, std::size_t bytes,
-                                  std::size_t limit);
 /// A framing does not know whom it talks to.
 [[nodiscard]] Failure with_endpoint(const Failure& failure, const std::string& endpoint);
 
@@ -128,7 +126,8 @@ public:
         std::string host{}; ///< a name, an IPv4 address or an IPv6 address (without brackets)
         std::uint16_t port = 0;
         F framing{};
-        /// Larger messages end the link with too_big; bytes
+        /// Larger messages from the peer end the link with too_big; bytes. What is sent may be
+        /// larger, as far as the outbox and the framing take it.
         std::size_t max_message_bytes = 1u << 20;
         bool no_delay = true;   ///< TCP_NODELAY
         bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods
@@ -164,9 +163,6 @@ public:
     [[nodiscard]] static Result<void> check_send(const Options& options, MessageKind,
                                                  std::span<const std::byte> payload)
     {
-        if (payload.size() > options.max_message_bytes)
-            return detail::tcp_too_big(endpoint(options), payload.size(),
-                                       options.max_message_bytes);
         if constexpr (requires {
                           {
                               options.framing.check_send(payload)

@@ -23,8 +23,8 @@ public:
         /// in brackets, with a zone like [fe80::1%25eth0] if need be; port 80 if none is given).
         /// wss:// is not there yet. In texts the values of the query are masked.
         std::string url{};
-        /// Larger messages end the link with too_big (the peer is told 1009), before memory is
-        /// taken for them; bytes. Zero: no message at all fits.
+        /// Larger messages from the peer end the link with too_big (it is told 1009), before memory
+        /// is taken for them; bytes. Zero is bad_options.
         std::size_t max_message_bytes = 1u << 20;
         /// Further fields of the handshake's request, such as Authorization, in this order and as
         /// often as given. Host and User-Agent stand in place of ours. Those that the handshake is

@@ -1,0 +1,68 @@
+// The descriptor through which an event loop of the application's learns that there is something to
+// take.
+#pragma once
+
+#include "base/notify_fd.hpp"
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+namespace sidecar::detail {
+
+/// Keeps an application's descriptor readable while a condition holds; without one, all calls cost a
+/// load. Owned by the inbox. Invariant: where the condition holds and raise() was called since it
+/// began to, the descriptor is readable. Side: any thread.
+class ReadyDescriptor {
+public:
+    /// Once; follow it with a raise() if the condition holds.
+    void attach(std::shared_ptr<const NotifyFd> fd)
+    {
+        std::lock_guard lock{mutex_};
+        fd_ = std::move(fd);
+        is_raised_ = false;
+        fd_->lower();
+        present_.store(fd_.get(), std::memory_order_seq_cst);
+    }
+    /// The condition holds.
+    void raise()
+    {
+        if (!present_.load(std::memory_order_seq_cst)) [[likely]]
+            return;
+        std::lock_guard lock{mutex_};
+        if (!std::exchange(is_raised_, true))
+            fd_->raise();
+    }
+    /// The condition holds for good. Side: any signal handler too.
+    void raise_for_good() const noexcept
+    {
+        if (const auto* fd = present_.load(std::memory_order_seq_cst))
+            fd->raise();
+    }
+    /// The condition may have ended.
+    template <class Condition>
+    void lower_unless(Condition holds)
+    {
+        if (!present_.load(std::memory_order_relaxed)) [[likely]]
+            return;
+        std::lock_guard lock{mutex_};
+        if (!is_raised_ || holds())
+            return;
+        fd_->lower();
+        is_raised_ = false;
+        // What came between the look and the lowering found it raised and wrote nothing.
+        if (holds()) {
+            is_raised_ = true;
+            fd_->raise();
+        }
+    }
+
+private:
+    std::mutex mutex_;
+    std::shared_ptr<const NotifyFd> fd_;            // both: guarded by mutex_
+    bool is_raised_ = false;                        // both: guarded by mutex_
+    std::atomic<const NotifyFd*> present_{nullptr}; // both: atomic; fd_, which once set stays
+};
+
+} // namespace sidecar::detail

@@ -1,0 +1,32 @@
+#include "queue/receive_memory.hpp"
+
+#include <utility>
+
+namespace sidecar::detail {
+
+std::span<std::byte> ReceiveMemory::buffer(std::size_t at_least, std::size_t spare_bytes)
+{
+    if (buffer_bytes_ < smallest_buffer || at_least > buffer_bytes_)
+        return {};
+    if (buffer_ && ring_.is_all_read())
+        // Nobody reads in it; what was written last is the likeliest to be in the cache
+        free_ = {buffer_.get(), buffer_bytes_};
+    if (free_.size() >= at_least)
+        return free_;
+    if (!ring_.budget().take(buffer_bytes_, spare_bytes))
+        return {};
+    Block next;
+    try {
+        next = ring_.take_block(buffer_bytes_);
+    } catch (...) {
+        ring_.budget().put_back(buffer_bytes_);
+        throw;
+    }
+    if (buffer_)
+        ring_.free_later(std::exchange(buffer_, {}), buffer_bytes_);
+    buffer_ = std::move(next);
+    free_ = {buffer_.get(), buffer_bytes_};
+    return free_;
+}
+
+} // namespace sidecar::detail

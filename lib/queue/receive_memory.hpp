@@ -1,0 +1,70 @@
+// Memory of the inbox that transports receive in, so that a message is not copied.
+#pragma once
+
+#include "queue/record_ring.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace sidecar::detail {
+
+/// A buffer that all links of an inbox receive in, one after the other. A message that is pushed from
+/// it becomes a slice: it stays where it is, and what stands before its end belongs to the queue. A
+/// buffer that is used up is freed once the consumer has passed its last slice, so while the consumer
+/// keeps up there are two, which take turns. Owned by the inbox; it counts in the ring's budget. Side:
+/// sidecar.
+class ReceiveMemory {
+public:
+    /// Lifetime: `ring` outlives it.
+    explicit ReceiveMemory(RecordRing& ring) noexcept
+        : ring_{ring},
+          // Two of them may stay when all is read: half of the budget is left for the largest
+          // message.
+          buffer_bytes_{std::min(std::bit_floor(ring.budget().limit() / 4), largest_buffer)}
+    {
+    }
+
+    /// What is free of the buffer, at least so many bytes; empty where there is no memory for a
+    /// buffer of that size beside `spare_bytes` of other blocks. Lifetime: until the next call.
+    [[nodiscard]] std::span<std::byte> buffer(std::size_t at_least, std::size_t spare_bytes);
+    /// Whether a message stands in the buffer and is better left there. A smaller one costs less
+    /// when it is copied.
+    [[nodiscard]] bool is_slice(std::span<const std::byte> payload) const noexcept
+    {
+        const auto offset = reinterpret_cast<std::uintptr_t>(payload.data())
+                            - reinterpret_cast<std::uintptr_t>(free_.data());
+        // Then so does its end: what it is a part of was received there
+        return offset < free_.size() && payload.size() >= smallest_slice
+               && payload.size() <= ring_.largest_copied();
+    }
+    /// Pushes a message for which is_slice() holds. False: no space for its record.
+    [[nodiscard]] bool push(LinkId link, MessageKind kind, std::span<const std::byte> payload)
+    {
+        if (!ring_.push_slice(link, kind, payload))
+            return false;
+        const auto used = payload.data() + payload.size() - free_.data();
+        free_ = free_.subspan(static_cast<std::size_t>(used));
+        return true;
+    }
+    /// Whether the next buffer would be a third one, since the consumer has not done with the last
+    /// but one.
+    [[nodiscard]] bool is_far_ahead(std::size_t at_least) const noexcept
+    {
+        return free_.size() < at_least && at_least <= buffer_bytes_ && ring_.has_block_to_free();
+    }
+    [[nodiscard]] std::size_t buffer_bytes() const noexcept { return buffer_bytes_; }
+
+private:
+    static constexpr std::size_t largest_buffer = 256u << 10, smallest_buffer = 16u << 10;
+    static constexpr std::size_t smallest_slice = 32;
+
+    RecordRing& ring_;               // sidecar side: its producer
+    const std::size_t buffer_bytes_; // constant
+    Block buffer_;                   // sidecar side; null: none yet
+    std::span<std::byte> free_;      // sidecar side; of the buffer, behind the latest slice
+};
+
+} // namespace sidecar::detail

@@ -1,0 +1,70 @@
+// How a record stands in the ring.
+#pragma once
+
+#include <sidecar/message.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sidecar::detail {
+
+/// What a record begins with. Owned by the ring that it stands in: the producer writes it, and
+/// until it is popped only the consumer reads it. A record is one of
+/// - a message whose payload follows;
+/// - a message whose payload stands elsewhere: in a slice of a buffer (its address follows) or in a
+///   block of its own (a BlockRecord follows);
+/// - no message: a gap (nothing here, go on at the ring's start), or a block to be freed here (a
+///   BlockRecord follows).
+/// Two words, not bit-fields: writing one of those reads the word first, and that line is the other
+/// core's.
+struct RecordHeader {
+    static constexpr std::uint32_t link_mask = 0xffffff, kind_shift = 24, block_bit = 1u << 26,
+                                   slice_bit = 1u << 27, gap_bit = 1u << 28,
+                                   freed_block_bit = 1u << 29;
+
+    std::uint32_t size; // of the payload
+    std::uint32_t what; // link, kind, bits
+
+    [[nodiscard]] static constexpr std::uint32_t what_of(LinkId link, MessageKind kind,
+                                                         std::uint32_t bits) noexcept
+    {
+        return (static_cast<std::uint32_t>(link) & link_mask)
+               | static_cast<std::uint32_t>(kind) << kind_shift | bits;
+    }
+    [[nodiscard]] LinkId link() const noexcept { return static_cast<LinkId>(what & link_mask); }
+    [[nodiscard]] MessageKind kind() const noexcept
+    {
+        return static_cast<MessageKind>(what >> kind_shift & 3);
+    }
+    [[nodiscard]] bool is_message() const noexcept
+    {
+        return (what & (gap_bit | freed_block_bit)) == 0;
+    }
+    /// Its payload's address follows.
+    [[nodiscard]] bool is_elsewhere() const noexcept
+    {
+        return (what & (block_bit | slice_bit)) != 0;
+    }
+    [[nodiscard]] bool has_block() const noexcept { return (what & block_bit) != 0; }
+    [[nodiscard]] bool is_gap() const noexcept { return (what & gap_bit) != 0; }
+};
+
+struct BlockRecord {
+    std::byte* block;          // null: taken out
+    std::size_t capacity;      // as the pool knows it
+    std::size_t counted_bytes; // what the budget gets back when it is popped
+};
+
+inline constexpr std::size_t record_alignment = 8;
+static_assert(sizeof(RecordHeader) == record_alignment);
+
+/// What a record takes of the ring that has so many bytes behind its header.
+[[nodiscard]] constexpr std::size_t record_bytes(std::size_t body) noexcept
+{
+    return (sizeof(RecordHeader) + body + record_alignment - 1) & ~(record_alignment - 1);
+}
+
+inline constexpr std::size_t slice_record_bytes = record_bytes(sizeof(std::byte*));
+inline constexpr std::size_t block_record_bytes = record_bytes(sizeof(BlockRecord));
+
+} // namespace sidecar::detail

@@ -1,0 +1,141 @@
+#include "queue/outbox.hpp"
+
+#include "support/sanitized.hpp"
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <unistd.h>
+#include <vector>
+
+using namespace sidecar;
+using detail::Outbox;
+using detail::StopRequest;
+using detail::WaitPoint;
+
+namespace {
+
+struct Fixture {
+    explicit Fixture(QueueLimits limits = {.bytes = 4u << 20}) : outbox{limits, stop, written}
+    {
+        outbox.open();
+    }
+    Outbox::Push push(std::size_t bytes)
+    {
+        return outbox.push(LinkId{0}, MessageKind::bytes, std::vector<std::byte>(bytes));
+    }
+    /// Writes all that is queued; how many messages that was.
+    std::size_t write()
+    {
+        std::size_t count = 0;
+        while (const auto batch = outbox.next_batch()) {
+            for ([[maybe_unused]] const auto& message : *batch)
+                ++count;
+            outbox.finish(*batch);
+        }
+        return count;
+    }
+
+    StopRequest stop;
+    WaitPoint written;
+    Outbox outbox;
+};
+
+std::size_t resident_bytes()
+{
+    std::ifstream file{"/proc/self/statm"};
+    std::size_t all = 0, resident = 0;
+    file >> all >> resident;
+    return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+} // namespace
+
+TEST_CASE("Outbox: what is accepted is written or unsent, and says why it takes no more")
+{
+    Fixture f{{.bytes = 4096, .messages = 3}};
+    CHECK(f.push(10) == Outbox::Push::queued);
+    CHECK(f.push(3000) == Outbox::Push::too_big);
+    CHECK(f.push(1000) == Outbox::Push::queued);
+    CHECK(f.push(10) == Outbox::Push::queued);
+    CHECK(f.push(10) == Outbox::Push::full);
+    const auto position = f.outbox.pushed_position();
+    CHECK_FALSE(f.outbox.is_written(position));
+    CHECK(f.outbox.unsent_messages() == 3);
+    CHECK(f.write() == 3);
+    CHECK(f.outbox.is_written(position));
+    CHECK(f.push(10) == Outbox::Push::queued);
+    f.outbox.close();
+    CHECK(f.push(10) == Outbox::Push::closed);
+    CHECK(f.outbox.unsent_messages() == 1);
+    CHECK(f.outbox.sent().messages == 3);
+    CHECK(f.outbox.sent().bytes == 1020);
+}
+
+TEST_CASE("Outbox: when the writer has nothing to do, a burst's memory goes back")
+{
+    Fixture f;
+    constexpr std::size_t count = 1500;
+    std::size_t after_one = 0;
+    for (int cycle = 0; cycle < 1000; ++cycle) {
+        for (std::size_t i = 0; i < count; ++i)
+            REQUIRE(f.push(cycle % 2 == 0 || i > 20 ? 1000 : 60'000) == Outbox::Push::queued);
+        const auto position = f.outbox.pushed_position();
+        const auto full = resident_bytes();
+        REQUIRE(f.write() == count);
+        REQUIRE(f.outbox.prepare_sleep());
+        f.outbox.woke();
+        CHECK(f.outbox.is_written(position));
+        if (is_sanitized)
+            continue; // it keeps memory of its own
+        const auto idle = resident_bytes();
+        CHECK(idle + (1u << 20) < full);
+        if (cycle == 10)
+            after_one = idle;
+        if (cycle > 10)
+            CHECK(idle < after_one + (256u << 10));
+    }
+}
+
+TEST_CASE("Outbox: threads push while the writer writes, sleeps and begins the ring anew")
+{
+    Fixture f{{.bytes = 1u << 20}};
+    constexpr std::size_t threads = 2, each = 20'000;
+    std::vector<std::thread> senders;
+    std::atomic<std::size_t> woken{0};
+    for (std::size_t t = 0; t < threads; ++t)
+        senders.emplace_back([&] {
+            for (std::size_t i = 0; i < each; ++i) {
+                while (f.push(100 + i % 900) != Outbox::Push::queued)
+                    std::this_thread::yield();
+                if (f.outbox.wakes_writer())
+                    woken.fetch_add(1);
+                if (i % 100 == 0)
+                    std::this_thread::yield();
+            }
+        });
+    std::size_t written = 0, slept = 0;
+    while (written < threads * each) {
+        written += f.write();
+        if (f.outbox.prepare_sleep()) {
+            // Woken by a push, exactly once
+            ++slept;
+            while (written < threads * each && woken.load() < slept)
+                std::this_thread::yield();
+        } else if (f.outbox.wakes_writer()) { // our own
+        } else {
+            ++slept; // a sender saw it just before
+            while (woken.load() < slept)
+                std::this_thread::yield();
+        }
+        f.outbox.woke();
+    }
+    for (auto& sender : senders)
+        sender.join();
+    CHECK(written == threads * each);
+    CHECK(f.outbox.unsent_messages() == 0);
+    CHECK(f.outbox.sent().messages == written);
+}
