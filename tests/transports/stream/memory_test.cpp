@@ -9,13 +9,13 @@
 #include <doctest/doctest.h>
 
 #include <malloc.h>
+#include <sys/resource.h>
 
 using namespace sidecar;
 using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::size_t link_count = 61;
 constexpr std::size_t large = 1u << 20;
 constexpr StopBudget brief{.total = 100ms, .drain = 20ms, .close = 20ms, .cancel = 20ms};
 
@@ -28,7 +28,7 @@ std::size_t used_bytes()
 /// Many links on one feed, with the other ends of their connections.
 template <class F>
 struct ManyLinks {
-    ManyLinks()
+    explicit ManyLinks(std::size_t link_count)
     {
         REQUIRE(feed.start(10s));
         peers.push_back(listener.accept());
@@ -63,6 +63,7 @@ struct ManyLinks {
 TEST_CASE("memory: a link that had one large message keeps a small constant"
           * doctest::skip(is_sanitized))
 {
+    constexpr std::size_t link_count = 61;
     const auto check = [](auto& links, const std::string& small, const std::string& big) {
         links.send_each(small, 5);
         const auto before = used_bytes();
@@ -74,9 +75,48 @@ TEST_CASE("memory: a link that had one large message keeps a small constant"
         MESSAGE(kept, " bytes a link, ", after > before ? after - before : 0, " in all");
         CHECK(kept < 16u << 10);
     };
-    ManyLinks<Lines> lines; // no end is known, so it is collected in the link's own memory
+    ManyLinks<Lines> lines{
+        link_count}; // no end is known, so it is collected in the link's own memory
     check(lines, "small\n", std::string(large, 'x') + "\n");
-    ManyLinks<LengthPrefix> prefixed; // received in the inbox's memory
+    ManyLinks<LengthPrefix> prefixed{link_count}; // received in the inbox's memory
     check(prefixed, std::string("\0\0\0\5small", 9),
           std::string("\0\x10\0\0", 4) + std::string(large, 'x'));
+}
+
+TEST_CASE(
+    "memory: what a thousand peers announce and do not send is bounded, and another link goes on"
+    * doctest::skip(is_sanitized))
+{
+    constexpr std::size_t link_count = 1000;
+    rlimit limit{};
+    ::getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+    REQUIRE(limit.rlim_cur > 2 * link_count + 100);
+    const auto header = std::string("\0\x10\0\0", 4);
+    const auto small = std::string("\0\0\0\5small", 9);
+    for (const auto& announced : {header + "little", header + std::string(large / 64, 'x')}) {
+        CAPTURE(announced.size());
+        ManyLinks<LengthPrefix> links{link_count + 1};
+        links.send_each(small, 5);
+        const auto before = used_bytes();
+        for (std::size_t i = 0; i < link_count; ++i)
+            links.peers[i].send(announced);
+        for (int i = 0; i < 10; ++i) { // behind all those, so they have been read
+            links.peers.back().send(small);
+            REQUIRE(links.feed.receive(10s).value().size() == 5);
+            links.peers.back().send(header + std::string(large, 'y'));
+            REQUIRE(links.feed.receive(10s).value().size() == large);
+        }
+        const auto after = used_bytes();
+        const auto come = link_count * announced.size();
+        const auto grown = after - before;
+        MESSAGE(grown, " bytes for ", come, " that have come");
+        CHECK(grown < Options{}.inbox.bytes + 3 * come + link_count * (8u << 10));
+        constexpr std::size_t completed = 50;
+        for (std::size_t i = 0; i < completed; ++i)
+            links.peers[i].send(std::string(header.size() + large - announced.size(), 'z'));
+        for (std::size_t i = 0; i < completed; ++i)
+            REQUIRE(links.feed.receive(10s).value().size() == large);
+    }
 }
