@@ -48,15 +48,18 @@ int main(int argc, char** argv)
         return feed.stop().joined ? 1 : 0;
     }
     if (way == "on-the-loop") {
+        static std::latch spawned{1}; // no call is under way any more when the sidecar goes
         at_static_destruction.emplace(Mock::Options{}, quick());
         at_static_destruction->start(1s).value();
         at_static_destruction
             ->spawn("exit",
                     [](Context) -> Task<> {
+                        spawned.wait();
                         std::exit(0);
                         co_return;
                     })
             .value();
+        spawned.count_down();
         for (;;)
             std::this_thread::sleep_for(1h); // the other thread ends this
     }
