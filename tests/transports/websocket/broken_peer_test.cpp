@@ -155,11 +155,18 @@ TEST_CASE(
     "and the other links go on")
 {
     constexpr std::size_t count = 400; // two descriptors each
-    std::vector<int> kept;
+    struct Kept {                      // goes after the peer's thread, which fills it
+        std::vector<int> descriptors;
+        ~Kept()
+        {
+            for (const int fd : descriptors)
+                ::close(fd);
+        }
+    } kept;
     RawPeer stalling{[&](RawConnection& c) {
         c.accept_websocket();
         c.send(std::string("\x82\x7f\0\0\0\0\0\x10\0\0begins", 16)); // of 1 MiB
-        kept.push_back(::dup(c.fd()));
+        kept.descriptors.push_back(::dup(c.fd()));
     }};
     RawPeer good{[&](RawConnection& c) {
         c.accept_websocket();
@@ -185,6 +192,4 @@ TEST_CASE(
     if (!is_sanitized)
         CHECK(resident_bytes() - before < (8u << 20) + count * (32u << 10));
     CHECK(feed.stop().joined);
-    for (const int fd : kept)
-        ::close(fd);
 }
