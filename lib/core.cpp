@@ -36,18 +36,12 @@ TimePoint deadline_of(const Run& run, Duration timeout)
     return deadline_after(run.now(), std::max(timeout, Duration{}));
 }
 
-/// For send: a deadline that stands for "do not wait" when there is nothing to wait for.
-TimePoint send_deadline(const Run& run, Duration timeout)
-{
-    return timeout <= Duration{} ? TimePoint{} : deadline_of(run, timeout);
-}
-
 Result<void> send_on(Run& run, LinkImpl& link, MessageKind kind, std::span<const std::byte> payload,
                      Duration timeout)
 {
     auto result = link.config().check_send(kind, payload);
     if (result)
-        result = link.send(kind, payload, send_deadline(run, timeout));
+        result = link.send(kind, payload, timeout);
     if (!result)
         run.sends_refused.fetch_add(1, std::memory_order_relaxed);
     return result;

@@ -291,14 +291,14 @@ Failure LinkImpl::too_big(std::size_t payload_bytes) const
                                         outbox_.largest_message())}};
 }
 
-Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload,
-                            TimePoint deadline)
+Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload, Duration timeout)
 {
     using Push = Outbox::Push;
     auto push = outbox_.push(id_, kind, payload);
-    if (push == Push::full && deadline != TimePoint{}) {
+    if (push == Push::full && timeout > Duration{}) {
         if (services_.loop.is_loop_thread())
             return misuse("wait for room");
+        const auto deadline = deadline_after(services_.loop.now(), timeout);
         (void)services_.written.wait_until(services_.loop, deadline, [&] {
             push = outbox_.push(id_, kind, payload);
             return push != Push::full;
@@ -309,7 +309,7 @@ Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload
     case Push::closed: return refusal();
     case Push::too_big: return too_big(payload.size());
     case Push::full:
-        if (deadline == TimePoint{})
+        if (timeout <= Duration{})
             return Error::full;
         return Failure{
             Error::timed_out,

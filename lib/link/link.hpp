@@ -64,7 +64,8 @@ public:
     void set_protocol(std::string_view protocol) override { note_.set_protocol(protocol); }
 
     // --- app side, any thread
-    Result<void> send(MessageKind kind, std::span<const std::byte> payload, TimePoint deadline);
+    /// `timeout` zero: does not wait. The clock is asked only where there is something to wait for.
+    Result<void> send(MessageKind kind, std::span<const std::byte> payload, Duration timeout);
     Result<void> flush(TimePoint deadline);
     [[nodiscard]] const LinkConfig& config() const noexcept { return *config_; }
 
