@@ -143,7 +143,7 @@ private:
     [[nodiscard]] Result<Message> take_message();
     [[nodiscard]] Result<Message> take_copy(std::uint64_t position);
     [[nodiscard]] Result<Message> take_block_of(std::uint64_t position);
-    void hand_over(MessageHandler handler, std::size_t limit, std::size_t& count);
+    std::size_t hand_over(MessageHandler handler, std::size_t limit);
     void publish_reads() noexcept;
     void note_idle();
     void wake_space_waiters();

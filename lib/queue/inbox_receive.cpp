@@ -220,7 +220,7 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
         if (what == Next::nothing)
             break;
         if (what == Next::message) {
-            hand_over(handler, limit, count);
+            count += hand_over(handler, limit - count);
             continue;
         }
         if (auto event = events_.take(); event.kind == Event::Kind::down) {
@@ -241,7 +241,7 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
 }
 
 /// Space is given back now and then, so that the loop can go on while a long poll lasts.
-void Inbox::hand_over(MessageHandler handler, std::size_t limit, std::size_t& count)
+std::size_t Inbox::hand_over(MessageHandler handler, std::size_t limit)
 {
     constexpr std::size_t stride = 256, stride_bytes = 64u << 10;
     struct GiveBack {
@@ -251,7 +251,8 @@ void Inbox::hand_over(MessageHandler handler, std::size_t limit, std::size_t& co
     const GiveBack give_back{*this}; // also when the handler throws
     const auto published = ring_.published();
     const bool has_events = events_.has_any();
-    const auto stop_at = std::min<std::size_t>(limit, count + stride);
+    const auto most = std::min(limit, stride);
+    std::size_t count = 0;
     const auto bytes_at_start = ring_.popped_bytes_so_far();
     do {
         struct Pop {
@@ -260,8 +261,9 @@ void Inbox::hand_over(MessageHandler handler, std::size_t limit, std::size_t& co
         } pop{ring_};
         ++count;
         handler(ring_.view(ring_.find_message(ring_.read_position())));
-    } while (count < stop_at && !has_events && ring_.read_position() < published
+    } while (count < most && !has_events && ring_.read_position() < published
              && ring_.popped_bytes_so_far() - bytes_at_start < stride_bytes);
+    return count;
 }
 
 void Inbox::note_idle()
