@@ -21,7 +21,7 @@ using Texts = std::vector<std::string>;
 namespace {
 
 /// These peers do not say goodbye.
-constexpr StopBudget brief{.total = 100ms, .drain = 20ms, .close = 20ms, .cancel = 20ms};
+constexpr StopBudget brief{.total = 10s, .drain = 20ms, .close = 20ms, .cancel = 20ms};
 
 Options with_addresses(const Texts& addresses)
 {
