@@ -15,8 +15,6 @@ Intake::Intake(LinkServices& services, LinkId link, std::size_t max_message_byte
 {
 }
 
-Intake::~Intake() { services_.space.remove(space_); }
-
 /// From the request on, not only once the loop has seen it: who waits may have been told `stopped`
 /// by then.
 bool Intake::refuses() const noexcept { return is_quiesced_ || services_.stop.is_made(); }
@@ -43,9 +41,8 @@ Task<bool> Intake::wait_for_room(Context ctx, TimePoint deadline)
         if (deadline <= ctx.now())
             co_return false;
         ctx.waiting_for("room in the inbox");
-        services_.space.add(space_);
+        const SpaceWaiters::Entry entry{services_.space, space_};
         const bool is_in_time = co_await ctx.wait(space_, deadline);
-        services_.space.remove(space_);
         if (!is_in_time)
             co_return false;
     }
@@ -58,9 +55,8 @@ Task<> Intake::deliver_pending(Context ctx)
     while ((held_ || in_place_.is_whole) && !refuses() && !push_pending()) {
         if (services_.inbox.want_space(max_message_bytes_))
             continue;
-        services_.space.add(space_);
+        const SpaceWaiters::Entry entry{services_.space, space_};
         (void)co_await ctx.wait(space_, TimePoint::max());
-        services_.space.remove(space_);
     }
 }
 

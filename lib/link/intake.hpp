@@ -16,13 +16,13 @@
 namespace sidecar::detail {
 
 /// Takes a link's messages into the inbox, makes its listener wait for free space, and counts what a
-/// stop makes it discard. Owned by its link. Every message that a transport has put is in the inbox,
+/// stop makes it discard. Owned by its link, whose last owner may be a thread of the application:
+/// its end touches nothing of the loop's. Every message that a transport has put is in the inbox,
 /// pending here, or counted as discarded.
 class Intake final : public Sink {
 public:
     Intake(LinkServices& services, LinkId link, std::size_t max_message_bytes,
            std::string endpoint);
-    ~Intake() override;
 
     // Sink
     bool put(MessageKind kind, std::span<const std::byte> payload) override;

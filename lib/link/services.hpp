@@ -22,9 +22,22 @@ namespace sidecar::detail {
 /// The links that wait for free space in the inbox. Owned by the run. Side: sidecar.
 class SpaceWaiters {
 public:
-    /// Lifetime: `event` until it is woken or removed.
-    void add(LoopEvent& event) { waiters_.push_back(&event); }
-    void remove(LoopEvent& event) noexcept { std::erase(waiters_, &event); }
+    /// An entry in the list for as long as it lives: also a wait that is cancelled, or whose
+    /// coroutine is freed, leaves nothing behind. Lifetime: `event` outlives it.
+    class Entry {
+    public:
+        Entry(SpaceWaiters& list, LoopEvent& event) : list_{list}, event_{event}
+        {
+            list_.waiters_.push_back(&event_);
+        }
+        Entry(const Entry&) = delete;
+        Entry& operator=(const Entry&) = delete;
+        ~Entry() { std::erase(list_.waiters_, &event_); }
+
+    private:
+        SpaceWaiters& list_; // sidecar side
+        LoopEvent& event_;   // sidecar side
+    };
     void wake_all()
     {
         for (auto* event : std::exchange(waiters_, {}))

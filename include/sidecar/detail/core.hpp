@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sidecar::detail {
@@ -21,11 +22,29 @@ class NotifyFd;
 class Run;
 class Runs;
 
-/// A run and one of its links, kept alive together.
+/// A run and one of its links, kept alive together. The link is always let go of before its run, of
+/// which it has references: in the destructor by the order of the members, and so in an assignment
+/// too, which leaves what was there before to a destructor.
 struct LinkRef {
+    LinkRef(std::shared_ptr<Run> its_run, std::shared_ptr<LinkImpl> its_link,
+            std::uint64_t its_fork_generation) noexcept
+        : run{std::move(its_run)}, link{std::move(its_link)}, fork_generation{its_fork_generation}
+    {
+    }
+    LinkRef(const LinkRef&) = default;
+    LinkRef(LinkRef&&) = default;
+    LinkRef& operator=(LinkRef other) noexcept
+    {
+        std::swap(run, other.run);
+        std::swap(link, other.link);
+        std::swap(fork_generation, other.fork_generation);
+        return *this;
+    }
+    ~LinkRef() = default;
+
     std::shared_ptr<Run> run;
     std::shared_ptr<LinkImpl> link;
-    std::uint64_t fork_generation = 0; // whose process it is
+    std::uint64_t fork_generation; // whose process it is
 };
 
 /// Makes the user's coroutine once its Context is known. Side: sidecar.
