@@ -195,7 +195,7 @@ StopReport Run::finished_report(bool joined) const
     ReportBuilder::Ending ending{
         .joined = joined,
         .real_total = real_now() - stop_request_.made_at(),
-        .unread_messages = inbox_.ring().pushed() - inbox_.ring().popped(),
+        .unread_messages = inbox_.ring().counts().queued(),
         .discarded_messages = services_.discarded.load(),
         .unsent_messages = links_.unsent_messages(),
         .first_error = journal_.first(),
@@ -224,11 +224,13 @@ Stats Run::stats() const
 {
     Stats stats;
     const auto& ring = inbox_.ring();
-    stats.messages_received = ring.pushed();
-    stats.bytes_received = ring.pushed_bytes();
-    stats.messages_taken = ring.popped();
-    stats.inbox_messages = ring.pushed() - ring.popped();
-    stats.inbox_bytes = ring.pushed_bytes() - ring.popped_bytes();
+    // From one look, so that what was received is what was taken and what is queued, always.
+    const auto counts = ring.counts();
+    stats.messages_received = counts.pushed;
+    stats.bytes_received = counts.pushed_bytes;
+    stats.messages_taken = counts.popped;
+    stats.inbox_messages = counts.queued();
+    stats.inbox_bytes = counts.queued_bytes();
     stats.inbox_peak_messages = ring.peak_messages();
     stats.inbox_peak_bytes = ring.peak_bytes();
     stats.application_wakeups = inbox_.wakeups();
@@ -246,7 +248,7 @@ std::string Run::dump() const
 {
     constexpr std::size_t most_listed = 64; // of each; a person is to read it, and a log to hold it
     std::string text = fmt::format("state {}; inbox {} messages", to_string(state()),
-                                   inbox_.ring().pushed() - inbox_.ring().popped());
+                                   inbox_.ring().counts().queued());
     const auto note_more = [&text](std::size_t count, const char* what) {
         if (count != 0)
             text += fmt::format("\n  and {} more {}", count, what);

@@ -25,7 +25,8 @@ Runs::Lease::Lease(const Runs& runs) noexcept
 std::vector<Runs::Retired> Runs::replace(std::shared_ptr<Run> run)
 {
     retired_.reserve(retired_.size() + 1);
-    std::vector<Retired> unreachable;
+    std::vector<Retired> unreachable, kept;
+    kept.reserve(retired_.size() + 1);
     const auto generation = generation_.load();
     if (present_)
         retired_.push_back({std::move(present_), generation});
@@ -45,8 +46,7 @@ std::vector<Runs::Retired> Runs::replace(std::shared_ptr<Run> run)
     const auto reachable = std::find_if(retired_.begin(), retired_.end(), [&](const Retired& old) {
         return old.generation >= generation;
     });
-    std::vector<Retired> kept{std::make_move_iterator(reachable),
-                              std::make_move_iterator(retired_.end())};
+    kept.assign(std::make_move_iterator(reachable), std::make_move_iterator(retired_.end()));
     retired_.erase(reachable, retired_.end());
     unreachable = std::exchange(retired_, std::move(kept));
     return unreachable;

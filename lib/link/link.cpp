@@ -13,6 +13,10 @@ namespace {
 /// they may hold) are not waited for any more.
 constexpr auto last_words = std::chrono::milliseconds{100};
 
+/// And a peer that goes on talking, since only our sending has failed, is listened to for so many
+/// times that long.
+constexpr unsigned most_last_words = 50;
+
 Failure misuse(const char* attempted)
 {
     return {Error::misuse,
@@ -186,21 +190,23 @@ void LinkImpl::writer_ended(std::exception_ptr exception)
     if (!life_.writing_ended(std::move(why)))
         return;
     // The listener may still find out why (a close frame, the reason in it).
+    gauges_.is_up = false;
     outbox_.close();
-    await_last_words();
+    await_last_words(most_last_words);
 }
 
 /// What has arrived is delivered, however long the application takes for it; only a peer that says
 /// nothing more is not waited for.
-void LinkImpl::await_last_words()
+void LinkImpl::await_last_words(unsigned windows)
 {
     timer_ = services_.loop.timers().at(
         deadline_after(services_.loop.now(), last_words),
-        [this, reads = gauges_.reads.load(std::memory_order_relaxed)] {
-            const bool goes_on =
-                intake_.is_paused() || reads != gauges_.reads.load(std::memory_order_relaxed);
-            if (goes_on)
-                await_last_words();
+        [this, windows, reads = gauges_.reads.load(std::memory_order_relaxed)] {
+            const bool has_read = reads != gauges_.reads.load(std::memory_order_relaxed);
+            if (intake_.is_paused())
+                await_last_words(windows);
+            else if (has_read && windows != 0)
+                await_last_words(windows - 1);
             else
                 abort();
         });
@@ -264,6 +270,7 @@ void LinkImpl::note_end_of_tasks()
     if (life_.state() != Life::State::down || tasks_ != decltype(tasks_){})
         return;
     transport_.reset(); // its buffers, that is; the socket is closed already
+    count_unsent();     // once more: a write may have ended well after the reading
     observer_.link_ended(*this);
 }
 
@@ -317,7 +324,12 @@ Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload
     }
     if (outbox_.wakes_writer()) {
         gauges_.wakeups.fetch_add(1, std::memory_order_relaxed);
-        services_.loop.post([self = shared_from_this()] { self->work_.set(); });
+        try {
+            services_.loop.post([self = shared_from_this()] { self->work_.set(); });
+        } catch (...) {
+            outbox_.note_not_woken();
+            throw;
+        }
     }
     services_.inbox.expect_answer();
     return {};

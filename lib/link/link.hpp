@@ -102,7 +102,7 @@ private:
     void closer_ended(std::exception_ptr exception);
     void went_up();
     void give_up_connecting();
-    void await_last_words();
+    void await_last_words(unsigned windows);
     void set_outcome(Result<void> outcome);
     void note_end_of_tasks();
     [[nodiscard]] Failure refusal() const;

@@ -1,6 +1,7 @@
 #include "link/links.hpp"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 namespace sidecar::detail {
@@ -72,9 +73,12 @@ std::vector<std::shared_ptr<LinkImpl>> Links::all() const
 
 void Links::destroy_transports() noexcept
 {
-    std::lock_guard lock{mutex_};
-    for (const auto& [id, link] : links_)
-        link->destroy_transport();
+    // Without the lock: their destructors are the user's, and may ask about the sidecar.
+    try {
+        for (const auto& link : all())
+            link->destroy_transport();
+    } catch (const std::bad_alloc&) { // they go with their links then
+    }
 }
 
 void Links::release_senders()
@@ -143,8 +147,9 @@ void Links::add_stats(Stats& stats) const
     for (const auto& [id, link] : links_) {
         add(stats, *link);
         if (const auto* ring = link->outbox().ring()) {
-            stats.outbox_messages += ring->pushed() - ring->popped();
-            stats.outbox_bytes += ring->pushed_bytes() - ring->popped_bytes();
+            const auto counts = ring->counts();
+            stats.outbox_messages += counts.queued();
+            stats.outbox_bytes += counts.queued_bytes();
         }
     }
     if (const auto* link = first())

@@ -121,6 +121,16 @@ asio::any_io_executor TaskScope::executor(TaskSlot& slot)
     return TaskExecutor<asio::io_context::executor_type>{io_.get_executor(), *this, slot};
 }
 
+/// Counts a task as ended when it goes.
+struct TaskScope::Finish {
+    Finish(TaskScope& its_scope, TaskSlot& its_slot) noexcept : scope{its_scope}, slot{its_slot} {}
+    Finish(const Finish&) = delete;
+    Finish& operator=(const Finish&) = delete;
+    ~Finish() { scope.finish(slot); }
+    TaskScope& scope;
+    TaskSlot& slot;
+};
+
 void TaskScope::spawn(TaskSlot& slot, Task<> task, Completion completion)
 {
     latch_.count_up();
@@ -128,9 +138,10 @@ void TaskScope::spawn(TaskSlot& slot, Task<> task, Completion completion)
                    asio::bind_cancellation_slot(
                        slot.cancellation.slot(),
                        [this, &slot, done = std::move(completion)](std::exception_ptr exception) {
+                           // Also where `done` throws: the stop waits for the end of each task.
+                           const Finish end{*this, slot};
                            if (done)
                                done(std::move(exception));
-                           finish(slot);
                        }));
 }
 

@@ -90,6 +90,7 @@ public:
     };
 
 private:
+    struct Finish;
     void finish(TaskSlot& slot);
     [[nodiscard]] TaskReport describe(const TaskSlot& slot) const;
 

@@ -64,7 +64,12 @@ void Timers::arm()
         if (ec)
             return;
         armed_for_ = TimePoint::max();
-        fire_due();
+        try {
+            fire_due();
+        } catch (...) {
+            arm(); // the others are not to sleep for ever because one callback failed
+            throw;
+        }
         arm();
     });
 }

@@ -101,8 +101,11 @@ void Inbox::end_from_signal() noexcept
 
 void Inbox::set_terminal_failure(std::optional<Failure> why)
 {
+    const bool is_terminal = why.has_value();
     terminal_.set(std::move(why));
     arrived_.wake();
+    if (is_terminal)
+        ready_.raise();
 }
 
 bool Inbox::has_something() const noexcept

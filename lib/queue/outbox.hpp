@@ -37,6 +37,8 @@ public:
     [[nodiscard]] Push push(LinkId link, MessageKind kind, std::span<const std::byte> payload);
     /// After a push: true, once, if the writer sleeps and has to be woken.
     [[nodiscard]] bool wakes_writer() noexcept;
+    /// The writer could not be woken after all, so the next push has to.
+    void note_not_woken() noexcept { writer_sleeps_.store(true, std::memory_order_seq_cst); }
     [[nodiscard]] bool is_open() const noexcept { return is_open_.load(std::memory_order_seq_cst); }
     /// The position behind all that was pushed before.
     [[nodiscard]] std::uint64_t pushed_position();
@@ -57,7 +59,7 @@ public:
     /// Accepted and not written.
     [[nodiscard]] std::uint64_t unsent_messages() const noexcept
     {
-        return ring() ? ring()->pushed() - ring()->popped() : 0;
+        return ring() ? ring()->counts().queued() : 0;
     }
 
     // --- sidecar side

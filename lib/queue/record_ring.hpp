@@ -171,8 +171,8 @@ public:
     /// otherwise with what it looks at next.
     void publish_reads(std::memory_order order = std::memory_order_seq_cst) noexcept
     {
-        freed_.popped.store(consumer_.popped, std::memory_order_relaxed);
-        freed_.popped_bytes.store(consumer_.popped_bytes, std::memory_order_relaxed);
+        freed_.popped.store(consumer_.popped, std::memory_order_release);
+        freed_.popped_bytes.store(consumer_.popped_bytes, std::memory_order_release);
         budget_.publish();
         freed_.head.store(consumer_.head, order);
     }
@@ -180,7 +180,7 @@ public:
     /// Whether the ring has gone on so far since it last began that an idle one should begin again.
     [[nodiscard]] bool is_worth_restarting() const noexcept
     {
-        return consumer_.head - consumer_.began > kept_when_idle;
+        return ring_bytes_ > kept_when_idle && consumer_.head - consumer_.began > kept_when_idle;
     }
     /// Begins an empty ring again at its start: what a burst took of its memory beyond
     /// `kept_when_idle` goes back to the system. Positions go on. Side: both at once, so the caller
@@ -216,17 +216,35 @@ public:
     {
         return freed_.popped_bytes.load(std::memory_order_relaxed);
     }
+    /// What went in and out at one moment, as anybody sees it while both sides go on.
+    struct Counts {
+        std::uint64_t pushed = 0, popped = 0, pushed_bytes = 0, popped_bytes = 0;
+        [[nodiscard]] std::uint64_t queued() const noexcept { return pushed - popped; }
+        [[nodiscard]] std::uint64_t queued_bytes() const noexcept
+        {
+            return pushed_bytes - popped_bytes;
+        }
+    };
+    [[nodiscard]] Counts counts() const noexcept
+    {
+        // In this order: what was taken out had gone in before, so no difference is below zero.
+        Counts counts;
+        counts.popped = freed_.popped.load(std::memory_order_acquire);
+        counts.popped_bytes = freed_.popped_bytes.load(std::memory_order_acquire);
+        counts.pushed = pushed();
+        counts.pushed_bytes = pushed_bytes();
+        return counts;
+    }
     /// High-water marks. The consumer notes them: a queue is never longer than just before
     /// something is taken from it.
     [[nodiscard]] std::uint64_t peak_messages() const noexcept
     {
-        return std::max(consumer_.peak_messages.load(std::memory_order_relaxed),
-                        pushed() - std::min(popped(), pushed()));
+        return std::max(consumer_.peak_messages.load(std::memory_order_relaxed), counts().queued());
     }
     [[nodiscard]] std::uint64_t peak_bytes() const noexcept
     {
         return std::max(consumer_.peak_bytes.load(std::memory_order_relaxed),
-                        pushed_bytes() - std::min(popped_bytes(), pushed_bytes()));
+                        counts().queued_bytes());
     }
     /// The largest message that could ever fit.
     [[nodiscard]] std::size_t largest_message() const noexcept

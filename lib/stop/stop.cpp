@@ -98,7 +98,7 @@ Task<> Stop::drain(AllLinks& links, TimePoint deadline)
         },
         deadline);
     const bool lost = std::any_of(links.begin(), links.end(), [](const auto& link) {
-        return link->gauges().unsent.load() != 0;
+        return link->outbox().unsent_messages() != 0;
     });
     end_stage(&StopReport::drain, links.empty() ? Verdict::skipped
                                   : !drained    ? Verdict::timed_out
