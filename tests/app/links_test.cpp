@@ -11,12 +11,60 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
 using namespace sidecar;
 using namespace std::chrono_literals;
+
+namespace {
+
+/// Its peer talks on for ever; nothing can be sent to it. On virtual time.
+struct Deaf {
+    using Clock = VirtualClock;
+    struct Options {};
+    explicit Deaf(const Options&) {}
+    Task<> connect(Context) { co_return; }
+    Task<> read(Context ctx, Sink& sink)
+    {
+        co_await ctx.sleep_for(10ms);
+        if (is_aborted_)
+            throw std::runtime_error{"aborted"};
+        (void)sink.put_text("still talking");
+    }
+    Task<> write(Context, Batch)
+    {
+        throw std::runtime_error{"nobody listens"};
+        co_return;
+    }
+    Task<> close(Context, CloseReason) { co_return; }
+    void abort() noexcept { is_aborted_ = true; }
+
+private:
+    bool is_aborted_ = false;
+};
+
+} // namespace
+
+TEST_CASE("link: one whose sending failed is not up, and its peer is not listened to for ever")
+{
+    Sidecar<Deaf> feed{{}, quiet()};
+    REQUIRE(feed.start(1s));
+    REQUIRE(feed.send("x"));
+    std::size_t messages = 0;
+    auto message = feed.receive(1s);
+    for (; message && messages < 10'000; message = feed.receive(1s))
+        ++messages;
+    REQUIRE_FALSE(message);
+    CHECK(message.error().message().find("nobody listens") != std::string::npos);
+    CHECK(messages > 10);
+    CHECK(messages <= 600); // 5 s of one message each 10 ms, and a little
+    CHECK_FALSE(feed.link().value().is_up());
+    CHECK(feed.send("y").error() == Error::not_connected);
+    CHECK(feed.stop().unsent_messages == 1);
+}
 
 TEST_CASE("link: a handle that is assigned over may be the last to hold its run")
 {

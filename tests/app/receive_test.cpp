@@ -207,3 +207,26 @@ TEST_CASE("receive: a stop wakes it while another thread is inside a poll() hand
     release.count_down();
     poller.join();
 }
+
+TEST_CASE("stats: what was received is what was taken and what is queued, at every moment")
+{
+    constexpr int count = 50'000;
+    Fixture f;
+    REQUIRE(f.feed.start(1s));
+    std::atomic<bool> is_done{false};
+    bool is_exact = true;
+    std::thread watcher{[&] {
+        while (!is_done) {
+            const auto stats = f.feed.stats();
+            is_exact &= stats.messages_received == stats.messages_taken + stats.inbox_messages;
+            is_exact &= stats.inbox_messages <= count && stats.inbox_peak_messages <= count;
+        }
+    }};
+    for (int i = 0; i < count; ++i)
+        f.peer.deliver("x");
+    for (int i = 0; i < count; ++i)
+        REQUIRE(f.feed.receive(10s));
+    is_done = true;
+    watcher.join();
+    CHECK(is_exact);
+}
