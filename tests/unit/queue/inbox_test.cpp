@@ -251,6 +251,11 @@ TEST_CASE("Inbox: the descriptor is readable while there is something to be told
     CHECK(is_readable(*fd));
     CHECK(f.poll() == 0);
     CHECK_FALSE(is_readable(*fd));
+    f.inbox.set_terminal_failure(Failure{Error::connect_failed});
+    CHECK(is_readable(*fd));
+    f.inbox.set_terminal_failure(std::nullopt);
+    CHECK(f.poll() == 0);
+    CHECK_FALSE(is_readable(*fd));
     REQUIRE(f.push("one"));
     REQUIRE(f.push("two"));
     CHECK(f.poll(1) == 1);

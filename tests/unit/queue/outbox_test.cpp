@@ -100,6 +100,20 @@ TEST_CASE("Outbox: when the writer has nothing to do, a burst's memory goes back
     }
 }
 
+TEST_CASE("Outbox: a small ring keeps its memory, and goes on through any traffic")
+{
+    Fixture f{{.bytes = 256u << 10}}; // a ring of 128 KiB, less than an idle outbox may keep
+    for (int cycle = 0; cycle < 50; ++cycle) {
+        for (int i = 0; i < 60; ++i)
+            REQUIRE(f.push(1000) == Outbox::Push::queued);
+        REQUIRE(f.write() == 60);
+        CHECK_FALSE(f.outbox.ring()->is_worth_restarting());
+        REQUIRE(f.outbox.prepare_sleep());
+        f.outbox.woke();
+    }
+    CHECK(f.outbox.sent().messages == 3000);
+}
+
 TEST_CASE("Outbox: threads push while the writer writes, sleeps and begins the ring anew")
 {
     Fixture f{{.bytes = 1u << 20}};
