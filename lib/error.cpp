@@ -32,6 +32,7 @@ std::string_view describe(Error error)
     case Error::handshake_refused: return "the peer refused the handshake";
     case Error::bad_message: return "the message cannot be sent on this transport";
     case Error::no_resources: return "the operating system refused a resource";
+    case Error::tls_failed: return "the connection could not be secured";
     }
     return "unknown error";
 }

@@ -17,7 +17,18 @@
 namespace sidecar {
 
 /// Where a link stands; tells dump() and the stop report what is being waited for.
-enum class Phase : std::uint8_t { resolving, connecting, handshaking, open, closing, down };
+enum class Phase : std::uint8_t {
+    resolving,
+    connecting,
+    tunnelling, ///< through a proxy
+    securing,   ///< the TLS handshake
+    handshaking,
+    restoring, ///< connected, but what comes before ordinary messages is not done
+    open,
+    closing,
+    down,
+    backing_off, ///< down, and waits for the next attempt
+};
 [[nodiscard]] std::string_view to_string(Phase phase) noexcept;
 
 /// What stands behind a Context. A sidecar has one for each of its tasks; whoever drives a transport

@@ -66,6 +66,8 @@ enum class Error {
     bad_message = 22,
     /// The operating system refused a resource (thread, descriptor, memory).
     no_resources = 23,
+    /// The peer's certificate was refused, or the TLS handshake failed.
+    tls_failed = 24,
 };
 
 /// The category of Error; its name is "sidecar".

@@ -57,7 +57,7 @@ public:
 
 namespace {
 
-std::shared_ptr<Stream> make_stream(tcp::socket socket, const SocketOptions& options)
+std::shared_ptr<Stream> make_stream(tcp::socket socket, const DialOptions& options)
 {
     error_code ec; // a peer that is gone already is told by the first read
     socket.set_option(tcp::no_delay{options.no_delay}, ec);
@@ -75,7 +75,7 @@ bool is_connected_to_itself(const tcp::socket& socket)
 }
 
 Task<std::shared_ptr<Stream>> Dialer::connect(Context ctx, std::string host, std::uint16_t port,
-                                              SocketOptions options, std::string endpoint)
+                                              DialOptions options, std::string endpoint)
 {
     const auto addresses = co_await ctx.resolve(std::move(host));
     DialPlan plan{alternate_families(addresses, port), ctx.now()};

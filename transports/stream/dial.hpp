@@ -12,7 +12,7 @@
 
 namespace sidecar::stream {
 
-struct SocketOptions {
+struct DialOptions {
     bool no_delay = true;   ///< TCP_NODELAY
     bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods
 };
@@ -30,7 +30,7 @@ public:
     /// connect_failed, no_resources, and what Context::resolve() does; operation_aborted after
     /// abort(). The context's phase names the addresses at which it hangs.
     [[nodiscard]] Task<std::shared_ptr<Stream>> connect(Context ctx, std::string host,
-                                                        std::uint16_t port, SocketOptions options,
+                                                        std::uint16_t port, DialOptions options,
                                                         std::string endpoint);
     void abort() noexcept;
 

@@ -1,6 +1,6 @@
 #include <sidecar/transports/tcp.hpp>
 
-#include "dial.hpp"
+#include "connector.hpp"
 #include "reader.hpp"
 #include "writer.hpp"
 
@@ -132,7 +132,7 @@ private:
     [[nodiscard]] Failure read_failure(std::exception_ptr exception) const;
 
     const TcpTarget target_;                 // sidecar side
-    stream::Dialer dialer_;                  // sidecar side
+    stream::Connector connector_;            // sidecar side
     std::shared_ptr<stream::Stream> stream_; // sidecar side; null until connected
     stream::Reader reader_;                  // sidecar side
     std::shared_ptr<stream::Writer> writer_; // sidecar side; null until connected
@@ -142,9 +142,16 @@ private:
 
 Task<> TcpConnection::Impl::connect(Context ctx)
 {
-    const stream::SocketOptions options{.no_delay = target_.no_delay,
-                                        .keep_alive = target_.keep_alive};
-    stream_ = co_await dialer_.connect(ctx, target_.host, target_.port, options, endpoint());
+    stream::Target target{.host = target_.host,
+                          .port = target_.port,
+                          .unix_path = {},
+                          .no_delay = target_.no_delay,
+                          .keep_alive = target_.keep_alive,
+                          .socket = target_.socket,
+                          .proxy = target_.proxy,
+                          .tls = target_.tls,
+                          .endpoint = endpoint()};
+    stream_ = co_await connector_.connect(ctx, std::move(target));
     writer_ = std::make_shared<stream::Writer>(stream_);
 }
 
@@ -204,7 +211,7 @@ Task<> TcpConnection::Impl::close(Context ctx)
 
 void TcpConnection::Impl::abort() noexcept
 {
-    dialer_.abort();
+    connector_.abort();
     if (stream_)
         stream_->abort();
     over_.set();

@@ -14,8 +14,10 @@ namespace sidecar::websocket {
 struct Url {
     std::string host; ///< as the resolver wants it: no brackets, the zone behind a plain '%'
     std::uint16_t port = 80;
-    std::string authority; ///< the Host field: no zone (RFC 6874 section 4), no default port
-    std::string resource;  ///< path and query, as given
+    bool is_secure = false;  ///< wss
+    std::string unix_path{}; ///< of a Unix-domain socket, in place of the host
+    std::string authority;   ///< the Host field: no zone (RFC 6874 section 4), no default port
+    std::string resource;    ///< path and query, as given
 };
 
 /// Errors: bad_address, whose text holds nothing that masked() would hide.

@@ -1,6 +1,6 @@
 #include <sidecar/transports/websocket.hpp>
 
-#include "dial.hpp"
+#include "connector.hpp"
 #include "handshake.hpp"
 #include "last_words.hpp"
 #include "protocol.hpp"
@@ -46,7 +46,7 @@ struct Ended {};
 
 } // namespace
 
-/// One connection, owned by its WebSocket. It puts together what others do: the Dialer connects, the
+/// One connection, owned by its WebSocket. It puts together what others do: the Connector connects, the
 /// Handshake judges the answer, the Protocol decides what bytes mean and what is owed, Reader and
 /// Writer move them. Side: the loop's thread.
 ///
@@ -82,7 +82,7 @@ private:
     [[nodiscard]] Failure ending_failure() const;
 
     const Options options_;                         // sidecar side
-    stream::Dialer dialer_;                         // sidecar side
+    stream::Connector connector_;                   // sidecar side
     std::shared_ptr<stream::Stream> stream_;        // sidecar side; null until connected
     stream::Reader reader_;                         // sidecar side
     std::shared_ptr<stream::Writer> writer_;        // sidecar side; null until connected
@@ -98,9 +98,17 @@ private:
 Task<> WebSocket::Impl::connect(Context ctx)
 {
     const auto url = websocket::parse_url(options_.url).value();
-    const stream::SocketOptions options{.no_delay = options_.no_delay,
-                                        .keep_alive = options_.keep_alive};
-    stream_ = co_await dialer_.connect(ctx, url.host, url.port, options, endpoint());
+    stream::Target target{.host = url.host,
+                          .port = url.port,
+                          .unix_path = url.unix_path,
+                          .no_delay = options_.no_delay,
+                          .keep_alive = options_.keep_alive,
+                          .socket = options_.socket,
+                          .proxy = options_.proxy,
+                          .endpoint = endpoint()};
+    if (url.is_secure)
+        target.tls = options_.tls;
+    stream_ = co_await connector_.connect(ctx, std::move(target));
     ctx.phase(Phase::handshaking, "with " + stream_->peer());
     co_await shake_hands(ctx, url);
     writer_ = std::make_shared<stream::Writer>(stream_);
@@ -318,7 +326,7 @@ Task<> WebSocket::Impl::close(CloseReason reason)
 
 void WebSocket::Impl::abort() noexcept
 {
-    dialer_.abort();
+    connector_.abort();
     if (stream_)
         stream_->abort();
     over_.set();

@@ -5,11 +5,15 @@
 #include <sidecar/transports/detail/decoder.hpp>
 #include <sidecar/transports/detail/encoder.hpp>
 #include <sidecar/transports/framing.hpp>
+#include <sidecar/transports/proxy_options.hpp>
+#include <sidecar/transports/socket_options.hpp>
+#include <sidecar/transports/tls_options.hpp>
 
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,6 +27,9 @@ struct TcpTarget {
     std::uint16_t port = 0;
     bool no_delay = true;
     bool keep_alive = true;
+    SocketOptions socket{};
+    ProxyOptions proxy{};
+    std::optional<TlsOptions> tls{};
 };
 [[nodiscard]] std::string tcp_endpoint(const std::string& host, std::uint16_t port);
 [[nodiscard]] Result<void> check_tcp(const std::string& host, std::uint16_t port,
@@ -130,12 +137,21 @@ public:
         /// larger, as far as the outbox and the framing take it.
         std::size_t max_message_bytes = 1u << 20;
         bool no_delay = true;   ///< TCP_NODELAY
-        bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods
+        bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods unless `socket` says
+        SocketOptions socket{};
+        ProxyOptions proxy{};
+        std::optional<TlsOptions> tls{}; ///< empty: in the clear
     };
 
     explicit Tcp(const Options& options)
         : codec_{options.framing, options.max_message_bytes},
-          connection_{{options.host, options.port, options.no_delay, options.keep_alive}}
+          connection_{{.host = options.host,
+                       .port = options.port,
+                       .no_delay = options.no_delay,
+                       .keep_alive = options.keep_alive,
+                       .socket = options.socket,
+                       .proxy = options.proxy,
+                       .tls = options.tls}}
     {
     }
 

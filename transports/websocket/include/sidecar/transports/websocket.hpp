@@ -2,6 +2,9 @@
 #pragma once
 
 #include <sidecar/transport.hpp>
+#include <sidecar/transports/proxy_options.hpp>
+#include <sidecar/transports/socket_options.hpp>
+#include <sidecar/transports/tls_options.hpp>
 
 #include <cstddef>
 #include <memory>
@@ -38,7 +41,10 @@ public:
         /// in interim answers (1xx). Zero is bad_options.
         std::size_t max_head_bytes = 64u << 10;
         bool no_delay = true;   ///< TCP_NODELAY
-        bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods
+        bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods unless `socket` says
+        SocketOptions socket{};
+        ProxyOptions proxy{};
+        TlsOptions tls{}; ///< for wss://
     };
 
     explicit WebSocket(const Options& options);
