@@ -47,7 +47,7 @@ install_build_packages()
 install_test_packages()
 {
     install_build_packages
-    install_packages doctest-dev python3 python3-websockets
+    install_packages doctest-dev libglib2.0-dev python3 python3-websockets
 }
 
 # What the library is compared with.
