@@ -1,5 +1,6 @@
 // What can be said about the options before there is a socket.
 #include "request.hpp"
+#include "tls.hpp"
 #include "url.hpp"
 
 #include <sidecar/transports/websocket.hpp>
@@ -10,8 +11,12 @@ std::string WebSocket::endpoint(const Options& options) { return websocket::mask
 
 Result<void> WebSocket::check(const Options& options)
 {
-    if (const auto url = websocket::parse_url(options.url); !url)
+    const auto url = websocket::parse_url(options.url);
+    if (!url)
         return url.error();
+    if (url->is_secure)
+        if (auto checked = stream::check_tls(options.tls, endpoint(options)); !checked)
+            return checked;
     return websocket::check_request(options);
 }
 
