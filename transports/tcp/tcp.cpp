@@ -2,6 +2,7 @@
 
 #include "connector.hpp"
 #include "reader.hpp"
+#include "tls_error.hpp"
 #include "writer.hpp"
 
 #include <sidecar/loop_event.hpp>
@@ -43,6 +44,15 @@ std::string describe_unfinished(std::span<const std::byte> bytes)
         return {};
     return fmt::format("in the middle of a message, {} bytes of it had come: {}", bytes.size(),
                        printable_start(bytes));
+}
+
+/// Where TLS was cut, nothing says that the peer had no more to say.
+std::string describe_end(error_code ec, std::span<const std::byte> unfinished)
+{
+    auto text = describe_unfinished(unfinished);
+    if (stream::is_truncated(ec))
+        return text.empty() ? "truncated" : "truncated " + text;
+    return text;
 }
 
 } // namespace
@@ -153,6 +163,8 @@ Task<> TcpConnection::Impl::connect(Context ctx)
                           .endpoint = endpoint()};
     stream_ = co_await connector_.connect(ctx, std::move(target));
     writer_ = std::make_shared<stream::Writer>(stream_);
+    if (const auto protocol = stream_->application_protocol(); !protocol.empty())
+        ctx.negotiated(protocol);
 }
 
 Task<> TcpConnection::Impl::read(Sink& sink, stream::Decoder& decoder)
@@ -181,11 +193,13 @@ Failure TcpConnection::Impl::read_failure(std::exception_ptr exception) const
         if (e.code() == asio::error::operation_aborted)
             return {Error::cancelled,
                     {.attempted = "read", .endpoint = endpoint(), .cause = e.code()}};
+        if (auto refusal = stream::tls_refusal(e.code(), endpoint()))
+            return *refusal;
         return {Error::disconnected,
                 {.attempted = "read",
                  .endpoint = endpoint(),
                  .cause = e.code(),
-                 .explanation = describe_unfinished(reader_.unfinished())}};
+                 .explanation = describe_end(e.code(), reader_.unfinished())}};
     } catch (...) {
         return to_failure(std::current_exception(), Error::protocol_violation, "read", endpoint());
     }

@@ -236,7 +236,7 @@ TEST_CASE("tls: application protocols are offered, and what was agreed on is tol
     TlsPeer peer{{.alpn = "lines/0"}, [](TlsConnection& c) { c.wait_for_goodbye(); }};
     LinesFeed feed{lines_to(peer.port(), tls), at_home()};
     REQUIRE(feed.start(20s));
-    CHECK(feed.link().protocol() == "lines/0");
+    CHECK(feed.link().value().protocol() == "lines/0");
     tls.alpn = {"other"};
     const auto failure = ::start_against({.alpn = "lines/0"}, tls);
     CHECK(failure == Error::tls_failed);

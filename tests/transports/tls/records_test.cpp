@@ -131,7 +131,8 @@ TEST_CASE("tls records: one record is read in pieces of any size without the str
     lab.below->come(lab.server.seal("0123456789"));
     for (const char digit : std::string_view{"0123456789"}) {
         lab.text.clear();
-        CHECK_FALSE(lab.tls->is_drained() && digit != '0');
+        if (digit != '0')
+            CHECK_FALSE(lab.tls->is_drained());
         lab.start_reading(1);
         CHECK(lab.text == std::string(1, digit));
     }
@@ -157,21 +158,22 @@ TEST_CASE("tls records: a record may be cut at every byte")
 {
     for (const int version : both_versions) {
         Lab lab{{.version = version}};
-        const auto size = lab.server.seal("a message").size();
-        // That one was never sent, so the numbers of records would not fit: a fresh lab
-        Lab fresh{{.version = version}};
-        for (std::size_t cut = 1; cut < size; ++cut) {
-            const auto record = fresh.server.seal("a message");
-            REQUIRE(record.size() == size);
-            fresh.text.clear();
-            fresh.start_reading();
-            fresh.below->come(std::string_view{record}.substr(0, cut));
-            settle(fresh.io);
-            REQUIRE_FALSE(fresh.reading->is_over());
-            fresh.below->come(std::string_view{record}.substr(cut));
-            settle(fresh.io);
-            REQUIRE(fresh.reading->is_good());
-            REQUIRE(fresh.text == "a message");
+        const auto first = lab.server.seal("a message");
+        lab.below->come(first);
+        sidecar::error_code ec;
+        REQUIRE(lab.read_all(ec) == "a message");
+        for (std::size_t cut = 1; cut < first.size(); ++cut) {
+            const auto record = lab.server.seal("a message");
+            REQUIRE(record.size() == first.size());
+            lab.text.clear();
+            lab.start_reading();
+            lab.below->come(std::string_view{record}.substr(0, cut));
+            settle(lab.io);
+            REQUIRE_FALSE(lab.reading->is_over());
+            lab.below->come(std::string_view{record}.substr(cut));
+            settle(lab.io);
+            REQUIRE(lab.reading->is_good());
+            REQUIRE(lab.text == "a message");
         }
     }
 }
