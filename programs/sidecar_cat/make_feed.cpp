@@ -55,6 +55,8 @@ sidecar::WebSocket::Options websocket_options(const ConnectionSettings& settings
     if (!handshake.authorization.empty())
         options.headers.emplace_back("Authorization", handshake.authorization);
     options.subprotocols = handshake.subprotocols;
+    if (handshake.is_compressed)
+        options.compression = sidecar::CompressionOptions{};
     options.proxy = proxy_options(settings.proxy);
     options.tls = tls_options(settings.tls);
     return options;

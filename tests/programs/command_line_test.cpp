@@ -133,7 +133,7 @@ TEST_CASE("command line: each mistake ends with status 2 and says what it is")
         {{"--auth", "a:secret", "tcp://h:1"}, "--auth: only for WebSocket"},
         {{"--auth", "a:secret", "--header", "authorization: secret", "ws://h"},
          "--auth: --header has an Authorization already"},
-        {{"--compress", "tcp://h:1"}, "--compress: "},
+        {{"--compress", "tcp://h:1"}, "--compress: only for WebSocket"},
         {{"--heartbeat", "1", "tcp://h:1"}, "--heartbeat: "},
         {{"--ca", "f", "ws://h"}, "--ca: only for TLS"},
         {{"--insecure", "tcp://h:1"}, "--insecure: only for TLS"},

@@ -20,6 +20,7 @@ class WebSocketPeer:
         self.loop = asyncio.new_event_loop()
         self.close_codes = []
         self.requests = []
+        self.extensions = []
         self.ready = threading.Event()
         self.serve = serve
         self.options = options
@@ -32,6 +33,7 @@ class WebSocketPeer:
 
         async def connection(ws, path):
             self.requests.append((path, ws.request_headers, ws.subprotocol))
+            self.extensions.append(ws.extensions)
             try:
                 await self.serve(ws)
             except websockets.ConnectionClosed:

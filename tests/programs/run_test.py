@@ -80,6 +80,13 @@ class Receiving(unittest.TestCase):
         self.assertEqual(headers.get_all("X-A"), ["1", "2"])
         self.assertEqual(headers["Authorization"], "Basic dXNlcjpwYXNz")
 
+    def test_compression_is_offered_on_request(self):
+        for arguments, expected in ((["--compress"], 1), ([], 0)):
+            with WebSocketPeer(says("x" * 10000)) as peer:
+                self.assertEqual(run("--count", "1", *arguments, peer.url), (0, b"x" * 10000 + b"\n", b""))
+                self.assertEqual(len(peer.requests[0][1].get_all("Sec-WebSocket-Extensions")), expected)
+                self.assertEqual(len(peer.extensions[0]), expected)
+
     def test_secrets_come_from_a_file_or_the_environment(self):
         with tempfile.NamedTemporaryFile("w") as file, WebSocketPeer(says("x")) as peer:
             file.write("bearer:abc\n")
