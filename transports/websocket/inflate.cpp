@@ -57,6 +57,9 @@ public:
         if (code == Z_MEM_ERROR)
             throw std::bad_alloc{};
         has_ended_ = code == Z_STREAM_END;
+        if (code != Z_BUF_ERROR) // of a call that did nothing it says nothing
+            is_between_blocks_ =
+                has_ended_ || (z_.data_type & (before_head | unused_bits)) == before_head;
         return {.written_bytes = room - z_.avail_out,
                 .has_failed = code != Z_OK && code != Z_BUF_ERROR && !has_ended_,
                 .has_more = !has_ended_ && (z_.avail_in != 0 || z_.avail_out == 0)};
@@ -71,11 +74,7 @@ public:
         has_ended_ = false;
     }
     /// Exactly all blocks that have begun have ended.
-    [[nodiscard]] bool is_between_blocks() const noexcept
-    {
-        constexpr int before_head = 128, unused_bits = 7;
-        return has_ended_ || (z_.data_type & (before_head | unused_bits)) == before_head;
-    }
+    [[nodiscard]] bool is_between_blocks() const noexcept { return is_between_blocks_; }
     void forget() noexcept
     {
         ::inflateReset(&z_);
@@ -90,8 +89,12 @@ public:
     static thread_local std::unique_ptr<Stream> spare;
 
 private:
-    z_stream z_{};           // sidecar side
-    bool has_ended_ = false; // sidecar side
+    /// In data_type.
+    static constexpr int before_head = 128, unused_bits = 7;
+
+    z_stream z_{};                   // sidecar side
+    bool has_ended_ = false;         // sidecar side
+    bool is_between_blocks_ = false; // sidecar side
 };
 
 thread_local std::unique_ptr<Inflater::Stream> Inflater::Stream::spare;
