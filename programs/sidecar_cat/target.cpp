@@ -82,7 +82,7 @@ Parsed<Target> parse_target(std::string_view url)
     auto rest = url;
     if (cut_scheme(rest, "ws://") || cut_scheme(rest, "ws+unix:"))
         return Target{.kind = Target::Kind::websocket, .url = std::string{url}};
-    if (cut_scheme(rest, "wss://"))
+    if (cut_scheme(rest, "wss://") || cut_scheme(rest, "wss+unix:"))
         return Target{.kind = Target::Kind::websocket, .is_secure = true, .url = std::string{url}};
     if (cut_scheme(rest, "tcp://"))
         return parse_host_and_port(rest, false);
@@ -90,7 +90,8 @@ Parsed<Target> parse_target(std::string_view url)
         return parse_host_and_port(rest, true);
     if (cut_scheme(rest, "unix:"))
         return parse_path(rest);
-    return because("the URL must begin with ws://, wss://, ws+unix:, tcp://, tls:// or unix:");
+    return because("the URL must begin with ws://, wss://, ws+unix:, wss+unix:, tcp://, tls:// or "
+                   "unix:");
 }
 
 } // namespace sidecar_cat

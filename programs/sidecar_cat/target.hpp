@@ -19,7 +19,7 @@ struct Target {
     std::string path{};     ///< of unix
 };
 
-/// Understands ws://, wss:// and ws+unix: (by their scheme only), tcp://host:port, tls://host:port
+/// Understands ws://, wss://, ws+unix: and wss+unix: (by their scheme only), tcp://host:port, tls://host:port
 /// and unix:/path.
 [[nodiscard]] Parsed<Target> parse_target(std::string_view url);
 

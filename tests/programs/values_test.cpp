@@ -130,6 +130,7 @@ TEST_CASE("target: the scheme decides the transport, in either case of letters")
         CHECK(target->url == url);
     }
     CHECK(parse_target("wss://h")->is_secure);
+    CHECK(parse_target("wss+unix:/s:/r")->is_secure);
     CHECK(parse_target("unix:/a/b c")->path == "/a/b c");
     CHECK(parse_target("unix:///a")->path == "/a");
     CHECK(parse_target("unix:/a")->kind == Kind::unix_socket);

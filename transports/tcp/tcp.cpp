@@ -2,6 +2,7 @@
 
 #include "connector.hpp"
 #include "reader.hpp"
+#include "tls.hpp"
 #include "writer.hpp"
 
 #include <sidecar/loop_event.hpp>
@@ -84,8 +85,10 @@ std::string tcp_endpoint(const std::string& host, std::uint16_t port)
                                        : fmt::format("[{}]:{}", host, port);
 }
 
-Result<void> check_tcp(const std::string& host, std::uint16_t port, std::size_t max_message_bytes)
+Result<void> check_tcp(const TcpTarget& target, std::size_t max_message_bytes)
 {
+    const auto& host = target.host;
+    const auto port = target.port;
     const auto refuse = [&](Error error, const char* why) -> Result<void> {
         return Failure{
             error,
@@ -105,6 +108,8 @@ Result<void> check_tcp(const std::string& host, std::uint16_t port, std::size_t 
         return refuse(Error::bad_address, "the port is 0");
     if (max_message_bytes == 0)
         return refuse(Error::bad_options, "the message limit is 0 bytes");
+    if (target.tls)
+        return stream::check_tls(*target.tls, tcp_endpoint(host, port));
     return {};
 }
 

@@ -13,6 +13,10 @@
 #include <chrono>
 
 namespace sidecar::websocket {
+
+using http::printable;
+using http::shown;
+
 namespace {
 
 /// How much of what the peer says is shown.

@@ -1,6 +1,7 @@
 // What can be said about the options before there is a socket.
 #include "extensions.hpp"
 #include "request.hpp"
+#include "tls.hpp"
 #include "url.hpp"
 
 #include <sidecar/transports/websocket.hpp>
@@ -11,7 +12,8 @@ std::string WebSocket::endpoint(const Options& options) { return websocket::mask
 
 Result<void> WebSocket::check(const Options& options)
 {
-    if (const auto url = websocket::parse_url(options.url); !url)
+    const auto url = websocket::parse_url(options.url);
+    if (!url)
         return url.error();
     if (auto why = options.compression ? websocket::judge_compression(*options.compression) : "";
         !why.empty())
@@ -19,6 +21,9 @@ Result<void> WebSocket::check(const Options& options)
                        {.attempted = "offer compression",
                         .endpoint = endpoint(options),
                         .explanation = std::move(why)}};
+    if (url->is_secure)
+        if (auto checked = stream::check_tls(options.tls, endpoint(options)); !checked)
+            return checked;
     return websocket::check_request(options);
 }
 

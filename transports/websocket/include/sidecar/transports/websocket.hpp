@@ -24,9 +24,11 @@ namespace sidecar {
 class WebSocket {
 public:
     struct Options {
-        /// "ws://host:port/path?query" (RFC 3986; host a name, an IPv4 address or an IPv6 address
-        /// in brackets, with a zone like [fe80::1%25eth0] if need be; port 80 if none is given).
-        /// wss:// is not there yet. In texts the values of the query are masked.
+        /// "ws://host:port/path?query" or "wss://..." for TLS (RFC 3986; host a name, an IPv4
+        /// address or an IPv6 address in brackets, with a zone like [fe80::1%25eth0] if need be;
+        /// port 80, with TLS 443, if none is given). "ws+unix:/path/of.sock:/path?query" (or
+        /// wss+unix:) for a Unix-domain socket, '@' in place of the first '/' for an abstract name.
+        /// In texts the values of the query are masked.
         std::string url{};
         /// Larger messages from the peer end the link with too_big (it is told 1009), before memory
         /// is taken for them; bytes. Zero is bad_options.
@@ -59,7 +61,7 @@ public:
     /// The URL, with the values of its query masked.
     [[nodiscard]] static std::string endpoint(const Options& options);
     /// Errors: bad_address for a URL that cannot be understood, bad_options for a header or a
-    /// subprotocol that no request may carry.
+    /// subprotocol that no request may carry, and for what TLS cannot use.
     [[nodiscard]] static Result<void> check(const Options& options);
     /// Errors: bad_message for text that is not UTF-8 (RFC 6455 section 5.6).
     [[nodiscard]] static Result<void> check_send(const Options& options, MessageKind kind,

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace sidecar::websocket {
+namespace sidecar::http {
 
 /// As given, but control characters and bytes above 0x7e are escaped (`\r`, `\n`, `\x1b`). What is
 /// longer than `limit_bytes` ends in "...".
@@ -14,4 +14,4 @@ namespace sidecar::websocket {
 /// Text in quotes and escaped, anything else in hex: `"-ERR\r\n"`, `15 03 01 00 02 02 46`.
 [[nodiscard]] std::string shown(std::string_view bytes, std::size_t limit_bytes);
 
-} // namespace sidecar::websocket
+} // namespace sidecar::http

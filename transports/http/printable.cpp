@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-namespace sidecar::websocket {
+namespace sidecar::http {
 namespace {
 
 bool is_visible(char c) { return c >= 0x20 && c < 0x7f; }
@@ -46,4 +46,4 @@ std::string shown(std::string_view bytes, std::size_t limit_bytes)
     return hex;
 }
 
-} // namespace sidecar::websocket
+} // namespace sidecar::http
