@@ -221,8 +221,7 @@ void convert_handshake(Conversion& to, const Given& given, HandshakeSettings& ha
                 handshake.subprotocols);
     handshake.origin = given.origin;
     if (to.is_given("--auth"))
-        to.keep("--auth", parse_authorization(given.authorization, sources),
-                handshake.authorization);
+        to.keep("--auth", parse_credentials(given.authorization, sources), handshake.credentials);
     to.take("--max-redirects", given.max_redirects, handshake.max_redirects, parse_redirects);
     handshake.is_compressed = given.compress;
 }
@@ -278,7 +277,7 @@ void check_together(Conversion& to, const Settings& settings)
         to.fail("--linger: needs --close-on-eof");
     if (settings.input.closes_at_eof && !settings.input.is_read)
         to.fail("--close-on-eof: there is no input with --no-stdin or --echo");
-    if (!connection.handshake.authorization.empty()
+    if (connection.handshake.credentials
         && std::any_of(connection.handshake.headers.begin(), connection.handshake.headers.end(),
                        [](const HeaderField& field) { return is_authorization(field.first); }))
         to.fail("--auth: --header has an Authorization already");

@@ -1,5 +1,6 @@
 #include "make_feed.hpp"
 
+#include "encoding.hpp"
 #include "fixed_blocks.hpp"
 
 #include <sidecar/sidecar.hpp>
@@ -43,6 +44,15 @@ sidecar::ProxyOptions proxy_options(const std::string& proxy)
     return {.url = proxy};
 }
 
+std::string authorization(const Credentials& credentials)
+{
+    if (!credentials.bearer.empty())
+        return "Bearer " + credentials.bearer;
+    std::string value = "Basic ";
+    append_base64(value, credentials.user + ':' + credentials.password);
+    return value;
+}
+
 sidecar::WebSocket::Options websocket_options(const ConnectionSettings& settings)
 {
     const auto& handshake = settings.handshake;
@@ -52,8 +62,8 @@ sidecar::WebSocket::Options websocket_options(const ConnectionSettings& settings
     options.headers = handshake.headers;
     if (!handshake.origin.empty())
         options.headers.emplace_back("Origin", handshake.origin);
-    if (!handshake.authorization.empty())
-        options.headers.emplace_back("Authorization", handshake.authorization);
+    if (handshake.credentials)
+        options.headers.emplace_back("Authorization", authorization(*handshake.credentials));
     options.subprotocols = handshake.subprotocols;
     if (handshake.is_compressed)
         options.compression = sidecar::CompressionOptions{};

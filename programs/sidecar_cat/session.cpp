@@ -39,6 +39,12 @@ bool is_orderly_goodbye(const sidecar::Failure& failure)
     return failure == sidecar::Error::closed_by_peer && (code == 0 || code == 1000 || code == 1005);
 }
 
+/// The start was refused for what it was told, before anything was connected.
+bool is_usage(const sidecar::Failure& failure)
+{
+    return failure == sidecar::Error::bad_address || failure == sidecar::Error::bad_options;
+}
+
 sidecar::LogHook log_hook(bool is_quiet)
 {
     return [is_quiet](sidecar::LogLevel level, std::string_view text) {
@@ -131,7 +137,7 @@ void Session::note_started(const sidecar::Result<void>& started)
     printer_.set_time(std::chrono::system_clock::now());
     auto handle = started ? feed.native_handle() : sidecar::Result<int>{started.error()};
     if (!handle) {
-        status_ = exit_status::could_not_connect;
+        status_ = is_usage(handle.error()) ? exit_status::usage : exit_status::could_not_connect;
         phase_ = Phase::over;
         state_line_.remove();
         printer_.down(output_.text(), handle.error());

@@ -24,11 +24,17 @@ struct FramingChoice {
     std::size_t size = 0; ///< bytes of the prefix, or of each message
 };
 
+/// Who one is: a user with a password, or a token.
+struct Credentials {
+    std::string user{}, password{};
+    std::string bearer{}; ///< empty: user and password count
+};
+
 struct HandshakeSettings {
     std::vector<std::pair<std::string, std::string>> headers{};
     std::vector<std::string> subprotocols{};
-    std::string origin{};        ///< empty: none is sent
-    std::string authorization{}; ///< the value of the header field; empty: none is sent
+    std::string origin{}; ///< empty: none is sent
+    std::optional<Credentials> credentials{};
     bool is_compressed = false;
     unsigned max_redirects = 0;
 };

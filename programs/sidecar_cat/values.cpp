@@ -1,7 +1,5 @@
 #include "values.hpp"
 
-#include "encoding.hpp"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -190,7 +188,7 @@ Parsed<std::vector<HeaderField>> parse_header(std::string_view text, const Secre
     return fields;
 }
 
-Parsed<std::string> parse_authorization(std::string_view text, const SecretSources& sources)
+Parsed<Credentials> parse_credentials(std::string_view text, const SecretSources& sources)
 {
     auto secret = resolve_secret(text, sources);
     if (!secret)
@@ -199,13 +197,12 @@ Parsed<std::string> parse_authorization(std::string_view text, const SecretSourc
         return because("what authorizes has control characters");
     constexpr std::string_view bearer = "bearer:";
     if (secret->starts_with(bearer) && secret->size() > bearer.size())
-        return "Bearer " + secret->substr(bearer.size());
-    if (secret->find(':') == npos)
+        return Credentials{.bearer = secret->substr(bearer.size())};
+    const auto colon = secret->find(':');
+    if (colon == npos)
         return because("it must be user:password or bearer:token, or @file or env:NAME that hold "
                        "one of them");
-    std::string value = "Basic ";
-    append_base64(value, *secret);
-    return value;
+    return Credentials{.user = secret->substr(0, colon), .password = secret->substr(colon + 1)};
 }
 
 Parsed<std::string> parse_proxy(std::string_view text, const SecretSources& sources)
@@ -215,7 +212,7 @@ Parsed<std::string> parse_proxy(std::string_view text, const SecretSources& sour
     Parsed<std::string> url = std::string{text};
     if (text.starts_with('@'))
         url = resolve_secret(text, sources);
-    if (url && !url->starts_with("http://"))
+    if (url && url->empty())
         return because("it must be http://host:port, env, or @file that holds a URL");
     return url;
 }

@@ -41,11 +41,11 @@ using HeaderField = std::pair<std::string, std::string>;
 /// "Name: value"; with @ the file behind it holds such lines.
 [[nodiscard]] Parsed<std::vector<HeaderField>> parse_header(std::string_view text,
                                                             const SecretSources& sources);
-/// What Authorization is to hold. "user:password" (basic, RFC 7617), "bearer:token" (RFC 6750);
+/// "user:password" (basic, RFC 7617), "bearer:token" (RFC 6750);
 /// "@file" and "env:NAME" hold one of these.
-[[nodiscard]] Parsed<std::string> parse_authorization(std::string_view text,
-                                                      const SecretSources& sources);
-/// A proxy's URL, "env", or "@file" that holds the URL.
+[[nodiscard]] Parsed<Credentials> parse_credentials(std::string_view text,
+                                                    const SecretSources& sources);
+/// A proxy's URL (the transport judges it), "env", or "@file" that holds the URL.
 [[nodiscard]] Parsed<std::string> parse_proxy(std::string_view text, const SecretSources& sources);
 /// `names` and those that `text` holds, separated by commas.
 [[nodiscard]] Parsed<std::vector<std::string>> append_names(std::vector<std::string> names,

@@ -138,7 +138,7 @@ TEST_CASE("command line: each mistake ends with status 2 and says what it is")
         {{"--ca", "f", "ws://h"}, "--ca: only for TLS"},
         {{"--insecure", "tcp://h:1"}, "--insecure: only for TLS"},
         {{"--key", "f", "wss://h"}, "--key: needs --cert"},
-        {{"--proxy", "u:secret@h:1", "ws://h"}, "--proxy: it must be http://"},
+        {{"--proxy", "", "ws://h"}, "--proxy: it must be http://"},
         {{"--proxy", "http://h:1", "unix:/s"}, "--proxy: not for a Unix socket"},
         {{"--linger", "1", "ws://h"}, "--linger: needs --close-on-eof"},
         {{"--close-on-eof", "--no-stdin", "ws://h"}, "--close-on-eof: there is no input"},

@@ -418,8 +418,12 @@ class Usage(unittest.TestCase):
             self.assertEqual((status, out), (2, b""), arguments)
             self.assertIn(expected.encode(), err)
 
-    def test_a_url_that_the_transport_does_not_understand_could_not_connect(self):
-        self.assertEqual(run("ws://:80")[0], 1)
+    def test_what_the_transport_does_not_understand_is_a_mistake_of_usage(self):
+        for arguments in (["ws://:80"], ["ws://user:secret@host/"], ["--header", "Connection: x", "ws://h/"], ["tcp://a b:1"]):
+            status, _, err = run(*arguments)
+            self.assertEqual(status, 2, arguments)
+            self.assertNotEqual(err, b"")
+            self.assertNotIn(b"secret", err)
 
     def test_help_and_version(self):
         status, out, err = run("--help")
