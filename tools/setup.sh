@@ -50,6 +50,12 @@ install_test_packages()
     install_packages doctest-dev libglib2.0-dev python3 python3-websockets openssl
 }
 
+# Servers of others, for tests/interop.
+install_interop_packages()
+{
+    install_packages nodejs node-ws nginx socat openssl tinyproxy-bin python3-websockets
+}
+
 # What the library is compared with.
 install_bench_packages()
 {

@@ -14,7 +14,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else "python3"
 
 # What the tests need, and in which of Debian's packages it is.
-NEEDED = {"node": "nodejs", "nginx": "nginx-light", "socat": "socat", "openssl": "openssl", "tinyproxy": "tinyproxy-bin"}
+NEEDED = {"node": "nodejs", "nginx": "nginx", "socat": "socat", "openssl": "openssl", "tinyproxy": "tinyproxy-bin"}
 SEARCHED = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
 
 
