@@ -140,6 +140,10 @@ void Session::note_started(const sidecar::Result<void>& started)
         status_ = is_usage(handle.error()) ? exit_status::usage : exit_status::could_not_connect;
         phase_ = Phase::over;
         state_line_.remove();
+        if (output_.is_gone()) { // nobody wants to know, and that is why it stopped
+            status_ = exit_status::clean;
+            return;
+        }
         printer_.down(output_.text(), handle.error());
         complain(handle.error().message());
         return;

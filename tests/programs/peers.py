@@ -2,6 +2,7 @@
 import asyncio
 import os
 import pathlib
+import queue
 import socket
 import subprocess
 import tempfile
@@ -18,7 +19,7 @@ class WebSocketPeer:
 
     def __init__(self, serve, **options):
         self.loop = asyncio.new_event_loop()
-        self.close_codes = []
+        self.closed = queue.Queue()
         self.requests = []
         self.extensions = []
         self.ready = threading.Event()
@@ -39,7 +40,7 @@ class WebSocketPeer:
             except websockets.ConnectionClosed:
                 pass
             await ws.wait_closed()
-            self.close_codes.append(ws.close_code)
+            self.closed.put(ws.close_code)
 
         async def main():
             self.server = await websockets.serve(connection, "127.0.0.1", 0, max_size=None, **self.options)
@@ -60,6 +61,10 @@ class WebSocketPeer:
         asyncio.run_coroutine_threadsafe(shut(), self.loop).result(PATIENCE)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(PATIENCE)
+
+    def close_code(self):
+        """With what the next connection ended, from the server's side."""
+        return self.closed.get(timeout=PATIENCE)
 
     @property
     def url(self):

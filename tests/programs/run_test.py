@@ -32,7 +32,7 @@ class Receiving(unittest.TestCase):
     def test_stops_after_count_messages_and_closes_politely(self):
         with WebSocketPeer(says(*(str(i) for i in range(100)))) as peer:
             self.assertEqual(run("--count", "3", peer.url), (0, b"0\n1\n2\n", b""))
-        self.assertEqual(peer.close_codes, [1000])
+        self.assertEqual(peer.close_code(), 1000)
 
     def test_stops_after_the_duration(self):
         with WebSocketPeer(echo) as peer:
@@ -292,7 +292,7 @@ class Ending(unittest.TestCase):
         with WebSocketPeer(says("x" * 5000)) as peer:
             status, out, err = run("--max-message", "4k", peer.url)
         self.assertEqual((status, out), (3, b""))
-        self.assertEqual(peer.close_codes, [1009])
+        self.assertEqual(peer.close_code(), 1009)
 
     def test_signals_stop_politely(self):
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -302,7 +302,7 @@ class Ending(unittest.TestCase):
                 program.send_signal(number)
                 self.assertEqual(program.wait(PATIENCE), 0)
                 self.assertEqual(program.communicate(), (b"", b""))
-            self.assertEqual(peer.close_codes, [1000])
+            self.assertEqual(peer.close_code(), 1000)
 
     def test_a_signal_ends_the_connecting(self):
         came = threading.Event()
@@ -342,6 +342,17 @@ class Ending(unittest.TestCase):
             self.assertEqual(lines_of(program, 1), [b"only one\n"])
             program.stdout.close()
             self.assertEqual(program.wait(PATIENCE), 0)
+            program.stdin.close()
+            program.stderr.close()
+
+    def test_a_reader_that_goes_while_it_connects_ends_it_too(self):
+        came = threading.Event()
+        with TcpPeer(lambda c: (c.recv(1), came.set(), drain(c))) as peer:
+            program = start("--no-stdin", peer.url.replace("tcp", "ws"))
+            self.assertTrue(came.wait(PATIENCE))
+            program.stdout.close()
+            self.assertEqual(program.wait(PATIENCE), 0)
+            self.assertEqual(program.stderr.read(), b"")
             program.stdin.close()
             program.stderr.close()
 

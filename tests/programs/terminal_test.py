@@ -96,7 +96,7 @@ class TerminalTest(unittest.TestCase):
                 self.assertIn(b"\x1b[1;29r", terminal.shown)  # the region above the line of state
                 self.assertIn(b"\x1b[r", terminal.shown)  # and its end
                 self.assertGreater(terminal.shown.rindex(b"\x1b[r"), terminal.shown.rindex(b"connected"))
-            self.assertEqual(peer.close_codes, [1000])
+            self.assertEqual(peer.close_code(), 1000)
 
     def test_ctrl_d_ends_the_input_only(self):
         with WebSocketPeer(echo) as peer, Terminal(peer.url) as terminal:
