@@ -77,12 +77,13 @@ MadeFeed make_tcp(const ConnectionSettings& settings, Framing framing, sidecar::
 {
     using Tcp = sidecar::Tcp<Framing>;
     typename Tcp::Options options;
-    options.host = settings.target.host;
-    options.port = settings.target.port;
+    const auto& target = settings.target;
+    options.host = target.kind == Target::Kind::unix_socket ? "unix:" + target.path : target.host;
+    options.port = target.port;
     options.framing = framing;
     options.max_message_bytes = settings.max_message_bytes;
     options.proxy = proxy_options(settings.proxy);
-    if (settings.target.is_secure)
+    if (target.is_secure)
         options.tls = tls_options(settings.tls);
     auto endpoint = Tcp::endpoint(options);
     return {std::make_unique<sidecar::Sidecar<Tcp>>(std::move(options),

@@ -65,8 +65,8 @@ Parsed<Target> parse_path(std::string_view path)
 {
     if (path.starts_with("//")) // unix:///path means the same
         path.remove_prefix(2);
-    if (!path.starts_with('/'))
-        return because("the path of a Unix socket begins with a slash: it is written unix:/path");
+    if (path.size() < 2 || !(path.starts_with('/') || path.starts_with('@')))
+        return because("a Unix socket is written unix:/path, or unix:@name if it is abstract");
     return Target{.kind = Target::Kind::unix_socket,
                   .is_secure = false,
                   .url = {},

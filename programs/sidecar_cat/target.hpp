@@ -16,7 +16,7 @@ struct Target {
     std::string url{};      ///< of a WebSocket, as it was given; the transport takes it apart
     std::string host{};     ///< of tcp and tls; an IPv6 address without brackets
     std::uint16_t port = 0; ///< of tcp and tls
-    std::string path{};     ///< of unix
+    std::string path{};     ///< of unix; '@' and a name for an abstract socket
 };
 
 /// Understands ws://, wss://, ws+unix: and wss+unix: (by their scheme only), tcp://host:port, tls://host:port

@@ -138,6 +138,7 @@ TEST_CASE("target: the scheme decides the transport, in either case of letters")
     CHECK(parse_target("wss+unix:/s:/r")->is_secure);
     CHECK(parse_target("unix:/a/b c")->path == "/a/b c");
     CHECK(parse_target("unix:///a")->path == "/a");
+    CHECK(parse_target("unix:@name")->path == "@name");
     CHECK(parse_target("unix:/a")->kind == Kind::unix_socket);
 }
 
@@ -180,6 +181,8 @@ TEST_CASE("target: what is no URL of ours is refused without repeating it")
                               "tcp://h:1?secret",
                               "unix:",
                               "unix:secret",
+                              "unix:/",
+                              "unix:@",
                               "unix://host"}) {
         const auto target = parse_target(wrong);
         REQUIRE_MESSAGE(!target, wrong);
