@@ -1,4 +1,5 @@
 // What can be said about the options before there is a socket.
+#include "extensions.hpp"
 #include "request.hpp"
 #include "target_of.hpp"
 #include "url.hpp"
@@ -32,6 +33,12 @@ Result<void> WebSocket::check(const Options& options)
     const auto url = websocket::parse_url(options.url);
     if (!url)
         return url.error();
+    if (auto why = options.compression ? websocket::judge_compression(*options.compression) : "";
+        !why.empty())
+        return Failure{Error::bad_options,
+                       {.attempted = "offer compression",
+                        .endpoint = endpoint(options),
+                        .explanation = std::move(why)}};
     if (auto checked = stream::check(websocket::target_of(*url, options)); !checked)
         return checked;
     return websocket::check_request(options);
