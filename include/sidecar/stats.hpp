@@ -42,6 +42,8 @@ struct Stats {
     std::uint64_t callback_failures = 0; ///< exceptions that escaped the user's hooks
     std::uint64_t errors = 0;            ///< failures recorded; errors() has the latest
     Duration connect_time{};             ///< of the first link
+    std::uint64_t connections = 0;       ///< that came up, over all links
+    std::uint64_t failed_attempts = 0;   ///< to connect
     Duration longest_busy{};             ///< longest time the loop's thread was held in one go
     std::string longest_busy_task;       ///< and the task that held it
 };

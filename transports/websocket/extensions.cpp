@@ -14,6 +14,8 @@ namespace {
 constexpr std::string_view extension_name = "permessage-deflate";
 constexpr int least_bits = 8, most_bits = 15;
 
+using http::shown;
+
 /// How much of what the peer says is shown.
 constexpr std::size_t shown_bytes = 100;
 
