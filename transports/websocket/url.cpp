@@ -52,7 +52,8 @@ std::string judge_scheme(std::string_view text, const Components& url)
 std::string judge_parts(std::string_view text, const Components& url)
 {
     if (url.user_info)
-        return "user information has no place in it; give an Authorization header instead";
+        return "user information has no place in it; give the option basic_auth or an "
+               "Authorization header instead";
     if (url.fragment)
         return "a fragment has no place in it (RFC 6455 section 3)";
     if (url.port && url.port->find(':') != npos)

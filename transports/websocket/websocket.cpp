@@ -6,7 +6,8 @@
 #include "last_words.hpp"
 #include "protocol.hpp"
 #include "reader.hpp"
-#include "url.hpp"
+#include "redirect.hpp"
+#include "target_of.hpp"
 #include "writer.hpp"
 
 #include <sidecar/loop_event.hpp>
@@ -73,7 +74,8 @@ private:
     void encode_piece(stream::Chunk& chunk, const MessageView& message);
 
     [[nodiscard]] std::string endpoint() const { return websocket::masked(options_.url); }
-    Task<> shake_hands(Context ctx, websocket::Url url);
+    Task<Result<void>> connect_to(Context ctx, Options options);
+    Task<Result<void>> shake_hands(Context ctx, websocket::Handshake& handshake);
     void agree(const websocket::Handshake& handshake, const websocket::Agreement& agreement);
     Task<error_code> send_request(const std::string& request);
     Task<> read_messages(Context ctx, Sink& sink);
@@ -99,28 +101,36 @@ private:
 
 Task<> WebSocket::Impl::connect(Context ctx)
 {
-    const auto url = websocket::parse_url(options_.url).value();
-    stream::Target target{.host = url.host,
-                          .port = url.port,
-                          .unix_path = url.unix_path,
-                          .no_delay = options_.no_delay,
-                          .keep_alive = options_.keep_alive,
-                          .socket = options_.socket,
-                          .proxy = options_.proxy,
-                          .endpoint = endpoint()};
-    if (url.is_secure)
-        target.tls = options_.tls;
-    stream_ = co_await connector_.connect(ctx, std::move(target));
-    ctx.phase(Phase::handshaking, "with " + stream_->peer());
-    co_await shake_hands(ctx, url);
+    websocket::Redirects redirects{options_};
+    for (;;) {
+        const auto connected = co_await connect_to(ctx, redirects.options());
+        if (connected)
+            break;
+        const auto is_redirected = redirects.follow(connected.error());
+        if (!is_redirected.value())
+            throw Exception{connected.error()};
+        std::exchange(stream_, nullptr)->abort();
+        ctx.log(LogLevel::info, fmt::format("{} redirects to {}", connected.error().endpoint(),
+                                            websocket::masked(redirects.options().url)));
+    }
     writer_ = std::make_shared<stream::Writer>(stream_);
 }
 
-Task<> WebSocket::Impl::shake_hands(Context ctx, websocket::Url url)
+/// Gives the refusal of the handshake; throws what else goes wrong.
+Task<Result<void>> WebSocket::Impl::connect_to(Context ctx, Options options)
+{
+    const auto url = websocket::parse_url(options.url).value();
+    auto target = websocket::target_of(url, options);
+    stream_ = co_await connector_.connect(ctx, std::move(target));
+    ctx.phase(Phase::handshaking, "with " + stream_->peer());
+    websocket::Handshake handshake{
+        url, options, options.compression ? websocket::offer_of(*options.compression) : ""};
+    co_return co_await shake_hands(ctx, handshake);
+}
+
+Task<Result<void>> WebSocket::Impl::shake_hands(Context ctx, websocket::Handshake& handshake)
 {
     const auto& compression = options_.compression;
-    websocket::Handshake handshake{url, options_,
-                                   compression ? websocket::offer_of(*compression) : ""};
     const auto write_error = co_await send_request(handshake.request());
     std::vector<std::byte> buffer(4096);
     for (;;) {
@@ -133,13 +143,15 @@ Task<> WebSocket::Impl::shake_hands(Context ctx, websocket::Url url)
             throw Exception{handshake.ended(write_error ? write_error : ec)};
         const auto bytes = std::span{buffer}.first(got);
         if (const auto verdict = handshake.take(bytes)) {
+            if (!*verdict)
+                co_return verdict->error();
             const auto accepted = verdict->value();
             if (!accepted.subprotocol.empty())
                 ctx.negotiated(accepted.subprotocol);
             if (compression)
                 agree(handshake, websocket::agree(*compression, accepted.extensions));
             reader_.push(bytes.subspan(accepted.consumed_bytes));
-            co_return;
+            co_return Result<void>{};
         }
     }
 }

@@ -140,10 +140,10 @@ TEST_CASE("url: what is no Unix-domain socket says why")
     CHECK(contains(why("ws+unix:/s%2:/x"), "percent-encoded"));
     CHECK(contains(why("ws+unix:/s:/x%zz"), "percent-encoded"));
     CHECK(contains(why("http+unix:/s:/x"), "\"http+unix\""));
-    CHECK(parse_url("ws+unix:/" + std::string(106, 's')));
-    CHECK(parse_url("ws+unix:@" + std::string(106, 's')));
+    CHECK(parse_url("ws+unix:/" + std::string(106, 's')).has_value());
+    CHECK(parse_url("ws+unix:@" + std::string(106, 's')).has_value());
     CHECK(contains(why("ws+unix:/" + std::string(107, 's')), "108 bytes"));
-    CHECK(parse_url("ws+unix:/" + std::string(104, 's') + "%20%20"));
+    CHECK(parse_url("ws+unix:/" + std::string(104, 's') + "%20%20").has_value());
 }
 
 TEST_CASE("url: what is none for a WebSocket says why")

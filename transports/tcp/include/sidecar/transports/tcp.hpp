@@ -130,8 +130,11 @@ template <Framing F>
 class Tcp {
 public:
     struct Options {
-        std::string host{}; ///< a name, an IPv4 address or an IPv6 address (without brackets)
-        std::uint16_t port = 0;
+        /// A name, an IPv4 address or an IPv6 address (without brackets, with a zone like
+        /// fe80::1%eth0 if need be); or "unix:/path" for a Unix-domain socket, "unix:@name" for an
+        /// abstract one.
+        std::string host{};
+        std::uint16_t port = 0; ///< for a Unix-domain socket 0, else not
         F framing{};
         /// Larger messages from the peer end the link with too_big; bytes. What is sent may be
         /// larger, as far as the outbox and the framing take it.
@@ -152,7 +155,8 @@ public:
     {
         return detail::tcp_endpoint(options.host, options.port);
     }
-    /// Errors: bad_address (no host, no port), bad_options (a limit of 0, the framing's settings).
+    /// Errors: bad_address (no host, no port, a bad path), bad_options (a limit of 0, the framing's
+    /// settings, those of the socket, of the proxy and of TLS).
     [[nodiscard]] static Result<void> check(const Options& options)
     {
         if (auto checked = detail::check_tcp(target(options), options.max_message_bytes); !checked)

@@ -16,6 +16,12 @@
 
 namespace sidecar {
 
+/// What is shown to a peer that asks who one is, RFC 7617. Neither appears in any text.
+struct BasicAuth {
+    std::string user{}; ///< no ':' and no control character in it
+    std::string password{};
+};
+
 /// The client's end of a WebSocket connection (RFC 6455). Pings are answered, of several that wait
 /// the latest, also while the inbox is full, as far as the next 256 KiB of what comes; text is
 /// checked to be UTF-8 both ways; the peer's close code and reason stand in the failure that ends
@@ -41,6 +47,19 @@ public:
         /// What is offered as Sec-WebSocket-Protocol, the preferred one first. A peer that chooses
         /// another refuses the handshake; one that chooses none does not.
         std::vector<std::string> subprotocols{};
+        /// The Origin field (RFC 6455 section 10.2), such as "https://example.com". Empty: none.
+        std::string origin{};
+        /// Sent as basic authorization. Together with `bearer`, or with an Authorization header, it
+        /// is bad_options.
+        std::optional<BasicAuth> basic_auth{};
+        /// Sent as bearer authorization (RFC 6750); appears in no text. Empty: none.
+        std::string bearer{};
+        /// So many redirections (301, 302, 303, 307, 308) are followed, within the time of the
+        /// start; only to the same or a more secure scheme, and credentials (`basic_auth`,
+        /// `bearer`, header fields whose names say so, such as Authorization and Cookie, and a
+        /// client's certificate) never go to another host or port. Zero: none; the redirection is
+        /// a refusal with its Location.
+        unsigned max_redirects = 0;
         /// A longer head of the handshake's answer fails the start; bytes. As much again may come
         /// in interim answers (1xx). Zero is bad_options.
         std::size_t max_head_bytes = 64u << 10;

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-namespace sidecar::websocket {
+namespace sidecar::http {
 
 /// The secrets of one request. A refusal's body may well quote the token that it refuses. Owned by
 /// the handshake; sidecar side.
@@ -22,4 +22,4 @@ private:
     std::vector<std::string> secrets_; // sidecar side; the longest first
 };
 
-} // namespace sidecar::websocket
+} // namespace sidecar::http

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <limits>
 
-namespace sidecar::websocket {
+namespace sidecar::http {
 namespace {
 
 namespace http = boost::beast::http;
@@ -207,4 +207,4 @@ void HeadReader::reset() noexcept
     state_ = State::incomplete;
 }
 
-} // namespace sidecar::websocket
+} // namespace sidecar::http

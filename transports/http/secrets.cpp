@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 
-namespace sidecar::websocket {
+namespace sidecar::http {
 namespace {
 
 constexpr std::size_t least_bytes = 4;
@@ -51,4 +51,4 @@ std::string Secrets::hide(std::string text) const
     return text;
 }
 
-} // namespace sidecar::websocket
+} // namespace sidecar::http

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string_view>
 
-namespace sidecar::websocket {
+namespace sidecar::http {
 
 /// An HTTP-date in any of its three forms. `now` tells the century of a year of two digits.
 [[nodiscard]] std::optional<std::chrono::sys_seconds> parse_http_date(std::string_view text,
@@ -17,4 +17,4 @@ namespace sidecar::websocket {
                                                                     std::string_view date,
                                                                     std::chrono::sys_seconds now);
 
-} // namespace sidecar::websocket
+} // namespace sidecar::http

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-namespace sidecar::websocket {
+namespace sidecar::http {
 
 /// An answer's status line and fields.
 struct HttpHead {
@@ -71,4 +71,4 @@ private:
     std::size_t received_bytes_ = 0;  // sidecar side
 };
 
-} // namespace sidecar::websocket
+} // namespace sidecar::http

@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <string>
 
-namespace sidecar::websocket {
+namespace sidecar::http {
 namespace {
 
 namespace chrono = std::chrono;
@@ -90,4 +90,4 @@ std::optional<chrono::seconds> parse_retry_after(std::string_view retry_after,
     return std::clamp(*until - from, chrono::seconds{0}, longest);
 }
 
-} // namespace sidecar::websocket
+} // namespace sidecar::http
