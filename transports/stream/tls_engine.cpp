@@ -192,14 +192,16 @@ TlsEngine::Step TlsEngine::step_after(int result)
     }
 }
 
-/// The first fault counts: OpenSSL has no more to say later.
+/// The first fault counts: OpenSSL has no more to say later. Of what it says then the last is what
+/// its ssl library made of what other parts said.
 void TlsEngine::note_fault()
 {
-    const auto code = ERR_peek_error();
+    const auto last = ERR_peek_last_error();
+    const auto code = ERR_GET_LIB(last) == ERR_LIB_SSL ? last : ERR_peek_error();
     if (!std::exchange(has_failed_, true)) {
         fault_.is_ssl = ERR_GET_LIB(code) == ERR_LIB_SSL;
         fault_.reason = ERR_GET_REASON(code);
-        fault_.reason_text = take_error_text();
+        fault_.reason_text = error_text(code);
         fault_.minimum = context_->minimum();
     }
     ERR_clear_error();

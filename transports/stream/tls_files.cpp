@@ -136,7 +136,8 @@ Result<KeyPtr> parse_key(const std::string& where, const std::string& pem,
                    + (password.empty() ? ": the key is encrypted, and key_password is empty"
                                        : ": key_password does not decrypt the key"));
     }
-    if (!key && is_at_end()) {
+    // What is another thing in PEM form is "unsupported" to its decoders
+    if (!key && (is_at_end() || ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_UNSUPPORTED)) {
         ERR_clear_error();
         return bad(where + " holds no private key in PEM form");
     }

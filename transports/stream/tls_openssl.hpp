@@ -29,13 +29,18 @@ using CertificatePtr = std::unique_ptr<X509, FreeWith<X509_free>>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, FreeWith<EVP_PKEY_free>>;
 using GeneralNamesPtr = std::unique_ptr<GENERAL_NAMES, FreeWith<GENERAL_NAMES_free>>;
 
-/// OpenSSL's words for the first error in this thread's queue, which is emptied.
+/// OpenSSL's words.
+[[nodiscard]] inline std::string error_text(unsigned long code)
+{
+    const char* text = ERR_reason_error_string(code);
+    return text ? text : "an error without a name";
+}
+/// Of the first error in this thread's queue, which is emptied.
 [[nodiscard]] inline std::string take_error_text()
 {
-    const auto code = ERR_peek_error();
-    const char* text = ERR_reason_error_string(code);
+    auto text = error_text(ERR_peek_error());
     ERR_clear_error();
-    return text ? text : "an error without a name";
+    return text;
 }
 
 } // namespace sidecar::stream

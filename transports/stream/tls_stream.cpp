@@ -190,14 +190,14 @@ std::size_t Tls::pull(ReadBuffers into, bool may_ask_below, error_code& ec)
 TlsEngine::Step Tls::decrypt(ReadBuffers into, std::size_t& got)
 {
     auto step = TlsEngine::Step::done;
+    std::size_t before = 0; // of this buffer
     for (const auto& buffer : into) {
-        const auto at = std::min(got, buffer.size());
-        const auto rest = span_of(buffer + at);
-        std::size_t more = 0;
-        if (!rest.empty())
-            step = engine_->read(rest, more);
-        got += more;
-        if (more < rest.size())
+        const auto rest = span_of(buffer + (got - before));
+        before += buffer.size();
+        if (rest.empty())
+            continue;
+        step = engine_->read(rest, got);
+        if (got < before)
             break;
     }
     if (!engine_->has_input())

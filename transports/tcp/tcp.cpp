@@ -4,6 +4,7 @@
 #include "printable.hpp"
 #include "reader.hpp"
 #include "target.hpp"
+#include "tls_error.hpp"
 #include "uri.hpp"
 #include "writer.hpp"
 
@@ -51,6 +52,15 @@ std::string describe_unfinished(std::span<const std::byte> bytes)
         return {};
     return fmt::format("in the middle of a message, {} bytes of it had come: {}", bytes.size(),
                        printable_start(bytes));
+}
+
+/// Where TLS was cut, nothing says that the peer had no more to say.
+std::string describe_end(error_code ec, std::span<const std::byte> unfinished)
+{
+    auto text = describe_unfinished(unfinished);
+    if (stream::is_truncated(ec))
+        return text.empty() ? "truncated" : "truncated " + text;
+    return text;
 }
 
 } // namespace
@@ -183,6 +193,8 @@ Task<> TcpConnection::Impl::connect(Context ctx)
 {
     stream_ = co_await connector_.connect(ctx, stream_target(target_));
     writer_ = std::make_shared<stream::Writer>(stream_);
+    if (const auto protocol = stream_->application_protocol(); !protocol.empty())
+        ctx.negotiated(protocol);
 }
 
 Task<> TcpConnection::Impl::read(Sink& sink, stream::Decoder& decoder)
@@ -211,11 +223,13 @@ Failure TcpConnection::Impl::read_failure(std::exception_ptr exception) const
         if (e.code() == asio::error::operation_aborted)
             return {Error::cancelled,
                     {.attempted = "read", .endpoint = endpoint(), .cause = e.code()}};
+        if (auto refusal = stream::tls_refusal(e.code(), endpoint()))
+            return *refusal;
         return {Error::disconnected,
                 {.attempted = "read",
                  .endpoint = endpoint(),
                  .cause = e.code(),
-                 .explanation = describe_unfinished(reader_.unfinished())}};
+                 .explanation = describe_end(e.code(), reader_.unfinished())}};
     } catch (...) {
         return to_failure(std::current_exception(), Error::protocol_violation, "read", endpoint());
     }

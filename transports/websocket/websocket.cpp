@@ -8,6 +8,8 @@
 #include "reader.hpp"
 #include "redirect.hpp"
 #include "target_of.hpp"
+#include "tls_error.hpp"
+#include "url.hpp"
 #include "writer.hpp"
 
 #include <sidecar/loop_event.hpp>
@@ -123,8 +125,8 @@ Task<Result<void>> WebSocket::Impl::connect_to(Context ctx, Options options)
     auto target = websocket::target_of(url, options);
     stream_ = co_await connector_.connect(ctx, std::move(target));
     ctx.phase(Phase::handshaking, "with " + stream_->peer());
-    websocket::Handshake handshake{
-        url, options, options.compression ? websocket::offer_of(*options.compression) : ""};
+    const auto offer = options.compression ? websocket::offer_of(*options.compression) : "";
+    websocket::Handshake handshake{url, options, offer};
     co_return co_await shake_hands(ctx, handshake);
 }
 
@@ -139,6 +141,8 @@ Task<Result<void>> WebSocket::Impl::shake_hands(Context ctx, websocket::Handshak
         const auto got = co_await stream_->read_some(into, ec);
         if (stream_->is_aborted())
             ec = asio::error::operation_aborted;
+        if (const auto refusal = stream::tls_refusal(ec, endpoint()))
+            throw Exception{*refusal};
         if (ec)
             throw Exception{handshake.ended(write_error ? write_error : ec)};
         const auto bytes = std::span{buffer}.first(got);
@@ -299,6 +303,8 @@ Failure WebSocket::Impl::read_failure(std::exception_ptr exception) const
             return {Error::cancelled, std::move(details)};
         if (e.code() == asio::error::eof)
             details.explanation = "the connection ended without a close frame";
+        if (stream::is_truncated(e.code()))
+            details.explanation = "truncated: the connection ended without a close frame";
         return {Error::disconnected, std::move(details)};
     } catch (...) {
         return to_failure(std::current_exception(), Error::disconnected, "read", endpoint());
