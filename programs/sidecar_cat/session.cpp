@@ -91,7 +91,9 @@ int Session::run()
 /// Waits until something can be done, and does what needs no more than its own descriptor.
 void Session::wait()
 {
-    const bool can_take = output_.pending_bytes() == 0 && !kept_;
+    // What is echoed is taken only where there is a place for it. What comes from the input must not
+    // keep us from receiving: a peer who cannot get rid of his answers reads nothing any more.
+    const bool can_take = output_.pending_bytes() == 0 && !(kept_ && settings_.input.echoes);
     const bool can_send = phase_ == Phase::running && !kept_;
     std::array<::pollfd, 5> entries{{
         {starter_ ? starter_->to_poll() : -1, POLLIN, 0},

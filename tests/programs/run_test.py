@@ -199,6 +199,13 @@ class Sending(unittest.TestCase):
         got, status, _ = self.received_by_peer((line + b"\n") * 30)
         self.assertEqual((status, [len(m) for m in got]), (0, [999_999] * 30))
 
+    def test_an_echo_of_more_than_all_queues_hold_comes_back_while_the_input_goes_on(self):
+        line = b"z" * 999_999 + b"\n"
+        with WebSocketPeer(echo, compression=None) as peer:
+            status, out, err = run("--count", "80", peer.url, input=line * 80)
+        self.assertEqual((status, err), (0, b""))
+        self.assertTrue(out == line * 80)
+
     def test_the_input_s_end_ends_nothing_by_itself(self):
         async def late(ws):
             async for message in ws:
