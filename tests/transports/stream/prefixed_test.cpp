@@ -2,6 +2,8 @@
 #include "fakes.hpp"
 #include "prefixed.hpp"
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <doctest/doctest.h>
 
 #include <array>
