@@ -112,9 +112,7 @@ Result<void> Core::check_start() const
         return Failure{Error::forked, {.attempted = "start"}};
     for (const auto& checked :
          {config_->check(), check_inbox(options_.inbox, config_->max_message_bytes()),
-          check_outbox(options_.outbox),
-          check_outbox(options_.link.outbox.value_or(options_.outbox)),
-          check_budget(options_.stop)})
+          check_outbox(options_.outbox), check_link(options_.link), check_budget(options_.stop)})
         if (!checked)
             return checked;
     return {};
@@ -170,7 +168,7 @@ Result<LinkRef> Core::open(std::shared_ptr<const LinkConfig> config, LinkOptions
         options.outbox = resolved(*options.outbox, options_.outbox.bytes);
     for (const auto& checked :
          {config->check(), check_inbox(options_.inbox, config->max_message_bytes()),
-          options.outbox ? check_outbox(*options.outbox) : Result<void>{}})
+          check_link(options)})
         if (!checked)
             return checked.error();
     if (auto failure = call.refused_or_stopping("open a link", true))

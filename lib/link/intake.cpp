@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace sidecar::detail {
@@ -21,8 +22,74 @@ bool Intake::refuses() const noexcept { return is_quiesced_ || services_.stop.is
 
 void Intake::quiesce()
 {
-    is_quiesced_ = true;
+    is_quiesced_ = is_unusual_ = true;
     space_.set();
+}
+
+void Intake::watch(MessageWatcher& watcher)
+{
+    watchers_.push_back(&watcher);
+    note_if_unusual();
+}
+
+void Intake::unwatch(MessageWatcher& watcher)
+{
+    std::erase(watchers_, &watcher);
+    note_if_unusual();
+    space_.set();
+}
+
+bool Intake::is_watcher_full() const
+{
+    return std::any_of(watchers_.begin(), watchers_.end(),
+                       [](const auto* watcher) { return watcher->is_full(); });
+}
+
+bool Intake::may_be_taken(std::size_t payload_bytes) const
+{
+    return std::any_of(watchers_.begin(), watchers_.end(),
+                       [&](const auto* watcher) { return watcher->may_take(payload_bytes); });
+}
+
+/// One may go while it is asked.
+MessageWatcher::Verdict Intake::ask_watchers(const MessageView& message)
+{
+    auto verdict = MessageWatcher::Verdict::pass;
+    for (std::size_t i = 0; i < watchers_.size() && verdict == MessageWatcher::Verdict::pass;) {
+        auto* const watcher = watchers_[i];
+        verdict = watcher->offer(message);
+        if (i < watchers_.size() && watchers_[i] == watcher)
+            ++i;
+    }
+    return verdict;
+}
+
+void Intake::put_first(std::deque<Message> messages)
+{
+    if (!messages.empty())
+        backlog_ = std::make_unique<std::deque<Message>>(std::move(messages));
+    note_if_unusual();
+    (void)push_pending();
+}
+
+bool Intake::push_now(const Message& message)
+{
+    if (refuses()) {
+        services_.discarded.fetch_add(1);
+        return true;
+    }
+    if (!services_.inbox.push(link_, message.kind(), message.bytes()))
+        return false;
+    services_.inbox.publish();
+    return true;
+}
+
+Task<> Intake::wait_for_space(LoopEvent& event)
+{
+    if (services_.inbox.want_space(max_message_bytes_))
+        co_return;
+    const SpaceWaiters::Entry entry{services_.space, event};
+    co_await event.wait();
 }
 
 Task<bool> Intake::wait_for_room(Context ctx, TimePoint deadline)
@@ -33,10 +100,10 @@ Task<bool> Intake::wait_for_room(Context ctx, TimePoint deadline)
             drop_pending();
             break;
         }
-        if (push_pending() && inbox.has_space(max_message_bytes_))
+        if (push_pending() && !is_watcher_full() && inbox.has_space(max_message_bytes_))
             break;
         begin_pause();
-        if (inbox.want_space(max_message_bytes_))
+        if (!is_watcher_full() && inbox.want_space(max_message_bytes_))
             continue;
         if (deadline <= ctx.now())
             co_return false;
@@ -52,7 +119,7 @@ Task<bool> Intake::wait_for_room(Context ctx, TimePoint deadline)
 
 Task<> Intake::deliver_pending(Context ctx)
 {
-    while ((held_ || in_place_.is_whole) && !refuses() && !push_pending()) {
+    while (has_pending() && !refuses() && !push_pending()) {
         if (services_.inbox.want_space(max_message_bytes_))
             continue;
         const SpaceWaiters::Entry entry{services_.space, space_};
@@ -87,6 +154,8 @@ Intake::Pauses Intake::pauses() const noexcept
 bool Intake::push_pending()
 {
     auto& inbox = services_.inbox;
+    if (backlog_ && !push_backlog())
+        return false;
     if (held_ && inbox.push(link_, held_->kind(), held_->bytes()))
         held_.reset();
     if (in_place_.is_whole
@@ -96,8 +165,25 @@ bool Intake::push_pending()
     return !held_ && !in_place_.is_whole;
 }
 
+bool Intake::push_backlog()
+{
+    auto& inbox = services_.inbox;
+    while (!backlog_->empty()
+           && inbox.push(link_, backlog_->front().kind(), backlog_->front().bytes()))
+        backlog_->pop_front();
+    if (backlog_->empty())
+        backlog_.reset();
+    note_if_unusual();
+    inbox.publish();
+    return !backlog_;
+}
+
 void Intake::drop_pending()
 {
+    if (backlog_)
+        services_.discarded.fetch_add(backlog_->size());
+    backlog_.reset();
+    note_if_unusual();
     if (held_ || in_place_.is_whole)
         services_.discarded.fetch_add(1);
     held_.reset();
@@ -136,8 +222,8 @@ void Intake::check_size(std::size_t payload_bytes) const
 
 bool Intake::put(MessageKind kind, std::span<const std::byte> payload)
 {
-    const bool is_usual =
-        payload.size() <= max_message_bytes_ && !refuses() && !held_ && !in_place_.is_whole;
+    const bool is_usual = payload.size() <= max_message_bytes_ && !is_unusual_
+                          && !services_.stop.is_made() && !held_ && !in_place_.is_whole;
     if (is_usual && services_.inbox.push(link_, kind, payload)) [[likely]] {
         has_put_ = true;
         return true;
@@ -151,6 +237,21 @@ bool Intake::put_aside(MessageKind kind, std::span<const std::byte> payload)
     if (refuses()) {
         has_put_ = true;
         services_.discarded.fetch_add(1);
+        return true;
+    }
+    // Asked once only, so not before it is certain that the message will not be put again.
+    const bool is_certain = !has_put_ || services_.inbox.has_space(payload.size());
+    if (!watchers_.empty() && is_certain) {
+        const auto verdict = ask_watchers({link_, kind, payload});
+        if (verdict == MessageWatcher::Verdict::full)
+            return false;
+        if (verdict == MessageWatcher::Verdict::taken) {
+            has_put_ = true;
+            return true;
+        }
+    }
+    if (!has_pending() && services_.inbox.push(link_, kind, payload)) {
+        has_put_ = true;
         return true;
     }
     if (has_put_)
@@ -169,7 +270,7 @@ std::span<std::byte> Intake::receive_buffer(std::size_t at_least)
 std::span<std::byte> Intake::prepare(std::size_t payload_bytes)
 {
     check_size(payload_bytes);
-    if (in_place_.block || held_)
+    if (in_place_.block || has_pending() || may_be_taken(payload_bytes))
         return {};
     in_place_ = {.block = services_.inbox.reserve(payload_bytes), .bytes = payload_bytes};
     if (!in_place_.block)
@@ -182,10 +283,15 @@ void Intake::commit(MessageKind kind)
     has_put_ = true;
     in_place_.kind = kind;
     in_place_.is_whole = true;
-    if (refuses())
+    if (refuses()) {
         drop_pending();
-    else
+    } else if (!watchers_.empty()
+               && ask_watchers({link_, kind, {in_place_.block.get(), in_place_.bytes}})
+                      != MessageWatcher::Verdict::pass) {
+        cancel_in_place();
+    } else {
         (void)push_pending();
+    }
 }
 
 } // namespace sidecar::detail
