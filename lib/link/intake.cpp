@@ -7,12 +7,22 @@
 namespace sidecar::detail {
 
 Intake::Intake(LinkServices& services, LinkId link, std::size_t max_message_bytes,
-               std::string endpoint)
+               std::string endpoint, const Overflow& overflow)
     : services_{services},
       link_{link},
       max_message_bytes_{max_message_bytes},
       endpoint_{std::move(endpoint)}
 {
+    if (is_plain(overflow))
+        return;
+    queue_ = &services.inbox.open_queue(link, resolved(overflow, max_message_bytes));
+    is_unusual_ = true;
+}
+
+Intake::~Intake()
+{
+    if (queue_)
+        services_.inbox.close_queue(*queue_);
 }
 
 /// From the request on, not only once the loop has seen it: who waits may have been told `stopped`
@@ -21,22 +31,21 @@ bool Intake::refuses() const noexcept { return is_quiesced_ || services_.stop.is
 
 void Intake::quiesce()
 {
-    is_quiesced_ = true;
+    is_quiesced_ = is_unusual_ = true;
     space_.set();
 }
 
 Task<bool> Intake::wait_for_room(Context ctx, TimePoint deadline)
 {
-    auto& inbox = services_.inbox;
     for (;;) {
         if (refuses()) {
             drop_pending();
             break;
         }
-        if (push_pending() && inbox.has_space(max_message_bytes_))
+        if (push_pending() && has_space())
             break;
         begin_pause();
-        if (inbox.want_space(max_message_bytes_))
+        if (want_space())
             continue;
         if (deadline <= ctx.now())
             co_return false;
@@ -50,10 +59,36 @@ Task<bool> Intake::wait_for_room(Context ctx, TimePoint deadline)
     co_return true;
 }
 
+bool Intake::has_space()
+{
+    return queue_ ? services_.inbox.want_room_in(*queue_, max_message_bytes_)
+                  : services_.inbox.has_space(max_message_bytes_);
+}
+
+bool Intake::want_space()
+{
+    return queue_ ? services_.inbox.want_room_in(*queue_, max_message_bytes_)
+                        || services_.inbox.ended()
+                  : services_.inbox.want_space(max_message_bytes_);
+}
+
+/// False: it is full, and the link's policy is to pause.
+bool Intake::put_into_own_queue(MessageKind kind, std::span<const std::byte> payload)
+{
+    const auto put = services_.inbox.push_to(*queue_, kind, payload);
+    if (put == SideQueue::Put::failed)
+        throw Exception{
+            Failure{Error::overflow,
+                    {.attempted = "take in a message",
+                     .endpoint = endpoint_,
+                     .explanation = "the link's queue is full, and its policy is to fail then"}}};
+    return put == SideQueue::Put::taken;
+}
+
 Task<> Intake::deliver_pending(Context ctx)
 {
     while ((held_ || in_place_.is_whole) && !refuses() && !push_pending()) {
-        if (services_.inbox.want_space(max_message_bytes_))
+        if (want_space())
             continue;
         const SpaceWaiters::Entry entry{services_.space, space_};
         (void)co_await ctx.wait(space_, TimePoint::max());
@@ -87,7 +122,9 @@ Intake::Pauses Intake::pauses() const noexcept
 bool Intake::push_pending()
 {
     auto& inbox = services_.inbox;
-    if (held_ && inbox.push(link_, held_->kind(), held_->bytes()))
+    if (held_
+        && (queue_ ? put_into_own_queue(held_->kind(), held_->bytes())
+                   : inbox.push(link_, held_->kind(), held_->bytes())))
         held_.reset();
     if (in_place_.is_whole
         && inbox.push_reserved(link_, in_place_.kind, in_place_.block, in_place_.bytes))
@@ -136,8 +173,8 @@ void Intake::check_size(std::size_t payload_bytes) const
 
 bool Intake::put(MessageKind kind, std::span<const std::byte> payload)
 {
-    const bool is_usual =
-        payload.size() <= max_message_bytes_ && !refuses() && !held_ && !in_place_.is_whole;
+    const bool is_usual = payload.size() <= max_message_bytes_ && !is_unusual_
+                          && !services_.stop.is_made() && !held_ && !in_place_.is_whole;
     if (is_usual && services_.inbox.push(link_, kind, payload)) [[likely]] {
         has_put_ = true;
         return true;
@@ -151,6 +188,10 @@ bool Intake::put_aside(MessageKind kind, std::span<const std::byte> payload)
     if (refuses()) {
         has_put_ = true;
         services_.discarded.fetch_add(1);
+        return true;
+    }
+    if (queue_ && !held_ && put_into_own_queue(kind, payload)) {
+        has_put_ = true;
         return true;
     }
     if (has_put_)
@@ -169,8 +210,8 @@ std::span<std::byte> Intake::receive_buffer(std::size_t at_least)
 std::span<std::byte> Intake::prepare(std::size_t payload_bytes)
 {
     check_size(payload_bytes);
-    if (in_place_.block || held_)
-        return {};
+    if (queue_ || in_place_.block || held_)
+        return {}; // what goes into a queue of its own is copied there
     in_place_ = {.block = services_.inbox.reserve(payload_bytes), .bytes = payload_bytes};
     if (!in_place_.block)
         return {};

@@ -15,14 +15,15 @@
 
 namespace sidecar::detail {
 
-/// Takes a link's messages into the inbox, makes its listener wait for free space, and counts what a
-/// stop makes it discard. Owned by its link, whose last owner may be a thread of the application:
+/// Takes a link's messages into the inbox, or into the link's own queue beside it, makes its listener
+/// wait for free space, and counts what a stop makes it discard. Owned by its link, whose last owner may be a thread of the application:
 /// its end touches nothing of the loop's. Every message that a transport has put is in the inbox,
 /// pending here, or counted as discarded.
 class Intake final : public Sink {
 public:
-    Intake(LinkServices& services, LinkId link, std::size_t max_message_bytes,
-           std::string endpoint);
+    Intake(LinkServices& services, LinkId link, std::size_t max_message_bytes, std::string endpoint,
+           const Overflow& overflow = {});
+    ~Intake() override;
 
     // Sink
     bool put(MessageKind kind, std::span<const std::byte> payload) override;
@@ -60,6 +61,11 @@ private:
     };
 
     [[nodiscard]] bool refuses() const noexcept;
+    /// For the largest message.
+    [[nodiscard]] bool has_space();
+    /// The same, and if not, `space_` is set once there is.
+    [[nodiscard]] bool want_space();
+    [[nodiscard]] bool put_into_own_queue(MessageKind kind, std::span<const std::byte> payload);
     void check_size(std::size_t payload_bytes) const;
     /// What the inbox did not take at once.
     [[nodiscard, gnu::cold]] bool put_aside(MessageKind kind, std::span<const std::byte> payload);
@@ -78,6 +84,8 @@ private:
     InPlace in_place_;              // sidecar side
     bool has_put_ = false;          // sidecar side; in this read
     bool is_quiesced_ = false;      // sidecar side
+    bool is_unusual_ = false;       // sidecar side; quiesced, or with a queue of its own
+    LinkQueue* queue_ = nullptr;    // sidecar side; null: the inbox that all share
     LoopEvent space_;               // sidecar side
     std::atomic<std::uint64_t> pause_count_{0};           // both: atomic
     std::atomic<Duration::rep> paused_{0};                // both: atomic; ended pauses

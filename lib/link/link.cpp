@@ -27,13 +27,13 @@ Failure misuse(const char* attempted)
 
 LinkImpl::LinkImpl(LinkServices& services, LinkObserver& observer, LinkId id,
                    std::shared_ptr<const LinkConfig> config, std::string endpoint,
-                   const QueueLimits& outbox)
+                   const QueueLimits& outbox, const Overflow& overflow)
     : services_{services},
       observer_{observer},
       id_{id},
       config_{std::move(config)},
       endpoint_{std::move(endpoint)},
-      intake_{services, id, config_->max_message_bytes(), endpoint_},
+      intake_{services, id, config_->max_message_bytes(), endpoint_, overflow},
       outbox_{outbox, services.stop, services.written}
 {
 }

@@ -43,7 +43,7 @@ public:
     /// Lifetime: `services` and `observer` outlive it.
     LinkImpl(LinkServices& services, LinkObserver& observer, LinkId id,
              std::shared_ptr<const LinkConfig> config, std::string endpoint,
-             const QueueLimits& outbox);
+             const QueueLimits& outbox, const Overflow& overflow);
     LinkImpl(const LinkImpl&) = delete;
     LinkImpl& operator=(const LinkImpl&) = delete;
 

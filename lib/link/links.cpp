@@ -16,7 +16,7 @@ std::shared_ptr<LinkImpl> Links::add(std::shared_ptr<const LinkConfig> config,
         const auto id = static_cast<LinkId>(next_id_++);
         link =
             std::make_shared<LinkImpl>(services_, *this, id, std::move(config), std::move(endpoint),
-                                       options.outbox.value_or(services_.outbox));
+                                       options.outbox.value_or(services_.outbox), options.overflow);
         links_.emplace(id, link);
     }
     LinkImpl* none = nullptr;
