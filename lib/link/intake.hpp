@@ -39,14 +39,16 @@ protected:
     ~MessageWatcher() = default;
 };
 
-/// Takes a link's messages into the inbox, makes its listener wait for free space, and counts what a
-/// stop makes it discard. Owned by its link, whose last owner may be a thread of the application:
+/// Takes a link's messages into the inbox, or into the link's own queue beside it, makes its listener
+/// wait for free space, and counts what a stop makes it discard. Owned by its link, and goes on over
+/// its connections; its last owner may be a thread of the application, so
 /// its end touches nothing of the loop's. Every message that a transport has put is in the inbox,
 /// pending here, or counted as discarded.
 class Intake final : public Sink {
 public:
-    Intake(LinkServices& services, LinkId link, std::size_t max_message_bytes,
-           std::string endpoint);
+    Intake(LinkServices& services, LinkId link, std::size_t max_message_bytes, std::string endpoint,
+           const Overflow& overflow = {});
+    ~Intake() override;
 
     // Sink
     bool put(MessageKind kind, std::span<const std::byte> payload) override;
@@ -78,7 +80,7 @@ public:
     /// Nothing more will be put: what is pending goes into the inbox or is counted.
     void end();
     /// Whether the listener waits for free space.
-    [[nodiscard]] bool is_paused() const noexcept { return paused_since_.load() != not_paused; }
+    [[nodiscard]] bool is_paused() const noexcept { return paused_.since.load() != not_paused; }
 
     struct Pauses {
         std::uint64_t count = 0;
@@ -98,6 +100,14 @@ private:
     };
 
     [[nodiscard]] bool refuses() const noexcept;
+    /// For the largest message.
+    [[nodiscard]] bool has_space() { return has_space_for(max_message_bytes_); }
+    [[nodiscard]] bool has_space_for(std::size_t payload_bytes);
+    /// The same, and if not, `space_` is set once there is.
+    [[nodiscard]] bool want_space();
+    /// Into the link's queue, or the inbox. False: no space.
+    [[nodiscard]] bool push_whole(const MessageView& message);
+    [[nodiscard]] bool put_into_own_queue(MessageKind kind, std::span<const std::byte> payload);
     void check_size(std::size_t payload_bytes) const;
     /// What the inbox did not take at once.
     [[nodiscard, gnu::cold]] bool put_aside(MessageKind kind, std::span<const std::byte> payload);
@@ -114,7 +124,7 @@ private:
     [[nodiscard]] MessageWatcher::Verdict ask_watchers(const MessageView& message);
     void note_if_unusual() noexcept
     {
-        is_unusual_ = is_quiesced_ || backlog_ || !watchers_.empty();
+        is_unusual_ = is_quiesced_ || queue_ || backlog_ || !watchers_.empty();
     }
     void cancel_in_place() noexcept;
     void begin_pause();
@@ -129,12 +139,16 @@ private:
     bool has_put_ = false;          // sidecar side; in this read
     bool is_quiesced_ = false;      // sidecar side
     bool is_unusual_ = false;       // sidecar side; put() has to look at something before the inbox
-    std::vector<MessageWatcher*> watchers_;               // sidecar side
-    std::unique_ptr<std::deque<Message>> backlog_;        // sidecar side; null: there is none
-    LoopEvent space_;                                     // sidecar side
-    std::atomic<std::uint64_t> pause_count_{0};           // both: atomic
-    std::atomic<Duration::rep> paused_{0};                // both: atomic; ended pauses
-    std::atomic<Duration::rep> paused_since_{not_paused}; // both: atomic
+    LinkQueue* queue_ = nullptr;    // sidecar side; null: the inbox that all share
+    std::vector<MessageWatcher*> watchers_;        // sidecar side
+    std::unique_ptr<std::deque<Message>> backlog_; // sidecar side; null: there is none
+    LoopEvent space_;                              // sidecar side
+    struct PauseCounts {                           // both: atomic
+        std::atomic<std::uint64_t> count{0};
+        std::atomic<Duration::rep> ended{0}; // their time
+        std::atomic<Duration::rep> since{not_paused};
+    };
+    PauseCounts paused_; // both
 };
 
 } // namespace sidecar::detail

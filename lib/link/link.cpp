@@ -23,7 +23,8 @@ LinkImpl::LinkImpl(LinkServices& services, LinkObserver& observer, LinkSettings 
       observer_{observer},
       settings_{std::move(settings)},
       life_{returns_of(*settings_.options)},
-      intake_{services, settings_.id, settings_.config->max_message_bytes(), settings_.endpoint},
+      intake_{services, settings_.id, settings_.config->max_message_bytes(), settings_.endpoint,
+              settings_.options->overflow},
       outbox_{settings_.options->outbox.value_or(services.outbox), services.stop, services.written}
 {
     if (const auto& reconnect = settings_.options->reconnect)
