@@ -2,6 +2,7 @@
 #include "fakes.hpp"
 #include "prefixed.hpp"
 
+#include <boost/asio/detached.hpp>
 #include <doctest/doctest.h>
 
 #include <array>
