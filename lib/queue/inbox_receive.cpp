@@ -70,12 +70,11 @@ std::optional<Failure> failure_of(SideEntry& entry)
         return std::nullopt;
     if (event.failure)
         return std::move(*event.failure);
-    return Failure{Error::gap,
-                   {.attempted = "receive",
-                    .endpoint = fmt::format("link {}", static_cast<std::uint32_t>(event.link)),
-                    .explanation = fmt::format("{} message{} missing: {}", event.missing,
-                                               event.missing == 1 ? " is" : "s are",
-                                               to_string(event.gap_reason))}};
+    return Failure{
+        Error::gap,
+        {.attempted = "receive",
+         .endpoint = fmt::format("link {}", static_cast<std::uint32_t>(event.link)),
+         .explanation = fmt::format("{}, {}", event.missing, to_string(event.gap_reason))}};
 }
 
 } // namespace
