@@ -5,6 +5,7 @@
 #include "base/wait_point.hpp"
 #include "base/yield_before_sleep.hpp"
 #include "queue/arrivals.hpp"
+#include "queue/connection_numbers.hpp"
 #include "queue/consumer_right.hpp"
 #include "queue/link_events.hpp"
 #include "queue/ready_descriptor.hpp"
@@ -186,6 +187,14 @@ private:
     [[nodiscard]] bool has_something() const noexcept;
     [[nodiscard]] bool is_final() const noexcept { return ended() || terminal_.is_set(); }
     [[nodiscard]] Failure nothing_left() const;
+    /// The message at `position`, as the application sees it.
+    [[nodiscard]] MessageView view(std::uint64_t position)
+    {
+        const auto stored = ring_.view(position);
+        return {stored.link(), stored.kind(), stored.bytes(),
+                consumer_.connections.of(stored.link())};
+    }
+    [[nodiscard]] WallTime wall_time(TimePoint at) const;
     [[nodiscard]] Result<Message> take_message();
     [[nodiscard]] Result<Message> take_copy(std::uint64_t position);
     [[nodiscard]] Result<Message> take_block_of(std::uint64_t position);
@@ -227,7 +236,8 @@ private:
     ReadyDescriptor ready_;                 // both
 
     struct Consumer {
-        YieldBeforeSleep yield; // before a receiver sleeps
+        YieldBeforeSleep yield;        // before a receiver sleeps
+        ConnectionNumbers connections; // guarded by right_
         TimePoint idle_since{}; // guarded by right_; when poll() began to find nothing; or none
     };
 

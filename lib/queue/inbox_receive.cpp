@@ -68,6 +68,8 @@ std::optional<Failure> failure_of(SideEntry& entry)
     auto event = event_of(entry);
     if (event.kind != Event::Kind::down && event.kind != Event::Kind::gap)
         return std::nullopt;
+    if (event.failure == Error::link_closed)
+        return std::nullopt; // who closed it knows
     if (event.failure)
         return std::move(*event.failure);
     return Failure{
@@ -206,7 +208,7 @@ Failure Inbox::nothing_left() const
 /// Built where the caller will have it: a message holds its bytes, so each move would copy them.
 Result<Message> Inbox::take_copy(std::uint64_t position)
 {
-    Result<Message> message{Result<Message>::in_place_value, ring_.view(position),
+    Result<Message> message{Result<Message>::in_place_value, view(position),
                             arrivals_.of(position)};
     ring_.pop();
     return message;
@@ -214,9 +216,9 @@ Result<Message> Inbox::take_copy(std::uint64_t position)
 
 Result<Message> Inbox::take_block_of(std::uint64_t position)
 {
-    const auto view = ring_.view(position);
-    Result<Message> message{Result<Message>::in_place_value, view.link(), view.kind(),
-                            ring_.take_block_of(position),   view.size(), view.connection(),
+    const auto seen = view(position);
+    Result<Message> message{Result<Message>::in_place_value, seen.link(), seen.kind(),
+                            ring_.take_block_of(position),   seen.size(), seen.connection(),
                             arrivals_.of(position)};
     ring_.pop();
     return message;
@@ -235,6 +237,8 @@ SideQueue::Entry Inbox::take_beside(SideQueue::Ends ends, bool& is_left)
     is_left = taken.is_left;
     if (taken.frees_space)
         on_space();
+    if (taken.entry && taken.entry->what == SideEntry::What::event)
+        consumer_.connections.note(*taken.entry->event);
     return std::move(taken.entry);
 }
 
@@ -269,6 +273,7 @@ Result<Event> Inbox::next_event(Duration timeout)
             if (!(turn.failure() == Error::stopped))
                 return turn.failure();
             event.at = clock_.now();
+            event.wall_time = wall_time(event.at);
             return event; // which is `stopped`
         case Next::message:
             event.kind = Event::Kind::message;
@@ -276,12 +281,25 @@ Result<Event> Inbox::next_event(Duration timeout)
             event.link = event.message.link();
             event.connection = event.message.connection();
             event.at = event.message.arrival();
+            event.wall_time = wall_time(event.at);
             return event;
         case Next::event:
-            if (const auto entry = take_beside(SideQueue::Ends::take, is_left))
-                return event_of(*entry);
+            if (const auto entry = take_beside(SideQueue::Ends::take, is_left)) {
+                event = event_of(*entry);
+                if (event.wall_time == WallTime{})
+                    event.wall_time = wall_time(event.at);
+                return event;
+            }
         }
     }
+}
+
+WallTime Inbox::wall_time(TimePoint at) const
+{
+    using std::chrono::duration_cast, std::chrono::system_clock;
+    if (clock_.is_virtual())
+        return WallTime{duration_cast<WallTime::duration>(at.time_since_epoch())};
+    return system_clock::now() - duration_cast<WallTime::duration>(clock_.now() - at);
 }
 
 Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
@@ -358,7 +376,7 @@ std::size_t Inbox::hand_over(MessageHandler handler, std::size_t limit)
             ~Pop() { ring.pop(); }
         } pop{ring_};
         ++count;
-        handler(ring_.view(ring_.find_message(ring_.read_position())));
+        handler(view(ring_.find_message(ring_.read_position())));
     } while (count < most && ring_.read_position() < until
              && ring_.popped_bytes_so_far() - bytes_at_start < stride_bytes);
     return count;

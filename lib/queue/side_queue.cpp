@@ -21,7 +21,8 @@ bool ends_call(const SideEntry& entry) noexcept
 {
     return entry.what == What::gap
            || (entry.what == What::event
-               && (entry.event->kind == Event::Kind::down
+               && ((entry.event->kind == Event::Kind::down
+                    && !(*entry.event->failure == Error::link_closed))
                    || entry.event->kind == Event::Kind::gap));
 }
 
@@ -75,9 +76,42 @@ void SideQueue::forget_if_done(LinkQueue& queue) noexcept
         queues_.erase(queue.link());
 }
 
+/// Of a link that comes and goes while nobody looks and nothing arrives, only so much is kept, and then
+/// the latest instead of what came just before, or its events would grow without bound.
+void SideQueue::forget_superseded(const LinkEvent& event)
+{
+    constexpr std::size_t most_kept = 64, most_looked_at = 4 * most_kept; // of other links' too
+    if (event.kind != Event::Kind::down && event.kind != Event::Kind::retry)
+        return;
+    std::array<SideEntry*, most_kept> found{}; // of this link, the latest first
+    std::size_t count = 0, looked_at = 0;
+    for (auto at = order_.rbegin(); at != order_.rend() && looked_at < most_looked_at
+                                    && at->position == event.position && count < found.size();
+         ++at, ++looked_at) {
+        if (at->link != event.link)
+            continue;
+        if (at->what != What::event)
+            break;
+        found[count++] = &*at;
+    }
+    if (count < found.size())
+        return;
+    // Back to where it went down, or to the attempt that failed, before
+    for (auto* entry : found) {
+        const auto kind = entry->event->kind;
+        if (event.kind == Event::Kind::retry && kind != Event::Kind::retry)
+            return;
+        remove(*entry);
+        pool_.give_back(entry);
+        if (kind == event.kind)
+            return;
+    }
+}
+
 void SideQueue::push(LinkEvent event)
 {
     std::lock_guard lock{mutex_};
+    forget_superseded(event);
     auto* entry = pool_.take_without_payload();
     entry->link = event.link;
     entry->position = event.position;

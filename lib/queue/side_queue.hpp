@@ -122,6 +122,7 @@ private:
     [[nodiscard]] bool is_first_due(std::uint64_t position) const noexcept;
     [[nodiscard]] bool expire_first();
     void note_level(LinkQueue& queue);
+    void forget_superseded(const LinkEvent& event);
     void remove(SideEntry& entry) noexcept;
     void forget_if_done(LinkQueue& queue) noexcept;
     void note_received(std::size_t bytes) noexcept;
