@@ -42,6 +42,8 @@ public:
     struct Counts {
         std::uint64_t accepted = 0, written = 0, written_bytes = 0, late = 0, unsent = 0;
         std::uint64_t queued = 0, queued_bytes = 0; ///< being written included
+        /// Accepted, and nothing more will become of them.
+        [[nodiscard]] std::uint64_t done() const noexcept { return accepted - queued; }
     };
     [[nodiscard]] Counts counts() const;
 

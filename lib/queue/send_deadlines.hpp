@@ -20,6 +20,8 @@ public:
     {
         deadlines_.push_back({position, deadline});
     }
+    /// It was not queued after all.
+    void take_back_last() { deadlines_.pop_back(); }
     [[nodiscard]] bool empty() const noexcept { return deadlines_.empty(); }
     [[nodiscard]] std::size_t size() const noexcept { return deadlines_.size(); }
     /// The messages before this position are gone.
