@@ -124,12 +124,8 @@ bool Connection::prepare()
     const auto prospect = parts_.owner.prospect();
     timer_.cancel();
     stage_ = Stage::session;
-    if (!parts_.settings.options->on_connected) {
-        if (!parts_.owner.prepared(prospect.continuity))
-            return false;
-        open();
-        return true;
-    }
+    if (!parts_.settings.options->on_connected)
+        return open(prospect.continuity, {});
     session_ = std::make_unique<SessionImpl>(
         SessionImpl::Surroundings{
             .services = parts_.services,
@@ -165,13 +161,7 @@ void Connection::preparer_ended(std::exception_ptr exception)
             cancel_connecting();
         return;
     }
-    if (!parts_.owner.prepared(continuity)) {
-        parts_.services.discarded.fetch_add(unread.size());
-        return;
-    }
-    timer_.cancel();
-    parts_.intake.put_first(std::move(unread));
-    open();
+    (void)open(continuity, std::move(unread));
 }
 
 void Connection::cancel_preparing() { cancel(preparer); }

@@ -23,11 +23,12 @@ namespace sidecar::detail {
 
 /// What others see of a link. Both: atomic.
 struct LinkGauges {
-    std::atomic<std::uint64_t> reads{0}, writes{0}, wakeups{0}, unsent{0};
+    std::atomic<std::uint64_t> reads{0}, writes{0}, wakeups{0};
     std::atomic<std::uint64_t> connections{0}, failed_attempts{0};
     std::atomic<Duration::rep> connect_time{0};
     std::atomic<std::uint32_t> connection{0}; ///< the latest that came up
     std::atomic<bool> is_up{false};
+    std::atomic<bool> is_over{false};   ///< what is queued is not written any more
     std::atomic<bool> is_closed{false}; ///< by the application, or soon
     std::atomic<bool> has_ended{false}; ///< nothing of it runs any more
 };
@@ -127,8 +128,9 @@ private:
     void spawn_writer();
     /// Runs on_connected, if there is one.
     [[nodiscard]] bool prepare();
-    /// Begins to write: what is sticky first, and then, once that is answered, the outbox.
-    void open();
+    /// Puts in what on_connected left, and begins to write: what is sticky first, and then, once that
+    /// is answered, the outbox. False: it is too late for that.
+    [[nodiscard]] bool open(Continuity continuity, std::deque<Message> unread);
     Task<> listen(Context ctx);
     Task<> connect(Context ctx);
     Task<> connect_anew(Context ctx);

@@ -20,9 +20,16 @@ constexpr unsigned most_last_words = 50;
 
 } // namespace
 
-void Connection::open()
+bool Connection::open(Continuity continuity, std::deque<Message> unread)
 {
+    // First: what somebody adds once it is up, is not waited for.
     const bool has_sticky = parts_.sticky.begin_connection();
+    if (!parts_.owner.prepared(continuity)) {
+        parts_.services.discarded.fetch_add(unread.size());
+        return false;
+    }
+    timer_.cancel();
+    parts_.intake.put_first(std::move(unread));
     stage_ = has_sticky ? Stage::sticky : Stage::all;
     if (has_sticky) {
         auto& loop = parts_.services.loop;
@@ -36,6 +43,7 @@ void Connection::open()
         work_.set();
     else
         spawn_writer();
+    return true;
 }
 
 void Connection::spawn_writer()

@@ -104,8 +104,9 @@ bool LinkImpl::prepared(Continuity continuity)
         backoff_->up(services_.loop.now());
     note_.set(Phase::open, {});
     gauges_.is_up = true;
+    // Before the event: who sees that can send.
+    outbox_.open(schedule_.is_announced ? connection() : connection() + 1);
     announce_up(continuity);
-    outbox_.open(connection());
     set_outcome({});
     return true;
 }
@@ -158,7 +159,6 @@ void LinkImpl::reading_ended(std::optional<Failure> why)
     if (!was_announced)
         gauges_.failed_attempts.fetch_add(1);
     outbox_.end_connection(next && backoff_->queued() == QueuedSends::keep);
-    count_unsent();
     if (end.is_recorded)
         services_.journal.record(end.failure);
     // The end of an outage that was told already is told once more: nothing follows any more.
@@ -201,13 +201,13 @@ void LinkImpl::end_for_good(const Failure& why)
 {
     note_.set(Phase::down, {});
     outbox_.end_connection(false);
+    count_unsent();
     set_outcome(why);
     observer_.link_went_down(*this, why);
 }
 
 void LinkImpl::connection_ended()
 {
-    count_unsent(); // once more: a write may have ended well after the reading
     if (life_.state() == Life::State::backing_off)
         schedule_.timer = services_.loop.timers().at(schedule_.next_at, [this] {
             if (life_.retry())
@@ -222,8 +222,6 @@ void LinkImpl::note_end()
     schedule_.timer.cancel();
     gauges_.has_ended = true;
     observer_.link_ended(*this);
-    if (!life_.is_closed_by_application())
-        return;
     Result<void> closed;
     if (schedule_.was_cut)
         closed = Failure{Error::timed_out, {.attempted = "close", .endpoint = settings_.endpoint}};
@@ -314,7 +312,7 @@ void LinkImpl::expect_tasks_to_end() noexcept
 void LinkImpl::count_unsent()
 {
     outbox_.settle_pushes();
-    gauges_.unsent.store(outbox_.unsent_messages());
+    gauges_.is_over.store(life_.state() != Life::State::backing_off);
 }
 
 } // namespace sidecar::detail

@@ -131,7 +131,8 @@ void Links::add(Stats& stats, const LinkImpl& link)
     stats.reading_pauses += pauses.count;
     stats.reading_paused += pauses.total;
     stats.loop_wakeups += gauges.wakeups.load();
-    stats.unsent += std::max(gauges.unsent.load(), link.outbox().lost_messages());
+    stats.unsent +=
+        gauges.is_over.load() ? link.outbox().unsent_messages() : link.outbox().lost_messages();
     stats.unsent_late += link.outbox().late_messages();
     stats.connections += gauges.connections.load();
     stats.failed_attempts += gauges.failed_attempts.load();
