@@ -1,4 +1,4 @@
-// LivenessOptions: how a link finds out that its peer is gone without having said so.
+// Liveness: how a link finds out that its peer is gone without having said so.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -26,15 +26,15 @@ struct Heartbeat {
     bool keeps_answers = false;
 };
 
-/// What follows when no data has come for LivenessOptions::data_timeout.
-enum class OnQuiet : std::uint8_t {
-    tell, ///< the event `quiet`, once until data comes again
-    drop, ///< the event, and then the link ends with Error::peer_silent
+/// What follows when no data has come for Liveness::data_timeout.
+enum class OnStale : std::uint8_t {
+    tell, ///< the event `stale`, once; and `fresh` when data comes again
+    drop, ///< the event, and then the link ends with Error::unresponsive
 };
 
 /// Two clocks for the silence of a peer. The first counts from the last byte that came, whatever it
 /// belonged to: after `interval` the peer is asked (the transport's ping, or the heartbeat), and if
-/// then nothing at all comes for `timeout`, the link ends at once with Error::peer_silent, without
+/// then nothing at all comes for `timeout`, the link ends at once with Error::unresponsive, without
 /// a goodbye. The second counts from the last message: a server that answers pings and sends
 /// nothing more is alive for the first clock only.
 ///
@@ -43,7 +43,7 @@ enum class OnQuiet : std::uint8_t {
 /// only after what waits in the socket was read.
 ///
 /// A link whose transport has no ping, and that has no heartbeat, has the second clock only.
-struct LivenessOptions {
+struct Liveness {
     /// Silence before the peer is asked. Zero: it is never asked, and the first clock is off. May
     /// not be longer than `timeout` (bad_options): who wants to know sooner gains as much from
     /// asking sooner, and calls fewer peers dead that were only slow.
@@ -54,7 +54,7 @@ struct LivenessOptions {
     Duration timeout = std::chrono::seconds{15};
     /// Silence of data. Zero: never too long.
     Duration data_timeout{};
-    OnQuiet on_quiet = OnQuiet::tell;
+    OnStale on_stale = OnStale::tell;
     /// In place of the transport's ping. Needs an interval (bad_options).
     std::optional<Heartbeat> heartbeat{};
 };

@@ -4,23 +4,23 @@
 
 namespace sidecar::detail {
 
-Liveness::Liveness(const LivenessOptions& options, bool can_ask) noexcept
+LivenessMonitor::LivenessMonitor(const Liveness& options, bool can_ask) noexcept
     : interval_{options.interval},
       timeout_{options.timeout},
       data_timeout_{options.data_timeout},
       asks_{can_ask && options.interval > Duration{}},
-      drops_quiet_{options.on_quiet == OnQuiet::drop}
+      drops_stale_{options.on_stale == OnStale::drop}
 {
 }
 
-void Liveness::up(TimePoint now) noexcept
+void LivenessMonitor::up(TimePoint now) noexcept
 {
     up_at_ = now;
     question_ = Question::none;
-    is_quiet_ = false;
+    is_stale_ = false;
 }
 
-void Liveness::asked_written(TimePoint now) noexcept
+void LivenessMonitor::asked_written(TimePoint now) noexcept
 {
     if (question_ != Question::unwritten)
         return;
@@ -29,12 +29,12 @@ void Liveness::asked_written(TimePoint now) noexcept
 }
 
 /// What came before the connection, or before the last pause, does not count.
-TimePoint Liveness::begin_of(TimePoint last, const Signs& signs) const noexcept
+TimePoint LivenessMonitor::begin_of(TimePoint last, const Signs& signs) const noexcept
 {
     return std::max({up_at_, last, signs.resumed_at});
 }
 
-Liveness::Verdict Liveness::look(const Signs& signs, TimePoint now) noexcept
+LivenessMonitor::Verdict LivenessMonitor::look(const Signs& signs, TimePoint now) noexcept
 {
     if (signs.is_paused) {
         const auto shortest = std::min(asks_ ? interval_ : Duration::max(),
@@ -49,23 +49,26 @@ Liveness::Verdict Liveness::look(const Signs& signs, TimePoint now) noexcept
     return life;
 }
 
-Liveness::Verdict Liveness::look_for_data(const Signs& signs, TimePoint now) noexcept
+LivenessMonitor::Verdict LivenessMonitor::look_for_data(const Signs& signs, TimePoint now) noexcept
 {
     if (!watches_data())
         return {};
+    if (is_stale_) {
+        if (signs.data_at == stale_data_at_)
+            return {};
+        is_stale_ = false;
+        return {.what = What::tell_fresh};
+    }
     const auto since = begin_of(signs.data_at, signs);
     const auto due = deadline_after(since, data_timeout_);
-    if (now < due) {
-        is_quiet_ = false;
+    if (now < due)
         return {.next_look = due};
-    }
-    if (is_quiet_)
-        return {};
-    is_quiet_ = true;
-    return {.what = drops_quiet_ ? What::drop_quiet : What::tell_quiet, .silence = now - since};
+    stale_data_at_ = signs.data_at;
+    is_stale_ = true;
+    return {.what = drops_stale_ ? What::drop_stale : What::tell_stale, .silence = now - since};
 }
 
-Liveness::Verdict Liveness::look_for_life(const Signs& signs, TimePoint now) noexcept
+LivenessMonitor::Verdict LivenessMonitor::look_for_life(const Signs& signs, TimePoint now) noexcept
 {
     if (!asks_)
         return {};
@@ -96,7 +99,7 @@ Liveness::Verdict Liveness::look_for_life(const Signs& signs, TimePoint now) noe
             .was_asked = question_ == Question::written};
 }
 
-Result<void> check_liveness(const LivenessOptions& options)
+Result<void> check_liveness(const Liveness& options)
 {
     const auto zero = Duration{};
     const auto refuse = [](const char* why) -> Result<void> {

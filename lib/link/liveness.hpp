@@ -11,7 +11,7 @@ namespace sidecar::detail {
 /// Two clocks of one connection: for the silence of bytes and for the silence of data. Owned by the
 /// link's KeepAlive, which calls look() when the time for it has come and does what it says. It does
 /// no I/O and asks no clock. Invariant: at most one question is on its way.
-class Liveness {
+class LivenessMonitor {
 public:
     /// What was seen of the peer until now, and of ourselves.
     struct Signs {
@@ -24,8 +24,9 @@ public:
     enum class What : std::uint8_t {
         wait,       ///< nothing is due before `next_look`
         ask,        ///< put the question, then tell asked_written()
-        tell_quiet, ///< no data for so long
-        drop_quiet, ///< the same, and the link is to end because of it
+        tell_stale, ///< no data for so long
+        tell_fresh, ///< and now there is some again
+        drop_stale, ///< the same, and the link is to end because of it
         drop_dead,  ///< no answer
     };
     struct Verdict {
@@ -36,7 +37,7 @@ public:
     };
 
     /// `can_ask`: there is a ping or a heartbeat.
-    Liveness(const LivenessOptions& options, bool can_ask) noexcept;
+    LivenessMonitor(const Liveness& options, bool can_ask) noexcept;
 
     /// The connection is up; the clocks begin.
     void up(TimePoint now) noexcept;
@@ -46,9 +47,9 @@ public:
     [[nodiscard]] Verdict look(const Signs& signs, TimePoint now) noexcept;
 
     [[nodiscard]] bool is_off() const noexcept { return !asks_ && !watches_data(); }
-    /// tell_quiet was the last that was said of data: a message is to be told by a look() at once,
-    /// so that the clock begins anew.
-    [[nodiscard]] bool is_quiet() const noexcept { return is_quiet_; }
+    /// The next message is to be followed by a look() at once, for tell_fresh, and so that the clock
+    /// begins anew.
+    [[nodiscard]] bool is_stale() const noexcept { return is_stale_; }
 
 private:
     enum class Question : std::uint8_t { none, unwritten, written };
@@ -62,16 +63,17 @@ private:
     const Duration timeout_;             // sidecar side
     const Duration data_timeout_;        // sidecar side
     const bool asks_;                    // sidecar side
-    const bool drops_quiet_;             // sidecar side
+    const bool drops_stale_;             // sidecar side
     TimePoint up_at_{};                  // sidecar side
     TimePoint asked_at_{};               // sidecar side
     TimePoint deadline_from_{};          // sidecar side; of the answer, or of the writing
     std::uint64_t written_ = 0;          // sidecar side; when deadline_from_ was set
     Question question_ = Question::none; // sidecar side
-    bool is_quiet_ = false;              // sidecar side
+    bool is_stale_ = false;              // sidecar side
+    TimePoint stale_data_at_{};          // sidecar side; the last message then
 };
 
 /// Errors: bad_options. Pure.
-[[nodiscard]] Result<void> check_liveness(const LivenessOptions& options);
+[[nodiscard]] Result<void> check_liveness(const Liveness& options);
 
 } // namespace sidecar::detail

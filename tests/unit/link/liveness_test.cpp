@@ -7,9 +7,9 @@
 #include <vector>
 
 using namespace sidecar;
-using detail::check_liveness, detail::Liveness;
+using detail::check_liveness, detail::LivenessMonitor;
 using namespace std::chrono_literals;
-using What = Liveness::What;
+using What = LivenessMonitor::What;
 
 namespace {
 
@@ -17,7 +17,7 @@ TimePoint at(Duration when) { return TimePoint{when}; }
 
 /// Drives a Liveness as its owner does, and keeps what it said.
 struct Driver {
-    explicit Driver(LivenessOptions options, bool can_ask = true) : liveness{options, can_ask}
+    explicit Driver(Liveness options, bool can_ask = true) : liveness{options, can_ask}
     {
         liveness.up(at(0s));
         signs.heard_at = signs.data_at = TimePoint::min();
@@ -29,8 +29,9 @@ struct Driver {
             switch (last.what) {
             case What::wait: next = last.next_look; return;
             case What::ask: said.push_back("ask"); break;
-            case What::tell_quiet: said.push_back("quiet"); break;
-            case What::drop_quiet: said.push_back("drop quiet"); return;
+            case What::tell_stale: said.push_back("stale"); break;
+            case What::tell_fresh: said.push_back("fresh"); break;
+            case What::drop_stale: said.push_back("drop stale"); return;
             case What::drop_dead:
                 said.push_back(last.was_asked ? "dead" : "dead, not asked");
                 return;
@@ -40,15 +41,15 @@ struct Driver {
     void heard(Duration when) { signs.heard_at = at(when); }
     void data(Duration when) { signs.heard_at = signs.data_at = at(when); }
 
-    Liveness liveness;
-    Liveness::Signs signs;
-    Liveness::Verdict last;
+    LivenessMonitor liveness;
+    LivenessMonitor::Signs signs;
+    LivenessMonitor::Verdict last;
     TimePoint next{};
     std::vector<std::string> said;
 };
 
 using Said = std::vector<std::string>;
-const LivenessOptions usual{.interval = 10s, .timeout = 20s};
+const Liveness usual{.interval = 10s, .timeout = 20s};
 
 } // namespace
 
@@ -161,10 +162,10 @@ TEST_CASE("liveness: a pause of our own reading stops both clocks, and they begi
     d.look(115s);
     CHECK(d.said == Said{"ask", "ask"});
     d.look(120s);
-    CHECK(d.said == Said{"ask", "ask", "quiet"});
+    CHECK(d.said == Said{"ask", "ask", "stale"});
 }
 
-TEST_CASE("liveness: a peer that only answers is quiet, once until data comes again")
+TEST_CASE("liveness: a peer that only answers is stale, once, and fresh when data comes again")
 {
     Driver d{{.interval = 10s, .timeout = 20s, .data_timeout = 30s}};
     d.data(0s);
@@ -172,16 +173,16 @@ TEST_CASE("liveness: a peer that only answers is quiet, once until data comes ag
         d.heard(t);
         d.look(t);
     }
-    CHECK(d.said == Said{"quiet"});
-    CHECK(d.liveness.is_quiet());
+    CHECK(d.said == Said{"stale"});
+    CHECK(d.liveness.is_stale());
     d.data(101s);
     d.look(101s);
-    CHECK_FALSE(d.liveness.is_quiet());
+    CHECK_FALSE(d.liveness.is_stale());
     for (auto t = 102s; t <= 140s; t += 1s) {
         d.heard(t);
         d.look(t);
     }
-    CHECK(d.said == Said{"quiet", "quiet"});
+    CHECK(d.said == Said{"stale", "fresh", "stale"});
 }
 
 TEST_CASE("liveness: the data clock alone wakes at its own times")
@@ -193,15 +194,25 @@ TEST_CASE("liveness: the data clock alone wakes at its own times")
     d.look(3s);
     CHECK(d.next == at(5s));
     d.look(5s);
-    CHECK(d.said == Said{"quiet"});
+    CHECK(d.said == Said{"stale"});
     CHECK(d.last.next_look == TimePoint::max());
+    SUBCASE("a pause of our own reading makes nothing fresh")
+    {
+        d.signs.is_paused = true;
+        d.look(6s);
+        d.signs.is_paused = false;
+        d.signs.resumed_at = at(7s);
+        d.look(8s);
+        d.look(100s);
+        CHECK(d.said == Said{"stale"});
+    }
 }
 
 TEST_CASE("liveness: no data may be a reason to drop the link")
 {
-    Driver d{{.interval = 0s, .timeout = 0s, .data_timeout = 3s, .on_quiet = OnQuiet::drop}};
+    Driver d{{.interval = 0s, .timeout = 0s, .data_timeout = 3s, .on_stale = OnStale::drop}};
     d.look(3s);
-    CHECK(d.said == Said{"drop quiet"});
+    CHECK(d.said == Said{"drop stale"});
     CHECK(d.last.silence == 3s);
 }
 
@@ -245,9 +256,9 @@ TEST_CASE("liveness: what makes no sense is bad_options")
     CHECK(check_liveness({}));
     CHECK(check_liveness({.interval = 0s, .timeout = 0s}));
     CHECK(check_liveness({.interval = 1s, .timeout = 1s}));
-    CHECK(check_liveness({.interval = 0s, .data_timeout = 1ns, .on_quiet = OnQuiet::drop}));
+    CHECK(check_liveness({.interval = 0s, .data_timeout = 1ns, .on_stale = OnStale::drop}));
     CHECK(check_liveness({.heartbeat = Heartbeat{.message = "ping"}}));
-    for (const auto& options : std::vector<LivenessOptions>{
+    for (const auto& options : std::vector<Liveness>{
              {.interval = 2s, .timeout = 1s}, // longer than its deadline
              {.interval = 1s, .timeout = 0s},
              {.interval = -1s},
