@@ -4,32 +4,17 @@
 #include <sidecar/clock.hpp>
 #include <sidecar/loop_event.hpp>
 #include <sidecar/options.hpp>
+#include <sidecar/phase.hpp>
 #include <sidecar/task.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/ip/address.hpp>
 
-#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace sidecar {
-
-/// Where a link stands; tells dump() and the stop report what is being waited for.
-enum class Phase : std::uint8_t {
-    resolving,
-    connecting,
-    tunnelling, ///< through a proxy
-    securing,   ///< the TLS handshake
-    handshaking,
-    restoring, ///< connected, but what comes before ordinary messages is not done
-    open,
-    closing,
-    down,
-    backing_off, ///< down, and waits for the next attempt
-};
-[[nodiscard]] std::string_view to_string(Phase phase) noexcept;
 
 /// What stands behind a Context. A sidecar has one for each of its tasks; whoever drives a transport
 /// without a sidecar (a test, a recorder, a simulation) writes his own. The calls are Context's.
