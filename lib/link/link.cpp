@@ -110,6 +110,7 @@ void LinkImpl::went_up()
 {
     timer_.cancel();
     note_.set(Phase::open, {});
+    gauges_.connection = 1;
     gauges_.is_up = true;
     outbox_.open();
     services_.inbox.push_event(Event::Kind::up, id_, std::nullopt);
@@ -298,8 +299,10 @@ Failure LinkImpl::too_big(std::size_t payload_bytes) const
                                         outbox_.largest_message())}};
 }
 
-Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload, Duration timeout)
+Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload,
+                            const SendOptions& options)
 {
+    const auto timeout = options.timeout;
     using Push = Outbox::Push;
     auto push = outbox_.push(id_, kind, payload);
     if (push == Push::full && timeout > Duration{}) {

@@ -9,6 +9,7 @@
 #include "queue/outbox.hpp"
 
 #include <sidecar/detail/any_transport.hpp>
+#include <sidecar/send_options.hpp>
 
 #include <array>
 #include <atomic>
@@ -64,8 +65,9 @@ public:
     void set_protocol(std::string_view protocol) override { note_.set_protocol(protocol); }
 
     // --- app side, any thread
-    /// `timeout` zero: does not wait. The clock is asked only where there is something to wait for.
-    Result<void> send(MessageKind kind, std::span<const std::byte> payload, Duration timeout);
+    /// Timeout zero: does not wait. The clock is asked only where there is something to wait for.
+    Result<void> send(MessageKind kind, std::span<const std::byte> payload,
+                      const SendOptions& options);
     Result<void> flush(TimePoint deadline);
     [[nodiscard]] const LinkConfig& config() const noexcept { return *config_; }
 
@@ -76,6 +78,8 @@ public:
     [[nodiscard]] bool is_up() const noexcept { return gauges_.is_up.load(); }
     [[nodiscard]] const Outcome& outcome() const noexcept { return outcome_; }
     [[nodiscard]] std::string protocol() const { return note_.protocol(); }
+    /// The number of the latest connection that came up.
+    [[nodiscard]] std::uint32_t connection() const noexcept { return gauges_.connection.load(); }
     [[nodiscard]] std::string describe() const;
     [[nodiscard]] const Outbox& outbox() const noexcept { return outbox_; }
     [[nodiscard]] Intake::Pauses pauses() const noexcept { return intake_.pauses(); }
@@ -83,6 +87,7 @@ public:
     struct Gauges { // both: atomic
         std::atomic<std::uint64_t> reads{0}, writes{0}, wakeups{0}, unsent{0};
         std::atomic<Duration::rep> connect_time{0};
+        std::atomic<std::uint32_t> connection{0};
         std::atomic<bool> is_up{false};
     };
     [[nodiscard]] const Gauges& gauges() const noexcept { return gauges_; }

@@ -24,10 +24,11 @@ void Inbox::publish_all()
     ready_.raise();
 }
 
-void Inbox::push_event(Event::Kind kind, LinkId link, std::optional<Failure> failure)
+void Inbox::push_event(LinkEvent event)
 {
     publish();
-    events_.push({ring_.write_position(), kind, link, std::move(failure)});
+    event.position = ring_.write_position();
+    events_.push(std::move(event));
     arrived_.wake();
     ready_.raise();
 }

@@ -62,7 +62,12 @@ public:
         if (!ring_.is_published() || producer_.unannounced != 0)
             publish_all();
     }
-    void push_event(Event::Kind kind, LinkId link, std::optional<Failure> failure);
+    /// Its position is set here.
+    void push_event(LinkEvent event);
+    void push_event(Event::Kind kind, LinkId link, std::optional<Failure> failure)
+    {
+        push_event(LinkEvent{0, kind, link, std::move(failure)});
+    }
 
     // --- sidecar side: memory
     /// A link with such a limit shares this inbox. One message of the largest limit always finds

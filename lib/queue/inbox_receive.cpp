@@ -12,6 +12,22 @@ Failure nested(const char* attempted)
             {.attempted = attempted, .explanation = "called from within a poll() handler"}};
 }
 
+Event to_event(LinkEvent from)
+{
+    return {.kind = from.kind,
+            .link = from.link,
+            .failure = std::move(from.failure),
+            .connection = from.connection,
+            .at = from.at,
+            .wall_time = from.wall_time,
+            .next_attempt = from.next_attempt,
+            .continuity = from.continuity,
+            .protocol = std::move(from.protocol),
+            .missing = from.missing,
+            .gap_reason = from.gap_reason,
+            .data_age = from.data_age};
+}
+
 } // namespace
 
 /// A receiver's turn: it has the right to consume while it takes, and gives it up while it sleeps.
@@ -183,15 +199,14 @@ Result<Event> Inbox::next_event(Duration timeout)
     case Next::message: {
         auto message = take_message();
         const auto link = message->link();
-        return Event{Event::Kind::message, link, std::move(*message), std::nullopt};
+        return Event{Event::Kind::message, link, std::move(*message)};
     }
     case Next::event: {
-        auto event = events_.take();
-        return Event{event.kind, event.link, {}, std::move(event.failure)};
+        return to_event(events_.take());
     }
     }
     if (turn.failure() == Error::stopped)
-        return Event{Event::Kind::stopped, {}, {}, std::nullopt};
+        return Event{Event::Kind::stopped};
     return turn.failure();
 }
 

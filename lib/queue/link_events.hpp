@@ -15,11 +15,22 @@
 
 namespace sidecar::detail {
 
+/// An Event without a message. What it does not say is not set.
 struct LinkEvent {
     std::uint64_t position; // in the ring: it comes before the record there
     Event::Kind kind;
     LinkId link;
     std::optional<Failure> failure;
+
+    std::uint32_t connection = 0;
+    Continuity continuity = Continuity::first;
+    GapReason gap_reason = GapReason::none;
+    TimePoint at{};
+    WallTime wall_time{};
+    std::optional<TimePoint> next_attempt{};
+    std::uint64_t missing = 0;
+    Duration data_age{};
+    std::string protocol{};
 };
 
 /// The few events that stand beside the ring, each with the position before which it happened. Owned
