@@ -186,6 +186,12 @@ Failure Handshake::refused(const HttpHead& head, std::string_view body) const
                                     .retry_after = retry_after});
 }
 
+Failure Handshake::refused_choice(std::string fault) const
+{
+    return refusal("the answer was HTTP 101, but " + secrets_.hide(std::move(fault)),
+                   {.http_status = switching_protocols});
+}
+
 /// Of a whole head that is no interim answer; `rest` came behind it.
 Result<Handshake::Accepted> Handshake::judge(std::string_view rest) const
 {
@@ -197,8 +203,7 @@ Result<Handshake::Accepted> Handshake::judge(std::string_view rest) const
     if (head.status != switching_protocols)
         return refused(head, rest);
     if (auto fault = find_fault(head); !fault.empty())
-        return refusal("the answer was HTTP 101, but " + fault,
-                       {.http_status = switching_protocols});
+        return refused_choice(std::move(fault));
     Accepted accepted;
     accepted.subprotocol = first_value(head, "Sec-WebSocket-Protocol");
     accepted.extensions =

@@ -37,6 +37,8 @@ public:
     /// Takes in more of the answer. Nothing: all of it was taken, and more is needed. Not to be
     /// called again after a verdict. Errors: handshake_refused.
     [[nodiscard]] std::optional<Result<Accepted>> take(std::span<const std::byte> bytes);
+    /// Of an answer that was accepted, what it chose cannot be; `fault` as in "but ...".
+    [[nodiscard]] Failure refused_choice(std::string fault) const;
     /// What the end of the stream means before there is a verdict; `cause` if it did not end in
     /// order. Errors: connect_failed, cancelled.
     [[nodiscard]] Failure ended(error_code cause = {}) const;

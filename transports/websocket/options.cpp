@@ -1,4 +1,5 @@
 // What can be said about the options before there is a socket.
+#include "extensions.hpp"
 #include "request.hpp"
 #include "url.hpp"
 
@@ -12,6 +13,12 @@ Result<void> WebSocket::check(const Options& options)
 {
     if (const auto url = websocket::parse_url(options.url); !url)
         return url.error();
+    if (auto why = options.compression ? websocket::judge_compression(*options.compression) : "";
+        !why.empty())
+        return Failure{Error::bad_options,
+                       {.attempted = "offer compression",
+                        .endpoint = endpoint(options),
+                        .explanation = std::move(why)}};
     return websocket::check_request(options);
 }
 

@@ -1,6 +1,7 @@
 #include <sidecar/transports/websocket.hpp>
 
 #include "connector.hpp"
+#include "extensions.hpp"
 #include "handshake.hpp"
 #include "last_words.hpp"
 #include "protocol.hpp"
@@ -73,6 +74,7 @@ private:
 
     [[nodiscard]] std::string endpoint() const { return websocket::masked(options_.url); }
     Task<> shake_hands(Context ctx, websocket::Url url);
+    void agree(const websocket::Handshake& handshake, const websocket::Agreement& agreement);
     Task<error_code> send_request(const std::string& request);
     Task<> read_messages(Context ctx, Sink& sink);
     void look_for_pings();
@@ -81,14 +83,14 @@ private:
     [[nodiscard]] Failure read_failure(std::exception_ptr exception) const;
     [[nodiscard]] Failure ending_failure() const;
 
-    const Options options_;                         // sidecar side
-    stream::Connector connector_;                   // sidecar side
-    std::shared_ptr<stream::Stream> stream_;        // sidecar side; null until connected
-    stream::Reader reader_;                         // sidecar side
-    std::shared_ptr<stream::Writer> writer_;        // sidecar side; null until connected
-    websocket::Protocol protocol_;                  // sidecar side
-    std::optional<websocket::FrameInPieces> large_; // sidecar side; the message that is sent so
-    std::uint64_t looked_until_ = 0;                // sidecar side; of the stream, for pings
+    const Options options_;                           // sidecar side
+    stream::Connector connector_;                     // sidecar side
+    std::shared_ptr<stream::Stream> stream_;          // sidecar side; null until connected
+    stream::Reader reader_;                           // sidecar side
+    std::shared_ptr<stream::Writer> writer_;          // sidecar side; null until connected
+    websocket::Protocol protocol_;                    // sidecar side
+    std::optional<websocket::MessageInPieces> large_; // sidecar side; the message that is sent so
+    std::uint64_t looked_until_ = 0;                  // sidecar side; of the stream, for pings
     std::optional<Failure> end_; // sidecar side; why no read will succeed any more
     LoopEvent over_;             // sidecar side; close() waits for it
 };
@@ -116,7 +118,9 @@ Task<> WebSocket::Impl::connect(Context ctx)
 
 Task<> WebSocket::Impl::shake_hands(Context ctx, websocket::Url url)
 {
-    websocket::Handshake handshake{url, options_};
+    const auto& compression = options_.compression;
+    websocket::Handshake handshake{url, options_,
+                                   compression ? websocket::offer_of(*compression) : ""};
     const auto write_error = co_await send_request(handshake.request());
     std::vector<std::byte> buffer(4096);
     for (;;) {
@@ -132,10 +136,21 @@ Task<> WebSocket::Impl::shake_hands(Context ctx, websocket::Url url)
             const auto accepted = verdict->value();
             if (!accepted.subprotocol.empty())
                 ctx.negotiated(accepted.subprotocol);
+            if (compression)
+                agree(handshake, websocket::agree(*compression, accepted.extensions));
             reader_.push(bytes.subspan(accepted.consumed_bytes));
             co_return;
         }
     }
+}
+
+void WebSocket::Impl::agree(const websocket::Handshake& handshake,
+                            const websocket::Agreement& agreement)
+{
+    if (!agreement.fault.empty())
+        throw Exception{handshake.refused_choice(agreement.fault)};
+    if (agreement.deflation)
+        protocol_.agree_on(*agreement.deflation);
 }
 
 /// An error is no verdict yet: a peer that refuses may have said so, and closed, before it had read
@@ -282,7 +297,9 @@ Failure WebSocket::Impl::read_failure(std::exception_ptr exception) const
 
 void WebSocket::Impl::encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::iterator& end)
 {
-    for (; at != end && !chunk.is_full(); ++at) {
+    // Compressed, much may become little: what is looked at is bounded too
+    std::size_t encoded_bytes = 0;
+    for (; at != end && !chunk.is_full() && encoded_bytes < stream::Chunk::full_bytes; ++at) {
         const auto message = *at;
         const bool is_rest = large_.has_value();
         if (!is_rest && protocol_.is_send_over())
@@ -294,6 +311,7 @@ void WebSocket::Impl::encode(stream::Chunk& chunk, Batch::iterator& at, const Ba
         } else {
             (void)protocol_.append_message(chunk.bytes(), message.kind(), message.bytes());
         }
+        encoded_bytes += message.size();
         chunk.end_message();
     }
 }
@@ -301,7 +319,7 @@ void WebSocket::Impl::encode(stream::Chunk& chunk, Batch::iterator& at, const Ba
 void WebSocket::Impl::encode_piece(stream::Chunk& chunk, const MessageView& message)
 {
     if (!large_)
-        large_.emplace(protocol_.begin_message(chunk.bytes(), message.kind(), message.size()));
+        large_.emplace(protocol_.begin_message(message.kind(), message.size()));
     const auto rest = message.bytes().subspan(large_->offset());
     large_->append(chunk.bytes(), rest.first(std::min(rest.size(), stream::Chunk::full_bytes)));
     if (large_->offset() == message.size())

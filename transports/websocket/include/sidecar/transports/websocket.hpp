@@ -2,12 +2,14 @@
 #pragma once
 
 #include <sidecar/transport.hpp>
+#include <sidecar/transports/compression_options.hpp>
 #include <sidecar/transports/proxy_options.hpp>
 #include <sidecar/transports/socket_options.hpp>
 #include <sidecar/transports/tls_options.hpp>
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,6 +42,8 @@ public:
         /// A longer head of the handshake's answer fails the start; bytes. As much again may come
         /// in interim answers (1xx). Zero is bad_options.
         std::size_t max_head_bytes = 64u << 10;
+        /// permessage-deflate is offered so, `.compression = CompressionOptions{}`; none: it is not.
+        std::optional<CompressionOptions> compression{};
         bool no_delay = true;   ///< TCP_NODELAY
         bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods unless `socket` says
         SocketOptions socket{};
