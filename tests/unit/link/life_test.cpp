@@ -28,7 +28,11 @@ struct Row {
     bool is_announced;
 };
 
-void up(Life& life) { REQUIRE(life.connected()); }
+void up(Life& life)
+{
+    REQUIRE(life.connected());
+    REQUIRE(life.prepared());
+}
 
 } // namespace
 
@@ -36,7 +40,7 @@ TEST_CASE("life: what the end of the reading means")
 {
     const std::vector<Row> rows{
         {"refused", [](Life&) {}, reset, Error::disconnected, "reset", true, false},
-        {"given up", [](Life& l) { CHECK(l.give_up_connecting(late)); }, reset, Error::timed_out,
+        {"given up", [](Life& l) { CHECK(l.give_up(late)); }, reset, Error::timed_out,
          "still connecting", true, false},
         {"stopped while connecting", [](Life& l) { CHECK(l.quiesce()); }, reset, Error::stopping,
          "", false, false},
@@ -93,7 +97,7 @@ TEST_CASE("life: what the end of the reading means")
 TEST_CASE("life: a link that was given up or stopped does not come up in the same moment")
 {
     Life given_up;
-    CHECK(given_up.give_up_connecting(late));
+    CHECK(given_up.give_up(late));
     CHECK_FALSE(given_up.connected());
     Life stopped;
     CHECK(stopped.quiesce());
@@ -104,12 +108,12 @@ TEST_CASE("life: a link that was given up or stopped does not come up in the sam
 TEST_CASE("life: giving up has no effect once it is connected, or twice")
 {
     Life life;
-    CHECK(life.connected());
-    CHECK_FALSE(life.give_up_connecting(late));
+    up(life);
+    CHECK_FALSE(life.give_up(late));
     CHECK_FALSE(life.cause());
     Life twice;
-    CHECK(twice.give_up_connecting(late));
-    CHECK_FALSE(twice.give_up_connecting(reset));
+    CHECK(twice.give_up(late));
+    CHECK_FALSE(twice.give_up(reset));
     CHECK(*twice.cause() == Error::timed_out);
 }
 
@@ -118,7 +122,7 @@ TEST_CASE("life: the end of the writing is a cause only while the link is up and
     Life connecting;
     CHECK_FALSE(connecting.writing_ended(broken_pipe));
     Life up_and_well;
-    CHECK(up_and_well.connected());
+    up(up_and_well);
     CHECK_FALSE(up_and_well.writing_ended(std::nullopt));
     CHECK_FALSE(up_and_well.writing_ended(Failure{Error::cancelled}));
     up_and_well.close_began();
@@ -129,7 +133,7 @@ TEST_CASE("life: the end of the writing is a cause only while the link is up and
 TEST_CASE("life: only a close that was answered has gone well")
 {
     Life life;
-    CHECK(life.connected());
+    up(life);
     CHECK_FALSE(life.is_closed());
     life.close_began();
     CHECK(life.is_closing());
@@ -140,7 +144,7 @@ TEST_CASE("life: only a close that was answered has gone well")
     CHECK(*life.close_failure() == Error::disconnected);
 
     Life well;
-    CHECK(well.connected());
+    up(well);
     well.close_began();
     well.close_ended(std::nullopt);
     CHECK(well.has_closed_well());
