@@ -6,7 +6,7 @@
 #include <sidecar/sticky.hpp>
 #include <sidecar/stop_report.hpp>
 
-#include "text.hpp"
+#include "base/text.hpp"
 
 #include <fmt/format.h>
 

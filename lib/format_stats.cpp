@@ -1,6 +1,6 @@
 #include <sidecar/stats.hpp>
 
-#include "text.hpp"
+#include "base/text.hpp"
 
 #include <fmt/format.h>
 
@@ -44,7 +44,8 @@ void add_messages(Table& table, const Stats& s)
     table.row("received", "{} ({} bytes) in {} reads", s.messages_received, s.bytes_received,
               s.reads);
     table.row("taken", "{}", s.messages_taken);
-    table.row("lost", "{}", s.messages_lost);
+    table.row("lost", "{} (oldest {}, newest {}, conflated {}, too old {})", s.lost(),
+              s.dropped_oldest, s.dropped_newest, s.conflated, s.too_old);
     table.row("discarded", "{} (after the stop began)", s.discarded);
     table.row("inbox", "{} ({} bytes)", s.inbox_messages, s.inbox_bytes);
     table.row("inbox at its fullest", "{} ({} bytes)", s.inbox_peak_messages, s.inbox_peak_bytes);
@@ -105,7 +106,7 @@ std::string to_string(const Stats& s)
         "({} bytes); sent {} of {} queued ({} bytes) in {} writes, refused {}, unsent {}; "
         "wake-ups: application {}, loop {}; reading paused {}; discarded {}; errors {}; "
         "connections {}, failed attempts {}; connected in {}; longest busy {} ({})",
-        s.messages_received, s.bytes_received, s.reads, s.messages_taken, s.messages_lost,
+        s.messages_received, s.bytes_received, s.reads, s.messages_taken, s.lost(),
         s.inbox_messages, s.inbox_peak_messages, s.inbox_peak_bytes, s.messages_sent,
         s.messages_queued, s.bytes_sent, s.writes, s.sends_refused, s.unsent, s.application_wakeups,
         s.loop_wakeups, s.reading_pauses, s.discarded, s.errors, s.connections, s.failed_attempts,

@@ -130,11 +130,15 @@ void write_all(JsonWriter& json, std::string_view name, const std::vector<T>& al
 
 void write_counts(JsonWriter& json, const Stats& s)
 {
-    const std::array<std::pair<const char*, std::uint64_t>, 31> counts{
+    const std::array<std::pair<const char*, std::uint64_t>, 35> counts{
         {{"messages_received", s.messages_received},
          {"bytes_received", s.bytes_received},
          {"messages_taken", s.messages_taken},
-         {"messages_lost", s.messages_lost},
+         {"lost", s.lost()},
+         {"dropped_oldest", s.dropped_oldest},
+         {"dropped_newest", s.dropped_newest},
+         {"conflated", s.conflated},
+         {"too_old", s.too_old},
          {"messages_sent", s.messages_sent},
          {"bytes_sent", s.bytes_sent},
          {"messages_queued", s.messages_queued},
@@ -173,6 +177,7 @@ std::string to_json(const Stats& stats)
     JsonWriter json;
     json.begin_object();
     write_counts(json, stats);
+    json.member("oldest_message_age_seconds", stats.oldest_message_age);
     json.member("reading_paused_seconds", stats.reading_paused);
     json.member("rate_limited_seconds", stats.rate_limited);
     json.member("connect_time_seconds", stats.connect_time);

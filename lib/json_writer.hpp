@@ -1,7 +1,7 @@
 // Writes JSON (RFC 8259) into a string.
 #pragma once
 
-#include "text.hpp"
+#include "base/text.hpp"
 
 #include <sidecar/clock.hpp>
 

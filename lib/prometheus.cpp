@@ -2,7 +2,7 @@
 
 #include <sidecar/error.hpp>
 
-#include "text.hpp"
+#include "base/text.hpp"
 
 #include <fmt/format.h>
 
@@ -29,7 +29,6 @@ constexpr std::array counters{
     Count{"received_bytes_total", "Payload of the messages put into the inbox.",
           &Stats::bytes_received},
     Count{"messages_taken_total", "Messages handed to the application.", &Stats::messages_taken},
-    Count{"messages_lost_total", "Messages lost to an overflow policy.", &Stats::messages_lost},
     Count{"messages_discarded_total", "Messages that arrived after the stop began.",
           &Stats::discarded},
     Count{"messages_sent_total", "Messages written by the transport.", &Stats::messages_sent},
@@ -114,7 +113,7 @@ void check(const Labels& labels)
         const auto& name = label->first;
         if (!is_label_name(name))
             refuse(name, "is none that a label may have");
-        if (name == "le" || name == "task")
+        if (name == "le" || name == "task" || name == "reason")
             refuse(name, "is the library's own");
         if (std::any_of(labels.begin(), label, [&](const auto& l) { return l.first == name; }))
             refuse(name, "stands twice");
@@ -142,6 +141,24 @@ public:
         for (const auto& source : sources_)
             if (const auto text = value(source.stats); !text.empty())
                 sample(name, source.labels, text);
+    }
+    /// By reason, so that their sum is what an alert asks for.
+    void add_lost()
+    {
+        constexpr auto name = "messages_lost_total";
+        begin(name, "Messages received and lost to an overflow policy, by reason.", "counter");
+        for (const auto& [labels, stats] : sources_) {
+            const std::array<std::pair<const char*, std::uint64_t>, 4> losses{
+                {{"dropped_oldest", stats.dropped_oldest},
+                 {"dropped_newest", stats.dropped_newest},
+                 {"conflated", stats.conflated},
+                 {"too_old", stats.too_old}}};
+            for (const auto& [reason, count] : losses) {
+                auto all = labels;
+                all.emplace_back("reason", reason);
+                sample(name, all, fmt::format("{}", count));
+            }
+        }
     }
     void add_longest_busy()
     {
@@ -207,6 +224,7 @@ std::string to_prometheus(Sources sources)
         check(source.labels);
     Exposition out{sources};
     out.add_counts(counters, "counter");
+    out.add_lost();
     out.add("reading_paused_seconds_total",
             "Time in which links did not read because the inbox was full.", "counter",
             [](const Stats& s) { return in_seconds(s.reading_paused); });
@@ -220,6 +238,8 @@ std::string to_prometheus(Sources sources)
     out.add("data_age_seconds", "Time since the last message, of the link that waits the longest.",
             "gauge",
             [](const Stats& s) { return s.data_age ? in_seconds(*s.data_age) : std::string{}; });
+    out.add("oldest_message_age_seconds", "How long the oldest message has waited that is queued.",
+            "gauge", [](const Stats& s) { return in_seconds(s.oldest_message_age); });
     out.add_longest_busy();
     out.add_histogram("round_trip_seconds", "From the write of a ping to its answer.",
                       &Stats::round_trips);

@@ -33,6 +33,10 @@ public:
     [[nodiscard]] virtual Task<std::vector<boost::asio::ip::address>> resolve(std::string host) = 0;
     virtual void phase(Phase phase, std::string_view detail) = 0;
     virtual void negotiated(std::string_view protocol) = 0;
+    virtual void tried(std::string_view address, std::string_view outcome, Duration took)
+    {
+        (void)address, (void)outcome, (void)took;
+    }
     virtual void waiting_for(const char* what) = 0;
     virtual void log(LogLevel level, std::string_view text) = 0;
 };
@@ -82,6 +86,13 @@ public:
     /// Says what was agreed on with the peer, such as a subprotocol; Link::protocol() gives it.
     /// Lifetime: `protocol` is copied.
     void negotiated(std::string_view protocol) const { base_->negotiated(protocol); }
+    /// Says what came of one of the addresses that a connect tried, for Stats::last_connect: why it
+    /// was not taken, or nothing for the one that was. `took`: since its attempt began. Lifetime:
+    /// copied.
+    void tried(std::string_view address, std::string_view outcome, Duration took) const
+    {
+        base_->tried(address, outcome, took);
+    }
     /// Says what this task waits for next, for dump() and the stop report. Lifetime: a string
     /// literal.
     void waiting_for(const char* what) const { base_->waiting_for(what); }

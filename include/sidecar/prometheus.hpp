@@ -23,7 +23,7 @@ struct LabelledStats {
 /// trips and ages of messages are histograms, without samples until there is one. Side: any thread;
 /// pure. Values may be any text; what is not UTF-8 in them becomes U+FFFD. Throws Exception
 /// (bad_options) for a label's name that is none (the form is [a-zA-Z_][a-zA-Z0-9_]*, not beginning
-/// with two underscores), stands twice, or is "le" or "task", which are ours.
+/// with two underscores), stands twice, or is one of ours ("le", "reason", "task").
 [[nodiscard]] std::string to_prometheus(const Stats& stats, const Labels& labels = {});
 /// The same of several, in one exposition: a name may stand in it with one HELP and TYPE only.
 [[nodiscard]] std::string to_prometheus(std::span<const LabelledStats> sources);

@@ -56,7 +56,6 @@ struct Stats {
     std::uint64_t connections = 0;       ///< that came up, over all links
     std::uint64_t reconnects = 0;        ///< of those, all but the first of each link
     std::uint64_t failed_attempts = 0;   ///< to connect
-    std::uint64_t messages_lost = 0;     ///< to an overflow policy; each stands in a gap
     Duration connect_time{};             ///< of the first link's latest connection
     ConnectTrace last_connect{};         ///< how that, or the attempt that failed since, went
     /// Since the last message came, or the link came up; of the links that are up the one that

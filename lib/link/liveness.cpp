@@ -92,8 +92,9 @@ LivenessMonitor::Verdict LivenessMonitor::look_for_life(const Signs& signs, Time
         deadline_from_ = std::max(deadline_from_, alive_at);
     }
     const auto deadline = deadline_after(deadline_from_, timeout_);
+    // An answer that comes meanwhile begins an interval, which may end before the deadline
     if (now < deadline)
-        return {.next_look = deadline};
+        return {.next_look = std::min(deadline, deadline_after(now, interval_))};
     return {.what = What::drop_dead,
             .silence = now - alive_at,
             .was_asked = question_ == Question::written};

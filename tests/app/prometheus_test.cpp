@@ -302,7 +302,7 @@ TEST_CASE("to_prometheus: a label's name that is none, ours, or there already, i
     for (const std::string name : {"", "9a", "a-b", "a b", "__a", "le", "task",
                                    "gr\xc3\xb6\xc3\x9f"
                                    "e",
-                                   "a\n"}) {
+                                   "a\n", "reason"}) {
         CAPTURE(name);
         try {
             (void)to_prometheus(Stats{}, {{name, "x"}});

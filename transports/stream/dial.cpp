@@ -24,6 +24,7 @@ public:
         explicit Attempt(asio::any_io_executor executor) : socket{std::move(executor)} {}
         tcp::socket socket;
         error_code ec;
+        TimePoint began{};
         bool has_ended = false;
         bool is_judged = false;
     };
@@ -31,6 +32,7 @@ public:
     void begin(Context ctx, const Endpoint& endpoint)
     {
         auto& attempt = all.emplace_back(ctx.executor());
+        attempt.began = ctx.now();
         attempt.socket.open(endpoint.protocol(), attempt.ec);
         if (attempt.ec) {
             attempt.has_ended = true;
@@ -56,6 +58,8 @@ public:
 };
 
 namespace {
+
+constexpr auto met_itself = "nobody listens there, and the connection met itself";
 
 std::shared_ptr<Stream> make_stream(tcp::socket socket, const DialOptions& options)
 {
@@ -92,12 +96,20 @@ Task<std::shared_ptr<Stream>> Dialer::connect(Context ctx, std::string host, std
             auto& attempt = attempts->all[i];
             if (!attempt.has_ended || std::exchange(attempt.is_judged, true))
                 continue;
-            if (attempt.ec)
+            const auto address = to_text(plan.endpoint(i));
+            const auto took = ctx.now() - attempt.began;
+            if (attempt.ec) {
                 plan.failed(i, attempt.ec, ctx.now());
-            else if (is_connected_to_itself(attempt.socket))
-                plan.failed(i, asio::error::connection_refused, ctx.now(),
-                            "nobody listens there, and the connection met itself");
-            else {
+                ctx.tried(address, attempt.ec.message(), took);
+            } else if (is_connected_to_itself(attempt.socket)) {
+                plan.failed(i, asio::error::connection_refused, ctx.now(), met_itself);
+                ctx.tried(address, met_itself, took);
+            } else {
+                ctx.tried(address, {}, took);
+                for (std::size_t j = 0; j < attempts->all.size(); ++j)
+                    if (const auto& loser = attempts->all[j]; !loser.is_judged)
+                        ctx.tried(to_text(plan.endpoint(j)), "another address was faster",
+                                  ctx.now() - loser.began);
                 attempts_.reset();
                 co_return make_stream(std::move(attempt.socket), options);
             }

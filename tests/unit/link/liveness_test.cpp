@@ -64,6 +64,8 @@ TEST_CASE("liveness: a silent peer is asked after the interval and gone after th
     CHECK(d.said == Said{"ask"});
     d.liveness.asked_written(at(11s)); // from here on, not from when it was queued
     d.look(11s);
+    CHECK(d.next == at(21s)); // an answer could be followed by silence
+    d.look(21s);
     CHECK(d.next == at(31s));
     d.look(31s - 1ns);
     CHECK(d.said == Said{"ask"});
@@ -85,6 +87,27 @@ TEST_CASE("liveness: any byte after the question is an answer, and the interval 
     const bool is_silent_again = heard_at + usual.interval <= at(30s - 1ns);
     CHECK(d.said == (is_silent_again ? Said{"ask", "ask"} : Said{"ask"}));
     CHECK(d.next > at(30s - 1ns));
+}
+
+TEST_CASE("liveness: a peer that answers once and is gone then is noticed as soon as any other")
+{
+    for (const auto answer : {10s, 13s, 19s, 29s}) {
+        Driver d{usual};
+        for (auto next = at(0s);;) {
+            const auto now = next.time_since_epoch();
+            if (now >= answer)
+                d.heard(answer);
+            d.look(now);
+            if (d.said.size() != 0 && d.said.back() == "ask")
+                d.liveness.asked_written(at(now));
+            if (!d.said.empty() && d.said.back() == "dead") {
+                CHECK(now == answer + usual.interval + usual.timeout);
+                break;
+            }
+            REQUIRE(d.next > next);
+            next = d.next;
+        }
+    }
 }
 
 TEST_CASE("liveness: a peer that talks is never asked, however late one looks")
@@ -137,7 +160,7 @@ TEST_CASE("liveness: a question that the system does not take is no life either"
         d.heard(29s);
         d.look(30s);
         CHECK(d.said == Said{"ask"});
-        CHECK(d.next == at(49s));
+        CHECK(d.next <= at(49s));
         d.liveness.asked_written(at(40s));
         d.look(40s);
         CHECK(d.said == Said{"ask", "ask"}); // 29 s was life, and 11 s ago
