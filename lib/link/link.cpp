@@ -28,7 +28,7 @@ LinkImpl::LinkImpl(LinkServices& services, LinkObserver& observer, LinkSettings 
       outbox_{settings_.options->outbox.value_or(services.outbox), services.stop, services.written}
 {
     if (const auto& reconnect = settings_.options->reconnect)
-        backoff_.emplace(*reconnect, make_seed(settings_.id));
+        backoff_ = std::make_unique<Backoff>(*reconnect, make_seed(settings_.id));
 }
 
 // --- connecting
