@@ -1,6 +1,7 @@
 #include "tunnel.hpp"
 
 #include "prefixed.hpp"
+#include "tls_error.hpp"
 #include "tunnel_handshake.hpp"
 
 #include <boost/asio/error.hpp>
@@ -41,6 +42,8 @@ Task<std::shared_ptr<Stream>> tunnel(Context ctx, std::shared_ptr<Stream> below,
         const auto got = co_await below->read_some(into, ec);
         if (below->is_aborted())
             ec = asio::error::operation_aborted;
+        if (const auto refusal = tls_refusal(ec, "the proxy " + proxy.shown))
+            throw Exception{*refusal};
         if (ec)
             throw Exception{handshake.ended(
                 write_error && ec != asio::error::operation_aborted ? write_error : ec)};

@@ -2,7 +2,6 @@
 #include "fakes.hpp"
 #include "prefixed.hpp"
 
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <doctest/doctest.h>
 
