@@ -32,7 +32,7 @@ LinkImpl::LinkImpl(LinkServices& services, LinkObserver& observer, LinkSettings 
 {
     intake_.tell(upkeep_.keep_alive);
     if (const auto& reconnect = settings_.options->reconnect)
-        backoff_.emplace(*reconnect, make_seed(settings_.id));
+        backoff_ = std::make_unique<Backoff>(*reconnect, make_seed(settings_.id));
 }
 
 // --- connecting

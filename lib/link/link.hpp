@@ -159,7 +159,7 @@ private:
     LinkObserver& observer_;                 // sidecar side
     const LinkSettings settings_;            // both: constant
     Life life_;                              // sidecar side
-    std::optional<Backoff> backoff_;         // sidecar side; empty: it does not come back
+    std::unique_ptr<Backoff> backoff_;       // sidecar side; null: it does not come back
     Schedule schedule_;                      // sidecar side
     Intake intake_;                          // sidecar side, but for its pauses
     Outbox outbox_;                          // both

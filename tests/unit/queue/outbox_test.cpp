@@ -171,6 +171,79 @@ TEST_CASE("Outbox: threads push while the writer writes, sleeps and begins the r
     CHECK(f.outbox.sent().messages == written);
 }
 
+TEST_CASE("Outbox: at the end of its connection what is queued is dropped, and who waits is told")
+{
+    Fixture f;
+    Outbox::Sender waiting;
+    CHECK(f.outbox.push(LinkId{0}, MessageKind::text, {}, waiting) == Outbox::Push::queued);
+    const auto written = f.outbox.mark();
+    CHECK(f.write() == 1);
+    CHECK(f.push(10) == Outbox::Push::queued);
+    const auto queued = f.outbox.mark();
+    f.outbox.end_connection(false);
+    CHECK(f.outbox.fate(written) == Outbox::Fate::written);
+    CHECK(f.outbox.fate(queued) == Outbox::Fate::lost);
+    CHECK(f.outbox.lost_messages() == 1);
+    CHECK(f.outbox.unsent_messages() == 1);
+    CHECK(f.push(10) == Outbox::Push::closed);
+    f.outbox.open(2);
+    CHECK(f.push(10) == Outbox::Push::queued);
+    // Who has waited since before the drop does not go on as if nothing had happened
+    CHECK(f.outbox.push(LinkId{0}, MessageKind::text, {}, waiting) == Outbox::Push::closed);
+    CHECK(f.write() == 1);
+    CHECK(f.outbox.fate(queued) == Outbox::Fate::lost);
+}
+
+TEST_CASE("Outbox: what is bound to a connection is written on that one or lost")
+{
+    Fixture f;
+    const auto push = [&](std::optional<std::uint32_t> connection) {
+        Outbox::Sender sender{.connection = connection};
+        return f.outbox.push(LinkId{0}, MessageKind::text, {}, sender);
+    };
+    CHECK(push(2) == Outbox::Push::wrong_connection);
+    CHECK(push(1) == Outbox::Push::queued);
+    CHECK(f.write() == 1);
+    CHECK(push({}) == Outbox::Push::queued);
+    const auto before = f.outbox.mark();
+    CHECK(push(1) == Outbox::Push::queued);
+    CHECK(push({}) == Outbox::Push::queued);
+    const auto behind = f.outbox.mark();
+    f.outbox.end_connection(true);
+    CHECK(f.outbox.fate(before) == Outbox::Fate::waiting);
+    CHECK(f.outbox.fate(behind) == Outbox::Fate::lost);
+    CHECK(push(1) == Outbox::Push::wrong_connection);
+    CHECK(push({}) == Outbox::Push::queued); // waits for the next one
+    f.outbox.open(2);
+    CHECK(push(2) == Outbox::Push::queued);
+    CHECK(f.write() == 4);
+    CHECK(f.outbox.lost_messages() == 1);
+    CHECK(f.outbox.fate(before) == Outbox::Fate::written);
+    CHECK(f.outbox.unsent_messages() == 1);
+}
+
+TEST_CASE("Outbox: what may be written in part is not kept, but what stands behind it is")
+{
+    for (const bool marks : {false, true}) {
+        CAPTURE(marks);
+        Fixture f;
+        for (int i = 0; i < 5; ++i)
+            CHECK(f.push(10) == Outbox::Push::queued);
+        const auto batch = f.outbox.next_batch();
+        REQUIRE(batch);
+        CHECK(f.push(10) == Outbox::Push::queued); // behind the batch
+        if (marks)
+            batch->mark_written(2);
+        f.outbox.give_up_batch();
+        f.outbox.end_connection(true);
+        CHECK(f.outbox.lost_messages()
+              == (marks ? 1 : 5)); // who marks nothing may have written any
+        f.outbox.open(2);
+        CHECK(f.write() == (marks ? 3 : 1));
+        CHECK(f.outbox.sent().messages + f.outbox.lost_messages() == 6);
+    }
+}
+
 TEST_CASE("Outbox: a message whose time is over when its turn comes is dropped and counted")
 {
     Fixture f;
