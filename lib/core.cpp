@@ -6,6 +6,7 @@
 #include "base/notify_fd.hpp"
 #include "check_options.hpp"
 #include "link_calls.hpp"
+#include "queue/overflow.hpp"
 #include "queue/queue_limits.hpp"
 #include "run.hpp"
 #include "runs.hpp"
@@ -112,8 +113,8 @@ Result<void> Core::check_start() const
         return Failure{Error::forked, {.attempted = "start"}};
     for (const auto& checked :
          {config_->check(), check_inbox(options_.inbox, config_->max_message_bytes()),
-          check_outbox(options_.outbox),
-          check_outbox(options_.link.outbox.value_or(options_.outbox)),
+          check_outbox(options_.outbox), check_link(options_.link),
+          check_overflow(options_.link.overflow, config_->max_message_bytes()),
           check_budget(options_.stop)})
         if (!checked)
             return checked;
@@ -170,7 +171,7 @@ Result<LinkRef> Core::open(std::shared_ptr<const LinkConfig> config, LinkOptions
         options.outbox = resolved(*options.outbox, options_.outbox.bytes);
     for (const auto& checked :
          {config->check(), check_inbox(options_.inbox, config->max_message_bytes()),
-          options.outbox ? check_outbox(*options.outbox) : Result<void>{}})
+          check_link(options), check_overflow(options.overflow, config->max_message_bytes())})
         if (!checked)
             return checked.error();
     if (auto failure = call.refused_or_stopping("open a link", true))

@@ -58,28 +58,58 @@ std::string link_protocol(const LinkRef& ref) { return ref.link->protocol(); }
 
 std::uint32_t link_connection(const LinkRef& ref) noexcept { return ref.link->connection(); }
 
-Result<void> link_stick(const LinkRef&, std::string, MessageKind, std::span<const std::byte>,
-                        IsAnswer)
+namespace {
+
+Failure forked(const char* attempted) { return {Error::forked, {.attempted = attempted}}; }
+
+StickyMessage sticky_message(MessageKind kind, std::span<const std::byte> payload,
+                             IsAnswer is_answer)
 {
-    return Error::misuse; // TODO(core): to come
+    const MessageView view{{}, kind, payload};
+    return {kind, std::string{view.text()}, std::move(is_answer)};
 }
 
-Result<bool> link_unstick(const LinkRef&, std::string_view, MessageKind, std::span<const std::byte>,
-                          IsAnswer)
+} // namespace
+
+Result<void> link_stick(const LinkRef& ref, std::string key, MessageKind kind,
+                        std::span<const std::byte> payload, IsAnswer is_answer)
 {
-    return Error::misuse; // TODO(core): to come
+    if (has_forked_since(ref.fork_generation))
+        return forked("add a sticky message");
+    if (auto checked = ref.link->config().check_send(kind, payload); !checked)
+        return checked;
+    return ref.link->stick(std::move(key), sticky_message(kind, payload, std::move(is_answer)));
 }
 
-std::optional<StickyState> link_sticky_state(const LinkRef&, std::string_view)
+Result<bool> link_unstick(const LinkRef& ref, std::string_view key, MessageKind kind,
+                          std::span<const std::byte> payload, IsAnswer is_answer)
 {
-    return std::nullopt; // TODO(core): to come
+    if (has_forked_since(ref.fork_generation))
+        return forked("take a sticky message back");
+    if (auto checked = ref.link->config().check_send(kind, payload); !payload.empty() && !checked)
+        return checked.error();
+    return ref.link->unstick(key, sticky_message(kind, payload, std::move(is_answer)));
 }
 
-StickyCounts link_sticky_counts(const LinkRef&) { return {}; } // TODO(core): to come
-
-Result<void> link_close(const LinkRef&, Duration)
+std::optional<StickyState> link_sticky_state(const LinkRef& ref, std::string_view key)
 {
-    return Error::misuse; // TODO(core): to come
+    if (has_forked_since(ref.fork_generation))
+        return std::nullopt;
+    return ref.link->sticky().state(key);
+}
+
+StickyCounts link_sticky_counts(const LinkRef& ref)
+{
+    if (has_forked_since(ref.fork_generation))
+        return {};
+    return ref.link->sticky().counts();
+}
+
+Result<void> link_close(const LinkRef& ref, Duration timeout)
+{
+    if (has_forked_since(ref.fork_generation))
+        return forked("close");
+    return ref.link->close(timeout);
 }
 
 } // namespace sidecar::detail

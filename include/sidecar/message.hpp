@@ -1,6 +1,8 @@
 // What travels through the queues: messages, owned or borrowed.
 #pragma once
 
+#include <sidecar/clock.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -83,11 +85,12 @@ public:
     static constexpr std::size_t inline_bytes = 96;
 
     Message() noexcept = default;
-    explicit Message(const MessageView& view)
+    explicit Message(const MessageView& view, TimePoint arrival = {})
         : link_{view.link()},
           is_bytes_{view.kind() == MessageKind::bytes},
           connection_{view.connection()},
-          size_{view.size()}
+          size_{view.size()},
+          arrival_{arrival}
     {
         if (size_ > inline_bytes)
             block_.reset(new std::byte[size_]);
@@ -96,11 +99,12 @@ public:
     }
     /// Takes over a block that already holds the payload.
     Message(LinkId link, MessageKind kind, detail::Block block, std::size_t size,
-            std::uint32_t connection = 0) noexcept
+            std::uint32_t connection = 0, TimePoint arrival = {}) noexcept
         : link_{link},
           is_bytes_{kind == MessageKind::bytes},
           connection_{connection},
           size_{size},
+          arrival_{arrival},
           block_{std::move(block)}
     {
     }
@@ -111,6 +115,7 @@ public:
         is_bytes_ = other.is_bytes_;
         connection_ = other.connection_;
         size_ = std::exchange(other.size_, 0);
+        arrival_ = other.arrival_;
         block_ = std::move(other.block_);
         if (!block_)
             std::memcpy(inline_, other.inline_, size_);
@@ -126,6 +131,10 @@ public:
     /// The payload as bytes. Lifetime: as text().
     [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return view().bytes(); }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    /// When it came, on the sidecar's clock; its age is what has passed since. It may be told too early
+    /// by 100 us, and by a five hundredth part of the time that what waits with it has come in. The
+    /// epoch, for a message that did not come from receive() or next_event().
+    [[nodiscard]] TimePoint arrival() const noexcept { return arrival_; }
     [[nodiscard]] MessageView view() const noexcept
     {
         return {link_,
@@ -146,6 +155,7 @@ private:
     std::uint32_t is_bytes_ : 1 = 1;
     std::uint32_t connection_ : 31 = 0;
     std::size_t size_ = 0;
+    TimePoint arrival_{};
     detail::Block block_;
     std::byte inline_[inline_bytes];
 };

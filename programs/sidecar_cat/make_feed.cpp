@@ -1,6 +1,5 @@
 #include "make_feed.hpp"
 
-#include "encoding.hpp"
 #include "fixed_blocks.hpp"
 
 #include <sidecar/sidecar.hpp>
@@ -20,6 +19,8 @@ sidecar::Options library_options(const ConnectionSettings& settings, sidecar::Lo
     options.inbox = {.bytes = std::max(options.inbox.bytes, 4 * settings.max_message_bytes)};
     options.outbox = {.bytes = std::max(options.outbox.bytes, 2 * settings.max_message_bytes)};
     options.log = std::move(log);
+    if (settings.reconnects)
+        options.link.reconnect = sidecar::Reconnect{.queued = sidecar::QueuedSends::keep};
     return options;
 }
 
@@ -44,15 +45,6 @@ sidecar::ProxyOptions proxy_options(const std::string& proxy)
     return {.url = proxy};
 }
 
-std::string authorization(const Credentials& credentials)
-{
-    if (!credentials.bearer.empty())
-        return "Bearer " + credentials.bearer;
-    std::string value = "Basic ";
-    append_base64(value, credentials.user + ':' + credentials.password);
-    return value;
-}
-
 sidecar::WebSocket::Options websocket_options(const ConnectionSettings& settings)
 {
     const auto& handshake = settings.handshake;
@@ -60,10 +52,12 @@ sidecar::WebSocket::Options websocket_options(const ConnectionSettings& settings
     options.url = settings.target.url;
     options.max_message_bytes = settings.max_message_bytes;
     options.headers = handshake.headers;
-    if (!handshake.origin.empty())
-        options.headers.emplace_back("Origin", handshake.origin);
-    if (handshake.credentials)
-        options.headers.emplace_back("Authorization", authorization(*handshake.credentials));
+    options.origin = handshake.origin;
+    options.max_redirects = handshake.max_redirects;
+    if (const auto& credentials = handshake.credentials; credentials && credentials->bearer.empty())
+        options.basic_auth = {.user = credentials->user, .password = credentials->password};
+    else if (credentials)
+        options.bearer = credentials->bearer;
     options.subprotocols = handshake.subprotocols;
     if (handshake.is_compressed)
         options.compression = sidecar::CompressionOptions{};

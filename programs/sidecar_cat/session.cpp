@@ -16,8 +16,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Nobody tells when an outbox has room again, or is empty.
-constexpr sidecar::Duration retry_after = 2ms;
+/// The feed's descriptor tells of messages and ends, not of every event.
+constexpr sidecar::Duration look_for_events_after = 100ms;
 constexpr sidecar::Duration redraw_after = 250ms;
 constexpr sidecar::Duration patience_for_reader = 1s;
 constexpr std::size_t most_at_once = 4096;
@@ -91,7 +91,9 @@ int Session::run()
 /// Waits until something can be done, and does what needs no more than its own descriptor.
 void Session::wait()
 {
-    const bool can_take = output_.pending_bytes() == 0 && !kept_;
+    // What is echoed is taken only where there is a place for it. What comes from the input must not
+    // keep us from receiving: a peer who cannot get rid of his answers reads nothing any more.
+    const bool can_take = output_.pending_bytes() == 0 && !(kept_ && settings_.input.echoes);
     const bool can_send = phase_ == Phase::running && !kept_;
     std::array<::pollfd, 5> entries{{
         {starter_ ? starter_->to_poll() : -1, POLLIN, 0},
@@ -106,13 +108,20 @@ void Session::wait()
         note_started(starter_->result());
     output_.note_poll(entries[3].revents);
     write_output();
-    if (entries[1].revents != 0)
+    if (can_take
+        && (entries[1].revents != 0 || (settings_.connection.reconnects && feed_descriptor_ >= 0)))
         take_messages();
     if (entries[2].revents != 0)
         if (const auto failed = input_.read(); !failed.empty())
             complain(failed);
     if (entries[4].revents != 0)
         answer_dump();
+}
+
+/// Nobody tells when an outbox has room again, or is empty, or when a link is back.
+sidecar::Duration Session::retry_after() const
+{
+    return made_.feed->state() == sidecar::State::connected ? 2ms : 50ms;
 }
 
 sidecar::Duration Session::time_to_wait() const
@@ -123,7 +132,9 @@ sidecar::Duration Session::time_to_wait() const
     const bool awaits_sending = settings_.input.closes_at_eof && input_.is_exhausted()
                                 && linger_end_ == sidecar::TimePoint::max();
     if (phase_ == Phase::running && (kept_ || awaits_sending))
-        until = std::min(until, now() + retry_after);
+        until = std::min(until, now() + retry_after());
+    if (phase_ == Phase::running && settings_.connection.reconnects)
+        until = std::min(until, now() + look_for_events_after);
     if (phase_ == Phase::stopping)
         until = std::min(until, patience_end());
     return until == sidecar::TimePoint::max() ? sidecar::Duration::max()
@@ -153,7 +164,8 @@ void Session::note_started(const sidecar::Result<void>& started)
     if (settings_.duration != sidecar::Duration{})
         duration_end_ = sidecar::deadline_after(now(), settings_.duration);
     const auto link = feed.link();
-    printer_.up(output_.text(), made_.endpoint, link ? link->protocol() : std::string{});
+    if (!settings_.connection.reconnects) // else the events tell it
+        printer_.up(output_.text(), made_.endpoint, link ? link->protocol() : std::string{});
     drawn_at_ = {};
     if (is_muted_ || signals_.signal() != 0) // it may have come before there was something to stop
         begin_stop();
@@ -196,6 +208,8 @@ void Session::take_messages()
     limit = std::min(limit, most_at_once);
     if (settings_.count != 0 && !is_muted_)
         limit = std::min<std::uint64_t>(limit, settings_.count - received_);
+    if (settings_.connection.reconnects)
+        return take_events(limit);
     if (!settings_.input.echoes)
         return take_batch(limit);
     // One by one: what cannot be sent back at once must be the last that was taken.
@@ -209,11 +223,51 @@ void Session::take_batch(std::size_t limit)
         made_.feed->poll([this](const sidecar::MessageView& message) { take_one(message); }, limit);
     if (!taken)
         return note_failure(taken.error());
+    note_received();
+}
+
+/// What follows from what was received, and sends it on its way to standard output.
+void Session::note_received()
+{
     if (settings_.count != 0 && received_ >= settings_.count && !is_muted_) {
         is_muted_ = true;
         begin_stop();
     }
     write_output();
+}
+
+/// Where links come back, their ups and downs are told in their places among the messages.
+void Session::take_events(std::size_t limit)
+{
+    for (; limit != 0 && !(kept_ && settings_.input.echoes) && phase_ != Phase::over; --limit) {
+        const auto event = made_.feed->next_event({});
+        if (event)
+            take_event(*event);
+        else if (event.error() == sidecar::Error::timed_out)
+            break;
+        else
+            note_failure(event.error());
+    }
+    note_received();
+}
+
+void Session::take_event(const sidecar::Event& event)
+{
+    using Kind = sidecar::Event::Kind;
+    const bool is_over_for_good = !event.next_attempt; // the feed's failure comes next
+    switch (event.kind) {
+    case Kind::message: take_one(event.message.view()); break;
+    case Kind::up: printer_.up(output_.text(), made_.endpoint, event.protocol); break;
+    case Kind::down:
+    case Kind::retry:
+        if (is_over_for_good || !event.failure)
+            break;
+        printer_.down(output_.text(), *event.failure);
+        complain(event.failure->message() + "; it is tried again");
+        break;
+    case Kind::stopped: phase_ = Phase::over; break;
+    default: break; // what is asked for by no option of ours
+    }
 }
 
 void Session::take_one(const sidecar::MessageView& message)
@@ -281,6 +335,8 @@ bool Session::try_send(sidecar::MessageKind kind, std::string_view payload)
     const auto& why = sent.error();
     if (why == Error::full)
         return false;
+    if (why == Error::not_connected && settings_.connection.reconnects && !settings_.input.echoes)
+        return false; // it waits for the next connection
     // That the link is lost, or a stop under way, is told by the feed in its turn.
     if (!(why == Error::not_connected || why == Error::stopping || why == Error::stopped))
         complain(why.message());

@@ -44,12 +44,16 @@ private:
     };
 
     void wait();
+    [[nodiscard]] sidecar::Duration retry_after() const;
     [[nodiscard]] sidecar::Duration time_to_wait() const;
     void note_started(const sidecar::Result<void>& started);
     void note_failure(const sidecar::Failure& failure);
     void note_deadlines();
     void take_messages();
     void take_batch(std::size_t limit);
+    void take_events(std::size_t limit);
+    void take_event(const sidecar::Event& event);
+    void note_received();
     void take_one(const sidecar::MessageView& message);
     void send_input();
     void send(sidecar::MessageKind kind, std::string_view payload);

@@ -62,6 +62,24 @@ class StreamServers(Interop):
         self.assertEqual(self.cat("--count", 10_000, f"tcp://localhost:{port}", input=lines), (0, lines, ""))
 
 
+class UnixSockets(Interop):
+    def test_socat_on_a_unix_socket(self):
+        self.client("stream", unix=self.servers.socat_unix())
+
+    def test_a_websocket_server_behind_a_unix_socket(self):
+        path = self.servers.socat_unix(f"TCP:127.0.0.1:{self.servers.python_websockets()}")
+        self.client("websocket", url=f"ws+unix:{path}:/")
+
+    def test_sidecar_cat_on_unix_sockets(self):
+        path = self.servers.socat_unix()
+        self.assertEqual(self.cat("--count", 2, f"unix:{path}", input="one\ntwo\n"), (0, "one\ntwo\n", ""))
+        path = self.servers.socat_unix(f"TCP:127.0.0.1:{self.servers.node_ws()}")
+        self.assertEqual(self.cat("--count", 1, f"ws+unix:{path}:/", input="one\n"), (0, "one\n", ""))
+        status, _, err = self.cat(f"unix:{path}-not-there")
+        self.assertEqual(status, 1)
+        self.assertIn("No such file", err)
+
+
 class Tls(Interop):
     def setUp(self):
         super().setUp()
@@ -150,6 +168,45 @@ class Tls(Interop):
                 status, out, err = self.cat(*trust, *arguments, url, input="abc\n")
                 self.assertIn(status, (1, 3), err)
                 self.assertEqual(out, "")
+
+
+class Proxies(Interop):
+    def test_tinyproxy(self):
+        proxy = f"http://127.0.0.1:{self.servers.tinyproxy()}"
+        self.client("websocket", url=f"ws://localhost:{self.servers.node_ws()}/", proxy=proxy)
+        self.client("stream", port=self.servers.socat_echo(), proxy=proxy)
+
+    def test_tinyproxy_with_tls_behind_it(self):
+        authority = Authority(self.servers.folder, "ours")
+        certificate, key = authority.sign("server", "DNS:localhost")
+        port = self.servers.nginx(certificate, key, {"python": self.servers.python_websockets()})
+        self.client("websocket", url=f"wss://localhost:{port}/python/", ca=authority.certificate,
+                    proxy=f"http://localhost:{self.servers.tinyproxy()}")
+
+    def test_tinyproxy_that_wants_to_know_who_we_are(self):
+        port = self.servers.tinyproxy("somebody", "secret")
+        url = f"ws://localhost:{self.servers.node_ws()}/"
+        self.assertEqual(self.cat("--count", 1, "--proxy", f"http://somebody:secret@127.0.0.1:{port}", url, input="x\n"), (0, "x\n", ""))
+        for who in ("", "somebody:guessed@"):
+            status, out, err = self.cat("--proxy", f"http://{who}127.0.0.1:{port}", url)
+            self.assertEqual((status, out), (1, ""))
+            self.assertRegex(err, "40[17]")
+            self.assertIn("proxy", err)
+            self.assertNotIn("guessed", err)
+
+    def test_tinyproxy_from_the_environment(self):
+        url = f"ws://localhost:{self.servers.node_ws()}/"
+        proxy = {"http_proxy": f"http://127.0.0.1:{self.servers.tinyproxy('somebody', 'secret')}"}
+        status, _, err = self.cat("--proxy", "env", url, environment=proxy)
+        self.assertEqual(status, 1, err)
+        self.assertEqual(self.cat("--proxy", "env", "--count", 1, url, input="x\n", environment={**proxy, "no_proxy": "localhost"})[:2],
+                         (0, "x\n"))
+
+    def test_tinyproxy_that_cannot_reach_the_server(self):
+        status, _, err = self.cat("--proxy", f"http://127.0.0.1:{self.servers.tinyproxy()}", "ws://localhost:1/")
+        self.assertEqual(status, 1)
+        self.assertIn("proxy", err)
+        self.assertRegex(err, "50[0-9]")
 
 
 if __name__ == "__main__":

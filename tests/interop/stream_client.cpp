@@ -18,6 +18,10 @@ typename sidecar::Tcp<Framing>::Options options_for(Framing framing)
     typename sidecar::Tcp<Framing>::Options options;
     options.framing = framing;
     options.max_message_bytes = 2u << 20;
+    if (const auto path = setting("INTEROP_UNIX"); !path.empty()) {
+        options.host = "unix:" + path;
+        return options;
+    }
     options.host = "localhost";
     const auto port = needed_setting("INTEROP_PORT");
     std::from_chars(port.data(), port.data() + port.size(), options.port);

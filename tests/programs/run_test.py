@@ -87,6 +87,21 @@ class Receiving(unittest.TestCase):
                 self.assertEqual(len(peer.requests[0][1].get_all("Sec-WebSocket-Extensions")), expected)
                 self.assertEqual(len(peer.extensions[0]), expected)
 
+    def test_redirects_are_followed_on_request_and_take_no_credentials_to_another_host(self):
+        with WebSocketPeer(says("x")) as peer:
+            location = peer.url.replace("127.0.0.1", "localhost")
+
+            def redirect(connection):
+                connection.recv(65536)
+                connection.sendall(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
+            with TcpPeer(redirect) as first:
+                url = first.url.replace("tcp", "ws")
+                self.assertEqual(run("--max-redirects", "1", "--auth", "a:b", "--count", "1", url), (0, b"x\n", b""))
+                status, _, err = run("--count", "1", url)
+            self.assertEqual(status, 1)
+            self.assertIn(b"302", err)
+            self.assertEqual([request[1].get("Authorization") for request in peer.requests], [None])
+
     def test_secrets_come_from_a_file_or_the_environment(self):
         with tempfile.NamedTemporaryFile("w") as file, WebSocketPeer(says("x")) as peer:
             file.write("bearer:abc\n")
@@ -183,6 +198,13 @@ class Sending(unittest.TestCase):
         line = b"y" * 999_999
         got, status, _ = self.received_by_peer((line + b"\n") * 30)
         self.assertEqual((status, [len(m) for m in got]), (0, [999_999] * 30))
+
+    def test_an_echo_of_more_than_all_queues_hold_comes_back_while_the_input_goes_on(self):
+        line = b"z" * 999_999 + b"\n"
+        with WebSocketPeer(echo, compression=None) as peer:
+            status, out, err = run("--count", "80", peer.url, input=line * 80)
+        self.assertEqual((status, err), (0, b""))
+        self.assertTrue(out == line * 80)
 
     def test_the_input_s_end_ends_nothing_by_itself(self):
         async def late(ws):
