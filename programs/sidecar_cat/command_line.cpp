@@ -252,7 +252,7 @@ void check_together(Conversion& to, const Settings& settings)
 {
     const auto& connection = settings.connection;
     const bool is_websocket = connection.target.kind == Target::Kind::websocket;
-    for (const char* option : {"--reconnect", "--heartbeat"})
+    for (const char* option : {"--heartbeat"})
         if (to.is_given(option))
             to.fail(fmt::format("{}: not there yet", option));
     for (const char* option : {"--header", "--subprotocol", "--origin", "--auth", "--max-redirects",

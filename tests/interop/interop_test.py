@@ -5,7 +5,6 @@ import subprocess
 import sys
 import unittest
 
-from certificates import Authority
 from servers import PATIENCE, Servers, check_all_are_there
 
 CLIENT = os.environ["INTEROP_CLIENT"]
@@ -83,8 +82,13 @@ class UnixSockets(Interop):
 class Tls(Interop):
     def setUp(self):
         super().setUp()
-        self.authority = Authority(self.servers.folder, "ours")
-        self.certificate, self.key = self.authority.sign("server", "DNS:localhost", "IP:127.0.0.1")
+        self.certificates = self.servers.certificates()
+        self.ca = self.certificates / "ca.pem"
+        self.certificate, self.key = self.pair("valid")
+
+    def pair(self, name):
+        """A certificate and its key, as tests/support/make_certificates names them."""
+        return self.certificates / f"{name}.pem", self.certificates / f"{name}.key"
 
     def nginx(self, compressed=False):
         backends = {"python": self.servers.python_websockets(compressed), "node": self.servers.node_ws(compressed)}
@@ -98,32 +102,44 @@ class Tls(Interop):
     def test_nginx_in_front_of_python_and_node(self):
         port = self.nginx()
         for backend in ("python", "node"):
-            self.client("websocket", url=f"wss://localhost:{port}/{backend}/", ca=self.authority.certificate)
+            self.client("websocket", url=f"wss://localhost:{port}/{backend}/", ca=self.ca)
 
     def test_nginx_in_front_of_python_and_node_with_compression(self):
         port = self.nginx(compressed=True)
         for backend in ("python", "node"):
-            self.client("websocket", url=f"wss://127.0.0.1:{port}/{backend}/", ca=self.authority.certificate, compression=1)
+            self.client("websocket", url=f"wss://127.0.0.1:{port}/{backend}/", ca=self.ca, compression=1)
 
     def test_nginx_with_a_certificate_of_somebody_else(self):
         port = self.nginx()
-        other = Authority(self.servers.folder, "other")
         url = f"wss://localhost:{port}/node/"
-        self.assert_refused(url, "--ca", other.certificate, says="issuer|self-signed")
+        self.assert_refused(url, "--ca", self.certificates / "other-ca.pem", says="issuer|self-signed")
         self.assert_refused(url, says="issuer|self-signed")  # the system's authorities do not know it either
-        self.assertEqual(self.cat("--ca", self.authority.certificate, "--count", 1, url, input="x\n")[:2], (0, "x\n"))
+        self.assertEqual(self.cat("--ca", self.ca, "--count", 1, url, input="x\n")[:2], (0, "x\n"))
         status, out, err = self.cat("--insecure", "--count", 1, url, input="x\n")
         self.assertEqual((status, out), (0, "x\n"))
         self.assertIn("warning", err)
 
     def test_nginx_with_a_certificate_for_another_name(self):
-        certificate, key = self.authority.sign("elsewhere", "DNS:example.org")
+        certificate, key = self.pair("wrong")
         port = self.servers.nginx(certificate, key, {"node": self.servers.node_ws()})
-        self.assert_refused(f"wss://localhost:{port}/node/", "--ca", self.authority.certificate, says="example.org")
-        self.assert_refused(f"wss://127.0.0.1:{port}/node/", "--ca", self.authority.certificate, says="127.0.0.1")
+        self.assert_refused(f"wss://localhost:{port}/node/", "--ca", self.ca, says="a.example")
+        self.assert_refused(f"wss://127.0.0.1:{port}/node/", "--ca", self.ca, says="127.0.0.1")
+
+    def test_nginx_with_a_certificate_that_is_over_or_does_not_count_yet(self):
+        for name, says in (("expired", "expired"), ("future", "not valid before|not yet valid"), ("self-signed", "self-signed|self signed")):
+            port = self.servers.nginx(*self.pair(name), {"node": self.servers.node_ws()})
+            self.assert_refused(f"wss://localhost:{port}/node/", "--ca", self.ca, says=says)
+
+    def test_nginx_with_a_chain_and_a_directory_of_authorities(self):
+        port = self.servers.nginx(*self.pair("chained"), {"node": self.servers.node_ws()})
+        url = f"wss://localhost:{port}/node/"
+        self.assertEqual(self.cat("--ca", self.ca, "--count", 1, url, input="x\n")[:2], (0, "x\n"))
+        port = self.nginx()
+        self.assertEqual(self.cat("--ca", self.certificates / "hashed", "--count", 1, f"wss://localhost:{port}/node/", input="x\n")[:2],
+                         (0, "x\n"))
 
     def test_nginx_refuses_a_path_that_leads_nowhere(self):
-        status, _, err = self.cat("--ca", self.authority.certificate, f"wss://localhost:{self.nginx()}/nowhere")
+        status, _, err = self.cat("--ca", self.ca, f"wss://localhost:{self.nginx()}/nowhere")
         self.assertEqual(status, 1)
         self.assertIn("404", err)
 
@@ -131,37 +147,37 @@ class Tls(Interop):
         self.assertEqual(self.cat(f"ws://localhost:{self.nginx()}/node/")[0], 1)
 
     def test_tls_to_a_server_without(self):
-        self.assert_refused(f"wss://localhost:{self.servers.node_ws()}/", "--ca", self.authority.certificate, says="TLS")
+        self.assert_refused(f"wss://localhost:{self.servers.node_ws()}/", "--ca", self.ca, says="TLS")
 
     def test_socat_with_tls(self):
         port = self.servers.socat_tls_echo(self.certificate, self.key)
-        self.client("stream", port=port, tls=1, ca=self.authority.certificate)
+        self.client("stream", port=port, tls=1, ca=self.ca)
 
     def test_socat_that_wants_our_certificate(self):
-        port = self.servers.socat_tls_echo(self.certificate, self.key, ca=self.authority.certificate)
-        ours, key = self.authority.sign("client", usage="clientAuth")
+        port = self.servers.socat_tls_echo(self.certificate, self.key, ca=self.ca)
+        ours, key = self.pair("client")
         # One connection: socat gives sessions, and cannot resume them where it verifies clients.
-        self.client("stream", case="*every size*", port=port, tls=1, ca=self.authority.certificate, certificate=ours, key=key)
-        status, out, err = self.cat("--ca", self.authority.certificate, "--count", 1, f"tls://localhost:{port}", input="x\n")
+        self.client("stream", case="*every size*", port=port, tls=1, ca=self.ca, certificate=ours, key=key)
+        status, out, err = self.cat("--ca", self.ca, "--count", 1, f"tls://localhost:{port}", input="x\n")
         self.assertIn(status, (1, 3), err)  # with TLS 1.3 a client is through before the server has looked
         self.assertEqual(out, "")
 
     def test_s_server(self):
         for version in ("-tls1_2", "-tls1_3"):
             port = self.servers.s_server(self.certificate, self.key, version)
-            self.client("reversing", port=port, tls=1, ca=self.authority.certificate)
+            self.client("reversing", port=port, tls=1, ca=self.ca)
 
     def test_s_server_that_is_too_old(self):
         port = self.servers.s_server(self.certificate, self.key, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
-        self.assert_refused(f"tls://localhost:{port}", "--ca", self.authority.certificate, says="version|handshake|alert")
+        self.assert_refused(f"tls://localhost:{port}", "--ca", self.ca, says="version|handshake|alert")
 
     def test_s_server_that_wants_our_certificate(self):
-        ours, key = self.authority.sign("client", usage="clientAuth")
-        stranger = Authority(self.servers.folder, "other").sign("client", usage="clientAuth")
+        ours, key = self.pair("client")
+        stranger = self.pair("unknown")
         for version in ("-tls1_2", "-tls1_3"):
             port = self.servers.s_server(self.certificate, self.key, version, "-Verify", 2, "-verify_return_error",
-                                         "-CAfile", self.authority.certificate)
-            trust = ("--ca", self.authority.certificate, "--count", 1)
+                                         "-CAfile", self.ca)
+            trust = ("--ca", self.ca, "--count", 1)
             url = f"tls://localhost:{port}"
             self.assertEqual(self.cat(*trust, "--cert", ours, "--key", key, url, input="abc\n")[:2], (0, "cba\n"))
             for arguments in ((), ("--cert", stranger[0], "--key", stranger[1])):
@@ -177,10 +193,9 @@ class Proxies(Interop):
         self.client("stream", port=self.servers.socat_echo(), proxy=proxy)
 
     def test_tinyproxy_with_tls_behind_it(self):
-        authority = Authority(self.servers.folder, "ours")
-        certificate, key = authority.sign("server", "DNS:localhost")
-        port = self.servers.nginx(certificate, key, {"python": self.servers.python_websockets()})
-        self.client("websocket", url=f"wss://localhost:{port}/python/", ca=authority.certificate,
+        certificates = self.servers.certificates()
+        port = self.servers.nginx(certificates / "valid.pem", certificates / "valid.key", {"python": self.servers.python_websockets()})
+        self.client("websocket", url=f"wss://localhost:{port}/python/", ca=certificates / "ca.pem",
                     proxy=f"http://localhost:{self.servers.tinyproxy()}")
 
     def test_tinyproxy_that_wants_to_know_who_we_are(self):

@@ -116,6 +116,13 @@ class Servers:
             raise RuntimeError(f"{command} ends: {server.log.read_text()}")
         return int(line)
 
+    def certificates(self):
+        """A folder of certificates made anew, see tests/support/make_certificates."""
+        folder = self.folder / "certificates"
+        folder.mkdir()
+        subprocess.run([HERE.parent / "support" / "make_certificates", folder], check=True, timeout=6 * PATIENCE)
+        return folder
+
     def python_websockets(self, compressed=False):
         return self._printing_its_port([PYTHON, str(HERE / "python_server.py"), *["compressed"] * compressed])
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """sidecar-cat from end to end: what it prints, what it sends, and how it ends."""
 import asyncio
+import base64
+import hashlib
 import json
 import os
 import re
@@ -433,6 +435,91 @@ class Ending(unittest.TestCase):
             self.assertNotEqual(program.stderr.readline(), b"")
             program.send_signal(signal.SIGINT)
             program.communicate(timeout=PATIENCE)
+
+
+class Reconnecting(unittest.TestCase):
+    def test_what_comes_before_and_after_a_loss_is_printed_and_the_loss_is_told(self):
+        connections = []
+
+        def serve(connection):
+            connections.append(1)
+            connection.sendall(b"from connection %d\n" % len(connections))
+            if len(connections) == 3:
+                drain(connection)
+        with TcpPeer(serve) as peer:
+            status, out, err = run("--reconnect", "--count", "3", peer.url)
+        self.assertEqual((status, out), (0, b"from connection 1\nfrom connection 2\nfrom connection 3\n"))
+        self.assertEqual(err.count(b"tried again"), 2)
+
+    def test_lines_wait_for_the_next_connection(self):
+        got = []
+        lost, back = threading.Event(), threading.Event()
+
+        def serve(connection):
+            if not lost.is_set():
+                lost.set()
+                return
+            back.wait(PATIENCE)
+            connection.sendall(b"welcome\n")
+            got.append(drain(connection))
+        with TcpPeer(serve) as peer:
+            program = start("--reconnect", "--close-on-eof", peer.url)
+            self.assertTrue(lost.wait(PATIENCE))
+            self.assertIn(b"tried again", program.stderr.readline())
+            program.stdin.write(b"one\ntwo\n")
+            program.stdin.close()
+            back.set()
+            self.assertEqual(program.wait(PATIENCE), 0)
+            program.stdout.close()
+            program.stderr.close()
+        self.assertEqual(got, [b"one\ntwo\n"])
+
+    def test_json_tells_each_up_and_down_in_its_place(self):
+        count = []
+
+        async def serve(ws):
+            count.append(1)
+            await ws.send(f"m{len(count)}")
+            if len(count) == 1:
+                ws.transport.abort()
+            await ws.wait_closed()
+        with WebSocketPeer(serve) as peer:
+            status, out, _ = run("--reconnect", "--json", "--count", "2", peer.url)
+        events = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual(status, 0)
+        self.assertEqual([e.get("text", e["event"]) for e in events], ["up", "m1", "down", "up", "m2", "report"])
+
+    def test_a_refusal_that_no_time_heals_ends_it(self):
+        first = threading.Event()
+
+        def serve(connection):
+            request = connection.recv(65536)
+            if first.is_set():
+                connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+                return
+            first.set()
+            key = re.search(rb"Sec-WebSocket-Key: (\S+)", request)[1]
+            accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+            connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                               b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n\x81\x02hi")
+        with TcpPeer(serve) as peer:
+            status, out, err = run("--reconnect", peer.url.replace("tcp", "ws"))
+        self.assertEqual((status, out), (3, b"hi\n"))
+        self.assertIn(b"403", err)
+
+    def test_a_signal_ends_the_waiting(self):
+        with TcpPeer(lambda c: c.sendall(b"x\n")) as peer:
+            program = start("--reconnect", peer.url)
+            lines_of(program, 1)
+            self.assertIn(b"tried again", program.stderr.readline())
+            program.send_signal(signal.SIGINT)
+            self.assertEqual(program.wait(PATIENCE), 0)
+            program.communicate()
+
+    def test_the_first_connection_is_not_waited_for(self):
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            self.assertEqual(run("--reconnect", f"tcp://127.0.0.1:{unused.getsockname()[1]}")[0], 1)
 
 
 class Usage(unittest.TestCase):
