@@ -195,7 +195,6 @@ void TlsConnection::read_more()
 
 std::string TlsConnection::read(std::size_t bytes)
 {
-    read_ += end.read(); // what has come with the handshake's end
     while (read_.size() < bytes)
         read_more();
     auto text = read_.substr(0, bytes);
@@ -205,7 +204,6 @@ std::string TlsConnection::read(std::size_t bytes)
 
 std::string TlsConnection::read_until(std::string_view end_of_text)
 {
-    read_ += end.read();
     std::size_t at = 0;
     while ((at = read_.find(end_of_text)) == read_.npos)
         read_more();
