@@ -114,6 +114,7 @@ Result<void> Core::check_start() const
     for (const auto& checked :
          {config_->check(), check_inbox(options_.inbox, config_->max_message_bytes()),
           check_outbox(options_.outbox), check_link(options_.link),
+          check_upkeep(options_.link, *config_),
           check_overflow(options_.link.overflow, config_->max_message_bytes()),
           check_budget(options_.stop)})
         if (!checked)
@@ -171,7 +172,8 @@ Result<LinkRef> Core::open(std::shared_ptr<const LinkConfig> config, LinkOptions
         options.outbox = resolved(*options.outbox, options_.outbox.bytes);
     for (const auto& checked :
          {config->check(), check_inbox(options_.inbox, config->max_message_bytes()),
-          check_link(options), check_overflow(options.overflow, config->max_message_bytes())})
+          check_link(options), check_upkeep(options, *config),
+          check_overflow(options.overflow, config->max_message_bytes())})
         if (!checked)
             return checked.error();
     if (auto failure = call.refused_or_stopping("open a link", true))
@@ -307,6 +309,12 @@ Stats Core::stats() const
 {
     const Call call{*this};
     return call && !is_forked() ? call->stats() : Stats{};
+}
+
+ErrorLog Core::error_log() const
+{
+    const Call call{*this};
+    return call && !is_forked() ? call->journal().distinct() : ErrorLog{};
 }
 
 std::vector<Failure> Core::errors() const

@@ -3,6 +3,8 @@
 #include <boost/asio/error.hpp>
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace sidecar {
 namespace {
 
@@ -75,6 +77,15 @@ const FailureDetails& Failure::details() const noexcept
 {
     static const FailureDetails none;
     return details_ ? *details_ : none;
+}
+
+Failure Failure::with_trace(ConnectTrace trace) const
+{
+    Failure failure = *this;
+    auto its_details = details();
+    its_details.trace = std::move(trace);
+    failure.details_ = std::make_shared<const FailureDetails>(std::move(its_details));
+    return failure;
 }
 
 std::string Failure::message() const

@@ -1,8 +1,12 @@
+#include <sidecar/error_log.hpp>
 #include <sidecar/event.hpp>
+#include <sidecar/format.hpp>
 #include <sidecar/options.hpp>
 #include <sidecar/stats.hpp>
 #include <sidecar/sticky.hpp>
 #include <sidecar/stop_report.hpp>
+
+#include "base/text.hpp"
 
 #include <fmt/format.h>
 
@@ -125,18 +129,41 @@ std::string to_string(const StopReport& report)
     return text;
 }
 
-std::string to_string(const Stats& s)
+std::string to_line(const StopReport& report)
 {
-    return fmt::format(
-        "received {} messages ({} bytes) in {} reads; taken {}; inbox now {}, peak {} ({} bytes); "
-        "sent {} of {} queued ({} bytes) in {} writes, refused {}, unsent {}; "
-        "wake-ups: application {}, loop {}; reading paused {}; discarded {}; errors {}; "
-        "connected in {:.2f} ms; longest busy {:.2f} ms ({})",
-        s.messages_received, s.bytes_received, s.reads, s.messages_taken, s.inbox_messages,
-        s.inbox_peak_messages, s.inbox_peak_bytes, s.messages_sent, s.messages_queued, s.bytes_sent,
-        s.writes, s.sends_refused, s.unsent, s.application_wakeups, s.loop_wakeups,
-        s.reading_pauses, s.discarded, s.errors, milliseconds(s.connect_time),
-        milliseconds(s.longest_busy), s.longest_busy_task);
+    auto text = fmt::format("stopped in {:.2f} ms, {}", milliseconds(report.total),
+                            report.clean() ? "clean" : "not clean");
+    const std::array<std::pair<const char*, StageReport>, 5> stages{{{"quiesce", report.quiesce},
+                                                                     {"drain", report.drain},
+                                                                     {"close", report.close},
+                                                                     {"cancel", report.cancel},
+                                                                     {"join", report.join}}};
+    for (const auto& [name, stage] : stages)
+        if (stage.verdict != Verdict::ok && stage.verdict != Verdict::skipped)
+            text += fmt::format("; {} {}", name, to_string(stage.verdict));
+    text += fmt::format("; {} unread, {} discarded, {} unsent", report.unread_messages,
+                        report.discarded_messages, report.unsent_messages);
+    if (const auto count = report.cancelled.size())
+        text += fmt::format("; {} cancelled", count);
+    if (const auto count = report.stuck.size())
+        text += fmt::format("; {} stuck", count);
+    if (report.first_error)
+        text += fmt::format("; first error: {}", report.first_error->message());
+    return text;
+}
+
+std::string to_string(const ErrorLog& log)
+{
+    std::string text;
+    for (const auto& entry : log.entries) {
+        text += fmt::format("{}{}x ", text.empty() ? "" : "\n", entry.count);
+        if (entry.count > 1)
+            text += fmt::format("in {} ", detail::readable(entry.last_at - entry.first_at));
+        text += entry.failure.message();
+    }
+    if (log.others != 0)
+        text += fmt::format("{}{}x others", text.empty() ? "" : "\n", log.others);
+    return text;
 }
 
 } // namespace sidecar

@@ -56,6 +56,11 @@ bool link_is_up(const LinkRef& ref) noexcept
 
 std::string link_protocol(const LinkRef& ref) { return ref.link->protocol(); }
 
+Stats link_stats(const LinkRef& ref)
+{
+    return has_forked_since(ref.fork_generation) ? Stats{} : Links::stats_of(*ref.link);
+}
+
 std::uint32_t link_connection(const LinkRef& ref) noexcept { return ref.link->connection(); }
 
 namespace {

@@ -31,6 +31,7 @@ Run::Run(const Options& options, bool is_virtual)
       stop_{std::in_place, services_, links_, report_, budget_, [this] { return dump(); }},
       user_tasks_{loop_, services_.progressed, [this] { return stop_->has_begun(); }}
 {
+    journal_.use_clock([this] { return loop_.now(); }, is_virtual);
     services_.something_changed = [this] { stop_->something_changed(); };
     loop_.tasks().on_end = services_.something_changed;
     inbox_.on_space = [this] { loop_.post([this] { services_.space.wake_all(); }); };

@@ -53,6 +53,7 @@ public:
             ++*this;
             return old;
         }
+        friend class Batch;
         friend bool operator==(const iterator& a, const iterator& b) noexcept
         {
             return a.position_ == b.position_;
@@ -80,6 +81,21 @@ public:
 
     [[nodiscard]] iterator begin() const { return {*source_, from_, to_}; }
     [[nodiscard]] iterator end() const { return {*source_, to_, to_}; }
+
+    /// The messages before `last`, which stands in this batch.
+    [[nodiscard]] Batch until(const iterator& last) const noexcept
+    {
+        return {*source_, from_, last.position_};
+    }
+
+    /// What stands behind `first`, which is until() of this batch.
+    [[nodiscard]] Batch after(const Batch& first) const noexcept
+    {
+        return {*source_, first.to_, to_};
+    }
+    [[nodiscard]] bool empty() const noexcept { return from_ == to_; }
+    /// Behind its last message, as its source counts.
+    [[nodiscard]] std::uint64_t end_position() const noexcept { return to_; }
 
     /// Optional: says that the `count` oldest messages not yet marked have been handed to the
     /// system, so that a failure later in this write is counted exactly. A write() that returns

@@ -4,32 +4,17 @@
 #include <sidecar/clock.hpp>
 #include <sidecar/loop_event.hpp>
 #include <sidecar/options.hpp>
+#include <sidecar/phase.hpp>
 #include <sidecar/task.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/ip/address.hpp>
 
-#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace sidecar {
-
-/// Where a link stands; tells dump() and the stop report what is being waited for.
-enum class Phase : std::uint8_t {
-    resolving,
-    connecting,
-    tunnelling, ///< through a proxy
-    securing,   ///< the TLS handshake
-    handshaking,
-    restoring, ///< connected, but what comes before ordinary messages is not done
-    open,
-    closing,
-    down,
-    backing_off, ///< down, and waits for the next attempt
-};
-[[nodiscard]] std::string_view to_string(Phase phase) noexcept;
 
 /// What stands behind a Context. A sidecar has one for each of its tasks; whoever drives a transport
 /// without a sidecar (a test, a recorder, a simulation) writes his own. The calls are Context's.
@@ -48,6 +33,10 @@ public:
     [[nodiscard]] virtual Task<std::vector<boost::asio::ip::address>> resolve(std::string host) = 0;
     virtual void phase(Phase phase, std::string_view detail) = 0;
     virtual void negotiated(std::string_view protocol) = 0;
+    virtual void tried(std::string_view address, std::string_view outcome, Duration took)
+    {
+        (void)address, (void)outcome, (void)took;
+    }
     virtual void waiting_for(const char* what) = 0;
     virtual void log(LogLevel level, std::string_view text) = 0;
 };
@@ -97,6 +86,13 @@ public:
     /// Says what was agreed on with the peer, such as a subprotocol; Link::protocol() gives it.
     /// Lifetime: `protocol` is copied.
     void negotiated(std::string_view protocol) const { base_->negotiated(protocol); }
+    /// Says what came of one of the addresses that a connect tried, for Stats::last_connect: why it
+    /// was not taken, or nothing for the one that was. `took`: since its attempt began. Lifetime:
+    /// copied.
+    void tried(std::string_view address, std::string_view outcome, Duration took) const
+    {
+        base_->tried(address, outcome, took);
+    }
     /// Says what this task waits for next, for dump() and the stop report. Lifetime: a string
     /// literal.
     void waiting_for(const char* what) const { base_->waiting_for(what); }

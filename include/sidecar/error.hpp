@@ -1,6 +1,8 @@
 // What can go wrong, and how it is told: Error, Failure, Result, Exception.
 #pragma once
 
+#include <sidecar/connect_trace.hpp>
+
 #include <boost/system/error_code.hpp>
 #include <boost/system/result.hpp>
 #include <boost/system/system_error.hpp>
@@ -108,6 +110,8 @@ struct FailureDetails {
     std::string location{};
     /// How long that answer asks to wait before the next attempt (Retry-After); a year at most.
     std::optional<std::chrono::seconds> retry_after{};
+    /// How the connecting went that failed so; empty: that is not what failed.
+    std::optional<ConnectTrace> trace{};
 };
 
 /// Why something failed: a code to decide by, and details to read. Cheap to copy; immutable, any
@@ -136,6 +140,15 @@ public:
     {
         return details().retry_after;
     }
+
+    /// Lifetime: the failure's.
+    [[nodiscard]] const std::optional<ConnectTrace>& trace() const noexcept
+    {
+        return details().trace;
+    }
+
+    /// The same failure, which knows besides how the connecting went.
+    [[nodiscard]] Failure with_trace(ConnectTrace trace) const;
 
     /// One line: what was attempted, on what, and why it failed.
     [[nodiscard]] std::string message() const;

@@ -185,6 +185,8 @@ public:
     [[nodiscard]] Stats stats() const { return core_.stats(); }
     /// The latest failures of the run, oldest first, at most 16; Stats::errors counts all.
     [[nodiscard]] std::vector<Failure> errors() const { return core_.errors(); }
+    /// Each different failure of the run once, with its number and its times.
+    [[nodiscard]] ErrorLog error_log() const { return core_.error_log(); }
     /// What the links and tasks are doing or waiting for, and since when: the first 64 of each, and
     /// how many more there are.
     [[nodiscard]] std::string dump() const { return core_.dump(); }

@@ -51,6 +51,9 @@ public:
     /// What was agreed on with the peer when the link came up: a WebSocket's subprotocol. Empty:
     /// nothing.
     [[nodiscard]] std::string protocol() const { return detail::link_protocol(ref_); }
+    /// The link's own part of Feed::stats(): what it sent, its connections, its peer. What all links
+    /// share (the inbox, wake-ups of the application, errors) is zero in it.
+    [[nodiscard]] Stats stats() const { return detail::link_stats(ref_); }
     /// The number of the latest connection that came up, counted from 1; 0: none has yet. For
     /// SendOptions::connection, with which a send is refused once that connection is gone.
     [[nodiscard]] std::uint32_t connection() const noexcept

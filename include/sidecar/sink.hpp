@@ -59,6 +59,13 @@ public:
     /// The memory from prepare() holds the message. Called only after prepare() gave memory.
     virtual void commit(MessageKind kind) { (void)kind; }
 
+    /// Optional: says that bytes of the peer's have come, once for each time that some were read, also
+    /// while a message is not whole. The link's Liveness takes it as a sign of life; of a transport
+    /// that never says it only messages are.
+    virtual void note_bytes() {}
+    /// Optional, for a transport with ping(): the answer to it has come, with this payload.
+    virtual void note_pong(std::span<const std::byte> payload) { (void)payload; }
+
     /// Optional, for a transport that has something else to do while there is no room (to answer
     /// control frames, say): waits until there is room for one message of the size limit, and says
     /// whether there is; false when the deadline came first. Whoever has nothing else to do returns

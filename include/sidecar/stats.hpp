@@ -2,8 +2,11 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/connect_trace.hpp>
+#include <sidecar/histogram.hpp>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -51,16 +54,30 @@ struct Stats {
     Duration reading_paused{};
     std::uint64_t callback_failures = 0; ///< exceptions that escaped the user's hooks
     std::uint64_t errors = 0;            ///< failures recorded; errors() has the latest
-    Duration connect_time{};             ///< of the first link
     std::uint64_t connections = 0;       ///< that came up, over all links
+    std::uint64_t reconnects = 0;        ///< of those, all but the first of each link
     std::uint64_t failed_attempts = 0;   ///< to connect
-    Duration longest_busy{};             ///< longest time the loop's thread was held in one go
-    std::string longest_busy_task;       ///< and the task that held it
+    Duration connect_time{};             ///< of the first link's latest connection
+    ConnectTrace last_connect{};         ///< how that, or the attempt that failed since, went
+    /// Since the last message came, or the link came up; of the links that are up the one that
+    /// waits the longest. Empty: none is up.
+    std::optional<Duration> data_age{};
+    std::uint64_t pings = 0;            ///< signs of life that peers were asked for
+    std::uint64_t unresponsive = 0;     ///< connections dropped because their peer gave none
+    Latency round_trips{};              ///< from a ping's write to its answer
+    Latency message_ages{};             ///< from arrival until taken, where that is measured
+    std::uint64_t rate_limit_waits = 0; ///< times that sending waited for a rate limit
+    Duration rate_limited{};            ///< and for how long; a wait that goes on counts up to now
+    Duration longest_busy{};            ///< longest time the loop's thread was held in one go
+    std::string longest_busy_task{};    ///< and the task that held it
 };
 
 /// Loop threads of this process that a stop had to leave behind and that have not ended yet.
 [[nodiscard]] std::uint64_t orphan_count() noexcept;
 
+/// One line, for a log.
 [[nodiscard]] std::string to_string(const Stats& stats);
+/// Several lines, for people: a name and a value in each, in groups.
+[[nodiscard]] std::string to_table(const Stats& stats);
 
 } // namespace sidecar

@@ -36,7 +36,10 @@ struct TaskReport {
 };
 
 struct StopReport;
+/// Several lines, for people.
 [[nodiscard]] std::string to_string(const StopReport& report);
+/// One line, for a log.
+[[nodiscard]] std::string to_line(const StopReport& report);
 
 /// What a stop did. Its times are on the sidecar's clock (virtual with the mock), but for a thread
 /// that did not end.

@@ -39,7 +39,11 @@ struct CloseReason {
 /// - `abort() noexcept`: shuts everything at once and never waits; after it all calls above must
 ///   end soon, with whatever error. May be called in any state, and more than once.
 ///
-/// Optional members: `using Clock = VirtualClock`; `Options::max_message_bytes` (default 1 MiB);
+/// Optional members: `Task<> ping(Context, std::span<const std::byte> payload)`, which asks the peer
+/// for a sign of life, beside a read and a write, and returns when the system has taken the question
+/// (the payload has 8 bytes and lives until then; Sink::note_pong() tells the answer); with it the
+/// link's Liveness can ask; `static Liveness default_liveness()`, what a link without one of its own
+/// gets, if not the usual one. `using Clock = VirtualClock`; `Options::max_message_bytes` (default 1 MiB);
 /// `static std::string endpoint(const Options&)`, what errors call the other side; `static
 /// Result<void> check(const Options&)`, run by start() and open() before anything is made; `static
 /// Result<void> check_send(const Options&, MessageKind, std::span<const std::byte>)`, run by send()

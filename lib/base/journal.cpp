@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <utility>
 
 namespace sidecar::detail {
 namespace {
@@ -15,7 +18,21 @@ void log_to_stderr(LogLevel level, std::string_view text)
         fmt::print(stderr, "sidecar: {}: {}\n", to_string(level), text);
 }
 
+/// But for the words, which may hold numbers that differ each time.
+bool is_same(const Failure& a, const Failure& b)
+{
+    return a.code() == b.code() && a.cause() == b.cause() && a.close_code() == b.close_code()
+           && a.http_status() == b.http_status() && a.attempted() == b.attempted()
+           && a.endpoint() == b.endpoint();
+}
+
 } // namespace
+
+void Journal::use_clock(std::function<TimePoint()> now, bool is_virtual)
+{
+    now_ = std::move(now);
+    is_virtual_ = is_virtual;
+}
 
 void Journal::record(const Failure& failure)
 {
@@ -26,6 +43,37 @@ void Journal::record(const Failure& failure)
     latest_.push_back(failure);
     if (latest_.size() > kept_failures)
         latest_.pop_front();
+    note_distinct(failure);
+}
+
+/// With mutex_ held.
+void Journal::note_distinct(const Failure& failure)
+{
+    using std::chrono::system_clock;
+    const auto now = now_ ? now_() : TimePoint{};
+    const auto since_1970 =
+        std::chrono::duration_cast<system_clock::duration>(now.time_since_epoch());
+    const auto time = is_virtual_ ? system_clock::time_point{since_1970} : system_clock::now();
+    auto& entries = distinct_.entries;
+    const auto found =
+        std::find_if(entries.begin(), entries.end(),
+                     [&](const ErrorLogEntry& entry) { return is_same(entry.failure, failure); });
+    if (found != entries.end()) {
+        found->failure = failure;
+        ++found->count;
+        found->last_at = now;
+        found->last_time = time;
+    } else if (entries.size() < most_distinct) {
+        entries.push_back({failure, 1, now, now, time, time});
+    } else {
+        ++distinct_.others;
+    }
+}
+
+ErrorLog Journal::distinct() const
+{
+    std::lock_guard lock{mutex_};
+    return distinct_;
 }
 
 std::optional<Failure> Journal::first() const

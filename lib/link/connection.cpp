@@ -124,6 +124,7 @@ bool Connection::prepare()
     const auto prospect = parts_.owner.prospect();
     timer_.cancel();
     stage_ = Stage::session;
+    parts_.upkeep.keep_alive.up();
     if (!parts_.settings.options->on_connected)
         return open(prospect.continuity, {});
     session_ = std::make_unique<SessionImpl>(
@@ -131,7 +132,7 @@ bool Connection::prepare()
             .services = parts_.services,
             .config = *parts_.settings.config,
             .intake = parts_.intake,
-            .wake_writer = [this] { work_.set(); },
+            .wake_writer = [this] { wake_writer(); },
             .protocol = [this] { return parts_.owner.negotiated(); },
             .announce_up = [this](Continuity c) { parts_.owner.announce_up(c); }},
         prospect.number, prospect.continuity);
@@ -172,6 +173,10 @@ Task<> Connection::read_all(Context ctx)
 {
     const auto& tasks = parts_.services.loop.tasks();
     auto& intake = parts_.intake;
+    auto& keep_alive = parts_.upkeep.keep_alive;
+    Sink* sink = &intake;
+    if (auto* heartbeats = keep_alive.heartbeats())
+        sink = &heartbeats->around(intake);
     std::exception_ptr exception;
     while (!exception) {
         (void)co_await intake.wait_for_room(ctx, TimePoint::max());
@@ -179,12 +184,14 @@ Task<> Connection::read_all(Context ctx)
         intake.begin_read();
         const auto turn = tasks.turn();
         try {
-            co_await transport_->read(ctx, intake);
+            co_await transport_->read(ctx, *sink);
             parts_.gauges.reads.fetch_add(1, std::memory_order_relaxed);
         } catch (...) {
             exception = std::current_exception();
         }
         parts_.services.inbox.publish();
+        if (intake.has_put())
+            keep_alive.data_came();
         // A transport that never has to wait must not starve the others
         if (!exception && turn == tasks.turn())
             co_await boost::asio::post(ctx.executor(), boost::asio::use_awaitable);
@@ -219,6 +226,7 @@ void Connection::listener_ended(std::exception_ptr exception)
     abort();
     cancel(writer);
     cancel(preparer);
+    cancel(pinger);
     drained_.set();
     parts_.sticky.end_connection();
     parts_.owner.reading_ended(std::move(why));

@@ -7,6 +7,7 @@
 #include "link/services.hpp"
 #include "link/session.hpp"
 #include "link/sticky.hpp"
+#include "link/upkeep.hpp"
 #include "queue/outbox.hpp"
 
 #include <sidecar/detail/any_transport.hpp>
@@ -85,6 +86,7 @@ public:
         Outbox& outbox;
         Sticky& sticky;
         LinkGauges& gauges;
+        Upkeep& upkeep;
         ConnectionOwner& owner;
     };
     /// Lifetime: the parts outlive it.
@@ -102,14 +104,16 @@ public:
     void abort() noexcept;
     /// Ends connecting at once.
     void cancel_connecting();
-    void wake_writer() { work_.set(); }
+    void wake_writer() { parts_.upkeep.pacer.wake(); }
+    /// In the background; without effect while one is not written yet.
+    void ping();
     void destroy_transport() noexcept { transport_.reset(); }
     [[nodiscard]] bool has_tasks() const noexcept { return tasks_ != Tasks{}; }
     /// What still runs ends with the connection, so that cancelling it is nothing to report.
     void expect_tasks_to_end() noexcept;
 
 private:
-    enum Role { listener, writer, preparer, closer, role_count };
+    enum Role { listener, writer, preparer, closer, pinger, role_count };
     using Tasks = std::array<TaskSlot*, role_count>;
     /// How far it is, and so what the writer may write.
     enum class Stage : std::uint8_t { connecting, session, sticky, all };
@@ -138,12 +142,16 @@ private:
     Task<> end_session(Context ctx, std::exception_ptr exception);
     Task<> write_all(Context ctx);
     Task<bool> write_own(Context ctx);
+    Task<> write_at_rate(Context ctx, Batch batch);
+    Task<> write_heartbeat(Context ctx);
+    Task<> write_ping(Context ctx);
     Task<> run_on_connected(Context ctx);
     Task<> say_goodbye(Context ctx);
     void listener_ended(std::exception_ptr exception);
     void writer_ended(std::exception_ptr exception);
     void preparer_ended(std::exception_ptr exception);
     void closer_ended(std::exception_ptr exception);
+    void pinger_ended(std::exception_ptr exception);
     void set_deadline(TimePoint deadline, const char* attempted);
     void await_last_words(unsigned windows);
     void watch_for_answers();
@@ -152,6 +160,7 @@ private:
     void finish_restoring(std::optional<Failure> failure);
     void cancel(Role role);
     [[nodiscard]] bool has_own_to_write() const noexcept;
+    [[nodiscard]] bool owes_heartbeat() const noexcept;
     [[nodiscard]] std::optional<Batch> next_ordinary();
     [[nodiscard]] Failure failure_of(const std::exception_ptr& exception, Error code,
                                      const char* attempted) const;
@@ -159,7 +168,6 @@ private:
     const Parts parts_;                       // as they say
     std::unique_ptr<AnyTransport> transport_; // sidecar side
     Tasks tasks_{};                           // sidecar side; by role; null: not running
-    LoopEvent work_;                          // sidecar side; the writer sleeps here
     Timers::Timer timer_; // sidecar side; for connecting, preparing, answers to what is sticky, and
                           // last words, one after the other
     std::unique_ptr<SessionImpl> session_; // sidecar side; while on_connected runs

@@ -40,7 +40,7 @@ bool Connection::open(Continuity continuity, std::deque<Message> unread)
         parts_.owner.restored(std::nullopt);
     }
     if (tasks_[writer])
-        work_.set();
+        wake_writer();
     else
         spawn_writer();
     return true;
@@ -60,18 +60,31 @@ Task<> Connection::write_all(Context ctx)
         bool has_written = false;
         if (has_own_to_write())
             has_written = co_await write_own(ctx);
+        if (owes_heartbeat()) {
+            co_await write_heartbeat(ctx);
+            has_written = true;
+        }
         if (has_written)
             continue;
-        const auto batch = next_ordinary();
+        auto batch = next_ordinary();
         if (!batch) {
             parts_.services.something_changed();
             drained_.set();
             if (stage_ != Stage::all || outbox.prepare_sleep()) {
                 ctx.waiting_for("messages to send");
-                co_await work_.wait();
+                co_await parts_.upkeep.pacer.work().wait();
             }
             outbox.woke();
             continue;
+        }
+        if (auto& pacer = parts_.upkeep.pacer; !pacer.is_off()) {
+            batch = pacer.allowed(*batch);
+            if (!batch) {
+                outbox.put_back_batch();
+                co_await pacer.wait(ctx);
+                continue;
+            }
+            outbox.narrow_batch(*batch);
         }
         ctx.waiting_for("the peer to take what is written");
         co_await transport_->write(ctx, *batch);
@@ -123,9 +136,7 @@ Task<bool> Connection::write_own(Context ctx)
     if (own.empty())
         co_return false;
     watch_for_answers();
-    ctx.waiting_for("the peer to take what is written");
-    co_await transport_->write(ctx, own.batch());
-    parts_.gauges.writes.fetch_add(1, std::memory_order_relaxed);
+    co_await write_at_rate(ctx, own.batch());
     for (const auto& out : outgoing) {
         out->is_written = true;
         out->done.set();
@@ -135,6 +146,68 @@ Task<bool> Connection::write_own(Context ctx)
         parts_.outbox.note_control_written();
     co_return true;
 }
+
+/// What all connections begin with is what exchanges ban for, after a reconnect.
+Task<> Connection::write_at_rate(Context ctx, Batch batch)
+{
+    auto& pacer = parts_.upkeep.pacer;
+    while (!batch.empty()) {
+        if (owes_heartbeat()) {
+            co_await write_heartbeat(ctx);
+        }
+        const auto now = pacer.allowed(batch);
+        if (!now) {
+            co_await pacer.wait(ctx);
+            continue;
+        }
+        ctx.waiting_for("the peer to take what is written");
+        co_await transport_->write(ctx, *now);
+        parts_.gauges.writes.fetch_add(1, std::memory_order_relaxed);
+        batch = batch.after(*now);
+    }
+}
+
+// --- signs of life
+
+/// Not before on_connected has logged in.
+bool Connection::owes_heartbeat() const noexcept
+{
+    const auto* heartbeats = parts_.upkeep.keep_alive.heartbeats();
+    return heartbeats && heartbeats->is_due() && stage_ != Stage::session;
+}
+
+Task<> Connection::write_heartbeat(Context ctx)
+{
+    auto& keep_alive = parts_.upkeep.keep_alive;
+    keep_alive.heartbeats()->set_due(false);
+    ctx.waiting_for("the peer to take the heartbeat");
+    co_await transport_->write(ctx, keep_alive.heartbeats()->batch());
+    keep_alive.asked_written();
+}
+
+void Connection::ping()
+{
+    if (!tasks_[pinger])
+        spawn(pinger, "ping", TimePoint::max(), &Connection::write_ping, &Connection::pinger_ended);
+}
+
+Task<> Connection::write_ping(Context ctx)
+{
+    const auto payload = parts_.upkeep.keep_alive.ping_payload();
+    ctx.waiting_for("the peer to take the ping");
+    co_await transport_->ping(ctx, payload);
+    parts_.upkeep.keep_alive.asked_written();
+}
+
+/// Where a ping cannot be written, nothing can be.
+void Connection::pinger_ended(std::exception_ptr exception)
+{
+    if (exception && tasks_[listener]
+        && parts_.owner.writing_ended(failure_of(exception, Error::disconnected, "ping")))
+        await_last_words(most_last_words);
+}
+
+// --- the writer's end
 
 void Connection::writer_ended(std::exception_ptr exception)
 {
@@ -185,7 +258,7 @@ MessageWatcher::Verdict Connection::AnswerWatch::offer(const MessageView& messag
 {
     if (connection_.parts_.sticky.offer(message)) {
         connection_.watch_for_answers();
-        connection_.work_.set();
+        connection_.wake_writer();
     }
     return Verdict::pass;
 }
@@ -216,7 +289,7 @@ void Connection::finish_restoring(std::optional<Failure> failure)
     timer_.cancel();
     parts_.sticky.stop_waiting();
     stage_ = Stage::all;
-    work_.set();
+    wake_writer();
     parts_.owner.restored(std::move(failure));
 }
 

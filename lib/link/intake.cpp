@@ -181,7 +181,10 @@ void Intake::end_pause() noexcept
     if (!is_paused())
         return;
     const auto since = paused_.since.exchange(not_paused);
-    paused_.ended.fetch_add(services_.loop.now().time_since_epoch().count() - since);
+    const auto now = services_.loop.now();
+    paused_.ended.fetch_add(now.time_since_epoch().count() - since);
+    if (keep_alive_)
+        keep_alive_->signs().resumed.note(now);
 }
 
 Intake::Pauses Intake::pauses() const noexcept
@@ -314,6 +317,18 @@ std::span<std::byte> Intake::prepare(std::size_t payload_bytes)
     if (!in_place_.block)
         return {};
     return {in_place_.block.get(), payload_bytes};
+}
+
+void Intake::note_bytes()
+{
+    if (keep_alive_)
+        keep_alive_->signs().heard.note(services_.loop.turn_began());
+}
+
+void Intake::note_pong(std::span<const std::byte> payload)
+{
+    if (keep_alive_)
+        keep_alive_->ponged(payload);
 }
 
 void Intake::commit(MessageKind kind)

@@ -1,6 +1,7 @@
 // The other side of a link's Sink: what its transport reads goes from here into the inbox.
 #pragma once
 
+#include "link/keep_alive.hpp"
 #include "link/services.hpp"
 
 #include <sidecar/context.hpp>
@@ -56,6 +57,8 @@ public:
     std::span<std::byte> prepare(std::size_t payload_bytes) override;
     void commit(MessageKind kind) override;
     Task<bool> wait_for_room(Context ctx, TimePoint deadline) override;
+    void note_bytes() override;
+    void note_pong(std::span<const std::byte> payload) override;
 
     /// From now on this one looks at each message, behind those that do already. Lifetime: until
     /// unwatch(), or the watcher outlives this.
@@ -77,6 +80,10 @@ public:
     [[nodiscard]] Task<> deliver_pending(Context ctx);
     /// A read begins, for which there is room for one message of the size limit.
     void begin_read() noexcept { has_put_ = false; }
+    /// In this read.
+    [[nodiscard]] bool has_put() const noexcept { return has_put_; }
+    /// Whom to tell what of the peer comes. Before the first read. Lifetime: outlives it.
+    void tell(KeepAlive& keep_alive) noexcept { keep_alive_ = &keep_alive; }
     /// Nothing more will be put: what is pending goes into the inbox or is counted.
     void end();
     /// Whether the listener waits for free space.
@@ -143,6 +150,7 @@ private:
     std::vector<MessageWatcher*> watchers_;        // sidecar side
     std::unique_ptr<std::deque<Message>> backlog_; // sidecar side; null: there is none
     LoopEvent space_;                              // sidecar side
+    KeepAlive* keep_alive_ = nullptr;              // sidecar side
     struct PauseCounts {                           // both: atomic
         std::atomic<std::uint64_t> count{0};
         std::atomic<Duration::rep> ended{0}; // their time

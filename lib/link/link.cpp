@@ -26,8 +26,11 @@ LinkImpl::LinkImpl(LinkServices& services, LinkObserver& observer, LinkSettings 
       intake_{services, settings_.id, settings_.config->max_message_bytes(), settings_.endpoint,
               settings_.options->overflow},
       outbox_{settings_.options->outbox.value_or(services.outbox), services.stop, services.written,
-              services.loop}
+              services.loop},
+      upkeep_{services.loop, *this, *settings_.options, *settings_.config},
+      note_{services.loop}
 {
+    intake_.tell(upkeep_.keep_alive);
     if (const auto& reconnect = settings_.options->reconnect)
         backoff_.emplace(*reconnect, make_seed(settings_.id));
 }
@@ -51,7 +54,7 @@ void LinkImpl::attempt()
             deadline = std::min(deadline,
                                 deadline_after(services_.loop.now(), backoff_->connect_timeout()));
     }
-    note_.set(Phase::connecting, {});
+    note_.begin_connecting();
     note_.set_protocol({});
     connection_ = std::make_unique<Connection>(Connection::Parts{.services = services_,
                                                                  .settings = settings_,
@@ -59,6 +62,7 @@ void LinkImpl::attempt()
                                                                  .outbox = outbox_,
                                                                  .sticky = sticky_,
                                                                  .gauges = gauges_,
+                                                                 .upkeep = upkeep_,
                                                                  .owner = *this});
     connection_->begin(std::move(attempt), deadline);
 }
@@ -102,6 +106,7 @@ bool LinkImpl::prepared(Continuity continuity)
     schedule_.last_failure.reset();
     if (backoff_)
         backoff_->up(services_.loop.now());
+    note_.end_connecting();
     note_.set(Phase::open, {});
     gauges_.is_up = true;
     // Before the event: who sees that can send.
@@ -113,6 +118,7 @@ bool LinkImpl::prepared(Continuity continuity)
 
 bool LinkImpl::give_up(Failure why)
 {
+    why = why.with_trace(note_.trace());
     if (!life_.give_up(why))
         return false;
     if (!life_.may_return())
@@ -145,6 +151,7 @@ bool LinkImpl::writing_ended(std::optional<Failure> why)
 {
     if (!life_.writing_ended(std::move(why)))
         return false;
+    upkeep_.keep_alive.down();
     gauges_.is_up = false;
     outbox_.end_connection(backoff_ && backoff_->queued() == QueuedSends::keep);
     return true;
@@ -152,6 +159,10 @@ bool LinkImpl::writing_ended(std::optional<Failure> why)
 
 void LinkImpl::reading_ended(std::optional<Failure> why)
 {
+    upkeep_.keep_alive.down();
+    note_.end_connecting();
+    if (why && life_.state() == Life::State::connecting)
+        why = why->with_trace(note_.trace());
     const auto end = life_.reading_ended(std::move(why));
     const bool was_announced = std::exchange(schedule_.is_announced, false);
     const auto next = end.may_return ? next_attempt(end.failure) : std::nullopt;
@@ -248,6 +259,8 @@ void LinkImpl::begin_quiescing(bool by_application)
 {
     const bool was_backing_off = life_.state() == Life::State::backing_off;
     const Failure why = by_application ? Error::link_closed : Error::stopping;
+    if (!by_application)
+        upkeep_.keep_alive.down(); // the stop has deadlines of its own
     release_senders();
     outbox_.settle_pushes();
     intake_.quiesce();

@@ -41,7 +41,9 @@ protected:
 /// read, `Outbox` holds what is to be written, `Sticky` what each connection begins with. Shared by
 /// the run's registry and by the application's Link; the registry keeps it for as long as one of its
 /// tasks runs. Invariant: no two connections at once.
-class LinkImpl final : public ConnectionOwner, public std::enable_shared_from_this<LinkImpl> {
+class LinkImpl final : public ConnectionOwner,
+                       private KeepAliveLink,
+                       public std::enable_shared_from_this<LinkImpl> {
 public:
     /// Lifetime: `services` and `observer` outlive it.
     LinkImpl(LinkServices& services, LinkObserver& observer, LinkSettings settings);
@@ -68,6 +70,10 @@ public:
     void expect_tasks_to_end() noexcept;
     void set_phase(Phase phase, std::string_view detail) override { note_.set(phase, detail); }
     void set_protocol(std::string_view protocol) override { note_.set_protocol(protocol); }
+    void note_tried(std::string_view address, std::string_view outcome, Duration took) override
+    {
+        note_.tried(address, outcome, took);
+    }
 
     // --- app side, any thread
     /// Timeout zero: does not wait. The clock is asked only where there is something to wait for.
@@ -92,6 +98,9 @@ public:
     [[nodiscard]] const Outbox& outbox() const noexcept { return outbox_; }
     [[nodiscard]] const Sticky& sticky() const noexcept { return sticky_; }
     [[nodiscard]] Intake::Pauses pauses() const noexcept { return intake_.pauses(); }
+    [[nodiscard]] const KeepAlive& keep_alive() const noexcept { return upkeep_.keep_alive; }
+    [[nodiscard]] const Pacer& pacer() const noexcept { return upkeep_.pacer; }
+    [[nodiscard]] ConnectTrace connect_trace() const { return note_.trace(); }
     [[nodiscard]] const LinkGauges& gauges() const noexcept { return gauges_; }
 
 private:
@@ -100,7 +109,11 @@ private:
     bool prepared(Continuity continuity) override;
     bool give_up(Failure why) override;
     bool writing_ended(std::optional<Failure> why) override;
-    void close_began() override { life_.close_began(); }
+    void close_began() override
+    {
+        upkeep_.keep_alive.down(); // the close has a deadline of its own
+        life_.close_began();
+    }
     void close_ended(std::optional<Failure> why) override { life_.close_ended(std::move(why)); }
     void reading_ended(std::optional<Failure> why) override;
     void connection_ended() override;
@@ -108,7 +121,15 @@ private:
     void restored(std::optional<Failure> failure) override;
     Prospect prospect() const override;
     std::string negotiated() const override { return note_.protocol(); }
-    std::string phase_text() const override { return note_.text(); }
+    std::string phase_text() const override { return note_.text_so_far(); }
+
+    // KeepAliveLink
+    void ask_peer() override;
+    void tell_data(Event::Kind kind, Duration data_age) override;
+    void drop(FailureDetails why) override;
+    [[nodiscard]] bool is_reading_paused() const noexcept override { return intake_.is_paused(); }
+    [[nodiscard]] std::uint64_t written() const noexcept override { return outbox_.progress(); }
+    [[nodiscard]] std::shared_ptr<void> keep() override { return shared_from_this(); }
 
     void begin_quiescing(bool by_application);
     void cut();
@@ -143,6 +164,7 @@ private:
     Intake intake_;                          // sidecar side, but for its pauses
     Outbox outbox_;                          // both
     Sticky sticky_;                          // both
+    Upkeep upkeep_;                          // as its members say
     std::unique_ptr<Connection> connection_; // sidecar side
     PhaseNote note_;                         // both
     Outcome outcome_;                        // both; of the connecting that somebody waits for

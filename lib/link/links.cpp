@@ -62,6 +62,7 @@ void Links::remove(LinkId id)
     removed = std::move(found->second);
     links_.erase(found);
     add(ended_, *removed);
+    removed->keep_alive().add_round_trips(ended_round_trips_);
 }
 
 std::vector<std::shared_ptr<LinkImpl>> Links::all() const
@@ -136,6 +137,41 @@ void Links::add(Stats& stats, const LinkImpl& link)
     stats.unsent_late += link.outbox().late_messages();
     stats.connections += gauges.connections.load();
     stats.failed_attempts += gauges.failed_attempts.load();
+    if (const auto connections = gauges.connections.load(); connections != 0)
+        stats.reconnects += connections - 1;
+    stats.pings += link.keep_alive().pings();
+    stats.unresponsive += link.keep_alive().drops();
+    const auto waits = link.pacer().waits();
+    stats.rate_limit_waits += waits.count;
+    stats.rate_limited += waits.total;
+}
+
+/// What a link that is gone has no more.
+void Links::add_present(Stats& stats, const LinkImpl& link)
+{
+    const auto control = link.outbox().control().counts();
+    stats.outbox_messages += control.queued;
+    stats.outbox_bytes += control.queued_bytes;
+    if (const auto* ring = link.outbox().ring()) {
+        const auto counts = ring->counts();
+        stats.outbox_messages += counts.queued();
+        stats.outbox_bytes += counts.queued_bytes();
+    }
+    if (const auto age = link.keep_alive().data_age())
+        stats.data_age = std::max(stats.data_age.value_or(Duration{}), *age);
+}
+
+Stats Links::stats_of(const LinkImpl& link)
+{
+    Stats stats;
+    add(stats, link);
+    add_present(stats, link);
+    LatencyHistogram round_trips;
+    link.keep_alive().add_round_trips(round_trips);
+    stats.round_trips = round_trips.latency();
+    stats.connect_time = Duration{link.gauges().connect_time.load()};
+    stats.last_connect = link.connect_trace();
+    return stats;
 }
 
 void Links::add_stats(Stats& stats) const
@@ -155,19 +191,23 @@ void Links::add_stats(Stats& stats) const
     stats.unsent_late += ended_.unsent_late;
     stats.connections += ended_.connections;
     stats.failed_attempts += ended_.failed_attempts;
+    stats.reconnects += ended_.reconnects;
+    stats.pings += ended_.pings;
+    stats.unresponsive += ended_.unresponsive;
+    stats.rate_limit_waits += ended_.rate_limit_waits;
+    stats.rate_limited += ended_.rate_limited;
+    LatencyHistogram round_trips;
+    round_trips.add(ended_round_trips_);
     for (const auto& [id, link] : links_) {
         add(stats, *link);
-        const auto control = link->outbox().control().counts();
-        stats.outbox_messages += control.queued;
-        stats.outbox_bytes += control.queued_bytes;
-        if (const auto* ring = link->outbox().ring()) {
-            const auto counts = ring->counts();
-            stats.outbox_messages += counts.queued();
-            stats.outbox_bytes += counts.queued_bytes();
-        }
+        add_present(stats, *link);
+        link->keep_alive().add_round_trips(round_trips);
     }
-    if (const auto* link = first())
+    stats.round_trips = round_trips.latency();
+    if (const auto* link = first()) {
         stats.connect_time = Duration{link->gauges().connect_time.load()};
+        stats.last_connect = link->connect_trace();
+    }
 }
 
 std::vector<std::string> Links::describe(std::size_t limit, std::size_t& more) const

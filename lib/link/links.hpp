@@ -40,6 +40,7 @@ public:
     [[nodiscard]] bool has_link_up() const;
     [[nodiscard]] bool is_connecting() const;
     void add_stats(Stats& stats) const;
+    [[nodiscard]] static Stats stats_of(const LinkImpl& link);
     /// One line for each of the first `limit` links, and how many there are more.
     [[nodiscard]] std::vector<std::string> describe(std::size_t limit, std::size_t& more) const;
 
@@ -55,6 +56,7 @@ private:
     void link_went_down(LinkImpl& link, const Failure& why) override;
     void link_ended(LinkImpl& link) override;
     static void add(Stats& stats, const LinkImpl& link);
+    static void add_present(Stats& stats, const LinkImpl& link);
 
     LinkServices& services_;                // both
     std::atomic<LinkImpl*> first_{nullptr}; // both: atomic
@@ -65,6 +67,7 @@ private:
     std::map<LinkId, std::shared_ptr<LinkImpl>> links_; // both: guarded by mutex_
     std::uint32_t next_id_ = 0;                         // both: guarded by mutex_
     Stats ended_;                                       // both: guarded by mutex_; of those gone
+    LatencyHistogram ended_round_trips_;                // both: guarded by mutex_; of those gone
 };
 
 } // namespace sidecar::detail

@@ -1,6 +1,9 @@
 // What a link says of itself: the phase that it is in, and what it agreed on with its peer.
 #pragma once
 
+#include "base/wait_point.hpp"
+#include "link/connect_log.hpp"
+
 #include <sidecar/context.hpp>
 
 #include <atomic>
@@ -14,9 +17,14 @@ namespace sidecar::detail {
 /// Side: any thread.
 class PhaseNote {
 public:
+    /// Lifetime: `clock` outlives it.
+    explicit PhaseNote(const AppClock& clock) noexcept : clock_{clock} {}
+
     void set(Phase phase, std::string_view detail)
     {
         phase_.store(phase);
+        if (phase < Phase::open)
+            connecting_.enter(phase, detail, clock_.now());
         std::lock_guard lock{mutex_};
         detail_ = detail;
     }
@@ -40,7 +48,31 @@ public:
         return text;
     }
 
+    /// The same, and how long each phase of the connecting has taken.
+    [[nodiscard]] std::string text_so_far() const
+    {
+        const auto times = to_string(trace());
+        return times.empty() ? text() : text() + " (" + times + ")";
+    }
+
+    // --- the latest connecting
+    void begin_connecting()
+    {
+        connecting_.begin(clock_.now());
+        phase_.store(Phase::connecting); // no step yet: the transport tells its own
+        std::lock_guard lock{mutex_};
+        detail_.clear();
+    }
+    void end_connecting() { connecting_.end(clock_.now()); }
+    void tried(std::string_view address, std::string_view outcome, Duration took)
+    {
+        connecting_.tried(address, outcome, took);
+    }
+    [[nodiscard]] ConnectTrace trace() const { return connecting_.trace(clock_.now()); }
+
 private:
+    const AppClock& clock_;                       // both
+    ConnectLog connecting_;                       // both
     std::atomic<Phase> phase_{Phase::connecting}; // both: atomic
     mutable std::mutex mutex_;
     std::string detail_;   // both: guarded by mutex_

@@ -58,6 +58,12 @@ void TaskContext::negotiated(std::string_view protocol)
         link_->set_protocol(protocol);
 }
 
+void TaskContext::tried(std::string_view address, std::string_view outcome, Duration took)
+{
+    if (link_)
+        link_->note_tried(address, outcome, took);
+}
+
 void TaskContext::waiting_for(const char* what) { task_.waiting(what, loop_.now()); }
 
 void TaskContext::log(LogLevel level, std::string_view text) { loop_.journal().log(level, text); }

@@ -13,6 +13,7 @@ class PhaseListener {
 public:
     virtual void set_phase(Phase phase, std::string_view detail) = 0;
     virtual void set_protocol(std::string_view protocol) = 0;
+    virtual void note_tried(std::string_view address, std::string_view outcome, Duration took) = 0;
 
 protected:
     ~PhaseListener() = default;
@@ -35,6 +36,7 @@ public:
     Task<std::vector<boost::asio::ip::address>> resolve(std::string host) override;
     void phase(Phase phase, std::string_view detail) override;
     void negotiated(std::string_view protocol) override;
+    void tried(std::string_view address, std::string_view outcome, Duration took) override;
     void waiting_for(const char* what) override;
     void log(LogLevel level, std::string_view text) override;
 

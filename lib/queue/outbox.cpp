@@ -274,6 +274,7 @@ MessageView Outbox::read(std::uint64_t& position) const
 
 void Outbox::mark_written(std::size_t count, std::uint64_t end)
 {
+    ++progress_;
     auto& ring = *ring_.load(std::memory_order_relaxed);
     loss_.batch_was_marked = true;
     const auto messages = ring.popped_so_far();

@@ -135,6 +135,8 @@ public:
     void woke() noexcept { writer_sleeps_.store(false, std::memory_order_relaxed); }
     /// What of the batch was not marked yet is written.
     void finish(const Batch& batch);
+    /// Only this part of it, its front, is handed to the transport.
+    void narrow_batch(const Batch& part) noexcept { loss_.batch_end = part.end_position(); }
     /// None of it was written.
     void put_back_batch() noexcept
     {
@@ -151,6 +153,8 @@ public:
         std::atomic<std::uint64_t> messages{0}, bytes{0};
     };
     [[nodiscard]] const Written& sent() const noexcept { return sent_; }
+    /// Grows with each piece that the system takes, of a message too.
+    [[nodiscard]] std::uint64_t progress() const noexcept { return progress_; }
 
     // BatchSource
     [[nodiscard]] MessageView read(std::uint64_t& position) const override;
@@ -183,6 +187,7 @@ private:
     std::atomic<bool> writer_sleeps_{false}; // both: atomic
     Written sent_;                           // both: atomic
     bool is_writing_ = false;                // sidecar side; a batch is out
+    std::uint64_t progress_ = 0;             // sidecar side
 
     struct Losses {
         std::atomic<std::uint64_t> count{0}; // both: atomic; how often something may have been lost

@@ -1,6 +1,8 @@
 // What the snippets of the documentation may take for granted: names that stand for the reader's own.
 #pragma once
 
+#include <sidecar/json.hpp>
+#include <sidecar/prometheus.hpp>
 #include <sidecar/sidecar.hpp>
 #include <sidecar/signals.hpp>
 #include <sidecar/transports/mock.hpp>
@@ -11,10 +13,12 @@
 
 #include <cstdio>
 #include <string>
+#include <vector>
 
 using namespace std::chrono_literals;
 
 extern sidecar::Feed& feed;
+extern sidecar::Feed& orders;
 extern sidecar::MockPeer peer;
 extern std::string url, token;
 void run(sidecar::Feed& feed);

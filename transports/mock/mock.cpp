@@ -147,6 +147,13 @@ Task<> Mock::read(Context ctx, Sink& sink)
             s.incoming.pop_front();
             continue;
         }
+        if (front.what == Incoming::Kind::bytes || front.what == Incoming::Kind::pong) {
+            sink.note_bytes();
+            if (front.what == Incoming::Kind::pong)
+                sink.note_pong(std::as_bytes(std::span{front.payload}));
+            s.incoming.pop_front();
+            continue;
+        }
         if (count != 0)
             co_return; // what came before it is handed over first
         const auto end = std::move(front);
@@ -185,6 +192,30 @@ Task<> Mock::write(Context ctx, Batch batch)
         ++at;
         batch.mark_written(1);
     }
+}
+
+Task<> Mock::ping(Context ctx, std::span<const std::byte> payload)
+{
+    auto& impl = *impl_;
+    auto& s = *impl.state;
+    Incoming pong{.what = Incoming::Kind::pong,
+                  .payload = std::string{MessageView{{}, MessageKind::bytes, payload}.text()},
+                  .error = {}};
+    {
+        std::lock_guard lock{s.mutex};
+        impl.enter(s, ctx, "ping");
+    }
+    co_await impl.wait(ctx, impl.signals->ping, TimePoint::max(), [](const MockPeer::State& state) {
+        return !state.holds_writes || state.is_dropped;
+    });
+    std::lock_guard lock{s.mutex};
+    if (s.is_dropped)
+        throw failed("ping", asio::error::broken_pipe);
+    if (s.pong_delay == Duration{})
+        s.incoming.push_back(std::move(pong));
+    else if (s.pong_delay != Duration::max())
+        s.delayed.emplace_back(s.pong_delay, std::move(pong));
+    impl.signals->read.set();
 }
 
 Task<> Mock::close(Context ctx, CloseReason reason)

@@ -105,6 +105,17 @@ void MockPeer::release_writes()
     state_->tell([](State& s) { s.holds_writes = false; });
 }
 
+void MockPeer::delay_pongs(Duration delay)
+{
+    state_->tell([&](State& s) { s.pong_delay = delay; });
+}
+void MockPeer::send_bytes()
+{
+    state_->tell([](State& s) {
+        s.incoming.push_back({.what = Incoming::Kind::bytes, .payload = {}, .error = {}});
+    });
+}
+
 void MockPeer::forget()
 {
     state_->tell([](State& s) {

@@ -23,18 +23,19 @@ namespace mock {
 /// What the coroutines of one connection wait for. Held by posted handlers too, which may run after
 /// the connection.
 struct Signals {
-    LoopEvent connect, read, write, close; // sidecar side
+    LoopEvent connect, read, write, ping, close; // sidecar side
     void set_all()
     {
         connect.set();
         read.set();
         write.set();
+        ping.set();
         close.set();
     }
 };
 
 struct Incoming {
-    enum class Kind { message, failure, close } what = Kind::message;
+    enum class Kind { message, failure, close, bytes, pong } what = Kind::message;
     MessageKind kind = MessageKind::text;
     std::string payload; // of a message, or the reason of a close
     error_code error;
@@ -64,6 +65,7 @@ struct MockPeer::State {
     error_code operation_error;
     bool ignores_abort = false;
     bool holds_writes = false;
+    Duration pong_delay{};
 
     // what the sidecar did
     std::vector<std::string> sent;

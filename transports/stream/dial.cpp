@@ -32,6 +32,7 @@ public:
         tcp::socket socket;
         error_code ec;
         std::string why; // where the code does not say it
+        TimePoint began{};
         bool has_ended = false;
         bool is_judged = false;
     };
@@ -39,6 +40,7 @@ public:
     void begin(Context ctx, const Endpoint& endpoint, const SocketSetup& setup)
     {
         auto& attempt = all.emplace_back(ctx.executor());
+        attempt.began = ctx.now();
         attempt.socket.open(endpoint.protocol(), attempt.ec);
         if (!attempt.ec)
             if (auto refused = set_up_tcp(attempt.socket.native_handle(), setup, endpoint)) {
@@ -90,6 +92,8 @@ struct UnixAddress {
     socklen_t size;
 };
 
+constexpr auto met_itself = "nobody listens there, and the connection met itself";
+
 error_code connect_at_once(int socket, const UnixAddress& address)
 {
     while (::connect(socket, reinterpret_cast<const sockaddr*>(&address.storage), address.size)
@@ -137,12 +141,20 @@ Task<std::shared_ptr<Stream>> Dialer::connect(Context ctx, std::string host, std
             auto& attempt = attempts->all[i];
             if (!attempt.has_ended || std::exchange(attempt.is_judged, true))
                 continue;
-            if (attempt.ec)
+            const auto address = to_text(plan.endpoint(i));
+            const auto took = ctx.now() - attempt.began;
+            if (attempt.ec) {
+                ctx.tried(address, attempt.why.empty() ? attempt.ec.message() : attempt.why, took);
                 plan.failed(i, attempt.ec, ctx.now(), std::move(attempt.why));
-            else if (is_connected_to_itself(attempt.socket))
-                plan.failed(i, asio::error::connection_refused, ctx.now(),
-                            "nobody listens there, and the connection met itself");
-            else {
+            } else if (is_connected_to_itself(attempt.socket)) {
+                plan.failed(i, asio::error::connection_refused, ctx.now(), met_itself);
+                ctx.tried(address, met_itself, took);
+            } else {
+                ctx.tried(address, {}, took);
+                for (std::size_t j = 0; j < attempts->all.size(); ++j)
+                    if (const auto& loser = attempts->all[j]; !loser.is_judged)
+                        ctx.tried(to_text(plan.endpoint(j)), "another address was faster",
+                                  ctx.now() - loser.began);
                 attempts_.reset();
                 ctx.phase(Phase::connecting, plan.describe_won(i));
                 co_return std::make_shared<Plain>(std::move(attempt.socket));

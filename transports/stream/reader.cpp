@@ -67,6 +67,7 @@ Task<> Reader::read(Stream& stream, Sink& sink, Decoder& decoder)
             waited(got);
         }
         throw_if(ec, stream);
+        sink.note_bytes();
         come += got;
     }
 }
@@ -209,6 +210,7 @@ Task<> Reader::read_in_place(Stream& stream, Sink& sink, Decoder& decoder)
         throw_if(ahead_error_, stream);
         const auto got = co_await stream.read_some(rest_in_place(), ec);
         throw_if(ec, stream);
+        sink.note_bytes();
         received_in_place(decoder, got);
     }
     for (auto taken = commit_in_place(sink);; taken += commit_in_place(sink)) {
@@ -222,6 +224,7 @@ Task<> Reader::read_in_place(Stream& stream, Sink& sink, Decoder& decoder)
             throw_if(ec, stream);
             if (got == 0)
                 co_return;
+            sink.note_bytes();
             received_in_place(decoder, got);
         }
     }

@@ -86,9 +86,20 @@ void Writer::answer(std::span<const std::byte> bytes)
     start_pumping();
 }
 
+void Writer::ask(std::span<const std::byte> bytes)
+{
+    if (is_finished_ || error_)
+        return;
+    question_.assign(bytes.begin(), bytes.end());
+    start_pumping();
+}
+
 void Writer::finish(std::span<const std::byte> last_word)
 {
-    if (std::exchange(is_finished_, true) || error_ || last_word.empty())
+    if (std::exchange(is_finished_, true))
+        return;
+    question_.clear(); // nobody waits for its answer any more
+    if (error_ || last_word.empty())
         return;
     control_.insert(control_.end(), last_word.begin(), last_word.end());
     start_pumping();
@@ -131,6 +142,7 @@ Task<> Writer::pump(const Batch* batch)
         error_ = e.code();
         chunk_.reset();
         control_ = {};
+        question_ = {};
         sending_ = {};
     }
     is_pumping_ = false;
@@ -141,13 +153,13 @@ Task<> Writer::pump(const Batch* batch)
 /// further message begins.
 std::span<const asio::const_buffer> Writer::next(Pieces& pieces)
 {
-    if (sending_.empty() && !control_.empty() && is_between_messages())
-        std::swap(sending_, control_);
+    if (sending_.empty() && is_between_messages())
+        std::swap(sending_, control_.empty() ? question_ : control_);
     std::size_t count = 0;
     if (!sending_.empty()) {
         pieces[count++] = asio::buffer(sending_) + sent_;
     } else if (chunk_) {
-        const bool is_cut = is_finished_ || !control_.empty();
+        const bool is_cut = is_finished_ || !control_.empty() || !question_.empty();
         chunk_->for_each_piece(written_, is_cut ? end_of_message(written_) : chunk_->total_bytes(),
                                [&](std::span<const std::byte> piece) {
                                    pieces[count++] = asio::buffer(piece.data(), piece.size());

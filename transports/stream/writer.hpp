@@ -37,6 +37,9 @@ public:
     /// earlier answer that has not begun, so that a peer that asks and never reads makes nothing
     /// grow. Without effect after finish().
     void answer(std::span<const std::byte> bytes);
+    /// Sends bytes of the protocol's own likewise, but nothing takes their place. One at a time:
+    /// wait_written() first.
+    void ask(std::span<const std::byte> bytes);
     /// Sends the last word (may be empty), likewise; messages that have not begun are not sent. A
     /// second call has no effect.
     void finish(std::span<const std::byte> last_word);
@@ -48,12 +51,13 @@ public:
     /// Bytes of the protocol's own that are not written yet; who answers bounds them by it.
     [[nodiscard]] std::size_t queued_bytes() const noexcept
     {
-        return control_.size() + sending_.size();
+        return control_.size() + question_.size() + sending_.size();
     }
     /// Memory beyond the object itself.
     [[nodiscard]] std::size_t held_bytes() const noexcept
     {
-        return (chunk_ ? chunk_->capacity_bytes() : 0) + control_.capacity() + sending_.capacity();
+        return (chunk_ ? chunk_->capacity_bytes() : 0) + control_.capacity() + question_.capacity()
+               + sending_.capacity();
     }
     /// Why nothing can be written any more, if so.
     [[nodiscard]] error_code error() const noexcept { return error_; }
@@ -76,6 +80,7 @@ private:
     std::size_t written_ = 0;              // sidecar side; bytes of the chunk
     std::size_t marked_ = 0;               // sidecar side; messages of it
     std::vector<std::byte> control_;       // sidecar side; waits for the message under way
+    std::vector<std::byte> question_;      // sidecar side; of ask(); the same
     std::vector<std::byte> sending_;       // sidecar side; control bytes that are being written
     std::size_t sent_ = 0;                 // sidecar side; of those
     std::vector<Waiter*> waiters_;         // sidecar side

@@ -47,6 +47,7 @@ public:
     {
         return receiver_.fragment_left_bytes();
     }
+    [[nodiscard]] Pong& pong() noexcept { return receiver_.pong(); }
     /// Why nothing more of the peer's is looked at; empty as long as more is.
     [[nodiscard]] const std::optional<Ending>& ending() const noexcept
     {
@@ -66,6 +67,11 @@ public:
         return (receiver_.pings().is_waiting() || ending()) && !sender_.is_over();
     }
     void append_answer(Buffer& out);
+    /// False: our Close was appended before, and nothing leaves behind it.
+    [[nodiscard]] bool append_ping(Buffer& out, std::span<const std::byte> payload)
+    {
+        return sender_.append_ping(out, payload);
+    }
     /// False: our Close was appended before, and nothing leaves behind it.
     [[nodiscard]] bool append_message(Buffer& out, MessageKind kind,
                                       std::span<const std::byte> payload)

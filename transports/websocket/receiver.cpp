@@ -148,6 +148,8 @@ DecodedFrame Receiver::decode_control(const FrameHead& head, std::span<const std
     const auto payload = body.first(size);
     if (head.opcode() == Opcode::ping)
         pings_.note(payload);
+    else if (head.opcode() == Opcode::pong)
+        pong_.note(payload);
     else if (head.opcode() == Opcode::close)
         take_close(payload);
     return {.consumed_bytes = head.head_bytes + size};

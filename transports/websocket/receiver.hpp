@@ -6,6 +6,7 @@
 #include "frame.hpp"
 #include "inflate.hpp"
 #include "pings.hpp"
+#include "pong.hpp"
 #include "utf8.hpp"
 
 #include <sidecar/error.hpp>
@@ -107,6 +108,7 @@ public:
     /// The latest one, if it is not answered yet.
     [[nodiscard]] Pings& pings() noexcept { return pings_; }
     [[nodiscard]] const Pings& pings() const noexcept { return pings_; }
+    [[nodiscard]] Pong& pong() noexcept { return pong_; }
 
     /// Memory beyond the object itself.
     [[nodiscard]] std::size_t held_bytes() const noexcept
@@ -173,6 +175,7 @@ private:
     std::uint64_t fragment_left_bytes_ = 0;  // sidecar side; of the fragment under way
     std::size_t empty_fragments_ = 0;        // sidecar side; of the message under way
     std::optional<Ending> ending_;           // sidecar side
+    Pong pong_;                              // sidecar side
     Pings pings_;                            // sidecar side
     std::optional<Inflater> inflater_;       // sidecar side; none: nothing is compressed
 };

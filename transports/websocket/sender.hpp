@@ -86,6 +86,10 @@ public:
             return true;
         return append(out, opcode, payload);
     }
+    bool append_ping(Buffer& out, std::span<const std::byte> payload)
+    {
+        return append(out, Opcode::ping, payload);
+    }
     bool append_pong(Buffer& out, std::span<const std::byte> payload)
     {
         return append(out, Opcode::pong, payload);

@@ -65,6 +65,7 @@ public:
     Task<> connect(Context ctx);
     Task<> read(Context ctx, Sink& sink);
     Task<> write(Batch batch) { return writer_->write(batch, *this); }
+    Task<> ping(Context ctx, std::span<const std::byte> payload);
     Task<> close(CloseReason reason);
     void abort() noexcept;
 
@@ -236,6 +237,8 @@ stream::Pass WebSocket::Impl::pass_on(std::span<const std::byte> unread, Sink& s
 {
     auto pass = stream::put_messages(unread, sink, MessageKind::bytes,
                                      [this](auto bytes) { return protocol_.decode(bytes); });
+    if (protocol_.pong().is_waiting())
+        sink.note_pong(protocol_.pong().take());
     if (protocol_.ending())
         throw Ended{};
     answer();
@@ -346,6 +349,15 @@ void WebSocket::Impl::encode_piece(stream::Chunk& chunk, const MessageView& mess
         chunk.leave_open();
 }
 
+Task<> WebSocket::Impl::ping(Context ctx, std::span<const std::byte> payload)
+{
+    std::vector<std::byte> bytes;
+    if (!protocol_.append_ping(bytes, payload))
+        co_return;
+    writer_->ask(bytes);
+    (void)co_await writer_->wait_written(ctx, TimePoint::max());
+}
+
 Task<> WebSocket::Impl::close(CloseReason reason)
 {
     std::vector<std::byte> bytes;
@@ -387,6 +399,10 @@ Result<void> WebSocket::check_send(const Options& options, MessageKind kind,
 Task<> WebSocket::connect(Context ctx) { return impl_->connect(ctx); }
 Task<> WebSocket::read(Context ctx, Sink& sink) { return impl_->read(ctx, sink); }
 Task<> WebSocket::write(Context, Batch batch) { return impl_->write(batch); }
+Task<> WebSocket::ping(Context ctx, std::span<const std::byte> payload)
+{
+    return impl_->ping(ctx, payload);
+}
 Task<> WebSocket::close(Context, CloseReason reason) { return impl_->close(reason); }
 void WebSocket::abort() noexcept { impl_->abort(); }
 

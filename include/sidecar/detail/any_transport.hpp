@@ -4,6 +4,7 @@
 
 #include <sidecar/clock.hpp>
 #include <sidecar/error.hpp>
+#include <sidecar/liveness.hpp>
 #include <sidecar/reconnect.hpp>
 #include <sidecar/transport.hpp>
 
@@ -36,6 +37,8 @@ public:
     virtual Task<> read(Context ctx, Sink& sink) = 0;
     virtual Task<> write(Context ctx, Batch batch) = 0;
     virtual Task<> close(Context ctx, CloseReason reason) = 0;
+    /// Only where LinkConfig::can_ping().
+    virtual Task<> ping(Context ctx, std::span<const std::byte> payload) = 0;
     virtual void abort() noexcept = 0;
 };
 
@@ -53,6 +56,9 @@ public:
     [[nodiscard]] virtual std::string endpoint() const = 0;
     [[nodiscard]] virtual std::size_t max_message_bytes() const noexcept = 0;
     [[nodiscard]] virtual bool is_virtual() const noexcept = 0;
+    [[nodiscard]] virtual bool can_ping() const noexcept = 0;
+    /// What an empty LinkOptions::liveness means.
+    [[nodiscard]] virtual Liveness default_liveness() const = 0;
     [[nodiscard]] virtual Result<void> check() const = 0;
     [[nodiscard]] virtual Result<void> check_send(MessageKind kind,
                                                   std::span<const std::byte> payload) const = 0;
@@ -69,6 +75,8 @@ struct TransportTraits {
     static constexpr bool names_endpoint = requires { &T::endpoint; };
     static constexpr bool names_check = requires { &T::check; };
     static constexpr bool names_check_send = requires { &T::check_send; };
+    static constexpr bool names_ping = requires { &T::ping; };
+    static constexpr bool names_default_liveness = requires { &T::default_liveness; };
 
     static constexpr bool has_clock = [] {
         if constexpr (names_clock)
@@ -90,6 +98,13 @@ struct TransportTraits {
                                                     std::span<const std::byte> payload) {
         { T::check_send(options, kind, payload) } -> std::same_as<Result<void>>;
     };
+    static constexpr bool has_ping = requires(T& transport, Context ctx,
+                                              std::span<const std::byte> payload) {
+        { transport.ping(ctx, payload) } -> std::same_as<Task<void>>;
+    };
+    static constexpr bool has_default_liveness = requires {
+        { T::default_liveness() } -> std::same_as<Liveness>;
+    };
     // clang-format on
 
     static_assert(has_clock || !names_clock,
@@ -103,6 +118,10 @@ struct TransportTraits {
     static_assert(has_check_send || !names_check_send,
                   "check_send must be: static sidecar::Result<void> check_send(const Options&, "
                   "sidecar::MessageKind, std::span<const std::byte>)");
+    static_assert(has_default_liveness || !names_default_liveness,
+                  "default_liveness must be: static sidecar::Liveness default_liveness()");
+    static_assert(has_ping || !names_ping, "ping must be: sidecar::Task<> ping(sidecar::Context, "
+                                           "std::span<const std::byte>)");
 };
 
 /// A user's transport behind AnyTransport.
@@ -114,6 +133,14 @@ public:
     Task<> read(Context ctx, Sink& sink) override { return transport_.read(ctx, sink); }
     Task<> write(Context ctx, Batch batch) override { return transport_.write(ctx, batch); }
     Task<> close(Context ctx, CloseReason reason) override { return transport_.close(ctx, reason); }
+    Task<> ping([[maybe_unused]] Context ctx,
+                [[maybe_unused]] std::span<const std::byte> payload) override
+    {
+        if constexpr (TransportTraits<T>::has_ping)
+            return transport_.ping(ctx, payload);
+        else
+            throw Exception{Failure{Error::misuse, {.attempted = "ping"}}};
+    }
     void abort() noexcept override { transport_.abort(); }
 
 private:
@@ -153,6 +180,16 @@ public:
             return std::size_t{1} << 20;
     }
     bool is_virtual() const noexcept override { return Traits::has_clock; }
+    bool can_ping() const noexcept override { return Traits::has_ping; }
+    Liveness default_liveness() const override
+    {
+        if constexpr (Traits::has_default_liveness)
+            return T::default_liveness();
+        else if constexpr (Traits::has_ping)
+            return {};
+        else
+            return {.interval = {}, .timeout = {}};
+    }
     Result<void> check() const override
     {
         if constexpr (Traits::has_check)

@@ -4,6 +4,7 @@
 #include <sidecar/detail/any_transport.hpp>
 #include <sidecar/detail/call.hpp>
 #include <sidecar/detail/message_handler.hpp>
+#include <sidecar/error_log.hpp>
 #include <sidecar/event.hpp>
 #include <sidecar/options.hpp>
 #include <sidecar/send_options.hpp>
@@ -87,6 +88,7 @@ public:
     [[nodiscard]] State state() const;
     [[nodiscard]] Stats stats() const;
     [[nodiscard]] std::vector<Failure> errors() const;
+    [[nodiscard]] ErrorLog error_log() const;
     [[nodiscard]] std::string dump() const;
     [[nodiscard]] Result<int> native_handle();
 
@@ -110,6 +112,7 @@ Result<void> link_flush(const LinkRef& ref, Duration timeout);
 [[nodiscard]] LinkId link_id(const LinkRef& ref) noexcept;
 [[nodiscard]] bool link_is_up(const LinkRef& ref) noexcept;
 [[nodiscard]] std::string link_protocol(const LinkRef& ref);
+[[nodiscard]] Stats link_stats(const LinkRef& ref);
 [[nodiscard]] std::uint32_t link_connection(const LinkRef& ref) noexcept;
 Result<void> link_stick(const LinkRef& ref, std::string key, MessageKind kind,
                         std::span<const std::byte> payload, IsAnswer is_answer);

@@ -4,7 +4,9 @@
 #include <sidecar/error.hpp>
 #include <sidecar/transport.hpp>
 
+#include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,6 +58,10 @@ public:
     /// Writes wait until release_writes().
     void hold_writes();
     void release_writes();
+    /// Answers pings after so much virtual time (default: at once); Duration::max(): never.
+    void delay_pongs(Duration delay);
+    /// Something comes that is no message, so a sign of life without data.
+    void send_bytes();
 
     /// Forgets what sent() and trace() tell; they grow without bound otherwise.
     void forget();
@@ -93,10 +99,13 @@ public:
     ~Mock();
 
     [[nodiscard]] static std::string endpoint(const Options&) { return "mock"; }
+    /// Off, so that a trace has nothing in it that the test did not ask for.
+    [[nodiscard]] static Liveness default_liveness() { return {.interval = {}, .timeout = {}}; }
 
     Task<> connect(Context ctx);
     Task<> read(Context ctx, Sink& sink);
     Task<> write(Context ctx, Batch batch);
+    Task<> ping(Context ctx, std::span<const std::byte> payload);
     Task<> close(Context ctx, CloseReason reason);
     void abort() noexcept;
 

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <optional>
 #include <string>
 #include <utility>
@@ -89,6 +90,7 @@ public:
     Task<> connect(Context ctx);
     Task<> read(Context ctx, Sink& sink);
     Task<> write(Context ctx, Batch batch);
+    Task<> ping(Context ctx, std::span<const std::byte> payload);
     Task<> close(Context ctx, CloseReason reason);
     void abort() noexcept;
 

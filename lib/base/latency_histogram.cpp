@@ -1,0 +1,88 @@
+#include "base/latency_histogram.hpp"
+
+#include <algorithm>
+
+namespace sidecar::detail {
+
+/// Two neighbours are at most an eighth apart.
+constexpr LatencyHistogram::Bounds LatencyHistogram::make_bounds()
+{
+    constexpr std::array<int, steps_per_decade> tenths{10, 11, 12, 13, 15, 16, 18, 20,
+                                                       22, 25, 27, 30, 33, 36, 40, 43,
+                                                       47, 50, 55, 60, 67, 75, 82, 91};
+    Bounds bounds{};
+    Duration decade = std::chrono::microseconds{1};
+    for (std::size_t i = 0; i < decades; ++i, decade *= 10)
+        for (std::size_t j = 0; j < tenths.size(); ++j)
+            bounds[i * tenths.size() + j] = decade * tenths[j];
+    bounds.back() = decade * 10;
+    return bounds;
+}
+
+constexpr LatencyHistogram::Bounds LatencyHistogram::bounds = make_bounds();
+
+LatencyHistogram::Counts& LatencyHistogram::counts()
+{
+    if (!counts_)
+        counts_ = std::make_unique<Counts>();
+    return *counts_;
+}
+
+void LatencyHistogram::add(Duration duration)
+{
+    duration = std::max(duration, Duration{});
+    const auto at = std::lower_bound(bounds.begin(), bounds.end(), duration) - bounds.begin();
+    ++counts()[static_cast<std::size_t>(at)];
+    least_ = count_ == 0 ? duration : std::min(least_, duration);
+    most_ = std::max(most_, duration);
+    last_ = duration;
+    sum_ = deadline_after(TimePoint{sum_}, duration).time_since_epoch();
+    ++count_;
+}
+
+void LatencyHistogram::add(const LatencyHistogram& other)
+{
+    if (other.count_ == 0)
+        return;
+    auto& mine = counts();
+    for (std::size_t i = 0; i < mine.size(); ++i)
+        mine[i] += (*other.counts_)[i];
+    least_ = count_ == 0 ? other.least_ : std::min(least_, other.least_);
+    most_ = std::max(most_, other.most_);
+    last_ = other.last_;
+    sum_ = deadline_after(TimePoint{sum_}, other.sum_).time_since_epoch();
+    count_ += other.count_;
+}
+
+/// The end of the range in which it lies.
+Duration LatencyHistogram::quantile(std::uint64_t percent) const
+{
+    const auto wanted = (count_ / 100) * percent + ((count_ % 100) * percent + 99) / 100;
+    std::uint64_t seen = 0;
+    for (std::size_t i = 0; i < bounds.size(); ++i) {
+        seen += (*counts_)[i];
+        if (seen >= wanted)
+            return std::clamp(bounds[i], least_, most_);
+    }
+    return most_;
+}
+
+Latency LatencyHistogram::latency() const
+{
+    Latency latency{.count = count_, .last = last_, .least = least_, .most = most_};
+    if (count_ == 0)
+        return latency;
+    latency.p50 = quantile(50);
+    latency.p99 = quantile(99);
+    latency.histogram.sum = sum_;
+    const auto& coarse = Histogram::bounds;
+    for (std::size_t i = 0; i < counts_->size(); ++i) {
+        const auto at = i == bounds.size()
+                            ? coarse.end()
+                            : std::lower_bound(coarse.begin(), coarse.end(), bounds[i]);
+        latency.histogram.counts[static_cast<std::size_t>(at - coarse.begin())] += (*counts_)[i];
+    }
+    return latency;
+}
+
+} // namespace sidecar::detail

@@ -1,0 +1,48 @@
+// Durations in bounded memory: their quantiles, and the coarser histogram of the stats.
+#pragma once
+
+#include <sidecar/histogram.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace sidecar::detail {
+
+/// Counts durations in 24 ranges for each power of ten, from 10 microseconds to 100 seconds; their
+/// ends are a superset of Histogram::bounds. Its owner guards it. Many links never measure anything,
+/// so the counters are made by the first add().
+class LatencyHistogram {
+public:
+    LatencyHistogram() = default;
+    LatencyHistogram(LatencyHistogram&&) = default;
+    LatencyHistogram& operator=(LatencyHistogram&&) = default;
+
+    /// Below zero counts as zero.
+    void add(Duration duration);
+    /// Adds what another has counted; the latest is its latest, if it has any.
+    void add(const LatencyHistogram& other);
+    [[nodiscard]] Latency latency() const;
+
+private:
+    static constexpr std::size_t steps_per_decade = 24;
+    static constexpr std::size_t decades = 7;
+    static constexpr std::size_t bound_count = steps_per_decade * decades + 1;
+    using Bounds = std::array<Duration, bound_count>;
+    using Counts = std::array<std::uint64_t, bound_count + 1>;
+
+    static constexpr Bounds make_bounds();
+    static const Bounds bounds;
+    [[nodiscard]] Counts& counts();
+    [[nodiscard]] Duration quantile(std::uint64_t percent) const;
+
+    std::unique_ptr<Counts> counts_; // null: nothing was added
+    std::uint64_t count_ = 0;
+    Duration last_{};
+    Duration least_{};
+    Duration most_{};
+    Duration sum_{};
+};
+
+} // namespace sidecar::detail
