@@ -10,7 +10,7 @@ install_packages()
 {
     command -v dpkg-query >/dev/null || {
         printf 'This is neither Debian nor Ubuntu. Install g++ 12 or later, Meson 1.0.1 or later, ninja, ccache, and the\n' >&2
-        printf 'development files of Boost 1.81 or later (with Boost.URL), fmt 9 or later, simdjson, OpenSSL 3, zlib and doctest.\n' >&2
+        printf 'development files of Boost 1.81 or later, fmt 9 or later, simdjson, OpenSSL 3, zlib and doctest.\n' >&2
         printf 'Fedora: dnf install gcc-c++ meson ninja-build ccache cli11-devel boost-devel fmt-devel simdjson-devel openssl-devel zlib-devel doctest-devel python3-websockets\n' >&2
         printf 'Arch: pacman -S gcc meson ninja ccache cli11 boost fmt simdjson openssl zlib doctest python-websockets\n' >&2
         return 0
@@ -29,9 +29,9 @@ install_packages()
 boost_packages()
 {
     if [ -n "$(apt-cache search --names-only '^libboost1.81-dev$' 2>/dev/null)" ]; then
-        echo libboost1.81-dev libboost-url1.81-dev
+        echo libboost1.81-dev
     else
-        echo libboost-dev libboost-url-dev
+        echo libboost-dev
     fi
 }
 

@@ -32,7 +32,7 @@ Task<error_code> write_all(Stream& stream, const std::string& text)
 Task<std::shared_ptr<Stream>> tunnel(Context ctx, std::shared_ptr<Stream> below, http::Proxy proxy,
                                      std::string host, std::uint16_t port, std::string endpoint)
 {
-    ctx.phase(Phase::tunnelling, "through the proxy " + proxy.shown);
+    ctx.phase(Phase::tunnelling, "at " + proxy.shown);
     http::TunnelHandshake handshake{proxy, host, port, std::move(endpoint)};
     const auto write_error = co_await write_all(*below, handshake.request());
     std::vector<std::byte> buffer(4096);
