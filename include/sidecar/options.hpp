@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/loop_thread.hpp>
 
 #include <boost/asio/ip/address.hpp>
 
@@ -61,6 +62,8 @@ struct Options {
     LogHook log{};
     /// Empty: the system's getaddrinfo.
     Lookup lookup{};
+    /// Empty: a thread of the sidecar's own, from start() to the stop's end.
+    std::optional<LoopThread> thread{};
 };
 
 /// What one link is told, apart from what its transport wants to know.

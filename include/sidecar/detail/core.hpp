@@ -11,9 +11,14 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
+
+namespace sidecar {
+class Feed;
+}
 
 namespace sidecar::detail {
 
@@ -83,6 +88,8 @@ public:
     [[nodiscard]] std::vector<Failure> errors() const;
     [[nodiscard]] std::string dump() const;
     [[nodiscard]] Result<int> native_handle();
+    [[nodiscard]] static Result<std::size_t> wait_any(std::span<Feed* const> feeds,
+                                                      Duration timeout, std::size_t first);
 
 private:
     class Call;
