@@ -58,14 +58,19 @@ public:
     VirtualWait& operator=(VirtualWait&&) = delete;
     ~VirtualWait() { give_up(); }
 
+    /// Somebody may have been woken. After that, and before its time goes on, comes a look at what
+    /// there is.
+    void note_end()
+    {
+        if (!ticket_ || !ticket_->has_ended())
+            return;
+        is_over_ = ticket_->has_expired();
+        give_up();
+    }
     /// Its time may pass, from here on until somebody is woken.
     void go_on()
     {
-        if (ticket_ && !ticket_->has_ended())
-            return;
-        is_over_ = is_over_ || (ticket_ && ticket_->has_expired());
-        give_up();
-        if (is_over_)
+        if (ticket_ || is_over_)
             return;
         ticket_ = std::make_shared<Ticket>(run_.inbox().arrived(), run_.loop(), deadline_);
         for (const auto& place : places_)
@@ -124,7 +129,8 @@ public:
         for (;;) {
             const auto ticket = ManyPoints::word().ticket();
             announce();
-            // Twice: while there is something, no time is to pass.
+            for (auto& each : virtual_)
+                each.note_end();
             auto found = look();
             if (!found && !virtual_.empty()) {
                 for (auto& each : virtual_)

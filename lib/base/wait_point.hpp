@@ -130,13 +130,17 @@ public:
     /// somebody slept.
     bool wake()
     {
-        if (!wake_from_signal())
+        if (sleepers_.load(std::memory_order_seq_cst) == 0)
             return false;
-        std::lock_guard lock{mutex_};
-        for (const auto& ticket : tickets_)
-            ticket->end();
-        tickets_.clear();
-        changed_.notify_all();
+        {
+            // First, so that whoever is awake by then does not lose the next ticket to this wake-up.
+            std::lock_guard lock{mutex_};
+            for (const auto& ticket : tickets_)
+                ticket->end();
+            tickets_.clear();
+            changed_.notify_all();
+        }
+        (void)wake_from_signal();
         return true;
     }
     /// The same where a mutex cannot be taken; who waits on virtual time looks again a moment later

@@ -210,11 +210,20 @@ TEST_CASE("loop thread: the last handle may go on the thread itself, which then 
         std::make_unique<Sidecar<LeastTransport>>(LeastTransport::Options{}, on(LoopThread{}));
     REQUIRE(doomed->start(1s));
     auto& feed = *doomed;
+    struct Latches {
+        std::latch spawned{1}, gone{1};
+    };
+    const auto latches = std::make_shared<Latches>();
     REQUIRE(feed.spawn(
-        "destroy", [d = std::make_shared<decltype(doomed)>(std::move(doomed))](Context) -> Task<> {
+        "destroy",
+        [latches, d = std::make_shared<decltype(doomed)>(std::move(doomed))](Context) -> Task<> {
+            latches->spawned.wait(); // no call is under way when it goes
             d->reset();
+            latches->gone.count_down();
             co_return;
         }));
+    latches->spawned.count_down();
+    latches->gone.wait();
     CHECK(wait_for_orphans(orphans));
 }
 

@@ -60,6 +60,11 @@ TEST_CASE("shared virtual time: what happens in several happens in the order of 
         else
             order += event->message.text();
     }
+    std::string traces;
+    for (const auto& peer : {a.peer, b.peer})
+        for (const auto& line : peer.trace())
+            traces += line + "; ";
+    CAPTURE(traces);
     CHECK(order == "abababababababababab");
     CHECK(now_of(a.feed) == TimePoint{210ms});
 }
