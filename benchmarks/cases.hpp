@@ -32,12 +32,15 @@ template <Client C>
 void measure_send(const Job& job, Samples& samples)
 {
     C client{job};
-    const auto payload = payload_of(job);
+    auto payload = payload_of(job);
     const auto message = bytes_of(payload);
     const auto usage = Usage::now();
     const auto began = Clock::now();
-    for (std::uint64_t i = 0; i < job.count; ++i)
+    for (std::uint64_t i = 0; i < job.count; ++i) {
         client.send(message);
+        if (job.is_compressed)
+            vary(payload);
+    }
     client.receive_while([](Bytes) { return false; }); // the sink has counted them all
     const auto count = static_cast<double>(job.count);
     samples.add("per_second", count / std::chrono::duration<double>(Clock::now() - began).count());
@@ -207,6 +210,19 @@ public:
         add("text", measure_ingest<C>);
         add("fragments", measure_ingest<C>);
         add("echo", measure_echo<C>);
+    }
+};
+
+/// Makes a competitor take part in compressed messages.
+template <Client C>
+class DeflateRegistration {
+public:
+    explicit DeflateRegistration(std::string_view competitor)
+    {
+        registry().push_back(
+            {"websocket_deflate", std::string{competitor}, measure_ingest<C>, serve});
+        registry().push_back(
+            {"websocket_deflate_send", std::string{competitor}, measure_send<C>, serve});
     }
 };
 

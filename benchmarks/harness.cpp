@@ -226,6 +226,19 @@ std::string payload_of(const Job& job)
     return text;
 }
 
+void vary(std::string& payload)
+{
+    constexpr std::size_t part = 16;
+    static std::uint32_t state = 1;
+    for (std::size_t count = payload.size() / part; count > 1; --count) {
+        state = state * 1664525 + 1013904223;
+        const auto other = (state >> 8) % count;
+        std::swap_ranges(payload.begin() + static_cast<std::ptrdiff_t>(part * other),
+                         payload.begin() + static_cast<std::ptrdiff_t>(part * (other + 1)),
+                         payload.begin() + static_cast<std::ptrdiff_t>(part * (count - 1)));
+    }
+}
+
 Meter::Meter(const Job& job)
     : expected_sum_{checksum(bytes_of(payload_of(job)))},
       mask_{job.payload_bytes > (1u << 20) ? 0u

@@ -43,6 +43,7 @@ struct Job {
     Role role = Role::flood;
     std::size_t payload_bytes = 64;
     Content content = Content::letters;
+    bool is_compressed = false;     // by permessage-deflate; no message is like the one before it
     std::size_t fragment_bytes = 0; // of the generator's messages; zero: they are in one piece
     std::uint64_t count = 0;
     std::uint64_t rate = 0;
@@ -105,6 +106,8 @@ std::size_t raise_descriptor_limit();
 /// The payload of every message of a job: the same bytes, so that a sum tells whether all came
 /// whole.
 [[nodiscard]] std::string payload_of(const Job& job);
+/// Makes another message of it with the same sum: as much is new in it as in that of a feed.
+void vary(std::string& payload);
 [[nodiscard]] inline Bytes bytes_of(std::string_view text) noexcept
 {
     return std::as_bytes(std::span{text.data(), text.size()});

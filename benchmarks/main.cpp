@@ -36,6 +36,22 @@ void add_websocket_only(std::vector<Case>& cases, double seconds, std::uint64_t 
     cases.push_back({"websocket_fragments",
                      "4 MiB of 64 B",
                      {.payload_bytes = 4u << 20, .fragment_bytes = 64, .seconds = seconds}});
+    for (const auto& [size, bytes] : {std::pair{"300 B", 300u}, std::pair{"4 KiB", 4096u}}) {
+        const std::string variant = fmt::format("JSON {}", size);
+        cases.push_back({"websocket_deflate",
+                         variant,
+                         {.payload_bytes = bytes,
+                          .content = Content::json,
+                          .is_compressed = true,
+                          .seconds = seconds}});
+        cases.push_back({"websocket_deflate_send",
+                         variant,
+                         {.role = Role::sink,
+                          .payload_bytes = bytes,
+                          .content = Content::json,
+                          .is_compressed = true,
+                          .count = (bytes == 300 ? 20'000 : 2'000) * scale}});
+    }
     cases.push_back({"websocket_echo",
                      "16 MiB",
                      {.role = Role::echo, .payload_bytes = 16u << 20, .count = 3 * scale}});

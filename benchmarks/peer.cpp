@@ -4,6 +4,7 @@
 
 #include <boost/beast/websocket/detail/hybi13.hpp>
 #include <fmt/format.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <deque>
@@ -27,7 +28,34 @@ int accept_one(int listener)
     return fd;
 }
 
-void shake_hands(Stream& stream)
+/// A server's permessage-deflate, with context.
+class Deflater {
+public:
+    Deflater()
+    {
+        if (::deflateInit2(&z_, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+            throw std::runtime_error{"no deflater"};
+    }
+    Deflater(const Deflater&) = delete;
+    Deflater& operator=(const Deflater&) = delete;
+    ~Deflater() { ::deflateEnd(&z_); }
+    [[nodiscard]] std::string message(std::string_view payload)
+    {
+        std::string text(::deflateBound(&z_, payload.size()) + 64, '\0');
+        z_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(payload.data()));
+        z_.avail_in = static_cast<uInt>(payload.size());
+        z_.next_out = reinterpret_cast<Bytef*>(text.data());
+        z_.avail_out = static_cast<uInt>(text.size());
+        ::deflate(&z_, Z_SYNC_FLUSH);
+        text.resize(text.size() - z_.avail_out - 4);
+        return text;
+    }
+
+private:
+    z_stream z_{};
+};
+
+void shake_hands(Stream& stream, const Job& job)
 {
     namespace detail = boost::beast::websocket::detail;
     auto request = stream.read_http_head();
@@ -39,9 +67,12 @@ void shake_hands(Stream& stream)
     detail::sec_ws_accept_type accept;
     detail::make_sec_ws_accept(
         accept, std::string_view{request}.substr(begin, request.find('\r', begin) - begin));
-    send_all(stream.fd(), "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
-                          "Upgrade\r\nSec-WebSocket-Accept: "
-                              + std::string{accept.data(), accept.size()} + "\r\n\r\n");
+    send_all(stream.fd(),
+             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
+             "Upgrade\r\nSec-WebSocket-Accept: "
+                 + std::string{accept.data(), accept.size()}
+                 + (job.is_compressed ? "\r\nSec-WebSocket-Extensions: permessage-deflate" : "")
+                 + "\r\n\r\n");
 }
 
 class Connection {
@@ -49,7 +80,7 @@ public:
     Connection(int fd, const Job& job) : job_{job}, stream_{fd, job}
     {
         if (job.protocol == Protocol::websocket)
-            shake_hands(stream_);
+            shake_hands(stream_, job);
     }
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
@@ -87,12 +118,26 @@ public:
         return head && is_goodbye(*head);
     }
 
+    /// What is repeated refers to nothing before it, so it may be repeated.
+    [[nodiscard]] std::string compressed_frames(std::size_t least_bytes) const
+    {
+        std::string frames;
+        auto payload = payload_of(job_);
+        for (Deflater deflater; frames.size() < least_bytes; vary(payload)) {
+            const auto deflated = deflater.message(payload);
+            frames += make_head(job_.protocol, deflated.size(), compressed_text).append(deflated);
+        }
+        return frames;
+    }
     void flood()
     {
-        const auto one = frame(payload_of(job_));
+        constexpr std::size_t least_bytes = 1u << 20;
         std::string many;
-        while (many.size() < (1u << 20))
-            many += one;
+        if (job_.is_compressed)
+            many = compressed_frames(least_bytes);
+        else
+            for (const auto one = frame(payload_of(job_)); many.size() < least_bytes;)
+                many += one;
         while (!has_ended())
             send(many);
     }
@@ -104,7 +149,7 @@ public:
             bytes += payload.size();
             if (!head.is_final)
                 return true;
-            if (std::exchange(bytes, 0) != job_.payload_bytes)
+            if (std::exchange(bytes, 0) != job_.payload_bytes && !job_.is_compressed)
                 throw std::runtime_error{
                     fmt::format("a frame of {} bytes, opcode {}", payload.size(), head.opcode)};
             return ++count != job_.count;
@@ -154,6 +199,8 @@ public:
     [[nodiscard]] Stream& stream() noexcept { return stream_; }
 
 private:
+    static constexpr unsigned compressed_text = 0x41;
+
     bool is_goodbye(const Head& head)
     {
         if (head.opcode != 8)

@@ -1,5 +1,7 @@
 #include "check_options.hpp"
 
+#include "link/backoff.hpp"
+
 #include <fmt/format.h>
 
 #include <cstdint>
@@ -39,6 +41,19 @@ Result<void> check_outbox(const QueueLimits& limits)
 Result<void> check_inbox(const QueueLimits& limits, std::size_t max_message_bytes)
 {
     return check_limits("inbox", limits, max_message_bytes, 4);
+}
+
+Result<void> check_link(const LinkOptions& options)
+{
+    if (options.on_connected_timeout <= Duration{} || options.confirm_timeout <= Duration{})
+        return Failure{
+            Error::bad_options,
+            {.attempted = "connect",
+             .explanation = "on_connected_timeout and confirm_timeout must be positive"}};
+    if (options.outbox)
+        if (auto checked = check_outbox(*options.outbox); !checked)
+            return checked;
+    return options.reconnect ? check_reconnect(*options.reconnect) : Result<void>{};
 }
 
 Result<void> check_budget(const StopBudget& budget)

@@ -11,6 +11,7 @@ namespace sidecar::detail {
 /// Errors, all: bad_options, which names the option.
 [[nodiscard]] Result<void> check_inbox(const QueueLimits& limits, std::size_t max_message_bytes);
 [[nodiscard]] Result<void> check_outbox(const QueueLimits& limits);
+[[nodiscard]] Result<void> check_link(const LinkOptions& options);
 [[nodiscard]] Result<void> check_budget(const StopBudget& budget);
 
 } // namespace sidecar::detail

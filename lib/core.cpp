@@ -5,6 +5,8 @@
 #include "base/fork_guard.hpp"
 #include "base/notify_fd.hpp"
 #include "check_options.hpp"
+#include "link_calls.hpp"
+#include "queue/overflow.hpp"
 #include "queue/queue_limits.hpp"
 #include "run.hpp"
 #include "runs.hpp"
@@ -28,23 +30,9 @@ Options with_limits(Options options)
     const Options defaults;
     options.inbox = resolved(options.inbox, defaults.inbox.bytes);
     options.outbox = resolved(options.outbox, defaults.outbox.bytes);
+    if (options.link.outbox)
+        options.link.outbox = resolved(*options.link.outbox, options.outbox.bytes);
     return options;
-}
-
-TimePoint deadline_of(const Run& run, Duration timeout)
-{
-    return deadline_after(run.now(), std::max(timeout, Duration{}));
-}
-
-Result<void> send_on(Run& run, LinkImpl& link, MessageKind kind, std::span<const std::byte> payload,
-                     Duration timeout)
-{
-    auto result = link.config().check_send(kind, payload);
-    if (result)
-        result = link.send(kind, payload, timeout);
-    if (!result)
-        run.sends_refused.fetch_add(1, std::memory_order_relaxed);
-    return result;
 }
 
 } // namespace
@@ -125,7 +113,9 @@ Result<void> Core::check_start() const
         return Failure{Error::forked, {.attempted = "start"}};
     for (const auto& checked :
          {config_->check(), check_inbox(options_.inbox, config_->max_message_bytes()),
-          check_outbox(options_.outbox), check_budget(options_.stop)})
+          check_outbox(options_.outbox), check_link(options_.link),
+          check_overflow(options_.link.overflow, config_->max_message_bytes()),
+          check_budget(options_.stop)})
         if (!checked)
             return checked;
     return {};
@@ -149,7 +139,7 @@ Result<void> Core::start(Duration timeout)
         try {
             auto run =
                 Run::make(options_, config_->is_virtual(), config_->endpoint(), runs_->readable);
-            link = run->links().add(config_, {}, deadline_of(*run, timeout));
+            link = run->links().add(config_, options_.link, deadline_of(*run, timeout));
             unreachable = runs_->replace(std::move(run));
             // Not before: who sees a sign of life of it must be able to request its stop
             runs_->present()->start_loop();
@@ -184,7 +174,7 @@ Result<LinkRef> Core::open(std::shared_ptr<const LinkConfig> config, LinkOptions
         options.outbox = resolved(*options.outbox, options_.outbox.bytes);
     for (const auto& checked :
          {config->check(), check_inbox(options_.inbox, config->max_message_bytes()),
-          options.outbox ? check_outbox(*options.outbox) : Result<void>{}})
+          check_link(options), check_overflow(options.overflow, config->max_message_bytes())})
         if (!checked)
             return checked.error();
     if (auto failure = call.refused_or_stopping("open a link", true))
@@ -235,7 +225,16 @@ Result<void> Core::send(MessageKind kind, std::span<const std::byte> payload, Du
     const Call call{*this};
     if (auto failure = call.refused("send", false))
         return std::move(*failure);
-    return send_on(*call, *call->links().first(), kind, payload, timeout);
+    return send_on(*call, *call->links().first(), kind, payload, {.timeout = timeout});
+}
+
+Result<void> Core::send(MessageKind kind, std::span<const std::byte> payload,
+                        const SendOptions& options)
+{
+    const Call call{*this};
+    if (auto failure = call.refused("send", false))
+        return std::move(*failure);
+    return send_on(*call, *call->links().first(), kind, payload, options);
 }
 
 Result<void> Core::flush(Duration timeout)
@@ -341,31 +340,5 @@ Result<int> Core::native_handle()
     }
     return runs_->readable->get();
 }
-
-// --- one link
-
-Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std::byte> payload,
-                       Duration timeout)
-{
-    if (has_forked_since(ref.fork_generation))
-        return Failure{Error::forked, {.attempted = "send"}};
-    return send_on(*ref.run, *ref.link, kind, payload, timeout);
-}
-
-Result<void> link_flush(const LinkRef& ref, Duration timeout)
-{
-    if (has_forked_since(ref.fork_generation))
-        return Failure{Error::forked, {.attempted = "flush"}};
-    return ref.link->flush(deadline_of(*ref.run, timeout));
-}
-
-LinkId link_id(const LinkRef& ref) noexcept { return ref.link->id(); }
-
-bool link_is_up(const LinkRef& ref) noexcept
-{
-    return !has_forked_since(ref.fork_generation) && ref.link->is_up();
-}
-
-std::string link_protocol(const LinkRef& ref) { return ref.link->protocol(); }
 
 } // namespace sidecar::detail

@@ -33,6 +33,12 @@ std::string_view describe(Error error)
     case Error::bad_message: return "the message cannot be sent on this transport";
     case Error::no_resources: return "the operating system refused a resource";
     case Error::tls_failed: return "the connection could not be secured";
+    case Error::gap: return "messages are missing here";
+    case Error::wrong_connection: return "the connection that it was meant for is gone";
+    case Error::unresponsive: return "the peer gave no sign of life in time";
+    case Error::overflow: return "the inbox is full";
+    case Error::unconfirmed: return "not all sticky messages were answered";
+    case Error::link_closed: return "the link was closed by the application";
     }
     return "unknown error";
 }

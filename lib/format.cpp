@@ -1,7 +1,8 @@
-#include <sidecar/stats.hpp>
-#include <sidecar/stop_report.hpp>
-
+#include <sidecar/event.hpp>
 #include <sidecar/options.hpp>
+#include <sidecar/stats.hpp>
+#include <sidecar/sticky.hpp>
+#include <sidecar/stop_report.hpp>
 
 #include <fmt/format.h>
 
@@ -39,6 +40,40 @@ std::string_view to_string(State state) noexcept
     case State::disconnected: return "disconnected";
     case State::stopping: return "stopping";
     case State::stopped: return "stopped";
+    }
+    return "unknown";
+}
+
+std::string_view to_string(Continuity continuity) noexcept
+{
+    switch (continuity) {
+    case Continuity::first: return "first";
+    case Continuity::continues: return "continues";
+    case Continuity::restarted: return "restarted";
+    case Continuity::lost: return "lost";
+    }
+    return "unknown";
+}
+
+std::string_view to_string(GapReason reason) noexcept
+{
+    switch (reason) {
+    case GapReason::none: return "none";
+    case GapReason::dropped_oldest: return "the oldest were dropped";
+    case GapReason::dropped_newest: return "the newest were dropped";
+    case GapReason::conflated: return "conflated";
+    case GapReason::too_old: return "too old";
+    }
+    return "unknown";
+}
+
+std::string_view to_string(StickyState state) noexcept
+{
+    switch (state) {
+    case StickyState::waiting: return "waiting";
+    case StickyState::pending: return "pending";
+    case StickyState::confirmed: return "confirmed";
+    case StickyState::removal_pending: return "removal pending";
     }
     return "unknown";
 }

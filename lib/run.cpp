@@ -247,7 +247,7 @@ StopReport Run::finished_report(bool joined) const
         .joined = joined,
         .is_thread_shared = loop_.host().is_shared(),
         .real_total = real_now() - stop_request_.made_at(),
-        .unread_messages = inbox_.ring().counts().queued(),
+        .unread_messages = inbox_.counts().queued,
         .discarded_messages = services_.discarded.load(),
         .unsent_messages = links_.unsent_messages(),
         .first_error = journal_.first(),
@@ -277,16 +277,20 @@ State Run::state() const
 Stats Run::stats() const
 {
     Stats stats;
-    const auto& ring = inbox_.ring();
-    // From one look, so that what was received is what was taken and what is queued, always.
-    const auto counts = ring.counts();
-    stats.messages_received = counts.pushed;
-    stats.bytes_received = counts.pushed_bytes;
-    stats.messages_taken = counts.popped;
-    stats.inbox_messages = counts.queued();
-    stats.inbox_bytes = counts.queued_bytes();
-    stats.inbox_peak_messages = ring.peak_messages();
-    stats.inbox_peak_bytes = ring.peak_bytes();
+    // From one look, so that what was received is what was taken, lost and queued, always.
+    const auto counts = inbox_.counts();
+    stats.messages_received = counts.received;
+    stats.bytes_received = counts.received_bytes;
+    stats.messages_taken = counts.taken;
+    stats.dropped_oldest = counts.lost_for(GapReason::dropped_oldest);
+    stats.dropped_newest = counts.lost_for(GapReason::dropped_newest);
+    stats.conflated = counts.lost_for(GapReason::conflated);
+    stats.too_old = counts.lost_for(GapReason::too_old);
+    stats.oldest_message_age = inbox_.oldest_age();
+    stats.inbox_messages = counts.queued;
+    stats.inbox_bytes = counts.queued_bytes;
+    stats.inbox_peak_messages = counts.peak_messages;
+    stats.inbox_peak_bytes = counts.peak_bytes;
     stats.application_wakeups = inbox_.wakeups();
     stats.discarded = services_.discarded.load();
     stats.sends_refused = sends_refused.load();
@@ -301,8 +305,8 @@ Stats Run::stats() const
 std::string Run::dump() const
 {
     constexpr std::size_t most_listed = 64; // of each; a person is to read it, and a log to hold it
-    std::string text = fmt::format("state {}; inbox {} messages", to_string(state()),
-                                   inbox_.ring().counts().queued());
+    std::string text =
+        fmt::format("state {}; inbox {} messages", to_string(state()), inbox_.counts().queued);
     const auto note_more = [&text](std::size_t count, const char* what) {
         if (count != 0)
             text += fmt::format("\n  and {} more {}", count, what);

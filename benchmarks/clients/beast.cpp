@@ -27,6 +27,13 @@ public:
     {
         stream_.next_layer().connect(endpoint_of(job));
         stream_.next_layer().set_option(tcp::no_delay{true});
+        if (job.is_compressed) {
+            beast::websocket::permessage_deflate deflate;
+            deflate.client_enable = true;
+            deflate.compLevel = 6;
+            deflate.memLevel = 8;
+            stream_.set_option(deflate);
+        }
         stream_.handshake("127.0.0.1", "/");
         stream_.binary(true);
         stream_.read_message_max(std::max<std::size_t>(16u << 20, job.payload_bytes));
@@ -103,6 +110,7 @@ private:
 
 const Registration<Beast> websocket{Protocol::websocket, "blocking beast"};
 const WebSocketRegistration<Beast> websocket_only{"blocking beast"};
+const DeflateRegistration<Beast> websocket_deflate{"blocking beast"};
 const Registration<BlockingAsio> tcp_entry{Protocol::tcp, "blocking asio"};
 
 } // namespace

@@ -21,6 +21,8 @@ public:
         info.port = CONTEXT_PORT_NO_LISTEN;
         info.protocols = protocols;
         info.user = this;
+        if (job.is_compressed)
+            info.extensions = extensions;
         info.fd_limit_per_thread = static_cast<unsigned>(job.links) + 64;
         info.pt_serv_buf_size = 128u << 10;
         context_ = lws_create_context(&info);
@@ -142,6 +144,10 @@ private:
 
     static constexpr lws_protocols protocols[] = {{"bench", on_event, 0, 64u << 10, 0, nullptr, 0},
                                                   {nullptr, nullptr, 0, 0, 0, nullptr, 0}};
+    static constexpr lws_extension extensions[] = {{"permessage-deflate",
+                                                    lws_extension_callback_pm_deflate,
+                                                    "permessage-deflate; client_max_window_bits"},
+                                                   {nullptr, nullptr, nullptr}};
     lws_context* context_ = nullptr;
     lws* first_ = nullptr;
     std::string partial_;
@@ -154,6 +160,7 @@ private:
 };
 
 const Registration<Libwebsockets> websocket{Protocol::websocket, "libwebsockets"};
+const DeflateRegistration<Libwebsockets> websocket_deflate{"libwebsockets"};
 const bool links_registered = [] {
     registry().push_back({"links", "libwebsockets", measure_links<Libwebsockets>, serve});
     return true;

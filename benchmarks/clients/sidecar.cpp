@@ -20,9 +20,13 @@ template <class T>
 typename T::Options options_for(const Job& job)
 {
     const auto limit = std::max<std::size_t>(1u << 20, job.payload_bytes);
-    if constexpr (requires(typename T::Options options) { options.url; })
-        return {.url = job.url(), .max_message_bytes = limit};
-    else
+    if constexpr (requires(typename T::Options options) { options.url; }) {
+        typename T::Options options{.url = job.url(), .max_message_bytes = limit};
+        if constexpr (requires { options.compression; })
+            if (job.is_compressed)
+                options.compression.emplace();
+        return options;
+    } else
         return {.host = "127.0.0.1", .port = job.port, .max_message_bytes = limit};
 }
 
@@ -83,6 +87,9 @@ const Registration<Ours<WebSocket, Way::spin>> websocket_spin{Protocol::websocke
                                                               Cases::waits};
 const WebSocketRegistration<Ours<WebSocket, Way::poll>> websocket_only_poll{"sidecar"};
 const WebSocketRegistration<Ours<WebSocket, Way::receive>> websocket_only_receive{
+    "sidecar receive"};
+const DeflateRegistration<Ours<WebSocket, Way::poll>> websocket_deflate_poll{"sidecar"};
+const DeflateRegistration<Ours<WebSocket, Way::receive>> websocket_deflate_receive{
     "sidecar receive"};
 const Registration<Ours<Tcp<LengthPrefix>, Way::poll>> tcp_poll{Protocol::tcp, "sidecar"};
 const Registration<Ours<Tcp<LengthPrefix>, Way::receive>> tcp_receive{Protocol::tcp,

@@ -68,6 +68,19 @@ enum class Error {
     no_resources = 23,
     /// The peer's certificate was refused, or the TLS handshake failed.
     tls_failed = 24,
+    /// Messages are missing here: a queue was full, and its policy is to lose some. The next call goes
+    /// on behind them.
+    gap = 25,
+    /// The connection that the message was meant for is not the present one.
+    wrong_connection = 26,
+    /// The peer gave no sign of life in time.
+    unresponsive = 27,
+    /// The inbox was full, and the link's policy is to fail then.
+    overflow = 28,
+    /// Sticky messages were not answered in time.
+    unconfirmed = 29,
+    /// The application closed the link.
+    link_closed = 30,
 };
 
 /// The category of Error; its name is "sidecar".

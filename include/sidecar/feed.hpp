@@ -53,15 +53,17 @@ public:
 
     /// Adds a further link on the same thread, into the same inbox; its transport may be another one
     /// (`feed.open<Tcp<Lines>>({.host = ...}, 5s)`), on the same kind of clock.
-    /// Blocks and errors: as start(), but a failure leaves the other links as they are; bad_options
-    /// for a transport on another kind of clock.
+    /// `fresh`: makes the options of each attempt to connect anew, the first one too (a token that
+    /// expires, a list of hosts); `options` then stand for what is asked before. What it throws is
+    /// the failure of the attempt. Blocks and errors: as start(), but a failure leaves the other
+    /// links as they are; bad_options for a transport on another kind of clock.
     template <Transport T>
     [[nodiscard]] Result<Link> open(typename T::Options options, Duration timeout,
-                                    LinkOptions settings = {})
+                                    LinkOptions settings = {}, FreshOptions<T> fresh = {})
     {
-        auto ref =
-            core_.open(std::make_shared<const detail::TransportConfig<T>>(std::move(options)),
-                       std::move(settings), timeout);
+        auto ref = core_.open(std::make_shared<const detail::TransportConfig<T>>(std::move(options),
+                                                                                 std::move(fresh)),
+                              std::move(settings), timeout);
         if (!ref)
             return ref.error();
         return Link{std::move(*ref)};
@@ -88,18 +90,27 @@ public:
     {
         return core_.send(MessageKind::bytes, bytes, timeout);
     }
+    /// The same, with what one send can be told besides. Errors: also wrong_connection.
+    [[nodiscard]] Result<void> send(std::string_view text, const SendOptions& options)
+    {
+        return core_.send(MessageKind::text, std::as_bytes(std::span{text}), options);
+    }
+    [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, const SendOptions& options)
+    {
+        return core_.send(MessageKind::bytes, bytes, options);
+    }
     /// Waits until all that was queued on the first link before this call has been handed to the
     /// system. Blocks: at most `timeout`. Errors: timed_out, not_connected, stopping.
     [[nodiscard]] Result<void> flush(Duration timeout) { return core_.flush(timeout); }
 
     /// Waits for the next message, of any link. Blocks: at most `timeout`; zero polls. Errors:
     /// timed_out; a link's failure, once, after what it brought before (and again when no link is
-    /// left); stopped when a stop has begun and the queue is empty. Cancellation: request_stop()
-    /// wakes it.
+    /// left that is up or tries to be); gap, once, where messages are missing; stopped when a stop
+    /// has begun and the queue is empty. Cancellation: request_stop() wakes it.
     [[nodiscard]] Result<Message> receive(Duration timeout) { return core_.receive(timeout); }
 
-    /// Waits for the next entry of the whole ordered stream: up, message, down, and at the end
-    /// stopped. Blocks: at most `timeout`. Errors: timed_out; the last link's failure when none is
+    /// Waits for the next entry of the whole ordered stream: up, message, gap, down and what else
+    /// Event names, and at the end stopped. Blocks: at most `timeout`. Errors: timed_out; the last link's failure when none is
     /// left. Use either this or receive() and poll(), which pass over what they do not give.
     [[nodiscard]] Result<Event> next_event(Duration timeout) { return core_.next_event(timeout); }
 

@@ -1,6 +1,8 @@
 // What travels through the queues: messages, owned or borrowed.
 #pragma once
 
+#include <sidecar/clock.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -20,13 +22,23 @@ enum class MessageKind : std::uint8_t { text, bytes };
 class MessageView {
 public:
     MessageView() noexcept = default;
-    MessageView(LinkId link, MessageKind kind, std::span<const std::byte> payload) noexcept
-        : link_{link}, kind_{kind}, payload_{payload}
+    MessageView(LinkId link, MessageKind kind, std::span<const std::byte> payload,
+                std::uint32_t connection = 0) noexcept
+        : link_{link},
+          is_bytes_{kind == MessageKind::bytes},
+          connection_{connection},
+          payload_{payload}
     {
     }
 
     [[nodiscard]] LinkId link() const noexcept { return link_; }
-    [[nodiscard]] MessageKind kind() const noexcept { return kind_; }
+    [[nodiscard]] MessageKind kind() const noexcept
+    {
+        return is_bytes_ != 0 ? MessageKind::bytes : MessageKind::text;
+    }
+    /// The number of the connection that brought it, counted from 1 for each link; 0: it was not
+    /// received.
+    [[nodiscard]] std::uint32_t connection() const noexcept { return connection_; }
     [[nodiscard]] std::string_view text() const noexcept
     {
         return {reinterpret_cast<const char*>(payload_.data()), payload_.size()};
@@ -36,7 +48,9 @@ public:
 
 private:
     LinkId link_{};
-    MessageKind kind_ = MessageKind::bytes;
+    // In one word, so that a view is no larger for it
+    std::uint32_t is_bytes_ : 1 = 1;
+    std::uint32_t connection_ : 31 = 0;
     std::span<const std::byte> payload_;
 };
 
@@ -71,8 +85,12 @@ public:
     static constexpr std::size_t inline_bytes = 96;
 
     Message() noexcept = default;
-    explicit Message(const MessageView& view)
-        : link_{view.link()}, kind_{view.kind()}, size_{view.size()}
+    explicit Message(const MessageView& view, TimePoint arrival = {})
+        : link_{view.link()},
+          is_bytes_{view.kind() == MessageKind::bytes},
+          connection_{view.connection()},
+          size_{view.size()},
+          arrival_{arrival}
     {
         if (size_ > inline_bytes)
             block_.reset(new std::byte[size_]);
@@ -80,16 +98,24 @@ public:
             std::memcpy(block_ ? block_.get() : inline_, view.bytes().data(), size_);
     }
     /// Takes over a block that already holds the payload.
-    Message(LinkId link, MessageKind kind, detail::Block block, std::size_t size) noexcept
-        : link_{link}, kind_{kind}, size_{size}, block_{std::move(block)}
+    Message(LinkId link, MessageKind kind, detail::Block block, std::size_t size,
+            std::uint32_t connection = 0, TimePoint arrival = {}) noexcept
+        : link_{link},
+          is_bytes_{kind == MessageKind::bytes},
+          connection_{connection},
+          size_{size},
+          arrival_{arrival},
+          block_{std::move(block)}
     {
     }
     Message(Message&& other) noexcept { *this = std::move(other); }
     Message& operator=(Message&& other) noexcept
     {
         link_ = other.link_;
-        kind_ = other.kind_;
+        is_bytes_ = other.is_bytes_;
+        connection_ = other.connection_;
         size_ = std::exchange(other.size_, 0);
+        arrival_ = other.arrival_;
         block_ = std::move(other.block_);
         if (!block_)
             std::memcpy(inline_, other.inline_, size_);
@@ -97,15 +123,24 @@ public:
     }
 
     [[nodiscard]] LinkId link() const noexcept { return link_; }
-    [[nodiscard]] MessageKind kind() const noexcept { return kind_; }
+    [[nodiscard]] MessageKind kind() const noexcept { return view().kind(); }
+    /// See MessageView::connection.
+    [[nodiscard]] std::uint32_t connection() const noexcept { return connection_; }
     /// The payload as text. Lifetime: until the message is moved from, assigned or destroyed.
     [[nodiscard]] std::string_view text() const noexcept { return view().text(); }
     /// The payload as bytes. Lifetime: as text().
     [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return view().bytes(); }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    /// When it came, on the sidecar's clock; its age is what has passed since. It may be told too early
+    /// by 100 us, and by a five hundredth part of the time that what waits with it has come in. The
+    /// epoch, for a message that did not come from receive() or next_event().
+    [[nodiscard]] TimePoint arrival() const noexcept { return arrival_; }
     [[nodiscard]] MessageView view() const noexcept
     {
-        return {link_, kind_, {block_ ? block_.get() : inline_, size_}};
+        return {link_,
+                is_bytes_ != 0 ? MessageKind::bytes : MessageKind::text,
+                {block_ ? block_.get() : inline_, size_},
+                connection_};
     }
     /// For any stream, so that test frameworks can show a Result<Message>.
     template <class Stream>
@@ -117,8 +152,10 @@ public:
 
 private:
     LinkId link_{};
-    MessageKind kind_ = MessageKind::bytes;
+    std::uint32_t is_bytes_ : 1 = 1;
+    std::uint32_t connection_ : 31 = 0;
     std::size_t size_ = 0;
+    TimePoint arrival_{};
     detail::Block block_;
     std::byte inline_[inline_bytes];
 };

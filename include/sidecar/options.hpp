@@ -2,7 +2,12 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/liveness.hpp>
 #include <sidecar/loop_thread.hpp>
+#include <sidecar/overflow.hpp>
+#include <sidecar/rate_limit.hpp>
+#include <sidecar/reconnect.hpp>
+#include <sidecar/session.hpp>
 
 #include <boost/asio/ip/address.hpp>
 
@@ -47,6 +52,26 @@ struct QueueLimits {
     std::size_t messages = 0; ///< messages the queue may hold; 0: one for every 64 bytes
 };
 
+/// What one link is told, apart from what its transport wants to know.
+struct LinkOptions {
+    /// The link's own outbox; without it Options::outbox.
+    std::optional<QueueLimits> outbox{};
+    /// Without it a link that went down stays down: `.reconnect = Reconnect{}` turns it on.
+    std::optional<Reconnect> reconnect{};
+    /// Prepares each new connection before anything else is sent on it. Empty: there is nothing to
+    /// prepare. Start() and open() wait for it.
+    OnConnected on_connected{};
+    /// How long on_connected may take; then the connection is given up.
+    Duration on_connected_timeout = std::chrono::seconds{10};
+    /// How long ordinary sends of a new connection wait for the answers to sticky messages. Then
+    /// they go out, and Event::Kind::ready says which were not answered.
+    Duration confirm_timeout = std::chrono::seconds{10};
+    Overflow overflow{};
+    /// Empty: as the transport wants it.
+    std::optional<Liveness> liveness{};
+    std::optional<RateLimit> rate_limit{};
+};
+
 struct Options {
     /// The one inbox of all links. At least four times the largest message limit in use; when it is
     /// full, reading from the peers pauses.
@@ -62,14 +87,10 @@ struct Options {
     LogHook log{};
     /// Empty: the system's getaddrinfo.
     Lookup lookup{};
+    /// For the link that start() connects.
+    LinkOptions link{};
     /// Empty: a thread of the sidecar's own, from start() to the stop's end.
     std::optional<LoopThread> thread{};
-};
-
-/// What one link is told, apart from what its transport wants to know.
-struct LinkOptions {
-    /// The link's own outbox; without it Options::outbox.
-    std::optional<QueueLimits> outbox{};
 };
 
 [[nodiscard]] std::string_view to_string(LogLevel level) noexcept;

@@ -16,8 +16,10 @@ public:
     using TransportOptions = typename T::Options;
 
     /// Makes no connection and no thread; start() does.
-    explicit Sidecar(TransportOptions options, Options settings = {})
-        : Feed{std::make_shared<const detail::TransportConfig<T>>(std::move(options)),
+    /// `fresh`: see Feed::open.
+    explicit Sidecar(TransportOptions options, Options settings = {}, FreshOptions<T> fresh = {})
+        : Feed{std::make_shared<const detail::TransportConfig<T>>(std::move(options),
+                                                                  std::move(fresh)),
                std::move(settings)}
     {
     }
@@ -25,9 +27,9 @@ public:
     /// Adds a further link of the same transport; see Feed::open.
     using Feed::open;
     [[nodiscard]] Result<Link> open(TransportOptions options, Duration timeout,
-                                    LinkOptions settings = {})
+                                    LinkOptions settings = {}, FreshOptions<T> fresh = {})
     {
-        return Feed::open<T>(std::move(options), timeout, std::move(settings));
+        return Feed::open<T>(std::move(options), timeout, std::move(settings), std::move(fresh));
     }
 };
 

@@ -23,8 +23,17 @@ enum class State : std::uint8_t {
 struct Stats {
     std::uint64_t messages_received = 0, bytes_received = 0; ///< put into the inbox
     std::uint64_t messages_taken = 0;                        ///< handed to the application
-    std::uint64_t messages_sent = 0, bytes_sent = 0;         ///< written by the transport
-    std::uint64_t messages_queued = 0;                       ///< accepted by send()
+    /// Received and lost, by GapReason; none of it with OverflowPolicy::pause_reading and no max_age.
+    /// messages_received = messages_taken + lost() + inbox_messages, always.
+    std::uint64_t dropped_oldest = 0, dropped_newest = 0, conflated = 0, too_old = 0;
+    [[nodiscard]] std::uint64_t lost() const noexcept
+    {
+        return dropped_oldest + dropped_newest + conflated + too_old;
+    }
+    Duration
+        oldest_message_age{}; ///< for how long the oldest one waits that is queued now; or zero
+    std::uint64_t messages_sent = 0, bytes_sent = 0; ///< written by the transport
+    std::uint64_t messages_queued = 0;               ///< accepted by send()
     std::uint64_t sends_refused = 0; ///< send() said full, not connected, stopping or bad message
     std::uint64_t discarded = 0;     ///< arrived after the stop began
     std::uint64_t unsent = 0;        ///< accepted by send() and lost with their link
@@ -42,6 +51,8 @@ struct Stats {
     std::uint64_t callback_failures = 0; ///< exceptions that escaped the user's hooks
     std::uint64_t errors = 0;            ///< failures recorded; errors() has the latest
     Duration connect_time{};             ///< of the first link
+    std::uint64_t connections = 0;       ///< that came up, over all links
+    std::uint64_t failed_attempts = 0;   ///< to connect
     Duration longest_busy{};             ///< longest time the loop's thread was held in one go
     std::string longest_busy_task;       ///< and the task that held it
 };

@@ -76,6 +76,9 @@ class AppClock {
 public:
     virtual ~AppClock() = default;
     [[nodiscard]] virtual TimePoint now() const noexcept = 0;
+    /// When what runs just now on the loop's thread began, which is known already. Side: sidecar, in
+    /// a task.
+    [[nodiscard]] virtual TimePoint turn_began() const noexcept { return now(); }
     [[nodiscard]] virtual bool is_virtual() const noexcept = 0;
     /// Virtual time: tells the loop that a thread sleeps until the ticket's deadline. May be called
     /// with a mutex held.

@@ -8,22 +8,34 @@
 
 namespace sidecar::detail {
 
-/// connecting -> up -> down, or connecting -> down; and beside it whether the link is quiesced, has
-/// lost its sending half, or is being closed. It does no I/O, knows no time and no thread: the link
-/// that owns it tells it what happened and does what it says. The first cause of an end is the one
-/// that is told, except that the peer's own goodbye explains more than a send that failed.
+/// connecting -> preparing -> up -> down, where each of the first three may also go straight to down,
+/// and down -> backing_off -> connecting for a link that comes back. Beside it: whether the link is
+/// quiesced (by a stop, or because the application closes it), has lost its sending half, or is being
+/// closed. It does no I/O, knows no time and no thread: the link that owns it tells it what happened
+/// and does what it says. The first cause of a connection's end is the one that is told, except that
+/// the peer's own goodbye explains more than a send that failed.
 class Life {
 public:
-    enum class State : std::uint8_t { connecting, up, down };
+    enum class State : std::uint8_t { connecting, preparing, up, down, backing_off };
+    /// When a link that failed may try again.
+    enum class Returns : std::uint8_t { never, once_it_was_up, always };
+
+    explicit Life(Returns returns = Returns::never) noexcept : returns_{returns} {}
 
     [[nodiscard]] State state() const noexcept { return state_; }
     [[nodiscard]] bool is_quiesced() const noexcept { return is_quiesced_; }
-    [[nodiscard]] bool is_closing() const noexcept { return close_ != Close::none; }
-    /// The close has ended, or there is nothing to close.
-    [[nodiscard]] bool is_closed() const noexcept
+    [[nodiscard]] bool is_closed_by_application() const noexcept
     {
-        return close_ == Close::ended || state_ != State::up;
+        return is_closed_by_application_;
     }
+    [[nodiscard]] bool is_closing() const noexcept { return close_ != Close::none; }
+    /// There is a connection, so there is something to close.
+    [[nodiscard]] bool is_open() const noexcept
+    {
+        return state_ == State::preparing || state_ == State::up;
+    }
+    /// The close has ended, or there is nothing to close.
+    [[nodiscard]] bool is_closed() const noexcept { return close_ == Close::ended || !is_open(); }
     [[nodiscard]] bool has_closed_well() const noexcept
     {
         return is_closing() && is_closed() && !close_failure_;
@@ -32,16 +44,34 @@ public:
     {
         return close_failure_;
     }
-    /// Why it ended, or will end; empty while nothing has gone wrong.
+    /// Why the connection ended, or will end; empty while nothing has gone wrong.
     [[nodiscard]] const std::optional<Failure>& cause() const noexcept { return cause_; }
+    /// Whether a failure now could be followed by another attempt.
+    [[nodiscard]] bool may_return() const noexcept
+    {
+        return !is_quiesced_
+               && (returns_ == Returns::always || (returns_ == Returns::once_it_was_up && was_up_));
+    }
 
     /// The transport is connected. False: the link was given up or stopped in the same moment, and
     /// does not come up.
     [[nodiscard]] bool connected();
-    /// The time for connecting is over. False: too late, it is connected or has failed already.
-    [[nodiscard]] bool give_up_connecting(Failure why);
-    /// Nothing new is to be taken in or sent. True: it was connecting, and never will be.
+    /// What comes before all else on a connection is done. False: as for connected().
+    [[nodiscard]] bool prepared();
+    /// The time for connecting or preparing is over, or that failed. False: too late, it is up or
+    /// has failed already.
+    [[nodiscard]] bool give_up(Failure why);
+    /// Nothing new is to be taken in or sent. True: it was not up, and never will be.
     [[nodiscard]] bool quiesce();
+    /// The same, because the application closes this link.
+    [[nodiscard]] bool close_requested()
+    {
+        is_closed_by_application_ = true;
+        return quiesce();
+    }
+    /// The connection is no good although nothing of it has ended yet. False: it is not up, or has
+    /// failed already, or is being closed.
+    [[nodiscard]] bool condemn(Failure why);
     /// The writer ended. True: no more can be sent, but the peer's last words are still to be read.
     [[nodiscard]] bool writing_ended(std::optional<Failure> why);
     void close_began() { close_ = Close::under_way; }
@@ -52,18 +82,27 @@ public:
     struct End {
         Failure failure;           ///< what the application is told
         bool is_recorded = false;  ///< it belongs among the run's failures
-        bool is_announced = false; ///< as an event: the link was up, and no stop has ended it
+        bool is_announced = false; ///< as `down`: the link was up, and no stop has ended it
+        bool may_return = false;   ///< another attempt may follow
     };
     /// The reader ended; with that the link is down. Empty: without a failure of its own.
     [[nodiscard]] End reading_ended(std::optional<Failure> why);
+    /// It is down, and there will be another attempt.
+    void back_off() { state_ = State::backing_off; }
+    /// The time for that has come. False: it was stopped in the same moment.
+    [[nodiscard]] bool retry();
 
 private:
     enum class Close : std::uint8_t { none, under_way, ended };
 
     // sidecar side, all
+    const Returns returns_;
     State state_ = State::connecting;
     Close close_ = Close::none;
     bool is_quiesced_ = false;
+    bool is_closed_by_application_ = false;
+    bool was_up_ = false;           // on some connection
+    bool is_cause_of_send_ = false; // cause_ is a failed write
     std::optional<Failure> cause_;
     std::optional<Failure> close_failure_;
 };

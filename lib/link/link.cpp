@@ -1,360 +1,317 @@
 #include "link/link.hpp"
 
-#include <boost/asio/post.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace sidecar::detail {
 namespace {
 
-/// After a failed write the peer is silent for so long, and then its last words (and the reason that
-/// they may hold) are not waited for any more.
-constexpr auto last_words = std::chrono::milliseconds{100};
-
-/// And a peer that goes on talking, since only our sending has failed, is listened to for so many
-/// times that long.
-constexpr unsigned most_last_words = 50;
-
-Failure misuse(const char* attempted)
+Life::Returns returns_of(const LinkOptions& options) noexcept
 {
-    return {Error::misuse,
-            {.attempted = attempted, .explanation = "called on the loop's own thread"}};
+    if (!options.reconnect)
+        return Life::Returns::never;
+    return options.reconnect->at_start ? Life::Returns::always : Life::Returns::once_it_was_up;
 }
 
 } // namespace
 
-LinkImpl::LinkImpl(LinkServices& services, LinkObserver& observer, LinkId id,
-                   std::shared_ptr<const LinkConfig> config, std::string endpoint,
-                   const QueueLimits& outbox)
+LinkImpl::LinkImpl(LinkServices& services, LinkObserver& observer, LinkSettings settings)
     : services_{services},
       observer_{observer},
-      id_{id},
-      config_{std::move(config)},
-      endpoint_{std::move(endpoint)},
-      intake_{services, id, config_->max_message_bytes(), endpoint_},
-      outbox_{outbox, services.stop, services.written}
+      settings_{std::move(settings)},
+      life_{returns_of(*settings_.options)},
+      intake_{services, settings_.id, settings_.config->max_message_bytes(), settings_.endpoint,
+              settings_.options->overflow},
+      outbox_{settings_.options->outbox.value_or(services.outbox), services.stop, services.written}
 {
+    if (const auto& reconnect = settings_.options->reconnect)
+        backoff_.emplace(*reconnect, make_seed(settings_.id));
 }
 
-void LinkImpl::spawn(Role role, const char* name, TimePoint deadline,
-                     Task<> (LinkImpl::*run)(Context), void (LinkImpl::*ended)(std::exception_ptr))
-{
-    auto& loop = services_.loop;
-    auto& slot =
-        loop.open_task(fmt::format("link {} {}", static_cast<std::uint32_t>(id_), name), this);
-    tasks_[role] = &slot;
-    loop.tasks().spawn(slot, (this->*run)(loop.context(slot, deadline)),
-                       [this, role, ended](std::exception_ptr exception) {
-                           tasks_[role] = nullptr;
-                           (this->*ended)(std::move(exception));
-                           services_.something_changed();
-                           note_end_of_tasks();
-                       });
-}
-
-// --- connecting and reading
+// --- connecting
 
 void LinkImpl::begin(TimePoint deadline)
 {
-    services_.inbox.share_with(config_->max_message_bytes());
-    timer_ = services_.loop.timers().at(deadline, [this] { give_up_connecting(); });
-    spawn(listener, "listener", deadline, &LinkImpl::listen, &LinkImpl::listener_ended);
+    services_.inbox.share_with(settings_.config->max_message_bytes());
+    schedule_.connect_by = deadline;
+    attempt();
 }
 
-Task<> LinkImpl::listen(Context ctx)
+void LinkImpl::attempt()
 {
-    const auto began = ctx.now();
-    co_await connect(ctx);
-    if (!life_.connected())
-        co_return; // given up, or stopped, in the same moment
-    gauges_.connect_time = (ctx.now() - began).count();
-    went_up();
-    co_await read_all(services_.loop.context(*tasks_[listener]));
-}
-
-/// Apart from listen(), whose coroutine lives as long as the link and so should be a small one.
-Task<> LinkImpl::connect(Context ctx)
-{
-    ctx.waiting_for("connecting");
-    transport_ = config_->make_transport();
-    return transport_->connect(ctx);
-}
-
-Task<> LinkImpl::read_all(Context ctx)
-{
-    const auto& tasks = services_.loop.tasks();
-    std::exception_ptr exception;
-    while (!exception) {
-        (void)co_await intake_.wait_for_room(ctx, TimePoint::max());
-        ctx.waiting_for("messages from the peer");
-        intake_.begin_read();
-        const auto turn = tasks.turn();
-        try {
-            co_await transport_->read(ctx, intake_);
-            gauges_.reads.fetch_add(1, std::memory_order_relaxed);
-        } catch (...) {
-            exception = std::current_exception();
-        }
-        services_.inbox.publish();
-        // A transport that never has to wait must not starve the others
-        if (!exception && turn == tasks.turn())
-            co_await boost::asio::post(ctx.executor(), boost::asio::use_awaitable);
+    auto deadline = schedule_.connect_by;
+    Attempt attempt{.connection = connection() + 1, .last_failure = schedule_.last_failure};
+    if (backoff_) {
+        attempt.number = backoff_->attempt();
+        if (life_.may_return())
+            deadline = std::min(deadline,
+                                deadline_after(services_.loop.now(), backoff_->connect_timeout()));
     }
-    co_await intake_.deliver_pending(ctx);
-    std::rethrow_exception(exception);
+    note_.set(Phase::connecting, {});
+    note_.set_protocol({});
+    connection_ = std::make_unique<Connection>(Connection::Parts{.services = services_,
+                                                                 .settings = settings_,
+                                                                 .intake = intake_,
+                                                                 .outbox = outbox_,
+                                                                 .sticky = sticky_,
+                                                                 .gauges = gauges_,
+                                                                 .owner = *this});
+    connection_->begin(std::move(attempt), deadline);
 }
 
-void LinkImpl::went_up()
+bool LinkImpl::connected(Duration took)
 {
-    timer_.cancel();
+    if (!life_.connected())
+        return false;
+    gauges_.connect_time = took.count();
+    return true;
+}
+
+ConnectionOwner::Prospect LinkImpl::prospect() const
+{
+    return {.number = connection() + 1,
+            .continuity = connection() == 0 ? Continuity::first : Continuity::lost,
+            .deadline = std::min(
+                schedule_.connect_by,
+                deadline_after(services_.loop.now(), settings_.options->on_connected_timeout))};
+}
+
+void LinkImpl::announce_up(Continuity continuity)
+{
+    if (std::exchange(schedule_.is_announced, true))
+        return;
+    gauges_.connection.fetch_add(1);
+    gauges_.connections.fetch_add(1);
+    push_event({.position = 0,
+                .kind = Event::Kind::up,
+                .link = id(),
+                .failure = {},
+                .continuity = continuity,
+                .protocol = note_.protocol()});
+}
+
+bool LinkImpl::prepared(Continuity continuity)
+{
+    if (!life_.prepared())
+        return false;
+    schedule_.connect_by = TimePoint::max();
+    schedule_.last_failure.reset();
+    if (backoff_)
+        backoff_->up(services_.loop.now());
     note_.set(Phase::open, {});
     gauges_.is_up = true;
-    outbox_.open();
-    services_.inbox.push_event(Event::Kind::up, id_, std::nullopt);
+    // Before the event: who sees that can send.
+    outbox_.open(schedule_.is_announced ? connection() : connection() + 1);
+    announce_up(continuity);
     set_outcome({});
-    spawn(writer, "writer", TimePoint::max(), &LinkImpl::write_all, &LinkImpl::writer_ended);
+    return true;
 }
 
-void LinkImpl::listener_ended(std::exception_ptr exception)
+bool LinkImpl::give_up(Failure why)
 {
-    intake_.end();
-    timer_.cancel();
-    const bool was_connecting = life_.state() == Life::State::connecting;
-    std::optional<Failure> why;
-    if (exception)
-        why = was_connecting ? to_failure(exception, Error::connect_failed, "connect", endpoint_)
-                             : to_failure(exception, Error::disconnected, "read", endpoint_);
-    const auto end = life_.reading_ended(std::move(why));
+    if (!life_.give_up(why))
+        return false;
+    if (!life_.may_return())
+        set_outcome(std::move(why)); // nobody has to wait until it has ended
+    return true;
+}
 
-    note_.set(Phase::down, {});
+void LinkImpl::restored(std::optional<Failure> failure)
+{
+    if (failure)
+        services_.journal.record(*failure);
+    push_event(
+        {.position = 0, .kind = Event::Kind::ready, .link = id(), .failure = std::move(failure)});
+}
+
+void LinkImpl::push_event(LinkEvent event)
+{
+    event.connection = connection();
+    event.at = services_.loop.now();
+    event.wall_time =
+        services_.loop.is_virtual()
+            ? WallTime{std::chrono::duration_cast<WallTime::duration>(event.at.time_since_epoch())}
+            : std::chrono::system_clock::now();
+    services_.inbox.push_event(std::move(event));
+}
+
+// --- what follows from an end
+
+bool LinkImpl::writing_ended(std::optional<Failure> why)
+{
+    if (!life_.writing_ended(std::move(why)))
+        return false;
     gauges_.is_up = false;
-    outbox_.close();
-    abort();
-    if (tasks_[writer])
-        services_.loop.tasks().cancel(*tasks_[writer]);
-    count_unsent();
-    services_.written.wake();
+    outbox_.end_connection(backoff_ && backoff_->queued() == QueuedSends::keep);
+    return true;
+}
+
+void LinkImpl::reading_ended(std::optional<Failure> why)
+{
+    const auto end = life_.reading_ended(std::move(why));
+    const bool was_announced = std::exchange(schedule_.is_announced, false);
+    const auto next = end.may_return ? next_attempt(end.failure) : std::nullopt;
+    gauges_.is_up = false;
+    if (!was_announced)
+        gauges_.failed_attempts.fetch_add(1);
+    outbox_.end_connection(next && backoff_->queued() == QueuedSends::keep);
     if (end.is_recorded)
         services_.journal.record(end.failure);
-    if (end.is_announced)
-        services_.inbox.push_event(Event::Kind::down, id_, end.failure);
-    set_outcome(end.failure);
-    observer_.link_went_down(*this, end.failure);
+    // The end of an outage that was told already is told once more: nothing follows any more.
+    const bool is_news = end.is_announced || was_announced || (connection() != 0 && !next);
+    if (is_news && !is_stopping())
+        push_event({.position = 0,
+                    .kind = Event::Kind::down,
+                    .link = id(),
+                    .failure = end.failure,
+                    .next_attempt = next});
+    else if (next)
+        push_event({.position = 0,
+                    .kind = Event::Kind::retry,
+                    .link = id(),
+                    .failure = end.failure,
+                    .next_attempt = next});
+    if (!next)
+        return end_for_good(end.failure);
+    life_.back_off();
+    schedule_.next_at = *next;
+    schedule_.last_failure = end.failure;
+    note_.set(Phase::backing_off, {});
 }
 
-void LinkImpl::give_up_connecting()
+/// Empty: there will be none.
+std::optional<TimePoint> LinkImpl::next_attempt(const Failure& why)
 {
-    const Failure why{Error::timed_out,
-                      {.attempted = "connect",
-                       .endpoint = endpoint_,
-                       .explanation = fmt::format("still {}", note_.text())}};
-    if (!life_.give_up_connecting(why))
-        return;
-    set_outcome(why);
-    abort();
-    if (tasks_[listener])
-        services_.loop.tasks().cancel(*tasks_[listener]);
-}
-
-// --- writing
-
-Task<> LinkImpl::write_all(Context ctx)
-{
-    for (;;) {
-        const auto batch = outbox_.next_batch();
-        if (!batch) {
-            services_.something_changed();
-            if (outbox_.prepare_sleep()) {
-                ctx.waiting_for("messages to send");
-                co_await work_.wait();
-            }
-            outbox_.woke();
-            continue;
-        }
-        ctx.waiting_for("the peer to take what is written");
-        co_await transport_->write(ctx, *batch);
-        gauges_.writes.fetch_add(1, std::memory_order_relaxed);
-        outbox_.finish(*batch);
-        services_.loop.expect_answer();
+    try {
+        const auto next = backoff_->next(why, services_.loop.now());
+        // Who opens the link would have given up by then.
+        return next && *next < schedule_.connect_by ? next : std::nullopt;
+    } catch (...) {
+        services_.journal.record(to_failure(std::current_exception(), Error::callback_failed,
+                                            "decide about another attempt", settings_.endpoint));
+        return std::nullopt;
     }
 }
 
-void LinkImpl::writer_ended(std::exception_ptr exception)
+void LinkImpl::end_for_good(const Failure& why)
 {
-    outbox_.give_up_batch();
-    std::optional<Failure> why;
-    if (exception)
-        why = to_failure(exception, Error::disconnected, "write", endpoint_);
-    if (!life_.writing_ended(std::move(why)))
-        return;
-    // The listener may still find out why (a close frame, the reason in it).
-    gauges_.is_up = false;
-    outbox_.close();
-    await_last_words(most_last_words);
+    note_.set(Phase::down, {});
+    outbox_.end_connection(false);
+    count_unsent();
+    set_outcome(why);
+    observer_.link_went_down(*this, why);
 }
 
-/// What has arrived is delivered, however long the application takes for it; only a peer that says
-/// nothing more is not waited for.
-void LinkImpl::await_last_words(unsigned windows)
+void LinkImpl::connection_ended()
 {
-    timer_ = services_.loop.timers().at(
-        deadline_after(services_.loop.now(), last_words),
-        [this, windows, reads = gauges_.reads.load(std::memory_order_relaxed)] {
-            const bool has_read = reads != gauges_.reads.load(std::memory_order_relaxed);
-            if (intake_.is_paused())
-                await_last_words(windows);
-            else if (has_read && windows != 0)
-                await_last_words(windows - 1);
-            else
-                abort();
+    if (life_.state() == Life::State::backing_off)
+        schedule_.timer = services_.loop.timers().at(schedule_.next_at, [this] {
+            if (life_.retry())
+                attempt();
         });
+    else if (life_.state() == Life::State::down)
+        note_end();
 }
 
-// --- stopping
-
-void LinkImpl::quiesce()
+void LinkImpl::note_end()
 {
+    schedule_.timer.cancel();
+    gauges_.has_ended = true;
+    observer_.link_ended(*this);
+    Result<void> closed;
+    if (schedule_.was_cut)
+        closed = Failure{Error::timed_out, {.attempted = "close", .endpoint = settings_.endpoint}};
+    else if (life_.close_failure())
+        closed = *life_.close_failure();
+    // Behind what the observer has posted: who closed it finds nothing of it any more.
+    services_.loop.post([self = shared_from_this(), closed] {
+        self->closed_.set(closed);
+        self->services_.progressed.wake();
+    });
+}
+
+// --- stopping and closing
+
+/// Nothing is told of what the stop brings about.
+bool LinkImpl::is_stopping() const noexcept
+{
+    return life_.is_quiesced() && (!life_.is_closed_by_application() || services_.stop.is_made());
+}
+
+void LinkImpl::quiesce() { begin_quiescing(false); }
+
+void LinkImpl::begin_quiescing(bool by_application)
+{
+    const bool was_backing_off = life_.state() == Life::State::backing_off;
+    const Failure why = by_application ? Error::link_closed : Error::stopping;
     release_senders();
     outbox_.settle_pushes();
     intake_.quiesce();
-    if (life_.quiesce())
-        set_outcome(Failure{Error::stopping});
+    if (by_application ? life_.close_requested() : life_.quiesce())
+        set_outcome(why);
+    if (life_.state() == Life::State::preparing)
+        connection_->cancel_preparing();
+    if (!was_backing_off)
+        return;
+    schedule_.timer.cancel();
+    if (!is_stopping())
+        push_event({.position = 0, .kind = Event::Kind::down, .link = id(), .failure = why});
+    end_for_good(why);
+    if (!connection_->has_tasks())
+        note_end();
 }
 
 void LinkImpl::begin_close(TimePoint deadline)
 {
-    life_.close_began();
     note_.set(Phase::closing, {});
-    spawn(closer, "close", deadline, &LinkImpl::say_goodbye, &LinkImpl::closer_ended);
+    connection_->begin_close(services_.loop.now(), deadline);
 }
 
-/// A coroutine, so that a close() that throws at once ends like one that throws later.
-Task<> LinkImpl::say_goodbye(Context ctx)
+void LinkImpl::close_alone(TimePoint drain_by, TimePoint deadline)
 {
-    ctx.waiting_for("the peer's answer to the close");
-    co_await transport_->close(ctx, CloseReason{});
+    if (life_.is_quiesced() || life_.state() == Life::State::down)
+        return; // it ends already
+    begin_quiescing(true);
+    if (life_.state() == Life::State::connecting)
+        return connection_->cancel_connecting();
+    if (!life_.is_open())
+        return;
+    note_.set(Phase::closing, {});
+    connection_->begin_close(drain_by, deadline);
+    schedule_.timer = services_.loop.timers().at(deadline, [this] { cut(); });
 }
 
-void LinkImpl::closer_ended(std::exception_ptr exception)
+void LinkImpl::cut()
 {
-    std::optional<Failure> why;
-    if (exception)
-        why = to_failure(exception, Error::disconnected, "close", endpoint_);
-    life_.close_ended(std::move(why));
-    abort();
+    schedule_.was_cut = true;
+    connection_->cancel_connecting();
+}
+
+void LinkImpl::abort() noexcept
+{
+    if (connection_)
+        connection_->abort();
+}
+
+void LinkImpl::destroy_transport() noexcept
+{
+    if (connection_)
+        connection_->destroy_transport();
 }
 
 void LinkImpl::expect_tasks_to_end() noexcept
 {
-    for (auto* slot : tasks_)
-        if (slot)
-            slot->is_expected_to_end = true;
+    if (connection_)
+        connection_->expect_tasks_to_end();
 }
 
 void LinkImpl::count_unsent()
 {
     outbox_.settle_pushes();
-    gauges_.unsent.store(outbox_.unsent_messages());
-}
-
-void LinkImpl::abort() noexcept
-{
-    if (transport_)
-        transport_->abort();
-}
-
-void LinkImpl::note_end_of_tasks()
-{
-    if (life_.state() != Life::State::down || tasks_ != decltype(tasks_){})
-        return;
-    transport_.reset(); // its buffers, that is; the socket is closed already
-    count_unsent();     // once more: a write may have ended well after the reading
-    observer_.link_ended(*this);
-}
-
-// --- the application's side
-
-void LinkImpl::set_outcome(Result<void> outcome)
-{
-    if (outcome_.set(std::move(outcome)))
-        services_.progressed.wake();
-}
-
-Failure LinkImpl::refusal() const
-{
-    if (services_.stop.is_made())
-        return services_.stop.refusal();
-    return Error::not_connected;
-}
-
-Failure LinkImpl::too_big(std::size_t payload_bytes) const
-{
-    return {Error::too_big,
-            {.attempted = "send",
-             .endpoint = endpoint_,
-             .explanation = fmt::format("{} bytes, the outbox takes at most {}", payload_bytes,
-                                        outbox_.largest_message())}};
-}
-
-Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload, Duration timeout)
-{
-    using Push = Outbox::Push;
-    auto push = outbox_.push(id_, kind, payload);
-    if (push == Push::full && timeout > Duration{}) {
-        if (services_.loop.is_loop_thread())
-            return misuse("wait for room");
-        const auto deadline = deadline_after(services_.loop.now(), timeout);
-        (void)services_.written.wait_until(services_.loop, deadline, [&] {
-            push = outbox_.push(id_, kind, payload);
-            return push != Push::full;
-        });
-    }
-    switch (push) {
-    case Push::queued: break;
-    case Push::closed: return refusal();
-    case Push::too_big: return too_big(payload.size());
-    case Push::full:
-        if (timeout <= Duration{})
-            return Error::full;
-        return Failure{
-            Error::timed_out,
-            {.attempted = "send", .endpoint = endpoint_, .explanation = "the outbox stayed full"}};
-    }
-    if (outbox_.wakes_writer()) {
-        gauges_.wakeups.fetch_add(1, std::memory_order_relaxed);
-        try {
-            services_.loop.post([self = shared_from_this()] { self->work_.set(); });
-        } catch (...) {
-            outbox_.note_not_woken();
-            throw;
-        }
-    }
-    services_.inbox.expect_answer();
-    return {};
-}
-
-Result<void> LinkImpl::flush(TimePoint deadline)
-{
-    if (services_.loop.is_loop_thread())
-        return misuse("flush");
-    const auto target = outbox_.pushed_position();
-    const auto is_written = [&] { return outbox_.is_written(target); };
-    const bool woke = services_.written.wait_until(services_.loop, deadline, [&] {
-        return is_written() || !outbox_.is_open() || services_.stop.is_made();
-    });
-    if (is_written())
-        return {};
-    if (!woke)
-        return Failure{Error::timed_out, {.attempted = "flush", .endpoint = endpoint_}};
-    return refusal();
-}
-
-std::string LinkImpl::describe() const
-{
-    return fmt::format("link {} ({}): {}, outbox {} messages", static_cast<std::uint32_t>(id_),
-                       endpoint_, note_.text(), outbox_.unsent_messages());
+    gauges_.is_over.store(life_.state() != Life::State::backing_off);
 }
 
 } // namespace sidecar::detail

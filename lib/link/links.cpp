@@ -10,13 +10,16 @@ std::shared_ptr<LinkImpl> Links::add(std::shared_ptr<const LinkConfig> config,
                                      const LinkOptions& options, TimePoint deadline)
 {
     auto endpoint = config->endpoint(); // the user's code, so not under the lock
+    auto shared_options = std::make_shared<const LinkOptions>(options);
     std::shared_ptr<LinkImpl> link;
     {
         std::lock_guard lock{mutex_};
         const auto id = static_cast<LinkId>(next_id_++);
-        link =
-            std::make_shared<LinkImpl>(services_, *this, id, std::move(config), std::move(endpoint),
-                                       options.outbox.value_or(services_.outbox));
+        link = std::make_shared<LinkImpl>(services_, *this,
+                                          LinkSettings{.id = id,
+                                                       .config = std::move(config),
+                                                       .endpoint = std::move(endpoint),
+                                                       .options = std::move(shared_options)});
         links_.emplace(id, link);
     }
     LinkImpl* none = nullptr;
@@ -127,7 +130,10 @@ void Links::add(Stats& stats, const LinkImpl& link)
     stats.reading_pauses += pauses.count;
     stats.reading_paused += pauses.total;
     stats.loop_wakeups += gauges.wakeups.load();
-    stats.unsent += gauges.unsent.load();
+    stats.unsent +=
+        gauges.is_over.load() ? link.outbox().unsent_messages() : link.outbox().lost_messages();
+    stats.connections += gauges.connections.load();
+    stats.failed_attempts += gauges.failed_attempts.load();
 }
 
 void Links::add_stats(Stats& stats) const
@@ -144,6 +150,8 @@ void Links::add_stats(Stats& stats) const
     stats.reading_paused += ended_.reading_paused;
     stats.loop_wakeups += ended_.loop_wakeups;
     stats.unsent += ended_.unsent;
+    stats.connections += ended_.connections;
+    stats.failed_attempts += ended_.failed_attempts;
     for (const auto& [id, link] : links_) {
         add(stats, *link);
         if (const auto* ring = link->outbox().ring()) {

@@ -91,6 +91,10 @@ public:
 
     // AppClock. Side: any.
     [[nodiscard]] TimePoint now() const noexcept override { return timers_.now(); }
+    [[nodiscard]] TimePoint turn_began() const noexcept override
+    {
+        return is_virtual() ? timers_.now() : tasks_.turn_began();
+    }
     [[nodiscard]] bool is_virtual() const noexcept override { return engine().is_virtual(); }
     void arm(std::shared_ptr<Ticket> ticket) override;
     void uncount() noexcept override { sleepers_.remove_one(); }

@@ -96,6 +96,11 @@ public:
 
     /// Counts the handlers that ran; unchanged over a co_await that did not suspend. Side: sidecar.
     [[nodiscard]] std::uint64_t turn() const noexcept { return turn_; }
+    /// When the one that runs began, in real time. Side: sidecar.
+    [[nodiscard]] TimePoint turn_began() const noexcept
+    {
+        return TimePoint{Duration{use_.since.load(std::memory_order_relaxed)}};
+    }
 
     /// Side: both.
     [[nodiscard]] std::vector<TaskReport> snapshot() const;

@@ -12,24 +12,45 @@ void Inbox::publish_some()
     if (++producer_.unannounced >= bits_to_wake_for)
         publish_all();
     else
-        ring_.publish();
+        publish_ring();
+}
+
+void Inbox::publish_ring()
+{
+    arrivals_.note(ring_.unpublished_position(), clock_.turn_began());
+    ring_.publish();
 }
 
 void Inbox::publish_all()
 {
     producer_.unannounced = 0;
-    ring_.publish();
+    publish_ring();
     if (arrived_.wake())
         wakeups_.fetch_add(1, std::memory_order_relaxed);
     ready_.raise();
 }
 
-void Inbox::push_event(Event::Kind kind, LinkId link, std::optional<Failure> failure)
+void Inbox::push_event(LinkEvent event)
 {
     publish();
-    events_.push({ring_.write_position(), kind, link, std::move(failure)});
+    if (event.at == TimePoint{})
+        event.at = clock_.now();
+    event.position = ring_.write_position();
+    side_.push(std::move(event));
     arrived_.wake();
     ready_.raise();
+}
+
+/// Who is told that something stands beside the ring must find there what comes before it.
+SideQueue::Put Inbox::push_to(LinkQueue& queue, MessageKind kind,
+                              std::span<const std::byte> payload)
+{
+    if (!ring_.is_published())
+        publish_ring();
+    const auto put = side_.put(queue, ring_.write_position(), kind, payload, clock_.turn_began());
+    if (put == SideQueue::Put::taken && ++producer_.unannounced >= bits_to_wake_for)
+        publish_all();
+    return put;
 }
 
 std::span<std::byte> Inbox::receive_buffer(std::size_t at_least)
@@ -108,9 +129,33 @@ void Inbox::set_terminal_failure(std::optional<Failure> why)
         ready_.raise();
 }
 
+Inbox::Counts Inbox::counts() const
+{
+    const auto ring = ring_.counts();
+    const auto side = side_.counts();
+    return {.received = ring.pushed + side.received,
+            .received_bytes = ring.pushed_bytes + side.received_bytes,
+            .taken = ring.popped + side.taken,
+            .queued = ring.queued() + side.queued(),
+            .queued_bytes = ring.queued_bytes() + side.queued_bytes(),
+            .peak_messages = ring_.peak_messages() + side.peak_messages,
+            .peak_bytes = ring_.peak_bytes() + side.peak_bytes,
+            .lost = side.lost};
+}
+
+Duration Inbox::oldest_age() const
+{
+    auto oldest = side_.oldest();
+    if (!ring_.empty())
+        if (const auto at = arrivals_.peek(ring_.reads_published());
+            at && (!oldest || *at < *oldest))
+            oldest = at;
+    return oldest ? std::max(clock_.now() - *oldest, Duration{}) : Duration{};
+}
+
 bool Inbox::has_something() const noexcept
 {
-    return !ring_.empty() || events_.has_any() || is_final();
+    return !ring_.empty() || side_.has_any() || is_final();
 }
 
 } // namespace sidecar::detail

@@ -4,11 +4,15 @@
 
 #include "base/wait_point.hpp"
 #include "base/yield_before_sleep.hpp"
+#include "queue/arrivals.hpp"
+#include "queue/connection_numbers.hpp"
 #include "queue/consumer_right.hpp"
 #include "queue/link_events.hpp"
 #include "queue/ready_descriptor.hpp"
 #include "queue/receive_memory.hpp"
 #include "queue/record_ring.hpp"
+#include "queue/side_queue.hpp"
+#include "queue/terminal_failure.hpp"
 
 #include <sidecar/detail/message_handler.hpp>
 #include <sidecar/error.hpp>
@@ -16,6 +20,7 @@
 #include <sidecar/message.hpp>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -26,11 +31,11 @@
 
 namespace sidecar::detail {
 
-/// Puts the parts together: a ring of messages, memory to receive in, events beside the ring, and
+/// Puts the parts together: a ring of messages, memory to receive in, what stands beside the ring, and
 /// those who wait (receivers for a message, links for free space). Owned by the run. The loop is the
 /// only producer; of the application's threads one at a time consumes. Invariant: everything that was
 /// put in comes out, in order, before `stopped` or a terminal failure is said; and the memory of
-/// messages, whole or not, stays within the limits. Once a receiver has found nothing for half a
+/// messages, whole or not, stays within the limits, of the inbox and of the links that have their own. Once a receiver has found nothing for half a
 /// second, there stay of what is beside the ring two buffers to receive in and a block or some, of
 /// 256 KiB each.
 class Inbox {
@@ -39,7 +44,12 @@ public:
     static constexpr Duration idle_time = std::chrono::milliseconds{500};
 
     Inbox(const QueueLimits& limits, Duration spin, AppClock& clock)
-        : ring_{limits}, receive_memory_{ring_}, clock_{clock}, spin_{spin}
+        : ring_{limits},
+          receive_memory_{ring_},
+          clock_{clock},
+          spin_{spin},
+          side_{clock},
+          arrivals_{clock.is_virtual()}
     {
     }
 
@@ -65,7 +75,30 @@ public:
         if (!ring_.is_published() || producer_.unannounced != 0)
             publish_all();
     }
-    void push_event(Event::Kind kind, LinkId link, std::optional<Failure> failure);
+    /// It stands behind all that was pushed before: its position is set here, and its time if it
+    /// is not set yet.
+    void push_event(LinkEvent event);
+    void push_event(Event::Kind kind, LinkId link, std::optional<Failure> failure)
+    {
+        push_event(LinkEvent{0, kind, link, std::move(failure)});
+    }
+
+    // --- sidecar side: links with a queue of their own
+    /// `overflow`: not plain, and resolved. Lifetime: see SideQueue.
+    [[nodiscard]] LinkQueue& open_queue(LinkId link, Overflow overflow)
+    {
+        return side_.open(link, std::move(overflow));
+    }
+    /// Side: any.
+    void close_queue(LinkQueue& queue) noexcept { side_.close(queue); }
+    /// Like push(), into this queue.
+    [[nodiscard]] SideQueue::Put push_to(LinkQueue& queue, MessageKind kind,
+                                         std::span<const std::byte> payload);
+    /// Whether a message of this size would be taken. False: on_space is called once it is.
+    [[nodiscard]] bool want_room_in(LinkQueue& queue, std::size_t payload_bytes)
+    {
+        return side_.want_room(queue, payload_bytes, clock_.now());
+    }
 
     // --- sidecar side: memory
     /// A link with such a limit shares this inbox. One message of the largest limit always finds
@@ -136,6 +169,20 @@ public:
     void expect_answer() noexcept { consumer_.yield.expect_answer(1); }
 
     [[nodiscard]] const RecordRing& ring() const noexcept { return ring_; }
+    [[nodiscard]] const SideQueue& side() const noexcept { return side_; }
+    /// Of the ring and of what stands beside it. received = taken + queued + lost, always.
+    struct Counts {
+        std::uint64_t received = 0, received_bytes = 0, taken = 0, queued = 0, queued_bytes = 0;
+        std::uint64_t peak_messages = 0, peak_bytes = 0; ///< the sum of both peaks
+        std::array<std::uint64_t, 5> lost{};             ///< by GapReason
+        [[nodiscard]] std::uint64_t lost_for(GapReason reason) const noexcept
+        {
+            return lost[static_cast<std::size_t>(reason)];
+        }
+    };
+    [[nodiscard]] Counts counts() const;
+    /// For how long the oldest message waits; zero: none does.
+    [[nodiscard]] Duration oldest_age() const;
     [[nodiscard]] std::uint64_t wakeups() const noexcept
     {
         return wakeups_.load(std::memory_order_relaxed);
@@ -148,9 +195,19 @@ private:
     [[nodiscard]] Next next();
     [[nodiscard]] bool is_final() const noexcept { return ended() || terminal_.is_set(); }
     [[nodiscard]] Failure nothing_left() const;
+    /// The message at `position`, as the application sees it.
+    [[nodiscard]] MessageView view(std::uint64_t position)
+    {
+        const auto stored = ring_.view(position);
+        return {stored.link(), stored.kind(), stored.bytes(),
+                consumer_.connections.of(stored.link())};
+    }
+    [[nodiscard]] WallTime wall_time(TimePoint at) const;
     [[nodiscard]] Result<Message> take_message();
     [[nodiscard]] Result<Message> take_copy(std::uint64_t position);
     [[nodiscard]] Result<Message> take_block_of(std::uint64_t position);
+    [[nodiscard]] SideQueue::Entry take_beside(SideQueue::Ends ends, bool& is_left);
+    void publish_ring();
     std::size_t hand_over(MessageHandler handler, std::size_t limit);
     void publish_reads() noexcept;
     void note_idle();
@@ -174,7 +231,8 @@ private:
         spin_;          // both: constant; so long a receiver looks again and again before it sleeps
     Producer producer_; // sidecar side
 
-    alignas(64) LinkEvents events_;         // both
+    alignas(64) SideQueue side_;            // both
+    Arrivals arrivals_;                     // both, each its side
     TerminalFailure terminal_;              // both
     std::atomic<bool> ended_{false};        // both: atomic
     std::atomic<bool> space_wanted_{false}; // both: atomic
@@ -183,7 +241,8 @@ private:
     std::atomic<std::uint64_t> wakeups_{0}; // both: atomic
 
     struct Consumer {
-        YieldBeforeSleep yield; // before a receiver sleeps
+        YieldBeforeSleep yield;        // before a receiver sleeps
+        ConnectionNumbers connections; // guarded by right_
         TimePoint idle_since{}; // guarded by right_; when poll() began to find nothing; or none
     };
 

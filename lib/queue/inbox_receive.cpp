@@ -1,6 +1,8 @@
 // The application's side of the inbox: receive, next_event, poll.
 #include "queue/inbox.hpp"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 namespace sidecar::detail {
@@ -10,6 +12,72 @@ Failure nested(const char* attempted)
 {
     return {Error::misuse,
             {.attempted = attempted, .explanation = "called from within a poll() handler"}};
+}
+
+/// A larger one is not copied.
+constexpr std::size_t largest_copied_from_side = 4u << 10;
+
+Message message_of(SideEntry& entry)
+{
+    if (entry.size <= largest_copied_from_side)
+        return Message{entry.view(), entry.at};
+    return {entry.link, entry.kind,       std::move(entry.payload),
+            entry.size, entry.connection, entry.at};
+}
+
+Event to_event(LinkEvent from)
+{
+    return {.kind = from.kind,
+            .link = from.link,
+            .failure = std::move(from.failure),
+            .connection = from.connection,
+            .at = from.at,
+            .wall_time = from.wall_time,
+            .next_attempt = from.next_attempt,
+            .continuity = from.continuity,
+            .protocol = std::move(from.protocol),
+            .missing = from.missing,
+            .gap_reason = from.gap_reason,
+            .data_age = from.data_age};
+}
+
+Event event_of(SideEntry& entry)
+{
+    if (entry.what == SideEntry::What::event)
+        return to_event(std::move(*entry.event));
+    Event event;
+    event.link = entry.link;
+    event.connection = entry.connection;
+    event.at = entry.at;
+    event.missing = entry.missing;
+    if (entry.what == SideEntry::What::message) {
+        event.kind = Event::Kind::message;
+        event.message = message_of(entry);
+        return event;
+    }
+    event.kind = Event::Kind::gap;
+    event.gap_reason = entry.reason;
+    return event;
+}
+
+/// What receive() and poll() say where an entry ends them; empty: it does not.
+std::optional<Failure> failure_of(SideEntry& entry)
+{
+    if (entry.what == SideEntry::What::message)
+        return std::nullopt;
+    auto event = event_of(entry);
+    if (event.kind != Event::Kind::down && event.kind != Event::Kind::gap)
+        return std::nullopt;
+    if (event.failure == Error::link_closed)
+        return std::nullopt; // who closed it knows
+    if (event.failure)
+        return std::move(*event.failure);
+    return Failure{Error::gap,
+                   {.attempted = "receive",
+                    .endpoint = fmt::format("link {}", static_cast<std::uint32_t>(event.link)),
+                    .explanation = fmt::format("{} message{} missing: {}", event.missing,
+                                               event.missing == 1 ? " is" : "s are",
+                                               to_string(event.gap_reason))}};
 }
 
 } // namespace
@@ -126,7 +194,7 @@ private:
 Inbox::Next Inbox::next()
 {
     const auto published = ring_.published();
-    if (events_.is_due(ring_.read_position())) [[unlikely]]
+    if (side_.is_due(ring_.read_position())) [[unlikely]]
         return Next::event;
     return ring_.read_position() < published ? Next::message : Next::nothing;
 }
@@ -141,16 +209,18 @@ Failure Inbox::nothing_left() const
 /// Built where the caller will have it: a message holds its bytes, so each move would copy them.
 Result<Message> Inbox::take_copy(std::uint64_t position)
 {
-    Result<Message> message{Result<Message>::in_place_value, ring_.view(position)};
+    Result<Message> message{Result<Message>::in_place_value, view(position),
+                            arrivals_.of(position)};
     ring_.pop();
     return message;
 }
 
 Result<Message> Inbox::take_block_of(std::uint64_t position)
 {
-    const auto view = ring_.view(position);
-    Result<Message> message{Result<Message>::in_place_value, view.link(), view.kind(),
-                            ring_.take_block_of(position), view.size()};
+    const auto seen = view(position);
+    Result<Message> message{Result<Message>::in_place_value, seen.link(), seen.kind(),
+                            ring_.take_block_of(position),   seen.size(), seen.connection(),
+                            arrivals_.of(position)};
     ring_.pop();
     return message;
 }
@@ -161,16 +231,34 @@ Result<Message> Inbox::take_message()
     return ring_.has_block(position) ? take_block_of(position) : take_copy(position);
 }
 
+/// Null if there was nothing to take after all, or it is left where it is.
+SideQueue::Entry Inbox::take_beside(SideQueue::Ends ends, bool& is_left)
+{
+    auto taken = side_.take(ring_.read_position(), ends);
+    is_left = taken.is_left;
+    if (taken.frees_space)
+        on_space();
+    if (taken.entry && taken.entry->what == SideEntry::What::event)
+        consumer_.connections.note(*taken.entry->event);
+    return std::move(taken.entry);
+}
+
 Result<Message> Inbox::receive(Duration timeout)
 {
     Turn turn{*this, timeout};
+    bool is_left = false;
     for (;;) {
         switch (turn.wait()) {
         case Next::nothing: return turn.failure();
         case Next::message: return take_message();
         case Next::event:
-            if (auto event = events_.take(); event.kind == Event::Kind::down)
-                return std::move(*event.failure);
+            const auto entry = take_beside(SideQueue::Ends::take, is_left);
+            if (!entry)
+                break;
+            if (entry->what == SideEntry::What::message)
+                return message_of(*entry);
+            if (auto failure = failure_of(*entry))
+                return std::move(*failure);
         }
     }
 }
@@ -178,21 +266,41 @@ Result<Message> Inbox::receive(Duration timeout)
 Result<Event> Inbox::next_event(Duration timeout)
 {
     Turn turn{*this, timeout};
-    switch (turn.wait()) {
-    case Next::nothing: break;
-    case Next::message: {
-        auto message = take_message();
-        const auto link = message->link();
-        return Event{Event::Kind::message, link, std::move(*message), std::nullopt};
+    bool is_left = false;
+    Event event;
+    for (;;) {
+        switch (turn.wait()) {
+        case Next::nothing:
+            if (!(turn.failure() == Error::stopped))
+                return turn.failure();
+            event.at = clock_.now();
+            event.wall_time = wall_time(event.at);
+            return event; // which is `stopped`
+        case Next::message:
+            event.kind = Event::Kind::message;
+            event.message = std::move(*take_message());
+            event.link = event.message.link();
+            event.connection = event.message.connection();
+            event.at = event.message.arrival();
+            event.wall_time = wall_time(event.at);
+            return event;
+        case Next::event:
+            if (const auto entry = take_beside(SideQueue::Ends::take, is_left)) {
+                event = event_of(*entry);
+                if (event.wall_time == WallTime{})
+                    event.wall_time = wall_time(event.at);
+                return event;
+            }
+        }
     }
-    case Next::event: {
-        auto event = events_.take();
-        return Event{event.kind, event.link, {}, std::move(event.failure)};
-    }
-    }
-    if (turn.failure() == Error::stopped)
-        return Event{Event::Kind::stopped, {}, {}, std::nullopt};
-    return turn.failure();
+}
+
+WallTime Inbox::wall_time(TimePoint at) const
+{
+    using std::chrono::duration_cast, std::chrono::system_clock;
+    if (clock_.is_virtual())
+        return WallTime{duration_cast<WallTime::duration>(at.time_since_epoch())};
+    return system_clock::now() - duration_cast<WallTime::duration>(clock_.now() - at);
 }
 
 Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
@@ -223,12 +331,19 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
             count += hand_over(handler, limit - count);
             continue;
         }
-        if (auto event = events_.take(); event.kind == Event::Kind::down) {
-            if (count == 0)
-                return std::move(*event.failure);
-            // The messages before it were handed over; the failure is for the next call.
-            events_.put_back(std::move(event));
+        // Where messages were handed over before, what ends the call is for the next one.
+        bool is_left = false;
+        const auto entry =
+            take_beside(count == 0 ? SideQueue::Ends::take : SideQueue::Ends::leave, is_left);
+        if (is_left)
             break;
+        if (!entry)
+            continue;
+        if (auto failure = failure_of(*entry))
+            return std::move(*failure);
+        if (entry->what == SideEntry::What::message) {
+            ++count;
+            handler(entry->view());
         }
     }
     if (count != 0)
@@ -248,9 +363,11 @@ std::size_t Inbox::hand_over(MessageHandler handler, std::size_t limit)
         Inbox& inbox;
         ~GiveBack() { inbox.publish_reads(); }
     };
-    const GiveBack give_back{*this}; // also when the handler throws
+    const GiveBack give_back{*this};           // also when the handler throws
+    (void)arrivals_.of(ring_.read_position()); // so that those of what is read go
+    // In this order: what comes beside the ring later stands behind what is published now.
     const auto published = ring_.published();
-    const bool has_events = events_.has_any();
+    const auto until = std::min(published, side_.next_position());
     const auto most = std::min(limit, stride);
     std::size_t count = 0;
     const auto bytes_at_start = ring_.popped_bytes_so_far();
@@ -260,8 +377,8 @@ std::size_t Inbox::hand_over(MessageHandler handler, std::size_t limit)
             ~Pop() { ring.pop(); }
         } pop{ring_};
         ++count;
-        handler(ring_.view(ring_.find_message(ring_.read_position())));
-    } while (count < most && !has_events && ring_.read_position() < published
+        handler(view(ring_.find_message(ring_.read_position())));
+    } while (count < most && ring_.read_position() < until
              && ring_.popped_bytes_so_far() - bytes_at_start < stride_bytes);
     return count;
 }

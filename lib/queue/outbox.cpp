@@ -1,5 +1,7 @@
 #include "queue/outbox.hpp"
 
+#include <algorithm>
+
 namespace sidecar::detail {
 
 /// With push_mutex_ held. A ring costs two kilobytes before its memory.
@@ -14,11 +16,19 @@ RecordRing& Outbox::make_ring()
     return *owner_;
 }
 
-Outbox::Push Outbox::push(LinkId link, MessageKind kind, std::span<const std::byte> payload)
+Outbox::Push Outbox::push(LinkId link, MessageKind kind, std::span<const std::byte> payload,
+                          Sender& sender)
 {
     std::lock_guard lock{push_mutex_};
-    if (!is_open() || stop_.is_made())
+    if (stop_.is_made())
         return Push::closed;
+    if (sender.connection && *sender.connection != loss_.connection)
+        return Push::wrong_connection;
+    if (!is_open() || sender.drops.value_or(loss_.drops) != loss_.drops)
+        return Push::closed;
+    sender.drops = loss_.drops;
+    if (sender.connection)
+        link = static_cast<LinkId>(static_cast<std::uint32_t>(link) | bound_bit);
     auto& ring = make_ring();
     if (payload.size() > ring.largest_message())
         return Push::too_big;
@@ -33,10 +43,96 @@ bool Outbox::wakes_writer() noexcept
     return writer_sleeps_.load(std::memory_order_seq_cst) && writer_sleeps_.exchange(false);
 }
 
-std::uint64_t Outbox::pushed_position()
+Outbox::Mark Outbox::mark()
 {
     std::lock_guard lock{push_mutex_};
-    return owner_ ? owner_->write_position() : 0;
+    return {owner_ ? owner_->write_position() : 0, losses_.load()};
+}
+
+Outbox::Fate Outbox::fate(const Mark& mark)
+{
+    const auto is_read = [&] {
+        return mark.position == 0 || ring()->reads_published() >= mark.position;
+    };
+    if (losses_.load() == mark.losses && !is_read())
+        return Fate::waiting;
+    std::lock_guard lock{push_mutex_};
+    const auto since = losses_.load() - mark.losses;
+    // Where the first of several began is not known any more
+    if (since > 1 || (since == 1 && loss_.begin < mark.position))
+        return Fate::lost;
+    return is_read() ? Fate::written : Fate::waiting;
+}
+
+void Outbox::open(std::uint32_t connection)
+{
+    std::lock_guard lock{push_mutex_};
+    loss_.connection = connection;
+    is_open_.store(true, std::memory_order_seq_cst);
+}
+
+void Outbox::end_connection(bool keep)
+{
+    {
+        std::lock_guard lock{push_mutex_};
+        const bool was_open = is_open();
+        loss_.connection = 0;
+        is_open_.store(keep && was_open, std::memory_order_seq_cst);
+        auto* const ring = owner_.get();
+        if (keep && was_open && ring) {
+            keep_what_may_follow(*ring);
+        } else if (!keep) {
+            ++loss_.drops;
+            loss_.begin = ring ? ring->read_position() : 0;
+            losses_.fetch_add(1);
+            if (ring)
+                lose_until(*ring, ring->write_position());
+        }
+        loss_.batch_end = 0;
+    }
+    written_.wake();
+}
+
+/// With push_mutex_ held. Of the batch whose write failed a message may be written in part, but if
+/// the transport marks, it is the first that is not marked. If it does not, any of them may be.
+void Outbox::keep_what_may_follow(RecordRing& ring)
+{
+    const auto published = ring.published();
+    auto begin = published;
+    if (loss_.batch_end > ring.read_position()) {
+        begin = ring.read_position();
+        lose_until(ring, loss_.batch_was_marked ? begin + 1 : loss_.batch_end);
+    }
+    loss_.stale_until = published;
+    for (auto at = ring.read_position(); at < published && at < begin; at = ring.after(at)) {
+        at = ring.find_message(at);
+        if (is_stale(ring, at))
+            begin = at;
+    }
+    if (begin == published)
+        return;
+    loss_.begin = begin;
+    losses_.fetch_add(1);
+}
+
+/// It is bound to a connection that is gone.
+bool Outbox::is_stale(const RecordRing& ring, std::uint64_t position) const noexcept
+{
+    return position < loss_.stale_until
+           && (static_cast<std::uint32_t>(ring.view(position).link()) & bound_bit) != 0;
+}
+
+void Outbox::lose_until(RecordRing& ring, std::uint64_t position)
+{
+    while (ring.read_position() < position && ring.read_position() != ring.published())
+        lose_one(ring);
+    ring.publish_reads();
+}
+
+void Outbox::lose_one(RecordRing& ring)
+{
+    ring.pop();
+    lost_.fetch_add(1);
 }
 
 void Outbox::close() noexcept
@@ -45,20 +141,43 @@ void Outbox::close() noexcept
     written_.wake();
 }
 
-std::optional<Batch> Outbox::next_batch()
+std::optional<Batch> Outbox::next_batch(std::uint64_t limit)
 {
     auto* const ring = ring_.load(std::memory_order_seq_cst);
-    const auto end = ring ? ring->published() : 0;
-    if (!ring || ring->read_position() == end)
+    if (!ring)
+        return std::nullopt;
+    auto end = std::min(ring->published(), limit);
+    if (ring->read_position() < std::min(end, loss_.stale_until)) [[unlikely]]
+        end = pass_over_stale(*ring, end);
+    if (ring->read_position() >= end)
         return std::nullopt;
     is_writing_ = true;
+    loss_.batch_end = end;
+    loss_.batch_was_marked = false;
     return Batch{*this, ring->read_position(), end};
+}
+
+/// What is stale at the front is lost; gives where the next of it stands, or `end`.
+std::uint64_t Outbox::pass_over_stale(RecordRing& ring, std::uint64_t end)
+{
+    while (ring.read_position() < end && is_stale(ring, ring.find_message(ring.read_position())))
+        lose_one(ring);
+    ring.publish_reads();
+    written_.wake();
+    for (auto at = ring.read_position(); at < std::min(end, loss_.stale_until);
+         at = ring.after(at)) {
+        at = ring.find_message(at);
+        if (is_stale(ring, at))
+            return at;
+    }
+    return end;
 }
 
 void Outbox::finish(const Batch& batch)
 {
     batch.mark_written(SIZE_MAX);
     is_writing_ = false;
+    loss_.batch_end = 0;
 }
 
 bool Outbox::prepare_sleep() noexcept
@@ -80,12 +199,15 @@ MessageView Outbox::read(std::uint64_t& position) const
     const auto& ring = *ring_.load(std::memory_order_relaxed);
     const auto at = ring.find_message(position);
     position = ring.after(at);
-    return ring.view(at);
+    const auto view = ring.view(at);
+    const auto link = static_cast<std::uint32_t>(view.link()) & ~bound_bit;
+    return {static_cast<LinkId>(link), view.kind(), view.bytes()};
 }
 
 void Outbox::mark_written(std::size_t count, std::uint64_t end)
 {
     auto& ring = *ring_.load(std::memory_order_relaxed);
+    loss_.batch_was_marked = true;
     const auto messages = ring.popped_so_far();
     const auto bytes = ring.popped_bytes_so_far();
     for (; count != 0 && ring.read_position() < end; --count)

@@ -20,8 +20,9 @@
 
 namespace sidecar::detail {
 
-/// Any thread of the application pushes, the link's writer takes batches out. Owned by its link.
-/// What was accepted is either written or counted as unsent, never both. Many links never send, so
+/// Any thread of the application pushes, the link's writer takes batches out. Owned by its link,
+/// and goes on over its connections. What was accepted is either written or counted as unsent, never
+/// both; and what is bound to a connection is written on that one or not at all. Many links never send, so
 /// the ring behind it is made by the first push; and each time when the writer has nothing to do,
 /// what a burst took of memory goes back but for half a MiB.
 class Outbox final : public BatchSource {
@@ -33,20 +34,36 @@ public:
     }
 
     // --- app side, any thread
-    enum class Push { queued, full, closed, too_big };
-    [[nodiscard]] Push push(LinkId link, MessageKind kind, std::span<const std::byte> payload);
+    enum class Push { queued, full, closed, too_big, wrong_connection };
+    /// Of one send(), over its attempts to push.
+    struct Sender {
+        std::optional<std::uint32_t> connection{}; ///< which the message is bound to; empty: none
+        /// How often the queue had been dropped at the first attempt. Who has waited for room since
+        /// before a drop is refused like those who had found some.
+        std::optional<std::uint64_t> drops{};
+    };
+    [[nodiscard]] Push push(LinkId link, MessageKind kind, std::span<const std::byte> payload,
+                            Sender& sender);
+    [[nodiscard]] Push push(LinkId link, MessageKind kind, std::span<const std::byte> payload)
+    {
+        Sender sender;
+        return push(link, kind, payload, sender);
+    }
     /// After a push: true, once, if the writer sleeps and has to be woken.
     [[nodiscard]] bool wakes_writer() noexcept;
     /// The writer could not be woken after all, so the next push has to.
     void note_not_woken() noexcept { writer_sleeps_.store(true, std::memory_order_seq_cst); }
     [[nodiscard]] bool is_open() const noexcept { return is_open_.load(std::memory_order_seq_cst); }
-    /// The position behind all that was pushed before.
-    [[nodiscard]] std::uint64_t pushed_position();
-    [[nodiscard]] bool is_written(std::uint64_t position) const noexcept
-    {
-        return position == 0 || ring()->reads_published() >= position;
-    }
+    /// All that was pushed before: its end, and how often something had been lost until then.
+    struct Mark {
+        std::uint64_t position = 0, losses = 0;
+    };
+    [[nodiscard]] Mark mark();
+    enum class Fate { waiting, written, lost };
+    /// Of what was pushed before the mark; `lost` if some of it was.
+    [[nodiscard]] Fate fate(const Mark& mark);
     [[nodiscard]] std::size_t largest_message() const noexcept { return largest_.load(); }
+    [[nodiscard]] std::size_t limit_bytes() const noexcept { return limits_.bytes; }
 
     // --- both
     /// From now on pushes are refused, and who waits for room is woken.
@@ -56,14 +73,26 @@ public:
     {
         return ring_.load(std::memory_order_acquire);
     }
-    /// Accepted and not written.
-    [[nodiscard]] std::uint64_t unsent_messages() const noexcept
+    [[nodiscard]] std::uint64_t queued_messages() const noexcept
     {
         return ring() ? ring()->counts().queued() : 0;
     }
+    /// Accepted and lost.
+    [[nodiscard]] std::uint64_t lost_messages() const noexcept { return lost_.load(); }
+    /// Accepted and not written.
+    [[nodiscard]] std::uint64_t unsent_messages() const noexcept
+    {
+        return lost_messages() + queued_messages();
+    }
 
     // --- sidecar side
-    void open() noexcept { is_open_.store(true, std::memory_order_seq_cst); }
+    /// This connection is up.
+    void open(std::uint32_t connection);
+    /// It is gone, and nothing is written before the next open(). `keep`: pushes that are not bound
+    /// to a connection go on, and what is queued stays, but for what is bound to the one that is
+    /// gone and for what of an unfinished batch may be written in part. Otherwise all that is queued
+    /// is lost and counted, and pushes are refused.
+    void end_connection(bool keep);
     /// Waits for pushes that are half done; after close() nothing comes any more.
     void settle_pushes() { std::lock_guard lock{push_mutex_}; }
     /// Whether something is accepted and not written, or just being written.
@@ -71,13 +100,25 @@ public:
     {
         return is_writing_ || (ring() && !ring()->empty());
     }
-    /// All that is queued now; empty: nothing. Then finish() or give_up_batch().
-    [[nodiscard]] std::optional<Batch> next_batch();
+    /// All that is queued now, up to this position; empty: nothing. Then finish(), or
+    /// give_up_batch() after a failure.
+    [[nodiscard]] std::optional<Batch> next_batch(std::uint64_t limit = UINT64_MAX);
+    /// How far it is written.
+    [[nodiscard]] std::uint64_t written_position() const noexcept
+    {
+        return ring() ? ring()->reads_published() : 0;
+    }
     /// The writer is about to sleep. False: something has come, so it must not.
     [[nodiscard]] bool prepare_sleep() noexcept;
     void woke() noexcept { writer_sleeps_.store(false, std::memory_order_relaxed); }
     /// What of the batch was not marked yet is written.
     void finish(const Batch& batch);
+    /// None of it was written.
+    void put_back_batch() noexcept
+    {
+        is_writing_ = false;
+        loss_.batch_end = 0;
+    }
     /// Its write failed.
     void give_up_batch() noexcept { is_writing_ = false; }
     struct Written { // both: atomic
@@ -91,6 +132,14 @@ public:
 
 private:
     [[nodiscard]] RecordRing& make_ring();
+    void keep_what_may_follow(RecordRing& ring);
+    void lose_until(RecordRing& ring, std::uint64_t position);
+    void lose_one(RecordRing& ring);
+    [[nodiscard]] std::uint64_t pass_over_stale(RecordRing& ring, std::uint64_t end);
+    [[nodiscard]] bool is_stale(const RecordRing& ring, std::uint64_t position) const noexcept;
+
+    /// In a record of ours, whose link is known, beside what is left of its number.
+    static constexpr std::uint32_t bound_bit = 1u << 23;
 
     const QueueLimits limits_; // both: constant
     const StopRequest& stop_;  // both
@@ -104,6 +153,18 @@ private:
     std::atomic<bool> writer_sleeps_{false}; // both: atomic
     Written sent_;                           // both: atomic
     bool is_writing_ = false;                // sidecar side; a batch is out
+
+    struct Losses {
+        std::uint32_t connection = 0;  // both: guarded by push_mutex_; the present one; 0: none
+        std::uint64_t drops = 0;       // both: guarded by push_mutex_
+        std::uint64_t begin = 0;       // both: guarded by push_mutex_; where the latest loss began
+        std::uint64_t stale_until = 0; // sidecar side; what is bound before it is lost
+        std::uint64_t batch_end = 0;   // sidecar side; of the batch that is out, or failed
+        bool batch_was_marked = false; // sidecar side; in that batch something was marked
+    };
+    Losses loss_;                          // as its members say
+    std::atomic<std::uint64_t> losses_{0}; // both: atomic; how often something may have been lost
+    std::atomic<std::uint64_t> lost_{0};   // both: atomic; messages
 };
 
 } // namespace sidecar::detail

@@ -89,6 +89,11 @@ public:
     {
         return producer_.published_tail == producer_.tail;
     }
+    /// Where what was pushed and not yet published begins.
+    [[nodiscard]] std::uint64_t unpublished_position() const noexcept
+    {
+        return producer_.published_tail;
+    }
     /// Of messages that were pushed and not yet published.
     [[nodiscard]] std::uint64_t unpublished_bytes() const noexcept
     {

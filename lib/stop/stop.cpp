@@ -89,6 +89,10 @@ Task<> Stop::say_goodbye(AllLinks& links, StopStages by)
 
 Task<> Stop::drain(AllLinks& links, TimePoint deadline)
 {
+    std::uint64_t queued = 0;
+    for (const auto& link : links)
+        queued += link->outbox().queued_messages();
+    const auto lost_before = links_.unsent_messages() - queued;
     // From where the last look ended: what is drained stays so.
     const bool drained = co_await until(
         [&links, at = links.begin()]() mutable {
@@ -97,9 +101,7 @@ Task<> Stop::drain(AllLinks& links, TimePoint deadline)
             return at == links.end();
         },
         deadline);
-    const bool lost = std::any_of(links.begin(), links.end(), [](const auto& link) {
-        return link->outbox().unsent_messages() != 0;
-    });
+    const bool lost = links_.unsent_messages() != lost_before;
     end_stage(&StopReport::drain, links.empty() ? Verdict::skipped
                                   : !drained    ? Verdict::timed_out
                                   : lost        ? Verdict::failed
@@ -110,11 +112,11 @@ Task<> Stop::close(AllLinks& links, TimePoint deadline)
 {
     AllLinks open;
     std::copy_if(links.begin(), links.end(), std::back_inserter(open),
-                 [](const auto& link) { return link->is_up(); });
+                 [](const auto& link) { return link->is_open(); });
     for (const auto& link : open)
         link->begin_close(deadline);
     for (const auto& link : links)
-        if (!link->is_up())
+        if (!link->is_open())
             link->abort();
     const bool closed = co_await until(
         [&open, at = open.begin()]() mutable {

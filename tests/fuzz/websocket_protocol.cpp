@@ -1,22 +1,13 @@
 // Any bytes, cut in any way: the same messages, the same verdict, no more memory than the limit.
 // The first byte of an input chooses the limit, the second how the rest is cut.
 #include "../transports/websocket/protocol_driver.hpp"
+#include "require.hpp"
 
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 
 using namespace sidecar::websocket;
 
 namespace {
-
-void require(bool holds, const char* what)
-{
-    if (!holds) {
-        std::fprintf(stderr, "does not hold: %s\n", what);
-        std::abort();
-    }
-}
 
 void check(std::string_view bytes, std::size_t limit, std::size_t segment_bytes)
 {

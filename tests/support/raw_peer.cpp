@@ -6,10 +6,12 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 
 RawConnection::~RawConnection()
 {
@@ -125,6 +127,23 @@ RawPeer::RawPeer(Script script, bool is_v6)
         || ::getsockname(listener_, address, &size) != 0)
         throw std::runtime_error{"no listening socket"};
     port_ = ntohs(is_v6 ? v6.sin6_port : v4.sin_port);
+    thread_ = std::thread{[this] { run(); }};
+}
+
+RawPeer::RawPeer(Script script, const UnixPath& at)
+    : script_{std::move(script)}, listener_{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)}
+{
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    at.path.copy(address.sun_path, sizeof address.sun_path - 1);
+    const bool is_abstract = at.path.starts_with('@');
+    if (is_abstract)
+        address.sun_path[0] = '\0';
+    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + at.path.size()
+                                             + (is_abstract ? 0 : 1));
+    if (listener_ < 0 || ::bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0
+        || ::listen(listener_, 64) != 0)
+        throw std::runtime_error{"no listening socket at " + at.path};
     thread_ = std::thread{[this] { run(); }};
 }
 

@@ -58,6 +58,12 @@ class RawPeer {
 public:
     using Script = std::function<void(RawConnection&)>;
     explicit RawPeer(Script script, bool is_v6 = false);
+    /// Listens on a Unix-domain socket instead; '@' in front of the path: an abstract name. A file
+    /// that it makes stays.
+    struct UnixPath {
+        std::string path;
+    };
+    RawPeer(Script script, const UnixPath& at);
     RawPeer(const RawPeer&) = delete;
     RawPeer& operator=(const RawPeer&) = delete;
     ~RawPeer();
@@ -71,7 +77,7 @@ private:
     void serve(int fd);
 
     Script script_;
-    const bool is_v6_;
+    const bool is_v6_ = false;
     int listener_;
     std::uint16_t port_ = 0;
     std::mutex mutex_;

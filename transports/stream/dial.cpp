@@ -2,12 +2,19 @@
 
 #include "dial_plan.hpp"
 #include "plain.hpp"
-
-#include <sidecar/loop_event.hpp>
+#include "printable.hpp"
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <fmt/format.h>
 
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
 #include <deque>
 #include <utility>
 
@@ -24,14 +31,20 @@ public:
         explicit Attempt(asio::any_io_executor executor) : socket{std::move(executor)} {}
         tcp::socket socket;
         error_code ec;
+        std::string why; // where the code does not say it
         bool has_ended = false;
         bool is_judged = false;
     };
 
-    void begin(Context ctx, const Endpoint& endpoint)
+    void begin(Context ctx, const Endpoint& endpoint, const SocketSetup& setup)
     {
         auto& attempt = all.emplace_back(ctx.executor());
         attempt.socket.open(endpoint.protocol(), attempt.ec);
+        if (!attempt.ec)
+            if (auto refused = set_up_tcp(attempt.socket.native_handle(), setup, endpoint)) {
+                attempt.ec = refused->ec;
+                attempt.why = std::move(refused->what);
+            }
         if (attempt.ec) {
             attempt.has_ended = true;
             progress.set();
@@ -57,12 +70,44 @@ public:
 
 namespace {
 
-std::shared_ptr<Stream> make_stream(tcp::socket socket, const DialOptions& options)
+/// How long a full backlog is left alone before the next attempt; it doubles up to the second.
+constexpr auto first_backlog_wait = std::chrono::milliseconds{5};
+constexpr auto longest_backlog_wait = std::chrono::milliseconds{100};
+
+/// The system's address of a Unix-domain socket.
+struct UnixAddress {
+    explicit UnixAddress(const std::string& path)
+    {
+        storage.sun_family = AF_UNIX;
+        std::memcpy(storage.sun_path, path.data(), std::min(path.size(), sizeof storage.sun_path));
+        size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
+        if (path.starts_with('@'))
+            storage.sun_path[0] = '\0';
+        else
+            ++size; // the zero behind it
+    }
+    sockaddr_un storage{};
+    socklen_t size;
+};
+
+error_code connect_at_once(int socket, const UnixAddress& address)
 {
-    error_code ec; // a peer that is gone already is told by the first read
-    socket.set_option(tcp::no_delay{options.no_delay}, ec);
-    socket.set_option(asio::socket_base::keep_alive{options.keep_alive}, ec);
-    return std::make_shared<Plain>(std::move(socket));
+    while (::connect(socket, reinterpret_cast<const sockaddr*>(&address.storage), address.size)
+           != 0)
+        if (errno != EINTR)
+            return {errno, boost::system::system_category()};
+    return {};
+}
+
+Failure unix_failure(const std::string& path, std::string endpoint, error_code ec, std::string why)
+{
+    FailureDetails details{.attempted = "connect", .endpoint = std::move(endpoint)};
+    details.cause = ec;
+    details.explanation = fmt::format("the socket {}", http::printable(path, path.size()));
+    if (!why.empty())
+        details.explanation += ", " + why;
+    return {is_without_resources(ec) ? Error::no_resources : Error::connect_failed,
+            std::move(details)};
 }
 
 } // namespace
@@ -75,7 +120,7 @@ bool is_connected_to_itself(const tcp::socket& socket)
 }
 
 Task<std::shared_ptr<Stream>> Dialer::connect(Context ctx, std::string host, std::uint16_t port,
-                                              DialOptions options, std::string endpoint)
+                                              SocketSetup setup, std::string endpoint)
 {
     const auto addresses = co_await ctx.resolve(std::move(host));
     DialPlan plan{alternate_families(addresses, port), ctx.now()};
@@ -93,27 +138,58 @@ Task<std::shared_ptr<Stream>> Dialer::connect(Context ctx, std::string host, std
             if (!attempt.has_ended || std::exchange(attempt.is_judged, true))
                 continue;
             if (attempt.ec)
-                plan.failed(i, attempt.ec, ctx.now());
+                plan.failed(i, attempt.ec, ctx.now(), std::move(attempt.why));
             else if (is_connected_to_itself(attempt.socket))
                 plan.failed(i, asio::error::connection_refused, ctx.now(),
                             "nobody listens there, and the connection met itself");
             else {
                 attempts_.reset();
-                co_return make_stream(std::move(attempt.socket), options);
+                ctx.phase(Phase::connecting, plan.describe_won(i));
+                co_return std::make_shared<Plain>(std::move(attempt.socket));
             }
         }
         if (plan.is_over())
             throw Exception{plan.failure(std::move(endpoint))};
         while (const auto due = plan.next(ctx.now()))
-            attempts->begin(ctx, plan.endpoint(*due));
+            attempts->begin(ctx, plan.endpoint(*due), setup);
         ctx.phase(Phase::connecting, plan.describe());
         (void)co_await ctx.wait(attempts->progress, plan.next_at());
     }
 }
 
+/// Connecting to a Unix-domain socket never takes time: it succeeds or fails at once.
+Task<std::shared_ptr<Stream>> Dialer::connect_unix(Context ctx, std::string path, SocketSetup setup,
+                                                   std::string endpoint)
+{
+    const auto shown = fmt::format("to unix:{}", http::printable(path, path.size()));
+    ctx.phase(Phase::connecting, shown);
+    Plain::Socket socket{ctx.executor()};
+    error_code ec;
+    socket.open({AF_UNIX, 0}, ec);
+    if (ec)
+        throw Exception{unix_failure(path, endpoint, ec, {})};
+    socket.native_non_blocking(true);
+    if (auto refused = set_up_unix(socket.native_handle(), setup))
+        throw Exception{unix_failure(path, endpoint, {}, refused->what)};
+    const UnixAddress address{path};
+    Duration pause = first_backlog_wait;
+    while (!is_aborted_) {
+        ec = connect_at_once(socket.native_handle(), address);
+        if (!ec)
+            co_return std::make_shared<Plain>(std::move(socket));
+        if (ec != asio::error::would_block)
+            throw Exception{unix_failure(path, endpoint, ec, {})};
+        ctx.phase(Phase::connecting, shown + ", whose backlog is full");
+        (void)co_await ctx.wait(aborted_, deadline_after(ctx.now(), pause));
+        pause = std::min<Duration>(2 * pause, longest_backlog_wait);
+    }
+    throw boost::system::system_error{asio::error::operation_aborted};
+}
+
 void Dialer::abort() noexcept
 {
     is_aborted_ = true;
+    aborted_.set();
     if (attempts_)
         attempts_->close();
 }

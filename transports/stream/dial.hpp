@@ -2,7 +2,10 @@
 // to the transports.
 #pragma once
 
+#include "socket_setup.hpp"
 #include "stream.hpp"
+
+#include <sidecar/loop_event.hpp>
 
 #include <boost/asio/ip/tcp.hpp>
 
@@ -11,11 +14,6 @@
 #include <string>
 
 namespace sidecar::stream {
-
-struct DialOptions {
-    bool no_delay = true;   ///< TCP_NODELAY
-    bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods
-};
 
 /// TCP's simultaneous open: a connect to a free port of the ephemeral range may meet itself, and
 /// then talks to itself. Such a one is refused.
@@ -28,15 +26,22 @@ class Dialer {
 public:
     /// `endpoint` is what failures call the other side. Gives a connected stream. Throws Exception:
     /// connect_failed, no_resources, and what Context::resolve() does; operation_aborted after
-    /// abort(). The context's phase names the addresses at which it hangs.
+    /// abort(). The context's phase names the addresses at which it hangs, and at last the one that
+    /// won and how others have failed.
     [[nodiscard]] Task<std::shared_ptr<Stream>> connect(Context ctx, std::string host,
-                                                        std::uint16_t port, DialOptions options,
+                                                        std::uint16_t port, SocketSetup setup,
                                                         std::string endpoint);
+    /// The same for a Unix-domain socket; '@' in front of the path: an abstract name. A server whose
+    /// backlog is full is waited for.
+    [[nodiscard]] Task<std::shared_ptr<Stream>> connect_unix(Context ctx, std::string path,
+                                                             SocketSetup setup,
+                                                             std::string endpoint);
     void abort() noexcept;
 
 private:
     class Attempts;
     std::shared_ptr<Attempts> attempts_; // sidecar side; while connect() tries addresses
+    LoopEvent aborted_;                  // sidecar side; set with is_aborted_
     bool is_aborted_ = false;            // sidecar side
 };
 

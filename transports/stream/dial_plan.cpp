@@ -94,6 +94,13 @@ std::string DialPlan::describe() const
     return text;
 }
 
+std::string DialPlan::describe_won(std::size_t attempt) const
+{
+    const auto failed = describe_failed();
+    return fmt::format("to {}{}{}", to_text(attempts_.at(attempt).endpoint),
+                       failed.empty() ? "" : "; ", failed);
+}
+
 std::string DialPlan::describe_failed() const
 {
     std::string text;

@@ -55,6 +55,8 @@ public:
     /// Where the attempts under way hang, and how others have failed: "192.0.2.1:80 and
     /// 192.0.2.2:80; [2001:db8::1]:80: Network is unreachable".
     [[nodiscard]] std::string describe() const;
+    /// The address that won, and how others have failed.
+    [[nodiscard]] std::string describe_won(std::size_t attempt) const;
     /// Once it is over: no_resources, if the system refused any attempt one, else connect_failed.
     [[nodiscard]] Failure failure(std::string endpoint) const;
 

@@ -1,13 +1,17 @@
 #include "plain.hpp"
 
 #include "dial_plan.hpp"
+#include "printable.hpp"
 
 #include <boost/asio/associator.hpp>
 #include <boost/asio/bind_allocator.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <sys/un.h>
+
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <utility>
 
@@ -32,6 +36,21 @@ struct NoteRead {
         std::move(handler)(got);
     }
 };
+
+/// "unix:/run/feed.sock", "unix:@abstract".
+std::string unix_peer(const asio::generic::stream_protocol::endpoint& endpoint)
+{
+    constexpr auto path_at = offsetof(sockaddr_un, sun_path);
+    std::string path;
+    if (endpoint.size() > path_at)
+        path.assign(reinterpret_cast<const char*>(endpoint.data()) + path_at,
+                    endpoint.size() - path_at);
+    if (path.starts_with('\0'))
+        path.front() = '@';
+    else
+        path.resize(std::min(path.find('\0'), path.size()));
+    return "unix:" + http::printable(path, path.size());
+}
 
 } // namespace
 } // namespace sidecar::stream
@@ -107,6 +126,8 @@ std::string Plain::peer() const
     error_code ec;
     const auto generic = socket_.remote_endpoint(ec);
     const auto family = generic.protocol().family();
+    if (!ec && family == AF_UNIX)
+        return unix_peer(generic);
     if (ec || (family != AF_INET && family != AF_INET6))
         return {};
     Endpoint endpoint;

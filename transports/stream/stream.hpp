@@ -17,14 +17,15 @@ namespace sidecar::stream {
 /// Where one read puts its bytes: the first is filled before the second, which may be empty.
 using ReadBuffers = std::array<boost::asio::mutable_buffer, 2>;
 
-/// An open stream: a plain socket, or (later) TLS or a proxy's tunnel over another Stream. The
+/// An open stream: a plain socket, or TLS or a proxy's tunnel over another Stream. The
 /// transport owns it and shares it with its Writer. Invariant: after abort() every operation, also
 /// one whose success was on its way already, counts as ended with operation_aborted; who awaits
 /// one asks is_aborted() first.
 ///
 /// Side: the loop's thread. At most one read_some and one write_some at a time; try_read only while
 /// no read_some is pending. Errors arrive in `ec`, which must live until the operation is done, as
-/// must buffers; the end of the stream is asio::error::eof. Cancellation of the awaiting coroutine
+/// must buffers; the end of the stream is asio::error::eof, and of one over TLS that was cut
+/// TlsEnd::truncated. Cancellation of the awaiting coroutine
 /// ends the operation with operation_aborted; a read that was cancelled has taken nothing.
 class Stream {
 public:
@@ -54,6 +55,8 @@ public:
     [[nodiscard]] virtual boost::asio::any_io_executor executor() = 0;
     /// Who is at the other end, for a failure's text: "192.0.2.1:80"; empty where that is not known.
     [[nodiscard]] virtual std::string peer() const = 0;
+    /// What was agreed on by ALPN (RFC 7301); empty: nothing, or there is no TLS.
+    [[nodiscard]] virtual std::string application_protocol() const { return {}; }
 };
 
 } // namespace sidecar::stream

@@ -116,11 +116,12 @@ Task<> Writer::pump(const Batch* batch)
         for (auto now = next(pieces); !now.empty(); now = next(pieces)) {
             error_code ec;
             const auto bytes = co_await stream_->write_some(now, ec);
+            if (bytes != 0) // also before an error, or an abort
+                took(bytes, batch);
             if (stream_->is_aborted())
                 ec = asio::error::operation_aborted;
             if (ec)
                 throw boost::system::system_error{ec};
-            took(bytes, batch);
         }
         begins_within_ = chunk_ && chunk_->is_open() && written_ == chunk_->total_bytes();
         if (chunk_)

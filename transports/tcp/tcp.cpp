@@ -1,7 +1,11 @@
 #include <sidecar/transports/tcp.hpp>
 
 #include "connector.hpp"
+#include "printable.hpp"
 #include "reader.hpp"
+#include "target.hpp"
+#include "tls_error.hpp"
+#include "uri.hpp"
 #include "writer.hpp"
 
 #include <sidecar/loop_event.hpp>
@@ -17,6 +21,11 @@ namespace sidecar {
 namespace asio = boost::asio;
 
 namespace {
+
+constexpr std::string_view unix_prefix = "unix:";
+
+bool is_unix(std::string_view host) { return host.starts_with(unix_prefix); }
+std::string_view socket_path(std::string_view host) { return host.substr(unix_prefix.size()); }
 
 bool is_strange(unsigned char c) { return c < 0x20 || c >= 0x7f; }
 
@@ -43,6 +52,15 @@ std::string describe_unfinished(std::span<const std::byte> bytes)
         return {};
     return fmt::format("in the middle of a message, {} bytes of it had come: {}", bytes.size(),
                        printable_start(bytes));
+}
+
+/// Where TLS was cut, nothing says that the peer had no more to say.
+std::string describe_end(error_code ec, std::span<const std::byte> unfinished)
+{
+    auto text = describe_unfinished(unfinished);
+    if (stream::is_truncated(ec))
+        return text.empty() ? "truncated" : "truncated " + text;
+    return text;
 }
 
 } // namespace
@@ -78,34 +96,65 @@ Failure bad_framing(std::string why)
 
 std::string tcp_endpoint(const std::string& host, std::uint16_t port)
 {
+    if (is_unix(host))
+        return "unix:" + http::printable(socket_path(host), host.size());
     if (std::any_of(host.begin(), host.end(), is_strange)) // refused by check_tcp(), but printed
         return fmt::format("{}:{}", printable_start(std::as_bytes(std::span{host})), port);
     return host.find(':') == host.npos ? fmt::format("{}:{}", host, port)
                                        : fmt::format("[{}]:{}", host, port);
 }
 
-Result<void> check_tcp(const std::string& host, std::uint16_t port, std::size_t max_message_bytes)
+namespace {
+
+stream::Target stream_target(const TcpTarget& target)
 {
-    const auto refuse = [&](Error error, const char* why) -> Result<void> {
-        return Failure{
-            error,
-            {.attempted = "connect", .endpoint = tcp_endpoint(host, port), .explanation = why}};
-    };
+    stream::Target result{.host = target.host,
+                          .port = target.port,
+                          .socket = {.no_delay = target.no_delay,
+                                     .keep_alive = target.keep_alive,
+                                     .options = target.socket},
+                          .proxy = target.proxy,
+                          .tls = target.tls,
+                          .endpoint = tcp_endpoint(target.host, target.port)};
+    if (is_unix(target.host)) {
+        result.unix_path = socket_path(target.host);
+        result.host = "localhost"; // there is no better name for TLS to verify
+    }
+    return result;
+}
+
+/// Empty: it can be connected to.
+std::string judge_address(const std::string& host, std::uint16_t port)
+{
+    if (is_unix(host)) {
+        auto why = http::judge_socket_path(socket_path(host));
+        return why.empty() && port != 0 ? "a Unix-domain socket has no port" : why;
+    }
     if (host.empty())
-        return refuse(Error::bad_address, "there is no host");
+        return "there is no host";
     if (std::any_of(host.begin(), host.end(), is_strange))
-        return refuse(Error::bad_address,
-                      "the host has a control character or one beyond ASCII; a name in another "
-                      "script is written as the DNS knows it (xn--...)");
+        return "the host has a control character or one beyond ASCII; a name in another script is "
+               "written as the DNS knows it (xn--...)";
     if (host.find_first_of("[]/ ") != host.npos)
-        return refuse(
-            Error::bad_address,
-            "the host is a name or an address: no URL, and no brackets around an IPv6 address");
-    if (port == 0)
-        return refuse(Error::bad_address, "the port is 0");
+        return "the host is a name or an address: no URL, and no brackets around an IPv6 address";
+    return port == 0 ? "the port is 0" : "";
+}
+
+} // namespace
+
+Result<void> check_tcp(const TcpTarget& target, std::size_t max_message_bytes)
+{
+    const auto refuse = [&](Error error, std::string why) -> Result<void> {
+        return Failure{error,
+                       {.attempted = "connect",
+                        .endpoint = tcp_endpoint(target.host, target.port),
+                        .explanation = std::move(why)}};
+    };
+    if (auto why = judge_address(target.host, target.port); !why.empty())
+        return refuse(Error::bad_address, std::move(why));
     if (max_message_bytes == 0)
         return refuse(Error::bad_options, "the message limit is 0 bytes");
-    return {};
+    return stream::check(stream_target(target));
 }
 
 Failure with_endpoint(const Failure& failure, const std::string& endpoint)
@@ -142,17 +191,10 @@ private:
 
 Task<> TcpConnection::Impl::connect(Context ctx)
 {
-    stream::Target target{.host = target_.host,
-                          .port = target_.port,
-                          .unix_path = {},
-                          .no_delay = target_.no_delay,
-                          .keep_alive = target_.keep_alive,
-                          .socket = target_.socket,
-                          .proxy = target_.proxy,
-                          .tls = target_.tls,
-                          .endpoint = endpoint()};
-    stream_ = co_await connector_.connect(ctx, std::move(target));
+    stream_ = co_await connector_.connect(ctx, stream_target(target_));
     writer_ = std::make_shared<stream::Writer>(stream_);
+    if (const auto protocol = stream_->application_protocol(); !protocol.empty())
+        ctx.negotiated(protocol);
 }
 
 Task<> TcpConnection::Impl::read(Sink& sink, stream::Decoder& decoder)
@@ -181,11 +223,13 @@ Failure TcpConnection::Impl::read_failure(std::exception_ptr exception) const
         if (e.code() == asio::error::operation_aborted)
             return {Error::cancelled,
                     {.attempted = "read", .endpoint = endpoint(), .cause = e.code()}};
+        if (auto refusal = stream::tls_refusal(e.code(), endpoint()))
+            return *refusal;
         return {Error::disconnected,
                 {.attempted = "read",
                  .endpoint = endpoint(),
                  .cause = e.code(),
-                 .explanation = describe_unfinished(reader_.unfinished())}};
+                 .explanation = describe_end(e.code(), reader_.unfinished())}};
     } catch (...) {
         return to_failure(std::current_exception(), Error::protocol_violation, "read", endpoint());
     }

@@ -1,5 +1,7 @@
 #include "accept_key.hpp"
 
+#include "authorization.hpp"
+
 #include <boost/endian/conversion.hpp>
 
 #include <array>
@@ -58,23 +60,6 @@ std::string sha1(std::string text)
     return digest;
 }
 
-/// RFC 4648 section 4.
-std::string base64(std::string_view bytes)
-{
-    constexpr std::string_view alphabet =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    std::string text;
-    for (std::size_t at = 0; at < bytes.size(); at += 3) {
-        const auto group = bytes.substr(at, 3);
-        std::uint32_t bits = 0;
-        for (std::size_t i = 0; i < 3; ++i)
-            bits = bits << 8 | (i < group.size() ? static_cast<unsigned char>(group[i]) : 0u);
-        for (std::size_t i = 0; i < 4; ++i)
-            text += i <= group.size() ? alphabet[bits >> (18 - 6 * i) & 0x3f] : '=';
-    }
-    return text;
-}
-
 } // namespace
 
 std::string make_key()
@@ -82,12 +67,12 @@ std::string make_key()
     std::string bytes(16, '\0');
     if (::getentropy(bytes.data(), bytes.size()) != 0)
         throw std::system_error{errno, std::generic_category(), "getentropy"};
-    return base64(bytes);
+    return http::base64(bytes);
 }
 
 std::string accept_of(std::string_view key)
 {
-    return base64(sha1(std::string{key} + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
+    return http::base64(sha1(std::string{key} + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
 }
 
 } // namespace sidecar::websocket

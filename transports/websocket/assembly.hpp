@@ -1,4 +1,4 @@
-// Where the fragments of a message are put together.
+// Where the fragments of a message are put together, or what they inflate to.
 #pragma once
 
 #include <algorithm>
@@ -27,6 +27,15 @@ public:
             std::memcpy(memory_.get() + size_, bytes.data(), bytes.size());
         size_ += bytes.size();
     }
+    /// Room for at least one more byte, for whoever fills it and says so by commit(): all that there
+    /// is, or as much again as there are bytes, but for no more than `most_bytes`, not zero, in all.
+    [[nodiscard]] std::span<std::byte> prepare(std::size_t most_bytes)
+    {
+        if (size_ == capacity_) [[unlikely]]
+            resize(std::min(std::max(size_ * 2, kept_bytes), most_bytes));
+        return {memory_.get() + size_, std::min(capacity_, most_bytes) - size_};
+    }
+    void commit(std::size_t bytes) noexcept { size_ += bytes; }
     void clear() noexcept
     {
         size_ = 0;
@@ -43,9 +52,9 @@ public:
     [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
 
 private:
-    void grow(std::size_t more)
+    void grow(std::size_t more) { resize(std::max({size_ + more, size_ * 2, std::size_t{256}})); }
+    void resize(std::size_t wanted)
     {
-        const auto wanted = std::max({size_ + more, size_ * 2, std::size_t{256}});
         auto* grown = static_cast<std::byte*>(std::realloc(memory_.get(), wanted));
         if (!grown)
             throw std::bad_alloc{};

@@ -73,20 +73,24 @@ struct FrameHead {
     [[nodiscard]] bool is_control() const noexcept { return (first & 0x08) != 0; }
 
     static constexpr std::uint8_t fin = 0x80, rsv = 0x70;
+    /// On the first frame of a message: its payload is compressed, RFC 7692 section 6.
+    static constexpr std::uint8_t compressed = 0x40;
 
 private:
     // FIN and the opcode, no RSV bit
     static constexpr std::uint8_t whole_text = 0x81, whole_binary = 0x82;
 };
 
-/// The head of a frame as a client sends it: whole and masked; the key follows it.
+/// The head of a frame as a client sends it: masked; the key follows it.
 class ClientHead {
 public:
-    ClientHead(Opcode opcode, std::uint64_t payload_bytes) noexcept
+    /// `flags`: FIN and RSV bits.
+    ClientHead(Opcode opcode, std::uint64_t payload_bytes,
+               std::uint8_t flags = FrameHead::fin) noexcept
     {
         constexpr unsigned char masked = 0x80;
         auto* at = bytes_.data();
-        at[0] = static_cast<unsigned char>(FrameHead::fin | static_cast<unsigned>(opcode));
+        at[0] = static_cast<unsigned char>(flags | static_cast<unsigned>(opcode));
         if (payload_bytes < 126) {
             at[1] = static_cast<unsigned char>(masked | payload_bytes);
         } else if (payload_bytes <= 0xffff) {

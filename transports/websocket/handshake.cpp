@@ -1,23 +1,22 @@
 #include "handshake.hpp"
 
 #include "accept_key.hpp"
-#include "printable.hpp"
+#include "answer.hpp"
 #include "request.hpp"
-#include "retry_after.hpp"
 
 #include <boost/asio/error.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
-#include <chrono>
 
 namespace sidecar::websocket {
-namespace {
 
-/// How much of what the peer says is shown.
-constexpr std::size_t shown_bytes = 200;
-constexpr std::size_t shown_rubbish_bytes = 64;
+using http::contains;
+using http::first_value;
+using http::HeadReader;
+using http::HttpHead;
+
+namespace {
 
 constexpr unsigned switching_protocols = 101;
 
@@ -37,43 +36,6 @@ std::vector<std::string_view> names_of_extensions(const std::vector<std::string_
     return names;
 }
 
-bool contains(const std::vector<std::string_view>& elements, std::string_view name)
-{
-    return std::any_of(elements.begin(), elements.end(),
-                       [&](std::string_view e) { return equal_ignoring_case(e, name); });
-}
-
-std::string_view first_value(const HttpHead& head, std::string_view name)
-{
-    const auto values = head.values(name);
-    return values.empty() ? std::string_view{} : values.front();
-}
-
-/// Of a chunked body only the first chunk's content is for people.
-std::string_view readable_body(const HttpHead& head, std::string_view body)
-{
-    if (!contains(head.elements("Transfer-Encoding"), "chunked"))
-        return body;
-    std::size_t bytes = 0;
-    (void)std::from_chars(body.data(), body.data() + body.size(), bytes, 16);
-    const auto line = body.find('\n');
-    return line == body.npos ? std::string_view{} : body.substr(line + 1).substr(0, bytes);
-}
-
-/// What else than HTTP the first bytes may be. Empty: no idea.
-std::string_view guess(std::string_view bytes)
-{
-    const auto is_at = [&](std::size_t at, char c) { return bytes.size() > at && bytes[at] == c; };
-    if ((is_at(0, '\x15') || is_at(0, '\x16')) && (bytes.size() == 1 || is_at(1, '\x03')))
-        return "; this is TLS: does the address want wss://?";
-    if (bytes.starts_with("SSH-"))
-        return "; this is an SSH server";
-    if (bytes.starts_with("HTTP/2")
-        || (is_at(0, '\0') && is_at(1, '\0') && (is_at(3, '\x04') || is_at(3, '\x07'))))
-        return "; this is HTTP/2";
-    return {};
-}
-
 } // namespace
 
 Handshake::Handshake(const Url& url, const WebSocket::Options& options, std::string extensions)
@@ -89,6 +51,12 @@ Handshake::Handshake(const Url& url, const WebSocket::Options& options, std::str
         secrets_.add(value);
     for (const auto& [name, value] : options.headers)
         secrets_.add_field(value);
+    if (const auto value = authorization(options); !value.empty())
+        secrets_.add_field(value);
+    if (options.basic_auth) {
+        secrets_.add(options.basic_auth->user);
+        secrets_.add(options.basic_auth->password);
+    }
 }
 
 std::optional<Result<Handshake::Accepted>> Handshake::take(std::span<const std::byte> bytes)
@@ -143,19 +111,13 @@ Failure Handshake::refusal(std::string why, FailureDetails details) const
 }
 
 /// The peer's words, without our secrets.
-std::string Handshake::quote(std::string_view text) const
-{
-    // A secret that the cut goes through is masked as far as it stands there.
-    const auto hidden = secrets_.hide(std::string{text.substr(0, 4 * shown_bytes)});
-    return shown(hidden, shown_bytes);
-}
+std::string Handshake::quote(std::string_view text) const { return http::quote(text, secrets_); }
 
 Failure Handshake::not_http(std::string_view rest) const
 {
-    auto bytes = std::string{reader_.text()};
-    bytes += rest.substr(0, 4 * shown_rubbish_bytes);
-    return refusal(fmt::format("the answer is not HTTP/1.1, it begins with {}{}",
-                               shown(secrets_.hide(bytes), shown_rubbish_bytes), guess(bytes)));
+    return refusal(
+        "the answer is not HTTP/1.1, "
+        + http::describe_not_http(reader_.text(), rest, secrets_, "does the address want wss://?"));
 }
 
 Failure Handshake::too_large(std::string_view what) const
@@ -167,23 +129,14 @@ Failure Handshake::too_large(std::string_view what) const
 
 Failure Handshake::refused(const HttpHead& head, std::string_view body) const
 {
-    const auto location = first_value(head, "Location");
-    const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
-    const auto retry_after =
-        parse_retry_after(first_value(head, "Retry-After"), first_value(head, "Date"), now);
-    auto why = fmt::format("the answer was HTTP {}", head.status);
-    if (!head.reason.empty())
-        why += " " + printable(secrets_.hide(head.reason), shown_bytes);
-    if (!location.empty())
-        why += ", Location: " + printable(secrets_.hide(masked(location)), shown_bytes);
-    if (retry_after)
-        why += fmt::format(", Retry-After: {} s", retry_after->count());
-    if (const auto readable = readable_body(head, body);
-        !readable.empty() && head.status / 100 != 3)
-        why += ": " + quote(readable);
-    return refusal(std::move(why), {.http_status = static_cast<std::uint16_t>(head.status),
-                                    .location = std::string{location},
-                                    .retry_after = retry_after});
+    return refusal("the answer was " + http::describe(head, body, secrets_),
+                   http::details_of(head));
+}
+
+Failure Handshake::refused_choice(std::string fault) const
+{
+    return refusal("the answer was HTTP 101, but " + secrets_.hide(std::move(fault)),
+                   {.http_status = switching_protocols});
 }
 
 /// Of a whole head that is no interim answer; `rest` came behind it.
@@ -197,8 +150,7 @@ Result<Handshake::Accepted> Handshake::judge(std::string_view rest) const
     if (head.status != switching_protocols)
         return refused(head, rest);
     if (auto fault = find_fault(head); !fault.empty())
-        return refusal("the answer was HTTP 101, but " + fault,
-                       {.http_status = switching_protocols});
+        return refused_choice(std::move(fault));
     Accepted accepted;
     accepted.subprotocol = first_value(head, "Sec-WebSocket-Protocol");
     accepted.extensions =

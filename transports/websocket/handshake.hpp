@@ -37,6 +37,8 @@ public:
     /// Takes in more of the answer. Nothing: all of it was taken, and more is needed. Not to be
     /// called again after a verdict. Errors: handshake_refused.
     [[nodiscard]] std::optional<Result<Accepted>> take(std::span<const std::byte> bytes);
+    /// Of an answer that was accepted, what it chose cannot be; `fault` as in "but ...".
+    [[nodiscard]] Failure refused_choice(std::string fault) const;
     /// What the end of the stream means before there is a verdict; `cause` if it did not end in
     /// order. Errors: connect_failed, cancelled.
     [[nodiscard]] Failure ended(error_code cause = {}) const;
@@ -45,10 +47,10 @@ private:
     [[nodiscard]] Failure refusal(std::string why, FailureDetails details = {}) const;
     [[nodiscard]] Failure not_http(std::string_view rest) const;
     [[nodiscard]] Failure too_large(std::string_view what) const;
-    [[nodiscard]] Failure refused(const HttpHead& head, std::string_view body) const;
+    [[nodiscard]] Failure refused(const http::HttpHead& head, std::string_view body) const;
     [[nodiscard]] Result<Accepted> judge(std::string_view rest) const;
-    [[nodiscard]] std::string find_fault(const HttpHead& head) const;
-    [[nodiscard]] std::string find_fault_in_choice(const HttpHead& head) const;
+    [[nodiscard]] std::string find_fault(const http::HttpHead& head) const;
+    [[nodiscard]] std::string find_fault_in_choice(const http::HttpHead& head) const;
     [[nodiscard]] std::string quote(std::string_view text) const;
 
     const std::string endpoint_;                  // sidecar side; masked
@@ -56,9 +58,9 @@ private:
     const std::vector<std::string> subprotocols_; // sidecar side; offered
     const std::string extensions_;                // sidecar side; offered
     const std::size_t max_head_bytes_;            // sidecar side
-    Secrets secrets_;                             // sidecar side
+    http::Secrets secrets_;                       // sidecar side
     std::string request_;                         // sidecar side
-    HeadReader reader_;                           // sidecar side
+    http::HeadReader reader_;                     // sidecar side
     std::size_t interim_bytes_ = 0;               // sidecar side; in answers 1xx
 };
 

@@ -4,8 +4,8 @@ namespace sidecar::websocket {
 
 void Protocol::append_answer(Buffer& out)
 {
-    if (receiver_.has_ping())
-        sender_.append_pong(out, receiver_.take_ping());
+    if (receiver_.pings().is_waiting())
+        sender_.append_pong(out, receiver_.pings().take());
     if (ending())
         sender_.append_close(out, ending()->close_code, {});
 }

@@ -22,6 +22,14 @@ public:
 
     explicit Protocol(std::size_t max_message_bytes) noexcept : receiver_{max_message_bytes} {}
 
+    /// Compression was agreed on. Before all else.
+    void agree_on(const Deflation& deflation)
+    {
+        receiver_.expect_compressed(deflation.peer_keeps_context);
+        if (deflation.level != 0)
+            sender_.compress(deflation);
+    }
+
     // --- what comes: as Receiver says
     [[nodiscard]] DecodedFrame decode(std::span<const std::byte> bytes)
     {
@@ -44,14 +52,18 @@ public:
     {
         return receiver_.ending();
     }
-    [[nodiscard]] std::size_t held_bytes() const noexcept { return receiver_.held_bytes(); }
+    /// Memory beyond the object itself.
+    [[nodiscard]] std::size_t held_bytes() const noexcept
+    {
+        return receiver_.held_bytes() + sender_.held_bytes();
+    }
 
     // --- what goes
     /// A pong, or the Close that answers the peer's or tells it what it did wrong. To be written
     /// before any further message.
     [[nodiscard]] bool owes_answer() const noexcept
     {
-        return (receiver_.has_ping() || ending()) && !sender_.is_over();
+        return (receiver_.pings().is_waiting() || ending()) && !sender_.is_over();
     }
     void append_answer(Buffer& out);
     /// False: our Close was appended before, and nothing leaves behind it.
@@ -60,12 +72,11 @@ public:
     {
         return sender_.append_message(out, kind, payload);
     }
-    /// The same for one whose payload is appended in pieces, which may not be interrupted. Only
+    /// The same for one that is appended in pieces, which may not be interrupted by a message. Only
     /// while nothing of ours is a Close yet.
-    [[nodiscard]] FrameInPieces begin_message(Buffer& out, MessageKind kind,
-                                              std::size_t payload_bytes)
+    [[nodiscard]] MessageInPieces begin_message(MessageKind kind, std::size_t payload_bytes)
     {
-        return {out, kind == MessageKind::text ? Opcode::text : Opcode::binary, payload_bytes};
+        return sender_.begin_message(kind, payload_bytes);
     }
     /// Ours: the peer's answer to it is an ending(). Again: no effect.
     void append_close(Buffer& out, std::uint16_t code, std::string_view reason)

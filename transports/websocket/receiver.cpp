@@ -77,9 +77,11 @@ DecodedFrame Receiver::decode_frame(std::span<const std::byte> bytes)
     const auto body = bytes.subspan(head.head_bytes);
     if (head.is_control())
         return decode_control(head, body);
-    if (head.payload_bytes > max_message_bytes_ - assembly_.size()) {
-        fail(Error::too_big, close_code::too_big,
-             fmt::format("the limit is {} bytes", max_message_bytes_));
+    const bool is_compressed = (head.first & FrameHead::compressed) != 0 || is_inflating();
+    const auto most_bytes = is_compressed ? inflater_->most_further_bytes(max_message_bytes_)
+                                          : max_message_bytes_ - assembly_.size();
+    if (head.payload_bytes > most_bytes) {
+        fail_too_big(is_compressed ? ", and no such message needs so many compressed" : "");
         return {};
     }
     if (head.is_plain_message())
@@ -94,8 +96,14 @@ std::string_view Receiver::violation(std::span<const std::byte> bytes,
     if (bytes.empty())
         return {};
     const FrameHead first{.first = std::to_integer<std::uint8_t>(bytes[0])};
-    if ((first.first & FrameHead::rsv) != 0)
-        return "a reserved bit is set, and no extension was agreed on";
+    if (const auto rsv = first.first & FrameHead::rsv; rsv != 0) {
+        if (!inflater_)
+            return "a reserved bit is set, and no extension was agreed on";
+        if (rsv != FrameHead::compressed)
+            return "a reserved bit is set that has no meaning";
+        if (!may_be_compressed(first))
+            return "the bit of a compressed message is set on another frame than its first";
+    }
     switch (first.opcode()) {
     case Opcode::continuation:
         if (!is_in_message())
@@ -138,22 +146,11 @@ DecodedFrame Receiver::decode_control(const FrameHead& head, std::span<const std
     if (is_in_message() && !check_fragments()) // what came first is judged first
         return {};
     const auto payload = body.first(size);
-    if (head.opcode() == Opcode::ping) {
-        if (pings_ahead_ == 0)
-            note_ping(payload);
-        else
-            --pings_ahead_;
-    } else if (head.opcode() == Opcode::close) {
+    if (head.opcode() == Opcode::ping)
+        pings_.note(payload);
+    else if (head.opcode() == Opcode::close)
         take_close(payload);
-    }
     return {.consumed_bytes = head.head_bytes + size};
-}
-
-void Receiver::note_ping(std::span<const std::byte> payload)
-{
-    std::copy(payload.begin(), payload.end(), ping_.begin());
-    ping_bytes_ = static_cast<std::uint8_t>(payload.size());
-    has_ping_ = true;
 }
 
 std::size_t Receiver::look_ahead(std::span<const std::byte> bytes, std::size_t offset)
@@ -161,17 +158,18 @@ std::size_t Receiver::look_ahead(std::span<const std::byte> bytes, std::size_t o
     while (offset < bytes.size()) {
         const auto rest = bytes.subspan(offset);
         const auto head = FrameHead::parse(rest);
-        const bool is_strange = head.is_masked || (head.first & FrameHead::rsv) != 0
-                                || (head.is_control() && head.payload_bytes > most_control_bytes);
+        const auto rsv = head.first & FrameHead::rsv;
+        const bool is_strange =
+            head.is_masked
+            || (rsv != 0 && (rsv != FrameHead::compressed || !may_be_compressed(head)))
+            || (head.is_control() && head.payload_bytes > most_control_bytes);
         // What is wrong, and what a Close says, is decode()'s to judge, after all that comes before
         if (head.head_bytes == 0 || is_strange || head.opcode() == Opcode::close
             || head.payload_bytes > rest.size() - head.head_bytes)
             break;
         const auto size = static_cast<std::size_t>(head.payload_bytes);
-        if (head.opcode() == Opcode::ping) {
-            note_ping(rest.subspan(head.head_bytes, size));
-            ++pings_ahead_;
-        }
+        if (head.opcode() == Opcode::ping)
+            pings_.note_ahead(rest.subspan(head.head_bytes, size));
         offset += head.head_bytes + size;
     }
     return offset;
@@ -234,6 +232,8 @@ DecodedFrame Receiver::begin_fragment(const FrameHead& head, std::span<const std
         kind_ = head.opcode() == Opcode::text ? MessageKind::text : MessageKind::bytes;
         is_between_frames_ = false;
         empty_fragments_ = 0;
+        if ((head.first & FrameHead::compressed) != 0)
+            inflater_->begin();
     }
     fragmented_ = head.is_final() ? Fragmented::last_fragment : Fragmented::begun;
     fragment_left_bytes_ = head.payload_bytes;
@@ -250,12 +250,30 @@ DecodedFrame Receiver::take_fragment(std::span<const std::byte> body, std::size_
 {
     const auto size =
         static_cast<std::size_t>(std::min<std::uint64_t>(fragment_left_bytes_, body.size()));
-    assembly_.append(body.first(size));
     fragment_left_bytes_ -= size;
-    if (fragment_left_bytes_ == 0 && fragmented_ == Fragmented::last_fragment)
+    const bool is_last = fragment_left_bytes_ == 0 && fragmented_ == Fragmented::last_fragment;
+    if (!is_inflating())
+        assembly_.append(body.first(size));
+    else if (!inflate(body.first(size), is_last))
+        return {};
+    if (is_last)
         return finish_fragments(head_bytes + size);
     return {.consumed_bytes = head_bytes + size,
             .missing_bytes = static_cast<std::size_t>(fragment_left_bytes_)};
+}
+
+/// False: the message was refused. What it had come to before is judged first.
+bool Receiver::inflate(std::span<const std::byte> bytes, bool is_last)
+{
+    switch (inflater_->inflate(bytes, is_last, assembly_, max_message_bytes_)) {
+    case Inflater::Verdict::good: return true;
+    case Inflater::Verdict::too_large: fail_too_big(""); return false;
+    case Inflater::Verdict::bad: break;
+    }
+    if (check_fragments())
+        fail(Error::protocol_violation, close_code::not_utf8,
+             fmt::format("a compressed message cannot be inflated: {}", inflater_->fault()));
+    return false;
 }
 
 DecodedFrame Receiver::finish_fragments(std::size_t consumed_bytes)
@@ -296,6 +314,12 @@ bool Receiver::check_end()
     text_ = {};
     looked_at_bytes_ = 0;
     return is_good;
+}
+
+void Receiver::fail_too_big(std::string_view more)
+{
+    fail(Error::too_big, close_code::too_big,
+         fmt::format("the limit is {} bytes{}", max_message_bytes_, more));
 }
 
 void Receiver::fail(Error error, std::uint16_t code, std::string_view explanation)

@@ -4,12 +4,13 @@
 #include "assembly.hpp"
 #include "close_code.hpp"
 #include "frame.hpp"
+#include "inflate.hpp"
+#include "pings.hpp"
 #include "utf8.hpp"
 
 #include <sidecar/error.hpp>
 #include <sidecar/message.hpp>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -40,8 +41,8 @@ struct DecodedFrame {
 };
 
 /// What a client makes of the bytes that its server sends. Owned by its Protocol. It holds the
-/// fragments of one message, and the latest ping; it never holds bytes of a message that comes in
-/// one frame.
+/// fragments of one message, or what has been inflated of it, and the latest ping; it never holds
+/// bytes of a plain message that comes in one frame.
 ///
 /// Invariants: a message is given out only if all of it is good; text is refused at the octet where
 /// it goes wrong; each octet of text is looked at once; nothing behind the ending is looked at. Time
@@ -57,6 +58,10 @@ public:
         : max_message_bytes_{max_message_bytes}
     {
     }
+
+    /// The peer may compress messages. `keeps_context`: they may refer to earlier ones. Before the
+    /// first decode().
+    void expect_compressed(bool keeps_context) { inflater_.emplace(keeps_context); }
 
     /// Looks at all bytes that have come and were not consumed. Where it consumes none, it is to be
     /// shown the same again, with more behind. Lifetime of the payload: the bytes shown, or until
@@ -99,18 +104,15 @@ public:
     /// Empty as long as the peer may go on.
     [[nodiscard]] const std::optional<Ending>& ending() const noexcept { return ending_; }
 
-    /// A ping has come since the last take_ping(). Of several only the latest counts, RFC 6455
-    /// section 5.5.3.
-    [[nodiscard]] bool has_ping() const noexcept { return has_ping_; }
-    /// Its payload. Lifetime: until the next decode().
-    [[nodiscard]] std::span<const std::byte> take_ping() noexcept
-    {
-        has_ping_ = false;
-        return std::span{ping_}.first(ping_bytes_);
-    }
+    /// The latest one, if it is not answered yet.
+    [[nodiscard]] Pings& pings() noexcept { return pings_; }
+    [[nodiscard]] const Pings& pings() const noexcept { return pings_; }
 
     /// Memory beyond the object itself.
-    [[nodiscard]] std::size_t held_bytes() const noexcept { return assembly_.capacity(); }
+    [[nodiscard]] std::size_t held_bytes() const noexcept
+    {
+        return assembly_.capacity() + (inflater_ ? inflater_->held_bytes() : 0);
+    }
 
 private:
     /// `behind`: what has come behind the message.
@@ -131,19 +133,28 @@ private:
                                              const FrameHead& head) const noexcept;
     [[nodiscard]] DecodedFrame decode_control(const FrameHead& head,
                                               std::span<const std::byte> body);
-    void note_ping(std::span<const std::byte> payload);
     void take_close(std::span<const std::byte> payload);
     [[nodiscard]] DecodedFrame decode_whole(const FrameHead& head, std::span<const std::byte> body);
     [[nodiscard]] DecodedFrame begin_fragment(const FrameHead& head,
                                               std::span<const std::byte> body);
     [[nodiscard]] DecodedFrame take_fragment(std::span<const std::byte> body,
                                              std::size_t head_bytes);
+    [[nodiscard]] bool inflate(std::span<const std::byte> bytes, bool is_last);
     [[nodiscard]] DecodedFrame finish_fragments(std::size_t consumed_bytes);
     bool check_part(std::span<const std::byte> part);
     bool check_fragments();
     bool check_end();
+    void fail_too_big(std::string_view more);
     void fail(Error error, std::uint16_t code, std::string_view explanation);
     [[nodiscard]] bool is_in_message() const noexcept { return fragmented_ != Fragmented::no; }
+    [[nodiscard]] bool is_inflating() const noexcept
+    {
+        return inflater_ && inflater_->is_under_way();
+    }
+    [[nodiscard]] bool may_be_compressed(const FrameHead& head) const noexcept
+    {
+        return inflater_ && (head.opcode() == Opcode::text || head.opcode() == Opcode::binary);
+    }
 
     /// Of a longer text, to look for what is not ASCII first costs more than it saves.
     static constexpr std::size_t short_bytes = 128;
@@ -157,15 +168,13 @@ private:
     MessageKind kind_ = MessageKind::bytes; // sidecar side; of the message under way
     std::size_t looked_at_bytes_ = 0;       // sidecar side; of an incomplete frame, or of assembly_
     Utf8Parts text_;                        // sidecar side; of the message under way, if it is text
-    Fragmented fragmented_ = Fragmented::no;         // sidecar side; the message under way
-    Assembly assembly_;                              // sidecar side; its fragments
-    std::uint64_t fragment_left_bytes_ = 0;          // sidecar side; of the fragment under way
-    std::size_t empty_fragments_ = 0;                // sidecar side; of the message under way
-    std::optional<Ending> ending_;                   // sidecar side
-    std::array<std::byte, most_control_bytes> ping_; // sidecar side
-    std::uint8_t ping_bytes_ = 0;                    // sidecar side
-    std::size_t pings_ahead_ = 0; // sidecar side; found by look_ahead(), not decoded yet
-    bool has_ping_ = false;       // sidecar side
+    Fragmented fragmented_ = Fragmented::no; // sidecar side; the message under way
+    Assembly assembly_;                      // sidecar side; its fragments
+    std::uint64_t fragment_left_bytes_ = 0;  // sidecar side; of the fragment under way
+    std::size_t empty_fragments_ = 0;        // sidecar side; of the message under way
+    std::optional<Ending> ending_;           // sidecar side
+    Pings pings_;                            // sidecar side
+    std::optional<Inflater> inflater_;       // sidecar side; none: nothing is compressed
 };
 
 } // namespace sidecar::websocket

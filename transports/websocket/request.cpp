@@ -1,5 +1,6 @@
 #include "request.hpp"
 
+#include "authorization.hpp"
 #include "http_head.hpp"
 
 #include <fmt/format.h>
@@ -9,6 +10,9 @@
 #include <set>
 
 namespace sidecar::websocket {
+
+using http::equal_ignoring_case;
+
 namespace {
 
 /// RFC 9110 section 5.6.2.
@@ -85,16 +89,53 @@ std::string judge_subprotocols(const std::vector<std::string>& subprotocols)
     return {};
 }
 
+std::size_t count(const WebSocket::Options& options, std::string_view name)
+{
+    return static_cast<std::size_t>(
+        std::count_if(options.headers.begin(), options.headers.end(),
+                      [&](const auto& field) { return equal_ignoring_case(field.first, name); }));
+}
+
+std::string judge_authorization(const WebSocket::Options& options)
+{
+    const bool has_bearer = !options.bearer.empty();
+    if (options.basic_auth && has_bearer)
+        return "the options basic_auth and bearer exclude each other";
+    if ((options.basic_auth || has_bearer) && count(options, "Authorization") != 0)
+        return fmt::format(
+            "the option {} and the header field \"Authorization\" exclude each other",
+            has_bearer ? "bearer" : "basic_auth");
+    if (options.basic_auth)
+        return http::judge_basic(options.basic_auth->user, options.basic_auth->password);
+    return has_bearer ? http::judge_bearer(options.bearer) : std::string{};
+}
+
+std::string judge_origin(const WebSocket::Options& options)
+{
+    const auto& origin = options.origin;
+    if (origin.empty())
+        return {};
+    if (count(options, "Origin") != 0)
+        return "the option origin and the header field \"Origin\" exclude each other";
+    const auto is_visible = [](char c) { return c > 0x20 && c < 0x7f; };
+    if (!std::all_of(origin.begin(), origin.end(), is_visible))
+        return fmt::format("the origin ({} bytes) has a space, a control character or one beyond "
+                           "ASCII in it",
+                           origin.size());
+    return {};
+}
+
 std::string judge(const WebSocket::Options& options)
 {
-    std::size_t host_count = 0;
-    for (const auto& [name, value] : options.headers) {
+    for (const auto& [name, value] : options.headers)
         if (auto why = judge_field(name, value); !why.empty())
             return why;
-        host_count += equal_ignoring_case(name, "Host");
-    }
-    if (host_count > 1)
+    if (count(options, "Host") > 1)
         return "the header field \"Host\" stands there twice";
+    if (auto why = judge_authorization(options); !why.empty())
+        return why;
+    if (auto why = judge_origin(options); !why.empty())
+        return why;
     if (options.max_head_bytes == 0)
         return "max_head_bytes is zero, so no answer would fit";
     return judge_subprotocols(options.subprotocols);
@@ -111,6 +152,13 @@ Result<void> check_request(const WebSocket::Options& options)
                    {.attempted = "build the handshake's request",
                     .endpoint = masked(options.url),
                     .explanation = std::move(why)}};
+}
+
+std::string authorization(const WebSocket::Options& options)
+{
+    if (options.basic_auth)
+        return http::basic_authorization(options.basic_auth->user, options.basic_auth->password);
+    return options.bearer.empty() ? std::string{} : "Bearer " + options.bearer;
 }
 
 std::string build_request(const Url& url, const WebSocket::Options& options, std::string_view key,
@@ -134,6 +182,10 @@ std::string build_request(const Url& url, const WebSocket::Options& options, std
         text += fmt::format("Sec-WebSocket-Extensions: {}\r\n", extensions);
     if (!has_user_agent)
         text += "User-Agent: sidecar\r\n";
+    if (!options.origin.empty())
+        text += fmt::format("Origin: {}\r\n", options.origin);
+    if (const auto value = authorization(options); !value.empty())
+        text += fmt::format("Authorization: {}\r\n", value);
     for (const auto& [name, value] : options.headers)
         if (!equal_ignoring_case(name, "Host"))
             text += fmt::format("{}: {}\r\n", name, value);

@@ -14,6 +14,9 @@ namespace sidecar::websocket {
 /// and no subprotocol in it.
 [[nodiscard]] Result<void> check_request(const WebSocket::Options& options);
 
+/// The value of the Authorization field that the options basic_auth and bearer ask for; empty: none.
+[[nodiscard]] std::string authorization(const WebSocket::Options& options);
+
 /// The request's bytes, for options that check_request() has passed. `extensions`: what is offered
 /// as Sec-WebSocket-Extensions; empty: nothing.
 [[nodiscard]] std::string build_request(const Url& url, const WebSocket::Options& options,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace sidecar::websocket {
 
@@ -29,17 +30,58 @@ std::string_view cut(std::string_view text, std::size_t most_bytes)
 
 } // namespace
 
-FrameInPieces::FrameInPieces(Sender::Buffer& out, Opcode opcode, std::uint64_t payload_bytes)
+FrameInPieces::FrameInPieces(Buffer& out, Opcode opcode, std::uint64_t payload_bytes,
+                             std::uint8_t flags)
 {
-    append_bytes(out, ClientHead{opcode, payload_bytes}.bytes());
+    append_bytes(out, ClientHead{opcode, payload_bytes, flags}.bytes());
     append_bytes(out, key_);
 }
 
-void FrameInPieces::append(Sender::Buffer& out, std::span<const std::byte> piece)
+void FrameInPieces::append(Buffer& out, std::span<const std::byte> piece)
 {
     append_bytes(out, piece);
     mask(std::span{out}.last(piece.size()), key_, offset_);
     offset_ += piece.size();
+}
+
+void MessageInPieces::append(Buffer& out, std::span<const std::byte> piece)
+{
+    if (!deflater_ || !append_compressed(out, piece)) {
+        if (!plain_)
+            plain_.emplace(out, opcode_, payload_bytes_);
+        plain_->append(out, piece);
+    }
+    offset_ += piece.size();
+}
+
+/// False: nothing was appended, and the message goes plain.
+bool MessageInPieces::append_compressed(Buffer& out, std::span<const std::byte> piece)
+{
+    const bool is_first = offset_ == 0;
+    const bool is_last = offset_ + piece.size() == payload_bytes_;
+    const auto deflated = deflater_->deflate(piece, is_last);
+    if (is_first && deflated.size() >= piece.size()) {
+        std::exchange(deflater_, nullptr)->discard();
+        return false;
+    }
+    const auto flags = (is_first ? FrameHead::compressed : 0) | (is_last ? FrameHead::fin : 0);
+    FrameInPieces{out, opcode_, deflated.size(), static_cast<std::uint8_t>(flags)}.append(out,
+                                                                                          deflated);
+    opcode_ = Opcode::continuation;
+    return true;
+}
+
+/// False: it would get no smaller, and nothing was appended.
+bool Sender::append_compressed(Buffer& out, Opcode opcode, std::span<const std::byte> payload)
+{
+    const auto deflated = deflater_->deflate(payload, true);
+    if (deflated.size() >= payload.size()) {
+        deflater_->discard();
+        return false;
+    }
+    FrameInPieces{out, opcode, deflated.size(), FrameHead::fin | FrameHead::compressed}.append(
+        out, deflated);
+    return true;
 }
 
 bool Sender::append(Buffer& out, Opcode opcode, std::span<const std::byte> payload)

@@ -1,6 +1,8 @@
 // The address of a WebSocket, RFC 6455 section 3 and RFC 3986; and how it may appear in texts.
 #pragma once
 
+#include "masked.hpp"
+
 #include <sidecar/error.hpp>
 
 #include <cstdint>
@@ -10,23 +12,20 @@
 
 namespace sidecar::websocket {
 
+using http::masked;
+
 /// A URL taken apart for the connection and for the handshake.
 struct Url {
     std::string host; ///< as the resolver wants it: no brackets, the zone behind a plain '%'
     std::uint16_t port = 80;
-    bool is_secure = false;  ///< wss
-    std::string unix_path{}; ///< of a Unix-domain socket, in place of the host
+    bool is_secure = false;  ///< wss, wss+unix
+    std::string unix_path{}; ///< of a Unix-domain socket, in place of host and port; '@': abstract
     std::string authority;   ///< the Host field: no zone (RFC 6874 section 4), no default port
     std::string resource;    ///< path and query, as given
 };
 
 /// Errors: bad_address, whose text holds nothing that masked() would hide.
 [[nodiscard]] Result<Url> parse_url(std::string_view text);
-
-/// The URL as it may appear in any text: user information, the values of the query and the fragment
-/// become "***", the names in the query stay. Of what is no well-formed URL everything that could
-/// be one of these is masked: all behind the first '?', and all before the last '@'.
-[[nodiscard]] std::string masked(std::string_view url);
 
 /// The values of the query, as they stand there and decoded: what masked() hides.
 [[nodiscard]] std::vector<std::string> query_values(std::string_view resource);

@@ -1,10 +1,14 @@
 #include <sidecar/transports/websocket.hpp>
 
 #include "connector.hpp"
+#include "extensions.hpp"
 #include "handshake.hpp"
 #include "last_words.hpp"
 #include "protocol.hpp"
 #include "reader.hpp"
+#include "redirect.hpp"
+#include "target_of.hpp"
+#include "tls_error.hpp"
 #include "url.hpp"
 #include "writer.hpp"
 
@@ -72,7 +76,9 @@ private:
     void encode_piece(stream::Chunk& chunk, const MessageView& message);
 
     [[nodiscard]] std::string endpoint() const { return websocket::masked(options_.url); }
-    Task<> shake_hands(Context ctx, websocket::Url url);
+    Task<Result<void>> connect_to(Context ctx, Options options);
+    Task<Result<void>> shake_hands(Context ctx, websocket::Handshake& handshake);
+    void agree(const websocket::Handshake& handshake, const websocket::Agreement& agreement);
     Task<error_code> send_request(const std::string& request);
     Task<> read_messages(Context ctx, Sink& sink);
     void look_for_pings();
@@ -81,14 +87,14 @@ private:
     [[nodiscard]] Failure read_failure(std::exception_ptr exception) const;
     [[nodiscard]] Failure ending_failure() const;
 
-    const Options options_;                         // sidecar side
-    stream::Connector connector_;                   // sidecar side
-    std::shared_ptr<stream::Stream> stream_;        // sidecar side; null until connected
-    stream::Reader reader_;                         // sidecar side
-    std::shared_ptr<stream::Writer> writer_;        // sidecar side; null until connected
-    websocket::Protocol protocol_;                  // sidecar side
-    std::optional<websocket::FrameInPieces> large_; // sidecar side; the message that is sent so
-    std::uint64_t looked_until_ = 0;                // sidecar side; of the stream, for pings
+    const Options options_;                           // sidecar side
+    stream::Connector connector_;                     // sidecar side
+    std::shared_ptr<stream::Stream> stream_;          // sidecar side; null until connected
+    stream::Reader reader_;                           // sidecar side
+    std::shared_ptr<stream::Writer> writer_;          // sidecar side; null until connected
+    websocket::Protocol protocol_;                    // sidecar side
+    std::optional<websocket::MessageInPieces> large_; // sidecar side; the message that is sent so
+    std::uint64_t looked_until_ = 0;                  // sidecar side; of the stream, for pings
     std::optional<Failure> end_; // sidecar side; why no read will succeed any more
     LoopEvent over_;             // sidecar side; close() waits for it
 };
@@ -97,26 +103,36 @@ private:
 
 Task<> WebSocket::Impl::connect(Context ctx)
 {
-    const auto url = websocket::parse_url(options_.url).value();
-    stream::Target target{.host = url.host,
-                          .port = url.port,
-                          .unix_path = url.unix_path,
-                          .no_delay = options_.no_delay,
-                          .keep_alive = options_.keep_alive,
-                          .socket = options_.socket,
-                          .proxy = options_.proxy,
-                          .endpoint = endpoint()};
-    if (url.is_secure)
-        target.tls = options_.tls;
-    stream_ = co_await connector_.connect(ctx, std::move(target));
-    ctx.phase(Phase::handshaking, "with " + stream_->peer());
-    co_await shake_hands(ctx, url);
+    websocket::Redirects redirects{options_};
+    for (;;) {
+        const auto connected = co_await connect_to(ctx, redirects.options());
+        if (connected)
+            break;
+        const auto is_redirected = redirects.follow(connected.error());
+        if (!is_redirected.value())
+            throw Exception{connected.error()};
+        std::exchange(stream_, nullptr)->abort();
+        ctx.log(LogLevel::info, fmt::format("{} redirects to {}", connected.error().endpoint(),
+                                            websocket::masked(redirects.options().url)));
+    }
     writer_ = std::make_shared<stream::Writer>(stream_);
 }
 
-Task<> WebSocket::Impl::shake_hands(Context ctx, websocket::Url url)
+/// Gives the refusal of the handshake; throws what else goes wrong.
+Task<Result<void>> WebSocket::Impl::connect_to(Context ctx, Options options)
 {
-    websocket::Handshake handshake{url, options_};
+    const auto url = websocket::parse_url(options.url).value();
+    auto target = websocket::target_of(url, options);
+    stream_ = co_await connector_.connect(ctx, std::move(target));
+    ctx.phase(Phase::handshaking, "with " + stream_->peer());
+    const auto offer = options.compression ? websocket::offer_of(*options.compression) : "";
+    websocket::Handshake handshake{url, options, offer};
+    co_return co_await shake_hands(ctx, handshake);
+}
+
+Task<Result<void>> WebSocket::Impl::shake_hands(Context ctx, websocket::Handshake& handshake)
+{
+    const auto& compression = options_.compression;
     const auto write_error = co_await send_request(handshake.request());
     std::vector<std::byte> buffer(4096);
     for (;;) {
@@ -125,17 +141,32 @@ Task<> WebSocket::Impl::shake_hands(Context ctx, websocket::Url url)
         const auto got = co_await stream_->read_some(into, ec);
         if (stream_->is_aborted())
             ec = asio::error::operation_aborted;
+        if (const auto refusal = stream::tls_refusal(ec, endpoint()))
+            throw Exception{*refusal};
         if (ec)
             throw Exception{handshake.ended(write_error ? write_error : ec)};
         const auto bytes = std::span{buffer}.first(got);
         if (const auto verdict = handshake.take(bytes)) {
+            if (!*verdict)
+                co_return verdict->error();
             const auto accepted = verdict->value();
             if (!accepted.subprotocol.empty())
                 ctx.negotiated(accepted.subprotocol);
+            if (compression)
+                agree(handshake, websocket::agree(*compression, accepted.extensions));
             reader_.push(bytes.subspan(accepted.consumed_bytes));
-            co_return;
+            co_return Result<void>{};
         }
     }
+}
+
+void WebSocket::Impl::agree(const websocket::Handshake& handshake,
+                            const websocket::Agreement& agreement)
+{
+    if (!agreement.fault.empty())
+        throw Exception{handshake.refused_choice(agreement.fault)};
+    if (agreement.deflation)
+        protocol_.agree_on(*agreement.deflation);
 }
 
 /// An error is no verdict yet: a peer that refuses may have said so, and closed, before it had read
@@ -272,6 +303,8 @@ Failure WebSocket::Impl::read_failure(std::exception_ptr exception) const
             return {Error::cancelled, std::move(details)};
         if (e.code() == asio::error::eof)
             details.explanation = "the connection ended without a close frame";
+        if (stream::is_truncated(e.code()))
+            details.explanation = "truncated: the connection ended without a close frame";
         return {Error::disconnected, std::move(details)};
     } catch (...) {
         return to_failure(std::current_exception(), Error::disconnected, "read", endpoint());
@@ -282,7 +315,9 @@ Failure WebSocket::Impl::read_failure(std::exception_ptr exception) const
 
 void WebSocket::Impl::encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::iterator& end)
 {
-    for (; at != end && !chunk.is_full(); ++at) {
+    // Compressed, much may become little: what is looked at is bounded too
+    std::size_t encoded_bytes = 0;
+    for (; at != end && !chunk.is_full() && encoded_bytes < stream::Chunk::full_bytes; ++at) {
         const auto message = *at;
         const bool is_rest = large_.has_value();
         if (!is_rest && protocol_.is_send_over())
@@ -294,6 +329,7 @@ void WebSocket::Impl::encode(stream::Chunk& chunk, Batch::iterator& at, const Ba
         } else {
             (void)protocol_.append_message(chunk.bytes(), message.kind(), message.bytes());
         }
+        encoded_bytes += message.size();
         chunk.end_message();
     }
 }
@@ -301,7 +337,7 @@ void WebSocket::Impl::encode(stream::Chunk& chunk, Batch::iterator& at, const Ba
 void WebSocket::Impl::encode_piece(stream::Chunk& chunk, const MessageView& message)
 {
     if (!large_)
-        large_.emplace(protocol_.begin_message(chunk.bytes(), message.kind(), message.size()));
+        large_.emplace(protocol_.begin_message(message.kind(), message.size()));
     const auto rest = message.bytes().subspan(large_->offset());
     large_->append(chunk.bytes(), rest.first(std::min(rest.size(), stream::Chunk::full_bytes)));
     if (large_->offset() == message.size())

@@ -4,15 +4,26 @@
 
 #include <sidecar/clock.hpp>
 #include <sidecar/error.hpp>
+#include <sidecar/reconnect.hpp>
 #include <sidecar/transport.hpp>
 
 #include <concepts>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
+
+namespace sidecar {
+
+/// Makes a transport's options for one attempt to connect. A coroutine on the loop; it may wait (for
+/// a token, say), within the time that the attempt has.
+template <Transport T>
+using FreshOptions = std::function<Task<typename T::Options>(Context, const Attempt&)>;
+
+} // namespace sidecar
 
 namespace sidecar::detail {
 
@@ -33,6 +44,11 @@ public:
 class LinkConfig {
 public:
     virtual ~LinkConfig() = default;
+    /// Whether for_attempt() makes another one.
+    [[nodiscard]] virtual bool is_made_anew() const noexcept = 0;
+    /// What this attempt is made from. Side: sidecar.
+    [[nodiscard]] virtual Task<std::shared_ptr<const LinkConfig>> for_attempt(
+        Context ctx, Attempt attempt) const = 0;
     [[nodiscard]] virtual std::unique_ptr<AnyTransport> make_transport() const = 0;
     [[nodiscard]] virtual std::string endpoint() const = 0;
     [[nodiscard]] virtual std::size_t max_message_bytes() const noexcept = 0;
@@ -108,7 +124,16 @@ private:
 template <Transport T>
 class TransportConfig final : public LinkConfig {
 public:
-    explicit TransportConfig(typename T::Options options) : options_{std::move(options)} {}
+    explicit TransportConfig(typename T::Options options, FreshOptions<T> fresh = {})
+        : options_{std::move(options)}, fresh_{std::move(fresh)}
+    {
+    }
+    bool is_made_anew() const noexcept override { return static_cast<bool>(fresh_); }
+    Task<std::shared_ptr<const LinkConfig>> for_attempt(Context ctx, Attempt attempt) const override
+    {
+        auto options = co_await fresh_(ctx, attempt);
+        co_return std::make_shared<const TransportConfig<T>>(std::move(options));
+    }
     std::unique_ptr<AnyTransport> make_transport() const override
     {
         return std::make_unique<TransportAdapter<T>>(options_);
@@ -147,6 +172,7 @@ private:
     using Traits = TransportTraits<T>;
 
     const typename T::Options options_; // both: constant
+    const FreshOptions<T> fresh_;       // sidecar side
 };
 
 } // namespace sidecar::detail

@@ -6,13 +6,17 @@
 #include <sidecar/detail/message_handler.hpp>
 #include <sidecar/event.hpp>
 #include <sidecar/options.hpp>
+#include <sidecar/send_options.hpp>
 #include <sidecar/stats.hpp>
+#include <sidecar/sticky.hpp>
 #include <sidecar/stop_report.hpp>
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -74,6 +78,8 @@ public:
                       const std::shared_ptr<CallState>& state, Duration timeout);
 
     Result<void> send(MessageKind kind, std::span<const std::byte> payload, Duration timeout);
+    Result<void> send(MessageKind kind, std::span<const std::byte> payload,
+                      const SendOptions& options);
     Result<void> flush(Duration timeout);
     Result<Message> receive(Duration timeout);
     Result<Event> next_event(Duration timeout);
@@ -105,9 +111,20 @@ private:
 
 Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std::byte> payload,
                        Duration timeout);
+Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std::byte> payload,
+                       const SendOptions& options);
 Result<void> link_flush(const LinkRef& ref, Duration timeout);
 [[nodiscard]] LinkId link_id(const LinkRef& ref) noexcept;
 [[nodiscard]] bool link_is_up(const LinkRef& ref) noexcept;
 [[nodiscard]] std::string link_protocol(const LinkRef& ref);
+[[nodiscard]] std::uint32_t link_connection(const LinkRef& ref) noexcept;
+Result<void> link_stick(const LinkRef& ref, std::string key, MessageKind kind,
+                        std::span<const std::byte> payload, IsAnswer is_answer);
+Result<bool> link_unstick(const LinkRef& ref, std::string_view key, MessageKind kind,
+                          std::span<const std::byte> payload, IsAnswer is_answer);
+[[nodiscard]] std::optional<StickyState> link_sticky_state(const LinkRef& ref,
+                                                           std::string_view key);
+[[nodiscard]] StickyCounts link_sticky_counts(const LinkRef& ref);
+Result<void> link_close(const LinkRef& ref, Duration timeout);
 
 } // namespace sidecar::detail

@@ -94,8 +94,8 @@ TEST_CASE("handshake: Retry-After is read as seconds or as a date")
         CHECK_FALSE(asked(bad, date));
     CHECK_FALSE(Trial{}.whole("HTTP/1.1 503 x\r\n\r\n").failure.retry_after());
     const auto now = std::chrono::sys_days{std::chrono::year{2026} / 1 / 1};
-    CHECK(websocket::parse_retry_after("Thu, 01 Jan 2026 00:00:07 GMT", "", now) == 7s);
-    CHECK(websocket::parse_http_date("Sunday, 06-Nov-94 08:49:37 GMT", now)
+    CHECK(http::parse_retry_after("Thu, 01 Jan 2026 00:00:07 GMT", "", now) == 7s);
+    CHECK(http::parse_http_date("Sunday, 06-Nov-94 08:49:37 GMT", now)
           == std::chrono::sys_seconds{784111777s});
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <span>
@@ -14,6 +15,50 @@
 #include <vector>
 
 namespace sidecar::websocket {
+
+/// As a server sends it.
+inline std::string server_frame(unsigned first, std::string_view payload)
+{
+    std::string bytes{static_cast<char>(first)};
+    const auto put = [&](std::uint64_t length, int width) {
+        for (int i = width - 1; i >= 0; --i)
+            bytes += static_cast<char>(length >> (8 * i));
+    };
+    if (payload.size() < 126)
+        put(payload.size(), 1);
+    else if (payload.size() <= 0xffff)
+        put(126, 1), put(payload.size(), 2);
+    else
+        put(127, 1), put(payload.size(), 8);
+    return bytes.append(payload);
+}
+
+/// A client's frame, unmasked again.
+struct ClientFrame {
+    unsigned first = 0;
+    std::string payload;
+    MaskKey key{};
+};
+
+inline std::vector<ClientFrame> frames_of(const std::vector<std::byte>& bytes)
+{
+    std::vector<ClientFrame> frames;
+    for (std::size_t at = 0; at < bytes.size();) {
+        const auto rest = std::span{bytes}.subspan(at);
+        const auto head = FrameHead::parse(rest);
+        if (head.head_bytes == 0 || !head.is_masked || !head.is_shortest
+            || rest.size() - head.head_bytes < head.payload_bytes)
+            throw std::logic_error{"not a client's frame"};
+        ClientFrame found{head.first, {}, {}};
+        std::copy_n(rest.begin() + static_cast<std::ptrdiff_t>(head.head_bytes) - 4, 4,
+                    found.key.begin());
+        for (std::size_t i = 0; i < head.payload_bytes; ++i)
+            found.payload += static_cast<char>(rest[head.head_bytes + i] ^ found.key[i % 4]);
+        frames.push_back(found);
+        at += head.head_bytes + static_cast<std::size_t>(head.payload_bytes);
+    }
+    return frames;
+}
 
 /// All that a stream of bytes came to.
 struct Heard {
@@ -50,9 +95,12 @@ inline std::string text_of(std::span<const std::byte> bytes)
 /// Feeds segments; the unread part is moved each time, as a reader moves it.
 class Driver {
 public:
-    explicit Driver(std::size_t limit, Large large = Large::collected)
+    explicit Driver(std::size_t limit, Large large = Large::collected,
+                    const std::optional<Deflation>& deflation = {})
         : protocol_{limit}, large_{large}
     {
+        if (deflation)
+            protocol_.agree_on(*deflation);
     }
 
     void feed(std::string_view segment)
@@ -83,6 +131,7 @@ public:
         heard_.ending = protocol_.ending();
         return heard_;
     }
+    void forget_messages() { heard_.messages.clear(); }
     [[nodiscard]] Protocol& protocol() noexcept { return protocol_; }
 
 private:
@@ -140,9 +189,9 @@ private:
 
 /// `segment_bytes`: zero is all at once.
 inline Heard hear(std::string_view bytes, std::size_t limit, std::size_t segment_bytes = 0,
-                  Large large = Large::collected)
+                  Large large = Large::collected, const std::optional<Deflation>& deflation = {})
 {
-    Driver driver{limit, large};
+    Driver driver{limit, large, deflation};
     if (segment_bytes == 0)
         segment_bytes = std::max<std::size_t>(bytes.size(), 1);
     for (; !bytes.empty(); bytes.remove_prefix(std::min(segment_bytes, bytes.size())))

@@ -1,4 +1,4 @@
-#include "protocol_driver.hpp"
+#include "octets.hpp"
 
 #include <doctest/doctest.h>
 
@@ -13,95 +13,7 @@ namespace {
 
 constexpr std::size_t mebibyte = 1u << 20;
 
-/// "81 02 'hi'": octets in hex, and text between quotes.
-std::string octets(std::string_view script)
-{
-    std::string bytes;
-    for (std::size_t at = 0; at < script.size();) {
-        if (script[at] == ' ') {
-            ++at;
-        } else if (script[at] == '\'') {
-            const auto end = script.find('\'', at + 1);
-            bytes += script.substr(at + 1, end - at - 1);
-            at = end + 1;
-        } else {
-            bytes += static_cast<char>(std::stoi(std::string{script.substr(at, 2)}, nullptr, 16));
-            at += 2;
-        }
-    }
-    return bytes;
-}
-
-std::string frame(unsigned first, std::string_view payload)
-{
-    std::string bytes{static_cast<char>(first)};
-    const auto put = [&](std::uint64_t length, int width) {
-        for (int i = width - 1; i >= 0; --i)
-            bytes += static_cast<char>(length >> (8 * i));
-    };
-    if (payload.size() < 126)
-        put(payload.size(), 1);
-    else if (payload.size() <= 0xffff)
-        put(126, 1), put(payload.size(), 2);
-    else
-        put(127, 1), put(payload.size(), 8);
-    return bytes.append(payload);
-}
-
-/// Hears it whole, in segments of several sizes, and with messages received in place: all the same.
-Heard hear_every_way(std::string_view bytes, std::size_t limit = mebibyte)
-{
-    const auto whole = hear(bytes, limit);
-    for (const auto large : {Large::collected, Large::in_place}) {
-        for (const std::size_t segment_bytes : {1, 2, 3, 7, 100}) {
-            CAPTURE(segment_bytes);
-            CHECK(whole.is_the_same_as(hear(bytes, limit, segment_bytes, large)));
-        }
-    }
-    return whole;
-}
-
-std::string told(const Heard& heard)
-{
-    std::string text;
-    for (const auto& message : heard.messages)
-        text += (message.kind == MessageKind::text ? "t:" : "b:") + message.payload + " ";
-    if (!heard.ending)
-        return text + "on";
-    const auto& ending = *heard.ending;
-    text += ending.error == Error::closed_by_peer ? "closed "
-            : ending.error == Error::too_big      ? "too big "
-                                                  : "wrong ";
-    return text + std::to_string(ending.close_code) + ending.reason;
-}
-
-/// A client's frame, unmasked again.
-struct ClientFrame {
-    unsigned first = 0;
-    std::string payload;
-    MaskKey key{};
-};
-
-std::vector<ClientFrame> frames_of(const std::vector<std::byte>& bytes)
-{
-    std::vector<ClientFrame> frames;
-    for (std::size_t at = 0; at < bytes.size();) {
-        const auto rest = std::span{bytes}.subspan(at);
-        const auto head = FrameHead::parse(rest);
-        REQUIRE(head.head_bytes != 0);
-        REQUIRE(head.is_masked);
-        REQUIRE(head.is_shortest);
-        REQUIRE(rest.size() - head.head_bytes >= head.payload_bytes);
-        ClientFrame found{head.first, {}, {}};
-        std::copy_n(rest.begin() + static_cast<std::ptrdiff_t>(head.head_bytes) - 4, 4,
-                    found.key.begin());
-        for (std::size_t i = 0; i < head.payload_bytes; ++i)
-            found.payload += static_cast<char>(rest[head.head_bytes + i] ^ found.key[i % 4]);
-        frames.push_back(found);
-        at += head.head_bytes + static_cast<std::size_t>(head.payload_bytes);
-    }
-    return frames;
-}
+std::string frame(unsigned first, std::string_view payload) { return server_frame(first, payload); }
 
 struct Case {
     const char* sent;

@@ -53,6 +53,7 @@ TEST_CASE("url: host, port, Host field and resource are as RFC 3986 and RFC 6455
         std::string url, host;
         std::uint16_t port;
         std::string authority, resource;
+        bool is_secure = false;
     };
     const Case cases[] = {
         {"ws://h", "h", 80, "h", "/"},
@@ -76,6 +77,11 @@ TEST_CASE("url: host, port, Host field and resource are as RFC 3986 and RFC 6455
         {"ws://[::1]:/", "::1", 80, "[::1]", "/"},
         {"ws://[fe80::1%25eth0]/", "fe80::1%eth0", 80, "[fe80::1]", "/"},
         {"ws://[fe80::1%25en1.100]:81/x?y", "fe80::1%en1.100", 81, "[fe80::1]:81", "/x?y"},
+        {"ws://h:443/", "h", 443, "h:443", "/"},
+        {"wss://h", "h", 443, "h", "/", true},
+        {"WSS://h:443/x?y", "h", 443, "h", "/x?y", true},
+        {"wss://h:80/", "h", 80, "h:80", "/", true},
+        {"wss://[::1]:8443", "::1", 8443, "[::1]:8443", "/", true},
     };
     for (const auto& c : cases) {
         CAPTURE(c.url);
@@ -85,7 +91,59 @@ TEST_CASE("url: host, port, Host field and resource are as RFC 3986 and RFC 6455
         CHECK(url->port == c.port);
         CHECK(url->authority == c.authority);
         CHECK(url->resource == c.resource);
+        CHECK(url->is_secure == c.is_secure);
+        CHECK(url->unix_path.empty());
     }
+}
+
+TEST_CASE("url: a Unix-domain socket stands in place of the host")
+{
+    struct Case {
+        std::string url, socket, resource;
+        bool is_secure = false;
+    };
+    const Case cases[] = {
+        {"ws+unix:/run/feed.sock", "/run/feed.sock", "/"},
+        {"ws+unix:/run/feed.sock:", "/run/feed.sock", "/"},
+        {"ws+unix:/run/feed.sock:/", "/run/feed.sock", "/"},
+        {"ws+unix:/run/feed.sock:/a/b?c=d:e", "/run/feed.sock", "/a/b?c=d:e"},
+        {"ws+unix:/run/feed.sock:?c", "/run/feed.sock", "/?c"},
+        {"ws+unix:/run/feed.sock?c", "/run/feed.sock", "/?c"},
+        {"ws+unix:///run/feed.sock:/a", "/run/feed.sock", "/a"},
+        {"ws+unix:/a%20b%3Ac%25%3f:/%20", "/a b:c%?", "/%20"},
+        {"ws+unix:@name:/a", "@name", "/a"},
+        {"WS+Unix:/s", "/s", "/"},
+        {"wss+unix:/s:/a", "/s", "/a", true},
+    };
+    for (const auto& c : cases) {
+        CAPTURE(c.url);
+        const auto url = parse_url(c.url);
+        REQUIRE(url.has_value());
+        CHECK(url->unix_path == c.socket);
+        CHECK(url->authority == "localhost");
+        CHECK(url->resource == c.resource);
+        CHECK(url->is_secure == c.is_secure);
+    }
+}
+
+TEST_CASE("url: what is no Unix-domain socket says why")
+{
+    CHECK(contains(why("ws+unix:"), "no path"));
+    CHECK(contains(why("ws+unix::/x"), "no path"));
+    CHECK(contains(why("ws+unix:?x"), "no path"));
+    CHECK(contains(why("ws+unix:@"), "empty"));
+    CHECK(contains(why("ws+unix://host/x"), "no place"));
+    CHECK(contains(why("ws+unix:relative.sock:/x"), "must begin with '/'"));
+    CHECK(contains(why("ws+unix:/s:x"), "%3A"));
+    CHECK(contains(why("ws+unix:/s:/x#f"), "fragment"));
+    CHECK(contains(why("ws+unix:/s%00:/x"), "zero byte"));
+    CHECK(contains(why("ws+unix:/s%2:/x"), "percent-encoded"));
+    CHECK(contains(why("ws+unix:/s:/x%zz"), "percent-encoded"));
+    CHECK(contains(why("http+unix:/s:/x"), "\"http+unix\""));
+    CHECK(parse_url("ws+unix:/" + std::string(106, 's')).has_value());
+    CHECK(parse_url("ws+unix:@" + std::string(106, 's')).has_value());
+    CHECK(contains(why("ws+unix:/" + std::string(107, 's')), "108 bytes"));
+    CHECK(parse_url("ws+unix:/" + std::string(104, 's') + "%20%20").has_value());
 }
 
 TEST_CASE("url: what is none for a WebSocket says why")
@@ -113,8 +171,6 @@ TEST_CASE("url: what is none for a WebSocket says why")
     CHECK(contains(why("ws://h#"), "fragment"));
     CHECK(contains(why("ws://u:p@h/"), "Authorization"));
     CHECK(contains(why("ws://@h/"), "Authorization"));
-    CHECK(contains(why("wss://h/"), "TLS"));
-    CHECK(contains(why("WSS://h/"), "TLS"));
     CHECK(contains(why("ftp://h/"), "\"ftp\""));
 }
 
@@ -170,6 +226,9 @@ TEST_CASE("masked: user information and the values of the query go, all else sta
         {"nonsense", "nonsense"},
         {"", ""},
         {"a\r\nb", "a\\r\\nb"},
+        {"ws+unix:/run/a@b.sock:/x?token=abc", "ws+unix:/run/a@b.sock:/x?token=***"},
+        {"ws+unix:/run/a.sock?abc#def", "ws+unix:/run/a.sock?***#***"},
+        {"wss+unix:@name", "wss+unix:@name"},
     };
     for (const auto& [url, expected] : cases)
         CHECK(masked(url) == expected);
@@ -236,6 +295,13 @@ TEST_CASE("url: no text ever holds a secret, however broken the URL is")
         "ws:?token={}",
         "ws://h/feed?to ken={}",
         "ws://h/feed?%zz={}",
+        "ws+unix:/s:/x?token={}",
+        "ws+unix:/s?{}",
+        "ws+unix:/s:/x#{}",
+        "ws+unix:user:{}@h/",
+        "ws+unix://user:{}@h/x",
+        "ws+unix:/s:user:{}@h",
+        "http+unix:/s:/x?token={}",
     };
     for (const std::string secret : {"s3cret", "123456", "s3c%20ret"}) {
         for (const auto* pattern : patterns) {

@@ -28,7 +28,11 @@ struct Row {
     bool is_announced;
 };
 
-void up(Life& life) { REQUIRE(life.connected()); }
+void up(Life& life)
+{
+    REQUIRE(life.connected());
+    REQUIRE(life.prepared());
+}
 
 } // namespace
 
@@ -36,7 +40,7 @@ TEST_CASE("life: what the end of the reading means")
 {
     const std::vector<Row> rows{
         {"refused", [](Life&) {}, reset, Error::disconnected, "reset", true, false},
-        {"given up", [](Life& l) { CHECK(l.give_up_connecting(late)); }, reset, Error::timed_out,
+        {"given up", [](Life& l) { CHECK(l.give_up(late)); }, reset, Error::timed_out,
          "still connecting", true, false},
         {"stopped while connecting", [](Life& l) { CHECK(l.quiesce()); }, reset, Error::stopping,
          "", false, false},
@@ -93,7 +97,7 @@ TEST_CASE("life: what the end of the reading means")
 TEST_CASE("life: a link that was given up or stopped does not come up in the same moment")
 {
     Life given_up;
-    CHECK(given_up.give_up_connecting(late));
+    CHECK(given_up.give_up(late));
     CHECK_FALSE(given_up.connected());
     Life stopped;
     CHECK(stopped.quiesce());
@@ -104,12 +108,12 @@ TEST_CASE("life: a link that was given up or stopped does not come up in the sam
 TEST_CASE("life: giving up has no effect once it is connected, or twice")
 {
     Life life;
-    CHECK(life.connected());
-    CHECK_FALSE(life.give_up_connecting(late));
+    up(life);
+    CHECK_FALSE(life.give_up(late));
     CHECK_FALSE(life.cause());
     Life twice;
-    CHECK(twice.give_up_connecting(late));
-    CHECK_FALSE(twice.give_up_connecting(reset));
+    CHECK(twice.give_up(late));
+    CHECK_FALSE(twice.give_up(reset));
     CHECK(*twice.cause() == Error::timed_out);
 }
 
@@ -118,7 +122,7 @@ TEST_CASE("life: the end of the writing is a cause only while the link is up and
     Life connecting;
     CHECK_FALSE(connecting.writing_ended(broken_pipe));
     Life up_and_well;
-    CHECK(up_and_well.connected());
+    up(up_and_well);
     CHECK_FALSE(up_and_well.writing_ended(std::nullopt));
     CHECK_FALSE(up_and_well.writing_ended(Failure{Error::cancelled}));
     up_and_well.close_began();
@@ -129,7 +133,7 @@ TEST_CASE("life: the end of the writing is a cause only while the link is up and
 TEST_CASE("life: only a close that was answered has gone well")
 {
     Life life;
-    CHECK(life.connected());
+    up(life);
     CHECK_FALSE(life.is_closed());
     life.close_began();
     CHECK(life.is_closing());
@@ -140,10 +144,149 @@ TEST_CASE("life: only a close that was answered has gone well")
     CHECK(*life.close_failure() == Error::disconnected);
 
     Life well;
-    CHECK(well.connected());
+    up(well);
     well.close_began();
     well.close_ended(std::nullopt);
     CHECK(well.has_closed_well());
     Life never;
     CHECK_FALSE(never.has_closed_well());
+}
+
+namespace {
+
+/// A link that may come back: what happened before the reading ended, and what follows.
+struct ReturnRow {
+    std::string name;
+    Life::Returns returns;
+    std::function<void(Life&)> before;
+    std::optional<Failure> end;
+    Error told;
+    bool is_announced;
+    bool may_return;
+};
+
+} // namespace
+
+TEST_CASE("life: who may return")
+{
+    using Returns = Life::Returns;
+    const std::vector<ReturnRow> rows{
+        {"never", Returns::never, up, reset, Error::disconnected, true, false},
+        {"once it was up, and was", Returns::once_it_was_up, up, reset, Error::disconnected, true,
+         true},
+        {"once it was up, and was not", Returns::once_it_was_up, [](Life&) {}, reset,
+         Error::disconnected, false, false},
+        {"once it was up, and was only connected", Returns::once_it_was_up,
+         [](Life& l) { CHECK(l.connected()); }, reset, Error::disconnected, false, false},
+        {"from the start", Returns::always, [](Life&) {}, reset, Error::disconnected, false, true},
+        {"given up", Returns::always, [](Life& l) { CHECK(l.give_up(late)); }, reset,
+         Error::timed_out, false, true},
+        {"on_connected failed", Returns::always,
+         [](Life& l) {
+             CHECK(l.connected());
+             CHECK(l.give_up(Failure{Error::callback_failed}));
+         },
+         goodbye, Error::callback_failed, false, true},
+        {"condemned", Returns::always,
+         [](Life& l) {
+             up(l);
+             CHECK(l.condemn(Failure{Error::unresponsive}));
+         },
+         goodbye, Error::unresponsive, true, true},
+        {"stopped while connecting", Returns::always, [](Life& l) { CHECK(l.quiesce()); }, reset,
+         Error::stopping, false, false},
+        {"stopped while preparing", Returns::always,
+         [](Life& l) {
+             CHECK(l.connected());
+             CHECK(l.quiesce());
+         },
+         reset, Error::stopping, false, false},
+        {"stopped while up", Returns::always,
+         [](Life& l) {
+             up(l);
+             CHECK_FALSE(l.quiesce());
+         },
+         reset, Error::disconnected, false, false},
+        {"closed by the application", Returns::always,
+         [](Life& l) {
+             up(l);
+             CHECK_FALSE(l.close_requested());
+             l.close_began();
+         },
+         goodbye, Error::link_closed, true, false},
+        {"closed by the application while connecting", Returns::always,
+         [](Life& l) { CHECK(l.close_requested()); }, reset, Error::link_closed, false, false},
+        {"broken while the application drains it", Returns::always,
+         [](Life& l) {
+             up(l);
+             CHECK_FALSE(l.close_requested());
+         },
+         reset, Error::disconnected, true, false},
+    };
+    for (const auto& row : rows) {
+        CAPTURE(row.name);
+        Life life{row.returns};
+        row.before(life);
+        const auto end = life.reading_ended(row.end);
+        CHECK(end.failure == row.told);
+        CHECK(end.is_announced == row.is_announced);
+        CHECK(end.may_return == row.may_return);
+        CHECK(life.state() == Life::State::down);
+    }
+}
+
+TEST_CASE("life: connecting, up, down, backing off, and again")
+{
+    Life life{Life::Returns::once_it_was_up};
+    for (int i = 0; i < 3; ++i) {
+        CHECK(life.state() == Life::State::connecting);
+        CHECK(life.connected());
+        CHECK(life.state() == Life::State::preparing);
+        CHECK(life.is_open());
+        CHECK(life.prepared());
+        CHECK(life.state() == Life::State::up);
+        CHECK(life.writing_ended(broken_pipe));
+        const auto end = life.reading_ended(reset);
+        CHECK(end.failure.explanation() == "broken pipe");
+        REQUIRE(end.may_return);
+        life.back_off();
+        CHECK(life.state() == Life::State::backing_off);
+        CHECK_FALSE(life.is_open());
+        CHECK(life.retry());
+        CHECK_FALSE(life.cause());
+    }
+    // It was up, so an attempt that fails is followed by another
+    CHECK(life.reading_ended(reset).may_return);
+}
+
+TEST_CASE("life: a stop while it backs off is its end")
+{
+    for (const bool by_application : {false, true}) {
+        Life life{Life::Returns::once_it_was_up};
+        up(life);
+        REQUIRE(life.reading_ended(reset).may_return);
+        life.back_off();
+        CHECK((by_application ? life.close_requested() : life.quiesce()));
+        CHECK(life.state() == Life::State::down);
+        CHECK_FALSE(life.retry());
+    }
+}
+
+TEST_CASE("life: nothing becomes of a connection that failed or was stopped while it was prepared")
+{
+    Life given_up, stopped, broken;
+    for (auto* life : {&given_up, &stopped, &broken})
+        REQUIRE(life->connected());
+    CHECK(given_up.give_up(late));
+    CHECK(stopped.quiesce());
+    CHECK(broken.writing_ended(broken_pipe));
+    for (auto* life : {&given_up, &stopped, &broken}) {
+        CHECK_FALSE(life->prepared());
+        CHECK(life->state() == Life::State::preparing);
+    }
+    CHECK_FALSE(stopped.give_up(late));
+    Life up_already;
+    up(up_already);
+    CHECK_FALSE(up_already.give_up(late));
+    CHECK_FALSE(up_already.prepared());
 }

@@ -21,7 +21,7 @@ namespace {
 struct Fixture {
     explicit Fixture(QueueLimits limits = {.bytes = 4u << 20}) : outbox{limits, stop, written}
     {
-        outbox.open();
+        outbox.open(1);
     }
     Outbox::Push push(std::size_t bytes)
     {
@@ -62,11 +62,11 @@ TEST_CASE("Outbox: what is accepted is written or unsent, and says why it takes 
     CHECK(f.push(1000) == Outbox::Push::queued);
     CHECK(f.push(10) == Outbox::Push::queued);
     CHECK(f.push(10) == Outbox::Push::full);
-    const auto position = f.outbox.pushed_position();
-    CHECK_FALSE(f.outbox.is_written(position));
+    const auto mark = f.outbox.mark();
+    CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
     CHECK(f.outbox.unsent_messages() == 3);
     CHECK(f.write() == 3);
-    CHECK(f.outbox.is_written(position));
+    CHECK(f.outbox.fate(mark) == Outbox::Fate::written);
     CHECK(f.push(10) == Outbox::Push::queued);
     f.outbox.close();
     CHECK(f.push(10) == Outbox::Push::closed);
@@ -83,12 +83,12 @@ TEST_CASE("Outbox: when the writer has nothing to do, a burst's memory goes back
     for (int cycle = 0; cycle < 1000; ++cycle) {
         for (std::size_t i = 0; i < count; ++i)
             REQUIRE(f.push(cycle % 2 == 0 || i > 20 ? 1000 : 60'000) == Outbox::Push::queued);
-        const auto position = f.outbox.pushed_position();
+        const auto mark = f.outbox.mark();
         const auto full = resident_bytes();
         REQUIRE(f.write() == count);
         REQUIRE(f.outbox.prepare_sleep());
         f.outbox.woke();
-        CHECK(f.outbox.is_written(position));
+        CHECK(f.outbox.fate(mark) == Outbox::Fate::written);
         if (is_sanitized)
             continue; // it keeps memory of its own
         const auto idle = resident_bytes();

@@ -122,7 +122,7 @@ private:
     }
 };
 
-/// Lines of text; the delimiter is not part of the message. With '\n', a '\r' before it is not
+/// Lines of text; the delimiter is not part of the message. With `\n`, a `\r` before it is not
 /// either.
 class Lines {
 public:

@@ -32,8 +32,8 @@ struct TcpTarget {
     std::optional<TlsOptions> tls{};
 };
 [[nodiscard]] std::string tcp_endpoint(const std::string& host, std::uint16_t port);
-[[nodiscard]] Result<void> check_tcp(const std::string& host, std::uint16_t port,
-                                     std::size_t max_message_bytes);
+/// `max_message_bytes` belongs to the framing's side, but is checked with the rest.
+[[nodiscard]] Result<void> check_tcp(const TcpTarget& target, std::size_t max_message_bytes);
 /// A framing does not know whom it talks to.
 [[nodiscard]] Failure with_endpoint(const Failure& failure, const std::string& endpoint);
 
@@ -130,8 +130,11 @@ template <Framing F>
 class Tcp {
 public:
     struct Options {
-        std::string host{}; ///< a name, an IPv4 address or an IPv6 address (without brackets)
-        std::uint16_t port = 0;
+        /// A name, an IPv4 address or an IPv6 address (without brackets, with a zone like
+        /// fe80::1%eth0 if need be); or "unix:/path" for a Unix-domain socket, "unix:@name" for an
+        /// abstract one.
+        std::string host{};
+        std::uint16_t port = 0; ///< for a Unix-domain socket 0, else not
         F framing{};
         /// Larger messages from the peer end the link with too_big; bytes. What is sent may be
         /// larger, as far as the outbox and the framing take it.
@@ -144,14 +147,7 @@ public:
     };
 
     explicit Tcp(const Options& options)
-        : codec_{options.framing, options.max_message_bytes},
-          connection_{{.host = options.host,
-                       .port = options.port,
-                       .no_delay = options.no_delay,
-                       .keep_alive = options.keep_alive,
-                       .socket = options.socket,
-                       .proxy = options.proxy,
-                       .tls = options.tls}}
+        : codec_{options.framing, options.max_message_bytes}, connection_{target(options)}
     {
     }
 
@@ -159,11 +155,11 @@ public:
     {
         return detail::tcp_endpoint(options.host, options.port);
     }
-    /// Errors: bad_address (no host, no port), bad_options (a limit of 0, the framing's settings).
+    /// Errors: bad_address (no host, no port, a bad path), bad_options (a limit of 0, the framing's
+    /// settings, those of the socket, of the proxy and of TLS).
     [[nodiscard]] static Result<void> check(const Options& options)
     {
-        if (auto checked = detail::check_tcp(options.host, options.port, options.max_message_bytes);
-            !checked)
+        if (auto checked = detail::check_tcp(target(options), options.max_message_bytes); !checked)
             return checked;
         if constexpr (requires {
                           {
@@ -197,6 +193,17 @@ public:
     void abort() noexcept { connection_.abort(); }
 
 private:
+    [[nodiscard]] static detail::TcpTarget target(const Options& options)
+    {
+        return {.host = options.host,
+                .port = options.port,
+                .no_delay = options.no_delay,
+                .keep_alive = options.keep_alive,
+                .socket = options.socket,
+                .proxy = options.proxy,
+                .tls = options.tls};
+    }
+
     detail::FramingCodec<F> codec_;    // sidecar side
     detail::TcpConnection connection_; // sidecar side
 };

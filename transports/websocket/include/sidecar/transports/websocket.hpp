@@ -2,17 +2,25 @@
 #pragma once
 
 #include <sidecar/transport.hpp>
+#include <sidecar/transports/compression_options.hpp>
 #include <sidecar/transports/proxy_options.hpp>
 #include <sidecar/transports/socket_options.hpp>
 #include <sidecar/transports/tls_options.hpp>
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace sidecar {
+
+/// What is shown to a peer that asks who one is, RFC 7617. Neither appears in any text.
+struct BasicAuth {
+    std::string user{}; ///< no ':' and no control character in it
+    std::string password{};
+};
 
 /// The client's end of a WebSocket connection (RFC 6455). Pings are answered, of several that wait
 /// the latest, also while the inbox is full, as far as the next 256 KiB of what comes; text is
@@ -22,9 +30,11 @@ namespace sidecar {
 class WebSocket {
 public:
     struct Options {
-        /// "ws://host:port/path?query" (RFC 3986; host a name, an IPv4 address or an IPv6 address
-        /// in brackets, with a zone like [fe80::1%25eth0] if need be; port 80 if none is given).
-        /// wss:// is not there yet. In texts the values of the query are masked.
+        /// "ws://host:port/path?query" or "wss://..." for TLS (RFC 3986; host a name, an IPv4
+        /// address or an IPv6 address in brackets, with a zone like [fe80::1%25eth0] if need be;
+        /// port 80, with TLS 443, if none is given). "ws+unix:/path/of.sock:/path?query" (or
+        /// wss+unix:) for a Unix-domain socket, '@' in place of the first '/' for an abstract name.
+        /// In texts the values of the query are masked.
         std::string url{};
         /// Larger messages from the peer end the link with too_big (it is told 1009), before memory
         /// is taken for them; bytes. Zero is bad_options.
@@ -37,9 +47,24 @@ public:
         /// What is offered as Sec-WebSocket-Protocol, the preferred one first. A peer that chooses
         /// another refuses the handshake; one that chooses none does not.
         std::vector<std::string> subprotocols{};
+        /// The Origin field (RFC 6455 section 10.2), such as "https://example.com". Empty: none.
+        std::string origin{};
+        /// Sent as basic authorization. Together with `bearer`, or with an Authorization header, it
+        /// is bad_options.
+        std::optional<BasicAuth> basic_auth{};
+        /// Sent as bearer authorization (RFC 6750); appears in no text. Empty: none.
+        std::string bearer{};
+        /// So many redirections (301, 302, 303, 307, 308) are followed, within the time of the
+        /// start; only to the same or a more secure scheme, and credentials (`basic_auth`,
+        /// `bearer`, header fields whose names say so, such as Authorization and Cookie, and a
+        /// client's certificate) never go to another host or port. Zero: none; the redirection is
+        /// a refusal with its Location.
+        unsigned max_redirects = 0;
         /// A longer head of the handshake's answer fails the start; bytes. As much again may come
         /// in interim answers (1xx). Zero is bad_options.
         std::size_t max_head_bytes = 64u << 10;
+        /// permessage-deflate is offered so, `.compression = CompressionOptions{}`; none: it is not.
+        std::optional<CompressionOptions> compression{};
         bool no_delay = true;   ///< TCP_NODELAY
         bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods unless `socket` says
         SocketOptions socket{};
@@ -55,7 +80,7 @@ public:
     /// The URL, with the values of its query masked.
     [[nodiscard]] static std::string endpoint(const Options& options);
     /// Errors: bad_address for a URL that cannot be understood, bad_options for a header or a
-    /// subprotocol that no request may carry.
+    /// subprotocol that no request may carry, and for what TLS cannot use.
     [[nodiscard]] static Result<void> check(const Options& options);
     /// Errors: bad_message for text that is not UTF-8 (RFC 6455 section 5.6).
     [[nodiscard]] static Result<void> check_send(const Options& options, MessageKind kind,

@@ -1,0 +1,145 @@
+#include "link/backoff.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <exception>
+#include <random>
+
+namespace sidecar {
+
+bool can_heal(const Failure& failure) noexcept
+{
+    const auto status = failure.http_status();
+    if (status >= 400 && status <= 499)
+        return status == 408 || status == 425 || status == 429;
+    for (const auto permanent : {Error::bad_address, Error::bad_options, Error::misuse,
+                                 Error::forked, Error::link_closed, Error::tls_failed})
+        if (failure == permanent)
+            return false;
+    return true;
+}
+
+namespace detail {
+namespace {
+
+/// splitmix64: every state gives a good number, and zero is as good a seed as any.
+std::uint64_t next_random(std::uint64_t& state) noexcept
+{
+    auto z = state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+Duration add(Duration a, Duration b) noexcept
+{
+    return a > Duration::max() - b ? Duration::max() : a + b;
+}
+
+Duration times(Duration duration, int factor) noexcept
+{
+    return duration > Duration::max() / factor ? Duration::max() : duration * factor;
+}
+
+/// RFC 6455, section 7.4.1, and the registry there: 1012 service restart, 1013 try again later.
+bool is_busy(const Failure& why) noexcept
+{
+    return why.close_code() == 1012 || why.close_code() == 1013;
+}
+
+std::uint64_t process_entropy() noexcept
+{
+    try {
+        std::random_device device;
+        return std::uint64_t{device()} << 32 | device();
+    } catch (const std::exception&) { // no such device; the process and the time have to do
+        return static_cast<std::uint64_t>(
+            std::chrono::system_clock::now().time_since_epoch().count());
+    }
+}
+
+} // namespace
+
+Backoff::Backoff(const Reconnect& options, std::uint64_t seed)
+    : options_{options}, generator_{seed}, window_{options.window}
+{
+}
+
+/// Evenly from zero to the window, both included.
+Duration Backoff::draw(Duration window)
+{
+    __extension__ using Wide = unsigned __int128;
+    const auto number = options_.random ? options_.random() : next_random(generator_);
+    const auto choices = static_cast<std::uint64_t>(window.count()) + 1;
+    return Duration{static_cast<Duration::rep>(Wide{number} * choices >> 64)};
+}
+
+bool Backoff::is_worth_it(const Failure& why, TimePoint now) const
+{
+    if (options_.max_attempts != 0 && attempts_ >= options_.max_attempts)
+        return false;
+    if (began_ && options_.max_outage != Duration::max() && now - *began_ >= options_.max_outage)
+        return false;
+    return options_.retry_if ? options_.retry_if(why) : can_heal(why);
+}
+
+std::optional<TimePoint> Backoff::next(const Failure& why, TimePoint now)
+{
+    if (up_since_ && now - *up_since_ >= options_.stable_after) {
+        window_ = options_.window;
+        attempts_ = 0;
+        began_.reset();
+    }
+    up_since_.reset();
+    if (!began_)
+        began_ = now;
+    if (!is_worth_it(why, now))
+        return std::nullopt;
+
+    auto window = window_;
+    Duration least{};
+    if (is_busy(why)) {
+        least = options_.busy_delay;
+        window = std::max(window, times(options_.busy_delay, 5));
+    }
+    if (why.retry_after())
+        least = std::max<Duration>(least, *why.retry_after());
+    const auto when = deadline_after(now, add(least, draw(window)));
+    if (options_.max_outage != Duration::max() && when - *began_ > options_.max_outage)
+        return std::nullopt;
+    window_ = std::min(times(window_, 2), options_.max_window);
+    ++attempts_;
+    return when;
+}
+
+std::uint64_t make_seed(LinkId link)
+{
+    static const std::uint64_t entropy = process_entropy();
+    static std::atomic<std::uint64_t> links{0}; // of several feeds each has a link 0
+    auto state = entropy ^ static_cast<std::uint64_t>(::getpid()) << 32
+                 ^ static_cast<std::uint64_t>(link) ^ links.fetch_add(1) << 16;
+    return next_random(state);
+}
+
+Result<void> check_reconnect(const Reconnect& options)
+{
+    const auto zero = Duration{};
+    const auto refuse = [](const char* why) -> Result<void> {
+        return Failure{Error::bad_options, {.attempted = "connect", .explanation = why}};
+    };
+    if (options.window <= zero)
+        return refuse("reconnect: the window must be positive");
+    if (options.max_window < options.window)
+        return refuse("reconnect: max_window must not be below window");
+    if (options.stable_after < zero || options.busy_delay < zero)
+        return refuse("reconnect: stable_after and busy_delay must not be negative");
+    if (options.max_outage <= zero || options.connect_timeout <= zero)
+        return refuse("reconnect: max_outage and connect_timeout must be positive");
+    return {};
+}
+
+} // namespace detail
+} // namespace sidecar

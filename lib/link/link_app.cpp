@@ -1,0 +1,170 @@
+// The application's side of a link.
+#include "link/link.hpp"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <utility>
+
+namespace sidecar::detail {
+namespace {
+
+Failure misuse(const char* attempted)
+{
+    return {Error::misuse,
+            {.attempted = attempted, .explanation = "called on the loop's own thread"}};
+}
+
+} // namespace
+
+void LinkImpl::set_outcome(Result<void> outcome)
+{
+    if (outcome_.set(std::move(outcome)))
+        services_.progressed.wake();
+}
+
+Failure LinkImpl::refusal() const
+{
+    if (services_.stop.is_made())
+        return services_.stop.refusal();
+    return gauges_.is_closed.load() ? Error::link_closed : Error::not_connected;
+}
+
+Failure LinkImpl::too_big(std::size_t payload_bytes) const
+{
+    const auto most =
+        outbox_.largest_message() != 0 ? outbox_.largest_message() : outbox_.limit_bytes();
+    return {
+        Error::too_big,
+        {.attempted = "send",
+         .endpoint = settings_.endpoint,
+         .explanation = fmt::format("{} bytes, the outbox takes at most {}", payload_bytes, most)}};
+}
+
+Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload,
+                            const SendOptions& options)
+{
+    using Push = Outbox::Push;
+    Outbox::Sender sender{.connection = options.connection};
+    auto push = outbox_.push(id(), kind, payload, sender);
+    if (push == Push::full && options.timeout > Duration{}) {
+        if (services_.loop.is_loop_thread())
+            return misuse("wait for room");
+        const auto deadline = deadline_after(services_.loop.now(), options.timeout);
+        (void)services_.written.wait_until(services_.loop, deadline, [&] {
+            push = outbox_.push(id(), kind, payload, sender);
+            return push != Push::full;
+        });
+    }
+    switch (push) {
+    case Push::queued: break;
+    case Push::closed: return refusal();
+    case Push::too_big: return too_big(payload.size());
+    case Push::wrong_connection:
+        return Failure{
+            Error::wrong_connection,
+            {.attempted = "send",
+             .endpoint = settings_.endpoint,
+             .explanation = fmt::format("meant for connection {}", *options.connection)}};
+    case Push::full:
+        if (options.timeout <= Duration{})
+            return Error::full;
+        return Failure{Error::timed_out,
+                       {.attempted = "send",
+                        .endpoint = settings_.endpoint,
+                        .explanation = "the outbox stayed full"}};
+    }
+    if (outbox_.wakes_writer()) {
+        gauges_.wakeups.fetch_add(1, std::memory_order_relaxed);
+        try {
+            wake_writer();
+        } catch (...) {
+            outbox_.note_not_woken();
+            throw;
+        }
+    }
+    services_.inbox.expect_answer();
+    return {};
+}
+
+void LinkImpl::wake_writer()
+{
+    services_.loop.post([self = shared_from_this()] {
+        if (self->connection_)
+            self->connection_->wake_writer();
+    });
+}
+
+Result<void> LinkImpl::flush(TimePoint deadline)
+{
+    if (services_.loop.is_loop_thread())
+        return misuse("flush");
+    const auto mark = outbox_.mark();
+    auto fate = Outbox::Fate::waiting;
+    const bool woke = services_.written.wait_until(services_.loop, deadline, [&] {
+        fate = outbox_.fate(mark);
+        return fate != Outbox::Fate::waiting || !outbox_.is_open() || services_.stop.is_made();
+    });
+    // What was written just before it went down counts as written.
+    if (fate == Outbox::Fate::waiting)
+        fate = outbox_.fate(mark);
+    if (fate == Outbox::Fate::written)
+        return {};
+    if (!woke)
+        return Failure{Error::timed_out, {.attempted = "flush", .endpoint = settings_.endpoint}};
+    return refusal();
+}
+
+Result<void> LinkImpl::stick(std::string key, StickyMessage message)
+{
+    if (services_.stop.is_made() || gauges_.is_closed.load() || gauges_.has_ended.load())
+        return refusal();
+    if (message.payload.size() > outbox_.limit_bytes())
+        return too_big(message.payload.size());
+    if (sticky_.stick(std::move(key), std::move(message), outbox_.mark().position))
+        wake_writer();
+    return {};
+}
+
+Result<bool> LinkImpl::unstick(std::string_view key, StickyMessage message)
+{
+    if (services_.stop.is_made() || gauges_.is_closed.load() || gauges_.has_ended.load())
+        return refusal();
+    const auto removal = sticky_.unstick(key, std::move(message), outbox_.mark().position);
+    if (removal.has_changed)
+        wake_writer();
+    return removal.was_there;
+}
+
+Result<void> LinkImpl::close(Duration timeout)
+{
+    auto& loop = services_.loop;
+    if (loop.is_loop_thread())
+        return misuse("close");
+    if (gauges_.has_ended.load())
+        return {};
+    if (services_.stop.is_made())
+        return refusal();
+    gauges_.is_closed = true;
+    const auto now = loop.now();
+    const auto deadline = deadline_after(now, std::max(timeout, Duration{}));
+    const auto drain_by = deadline_after(now, std::max(timeout, Duration{}) / 2);
+    loop.post(
+        [self = shared_from_this(), drain_by, deadline] { self->close_alone(drain_by, deadline); });
+    // The loop cuts it off at the deadline; this moment more lets it do so.
+    const auto patience = deadline_after(deadline, std::chrono::milliseconds{20});
+    const bool woke = services_.progressed.wait_until(
+        loop, patience, [&] { return closed_.is_known() || services_.stop.is_made(); });
+    if (closed_.is_known())
+        return closed_.get();
+    return woke ? refusal()
+                : Failure{Error::timed_out, {.attempted = "close", .endpoint = settings_.endpoint}};
+}
+
+std::string LinkImpl::describe() const
+{
+    return fmt::format("link {} ({}): {}, outbox {} messages", static_cast<std::uint32_t>(id()),
+                       settings_.endpoint, note_.text(), outbox_.queued_messages());
+}
+
+} // namespace sidecar::detail

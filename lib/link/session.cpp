@@ -1,0 +1,89 @@
+#include "link/session.hpp"
+
+#include <utility>
+
+namespace sidecar::detail {
+
+SessionImpl::SessionImpl(Surroundings surroundings, std::uint32_t connection, Continuity continuity)
+    : around_{std::move(surroundings)}, connection_{connection}, continuity_{continuity}
+{
+    around_.intake.watch(*this);
+}
+
+SessionImpl::~SessionImpl() { around_.intake.unwatch(*this); }
+
+// --- receiving
+
+MessageWatcher::Verdict SessionImpl::offer(const MessageView& message)
+{
+    if (is_full())
+        return Verdict::full;
+    unread_.emplace_back(message);
+    unread_bytes_ += message.size();
+    arrived_.set();
+    return Verdict::taken;
+}
+
+bool SessionImpl::is_full() const
+{
+    constexpr std::size_t record = 64; // so that empty ones count too
+    return !unread_.empty() && unread_bytes_ + record * unread_.size() >= most_unread_bytes;
+}
+
+Task<Message> SessionImpl::receive()
+{
+    while (unread_.empty()) {
+        if (ended_)
+            throw Exception{*ended_};
+        co_await arrived_.wait();
+    }
+    const bool was_full = is_full();
+    auto message = std::move(unread_.front());
+    unread_.pop_front();
+    unread_bytes_ -= message.size();
+    if (was_full && !is_full())
+        around_.intake.space_came();
+    co_return message;
+}
+
+Task<> SessionImpl::pass_on(Message message)
+{
+    around_.announce_up(continuity_);
+    LoopEvent space;
+    while (!around_.intake.push_now(message))
+        co_await around_.intake.wait_for_space(space);
+}
+
+// --- sending
+
+Task<> SessionImpl::send(MessageKind kind, std::span<const std::byte> payload)
+{
+    return send_shared(std::make_shared<Outgoing>(MessageView{{}, kind, payload}));
+}
+
+Task<> SessionImpl::send_shared(std::shared_ptr<Outgoing> outgoing)
+{
+    const auto& message = outgoing->message;
+    if (auto checked = around_.config.check_send(message.kind(), message.bytes()); !checked)
+        throw Exception{checked.error()};
+    std::erase_if(waited_for_, [](const auto& waited_for) { return waited_for.expired(); });
+    waited_for_.push_back(outgoing);
+    outgoing_.push_back(outgoing);
+    around_.wake_writer();
+    while (!outgoing->is_written) {
+        if (ended_)
+            throw Exception{*ended_};
+        co_await outgoing->done.wait();
+    }
+}
+
+void SessionImpl::end(Failure why)
+{
+    ended_ = std::move(why);
+    arrived_.set();
+    for (const auto& waited_for : waited_for_)
+        if (const auto outgoing = waited_for.lock())
+            outgoing->done.set();
+}
+
+} // namespace sidecar::detail

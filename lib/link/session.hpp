@@ -1,0 +1,86 @@
+// The library's own Session: a connection in the hands of on_connected.
+#pragma once
+
+#include "link/intake.hpp"
+#include "link/services.hpp"
+
+#include <sidecar/detail/any_transport.hpp>
+#include <sidecar/loop_event.hpp>
+#include <sidecar/session.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace sidecar::detail {
+
+/// Stands between a new connection and the application while on_connected runs: what arrives waits
+/// here (256 KiB, or one message), what is sent is fetched by the connection's writer. Owned by the
+/// connection. Side: sidecar.
+class SessionImpl final : public Session, public MessageWatcher {
+public:
+    struct Surroundings {
+        LinkServices& services;
+        const LinkConfig& config;
+        Intake& intake;
+        std::function<void()> wake_writer;
+        std::function<std::string()> protocol;
+        std::function<void(Continuity)> announce_up; ///< once, before anything is handed on
+    };
+    /// Lifetime: what it refers to outlives it.
+    SessionImpl(Surroundings surroundings, std::uint32_t connection, Continuity continuity);
+    ~SessionImpl() override;
+
+    // Session
+    std::uint32_t connection() const noexcept override { return connection_; }
+    std::string protocol() const override { return around_.protocol(); }
+    Task<Message> receive() override;
+    Task<> pass_on(Message message) override;
+    void set_continuity(Continuity continuity) noexcept override { continuity_ = continuity; }
+
+    // MessageWatcher
+    Verdict offer(const MessageView& message) override;
+    bool is_full() const override;
+    bool may_take(std::size_t) const override { return true; }
+
+    /// A message on its way out. Shared by who waits for it and by the writer.
+    struct Outgoing {
+        explicit Outgoing(const MessageView& view) : message{view} {}
+        Message message;
+        LoopEvent done;
+        bool is_written = false;
+    };
+    [[nodiscard]] bool has_to_write() const noexcept { return !outgoing_.empty(); }
+    [[nodiscard]] std::vector<std::shared_ptr<Outgoing>> take_outgoing()
+    {
+        return std::exchange(outgoing_, {});
+    }
+    [[nodiscard]] Continuity continuity() const noexcept { return continuity_; }
+    /// The connection broke: who waits here is told, after what has come.
+    void end(Failure why);
+    /// What has come and was not asked for.
+    [[nodiscard]] std::deque<Message> take_unread() { return std::exchange(unread_, {}); }
+
+private:
+    Task<> send(MessageKind kind, std::span<const std::byte> payload) override;
+    Task<> send_shared(std::shared_ptr<Outgoing> outgoing);
+
+    static constexpr std::size_t most_unread_bytes = 256u << 10;
+
+    const Surroundings around_;                       // sidecar side
+    const std::uint32_t connection_;                  // sidecar side
+    Continuity continuity_;                           // sidecar side
+    std::deque<Message> unread_;                      // sidecar side
+    std::size_t unread_bytes_ = 0;                    // sidecar side
+    LoopEvent arrived_;                               // sidecar side
+    std::vector<std::shared_ptr<Outgoing>> outgoing_; // sidecar side; not fetched yet
+    std::vector<std::weak_ptr<Outgoing>> waited_for_; // sidecar side; to be told of the end
+    std::optional<Failure> ended_;                    // sidecar side
+};
+
+} // namespace sidecar::detail

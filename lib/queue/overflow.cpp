@@ -1,0 +1,80 @@
+#include "queue/overflow.hpp"
+
+#include "queue/side_entry.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace sidecar {
+
+std::string_view to_string(OverflowPolicy policy) noexcept
+{
+    switch (policy) {
+    case OverflowPolicy::pause_reading: return "pause reading";
+    case OverflowPolicy::drop_oldest: return "drop the oldest";
+    case OverflowPolicy::drop_newest: return "drop the newest";
+    case OverflowPolicy::conflate: return "conflate";
+    case OverflowPolicy::fail: return "fail";
+    }
+    return "unknown";
+}
+
+namespace detail {
+namespace {
+
+constexpr std::size_t default_queue_bytes = 1u << 20;
+
+/// The low level that belongs to a high one, where it was left open.
+constexpr std::size_t low_level(std::size_t low, std::size_t high) noexcept
+{
+    return low != 0 ? low : high / 2;
+}
+
+Result<void> refuse(std::string why)
+{
+    return Failure{Error::bad_options,
+                   {.attempted = "start", .explanation = "overflow: " + std::move(why)}};
+}
+
+} // namespace
+
+bool is_plain(const Overflow& overflow) noexcept
+{
+    return overflow.policy == OverflowPolicy::pause_reading && overflow.max_age == Duration{}
+           && overflow.queue_bytes == 0 && overflow.queue_messages == 0 && !overflow.high.is_set();
+}
+
+Overflow resolved(Overflow overflow, std::size_t max_message_bytes)
+{
+    if (overflow.queue_bytes == 0)
+        overflow.queue_bytes =
+            std::max(default_queue_bytes, 4 * side_entry_cost(max_message_bytes));
+    if (overflow.queue_messages == 0)
+        overflow.queue_messages = SIZE_MAX;
+    overflow.low.messages = low_level(overflow.low.messages, overflow.high.messages);
+    overflow.low.bytes = low_level(overflow.low.bytes, overflow.high.bytes);
+    return overflow;
+}
+
+Result<void> check_overflow(const Overflow& overflow, std::size_t max_message_bytes)
+{
+    const bool conflates = overflow.policy == OverflowPolicy::conflate;
+    if (conflates != static_cast<bool>(overflow.key))
+        return refuse(conflates ? "conflating needs a key" : "a key is for conflating only");
+    if (overflow.max_age < Duration{})
+        return refuse("max_age is negative");
+    if (overflow.queue_bytes != 0 && overflow.queue_bytes < side_entry_cost(max_message_bytes))
+        return refuse(fmt::format("a queue of {} bytes cannot hold a message of {}; it needs {}",
+                                  overflow.queue_bytes, max_message_bytes,
+                                  side_entry_cost(max_message_bytes)));
+    const auto is_above = [](std::size_t low, std::size_t high) { return low != 0 && low >= high; };
+    if (is_above(overflow.low.messages, overflow.high.messages)
+        || is_above(overflow.low.bytes, overflow.high.bytes))
+        return refuse("a low water mark must be below the high one");
+    return {};
+}
+
+} // namespace detail
+} // namespace sidecar

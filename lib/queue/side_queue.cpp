@@ -1,0 +1,419 @@
+#include "queue/side_queue.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <utility>
+
+namespace sidecar::detail {
+namespace {
+
+using What = SideEntry::What;
+
+/// What came before such an event is from another time: nothing that comes later replaces it.
+constexpr bool is_seam(Event::Kind kind) noexcept
+{
+    return kind == Event::Kind::up || kind == Event::Kind::down || kind == Event::Kind::gap;
+}
+
+/// At such an entry receive() and poll() end.
+bool ends_call(const SideEntry& entry) noexcept
+{
+    return entry.what == What::gap
+           || (entry.what == What::event
+               && ((entry.event->kind == Event::Kind::down
+                    && !(*entry.event->failure == Error::link_closed))
+                   || entry.event->kind == Event::Kind::gap));
+}
+
+bool is_part(std::string_view key, std::span<const std::byte> payload) noexcept
+{
+    const auto offset = reinterpret_cast<std::uintptr_t>(key.data())
+                        - reinterpret_cast<std::uintptr_t>(payload.data());
+    return offset <= payload.size() && key.size() <= payload.size() - offset;
+}
+
+/// Of a key that has to be kept beside the message.
+std::size_t key_bytes(const std::optional<std::string_view>& key,
+                      std::span<const std::byte> payload) noexcept
+{
+    return key && !is_part(*key, payload) ? key->size() : 0;
+}
+
+} // namespace
+
+std::uint64_t SideQueue::Counts::lost_messages() const noexcept
+{
+    return std::accumulate(lost.begin(), lost.end(), std::uint64_t{0});
+}
+
+SideQueue::~SideQueue()
+{
+    for (auto& [id, queue] : queues_)
+        queue->let_go_of_all();
+    order_.clear_and_dispose([](SideEntry* entry) { delete entry; });
+}
+
+// --- sidecar side
+
+LinkQueue& SideQueue::open(LinkId link, Overflow overflow)
+{
+    auto queue = std::make_unique<LinkQueue>(link, std::move(overflow));
+    std::lock_guard lock{mutex_};
+    return *(queues_[link] = std::move(queue));
+}
+
+void SideQueue::close(LinkQueue& queue) noexcept
+{
+    std::lock_guard lock{mutex_};
+    queue.is_closed = true;
+    forget_if_done(queue);
+}
+
+void SideQueue::forget_if_done(LinkQueue& queue) noexcept
+{
+    if (queue.is_closed && queue.is_empty() && !queue.untold)
+        queues_.erase(queue.link());
+}
+
+/// Of a link that comes and goes while nobody looks and nothing arrives, only so much is kept, and then
+/// the latest instead of what came just before, or its events would grow without bound.
+void SideQueue::forget_superseded(const LinkEvent& event)
+{
+    constexpr std::size_t most_kept = 64, most_looked_at = 4 * most_kept; // of other links' too
+    if (event.kind != Event::Kind::down && event.kind != Event::Kind::retry)
+        return;
+    std::array<SideEntry*, most_kept> found{}; // of this link, the latest first
+    std::size_t count = 0, looked_at = 0;
+    for (auto at = order_.rbegin(); at != order_.rend() && looked_at < most_looked_at
+                                    && at->position == event.position && count < found.size();
+         ++at, ++looked_at) {
+        if (at->link != event.link)
+            continue;
+        if (at->what != What::event)
+            break;
+        found[count++] = &*at;
+    }
+    if (count < found.size())
+        return;
+    // Back to where it went down, or to the attempt that failed, before
+    for (auto* entry : found) {
+        const auto kind = entry->event->kind;
+        if (event.kind == Event::Kind::retry && kind != Event::Kind::retry)
+            return;
+        remove(*entry);
+        pool_.give_back(entry);
+        if (kind == event.kind)
+            return;
+    }
+}
+
+void SideQueue::push(LinkEvent event)
+{
+    std::lock_guard lock{mutex_};
+    forget_superseded(event);
+    auto* entry = pool_.take_without_payload();
+    entry->link = event.link;
+    entry->position = event.position;
+    entry->connection = event.connection;
+    entry->at = event.at;
+    entry->event = std::make_unique<LinkEvent>(std::move(event));
+    order_.push_back(*entry);
+    if (const auto found = queues_.find(entry->link); found != queues_.end()) {
+        entry->queue = found->second.get();
+        entry->queue->add(*entry);
+        if (entry->event->kind == Event::Kind::up)
+            entry->queue->connection = entry->connection;
+        if (is_seam(entry->event->kind) && entry->queue->keys())
+            entry->queue->keys()->clear();
+    }
+    note_front();
+}
+
+SideQueue::Put SideQueue::put(LinkQueue& queue, std::uint64_t position, MessageKind kind,
+                              std::span<const std::byte> payload, TimePoint now)
+{
+    Incoming incoming{kind, payload, std::nullopt, position, now};
+    if (queue.keys()) // the user's code, so not under the lock
+        incoming.key = queue.overflow().key(MessageView{queue.link(), kind, payload});
+    const auto cost = side_entry_cost(payload.size() + key_bytes(incoming.key, payload));
+    std::lock_guard lock{mutex_};
+    for (;;) {
+        auto* same = incoming.key ? queue.keys()->find(*incoming.key) : nullptr;
+        const bool has_room = queue.has_room(cost, same);
+        if (!has_room && expire(queue, now))
+            continue;
+        switch (
+            decide_overflow(queue.overflow().policy, {.has_room = has_room,
+                                                      .has_same_key = same != nullptr,
+                                                      .has_older = queue.oldest() != nullptr})) {
+        case OverflowAction::append: append(queue, incoming); break;
+        case OverflowAction::replace: replace(queue, *same, incoming); break;
+        case OverflowAction::lose_oldest:
+            lose(queue, *queue.oldest(), GapReason::dropped_oldest);
+            continue;
+        case OverflowAction::lose_newest: lose_newest(queue, incoming); break;
+        case OverflowAction::wait: queue.wants_space = true; return Put::no_room;
+        case OverflowAction::fail: return Put::failed;
+        }
+        note_level(queue);
+        note_front();
+        return Put::taken;
+    }
+}
+
+bool SideQueue::want_room(LinkQueue& queue, std::size_t payload_bytes, TimePoint now)
+{
+    if (queue.overflow().policy != OverflowPolicy::pause_reading)
+        return true;
+    std::lock_guard lock{mutex_};
+    const auto cost = side_entry_cost(payload_bytes);
+    if (!queue.has_room(cost) && expire(queue, now)) {
+        note_level(queue);
+        note_front();
+    }
+    queue.wants_space = !queue.has_room(cost);
+    return !queue.wants_space;
+}
+
+SideEntry& SideQueue::make(LinkQueue& queue, const Incoming& incoming)
+{
+    const auto& [kind, payload, key, position, now] = incoming;
+    const auto beside = key_bytes(key, payload);
+    auto& entry = *pool_.take(payload.size() + beside);
+    entry.what = What::message;
+    entry.kind = kind;
+    entry.reason = GapReason::none;
+    entry.link = queue.link();
+    entry.connection = queue.connection;
+    entry.queue = &queue;
+    entry.position = position;
+    entry.missing = 0;
+    entry.at = now;
+    entry.size = payload.size();
+    entry.key = {};
+    if (!payload.empty())
+        std::memcpy(entry.payload.get(), payload.data(), payload.size());
+    if (key && beside == 0)
+        entry.key = {entry.view().text().data()
+                         + (key->data() - reinterpret_cast<const char*>(payload.data())),
+                     key->size()};
+    else if (key) {
+        std::memcpy(entry.payload.get() + payload.size(), key->data(), key->size());
+        entry.key = {entry.view().text().data() + payload.size(), key->size()};
+    }
+    return entry;
+}
+
+void SideQueue::append(LinkQueue& queue, const Incoming& incoming)
+{
+    auto& entry = make(queue, incoming);
+    try {
+        if (incoming.key)
+            queue.keys()->insert(entry);
+    } catch (...) {
+        pool_.give_back(&entry);
+        throw;
+    }
+    order_.push_back(entry);
+    queue.add(entry);
+    note_received(entry.size);
+}
+
+void SideQueue::replace(LinkQueue& queue, SideEntry& replaced, const Incoming& incoming)
+{
+    auto& fresh = make(queue, incoming);
+    note_received(incoming.payload.size());
+    ++counts_.lost[static_cast<std::size_t>(GapReason::conflated)];
+    counts_.lost_bytes += replaced.size;
+    queue.keys()->erase(replaced);
+    queue.replace(replaced, fresh);
+    ++replaced.missing;
+    queue.keys()->insert(replaced); // which needs no memory: it was there before
+    pool_.give_back(&fresh);
+}
+
+void SideQueue::lose(LinkQueue& queue, SideEntry& message, GapReason reason)
+{
+    ++counts_.lost[static_cast<std::size_t>(reason)];
+    counts_.lost_bytes += message.size;
+    if (queue.keys())
+        queue.keys()->erase(message);
+    queue.turn_into_gap(message, reason, [this](SideEntry& merged) {
+        order_.erase(Order::s_iterator_to(merged));
+        pool_.give_back(&merged);
+    });
+}
+
+void SideQueue::lose_newest(LinkQueue& queue, const Incoming& incoming)
+{
+    auto* gap = queue.gap_at_end(GapReason::dropped_newest);
+    if (!gap) {
+        gap = pool_.take_without_payload();
+        gap->what = What::gap;
+        gap->reason = GapReason::dropped_newest;
+        gap->link = queue.link();
+        gap->connection = queue.connection;
+        gap->queue = &queue;
+        gap->position = incoming.position;
+        gap->at = incoming.now;
+        order_.push_back(*gap);
+        queue.add(*gap);
+    }
+    ++gap->missing;
+    note_received(incoming.payload.size());
+    ++counts_.lost[static_cast<std::size_t>(GapReason::dropped_newest)];
+    counts_.lost_bytes += incoming.payload.size();
+}
+
+/// True if something was too old.
+bool SideQueue::expire(LinkQueue& queue, TimePoint now)
+{
+    bool has_expired = false;
+    while (queue.oldest() && queue.is_expired(*queue.oldest(), now)) {
+        lose(queue, *queue.oldest(), GapReason::too_old);
+        has_expired = true;
+    }
+    return has_expired;
+}
+
+void SideQueue::note_received(std::size_t bytes) noexcept
+{
+    ++counts_.received;
+    counts_.received_bytes += bytes;
+    counts_.peak_messages = std::max(counts_.peak_messages, counts_.queued());
+    counts_.peak_bytes = std::max(counts_.peak_bytes, counts_.queued_bytes());
+}
+
+/// The event comes before all that waits: who is behind should know at once. One that was not told
+/// yet and does not hold any more is taken back.
+void SideQueue::note_level(LinkQueue& queue)
+{
+    const auto change = queue.update_level();
+    if (change == WaterLevel::Change::none)
+        return;
+    if (auto* untold = std::exchange(queue.untold, nullptr)) {
+        order_.erase(Order::s_iterator_to(*untold));
+        pool_.give_back(untold);
+        return;
+    }
+    auto* entry = pool_.take_without_payload();
+    entry->link = queue.link();
+    entry->queue = &queue;
+    entry->at = clock_.now();
+    entry->event = std::make_unique<LinkEvent>(LinkEvent{
+        .position = 0,
+        .kind =
+            change == WaterLevel::Change::rose ? Event::Kind::high_water : Event::Kind::low_water,
+        .link = queue.link(),
+        .failure = std::nullopt,
+        .connection = queue.connection,
+        .at = entry->at,
+    });
+    order_.push_front(*entry);
+    queue.untold = entry;
+}
+
+// --- app side
+
+void SideQueue::remove(SideEntry& entry) noexcept
+{
+    order_.erase(Order::s_iterator_to(entry));
+    auto* queue = std::exchange(entry.queue, nullptr);
+    if (!queue)
+        return;
+    if (queue->untold == &entry) {
+        queue->untold = nullptr;
+        return;
+    }
+    if (queue->keys())
+        queue->keys()->erase(entry);
+    queue->remove(entry);
+}
+
+bool SideQueue::is_first_due(std::uint64_t position) const noexcept
+{
+    return !order_.empty() && order_.front().position <= position;
+}
+
+/// True if something of the first one's link was too old.
+bool SideQueue::expire_first()
+{
+    auto* const queue = order_.front().queue;
+    if (!queue || queue->overflow().max_age == Duration{} || !expire(*queue, clock_.now()))
+        return false;
+    note_level(*queue);
+    note_front();
+    return true;
+}
+
+SideQueue::Taken SideQueue::take(std::uint64_t position, Ends ends)
+{
+    Taken taken; // goes after the lock, since it takes that
+    std::lock_guard lock{mutex_};
+    // An event of a level may go by that, and another link be first
+    while (is_first_due(position) && expire_first())
+        ;
+    if (!is_first_due(position))
+        return taken;
+    auto& entry = order_.front();
+    auto* const queue = entry.queue;
+    taken.is_left = ends == Ends::leave && ends_call(entry);
+    if (taken.is_left)
+        return taken;
+    remove(entry);
+    taken.entry = {&entry, {this}};
+    if (entry.what == What::message) {
+        ++counts_.taken;
+        counts_.taken_bytes += entry.size;
+    }
+    if (queue) {
+        taken.frees_space =
+            queue->wants_space && queue->is_half_free() && std::exchange(queue->wants_space, false);
+        note_level(*queue);
+        forget_if_done(*queue);
+    }
+    note_front();
+    return taken;
+}
+
+void SideQueue::note_front() noexcept
+{
+    next_position_.store(order_.empty() ? none : order_.front().position,
+                         std::memory_order_seq_cst);
+}
+
+void SideQueue::give_back(SideEntry* entry) noexcept
+{
+    std::lock_guard lock{mutex_};
+    pool_.give_back(entry);
+}
+
+// --- both
+
+SideQueue::Counts SideQueue::counts() const
+{
+    std::lock_guard lock{mutex_};
+    return counts_;
+}
+
+std::optional<TimePoint> SideQueue::oldest() const
+{
+    std::lock_guard lock{mutex_};
+    std::optional<TimePoint> oldest;
+    for (const auto& [id, queue] : queues_)
+        if (const auto* message = queue->oldest(); message && (!oldest || message->at < *oldest))
+            oldest = message->at;
+    return oldest;
+}
+
+std::size_t SideQueue::memory_bytes() const
+{
+    std::lock_guard lock{mutex_};
+    auto bytes = pool_.kept_bytes();
+    for (const auto& [id, queue] : queues_)
+        bytes += queue->used_bytes();
+    return bytes;
+}
+
+} // namespace sidecar::detail

@@ -1,0 +1,574 @@
+// Links that come back: what the application sees of it, on virtual time.
+#include "support/exchange.hpp"
+#include "support/failure_of.hpp"
+#include "support/quiet.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace sidecar;
+using namespace std::chrono_literals;
+
+namespace {
+
+using Server = Exchange::Server;
+
+/// Waits one second before each attempt.
+Reconnect each_second(Reconnect options = {})
+{
+    options.window = options.max_window = 1s;
+    options.random = [] { return UINT64_MAX; };
+    return options;
+}
+
+struct Trial {
+    explicit Trial(LinkOptions link, FreshOptions<Exchange> fresh = {})
+        : feed{{.server = server}, silenced({.link = std::move(link)}), std::move(fresh)}
+    {
+    }
+    void on_peer(std::function<void(Exchange&)> action) { on_connection(feed, server, action); }
+    void drop()
+    {
+        on_peer([](Exchange& peer) { peer.drop(); });
+    }
+    [[nodiscard]] std::string next() { return next_text(feed); }
+    /// Until this comes; what came is told if it does not.
+    void expect(const std::string& wanted)
+    {
+        std::string came;
+        for (int i = 0; i < 20; ++i) {
+            const auto event = next();
+            if (event == wanted)
+                return;
+            came += event + "; ";
+        }
+        FAIL("instead of \"", wanted, "\" came ", came);
+    }
+
+    const std::shared_ptr<Server> server = std::make_shared<Server>();
+    Sidecar<Exchange> feed;
+};
+
+Failure refused(std::uint16_t status)
+{
+    return {Error::handshake_refused, {.attempted = "connect", .http_status = status}};
+}
+
+} // namespace
+
+TEST_CASE("reconnect: off by default, a link that went down stays down")
+{
+    Trial t{{}};
+    REQUIRE(t.feed.start(1s));
+    CHECK(t.next() == "up 1 first");
+    t.drop();
+    CHECK(t.next() == "down 1 last (the connection broke)");
+    CHECK(t.feed.next_event(1h).error() == Error::disconnected);
+    CHECK(t.server->connect_count == 1);
+}
+
+TEST_CASE("reconnect: the seam stands in the stream, each event with connection and times")
+{
+    Trial t{{.reconnect = each_second()}};
+    REQUIRE(t.feed.start(1s));
+    CHECK(t.next() == "up 1 first");
+    t.on_peer([](Exchange& peer) {
+        peer.deliver("a");
+        peer.deliver("b");
+        peer.drop();
+    });
+    CHECK(t.next() == "message 1 a");
+    CHECK(t.next() == "message 1 b");
+    const auto down = t.feed.next_event(1s);
+    CHECK(text_of(down) == "down 1 more (the connection broke)");
+    CHECK(*down->next_attempt == down->at + 1s);
+    CHECK(t.feed.state() == State::disconnected);
+    const auto up = t.feed.next_event(1h);
+    CHECK(text_of(up) == "up 2 lost");
+    CHECK(up->at == *down->next_attempt);
+    CHECK(up->wall_time.time_since_epoch() == up->at.time_since_epoch());
+    CHECK(t.feed.state() == State::connected);
+    t.on_peer([](Exchange& peer) { peer.deliver("c"); });
+    const auto message = t.feed.next_event(1s);
+    CHECK(text_of(message) == "message 2 c");
+    CHECK(message->message.connection() == 2);
+    CHECK(message->at >= up->at);
+    CHECK(t.feed.link()->connection() == 2);
+    t.feed.stop();
+    CHECK(t.next().substr(0, 7) == "stopped");
+}
+
+TEST_CASE("reconnect: receive and poll end once at the seam, and go on behind it")
+{
+    Trial t{{.reconnect = each_second()}};
+    REQUIRE(t.feed.start(1s));
+    for (std::uint32_t connection = 1; connection <= 3; ++connection) {
+        t.on_peer([](Exchange& peer) {
+            peer.deliver("received");
+            peer.deliver("polled");
+            peer.drop();
+        });
+        const auto message = t.feed.receive(1h);
+        REQUIRE(message);
+        CHECK(message->connection() == connection);
+        const auto polled = t.feed.poll([&](const MessageView& view) {
+            CHECK(view.text() == "polled");
+            CHECK(view.connection() == connection);
+        });
+        CHECK(polled.value() == 1);
+        if (connection == 2)
+            CHECK(t.feed.poll([](const MessageView&) {}).error() == Error::disconnected);
+        else
+            CHECK(t.feed.receive(100ms).error() == Error::disconnected);
+        CHECK(t.feed.receive(500ms).error() == Error::timed_out); // said once
+        CHECK(t.feed.receive(1s).error() == Error::timed_out);    // and it is up again
+    }
+}
+
+TEST_CASE("reconnect: attempts that fail are told as such, and the last one as the end")
+{
+    Trial t{{.reconnect = each_second({.max_attempts = 3})}};
+    t.server->on_connect = [](std::uint32_t connect) {
+        if (connect > 1)
+            throw Exception{Failure{Error::connect_failed}};
+    };
+    REQUIRE(t.feed.start(1s));
+    t.drop();
+    CHECK(t.next() == "up 1 first");
+    CHECK(t.next() == "down 1 more (the connection broke)");
+    CHECK(t.next() == "retry 1 more (the connection could not be made)");
+    CHECK(t.next() == "retry 1 more (the connection could not be made)");
+    CHECK(t.next() == "down 1 last (the connection could not be made)");
+    CHECK(t.feed.next_event(1h).error() == Error::connect_failed);
+    CHECK(t.feed.receive(1h).error() == Error::connect_failed); // and again
+    CHECK(t.server->connect_count == 4);
+    CHECK(t.feed.stats().failed_attempts == 3);
+    CHECK(t.feed.stats().connections == 1);
+}
+
+TEST_CASE("reconnect: what cannot heal ends it at once, and the application is told")
+{
+    Trial t{{.reconnect = each_second()}};
+    t.server->on_connect = [](std::uint32_t connect) {
+        if (connect == 3)
+            throw Exception{refused(401)};
+    };
+    REQUIRE(t.feed.start(1s));
+    t.drop();
+    CHECK(t.feed.receive(1h).error() == Error::disconnected);
+    CHECK(t.feed.receive(5s).error() == Error::timed_out);
+    t.drop();
+    CHECK(t.feed.receive(1h).error() == Error::disconnected);
+    CHECK(t.feed.receive(1h).error().http_status() == 401);
+    CHECK(t.feed.receive(1h).error().http_status() == 401);
+    CHECK(t.server->connect_count == 3);
+}
+
+TEST_CASE("reconnect: a predicate decides otherwise, and what it throws ends the link")
+{
+    auto options = each_second({.max_attempts = 5});
+    options.retry_if = [](const Failure& why) { return why.http_status() != 500; };
+    Trial asks{{.reconnect = options}};
+    asks.server->on_connect = [](std::uint32_t connect) {
+        if (connect > 1)
+            throw Exception{refused(connect < 4 ? 401 : 500)};
+    };
+    REQUIRE(asks.feed.start(1s));
+    asks.drop();
+    CHECK(asks.feed.receive(1h).error() == Error::disconnected);
+    CHECK(asks.feed.receive(1h).error().http_status() == 500);
+    CHECK(asks.server->connect_count == 4);
+
+    options.retry_if = [](const Failure&) -> bool { throw std::runtime_error{"undecided"}; };
+    Trial throws{{.reconnect = options}};
+    REQUIRE(throws.feed.start(1s));
+    throws.drop();
+    CHECK(throws.feed.receive(1h).error() == Error::disconnected);
+    CHECK(throws.feed.receive(1h).error() == Error::disconnected);
+    CHECK(throws.server->connect_count == 1);
+    const auto errors = throws.feed.errors();
+    CHECK(std::any_of(errors.begin(), errors.end(), [](const Failure& failure) {
+        return failure == Error::callback_failed && failure.explanation() == "undecided";
+    }));
+}
+
+TEST_CASE("reconnect: start fails at the first failure, or keeps trying until its timeout")
+{
+    const auto fails = [](std::uint32_t until) {
+        return [until](std::uint32_t connect) {
+            if (connect < until)
+                throw Exception{Failure{Error::connect_failed}};
+        };
+    };
+    Trial once{{.reconnect = each_second()}};
+    once.server->on_connect = fails(3);
+    CHECK(once.feed.start(1h).error() == Error::connect_failed);
+    CHECK(once.server->connect_count == 1);
+
+    Trial patient{{.reconnect = each_second({.at_start = true})}};
+    patient.server->on_connect = fails(10);
+    CHECK(patient.feed.start(1h));
+    CHECK(patient.server->connect_count == 10);
+    CHECK(patient.feed.link()->connection() == 1);
+
+    Trial too_late{{.reconnect = each_second({.at_start = true})}};
+    too_late.server->on_connect = fails(10);
+    CHECK(too_late.feed.start(5s).error() == Error::connect_failed);
+    CHECK(too_late.server->connect_count == 5);
+    CHECK(too_late.feed.state() == State::idle);
+
+    Trial hopeless{{.reconnect = each_second({.at_start = true})}};
+    hopeless.server->on_connect = [](std::uint32_t) { throw Exception{refused(404)}; };
+    CHECK(hopeless.feed.start(1h).error().http_status() == 404);
+    CHECK(hopeless.server->connect_count == 1);
+}
+
+TEST_CASE("reconnect: an attempt that hangs is given up, and the next one follows")
+{
+    Trial t{{.reconnect = each_second({.connect_timeout = 3s})}};
+    REQUIRE(t.feed.start(1s));
+    t.on_peer([server = t.server](Exchange& peer) {
+        server->connect_delay = 1h;
+        peer.drop();
+    });
+    t.expect("retry 1 more (timed out)");
+    (void)t.feed.call("heal", [server = t.server](Context) -> Task<> {
+        server->connect_delay = {};
+        co_return;
+    });
+    t.expect("up 2 lost");
+}
+
+TEST_CASE("reconnect: each attempt gets its own options, and what makes them may fail")
+{
+    std::vector<std::string> attempts; // on the loop's thread
+    const auto server = std::make_shared<Server>();
+    const FreshOptions<Exchange> fresh =
+        [&attempts, server](Context ctx, Attempt attempt) -> Task<Exchange::Options> {
+        attempts.push_back(fmt::format("{}/{} {}", attempt.connection, attempt.number,
+                                       attempt.last_failure ? attempt.last_failure->code().message()
+                                                            : std::string{"-"}));
+        co_await ctx.sleep_for(10ms); // asks for a token
+        if (attempts.size() == 2)
+            throw std::runtime_error{"no token to be had"};
+        Exchange::Options options{.server = server};
+        options.token = fmt::format("t{}", attempts.size());
+        co_return options;
+    };
+    Sidecar<Exchange> feed{
+        {.server = server}, silenced({.link = {.reconnect = each_second()}}), fresh};
+    REQUIRE(feed.start(1s));
+    on_connection(feed, server, [](Exchange& peer) { peer.drop(); });
+    CHECK(next_text(feed) == "up 1 first");
+    CHECK(next_text(feed) == "down 1 more (the connection broke)");
+    const auto retry = feed.next_event(1h);
+    CHECK(text_of(retry) == "retry 1 more (the connection could not be made)");
+    CHECK(retry->failure->explanation() == "no token to be had");
+    CHECK(next_text(feed) == "up 2 lost");
+    feed.stop();
+    CHECK(attempts
+          == std::vector<std::string>{"1/1 -", "2/2 the connection broke",
+                                      "2/3 the connection could not be made"});
+    CHECK(server->count("1:token t1") == 1);
+    CHECK(server->count("2:token t3") == 1);
+}
+
+TEST_CASE("orders: what names a connection goes out on that one or not at all")
+{
+    for (const auto queued : {QueuedSends::drop, QueuedSends::keep}) {
+        CAPTURE(queued == QueuedSends::keep);
+        Trial t{{.reconnect = each_second({.queued = queued})}};
+        REQUIRE(t.feed.start(1s));
+        auto link = t.feed.link().value();
+        CHECK(link.send("first", {.connection = 1}));
+        CHECK(link.send("never", {.connection = 2}).error() == Error::wrong_connection);
+        CHECK(link.send("never", {.connection = 0}).error() == Error::wrong_connection);
+        REQUIRE(link.flush(1s));
+        // One waits for its turn when the connection breaks.
+        t.on_peer([](Exchange& peer) { peer.holds_writes = true; });
+        REQUIRE(link.send("plug"));
+        CHECK(t.feed.receive(1ms).error() == Error::timed_out); // the writer has it
+        REQUIRE(link.send("order", {.connection = 1}));
+        REQUIRE(link.send("any"));
+        t.drop();
+        CHECK(t.feed.receive(1h).error() == Error::disconnected);
+        CHECK(link.send("late order", {.connection = 1}).error() == Error::wrong_connection);
+        CHECK(t.feed.receive(5s).error() == Error::timed_out); // it is up again
+        CHECK(link.connection() == 2);
+        CHECK(link.send("second", {.connection = 2}));
+        REQUIRE(link.flush(1s));
+        for (const auto* never : {"never", "order", "late order", "plug"})
+            CHECK(t.server->count(fmt::format("2:{}", never)) == 0);
+        CHECK(t.server->count("2:any") == (queued == QueuedSends::keep ? 1 : 0));
+        CHECK(t.server->count("2:second") == 1);
+        const auto stats = t.feed.stats();
+        CHECK(stats.messages_queued == stats.messages_sent + stats.unsent);
+        CHECK(stats.unsent == (queued == QueuedSends::keep ? 2 : 3));
+        CHECK(t.feed.stop().unsent_messages == stats.unsent);
+    }
+}
+
+TEST_CASE("orders: what was written half is not written again, and what was not is kept")
+{
+    Trial t{{.reconnect = each_second({.queued = QueuedSends::keep})}};
+    t.server->fails_write_after = 2;
+    REQUIRE(t.feed.start(1s));
+    t.on_peer([](Exchange& peer) { peer.holds_writes = true; });
+    for (const auto* text : {"a", "b", "c", "d", "e"})
+        REQUIRE(t.feed.send(text));
+    CHECK(t.feed.receive(1ms).error() == Error::timed_out);
+    t.on_peer([](Exchange& peer) {
+        peer.holds_writes = false;
+        peer.deliver("go"); // which does not wake the writer
+    });
+    t.on_peer([](Exchange& peer) { peer.drop(); });
+    t.expect("up 2 lost");
+    REQUIRE(t.feed.flush(1s));
+    const auto written = t.server->written();
+    for (const auto* text : {"a", "b", "c", "d", "e"}) {
+        CAPTURE(text);
+        const auto times = t.server->count(fmt::format("1:{}", text))
+                           + t.server->count(fmt::format("1:half of {}", text))
+                           + t.server->count(fmt::format("2:{}", text));
+        CHECK(times <= 1);
+    }
+    const auto stats = t.feed.stats();
+    CHECK(stats.messages_queued == stats.messages_sent + stats.unsent);
+}
+
+TEST_CASE("sends: who waits for room, or for the writing, is answered at the drop")
+{
+    LinkOptions options{.outbox = QueueLimits{.bytes = 1024, .messages = 2},
+                        .reconnect = each_second()};
+    Trial t{std::move(options)};
+    REQUIRE(t.feed.start(1s));
+    auto link = t.feed.link().value();
+    t.on_peer([](Exchange& peer) { peer.holds_writes = true; });
+    REQUIRE(link.send("a"));
+    REQUIRE(link.send("b"));
+    CHECK(link.send("c").error() == Error::full);
+    Result<void> sent, flushed;
+    std::thread sender{[&] { sent = link.send("c", 1h); }};
+    std::thread flusher{[&] { flushed = link.flush(1h); }};
+    // On virtual time both wait before time passes.
+    (void)t.feed.call("drop later", [server = t.server](Context ctx) -> Task<> {
+        co_await ctx.sleep_for(1s);
+        if (server->present)
+            server->present->drop();
+    });
+    sender.join();
+    flusher.join();
+    // A thread that came late found the next connection; both are answers to the drop otherwise.
+    CHECK((sent || sent.error() == Error::not_connected));
+    CHECK((flushed || flushed.error() == Error::not_connected));
+    CHECK(t.server->count("2:a") == 0);
+    CHECK(t.server->count("2:b") == 0);
+    CHECK(t.feed.next_event(1s)->kind == Event::Kind::up);
+    t.expect("up 2 lost");
+    CHECK(link.send("d", 1s));
+    CHECK(link.flush(1s));
+}
+
+TEST_CASE("stop: in the back-off it comes at once, and no attempt and no event follows")
+{
+    Trial t{{.reconnect = each_second()}};
+    REQUIRE(t.feed.start(1s));
+    t.drop();
+    t.expect("down 1 more (the connection broke)");
+    CHECK(t.feed.dump().find("backing off") != std::string::npos);
+    const auto report = t.feed.stop();
+    CHECK(report.clean());
+    CHECK(report.total == Duration{});
+    CHECK(report.cancelled.empty());
+    CHECK(t.next().substr(0, 7) == "stopped");
+    CHECK(t.server->connect_count == 1);
+}
+
+TEST_CASE("stop: between attempts and in an attempt no other one follows")
+{
+    for (const auto delay : {Duration{}, Duration{10s}}) {
+        Trial t{{.reconnect = each_second()}};
+        t.server->on_connect = [](std::uint32_t connect) {
+            if (connect > 1)
+                throw Exception{Failure{Error::connect_failed}};
+        };
+        REQUIRE(t.feed.start(1s));
+        t.on_peer([server = t.server, delay](Exchange& peer) {
+            server->connect_delay = delay;
+            peer.drop();
+        });
+        t.expect("down 1 more (the connection broke)");
+        CHECK_FALSE(t.feed.receive(3s)); // attempts are made
+        t.feed.request_stop();
+        const auto report = t.feed.wait_stopped(1h).value();
+        CHECK(report.joined);
+        const auto connects = t.server->connect_count.load();
+        for (auto event = t.feed.next_event(1h); event && event->kind != Event::Kind::stopped;
+             event = t.feed.next_event(1h))
+            CHECK(event->kind == Event::Kind::retry);
+        CHECK(t.server->connect_count == connects);
+    }
+}
+
+TEST_CASE("close: one link closes alone, in every phase, and leaves nothing behind")
+{
+    enum class Phase { up, backing_off, connecting, down };
+    for (const auto phase : {Phase::up, Phase::backing_off, Phase::connecting, Phase::down}) {
+        CAPTURE(static_cast<int>(phase));
+        Trial t{{}};
+        REQUIRE(t.feed.start(1s));
+        const auto other = std::make_shared<Server>();
+        auto link = t.feed.open({.server = other}, 1s, {.reconnect = each_second()}).value();
+        CHECK(t.next() == "up 1 first");
+        CHECK(t.next() == "up 1 first");
+        if (phase != Phase::up) {
+            on_connection(t.feed, other, [other, phase](Exchange& peer) {
+                if (phase == Phase::connecting)
+                    other->connect_delay = 1h;
+                if (phase == Phase::down)
+                    other->on_connect = [](std::uint32_t) { throw Exception{refused(403)}; };
+                peer.drop();
+            });
+            t.expect("down 1 more (the connection broke)");
+        }
+        if (phase == Phase::connecting)
+            CHECK(t.feed.receive(2s).error() == Error::timed_out);
+        if (phase == Phase::down)
+            t.expect("down 1 last (the peer refused the handshake)");
+        if (phase == Phase::up) {
+            REQUIRE(link.send("goodbye"));
+            on_connection(t.feed, other, [](Exchange& peer) { peer.deliver("before"); });
+            CHECK(t.feed.receive(1s)->text() == "before");
+        }
+        CHECK(link.close(1s));
+        CHECK(link.close(1s));
+        CHECK_FALSE(link.is_up());
+        if (phase != Phase::down) {
+            CHECK(link.send("x").error() == Error::link_closed);
+            CHECK(t.next() == "down 1 last (the link was closed by the application)");
+        }
+        if (phase == Phase::up)
+            CHECK(other->written() == std::vector<std::string>{"1:goodbye", "1:close"});
+        CHECK(t.feed.dump().find("link 1") == std::string::npos);
+        const auto connects = other->connect_count.load();
+        // The feed runs on
+        CHECK(t.feed.state() == State::connected);
+        REQUIRE(t.feed.send("on"));
+        CHECK(t.feed.flush(1s));
+        CHECK(t.feed.receive(1h).error() == Error::timed_out);
+        CHECK(other->connect_count == connects);
+        CHECK(t.feed.stop().clean());
+    }
+}
+
+TEST_CASE("close: receive passes over it, and says it when no link is left")
+{
+    Trial t{{}};
+    REQUIRE(t.feed.start(1s));
+    auto link = t.feed.open({.server = t.server}, 1s).value();
+    CHECK(link.close(1s));
+    CHECK(t.feed.receive(1s).error() == Error::timed_out);
+    CHECK(t.feed.link()->close(1s));
+    CHECK(t.feed.receive(1s).error() == Error::link_closed);
+    CHECK(t.feed.poll([](const MessageView&) {}).error() == Error::link_closed);
+    CHECK(t.feed.stop().clean());
+}
+
+TEST_CASE("close: a peer that does not answer is cut off at the timeout")
+{
+    Trial t{{.reconnect = each_second()}};
+    t.server->answers_close = false;
+    REQUIRE(t.feed.start(1s));
+    CHECK(t.feed.link()->close(2s).error() == Error::timed_out);
+    CHECK(t.feed.receive(1h).error() == Error::link_closed);
+    CHECK(t.server->connect_count == 1);
+    (void)t.feed.call("from the loop", [&](Context) -> Task<> {
+        CHECK(t.feed.link()->close(1s).error() == Error::misuse);
+        co_return;
+    });
+    CHECK(t.feed.stop().joined);
+}
+
+TEST_CASE("close: a stop that comes meanwhile takes it over")
+{
+    Trial t{{}};
+    t.server->answers_close = false;
+    REQUIRE(t.feed.start(1s));
+    auto link = t.feed.link().value();
+    std::thread closer{[&] { CHECK_FALSE(link.close(1h)); }};
+    while (t.server->count("1:close") == 0)
+        std::this_thread::yield();
+    const auto report = t.feed.stop();
+    closer.join();
+    CHECK(report.joined);
+    CHECK(t.server->count("1:close") == 1);
+}
+
+TEST_CASE("reconnect: 24 hours of flapping, with the same trace for the same seed")
+{
+    const auto run = [](std::uint64_t seed) {
+        std::vector<std::string> trace;
+        Trial t{{.reconnect = Reconnect{.random = std::mt19937_64{seed}}}};
+        t.server->on_connect = [](std::uint32_t connect) {
+            if (connect % 3 == 0)
+                throw Exception{Failure{Error::connect_failed}};
+        };
+        REQUIRE(t.feed.start(1s));
+        (void)t.feed.spawn("flapping", [server = t.server](Context ctx) -> Task<> {
+            for (;;) {
+                co_await ctx.sleep_for(25s);
+                if (server->present) {
+                    server->present->deliver("alive");
+                    server->present->drop();
+                }
+            }
+        });
+        TimePoint until{24h};
+        std::uint32_t last_connection = 0;
+        for (;;) {
+            const auto event = t.feed.next_event(1h);
+            REQUIRE(event);
+            if (event->at >= until)
+                break;
+            if (event->kind == Event::Kind::up) {
+                CHECK(event->connection == last_connection + 1);
+                last_connection = event->connection;
+            }
+            trace.push_back(
+                fmt::format("{} {}", event->at.time_since_epoch().count(), text_of(event)));
+        }
+        CHECK(last_connection > 1000);
+        return trace;
+    };
+    const auto first = run(1);
+    CHECK(first == run(1));
+    CHECK(first != run(2));
+}
+
+TEST_CASE("reconnect: what nobody reads of a flapping link is bounded")
+{
+    Trial t{{.reconnect = each_second()}};
+    REQUIRE(t.feed.start(1s));
+    (void)t.feed.call("flapping", [server = t.server](Context ctx) -> Task<> {
+        for (int i = 0; i < 1000; ++i) {
+            co_await ctx.sleep_for(2s);
+            if (server->present)
+                server->present->drop();
+        }
+    });
+    std::size_t events = 0;
+    std::uint32_t last = 0;
+    for (auto event = t.feed.next_event(0s); event; event = t.feed.next_event(0s)) {
+        ++events;
+        CHECK(event->connection >= last);
+        last = event->connection;
+    }
+    CHECK(events < 200);
+    CHECK(last >= 1000);
+}

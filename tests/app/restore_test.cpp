@@ -1,0 +1,351 @@
+// What a connection begins with: on_connected, sticky messages, and what waits for them.
+#include "support/exchange.hpp"
+#include "support/quiet.hpp"
+
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+using namespace sidecar;
+using namespace std::chrono_literals;
+
+namespace {
+
+using Server = Exchange::Server;
+using Texts = std::vector<std::string>;
+
+Reconnect each_second()
+{
+    return {.window = 1s, .max_window = 1s, .random = [] { return UINT64_MAX; }};
+}
+
+/// Logs in and waits for "welcome"; what comes before that is passed on.
+Task<> log_in(Context, Session& session)
+{
+    co_await session.send("login");
+    for (;;) {
+        auto message = co_await session.receive();
+        if (message.text() == "welcome")
+            co_return;
+        if (message.text() == "refused")
+            throw std::runtime_error{"the login was refused"};
+        co_await session.pass_on(std::move(message));
+    }
+}
+
+/// Answers a login and each subscription ("sub x" by "ok x").
+void answer_all(Exchange& peer, std::string_view text)
+{
+    if (text == "login")
+        peer.deliver("welcome");
+    if (text.substr(0, 4) == "sub ")
+        peer.deliver("ok " + std::string{text.substr(4)});
+}
+
+IsAnswer ok(std::string what)
+{
+    return [what](const MessageView& message) { return message.text() == "ok " + what; };
+}
+
+struct Trial {
+    explicit Trial(LinkOptions link) : feed{{.server = server}, silenced({.link = std::move(link)})}
+    {
+    }
+    void on_peer(std::function<void(Exchange&)> action) { on_connection(feed, server, action); }
+    void drop()
+    {
+        on_peer([](Exchange& peer) { peer.drop(); });
+    }
+    [[nodiscard]] std::string next() { return next_text(feed); }
+
+    const std::shared_ptr<Server> server = std::make_shared<Server>();
+    Sidecar<Exchange> feed;
+};
+
+} // namespace
+
+TEST_CASE("on_connected: runs before anything else is sent, on each connection")
+{
+    Trial t{{.reconnect = each_second(), .on_connected = log_in}};
+    t.server->on_message = answer_all;
+    REQUIRE(t.feed.start(1s));
+    REQUIRE(t.feed.send("order"));
+    REQUIRE(t.feed.flush(1s));
+    CHECK(t.next() == "up 1 first");
+    CHECK(t.next() == "ready 1");
+    t.drop();
+    CHECK(t.next() == "down 1 more (the connection broke)");
+    CHECK(t.next() == "up 2 lost");
+    CHECK(t.next() == "ready 2");
+    REQUIRE(t.feed.send("another"));
+    REQUIRE(t.feed.flush(1s));
+    CHECK(t.server->written() == Texts{"1:login", "1:order", "2:login", "2:another"});
+}
+
+TEST_CASE("on_connected: sees messages first, and what it does not take goes on in order")
+{
+    Trial t{{.on_connected = log_in}};
+    t.server->on_message = [](Exchange& peer, std::string_view text) {
+        if (text != "login")
+            return;
+        for (const auto* message : {"early", "motd", "welcome", "after", "and more"})
+            peer.deliver(message);
+    };
+    REQUIRE(t.feed.start(1s));
+    t.on_peer([](Exchange& peer) { peer.deliver("later"); });
+    CHECK(t.next() == "up 1 first");
+    for (const auto* text : {"early", "motd", "after", "and more"})
+        CHECK(t.next() == std::string{"message 1 "} + text);
+    CHECK(t.next() == "ready 1");
+    CHECK(t.next() == "message 1 later");
+}
+
+TEST_CASE("on_connected: tells whether what follows continues")
+{
+    Trial t{{.reconnect = each_second(), .on_connected = [](Context, Session& session) -> Task<> {
+                 if (session.connection() == 2)
+                     session.set_continuity(Continuity::continues);
+                 if (session.connection() == 3)
+                     session.set_continuity(Continuity::restarted);
+                 co_return;
+             }}};
+    REQUIRE(t.feed.start(1s));
+    for (const auto* up : {"up 1 first", "up 2 continues", "up 3 restarted"}) {
+        CHECK(t.next() == up);
+        CHECK(t.next().substr(0, 5) == "ready");
+        t.drop();
+        CHECK(t.next().substr(0, 4) == "down");
+    }
+}
+
+TEST_CASE("on_connected: its failure is the connection's, and backs off")
+{
+    Trial t{{.reconnect = each_second(), .on_connected = log_in}};
+    t.server->on_message = [](Exchange& peer, std::string_view text) {
+        if (text == "login")
+            peer.deliver(peer.number() == 2 ? "refused" : "welcome");
+    };
+    REQUIRE(t.feed.start(1s));
+    t.drop();
+    CHECK(t.next() == "up 1 first");
+    CHECK(t.next() == "ready 1");
+    CHECK(t.next() == "down 1 more (the connection broke)");
+    const auto retry = t.feed.next_event(1h);
+    CHECK(text_of(retry) == "retry 1 more (the application's code threw an exception)");
+    CHECK(retry->failure->explanation() == "the login was refused");
+    CHECK(t.next() == "up 2 lost"); // nobody has seen the one that failed
+    CHECK(t.next() == "ready 2");
+
+    Trial first{{.on_connected = log_in}};
+    first.server->on_message = [](Exchange& peer, std::string_view) { peer.deliver("refused"); };
+    const auto failure = first.feed.start(1s).error();
+    CHECK(failure == Error::callback_failed);
+    CHECK(failure.explanation() == "the login was refused");
+}
+
+TEST_CASE("on_connected: what it passed on makes the connection known, and so its end")
+{
+    Trial t{{.reconnect = each_second(), .on_connected = log_in}};
+    t.server->on_message = [](Exchange& peer, std::string_view) {
+        if (peer.number() != 1)
+            return peer.deliver("welcome");
+        peer.deliver("motd");
+        peer.deliver("refused");
+    };
+    t.server->on_connect = [](std::uint32_t) {};
+    CHECK(t.feed.start(1s).error() == Error::callback_failed);
+}
+
+TEST_CASE("on_connected: has a deadline, and is told of the end of its connection")
+{
+    Trial mute{{.reconnect = each_second(), .on_connected = log_in, .on_connected_timeout = 3s}};
+    const auto failure = mute.feed.start(1h).error();
+    CHECK(failure == Error::timed_out);
+    CHECK(failure.message().find("restoring") != std::string::npos);
+
+    // What came before the end is still received
+    Trial refuses{{.on_connected = log_in}};
+    refuses.server->on_message = [](Exchange& peer, std::string_view) {
+        peer.deliver("refused");
+        peer.fail({Error::closed_by_peer, {.close_code = 1008}});
+    };
+    CHECK(refuses.feed.start(1h).error().explanation() == "the login was refused");
+    Trial closes{{.on_connected = log_in}};
+    closes.server->on_message = [](Exchange& peer, std::string_view) {
+        peer.fail({Error::closed_by_peer, {.close_code = 1008}});
+    };
+    CHECK(closes.feed.start(1h).error().close_code() == 1008);
+}
+
+TEST_CASE("on_connected: more may arrive than it asks for, and reading pauses")
+{
+    constexpr int count = 2000;
+    const auto server = std::make_shared<Server>();
+    LinkOptions options{.on_connected = [server](Context ctx, Session& session) -> Task<> {
+        for (int i = 0; i < count; ++i)
+            server->present->deliver(fmt::format("{:01000}", i));
+        co_await ctx.sleep_for(5s);
+        for (int i = 0; i < 2; ++i) {
+            const auto taken = co_await session.receive();
+            CHECK(taken.text() == fmt::format("{:01000}", i));
+        }
+    }};
+    Sidecar<Exchange> feed{{.server = server}, silenced({.link = std::move(options)})};
+    REQUIRE(feed.start(1h));
+    CHECK(feed.stats().reading_pauses > 0);
+    CHECK(next_text(feed) == "up 1 first");
+    for (int i = 2; i < count; ++i) {
+        const auto message = feed.receive(1s);
+        REQUIRE(message);
+        CHECK(message->text() == fmt::format("{:01000}", i));
+    }
+}
+
+TEST_CASE("stop: while on_connected runs, it is named and the connection closed politely")
+{
+    Trial t{
+        {.reconnect = each_second(), .on_connected = [](Context ctx, Session& session) -> Task<> {
+             if (session.connection() == 2) {
+                 ctx.waiting_for("the end of the world");
+                 LoopEvent never;
+                 co_await never.wait();
+             }
+         }}};
+    REQUIRE(t.feed.start(1s));
+    t.drop();
+    CHECK(t.next() == "up 1 first");
+    CHECK(t.next() == "ready 1");
+    CHECK(t.next() == "down 1 more (the connection broke)");
+    CHECK(t.feed.next_event(3s).error() == Error::timed_out);
+    CHECK(t.feed.dump().find("restoring") != std::string::npos);
+    CHECK(t.feed.dump().find("the end of the world") != std::string::npos);
+    const auto report = t.feed.stop();
+    CHECK(report.clean());
+    CHECK(t.server->count("2:close") == 1);
+    CHECK(t.next().substr(0, 7) == "stopped");
+}
+
+TEST_CASE("sticky: each connection begins with them, after on_connected and before what is queued")
+{
+    Trial t{{.reconnect = each_second(), .on_connected = log_in}};
+    t.server->on_message = answer_all;
+    REQUIRE(t.feed.start(1s));
+    auto link = t.feed.link().value();
+    REQUIRE(link.stick("b", "sub b", ok("b")));
+    REQUIRE(link.stick("a", "sub a", ok("a")));
+    REQUIRE(link.send("order"));
+    REQUIRE(link.flush(1s));
+    CHECK(t.server->written() == Texts{"1:login", "1:sub b", "1:sub a", "1:order"});
+    CHECK(t.next() == "up 1 first");
+    CHECK(t.next() == "ready 1");
+    CHECK(t.next() == "message 1 ok b"); // the application sees the answers
+    CHECK(t.next() == "message 1 ok a");
+    CHECK(link.sticky_counts().confirmed == 2);
+    t.drop();
+    CHECK(t.next() == "down 1 more (the connection broke)");
+    CHECK(t.next() == "up 2 lost");
+    CHECK(t.next() == "message 2 ok b");
+    CHECK(t.next() == "message 2 ok a");
+    CHECK(t.next() == "ready 2");
+    CHECK(t.server->count("2:login") == 1);
+    CHECK(t.server->count("2:sub a") == 1);
+    CHECK(t.server->count("2:sub b") == 1);
+    REQUIRE(link.unstick("a", "unsub a").value());
+    CHECK(t.feed.receive(1ms).error() == Error::timed_out); // time for the writer
+    t.drop();
+    for (auto event = t.next(); event != "ready 3"; event = t.next())
+        REQUIRE(event.substr(0, 4) != "stop");
+    CHECK(t.server->count("2:unsub a") == 1);
+    CHECK(t.server->count("3:sub b") == 1);
+    CHECK(t.server->count("3:sub a") == 0);
+}
+
+TEST_CASE("sticky: ordinary sends wait for the answers, or until a deadline says who was not")
+{
+    Trial t{{.reconnect = each_second(), .confirm_timeout = 4s}};
+    t.server->on_message = [](Exchange& peer, std::string_view text) {
+        if (peer.number() == 1 || text == "sub b")
+            answer_all(peer, text);
+    };
+    REQUIRE(t.feed.start(1s));
+    auto link = t.feed.link().value();
+    for (const auto* key : {"a", "b", "c"})
+        REQUIRE(link.stick(key, std::string{"sub "} + key, ok(key)));
+    t.drop();
+    std::string event;
+    while ((event = t.next()) != "up 2 lost")
+        REQUIRE(event.substr(0, 4) != "stop");
+    REQUIRE(link.send("order"));
+    CHECK(link.flush(3s).error() == Error::timed_out);
+    CHECK(t.server->count("2:order") == 0);
+    CHECK(t.next() == "message 2 ok b");
+    const auto ready = t.feed.next_event(1h);
+    CHECK(text_of(ready) == "ready 2 (not all sticky messages were answered)");
+    CHECK(ready->failure->explanation() == "no answer to \"a\", \"c\"");
+    CHECK(link.flush(1s));
+    CHECK(t.server->count("2:order") == 1);
+    CHECK(link.sticky_counts().pending == 2);
+    t.on_peer([](Exchange& peer) { peer.deliver("ok a"); }); // late, but wanted
+    CHECK(t.next() == "message 2 ok a");
+    CHECK(link.sticky_state("a") == StickyState::confirmed);
+}
+
+TEST_CASE("sticky: what nobody waits for any more holds nothing up")
+{
+    Trial t{{.reconnect = each_second(), .confirm_timeout = 1h}};
+    REQUIRE(t.feed.start(1s));
+    auto link = t.feed.link().value();
+    REQUIRE(link.stick("a", "sub a", ok("a")));
+    CHECK(t.feed.receive(1ms).error() == Error::timed_out); // time for the writer
+    t.drop();
+    while (t.next() != "up 2 lost")
+        ;
+    REQUIRE(link.send("order"));
+    CHECK(link.flush(3s).error() == Error::timed_out);
+    CHECK(link.unstick("a", "unsub a").value());
+    CHECK(t.next() == "ready 2");
+    CHECK(link.flush(1s));
+    CHECK(t.feed.receive(1ms).error() == Error::timed_out);
+    CHECK(t.server->written() == Texts{"1:sub a", "2:sub a", "2:order", "2:unsub a"});
+}
+
+TEST_CASE("sticky: keeps its place among sends, also where many threads send")
+{
+    Trial t{{}};
+    REQUIRE(t.feed.start(1s));
+    auto link = t.feed.link().value();
+    for (int i = 0; i < 200; ++i) {
+        REQUIRE(link.send(fmt::format("before {}", i)));
+        REQUIRE(link.stick(fmt::format("key {}", i), fmt::format("sub {}", i)));
+        REQUIRE(link.send(fmt::format("after {}", i)));
+    }
+    REQUIRE(link.flush(1s));
+    Texts expected;
+    for (int i = 0; i < 200; ++i)
+        for (const auto* what : {"before", "sub", "after"})
+            expected.push_back(fmt::format("1:{} {}", what, i));
+    CHECK(t.server->written() == expected);
+}
+
+TEST_CASE(
+    "sticky: may be given before there is a connection, and is refused when it makes no sense")
+{
+    Trial t{{.outbox = QueueLimits{.bytes = 4096}, .reconnect = each_second()}};
+    REQUIRE(t.feed.start(1s));
+    auto link = t.feed.link().value();
+    CHECK(link.stick("large", std::string(5000, 'x')).error() == Error::too_big);
+    t.drop();
+    CHECK(t.feed.receive(100ms).error() == Error::disconnected);
+    REQUIRE(link.stick("a", "sub a")); // while it is down
+    CHECK(link.sticky_state("a") == StickyState::waiting);
+    CHECK(t.feed.receive(3s).error() == Error::timed_out);
+    CHECK(t.server->written() == Texts{"2:sub a"});
+    CHECK(link.sticky_state("a") == StickyState::confirmed);
+    CHECK(link.close(1s));
+    CHECK(link.stick("b", "sub b").error() == Error::link_closed);
+    t.feed.stop();
+    CHECK(link.unstick("a").error() == Error::stopped);
+}

@@ -1,0 +1,24 @@
+// What the snippets of the documentation may take for granted: names that stand for the reader's own.
+#pragma once
+
+#include <sidecar/sidecar.hpp>
+#include <sidecar/signals.hpp>
+#include <sidecar/transports/mock.hpp>
+#include <sidecar/transports/tcp.hpp>
+#include <sidecar/transports/websocket.hpp>
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <string>
+
+using namespace std::chrono_literals;
+
+extern sidecar::Feed& feed;
+extern sidecar::MockPeer peer;
+extern std::string url, token;
+void run(sidecar::Feed& feed);
+void handle(std::string_view text);
+void draw();
+void log_line(std::string_view text);
+bool is_done();

@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""Runs an example against the peer that it wants, and compares what it prints.
+
+    run_example.py NAME PROGRAM
+"""
+import asyncio
+import re
+import signal
+import sys
+
+import websockets
+
+LIMIT = 20  # seconds; for one example with its peer
+
+
+def port_of(server):
+    return str(server.sockets[0].getsockname()[1])
+
+
+async def echo_words(ws):
+    async for message in ws:
+        await ws.send(message)
+
+
+async def talk(ws):
+    """A feed: a message a millisecond, without end."""
+    try:
+        for number in range(10_000_000):
+            await ws.send(f"quote {number}")
+            await asyncio.sleep(0.001)
+    except websockets.ConnectionClosed:
+        pass
+
+
+def websocket(handler):
+    return websockets.serve(handler, "127.0.0.1", 0)
+
+
+async def answer_lines(reader, writer):
+    answers = {"who are you?": "a server", "what time is it?": "noon"}
+    while line := await reader.readline():
+        number, question = line.decode().rstrip("\n").split(" ", 1)
+        writer.write(f"0 an announcement\n{number} {answers[question]}\n".encode())
+    writer.close()
+
+
+async def fill_orders(reader, writer):
+    writer.write(b"filled 1\nfilled 2\nfilled 3\n")
+    await reader.read()
+    writer.close()
+
+
+async def echo_netstrings(reader, writer):
+    while length := await reader.readuntil(b":"):
+        text = await reader.readexactly(int(length[:-1]) + 1)
+        whole = length + text
+        for at in range(len(whole)):  # a byte at a time: the framing must put it together
+            writer.write(whole[at:at + 1])
+            await writer.drain()
+        break
+    await reader.read()
+    writer.close()
+
+
+def tcp(handler):
+    return asyncio.start_server(handler, "127.0.0.1", 0)
+
+
+class EchoDatagrams(asyncio.DatagramProtocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, address):
+        self.transport.sendto(b"pong to " + data, address)
+
+
+async def run(program, *arguments, interrupt_after=None):
+    process = await asyncio.create_subprocess_exec(program, *arguments, stdout=asyncio.subprocess.PIPE)
+    output = b""
+    try:
+        if interrupt_after is not None:
+            while interrupt_after not in output:
+                line = await process.stdout.readline()
+                if not line:
+                    break
+                output += line
+            process.send_signal(signal.SIGINT)
+        output += (await process.communicate())[0]
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return process.returncode, output.decode()
+
+
+async def run_hello(program):
+    async with websocket(echo_words) as server:
+        return await run(program, "ws://127.0.0.1:" + port_of(server)), "hello\n"
+
+
+async def run_request_reply(program):
+    async with await tcp(answer_lines) as server:
+        return await run(program, "127.0.0.1", port_of(server)), (
+            "not for us: 0 an announcement\nwho are you? -> a server\n"
+            "not for us: 0 an announcement\nwhat time is it? -> noon\n")
+
+
+async def run_several_feeds(program):
+    async with websocket(talk) as quotes, await tcp(fill_orders) as orders:
+        status, output = await run(program, "ws://127.0.0.1:" + port_of(quotes), "127.0.0.1", port_of(orders))
+    in_order = [line for line in output.splitlines() if line.startswith("quote")] + \
+               [line for line in output.splitlines() if not line.startswith("quote")]
+    return (status, "\n".join(in_order)), (
+        "quote: quote 0\nquote: quote 1\nquote: quote 2\n"
+        "order: filled 1\norder: filled 2\norder: filled 3\nstopped cleanly")
+
+
+async def run_game_loop(program):
+    async with websocket(talk) as server:
+        return await run(program, "ws://127.0.0.1:" + port_of(server)), "60 frames, some messages\n"
+
+
+async def run_epoll(program):
+    async with websocket(echo_words) as server:
+        status, output = await run(program, "ws://127.0.0.1:" + port_of(server))
+    # the answer to the last tick may come after the program's end
+    return (status, "".join(re.findall("tick [12]\n", output))), "tick 1\ntick 2\n"
+
+
+async def run_glib(program):
+    async with websocket(echo_words) as server:
+        return await run(program, "ws://127.0.0.1:" + port_of(server)), "tick\ntick\ntick\n"
+
+
+async def run_custom_transport(program):
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        EchoDatagrams, local_addr=("127.0.0.1", 0))
+    port = str(transport.get_extra_info("sockname")[1])
+    try:
+        return await run(program, "127.0.0.1", port), "pong to ping\n"
+    finally:
+        transport.close()
+
+
+async def run_custom_framing(program):
+    async with await tcp(echo_netstrings) as server:
+        return await run(program, "127.0.0.1", port_of(server)), "hello\n"
+
+
+async def run_testing(program):
+    return await run(program), (
+        "ok: adds up what comes\nok: ends after a minute of silence\n"
+        "ok: takes what came before the peer closed\nok: tells the peer's reason\n")
+
+
+async def run_signals(program):
+    async with websocket(echo_words) as server:
+        return await run(program, "ws://127.0.0.1:" + port_of(server), interrupt_after=b"waiting"), (
+            "waiting; Ctrl-C stops\nsignal 2\nstopped cleanly\n")
+
+
+EXAMPLES = {name[len("run_"):]: function for name, function in globals().items() if name.startswith("run_")}
+
+
+async def main():
+    name, program = sys.argv[1:]
+    (status, output), expected = await asyncio.wait_for(EXAMPLES[name.split("_", 1)[1]](program), LIMIT)
+    if status != 0 or output != expected:
+        print(f"{name} ended with {status} and printed\n{output}\nexpected\n{expected}")
+        sys.exit(1)
+    print(output)
+
+
+asyncio.run(main())

@@ -1,0 +1,482 @@
+#!/usr/bin/env python3
+"""sidecar-cat from end to end: what it prints, what it sends, and how it ends."""
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+from peers import PATIENCE, TcpPeer, WebSocketPeer, drain, echo, run, says, start
+
+
+def lines_of(program, count):
+    return [program.stdout.readline() for _ in range(count)]
+
+
+async def close_normally(ws):
+    await ws.close(1000, "done")
+
+
+class Receiving(unittest.TestCase):
+    def test_prints_each_message_on_a_line_and_ends_with_0_when_the_peer_says_goodbye(self):
+        with WebSocketPeer(says("one", "zwei ü", "", then=close_normally)) as peer:
+            self.assertEqual(run(peer.url), (0, "one\nzwei ü\n\n".encode(), b""))
+
+    def test_stops_after_count_messages_and_closes_politely(self):
+        with WebSocketPeer(says(*(str(i) for i in range(100)))) as peer:
+            self.assertEqual(run("--count", "3", peer.url), (0, b"0\n1\n2\n", b""))
+        self.assertEqual(peer.close_code(), 1000)
+
+    def test_stops_after_the_duration(self):
+        with WebSocketPeer(echo) as peer:
+            began = time.monotonic()
+            status, _, err = run("--duration", "0.3", "--no-stdin", peer.url)
+            self.assertEqual((status, err), (0, b""))
+            self.assertGreaterEqual(time.monotonic() - began, 0.3)
+
+    def test_binary_messages_are_hex_by_default_and_base64_or_raw_on_request(self):
+        data = b"\x00\x01\xfe\xff"
+        for arguments, expected in (([], b"0001feff\n"), (["--binary", "base64"], b"AAH+/w==\n"), (["--binary", "raw"], data + b"\n")):
+            with WebSocketPeer(says(data)) as peer:
+                self.assertEqual(run("--count", "1", *arguments, peer.url), (0, expected, b""), arguments)
+
+    def test_timestamps_stand_before_each_message(self):
+        with WebSocketPeer(says("x")) as peer:
+            _, out, _ = run("--count", "1", "--timestamps", peer.url)
+        self.assertRegex(out, rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z x\n$")
+
+    def test_json_lines_tell_everything_and_escape_it(self):
+        text = 'quote " backslash \\ tab \t nul \0 line \n ende ü \x7f'
+        with WebSocketPeer(says(text, b"\xff\0", then=close_normally), subprotocols=["v2"]) as peer:
+            status, out, err = run("--json", "--subprotocol", "v1,v2", peer.url)
+        up, first, second, down, report = (json.loads(line) for line in out.splitlines())
+        self.assertEqual((status, err), (0, b""))
+        self.assertEqual((up["event"], up["protocol"]), ("up", "v2"))
+        self.assertEqual((first["kind"], first["text"], first["size"]), ("text", text, len(text.encode())))
+        self.assertEqual((second["kind"], second["hex"]), ("binary", "ff00"))
+        self.assertEqual((down["event"], down["close_code"], down["close_reason"]), ("down", 1000, "done"))
+        self.assertEqual((report["event"], report["status"], report["messages_received"]), ("report", 0, 2))
+
+    def test_json_shows_bytes_that_are_no_text_as_base64(self):
+        with TcpPeer(lambda c: (c.sendall(b"good\n\xff\xfe\n"), drain(c))) as peer:
+            _, out, _ = run("--json", "--count", "2", peer.url)
+        messages = [json.loads(line) for line in out.splitlines()][1:3]
+        self.assertEqual([m.get("text") for m in messages], ["good", None])
+        self.assertEqual(messages[1]["base64"], "//4=")
+
+    def test_the_handshake_carries_what_was_asked_for(self):
+        with WebSocketPeer(says("x"), origins=["http://example.org"]) as peer:
+            status, _, err = run("--count", "1", "--header", "X-A: 1", "--header", "X-A:2", "--origin", "http://example.org",
+                                 "--auth", "user:pass", peer.url)
+            self.assertEqual((status, err), (0, b""))
+            headers = peer.requests[0][1]
+        self.assertEqual(headers.get_all("X-A"), ["1", "2"])
+        self.assertEqual(headers["Authorization"], "Basic dXNlcjpwYXNz")
+
+    def test_compression_is_offered_on_request(self):
+        for arguments, expected in ((["--compress"], 1), ([], 0)):
+            with WebSocketPeer(says("x" * 10000)) as peer:
+                self.assertEqual(run("--count", "1", *arguments, peer.url), (0, b"x" * 10000 + b"\n", b""))
+                self.assertEqual(len(peer.requests[0][1].get_all("Sec-WebSocket-Extensions")), expected)
+                self.assertEqual(len(peer.extensions[0]), expected)
+
+    def test_redirects_are_followed_on_request_and_take_no_credentials_to_another_host(self):
+        with WebSocketPeer(says("x")) as peer:
+            location = peer.url.replace("127.0.0.1", "localhost")
+
+            def redirect(connection):
+                connection.recv(65536)
+                connection.sendall(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
+            with TcpPeer(redirect) as first:
+                url = first.url.replace("tcp", "ws")
+                self.assertEqual(run("--max-redirects", "1", "--auth", "a:b", "--count", "1", url), (0, b"x\n", b""))
+                status, _, err = run("--count", "1", url)
+            self.assertEqual(status, 1)
+            self.assertIn(b"302", err)
+            self.assertEqual([request[1].get("Authorization") for request in peer.requests], [None])
+
+    def test_secrets_come_from_a_file_or_the_environment(self):
+        with tempfile.NamedTemporaryFile("w") as file, WebSocketPeer(says("x")) as peer:
+            file.write("bearer:abc\n")
+            file.flush()
+            self.assertEqual(run("--count", "1", "--auth", "@" + file.name, peer.url)[0], 0)
+            environment = {**os.environ, "WHO": "a:b"}
+            self.assertEqual(run("--count", "1", "--auth", "env:WHO", peer.url, env=environment)[0], 0)
+            self.assertEqual([r[1]["Authorization"] for r in peer.requests], ["Bearer abc", "Basic YTpi"])
+
+    def test_stats_and_report_go_to_stderr_at_the_end(self):
+        with WebSocketPeer(says("x")) as peer:
+            status, out, err = run("--count", "1", "--stats", peer.url)
+        self.assertEqual((status, out), (0, b"x\n"))
+        self.assertIn(b"received", err)
+        self.assertIn(b"close", err)
+
+
+class Framings(unittest.TestCase):
+    def talk(self, framing, sent, input, *arguments):
+        """What the program prints of `sent`, and what arrives of `input`."""
+        got = []
+
+        def serve(connection):
+            connection.sendall(sent)
+            got.append(drain(connection))
+        with TcpPeer(serve) as peer:
+            status, out, err = run("--framing", framing, "--close-on-eof", "--linger", "0.3", *arguments, peer.url, input=input)
+        self.assertEqual((status, err), (0, b""))
+        return out, got[0]
+
+    def test_lines(self):
+        self.assertEqual(self.talk("lines", b"a\r\nb\n", b"c\nd"), (b"a\nb\n", b"c\nd\n"))
+
+    def test_raw_passes_bytes_as_they_are(self):
+        self.assertEqual(self.talk("raw", b"\0\xff no line end", b"x\0\xfe"), (b"\0\xff no line end", b"x\0\xfe"))
+
+    def test_length_prefixes_of_every_width(self):
+        for width, code in ((1, ">B"), (2, ">H"), (4, ">I"), (8, ">Q")):
+            out, got = self.talk(f"length{width}", struct.pack(code, 3) + b"abc" + struct.pack(code, 0), b"hello\n")
+            self.assertEqual((out, got), (b"abc\n\n", struct.pack(code, 5) + b"hello"), width)
+
+    def test_blocks_of_one_size(self):
+        self.assertEqual(self.talk("fixed:4", b"abcdefgh", b"1234\n"), (b"abcd\nefgh\n", b"1234"))
+
+    def test_a_line_of_another_size_than_the_blocks_is_refused_and_the_program_goes_on(self):
+        got = []
+        with TcpPeer(lambda c: got.append(drain(c))) as peer:
+            status, _, err = run("--framing", "fixed:4", "--close-on-eof", peer.url, input=b"123\n5678\n")
+        self.assertEqual((status, got), (0, [b"5678"]))
+        self.assertIn(b"each message has 4", err)
+
+    def test_binary_lines_are_decoded_before_they_are_sent(self):
+        self.assertEqual(self.talk("length1", b"\x02\x00\xff", b"00 ff\n", "--binary", "hex"), (b"00ff\n", b"\x02\x00\xff"))
+        self.assertEqual(self.talk("length1", b"\x02\x00\xff", b"AP8=\n", "--binary", "base64"), (b"AP8=\n", b"\x02\x00\xff"))
+
+
+class Sending(unittest.TestCase):
+    def received_by_peer(self, input, *arguments):
+        got = []
+
+        async def serve(ws):
+            async for message in ws:
+                got.append(message)
+        with WebSocketPeer(serve) as peer:
+            status, out, err = run("--close-on-eof", *arguments, peer.url, input=input)
+        return got, status, err
+
+    def test_each_line_is_a_message_and_the_last_needs_no_end(self):
+        self.assertEqual(self.received_by_peer(b"one\n\ntwo\nlast"), (["one", "", "two", "last"], 0, b""))
+
+    def test_binary_modes_send_binary_messages(self):
+        self.assertEqual(self.received_by_peer(b"00ff\n", "--binary", "hex")[0], [b"\0\xff"])
+        self.assertEqual(self.received_by_peer(b"\0\xff\n", "--binary", "raw")[0], [b"\0\xff"])
+
+    def test_nul_bytes_are_text_like_any_other(self):
+        self.assertEqual(self.received_by_peer(b"a\0b\n")[0], ["a\0b"])
+
+    def test_a_line_that_is_no_utf8_is_refused_and_the_next_one_is_sent(self):
+        got, status, err = self.received_by_peer(b"caf\xe9\ngood\n")
+        self.assertEqual((got, status), (["good"], 0))
+        self.assertIn(b"UTF-8", err)
+
+    def test_a_line_that_is_no_hex_is_refused_with_its_number(self):
+        got, status, err = self.received_by_peer(b"00\nxyz\n01\n", "--binary", "hex")
+        self.assertEqual((got, status), ([b"\0", b"\1"], 0))
+        self.assertIn(b"line 2 is not sent", err)
+
+    def test_a_line_above_the_limit_is_refused_at_little_memory_and_the_next_one_is_sent(self):
+        got, status, err = self.received_by_peer(b"x" * 3_000_000 + b"\nok\n", "--max-message", "1k")
+        self.assertEqual((got, status), (["ok"], 0))
+        self.assertIn(b"3000000 bytes", err)
+
+    def test_all_of_a_long_input_arrives_although_the_outbox_is_small_against_it(self):
+        line = b"y" * 999_999
+        got, status, _ = self.received_by_peer((line + b"\n") * 30)
+        self.assertEqual((status, [len(m) for m in got]), (0, [999_999] * 30))
+
+    def test_an_echo_of_more_than_all_queues_hold_comes_back_while_the_input_goes_on(self):
+        line = b"z" * 999_999 + b"\n"
+        with WebSocketPeer(echo, compression=None) as peer:
+            status, out, err = run("--count", "80", peer.url, input=line * 80)
+        self.assertEqual((status, err), (0, b""))
+        self.assertTrue(out == line * 80)
+
+    def test_the_input_s_end_ends_nothing_by_itself(self):
+        async def late(ws):
+            async for message in ws:
+                await asyncio.sleep(0.3)
+                await ws.send(message + " late")
+        with WebSocketPeer(late) as peer:
+            self.assertEqual(run("--count", "1", peer.url, input=b"answer"), (0, b"answer late\n", b""))
+
+    def test_linger_waits_for_answers(self):
+        with WebSocketPeer(echo) as peer:
+            self.assertEqual(run("--close-on-eof", "--linger", "0.5", peer.url, input=b"hi\n"), (0, b"hi\n", b""))
+
+    def test_without_stdin_nothing_is_read(self):
+        self.assertEqual(run("--no-stdin", "--count", "1", "ws://127.0.0.1:1/", input=b"x")[0], 1)
+        with WebSocketPeer(says("x")) as peer:
+            program = start("--no-stdin", "--count", "1", peer.url)
+            program.wait(PATIENCE)
+            self.assertEqual(program.communicate(), (b"x\n", b""))
+
+    def test_echo_sends_back_what_comes_as_what_it_came(self):
+        got = []
+
+        async def serve(ws):
+            await ws.send("text")
+            await ws.send(b"\0bytes")
+            got.append(await ws.recv())
+            got.append(await ws.recv())
+            await ws.close()
+        with WebSocketPeer(serve) as peer:
+            self.assertEqual(run("--echo", peer.url), (0, b"text\n006279746573\n", b""))
+        self.assertEqual(got, ["text", b"\0bytes"])
+
+    def test_echo_of_more_than_the_queues_hold_loses_nothing(self):
+        count, size = 300, 100_000
+        got = []
+
+        async def serve(ws):
+            async def send():
+                for _ in range(count):
+                    await ws.send(b"z" * size)
+            sending = asyncio.ensure_future(send())
+            await asyncio.sleep(0.3)  # both directions fill up before anybody reads
+            for _ in range(count):
+                got.append(len(await ws.recv()))
+            await sending
+            await ws.close()
+        with WebSocketPeer(serve) as peer:
+            status, out, _ = run("--echo", "--binary", "raw", peer.url)
+        self.assertEqual((status, len(out), got), (0, count * (size + 1), [size] * count))
+
+
+class Ending(unittest.TestCase):
+    def test_nobody_listens(self):
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            port = unused.getsockname()[1]
+            for url in (f"ws://127.0.0.1:{port}/", f"tcp://127.0.0.1:{port}"):
+                status, out, err = run(url)
+                self.assertEqual((status, out), (1, b""))
+                self.assertIn(b"refused", err)
+            self.assertEqual(run("--quiet", f"tcp://127.0.0.1:{port}"), (1, b"", b""))
+
+    def test_a_name_that_does_not_exist(self):
+        status, _, err = run("tcp://does-not-exist.invalid:1")
+        self.assertEqual(status, 1)
+        self.assertIn(b"does-not-exist.invalid", err)
+
+    def test_the_handshake_is_refused(self):
+        def refuse(connection):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        with TcpPeer(refuse) as peer:
+            url = peer.url.replace("tcp", "ws")
+            status, out, err = run("--json", "--auth", "user:secret", url + "/?token=secret")
+        self.assertEqual(status, 1)
+        self.assertIn(b"403", err)
+        self.assertEqual(json.loads(out.splitlines()[0])["http_status"], 403)
+        self.assertNotIn(b"secret", out + err)
+
+    def test_a_peer_that_never_answers_costs_the_timeout(self):
+        with TcpPeer(drain) as peer:
+            began = time.monotonic()
+            status, _, err = run("--timeout", "0.3", peer.url.replace("tcp", "ws"))
+            self.assertEqual(status, 1)
+            self.assertLess(time.monotonic() - began, 5)
+            self.assertIn(b"time", err)
+
+    def test_the_link_is_lost(self):
+        def cut(connection):
+            connection.sendall(b"last words\n")
+        with TcpPeer(cut) as peer:
+            status, out, err = run(peer.url)
+        self.assertEqual((status, out), (3, b"last words\n"))
+        self.assertNotEqual(err, b"")
+
+    def test_a_goodbye_with_a_complaint_is_a_link_lost(self):
+        async def complain(ws):
+            await ws.close(4000, "go away")
+        with WebSocketPeer(says("x", then=complain)) as peer:
+            status, out, err = run(peer.url)
+        self.assertEqual((status, out), (3, b"x\n"))
+        self.assertIn(b"4000", err)
+        self.assertIn(b"go away", err)
+
+    def test_a_message_above_the_limit_ends_the_link(self):
+        with WebSocketPeer(says("x" * 5000)) as peer:
+            status, out, err = run("--max-message", "4k", peer.url)
+        self.assertEqual((status, out), (3, b""))
+        self.assertEqual(peer.close_code(), 1009)
+
+    def test_signals_stop_politely(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with WebSocketPeer(says("x")) as peer:
+                program = start(peer.url)
+                self.assertEqual(lines_of(program, 1), [b"x\n"])
+                program.send_signal(number)
+                self.assertEqual(program.wait(PATIENCE), 0)
+                self.assertEqual(program.communicate(), (b"", b""))
+            self.assertEqual(peer.close_code(), 1000)
+
+    def test_a_signal_ends_the_connecting(self):
+        came = threading.Event()
+        with TcpPeer(lambda c: (c.recv(1), came.set(), drain(c))) as peer:
+            program = start(peer.url.replace("tcp", "ws"))
+            self.assertTrue(came.wait(PATIENCE))
+            program.send_signal(signal.SIGINT)
+            self.assertEqual(program.wait(PATIENCE), 1)
+            program.communicate()
+
+    def test_a_peer_that_never_says_goodbye_makes_the_stop_unclean(self):
+        def mute(connection):
+            connection.sendall(b"hello\n")
+            drain(connection)
+            time.sleep(3)  # longer than a stop may take
+        with TcpPeer(mute) as peer:
+            status, out, err = run("--count", "1", peer.url)
+        self.assertEqual((status, out), (4, b"hello\n"))
+        self.assertIn(b"stopped uncleanly", err)
+
+    def test_a_reader_that_has_enough_ends_it_quietly(self):
+        async def talk(ws):
+            for i in range(10**9):
+                await ws.send(f"message {i}")
+        with WebSocketPeer(talk) as peer:
+            program = start("--no-stdin", peer.url)
+            self.assertEqual(lines_of(program, 1), [b"message 0\n"])
+            program.stdout.close()
+            self.assertEqual(program.wait(PATIENCE), 0)
+            self.assertEqual(program.stderr.read(), b"")
+            program.stdin.close()
+            program.stderr.close()
+
+    def test_a_reader_that_goes_while_nothing_comes_ends_it_too(self):
+        with WebSocketPeer(says("only one")) as peer:
+            program = start("--no-stdin", peer.url)
+            self.assertEqual(lines_of(program, 1), [b"only one\n"])
+            program.stdout.close()
+            self.assertEqual(program.wait(PATIENCE), 0)
+            program.stdin.close()
+            program.stderr.close()
+
+    def test_a_reader_that_goes_while_it_connects_ends_it_too(self):
+        came = threading.Event()
+        with TcpPeer(lambda c: (c.recv(1), came.set(), drain(c))) as peer:
+            program = start("--no-stdin", peer.url.replace("tcp", "ws"))
+            self.assertTrue(came.wait(PATIENCE))
+            program.stdout.close()
+            self.assertEqual(program.wait(PATIENCE), 0)
+            self.assertEqual(program.stderr.read(), b"")
+            program.stdin.close()
+            program.stderr.close()
+
+    def test_a_reader_that_stands_still_makes_nothing_grow_and_delays_no_stop(self):
+        sent = []
+
+        async def talk(ws):
+            for i in range(2000):
+                await ws.send(b"x" * 100_000)
+                sent.append(i)
+        with WebSocketPeer(talk, compression=None) as peer:
+            program = start("--no-stdin", peer.url)
+            before = -1
+            while before != len(sent):  # until nothing moves any more
+                before = len(sent)
+                time.sleep(0.5)
+            self.assertLess(len(sent), 2000)
+            with open(f"/proc/{program.pid}/status") as status:
+                resident = int(re.search(r"VmRSS:\s*(\d+) kB", status.read())[1])
+            if "SANITIZED" not in os.environ:
+                self.assertLess(resident, 80_000)
+            program.send_signal(signal.SIGTERM)
+            self.assertEqual(program.wait(PATIENCE), 4)
+            self.assertIn(b"were not taken", program.communicate()[1])
+
+    def test_output_that_cannot_be_written_is_told(self):
+        with WebSocketPeer(says("x")) as peer, open("/dev/full", "wb") as full:
+            status, _, err = run("--no-stdin", peer.url, stdout=full)
+        self.assertEqual(status, 4)
+        self.assertIn(b"No space left", err)
+
+    def test_closed_descriptors_are_taken_for_dev_null(self):
+        with WebSocketPeer(says("x")) as peer:
+            command = f"exec {os.environ['SIDECAR_CAT']} --count 1 {peer.url} <&- >&- 2>&-"
+            self.assertEqual(subprocess.run(["sh", "-c", command], timeout=PATIENCE).returncode, 0)
+
+    def test_a_dump_is_printed_on_request(self):
+        with WebSocketPeer(says("x")) as peer:
+            program = start("--dump", peer.url)
+            lines_of(program, 1)
+            program.send_signal(signal.SIGUSR1)
+            first = program.stderr.readline()
+            program.send_signal(signal.SIGINT)
+            rest = program.stderr.read()
+            program.communicate(timeout=PATIENCE)
+            self.assertEqual(program.returncode, 0)
+            self.assertIn(b"state connected", first)
+            self.assertIn(b"link 0", rest)
+
+    def test_a_dump_shows_what_connecting_waits_for(self):
+        came = threading.Event()
+        with TcpPeer(lambda c: (c.recv(1), came.set(), drain(c))) as peer:
+            program = start("--dump", peer.url.replace("tcp", "ws"))
+            self.assertTrue(came.wait(PATIENCE))
+            program.send_signal(signal.SIGUSR1)
+            self.assertNotEqual(program.stderr.readline(), b"")
+            program.send_signal(signal.SIGINT)
+            program.communicate(timeout=PATIENCE)
+
+
+class Usage(unittest.TestCase):
+    def test_each_mistake_has_status_2_and_its_own_text(self):
+        url = "ws://127.0.0.1:1/"
+        for arguments, expected in (
+                ([], "the URL is missing"),
+                ([url, url], "more than one URL"),
+                (["--nonsense", url], "there is no option --nonsense"),
+                (["http://x"], "must begin with"),
+                (["tcp://host"], "names no port"),
+                (["--count", "-1", url], "--count"),
+                (["--framing", "lines", url], "--framing"),
+        ):
+            status, out, err = run(*arguments)
+            self.assertEqual((status, out), (2, b""), arguments)
+            self.assertIn(expected.encode(), err)
+
+    def test_what_the_transport_does_not_understand_is_a_mistake_of_usage(self):
+        for arguments in (["ws://:80"], ["ws://user:secret@host/"], ["--header", "Connection: x", "ws://h/"], ["tcp://a b:1"]):
+            status, _, err = run(*arguments)
+            self.assertEqual(status, 2, arguments)
+            self.assertNotEqual(err, b"")
+            self.assertNotIn(b"secret", err)
+
+    def test_help_and_version(self):
+        status, out, err = run("--help")
+        self.assertEqual((status, err), (0, b""))
+        self.assertEqual(out.count(b"\n  sidecar-cat ") + out.count(b"| sidecar-cat "), 5)
+        self.assertRegex(run("--version")[1], rb"^sidecar-cat \d+\.\d+\.\d+\n$")
+
+
+class Speed(unittest.TestCase):
+    def test_a_million_small_messages_go_into_a_pipe(self):
+        data = b"".join(b"message number %d\n" % i for i in range(1_000_000))
+        with TcpPeer(lambda c: (c.sendall(data), drain(c))) as peer:
+            began = time.monotonic()
+            status, out, _ = run("--count", "1000000", peer.url)
+            seconds = time.monotonic() - began
+        self.assertEqual(status, 0)
+        self.assertTrue(out == data)
+        print(f"a million messages in {seconds:.2f} s")
+        self.assertLess(seconds, PATIENCE)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)

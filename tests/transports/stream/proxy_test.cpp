@@ -1,0 +1,252 @@
+// Through a scripted proxy of the loopback, which is the server behind it as well.
+#include "listener.hpp"
+#include "support/quiet.hpp"
+#include "support/raw_peer.hpp"
+#include "support/sanitized.hpp"
+
+#include <sidecar/sidecar.hpp>
+#include <sidecar/transports/tcp.hpp>
+
+#include <boost/asio/error.hpp>
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <thread>
+
+using namespace sidecar;
+using namespace std::chrono_literals;
+using Feeds = Sidecar<Tcp<Lines>>;
+
+namespace {
+
+std::string at(const RawPeer& peer, const char* user_info = "")
+{
+    return fmt::format("http://{}127.0.0.1:{}", user_info, peer.port());
+}
+
+Tcp<Lines>::Options through(std::string proxy)
+{
+    return {.host = "feed.example", .port = 4711, .proxy = {.url = std::move(proxy)}};
+}
+
+/// Nothing is to be looked up here.
+Options without_lookup()
+{
+    auto options = quiet();
+    options.lookup = [](const std::string& host) -> std::vector<boost::asio::ip::address> {
+        FAIL_CHECK("looked up: " << host);
+        return {};
+    };
+    return options;
+}
+
+/// What start() says if the proxy does this once the request has come.
+Failure failure_with(const RawPeer::Script& script)
+{
+    RawPeer proxy{[&](RawConnection& c) {
+        c.read_until("\r\n\r\n");
+        script(c);
+    }};
+    Feeds feed{through(at(proxy, "user:s3cret@")), without_lookup()};
+    const auto failure = feed.start(10s).error();
+    CHECK(failure == Error::connect_failed);
+    CHECK(failure.endpoint() == "feed.example:4711");
+    CHECK(failure.message().find("the proxy " + at(proxy)) != std::string::npos);
+    CHECK(failure.message().find("s3cret") == std::string::npos);
+    return failure;
+}
+
+/// The process's environment, for as long as this.
+struct Variable {
+    Variable(const char* variable, const std::string& value) : name{variable}
+    {
+        ::setenv(name, value.c_str(), 1);
+    }
+    ~Variable() { ::unsetenv(name); }
+    const char* name;
+};
+
+} // namespace
+
+TEST_CASE(
+    "proxy: the tunnel is asked for by name, with authorization, and what is glued behind the "
+    "answer comes through it")
+{
+    for (const std::string answer : {"HTTP/1.1 200 Connection established\r\n\r\n",
+                                     "HTTP/1.0 204 x\r\nContent-Length: 3\r\n\r\n",
+                                     "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"
+                                     "Transfer-Encoding: chunked\r\n\r\n"})
+        for (const bool is_trickled : {false, true}) {
+            CAPTURE(answer);
+            std::string request, line;
+            RawPeer proxy{[&](RawConnection& c) {
+                request = c.read_until("\r\n\r\n");
+                const auto bytes = answer + "hello\nworld\n";
+                is_trickled ? c.trickle(bytes) : c.send(bytes);
+                line = c.read_until("\n");
+                c.send("more\n");
+                c.wait_for_end();
+            }};
+            Feeds feed{through(at(proxy, "Aladdin:open%20sesame@")), without_lookup()};
+            REQUIRE(feed.start(10s));
+            CHECK(feed.receive(10s).value().text() == "hello");
+            CHECK(feed.receive(10s).value().text() == "world");
+            CHECK(feed.send("hi"));
+            CHECK(feed.receive(10s).value().text() == "more");
+            CHECK(line == "hi\n");
+            CHECK(request.starts_with(
+                "CONNECT feed.example:4711 HTTP/1.1\r\nHost: feed.example:4711\r\n"));
+            CHECK(request.find("\r\nProxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n")
+                  != std::string::npos);
+        }
+}
+
+TEST_CASE("proxy: much that is glued behind the answer arrives whole, in order")
+{
+    std::string lines;
+    for (int i = 0; i < 20'000; ++i)
+        lines += std::to_string(i) + "\n";
+    RawPeer proxy{[&](RawConnection& c) {
+        c.read_until("\r\n\r\n");
+        c.send("HTTP/1.1 200 OK\r\n\r\n" + lines);
+        c.wait_for_end();
+    }};
+    Feeds feed{through(at(proxy)), without_lookup()};
+    REQUIRE(feed.start(10s));
+    for (int i = 0; i < 20'000; ++i) {
+        const auto message = feed.receive(10s);
+        REQUIRE(message.has_value());
+        REQUIRE(message->text() == std::to_string(i));
+    }
+}
+
+TEST_CASE("proxy: every refusal and every end names the proxy, and what it said")
+{
+    const auto contains = [](const Failure& failure, const char* part) {
+        return failure.message().find(part) != std::string::npos;
+    };
+    const auto answered = [](const char* answer, bool is_trickled) {
+        return failure_with([&](RawConnection& c) {
+            is_trickled ? c.trickle(answer) : c.send(answer);
+            c.wait_for_end();
+        });
+    };
+    for (const bool is_trickled : {false, true}) {
+        const auto wanted =
+            answered("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", is_trickled);
+        CHECK(wanted.http_status() == 407);
+        CHECK(contains(wanted, "the proxy wants authorization: HTTP 407"));
+        CHECK(contains(answered("HTTP/1.1 403 No\r\nContent-Length: 99\r\n\r\n", is_trickled),
+                       "refused: HTTP 403 No"));
+        CHECK(contains(answered("HTTP/1.1 503 s3cret\r\n\r\n", is_trickled), "HTTP 503 ***"));
+        CHECK(contains(answered("SSH-2.0-x\r\n", is_trickled), "not HTTP/1.1"));
+    }
+    CHECK(contains(failure_with([](RawConnection& c) {
+                       c.send("HTTP/1.1 200 OK\r\nX: " + std::string(70'000, 'x'));
+                       c.wait_for_end();
+                   }),
+                   "longer than 65536 bytes"));
+    CHECK(contains(failure_with([](RawConnection&) {}), "closed the connection before its answer"));
+    CHECK(contains(failure_with([](RawConnection& c) { c.send("HTTP/1.1 200 O"); }),
+                   "in the middle of its answer"));
+    const auto reset = failure_with([](RawConnection& c) { c.reset(); });
+    CHECK(contains(reset, "broke before its answer"));
+    CHECK(reset.cause() == boost::asio::error::connection_reset);
+}
+
+TEST_CASE("proxy: one that is not there, and one whose name is unknown, are told as such")
+{
+    std::uint16_t closed_port = 0;
+    {
+        RawPeer gone{[](RawConnection&) {}};
+        closed_port = gone.port();
+    }
+    Feeds refused{through(fmt::format("http://127.0.0.1:{}", closed_port)), without_lookup()};
+    const auto failure = refused.start(10s).error();
+    CHECK(failure == Error::connect_failed);
+    CHECK(failure.cause() == boost::asio::error::connection_refused);
+    CHECK(failure.endpoint() == "feed.example:4711");
+    CHECK(failure.message().find("through the proxy http://127.0.0.1") != std::string::npos);
+
+    auto options = quiet();
+    options.lookup = [](const std::string& host) -> std::vector<boost::asio::ip::address> {
+        CHECK(host == "proxy.example");
+        throw std::runtime_error{"no such name"};
+    };
+    Feeds unknown{through("http://proxy.example:1"), options};
+    const auto lookup = unknown.start(10s).error();
+    CHECK(lookup == Error::lookup_failed);
+    CHECK(lookup.message().find("through the proxy http://proxy.example:1") != std::string::npos);
+    CHECK(lookup.message().find("no such name") != std::string::npos);
+}
+
+TEST_CASE("proxy: a mute one costs the time of the start, which says so, and nothing of the stop's")
+{
+    RawPeer proxy{[](RawConnection& c) { c.wait_for_end(); }};
+    Feeds late{through(at(proxy)), without_lookup()};
+    const auto failure = late.start(100ms).error();
+    CHECK(failure == Error::timed_out);
+    CHECK(failure.message().find("tunnel") != std::string::npos);
+    CHECK(failure.message().find(at(proxy)) != std::string::npos);
+
+    Feeds stopped{through(at(proxy)), without_lookup()};
+    std::thread starter{[&] { CHECK(stopped.start(20s).error() == Error::stopping); }};
+    while (stopped.dump().find("tunnel") == std::string::npos)
+        std::this_thread::yield();
+    const auto report = stopped.stop();
+    CHECK(report.joined);
+    CHECK(report.total < promptly);
+    starter.join();
+}
+
+TEST_CASE("proxy: the environment is read at each start, and its mistakes are told by the "
+          "variable's name")
+{
+    RawPeer proxy{[](RawConnection& c) {
+        c.read_until("\r\n\r\n");
+        c.send("HTTP/1.1 200 OK\r\n\r\nhello\n");
+        c.wait_for_end();
+    }};
+    const auto options = [] {
+        auto result = through("");
+        result.proxy.from_environment = true;
+        return result;
+    };
+    {
+        const Variable set{"http_proxy", at(proxy)};
+        Feeds feed{options(), without_lookup()};
+        REQUIRE(feed.start(10s));
+        CHECK(feed.receive(10s).value().text() == "hello");
+        // Not asked for, so not taken
+        RawPeer peer{[](RawConnection& c) {
+            c.send("straight\n");
+            c.wait_for_end();
+        }};
+        Feeds straight{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
+        REQUIRE(straight.start(10s));
+        CHECK(straight.receive(10s).value().text() == "straight");
+        const Variable none{"no_proxy", "127.0.0.0/8"};
+        Feeds exempt{
+            {.host = "127.0.0.1", .port = peer.port(), .proxy = {.from_environment = true}},
+            quiet({.total = 10s, .close = 20ms})};
+        REQUIRE(straight.stop().joined);
+        REQUIRE(exempt.start(10s));
+        CHECK(exempt.receive(10s).value().text() == "straight");
+    }
+    const Variable set{"HTTP_PROXY", "socks5://u:s3cret@p"};
+    Feeds feed{options(), without_lookup()};
+    const auto failure = feed.start(10s).error();
+    CHECK(failure == Error::bad_options);
+    CHECK(failure.message().find("the variable HTTP_PROXY") != std::string::npos);
+    CHECK(failure.message().find("s3cret") == std::string::npos);
+}
+
+TEST_CASE("proxy: one whose URL makes no sense is refused by check()")
+{
+    const auto checked = Tcp<Lines>::check(through("http://u:s3cret@p:0"));
+    REQUIRE_FALSE(checked);
+    CHECK(checked.error() == Error::bad_options);
+    CHECK(checked.error().message().find("proxy.url") != std::string::npos);
+    CHECK(checked.error().message().find("s3cret") == std::string::npos);
+}

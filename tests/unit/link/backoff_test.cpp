@@ -1,0 +1,210 @@
+// When a link tries again: no thread, no clock.
+#include "link/backoff.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <random>
+#include <string>
+#include <vector>
+
+using namespace sidecar;
+using namespace std::chrono_literals;
+using detail::Backoff;
+
+namespace {
+
+const Failure reset{Error::disconnected};
+
+Failure with_status(std::uint16_t status)
+{
+    return {Error::handshake_refused, {.http_status = status}};
+}
+Failure with_close(std::uint16_t code) { return {Error::closed_by_peer, {.close_code = code}}; }
+
+/// Draws the latest moment of each window, so that the windows can be seen.
+Reconnect widest()
+{
+    return {
+        .window = 1s, .max_window = 8s, .stable_after = 10s, .random = [] { return UINT64_MAX; }};
+}
+
+TimePoint at(Duration since_start) { return TimePoint{since_start}; }
+
+} // namespace
+
+TEST_CASE("back-off: the window doubles up to its cap, and the wait is drawn from all of it")
+{
+    Backoff backoff{widest(), 1};
+    TimePoint now{};
+    std::vector<Duration> waits;
+    for (int i = 0; i < 6; ++i) {
+        CHECK(backoff.attempt() == static_cast<std::uint32_t>(i + 1));
+        waits.push_back(*backoff.next(reset, now) - now);
+        now += 1s;
+    }
+    CHECK(waits == std::vector<Duration>{1s, 2s, 4s, 8s, 8s, 8s});
+    auto least = widest();
+    least.random = [] { return std::uint64_t{0}; };
+    Backoff from_zero{least, 1};
+    for (int i = 0; i < 5; ++i)
+        CHECK(*from_zero.next(reset, now) == now);
+}
+
+TEST_CASE("back-off: it begins anew only after a connection that was up for long enough")
+{
+    Backoff backoff{widest(), 1};
+    const auto wait = [&](TimePoint now) { return *backoff.next(reset, now) - now; };
+    CHECK(wait(at(0s)) == 1s);
+    CHECK(wait(at(1s)) == 2s);
+    backoff.up(at(3s)); // accepted and thrown out
+    CHECK(wait(at(12s)) == 4s);
+    CHECK(backoff.attempt() == 4);
+    backoff.up(at(20s));
+    CHECK(wait(at(30s)) == 1s);
+    CHECK(backoff.attempt() == 2);
+    CHECK(wait(at(31s)) == 2s); // the good time counts once
+}
+
+TEST_CASE("back-off: attempts and the time of an outage are limited")
+{
+    auto options = widest();
+    options.max_attempts = 2;
+    Backoff attempts{options, 1};
+    CHECK(attempts.next(reset, at(0s)));
+    CHECK(attempts.next(reset, at(1s)));
+    CHECK_FALSE(attempts.next(reset, at(2s)));
+    attempts.up(at(2s));
+    CHECK(attempts.next(reset, at(60s))); // another outage
+
+    options = widest();
+    options.max_outage = 5s;
+    Backoff outage{options, 1};
+    CHECK(outage.next(reset, at(0s)));
+    CHECK(outage.next(reset, at(3s)) == at(5s));
+    CHECK_FALSE(outage.next(reset, at(4s))); // the next one would come too late
+    CHECK_FALSE(outage.next(reset, at(5s)));
+}
+
+TEST_CASE("back-off: what cannot heal ends it at once, unless the predicate says otherwise")
+{
+    struct Row {
+        Failure why;
+        bool heals;
+    };
+    const std::vector<Row> rows{
+        {Error::disconnected, true},   {Error::connect_failed, true},
+        {Error::lookup_failed, true},  {Error::timed_out, true},
+        {Error::closed_by_peer, true}, {Error::protocol_violation, true},
+        {Error::unresponsive, true},   {Error::callback_failed, true},
+        {Error::bad_address, false},   {Error::bad_options, false},
+        {Error::tls_failed, false},    {Error::link_closed, false},
+        {with_status(401), false},     {with_status(403), false},
+        {with_status(404), false},     {with_status(407), false},
+        {with_status(426), false},     {with_status(408), true},
+        {with_status(425), true},      {with_status(429), true},
+        {with_status(500), true},      {with_status(503), true},
+        {with_status(302), true},      {Failure{Error::handshake_refused}, true},
+    };
+    for (const auto& row : rows) {
+        CAPTURE(row.why.message());
+        CAPTURE(row.why.http_status());
+        CHECK(can_heal(row.why) == row.heals);
+        Backoff backoff{widest(), 1};
+        CHECK(backoff.next(row.why, at(0s)).has_value() == row.heals);
+    }
+    auto options = widest();
+    options.retry_if = [](const Failure& why) { return why.http_status() == 401; };
+    Backoff asks{options, 1};
+    CHECK(asks.next(with_status(401), at(0s)));
+    CHECK_FALSE(asks.next(reset, at(0s)));
+}
+
+TEST_CASE("back-off: a server that restarts, is overloaded or names a time is given longer")
+{
+    for (const std::uint16_t code : {1012, 1013}) {
+        Backoff latest{widest(), 1};
+        CHECK(latest.next(with_close(code), at(0s)) == at(30s)); // 5 s, and a window of 25 s
+        auto options = widest();
+        options.random = [] { return std::uint64_t{0}; };
+        Backoff soonest{options, 1};
+        CHECK(soonest.next(with_close(code), at(0s)) == at(5s));
+    }
+    Backoff other{widest(), 1};
+    CHECK(other.next(with_close(1001), at(0s)) == at(1s));
+    Backoff told{widest(), 1};
+    const Failure busy{Error::handshake_refused, {.http_status = 503, .retry_after = 120s}};
+    CHECK(told.next(busy, at(0s)) == at(121s));
+}
+
+TEST_CASE("back-off: times that are near the end of the clock overflow nothing")
+{
+    auto options = widest();
+    options.window = options.max_window = Duration::max();
+    options.busy_delay = Duration::max();
+    Backoff backoff{options, 1};
+    CHECK(backoff.next(with_close(1012), at(1s)) == TimePoint::max());
+    CHECK(backoff.next(reset, at(2s)) == TimePoint::max());
+}
+
+TEST_CASE("back-off: 200 links that lose their server at once come back spread over the window")
+{
+    constexpr int links = 200, parts = 10;
+    Reconnect options{.window = 10s, .max_window = 10s};
+    std::array<int, parts> per_part{};
+    std::vector<TimePoint> times;
+    for (int i = 0; i < links; ++i) {
+        Backoff backoff{options, detail::make_seed(LinkId{0})}; // 200 feeds, each its first link
+        const auto when = *backoff.next(reset, at(0s));
+        CHECK(when <= at(10s));
+        times.push_back(when);
+        ++per_part[std::min<std::size_t>(
+            static_cast<std::size_t>(when.time_since_epoch() / (10s / parts)), parts - 1)];
+    }
+    // 20 are expected in each tenth; that one gets none or 50 of them has a chance below 1e-8.
+    for (const auto count : per_part) {
+        CHECK(count > 0);
+        CHECK(count < 50);
+    }
+    std::sort(times.begin(), times.end());
+    CHECK(std::unique(times.begin(), times.end()) == times.end());
+}
+
+TEST_CASE("back-off: the same seed gives the same times, and a generator can be brought")
+{
+    Reconnect options{};
+    Backoff a{options, 7}, b{options, 7}, c{options, 8};
+    options.random = std::mt19937_64{42};
+    Backoff mine{options, 7}, mine_again{options, 9};
+    bool differs = false;
+    for (int i = 0; i < 10; ++i) {
+        const auto when = a.next(reset, at(0s));
+        CHECK(when == b.next(reset, at(0s)));
+        differs |= when != c.next(reset, at(0s));
+        CHECK(mine.next(reset, at(0s)) == mine_again.next(reset, at(0s)));
+    }
+    CHECK(differs);
+    CHECK(detail::make_seed(LinkId{0}) != detail::make_seed(LinkId{0}));
+}
+
+TEST_CASE("back-off: options that make no sense are refused by name")
+{
+    struct Row {
+        Reconnect options;
+        std::string named;
+    };
+    for (const auto& [options, named] :
+         std::vector<Row>{{{.window = 0s}, "window"},
+                          {{.window = 2s, .max_window = 1s}, "max_window"},
+                          {{.stable_after = -1s}, "stable_after"},
+                          {{.busy_delay = -1s}, "busy_delay"},
+                          {{.max_outage = 0s}, "max_outage"},
+                          {{.connect_timeout = 0s}, "connect_timeout"}}) {
+        const auto checked = detail::check_reconnect(options);
+        REQUIRE_FALSE(checked);
+        CHECK(checked.error() == Error::bad_options);
+        CHECK(checked.error().explanation().find(named) != std::string::npos);
+    }
+    CHECK(detail::check_reconnect({}));
+}

@@ -1,0 +1,166 @@
+#include "queue/overflow.hpp"
+
+#include "queue/side_entry.hpp"
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <vector>
+
+using namespace sidecar;
+using namespace std::chrono_literals;
+using namespace detail;
+using Action = OverflowAction;
+using Policy = OverflowPolicy;
+
+namespace {
+
+const ConflationKey any_key = [](const MessageView&) { return std::optional{std::string_view{}}; };
+
+} // namespace
+
+TEST_CASE("decide_overflow: every policy in every situation")
+{
+    struct Row {
+        Policy policy;
+        OverflowSituation situation; // has_room, has_same_key, has_older
+        Action action;
+    };
+    const Row rows[] = {
+        {Policy::pause_reading, {true, false, false}, Action::append},
+        {Policy::pause_reading, {true, false, true}, Action::append},
+        {Policy::pause_reading, {false, false, true}, Action::wait},
+        {Policy::pause_reading, {false, false, false}, Action::wait},
+        {Policy::drop_oldest, {true, false, true}, Action::append},
+        {Policy::drop_oldest, {false, false, true}, Action::lose_oldest},
+        {Policy::drop_oldest, {false, false, false}, Action::lose_newest},
+        {Policy::drop_newest, {true, false, true}, Action::append},
+        {Policy::drop_newest, {false, false, true}, Action::lose_newest},
+        {Policy::drop_newest, {false, false, false}, Action::lose_newest},
+        {Policy::conflate, {true, false, true}, Action::append},
+        {Policy::conflate, {true, true, true}, Action::replace},
+        {Policy::conflate, {false, true, true}, Action::lose_oldest},
+        {Policy::conflate, {false, false, true}, Action::lose_oldest},
+        {Policy::conflate, {false, false, false}, Action::lose_newest},
+        {Policy::fail, {true, false, true}, Action::append},
+        {Policy::fail, {false, false, true}, Action::fail},
+        {Policy::fail, {false, false, false}, Action::fail},
+    };
+    for (const auto& row : rows) {
+        INFO(to_string(row.policy), " room ", row.situation.has_room, " key ",
+             row.situation.has_same_key, " older ", row.situation.has_older);
+        CHECK(decide_overflow(row.policy, row.situation) == row.action);
+    }
+}
+
+TEST_CASE("is_plain: anything set needs a queue of the link's own")
+{
+    CHECK(is_plain({}));
+    CHECK_FALSE(is_plain({.policy = Policy::drop_oldest}));
+    CHECK_FALSE(is_plain({.queue_bytes = 1}));
+    CHECK_FALSE(is_plain({.queue_messages = 1}));
+    CHECK_FALSE(is_plain({.max_age = 1s}));
+    CHECK_FALSE(is_plain({.high = {.messages = 1}}));
+    CHECK_FALSE(is_plain({.high = {.bytes = 1}}));
+}
+
+TEST_CASE("resolved: leaves nothing open")
+{
+    const auto small = resolved(Overflow{.high = {.messages = 100, .bytes = 8000}}, 1000);
+    CHECK(small.queue_bytes == 1u << 20);
+    CHECK(small.queue_messages == SIZE_MAX);
+    CHECK(small.low.messages == 50);
+    CHECK(small.low.bytes == 4000);
+    CHECK(resolved({}, 1u << 20).queue_bytes > 4u << 20);
+    const auto set = resolved(Overflow{.queue_bytes = 5000,
+                                       .queue_messages = 7,
+                                       .high = {.messages = 10},
+                                       .low = {.messages = 2}},
+                              1000);
+    CHECK(set.queue_bytes == 5000);
+    CHECK(set.queue_messages == 7);
+    CHECK(set.low.messages == 2);
+}
+
+TEST_CASE("check_overflow: what makes no sense is refused and says why")
+{
+    struct Row {
+        Overflow overflow;
+        std::string_view why; // empty: it is good
+    };
+    const Row rows[] = {
+        {{}, ""},
+        {{.policy = Policy::conflate, .key = any_key}, ""},
+        {{.policy = Policy::conflate}, "needs a key"},
+        {{.policy = Policy::drop_oldest, .key = any_key}, "for conflating only"},
+        {{.max_age = -1s}, "negative"},
+        {{.queue_bytes = side_entry_cost(1000)}, ""},
+        {{.queue_bytes = side_entry_cost(1000) - 1}, "cannot hold a message of 1000"},
+        {{.high = {.messages = 10}, .low = {.messages = 9}}, ""},
+        {{.high = {.messages = 10}, .low = {.messages = 10}}, "below the high"},
+        {{.high = {.messages = 10}, .low = {.bytes = 1}}, "below the high"},
+        {{.high = {.bytes = 10}, .low = {.bytes = 11}}, "below the high"},
+    };
+    for (const auto& row : rows) {
+        const auto result = check_overflow(row.overflow, 1000);
+        CAPTURE(row.why);
+        CHECK(result.has_value() == row.why.empty());
+        if (row.why.empty())
+            continue;
+        CHECK(result.error() == Error::bad_options);
+        CHECK(result.error().message().find(row.why) != std::string::npos);
+    }
+}
+
+TEST_CASE("WaterLevel: tells each crossing once, with the space between the marks to itself")
+{
+    using Change = WaterLevel::Change;
+    WaterLevel level{{.messages = 10}, {.messages = 4}};
+    const std::vector<std::pair<std::size_t, Change>> steps{
+        {0, Change::none},  {9, Change::none}, {10, Change::rose}, {11, Change::none},
+        {10, Change::none}, {5, Change::none}, {10, Change::none}, {4, Change::fell},
+        {5, Change::none},  {9, Change::none}, {20, Change::rose}, {0, Change::fell},
+    };
+    for (const auto& [messages, change] : steps) {
+        CAPTURE(messages);
+        CHECK(level.update(messages, 1u << 20) == change);
+    }
+}
+
+TEST_CASE("WaterLevel: either measure raises it, and only both lower it")
+{
+    using Change = WaterLevel::Change;
+    WaterLevel level{{.messages = 10, .bytes = 1000}, {.messages = 5, .bytes = 500}};
+    CHECK(level.update(1, 1000) == Change::rose);
+    CHECK(level.update(10, 100) == Change::none); // high still, by the messages
+    CHECK(level.update(5, 501) == Change::none);
+    CHECK(level.update(6, 500) == Change::none);
+    CHECK(level.update(5, 500) == Change::fell);
+    CHECK(level.update(10, 0) == Change::rose);
+}
+
+TEST_CASE("WaterLevel: without marks nothing is told")
+{
+    WaterLevel level{{}, {}};
+    CHECK(level.update(SIZE_MAX, SIZE_MAX) == WaterLevel::Change::none);
+    CHECK(level.update(0, 0) == WaterLevel::Change::none);
+}
+
+TEST_CASE(
+    "side_payload_capacity: at least what is asked for, at most a quarter more, from few sizes")
+{
+    std::size_t last = 0, sizes = 0;
+    for (std::size_t bytes = 0; bytes <= largest_pooled_side_payload; ++bytes) {
+        const auto capacity = side_payload_capacity(bytes);
+        REQUIRE(capacity >= bytes);
+        REQUIRE((bytes <= smallest_side_payload || capacity <= bytes + bytes / 4));
+        REQUIRE(side_payload_capacity(capacity) == capacity);
+        sizes += capacity != last;
+        last = capacity;
+    }
+    CHECK(sizes == 41);
+    CHECK(side_payload_capacity(largest_pooled_side_payload + 1)
+          == largest_pooled_side_payload + 1);
+}

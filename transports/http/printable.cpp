@@ -1,0 +1,49 @@
+#include "printable.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace sidecar::http {
+namespace {
+
+bool is_visible(char c) { return c >= 0x20 && c < 0x7f; }
+
+} // namespace
+
+std::string printable(std::string_view bytes, std::size_t limit_bytes)
+{
+    std::string text;
+    for (const char c : bytes.substr(0, limit_bytes)) {
+        if (is_visible(c))
+            text += c;
+        else if (c == '\r')
+            text += "\\r";
+        else if (c == '\n')
+            text += "\\n";
+        else if (c == '\t')
+            text += "\\t";
+        else
+            text += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    }
+    if (bytes.size() > limit_bytes)
+        text += "...";
+    return text;
+}
+
+std::string shown(std::string_view bytes, std::size_t limit_bytes)
+{
+    const auto is_text = [](char c) {
+        return is_visible(c) || c == '\r' || c == '\n' || c == '\t';
+    };
+    if (std::all_of(bytes.begin(), bytes.end(), is_text))
+        return '"' + printable(bytes, limit_bytes) + '"';
+    std::string hex;
+    for (const char c : bytes.substr(0, limit_bytes))
+        hex += fmt::format("{}{:02x}", hex.empty() ? "" : " ", static_cast<unsigned char>(c));
+    if (bytes.size() > limit_bytes)
+        hex += " ...";
+    return hex;
+}
+
+} // namespace sidecar::http

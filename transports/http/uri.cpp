@@ -1,0 +1,204 @@
+#include "uri.hpp"
+
+#include <boost/asio/ip/address_v6.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+namespace sidecar::http {
+namespace {
+
+constexpr auto npos = std::string_view::npos;
+
+int hex_digit(char c)
+{
+    return is_digit(c) ? c - '0' : is_alpha(c) && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+}
+
+bool is_triplet(std::string_view text)
+{
+    return text.size() >= 3 && text[0] == '%' && hex_digit(text[1]) >= 0 && hex_digit(text[2]) >= 0;
+}
+
+bool is_sub_delimiter(char c) { return std::string_view{"!$&'()*+,;="}.find(c) != npos; }
+
+bool is_name_char(char c) { return is_unreserved(c) || is_sub_delimiter(c); }
+
+bool is_scheme(std::string_view text)
+{
+    return !text.empty() && is_alpha(text.front())
+           && std::all_of(text.begin(), text.end(), [](char c) {
+                  return is_alpha(c) || is_digit(c) || c == '+' || c == '-' || c == '.';
+              });
+}
+
+void split_authority(std::string_view authority, Components& to)
+{
+    if (const auto at = authority.rfind('@'); at != npos) {
+        to.user_info = authority.substr(0, at);
+        authority.remove_prefix(at + 1);
+    }
+    const auto bracket = authority.rfind(']');
+    const auto colon = authority.find(':', bracket == npos ? 0 : bracket);
+    to.host = authority.substr(0, colon);
+    if (colon != npos)
+        to.port = authority.substr(colon + 1);
+}
+
+Failure because(std::string why) { return {Error::bad_address, {.explanation = std::move(why)}}; }
+
+/// `[fe80::1%25eth0]`, RFC 6874; what stands between the brackets.
+Result<Host> parse_ipv6(std::string_view inside)
+{
+    const auto percent = std::min(inside.find('%'), inside.size());
+    const auto address = inside.substr(0, percent);
+    const auto zone = inside.substr(percent);
+    const bool is_zone_right = zone.starts_with("%25") && zone.size() > 3
+                               && std::all_of(zone.begin() + 3, zone.end(), is_unreserved);
+    if (!zone.empty() && !is_zone_right)
+        return because("the zone of an IPv6 address is written like [fe80::1%25eth0] (RFC 6874)");
+    if (inside.starts_with('v') || inside.starts_with('V'))
+        return because("an address of this form is not supported");
+    error_code ec;
+    (void)boost::asio::ip::make_address_v6(std::string{address}, ec);
+    if (ec)
+        return because("what stands in brackets is no IPv6 address");
+    Host host{.name = std::string{address}, .field = fmt::format("[{}]", address)};
+    if (!zone.empty())
+        host.name.append("%").append(zone.substr(3));
+    return host;
+}
+
+} // namespace
+
+bool is_alpha(char c) noexcept { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+bool is_visible(char c) noexcept { return c > 0x20 && c < 0x7f; }
+bool is_unreserved(char c) noexcept
+{
+    return is_alpha(c) || is_digit(c) || c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+std::string lower(std::string_view text)
+{
+    std::string result{text};
+    for (char& c : result)
+        if (c >= 'A' && c <= 'Z')
+            c = static_cast<char>(c - 'A' + 'a');
+    return result;
+}
+
+std::string_view cut(std::string_view& text, std::string_view delimiters)
+{
+    const auto front = text.substr(0, text.find_first_of(delimiters));
+    text.remove_prefix(front.size());
+    return front;
+}
+
+std::string percent_decoded(std::string_view text)
+{
+    std::string result;
+    while (!text.empty()) {
+        const bool is_encoded = is_triplet(text);
+        result += is_encoded ? static_cast<char>(hex_digit(text[1]) * 16 + hex_digit(text[2]))
+                             : text.front();
+        text.remove_prefix(is_encoded ? 3 : 1);
+    }
+    return result;
+}
+
+bool is_percent_encoding_right(std::string_view text)
+{
+    for (auto at = text.find('%'); at != npos; at = text.find('%', at + 1))
+        if (!is_triplet(text.substr(at)))
+            return false;
+    return true;
+}
+
+Components split(std::string_view text)
+{
+    Components result;
+    const auto scheme = text.substr(0, text.find("://"));
+    if (scheme.size() == text.size() || !is_scheme(scheme))
+        return result;
+    result.scheme = scheme;
+    text.remove_prefix(scheme.size() + 3);
+    split_authority(cut(text, "/?#"), result);
+    result.path = cut(text, "?#");
+    if (text.starts_with('?'))
+        result.query = cut(text, "#").substr(1);
+    if (text.starts_with('#'))
+        result.fragment = text.substr(1);
+    return result;
+}
+
+UnixComponents split_unix(std::string_view text)
+{
+    UnixComponents result;
+    const auto scheme = text.substr(0, text.find(':'));
+    if (scheme.size() == text.size() || !is_scheme(scheme) || !lower(scheme).ends_with("+unix"))
+        return result;
+    result.scheme = scheme;
+    text.remove_prefix(scheme.size() + 1);
+    if (text.starts_with("///")) // an authority that is empty
+        text.remove_prefix(2);
+    result.socket = cut(text, ":?#");
+    if (text.starts_with(':'))
+        result.path = cut(text, "?#").substr(1);
+    if (text.starts_with('?'))
+        result.query = cut(text, "#").substr(1);
+    if (text.starts_with('#'))
+        result.fragment = text.substr(1);
+    return result;
+}
+
+std::optional<std::uint16_t> parse_port(std::string_view digits)
+{
+    std::uint16_t port = 0;
+    const auto* const last = digits.data() + digits.size();
+    const auto [end, ec] = std::from_chars(digits.data(), last, port);
+    if (ec != std::errc{} || end != last || port == 0)
+        return {};
+    return port;
+}
+
+Result<Host> parse_host(std::string_view host)
+{
+    if (host.starts_with('[') && host.ends_with(']'))
+        return parse_ipv6(host.substr(1, host.size() - 2));
+    const auto name = percent_decoded(host);
+    if (host.find_first_of("[]") != npos)
+        return because("the brackets of an IPv6 address surround the whole host, like [::1]");
+    if (!is_percent_encoding_right(host) || !std::all_of(name.begin(), name.end(), is_name_char))
+        return because("the host name has characters that no host name has; write a name with "
+                       "other than ASCII letters in its xn-- form");
+    return Host{.name = name, .field = std::string{host}};
+}
+
+bool is_resource(std::string_view path, std::string_view query)
+{
+    const auto is_path_char = [](char c) {
+        return is_name_char(c) || c == '%' || c == ':' || c == '@' || c == '/';
+    };
+    return is_percent_encoding_right(path) && is_percent_encoding_right(query)
+           && std::all_of(path.begin(), path.end(), is_path_char)
+           && std::all_of(query.begin(), query.end(),
+                          [&](char c) { return is_path_char(c) || c == '?'; });
+}
+
+std::string judge_socket_path(std::string_view path)
+{
+    if (path.empty())
+        return "there is no path of a socket";
+    if (path == "@")
+        return "the abstract name behind '@' is empty";
+    if (path.find('\0') != npos)
+        return "the path of the socket has a zero byte, which no path has";
+    if (path.size() > most_socket_path_bytes)
+        return fmt::format("the path of the socket has {} bytes, the system takes at most {}",
+                           path.size(), most_socket_path_bytes);
+    return {};
+}
+
+} // namespace sidecar::http

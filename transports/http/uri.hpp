@@ -1,0 +1,75 @@
+// A URI taken apart and its parts judged, RFC 3986. Without I/O. Private to the transports.
+#pragma once
+
+#include <sidecar/error.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace sidecar::http {
+
+[[nodiscard]] bool is_alpha(char c) noexcept;
+[[nodiscard]] bool is_digit(char c) noexcept;
+/// A printing ASCII character that is no space.
+[[nodiscard]] bool is_visible(char c) noexcept;
+/// RFC 3986 section 2.3.
+[[nodiscard]] bool is_unreserved(char c) noexcept;
+
+/// ASCII letters only.
+[[nodiscard]] std::string lower(std::string_view text);
+
+/// Cuts `text` at the first of `delimiters`; gives what stood before it. The delimiter stays.
+/// Lifetime: that of the text.
+[[nodiscard]] std::string_view cut(std::string_view& text, std::string_view delimiters);
+
+/// Each `%41` as the byte that it means; what is no such triplet stays.
+[[nodiscard]] std::string percent_decoded(std::string_view text);
+/// Whether every '%' begins a triplet.
+[[nodiscard]] bool is_percent_encoding_right(std::string_view text);
+
+/// The components of a URI by RFC 3986 appendix B, not yet judged. Lifetime: views into the text.
+struct Components {
+    std::string_view scheme; ///< empty: there is no "scheme://"
+    std::optional<std::string_view> user_info{};
+    std::string_view host{}; ///< with brackets and zone
+    std::optional<std::string_view> port{};
+    std::string_view path{};
+    std::optional<std::string_view> query{};
+    std::optional<std::string_view> fragment{};
+};
+[[nodiscard]] Components split(std::string_view text);
+
+/// "ws+unix:/path/of.sock:/resource?query", not yet judged: a form of its own, for neither a socket's
+/// path nor its end can be told in an authority. "ws+unix:///path" is the same. Lifetime: views into
+/// the text.
+struct UnixComponents {
+    std::string_view scheme; ///< empty: the scheme is none that ends in "+unix"
+    std::string_view socket{};
+    std::string_view path{}; ///< of the resource; may be empty
+    std::optional<std::string_view> query{};
+    std::optional<std::string_view> fragment{};
+};
+[[nodiscard]] UnixComponents split_unix(std::string_view text);
+
+/// No value: it is none from 1 to 65535.
+[[nodiscard]] std::optional<std::uint16_t> parse_port(std::string_view digits);
+
+/// A host, for the resolver and for the Host field.
+struct Host {
+    std::string name;  ///< no brackets, the zone behind a plain '%'
+    std::string field; ///< as given, without the zone (RFC 6874 section 4)
+};
+/// Errors: bad_address; the explanation names no part of the host.
+[[nodiscard]] Result<Host> parse_host(std::string_view host);
+
+/// Whether path and query have only characters that they may have (RFC 3986 sections 3.3, 3.4).
+[[nodiscard]] bool is_resource(std::string_view path, std::string_view query);
+
+/// No path of a Unix-domain socket is longer, with the '@' of an abstract name; bytes.
+constexpr std::size_t most_socket_path_bytes = 107;
+/// Why this can be no path of a Unix-domain socket; empty: it can.
+[[nodiscard]] std::string judge_socket_path(std::string_view path);
+
+} // namespace sidecar::http

@@ -1,0 +1,124 @@
+// TLS without I/O: ciphertext in and out by memory. Private to TLS.
+#pragma once
+
+#include "tls_context.hpp"
+#include "tls_name.hpp"
+#include "tls_verdict.hpp"
+
+#include <boost/asio/buffer.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace sidecar::stream {
+
+/// How far each record of one seal() reaches, in bytes of plaintext and of everything put out.
+struct SealedRecords {
+    static constexpr std::size_t most = 4;
+    struct Record {
+        std::size_t plain_end;
+        std::uint64_t put_end;
+    };
+    std::array<Record, most> records;
+    std::size_t count = 0;
+
+    /// Plaintext in records that are out whole once so many bytes are; what the peer can read.
+    [[nodiscard]] std::size_t plain_bytes(std::uint64_t sent_bytes) const noexcept
+    {
+        std::size_t plain = 0;
+        for (std::size_t i = 0; i < count && records[i].put_end <= sent_bytes; ++i)
+            plain = records[i].plain_end;
+        return plain;
+    }
+};
+
+/// The client's end of one TLS connection: OpenSSL between two pieces of memory. Owned by its
+/// stream. Side: the loop's thread.
+///
+/// Invariants: reading puts out no more than most_unsent_bytes that nobody has taken yet (answers to
+/// KeyUpdate, alerts), whatever the peer asks for; after say_goodbye() nothing is put out.
+class TlsEngine {
+public:
+    enum class Step {
+        done,         ///< the handshake is; or the memory given to read() is full
+        wants_input,  ///< all input was used, and more is needed
+        wants_output, ///< output() must be sent first
+        closed,       ///< the peer's close_notify
+        failed,       ///< for good; fault() and refusal() tell
+    };
+    static constexpr std::size_t most_record_bytes = 16u << 10;
+    static constexpr std::size_t most_unsent_bytes = 16u << 10;
+
+    /// An empty name is compared with nothing. `session_key`: under which sessions of the same peer
+    /// are kept. Throws bad_alloc.
+    TlsEngine(std::shared_ptr<const TlsContext> context, const TlsName& name,
+              std::string session_key);
+    TlsEngine(const TlsEngine&) = delete;
+    TlsEngine& operator=(const TlsEngine&) = delete;
+    ~TlsEngine();
+
+    /// done, or what it needs to go on; to be called again until then.
+    [[nodiscard]] Step shake_hands();
+    /// Decrypts as much as there is, and adds to `got`.
+    [[nodiscard]] Step read(std::span<std::byte> into, std::size_t& got);
+    /// Encrypts at most most_record_bytes * SealedRecords::most; gives how many bytes. Zero: cannot.
+    [[nodiscard]] std::size_t seal(std::span<const boost::asio::const_buffer> from,
+                                   SealedRecords& sealed);
+    void say_goodbye();
+
+    /// What comes next of the peer's ciphertext, once all that was given before is used. Lifetime:
+    /// until it is.
+    void set_input(std::span<const std::byte> bytes) noexcept { input_ = bytes; }
+    [[nodiscard]] bool has_input() const noexcept { return !input_.empty(); }
+    /// What is to be sent; whoever sends it takes it away.
+    [[nodiscard]] std::vector<std::byte>& output() noexcept { return output_; }
+    /// How much was ever put out.
+    [[nodiscard]] std::uint64_t put_bytes() const noexcept { return put_bytes_; }
+
+    /// Gives back OpenSSL's memory for records where it holds none.
+    void release_memory() noexcept;
+
+    [[nodiscard]] const HandshakeFault& fault() const noexcept { return fault_; }
+    [[nodiscard]] const std::optional<Refusal>& refusal() const noexcept { return refusal_; }
+    /// After the handshake; empty: the peer chose none.
+    [[nodiscard]] std::string application_protocol() const;
+    /// After the handshake: the peer is verified, also where a session was resumed.
+    [[nodiscard]] bool is_verified() const;
+
+    /// What OpenSSL calls back belongs to the context.
+    static void install_callbacks(SSL_CTX* context);
+
+private:
+    [[nodiscard]] Step step_after(int result);
+    void note_fault();
+    void seal_record(std::span<const std::byte> record, std::size_t plain_end,
+                     SealedRecords& sealed);
+
+    [[nodiscard]] static BIO_METHOD* bio_method();
+    static int bio_read(BIO* bio, char* to, std::size_t size, std::size_t* got);
+    static int bio_write(BIO* bio, const char* from, std::size_t size, std::size_t* taken);
+    static int verify(X509_STORE_CTX* store, void*);
+    static int new_session(SSL* ssl, SSL_SESSION* session);
+
+    const std::shared_ptr<const TlsContext> context_; // both: its own invariant
+    const std::string session_key_;                   // sidecar side
+    const std::string wanted_;                        // sidecar side; the name, for texts
+    SslPtr ssl_;                                      // sidecar side
+    std::span<const std::byte> input_;                // sidecar side
+    std::vector<std::byte> output_;                   // sidecar side
+    std::uint64_t put_bytes_ = 0;                     // sidecar side
+    std::size_t most_output_ = std::numeric_limits<std::size_t>::max(); // sidecar side
+    HandshakeFault fault_;                                              // sidecar side
+    std::optional<Refusal> refusal_;                                    // sidecar side
+    bool has_failed_ = false;                                           // sidecar side
+    bool has_said_goodbye_ = false;                                     // sidecar side
+};
+
+} // namespace sidecar::stream

@@ -1,0 +1,174 @@
+#include "tls_files.hpp"
+
+#include "tls_verdict.hpp"
+
+#include <fmt/format.h>
+#include <openssl/crypto.h>
+#include <openssl/pem.h>
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <system_error>
+
+namespace sidecar::stream {
+namespace {
+
+/// The system's bundle has a few hundred KiB.
+constexpr std::size_t most_file_bytes = 64u << 20;
+
+using FilePtr = std::unique_ptr<std::FILE, FreeWith<std::fclose>>;
+using DirectoryPtr = std::unique_ptr<DIR, FreeWith<::closedir>>;
+
+Failure bad(std::string why)
+{
+    return {Error::bad_options, {.attempted = "prepare TLS", .explanation = std::move(why)}};
+}
+
+Failure unreadable(const std::string& name, int error)
+{
+    return bad(fmt::format("{} cannot be read: {}", name, std::generic_category().message(error)));
+}
+
+BioPtr memory_bio(const std::string& text)
+{
+    return BioPtr{BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))};
+}
+
+/// What parsing stopped at is only that there is no further block.
+bool is_at_end()
+{
+    const auto code = ERR_peek_last_error();
+    return code == 0
+           || (ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE);
+}
+
+struct Password {
+    const std::string& text;
+    bool was_asked = false;
+};
+
+int give_password(char* to, int size, int, void* user)
+{
+    auto& password = *static_cast<Password*>(user);
+    password.was_asked = true;
+    if (password.text.empty() || password.text.size() > static_cast<std::size_t>(size))
+        return -1;
+    std::memcpy(to, password.text.data(), password.text.size());
+    return static_cast<int>(password.text.size());
+}
+
+/// "5ed36f99.0": what OpenSSL looks for in a directory.
+bool is_hashed_name(std::string_view name)
+{
+    const auto is_digit = [](unsigned char c) { return std::isdigit(c) != 0; };
+    return name.size() > 9 && name[8] == '.'
+           && std::all_of(name.begin(), name.begin() + 8,
+                          [](unsigned char c) { return std::isxdigit(c) != 0; })
+           && std::all_of(name.begin() + 9, name.end(), is_digit);
+}
+
+} // namespace
+
+std::string named(const char* what, const std::string& path)
+{
+    return fmt::format("{} {}", what, quoted(path, 256));
+}
+
+Result<std::string> read_file(const char* what, const std::string& path)
+{
+    const auto name = named(what, path);
+    if (path.find('\0') != path.npos)
+        return bad(name + " is no path");
+    const FilePtr file{std::fopen(path.c_str(), "re")};
+    if (!file)
+        return unreadable(name, errno);
+    std::setvbuf(file.get(), nullptr, _IONBF, 0); // what it holds may be secret
+    std::string text;
+    for (std::size_t at = 0;; text.resize(at)) {
+        text.resize(std::max<std::size_t>(2 * at, 64u << 10));
+        const auto got = std::fread(text.data() + at, 1, text.size() - at, file.get());
+        at += got;
+        if (std::ferror(file.get()))
+            return unreadable(name, errno);
+        if (at < text.size()) {
+            text.resize(at);
+            return text;
+        }
+        if (at > most_file_bytes)
+            return bad(name + " is too large");
+    }
+}
+
+Result<std::vector<CertificatePtr>> parse_certificates(const std::string& where,
+                                                       const std::string& pem)
+{
+    ERR_clear_error();
+    const auto bio = memory_bio(pem);
+    std::vector<CertificatePtr> found;
+    if (bio)
+        while (CertificatePtr next{PEM_read_bio_X509_AUX(bio.get(), nullptr, nullptr, nullptr)})
+            found.push_back(std::move(next));
+    if (!is_at_end())
+        return bad(fmt::format("{}: its certificate number {} cannot be read: {}", where,
+                               found.size() + 1, take_error_text()));
+    ERR_clear_error();
+    if (found.empty())
+        return bad(where + " holds no certificate in PEM form");
+    return found;
+}
+
+Result<KeyPtr> parse_key(const std::string& where, const std::string& pem,
+                         const std::string& password)
+{
+    ERR_clear_error();
+    const auto bio = memory_bio(pem);
+    Password state{password};
+    KeyPtr key{bio ? PEM_read_bio_PrivateKey(bio.get(), nullptr, give_password, &state) : nullptr};
+    if (!key && state.was_asked) {
+        ERR_clear_error();
+        return bad(where
+                   + (password.empty() ? ": the key is encrypted, and key_password is empty"
+                                       : ": key_password does not decrypt the key"));
+    }
+    // What is another thing in PEM form is "unsupported" to its decoders
+    if (!key && (is_at_end() || ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_UNSUPPORTED)) {
+        ERR_clear_error();
+        return bad(where + " holds no private key in PEM form");
+    }
+    if (!key)
+        return bad(fmt::format("{}: the key cannot be read: {}", where, take_error_text()));
+    ERR_clear_error();
+    return key;
+}
+
+Result<void> check_directory(const std::string& path)
+{
+    const auto name = named("ca_directory", path);
+    if (path.find('\0') != path.npos)
+        return bad(name + " is no path");
+    const DirectoryPtr directory{::opendir(path.c_str())};
+    if (!directory)
+        return unreadable(name, errno);
+    while (const auto* entry = ::readdir(directory.get()))
+        if (is_hashed_name(entry->d_name))
+            return {};
+    return bad(name
+               + " holds no certificate under its hashed name (\"openssl rehash\" makes them)");
+}
+
+std::string file_stamp(const std::string& path)
+{
+    struct stat s {};
+    if (::stat(path.c_str(), &s) != 0)
+        return path;
+    return fmt::format("{} {} {} {} {}.{}", path, s.st_dev, s.st_ino, s.st_size, s.st_mtim.tv_sec,
+                       s.st_mtim.tv_nsec);
+}
+
+} // namespace sidecar::stream

@@ -1,0 +1,38 @@
+// permessage-deflate in the opening handshake, RFC 7692 section 7.1: the offer and what an answer to
+// it means. Pure.
+#pragma once
+
+#include <sidecar/transports/compression_options.hpp>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace sidecar::websocket {
+
+/// What holds for one connection whose messages may be compressed.
+struct Deflation {
+    bool peer_keeps_context = true; ///< its messages may refer to earlier ones
+    bool keeps_context = true;      ///< ours may
+    int window_bits = 15;           ///< of ours, 8 to 15
+    int level = 6;                  ///< of ours; zero: none is compressed
+    int mem_level = 8;
+    std::size_t threshold_bytes = 128; ///< shorter ones of ours are sent plain
+};
+
+/// Why the options cannot be; empty: they can.
+[[nodiscard]] std::string judge_compression(const CompressionOptions& options);
+
+/// The Sec-WebSocket-Extensions of the request.
+[[nodiscard]] std::string offer_of(const CompressionOptions& options);
+
+/// What an answer's Sec-WebSocket-Extensions came to.
+struct Agreement {
+    std::optional<Deflation> deflation{}; ///< none: the peer compresses nothing
+    std::string fault{};                  ///< why the handshake fails; empty: it does not
+};
+/// `answer`: all such fields of it, with commas between them; empty: there was none.
+[[nodiscard]] Agreement agree(const CompressionOptions& options, std::string_view answer);
+
+} // namespace sidecar::websocket
