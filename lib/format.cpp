@@ -106,7 +106,9 @@ bool StopReport::clean() const noexcept
 std::string to_string(const StopReport& report)
 {
     auto text = fmt::format("stopped in {:.2f} ms{}", milliseconds(report.total),
-                            report.joined ? "" : "; the thread was left to finish alone");
+                            !report.joined            ? "; the thread was left to finish alone"
+                            : report.is_thread_shared ? "; the shared thread goes on"
+                                                      : "");
     const std::array<std::pair<const char*, StageReport>, 5> stages{{{"quiesce", report.quiesce},
                                                                      {"drain", report.drain},
                                                                      {"close", report.close},

@@ -2,11 +2,11 @@
 #pragma once
 
 #include "base/journal.hpp"
+#include "base/latch.hpp"
 #include "base/stop_request.hpp"
 #include "link/links.hpp"
 #include "link/services.hpp"
 #include "loop/event_loop.hpp"
-#include "loop/loop_thread.hpp"
 #include "loop/user_tasks.hpp"
 #include "queue/inbox.hpp"
 #include "stop/report_builder.hpp"
@@ -22,13 +22,15 @@
 
 namespace sidecar::detail {
 
-/// Held by the application's side and by its own thread; so a thread that a stop left behind
-/// finishes on state that is still there. A restart makes a new one.
+/// Held by the application's side and by the loop that it is on; so a thread that a stop left behind
+/// finishes on state that is still there. A restart makes a new one. The thread is its own, or one
+/// that it shares: then its end is that it has left the thread, which goes on.
 class Run final : public std::enable_shared_from_this<Run> {
 public:
-    /// `readable`: the descriptor to raise while something can be received; may be null.
-    /// Throws Exception (no_resources).
+    /// `name`: what others on the same thread call it. `readable`: the descriptor to raise while
+    /// something can be received; may be null. Throws Exception (no_resources, bad_options).
     [[nodiscard]] static std::shared_ptr<Run> make(const Options& options, bool is_virtual,
+                                                   std::string name,
                                                    std::shared_ptr<const NotifyFd> readable);
     Run(const Run&) = delete;
     Run& operator=(const Run&) = delete;
@@ -36,15 +38,15 @@ public:
 
     // --- app side
     /// Throws Exception (no_resources) where there is no thread to be had; the run is over then.
-    void start_thread();
+    void start_loop();
     [[nodiscard]] Result<void> wait_for_outcome(LinkImpl& link, TimePoint deadline);
     [[nodiscard]] bool wait_for_call(const CallState& state, TimePoint deadline);
     /// Side: any thread and any signal handler.
     void request_stop() noexcept;
-    /// Waits for the end; at the stop's total deadline leaves the thread to itself. Empty: `timeout`
-    /// came first.
+    /// Waits for the end; at the stop's total deadline leaves the run to the thread, and the thread
+    /// to itself. Empty: `timeout` came first.
     [[nodiscard]] std::optional<StopReport> wait_stopped(Duration timeout);
-    /// Leaves the thread to itself at once, where waiting for it is impossible.
+    /// Leaves the run to the thread at once, where waiting for it is impossible.
     void abandon();
     /// Its first link never came up, so the run counts for nothing.
     void set_start_failed() noexcept { start_failed_ = true; }
@@ -61,18 +63,23 @@ public:
     [[nodiscard]] TimePoint now() const noexcept { return loop_.now(); }
     [[nodiscard]] const StopRequest& stop_request() const noexcept { return stop_request_; }
     [[nodiscard]] Journal& journal() noexcept { return journal_; }
+    [[nodiscard]] EventLoop& loop() noexcept { return loop_; }
     [[nodiscard]] Inbox& inbox() noexcept { return inbox_; }
+    [[nodiscard]] const Inbox& inbox() const noexcept { return inbox_; }
     [[nodiscard]] Links& links() noexcept { return links_; }
     [[nodiscard]] UserTasks& user_tasks() noexcept { return user_tasks_; }
     std::atomic<std::uint64_t> sends_refused{0}; // both: atomic
 
 private:
-    Run(const Options& options, bool is_virtual);
+    Run(const Options& options, LoopLease lease, std::string name);
 
-    void run_thread() noexcept;
+    void leaving() noexcept;
+    void left();
     void never_ran();
+    void withdraw_if_not_attached();
     [[nodiscard]] bool wait_for_end(TimePoint real_deadline, bool is_requested);
-    void leave_thread_alone(std::unique_lock<std::mutex> end_lock);
+    [[nodiscard]] bool join_until(TimePoint real_deadline) noexcept;
+    void leave_alone(std::unique_lock<std::mutex> end_lock);
     [[nodiscard]] StopReport finished_report(bool joined) const;
     void note_over(StopReport report);
 
@@ -88,8 +95,12 @@ private:
     UserTasks user_tasks_;                  // both
     std::atomic<bool> start_failed_{false}; // both: atomic
 
+    struct OnLoop {        // both
+        Latch has_left{1}; // nothing of it runs there any more
+        std::shared_ptr<Latch> released = std::make_shared<Latch>(1); // nor is it kept there
+    };
+    OnLoop on_loop_;                         // both
     std::mutex end_mutex_;                   // app side: who joins the thread or leaves it alone
-    LoopThread thread_;                      // app side: guarded by end_mutex_, but for its start
     std::optional<StopReport> final_report_; // app side: guarded by end_mutex_
 };
 

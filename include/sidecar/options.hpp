@@ -3,6 +3,7 @@
 
 #include <sidecar/clock.hpp>
 #include <sidecar/liveness.hpp>
+#include <sidecar/loop_thread.hpp>
 #include <sidecar/overflow.hpp>
 #include <sidecar/rate_limit.hpp>
 #include <sidecar/reconnect.hpp>
@@ -88,6 +89,8 @@ struct Options {
     Lookup lookup{};
     /// For the link that start() connects.
     LinkOptions link{};
+    /// Empty: a thread of the sidecar's own, from start() to the stop's end.
+    std::optional<LoopThread> thread{};
 };
 
 [[nodiscard]] std::string_view to_string(LogLevel level) noexcept;

@@ -45,17 +45,24 @@ struct StopReport;
 /// that did not end.
 struct StopReport {
     StageReport quiesce, drain, close, cancel, join;
-    Duration total{}; ///< from the request to the thread's end, or to when it was given up
+    /// From the request to the thread's end (a shared one: to when it was left), or to when it was
+    /// given up
+    Duration total{};
     /// Received, queued, not yet taken by the application (still receivable)
     std::uint64_t unread_messages = 0;
     std::uint64_t discarded_messages = 0; ///< arrived after the stop began; not taken in
     std::uint64_t unsent_messages = 0;    ///< accepted by send() during this run and never written
     std::vector<TaskReport> cancelled;    ///< had to be cancelled
     std::vector<TaskReport> stuck;        ///< did not end even then
-    bool joined = false; ///< the thread has ended; false: it finishes alone, on state of its own
+    /// The thread has ended, or, if it is shared, nothing of this sidecar's runs on it any more and
+    /// it has let go of what it held of it. False: what is left finishes alone, on state of its own.
+    bool joined = false;
     /// The first thing that went wrong during the run or the stop
     std::optional<Failure> first_error;
     std::string dump; ///< what everybody was waiting for when a stage missed its time
+    /// The thread was a LoopThread's: `joined` and the join stage tell that the sidecar has left it,
+    /// and say nothing about its end.
+    bool is_thread_shared = false;
 
     /// True when every stage that had something to do did it in time.
     [[nodiscard]] bool clean() const noexcept;

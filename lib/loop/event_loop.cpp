@@ -1,103 +1,99 @@
 #include "loop/event_loop.hpp"
 
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/post.hpp>
-
-#include <chrono>
 #include <exception>
 #include <utility>
 
 namespace sidecar::detail {
-namespace {
 
-namespace asio = boost::asio;
-
-TimePoint real_now() noexcept { return std::chrono::steady_clock::now(); }
-
-} // namespace
-
-thread_local const EventLoop* EventLoop::running_here = nullptr;
-
-EventLoop::EventLoop(Settings settings, Journal& journal)
+EventLoop::EventLoop(LoopLease lease, Settings settings, Journal& journal)
     : settings_{std::move(settings)},
       journal_{journal},
-      io_{std::make_unique<asio::io_context>(1)},
-      timers_{*io_, settings_.is_virtual ? ClockKind::virtual_time : ClockKind::steady},
-      tasks_{*io_, timers_},
-      sleepers_{timers_}
+      lease_{std::move(lease)},
+      tasks_{engine().lend_scope(settings_.owner, timers_)},
+      timers_{tasks_.own_executor(), engine().virtual_now()},
+      sleepers_{timers_},
+      posted_{engine().io(), *this}
 {
+    tasks_.on_failure = [this](std::exception_ptr exception) { record(std::move(exception)); };
 }
 
-EventLoop::~EventLoop() { discard_pending(); }
+EventLoop::~EventLoop()
+{
+    discard_pending();
+    engine().give_back(tasks_);
+}
 
 void EventLoop::discard_pending() noexcept
 {
+    posted_.close();
     sleepers_.clear();
     timers_.close();
-    io_.reset();
 }
 
-void EventLoop::run() noexcept
+void EventLoop::attach(const std::shared_ptr<void>& keeper, std::shared_ptr<Latch> released,
+                       Hooks hooks)
 {
-    running_here = this;
-    const auto work = asio::make_work_guard(*io_);
-    while (!io_->stopped()) {
+    hooks_ = std::move(hooks);
+    membership_ = Membership::coming;
+    host().attach({std::shared_ptr<EngineMember>{keeper, static_cast<EngineMember*>(this)},
+                   std::move(released)});
+}
+
+bool EventLoop::withdraw() noexcept
+{
+    auto coming = Membership::coming;
+    return membership_.compare_exchange_strong(coming, Membership::left);
+}
+
+void EventLoop::attached()
+{
+    auto coming = Membership::coming;
+    if (!membership_.compare_exchange_strong(coming, Membership::member)) {
+        is_leaving_ = true;
+        return engine().remove(*this, lease_.give_back());
+    }
+    hooks_.on_attached();
+    posted_.open();
+}
+
+void EventLoop::stop()
+{
+    is_leaving_ = true;
+    posted_.wake();
+}
+
+void EventLoop::run_posted()
+{
+    const TaskScope::Marked marked{tasks_};
+    for (auto& function : posted_.take()) {
         try {
-            run_handlers();
+            function();
         } catch (...) {
-            journal_.record(
-                to_failure(std::current_exception(), Error::callback_failed, "run a handler", {}));
+            record(std::current_exception());
         }
+        function = nullptr;
     }
-}
-
-void EventLoop::run_handlers()
-{
-    if (settings_.is_virtual)
-        run_on_virtual_time();
-    else if (settings_.spin > Duration{})
-        run_spinning();
+    if (is_leaving_)
+        leave();
     else
-        run_yielding();
+        posted_.done();
 }
 
-void EventLoop::run_yielding()
+void EventLoop::leave()
 {
-    while (!io_->stopped()) {
-        if (io_->poll() != 0)
-            continue;
-        const bool has_come =
-            yield_.until([this] { return io_->poll() != 0; }, settings_.bytes_gone_by());
-        if (!has_come && !io_->stopped())
-            io_->run_one();
-    }
+    hooks_.on_leaving();
+    discard_pending();
+    tasks_.retire();
+    membership_ = Membership::left;
+    hooks_.on_left();
+    // The last of all: it may free the run, and this with it.
+    engine().remove(*this, lease_.give_back());
 }
 
-void EventLoop::run_spinning()
+void EventLoop::record(std::exception_ptr exception)
 {
-    while (!io_->stopped()) {
-        for (auto until = deadline_after(real_now(), settings_.spin);
-             !io_->stopped() && real_now() < until;) {
-            if (io_->poll() != 0)
-                until = deadline_after(real_now(), settings_.spin);
-        }
-        if (!io_->stopped())
-            io_->run_one();
-    }
+    journal_.record(to_failure(std::move(exception), Error::callback_failed, "run a handler", {}));
 }
-
-void EventLoop::run_on_virtual_time()
-{
-    while (!io_->stopped()) {
-        while (io_->poll() != 0) {
-        }
-        // Nothing can run: if a thread of the application waits, it waits for time to pass.
-        if (!io_->stopped() && (sleepers_.empty() || !timers_.jump()))
-            io_->run_one();
-    }
-}
-
-void EventLoop::post(std::function<void()> function) { asio::post(*io_, std::move(function)); }
 
 TaskSlot& EventLoop::open_task(std::string name, PhaseListener* link)
 {

@@ -5,6 +5,8 @@
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
+#include <chrono>
+#include <ctime>
 #include <utility>
 
 namespace sidecar::detail {
@@ -17,22 +19,30 @@ Duration::rep real_now() noexcept
     return std::chrono::steady_clock::now().time_since_epoch().count();
 }
 
-/// Wraps the loop's executor; all it adds is TaskScope::Running around what it runs.
+/// Wraps the loop's executor; adds TaskScope::Running around what it runs, and runs nothing once its
+/// run has left the loop. Three words, so that any_io_executor holds it in place.
 template <class Inner>
 class TaskExecutor {
 public:
-    TaskExecutor(Inner inner, TaskScope& scope, TaskSlot& slot) noexcept
-        : inner_{std::move(inner)}, scope_{&scope}, slot_{&slot}
+    TaskExecutor(Inner inner, TaskSlot& slot, std::uint64_t epoch) noexcept
+        : inner_{std::move(inner)}, slot_{&slot}, epoch_{epoch}
     {
     }
 
     template <class F>
     void execute(F&& function) const
     {
-        inner_.execute([scope = scope_, slot = slot_,
+        inner_.execute([slot = slot_, epoch = epoch_,
                         f = std::decay_t<F>(std::forward<F>(function))]() mutable {
-            TaskScope::Running running{*scope, *slot};
-            std::move(f)();
+            auto& scope = slot->scope;
+            if (scope.epoch() != epoch)
+                return;
+            try {
+                TaskScope::Running running{scope, *slot};
+                std::move(f)();
+            } catch (...) {
+                scope.on_failure(std::current_exception());
+            }
         });
     }
 
@@ -47,26 +57,38 @@ public:
     [[nodiscard]] auto require(const Property& property) const
     {
         return TaskExecutor<std::decay_t<decltype(asio::require(inner_, property))>>{
-            asio::require(inner_, property), *scope_, *slot_};
+            asio::require(inner_, property), *slot_, epoch_};
     }
     template <class Property>
         requires asio::can_prefer_v<const Inner&, Property>
     [[nodiscard]] auto prefer(const Property& property) const
     {
         return TaskExecutor<std::decay_t<decltype(asio::prefer(inner_, property))>>{
-            asio::prefer(inner_, property), *scope_, *slot_};
+            asio::prefer(inner_, property), *slot_, epoch_};
     }
 
     friend bool operator==(const TaskExecutor& a, const TaskExecutor& b) noexcept
     {
-        return a.inner_ == b.inner_ && a.slot_ == b.slot_;
+        return a.inner_ == b.inner_ && a.slot_ == b.slot_ && a.epoch_ == b.epoch_;
     }
 
 private:
     Inner inner_;
-    TaskScope* scope_;
     TaskSlot* slot_;
+    std::uint64_t epoch_;
 };
+
+using LoopTaskExecutor = TaskExecutor<asio::io_context::executor_type>;
+static_assert(sizeof(LoopTaskExecutor) <= 3 * sizeof(void*), "it would not be held in place");
+
+/// Since when the task that holds the thread runs.
+Duration held_for(const ThreadUse& use) noexcept
+{
+    return Duration{
+        std::max<Duration::rep>(real_now() - use.since.load(std::memory_order_relaxed), 0)};
+}
+
+constexpr const char* holds_the_thread = "running: it holds the loop's thread";
 
 } // namespace
 
@@ -77,24 +99,57 @@ void TaskSlot::waiting(const char* what, TimePoint now) noexcept
 }
 
 TaskScope::Running::Running(TaskScope& scope, TaskSlot& slot) noexcept
-    : scope_{scope}, outer_{scope.current_.load(std::memory_order_relaxed)}, began_{real_now()}
+    : scope_{scope},
+      slot_{slot},
+      outer_{scope.use_.current.load(std::memory_order_relaxed)},
+      began_{real_now()}
 {
     ++scope_.turn_;
-    scope_.current_since_.store(began_, std::memory_order_relaxed);
-    scope_.current_.store(&slot, std::memory_order_release);
+    scope_.use_.since.store(began_, std::memory_order_relaxed);
+    scope_.use_.current.store(&slot, std::memory_order_release);
 }
 
 TaskScope::Running::~Running()
 {
     const auto busy = real_now() - began_;
-    if (busy > scope_.longest_busy_.load(std::memory_order_relaxed)) {
-        scope_.longest_busy_.store(busy, std::memory_order_relaxed);
-        std::lock_guard lock{scope_.mutex_};
-        const auto& name = scope_.current_.load(std::memory_order_relaxed)->name;
-        if (!name.empty())
-            scope_.longest_busy_task_ = name;
-    }
-    scope_.current_.store(outer_, std::memory_order_release);
+    if (busy > scope_.longest_busy_.load(std::memory_order_relaxed) && &slot_ != &scope_.own_)
+        scope_.note_busy(slot_, busy);
+    scope_.use_.current.store(outer_, std::memory_order_release);
+}
+
+TaskScope::Marked::Marked(TaskScope& scope) noexcept
+    : use_{scope.use_}, outer_{scope.use_.current.load(std::memory_order_relaxed)}
+{
+    ::timespec now{}; // the coarse clock costs next to nothing
+    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    const Duration since{std::chrono::seconds{now.tv_sec} + std::chrono::nanoseconds{now.tv_nsec}};
+    use_.since.store(since.count(), std::memory_order_relaxed);
+    use_.current.store(&scope.own_, std::memory_order_release);
+}
+
+void TaskScope::note_busy(const TaskSlot& slot, Duration::rep busy) noexcept
+{
+    longest_busy_.store(busy, std::memory_order_relaxed);
+    std::lock_guard lock{mutex_};
+    if (!slot.name.empty())
+        longest_busy_task_ = slot.name;
+}
+
+void TaskScope::lend(std::string owner, const Timers& timers)
+{
+    std::lock_guard lock{mutex_};
+    owner_ = std::move(owner);
+    timers_ = &timers;
+    own_.name = "what the sidecar does itself";
+    longest_busy_ = 0;
+    longest_busy_task_.clear();
+}
+
+void TaskScope::release() noexcept
+{
+    on_end = nullptr;
+    std::lock_guard lock{mutex_};
+    timers_ = nullptr;
 }
 
 TaskSlot& TaskScope::open(std::string name)
@@ -102,7 +157,7 @@ TaskSlot& TaskScope::open(std::string name)
     std::lock_guard lock{mutex_};
     TaskSlot* slot = nullptr;
     if (free_.empty()) {
-        slot = &slots_.emplace_back();
+        slot = &slots_.emplace_back(*this);
         free_.reserve(slots_.size()); // so that finish() cannot fail
     } else {
         slot = free_.back();
@@ -112,13 +167,13 @@ TaskSlot& TaskScope::open(std::string name)
     slot->in_use = true;
     slot->was_cancelled = false;
     slot->is_expected_to_end = false;
-    slot->waiting("its first turn", timers_.now());
+    slot->waiting("its first turn", timers_->now());
     return *slot;
 }
 
 asio::any_io_executor TaskScope::executor(TaskSlot& slot)
 {
-    return TaskExecutor<asio::io_context::executor_type>{io_.get_executor(), *this, slot};
+    return LoopTaskExecutor{io_.get_executor(), slot, epoch_};
 }
 
 /// Counts a task as ended when it goes.
@@ -186,14 +241,14 @@ TaskReport TaskScope::describe(const TaskSlot& slot) const
         return Duration{std::max<Duration::rep>(now - since, 0)};
     };
     TaskReport report{.name = slot.name, .waiting_for = {}, .since = {}};
-    if (current_.load(std::memory_order_acquire) == &slot) {
-        report.waiting_for = "running: it holds the loop's thread";
-        report.since = ago(current_since_.load(std::memory_order_relaxed), real_now());
+    if (use_.current.load(std::memory_order_acquire) == &slot) {
+        report.waiting_for = holds_the_thread;
+        report.since = held_for(use_);
     } else {
         if (const auto* what = slot.waiting_for.load(std::memory_order_relaxed))
             report.waiting_for = what;
         report.since = ago(slot.since.load(std::memory_order_relaxed),
-                           timers_.now().time_since_epoch().count());
+                           timers_->now().time_since_epoch().count());
     }
     return report;
 }
@@ -206,6 +261,17 @@ std::vector<TaskReport> TaskScope::snapshot() const
         if (slot.in_use)
             reports.push_back(describe(slot));
     return reports;
+}
+
+std::optional<TaskReport> TaskScope::foreign_holder() const
+{
+    const auto* slot = use_.current.load(std::memory_order_acquire);
+    if (!slot || &slot->scope == this)
+        return std::nullopt;
+    std::lock_guard lock{slot->scope.mutex_};
+    return TaskReport{.name = slot->name + " (of " + slot->scope.owner_ + ")",
+                      .waiting_for = holds_the_thread,
+                      .since = held_for(use_)};
 }
 
 std::string TaskScope::longest_busy_task() const

@@ -29,13 +29,20 @@ void Timers::Timer::cancel() noexcept
     }
 }
 
-Timers::Timers(boost::asio::io_context& io, ClockKind kind) : kind_{kind}, driver_{io} {}
+Timers::Timers(boost::asio::any_io_executor executor, const VirtualNow* virtual_now)
+    : virtual_now_{virtual_now}, driver_{std::in_place, std::move(executor)}
+{
+}
+
+void Timers::close() noexcept
+{
+    driver_.reset();
+    queue_.clear();
+}
 
 TimePoint Timers::now() const noexcept
 {
-    if (kind_ == ClockKind::virtual_time)
-        return TimePoint{Duration{virtual_now_.load(std::memory_order_acquire)}};
-    return std::chrono::steady_clock::now();
+    return virtual_now_ ? virtual_now_->get() : std::chrono::steady_clock::now();
 }
 
 Timers::Timer Timers::at(TimePoint when, std::function<void()> callback)
@@ -47,14 +54,14 @@ Timers::Timer Timers::at(TimePoint when, std::function<void()> callback)
     timer.id_ = ++last_id_;
     timer.when_ = when;
     queue_.emplace(when, Entry{timer.id_, std::move(callback)});
-    if (kind_ == ClockKind::steady && when < armed_for_)
+    if (!virtual_now_ && when < armed_for_)
         arm();
     return timer;
 }
 
 void Timers::arm()
 {
-    if (queue_.empty()) {
+    if (queue_.empty() || !driver_) {
         armed_for_ = TimePoint::max();
         return;
     }
@@ -72,17 +79,6 @@ void Timers::arm()
         }
         arm();
     });
-}
-
-bool Timers::jump()
-{
-    if (queue_.empty())
-        return false;
-    const auto next = queue_.begin()->first;
-    if (next > now())
-        virtual_now_.store(next.time_since_epoch().count(), std::memory_order_release);
-    fire_due();
-    return true;
 }
 
 void Timers::fire_due()

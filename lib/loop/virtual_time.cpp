@@ -4,12 +4,10 @@ namespace sidecar::detail {
 
 void VirtualSleepers::add(std::shared_ptr<Ticket> ticket)
 {
-    std::erase_if(tickets_,
-                  [](const auto& entry) { return entry.first->point->has_ended(*entry.first); });
-    if (!ticket->point->count(*ticket, count_))
+    std::erase_if(tickets_, [](const auto& entry) { return entry.first->has_ended(); });
+    if (!ticket->count(count_))
         return;
-    tickets_.emplace_back(
-        ticket, timers_.at(ticket->deadline, [ticket] { ticket->point->expire(*ticket); }));
+    tickets_.emplace_back(ticket, timers_.at(ticket->deadline, [ticket] { ticket->expire(); }));
 }
 
 } // namespace sidecar::detail

@@ -40,6 +40,9 @@ namespace sidecar::detail {
 /// 256 KiB each.
 class Inbox {
 public:
+    /// So long a consumer finds nothing before what a burst took of memory goes back.
+    static constexpr Duration idle_time = std::chrono::milliseconds{500};
+
     Inbox(const QueueLimits& limits, Duration spin, AppClock& clock)
         : ring_{limits},
           receive_memory_{ring_},
@@ -156,6 +159,12 @@ public:
     /// can.
     void set_terminal_failure(std::optional<Failure> why);
 
+    /// For who waits for several inboxes: whether a receiver would not have to wait, where it would
+    /// sleep, and that nothing came for a while, so that what a burst took of memory may go back.
+    [[nodiscard]] bool has_something() const noexcept;
+    [[nodiscard]] WaitPoint& arrived() noexcept { return arrived_; }
+    void note_nothing_came();
+
     /// Something was sent, so perhaps there is soon something to receive.
     void expect_answer() noexcept { consumer_.yield.expect_answer(1); }
 
@@ -184,7 +193,6 @@ private:
     enum class Next { nothing, message, event };
 
     [[nodiscard]] Next next();
-    [[nodiscard]] bool has_something() const noexcept;
     [[nodiscard]] bool is_final() const noexcept { return ended() || terminal_.is_set(); }
     [[nodiscard]] Failure nothing_left() const;
     /// The message at `position`, as the application sees it.
@@ -209,9 +217,6 @@ private:
 
     static constexpr std::size_t publish_bytes = 4u << 10;
     static constexpr unsigned bits_to_wake_for = 32;
-    /// So long a consumer finds nothing before what a burst took of memory goes back.
-    static constexpr Duration idle_time = std::chrono::milliseconds{500};
-
     struct alignas(64) Producer {
         YieldBeforeSleep yield;                // before it runs further ahead of the consumer
         std::size_t largest_limit = 0;         // of a message, of all links

@@ -24,13 +24,14 @@ public:
     void end_stage(Stage stage, Verdict verdict, TimePoint now, std::string dump);
     void set_cancelled(std::vector<TaskReport> tasks);
     void set_stuck(std::vector<TaskReport> tasks);
-    /// The loop's thread has nothing more to do, at this time.
+    /// Nothing more is to be done on the loop's thread, at this time.
     void end(TimePoint ended);
 
     /// What is known while the stop is under way.
     [[nodiscard]] StopReport partial() const;
     struct Ending {
         bool joined = false;
+        bool is_thread_shared = false;
         Duration real_total{}; ///< from the request on; told where no clock of the loop's moves
         std::uint64_t unread_messages = 0, discarded_messages = 0, unsent_messages = 0;
         std::optional<Failure> first_error{};

@@ -1,6 +1,6 @@
-// cycles TRANSPORT COUNT [failed]: starts and stops COUNT times (or fails to start), prints
-// threads, descriptors and resident memory after the first 100 cycles and at the end, and fails if
-// they have grown.
+// cycles TRANSPORT COUNT [failed] [shared]: starts and stops COUNT times (or fails to start), on a
+// thread of its own or on one that stays, prints threads, descriptors and resident memory after the
+// first 100 cycles and at the end, how long a cycle took, and fails if they have grown.
 #include "support/footprint.hpp"
 #include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
@@ -13,8 +13,11 @@
 #include <boost/asio/error.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
 #include <functional>
 #include <optional>
+#include <string_view>
 
 using namespace sidecar;
 using namespace std::chrono_literals;
@@ -43,17 +46,18 @@ bool cycle(Sidecar<T>& feed, bool must_fail)
 /// which runs in this process too, has let go of what n cycles left it with; false if it does not.
 template <class T>
 int run(
-    typename T::Options options, int count, bool must_fail,
+    typename T::Options options, int count, bool must_fail, const Options& settings,
     const std::function<bool(std::size_t)>& after_cycles,
     const std::function<void()>& before_cycle = [] {})
 {
-    Sidecar<T> feed{std::move(options), quiet()};
+    Sidecar<T> feed{std::move(options), settings};
     std::optional<Footprint> before;
     const auto measure = [&](int cycles) {
         if (!after_cycles(static_cast<std::size_t>(cycles)))
             fmt::print("the peer still holds connections\n");
         return Footprint::now();
     };
+    const auto began = std::chrono::steady_clock::now();
     for (int i = 0; i < count; ++i) {
         if (i == 100)
             before = measure(i);
@@ -63,6 +67,8 @@ int run(
             return 1;
         }
     }
+    const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - began;
+    fmt::print("{:.1f} us a cycle\n", took.count() / count);
     const auto after = measure(count);
     if (!before)
         before = after;
@@ -79,13 +85,19 @@ int main(int argc, char** argv)
         return 64;
     const std::string_view transport = argv[1];
     const int count = std::atoi(argv[2]);
-    const bool must_fail = argc > 3;
+    const auto has_word = [&](std::string_view word) {
+        return std::find(argv + 3, argv + argc, word) != argv + argc;
+    };
+    const bool must_fail = has_word("failed");
+    auto settings = quiet();
+    if (has_word("shared"))
+        settings.thread.emplace();
     if (transport == "mock") {
         MockPeer peer;
         if (must_fail)
             peer.refuse_connect(boost::asio::error::connection_refused);
         return run<Mock>(
-            {.peer = peer}, count, must_fail, [](std::size_t) { return true; },
+            {.peer = peer}, count, must_fail, settings, [](std::size_t) { return true; },
             [&] {
                 peer.forget();
                 if (!must_fail) // who is refused takes nothing in
@@ -111,15 +123,15 @@ int main(int argc, char** argv)
     }};
     const auto peer_is_idle = [&](std::size_t cycles) { return peer.wait_for_ended(cycles); };
     if (is_websocket)
-        return run<WebSocket>({.url = peer.url()}, count, must_fail, peer_is_idle);
+        return run<WebSocket>({.url = peer.url()}, count, must_fail, settings, peer_is_idle);
     if (!must_fail)
         return run<Tcp<LengthPrefix>>({.host = "127.0.0.1", .port = peer.port()}, count, must_fail,
-                                      peer_is_idle);
+                                      settings, peer_is_idle);
     std::uint16_t port = 0;
     {
         RawPeer gone{[](RawConnection&) {}}; // refused: nobody listens there any more
         port = gone.port();
     }
-    return run<Tcp<LengthPrefix>>({.host = "127.0.0.1", .port = port}, count, must_fail,
+    return run<Tcp<LengthPrefix>>({.host = "127.0.0.1", .port = port}, count, must_fail, settings,
                                   [](std::size_t) { return true; });
 }

@@ -15,10 +15,15 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+namespace sidecar {
+class Feed;
+}
 
 namespace sidecar::detail {
 
@@ -91,6 +96,8 @@ public:
     [[nodiscard]] ErrorLog error_log() const;
     [[nodiscard]] std::string dump() const;
     [[nodiscard]] Result<int> native_handle();
+    [[nodiscard]] static Result<std::size_t> wait_any(std::span<Feed* const> feeds,
+                                                      Duration timeout, std::size_t first);
 
 private:
     class Call;
