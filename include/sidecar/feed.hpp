@@ -13,7 +13,6 @@
 #include <sidecar/stop_report.hpp>
 #include <sidecar/transport.hpp>
 
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -57,10 +56,11 @@ public:
     /// expires, a list of hosts); `options` then stand for what is asked before. What it throws is
     /// the failure of the attempt. Blocks and errors: as start(), but a failure leaves the other
     /// links as they are; bad_options for a transport on another kind of clock.
-    template <Transport T>
-    [[nodiscard]] Result<Link> open(typename T::Options options, Duration timeout,
+    template <class T>
+    [[nodiscard]] Result<Link> open(detail::OptionsOf<T> options, Duration timeout,
                                     LinkOptions settings = {}, FreshOptions<T> fresh = {})
     {
+        static_assert(detail::is_transport<T>);
         auto ref = core_.open(std::make_shared<const detail::TransportConfig<T>>(std::move(options),
                                                                                  std::move(fresh)),
                               std::move(settings), timeout);
@@ -118,9 +118,10 @@ public:
     /// nothing. Blocks: not at all. Gives: how many. Errors: as receive(), but for timed_out.
     /// Lifetime: a view is valid during its handler call. What the handler throws passes through;
     /// that message counts as taken. The handler must not receive from the same sidecar (misuse).
-    template <std::invocable<const MessageView&> Handler>
+    template <class Handler>
     [[nodiscard]] Result<std::size_t> poll(Handler&& handler, std::size_t limit = SIZE_MAX)
     {
+        static_assert(detail::is_message_handler<Handler>);
         return core_.poll(detail::MessageHandler{handler}, limit);
     }
 
@@ -128,11 +129,11 @@ public:
     /// goes to the log, to errors() and to the stop report. Blocks: not at all. Errors:
     /// not_started, stopping. Cancellation: the stop cancels it. Lifetime: `function` is kept until
     /// its coroutine has ended.
-    template <std::invocable<Context> F>
+    template <class F>
     Result<void> spawn(std::string name, F function)
     {
-        static_assert(std::same_as<std::invoke_result_t<F&, Context>, Task<>>,
-                      "spawn takes a function from sidecar::Context to sidecar::Task<>");
+        static_assert(std::is_invocable_r_v<Task<>, F&, Context>,
+                      "spawn() takes a coroutine function: sidecar::Task<> f(sidecar::Context)");
         auto shared = std::make_shared<F>(std::move(function));
         return core_.spawn(std::move(name), [shared](Context ctx) { return (*shared)(ctx); });
     }
@@ -141,10 +142,11 @@ public:
     /// result. What it throws is thrown here. Blocks: until it ends, at most `timeout`; the
     /// coroutine then runs on. Errors: timed_out, stopping, not_started, misuse. Lifetime: as
     /// spawn(); it may outlive this call.
-    template <std::invocable<Context> F>
+    template <class F>
     [[nodiscard]] auto call(std::string name, F function, Duration timeout = Duration::max())
-        -> Result<typename std::invoke_result_t<F&, Context>::value_type>
     {
+        static_assert(detail::gives_task<F>,
+                      "call() takes a coroutine function: sidecar::Task<R> f(sidecar::Context)");
         using Value = typename std::invoke_result_t<F&, Context>::value_type;
         auto state = std::make_shared<detail::ValueState<Value>>();
         auto shared = std::make_shared<F>(std::move(function));
@@ -153,12 +155,12 @@ public:
             [shared, state](Context ctx) { return detail::keep_result(state, (*shared)(ctx)); },
             state, timeout);
         if (!done)
-            return done.error();
+            return Result<Value>{done.error()};
         // The loop may be the last to let go of the state
         if (auto exception = std::exchange(state->exception, nullptr))
             std::rethrow_exception(std::move(exception));
         if constexpr (std::is_void_v<Value>)
-            return {};
+            return Result<void>{};
         else
             return Result<Value>{boost::system::in_place_value, std::move(*state->value)};
     }

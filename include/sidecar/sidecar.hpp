@@ -10,10 +10,12 @@ namespace sidecar {
 
 /// Runs a transport on a thread of its own and gives the application plain calls: those of Feed. It
 /// adds the construction and nothing else, so that everything but the transport is compiled once.
-template <Transport T>
+template <class T>
 class Sidecar final : public Feed {
+    static_assert(detail::is_transport<T>);
+
 public:
-    using TransportOptions = typename T::Options;
+    using TransportOptions = detail::OptionsOf<T>;
 
     /// Makes no connection and no thread; start() does.
     /// `fresh`: see Feed::open.

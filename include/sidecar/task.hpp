@@ -9,4 +9,11 @@ namespace sidecar {
 template <class T = void>
 using Task = boost::asio::awaitable<T>;
 
+namespace detail {
+template <class T>
+inline constexpr bool is_task = false;
+template <class T>
+inline constexpr bool is_task<Task<T>> = true;
+} // namespace detail
+
 } // namespace sidecar

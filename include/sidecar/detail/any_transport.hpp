@@ -19,10 +19,33 @@
 
 namespace sidecar {
 
+namespace detail {
+
+/// In place of the options of what is no transport, so that this is what the compiler says first.
+struct NoOptions {
+    template <class... Anything>
+    NoOptions(Anything&&...) noexcept // NOLINT: implicit, from whatever was passed
+    {
+    }
+};
+template <class T>
+struct OptionsOfTransport {
+    using type = NoOptions;
+};
+template <class T>
+    requires requires { typename T::Options; }
+struct OptionsOfTransport<T> {
+    using type = typename T::Options;
+};
+template <class T>
+using OptionsOf = typename OptionsOfTransport<T>::type;
+
+} // namespace detail
+
 /// Makes a transport's options for one attempt to connect. A coroutine on the loop; it may wait (for
 /// a token, say), within the time that the attempt has.
-template <Transport T>
-using FreshOptions = std::function<Task<typename T::Options>(Context, const Attempt&)>;
+template <class T>
+using FreshOptions = std::function<Task<detail::OptionsOf<T>>(Context, const Attempt&)>;
 
 } // namespace sidecar
 
@@ -63,6 +86,30 @@ public:
     [[nodiscard]] virtual Result<void> check_send(MessageKind kind,
                                                   std::span<const std::byte> payload) const = 0;
 };
+
+/// What a transport must have, member by member: so that the first line of the compiler's answer
+/// names the one that is missing, which a concept's does not.
+// clang-format off
+template <class T>
+struct TransportForm {
+    static_assert(requires { typename T::Options; }, "a transport needs: struct Options");
+    static_assert(requires(const typename T::Options& options) { T(options); },
+                  "a transport needs: a constructor that takes const Options&");
+    static_assert(requires(T& t, Context ctx) { { t.connect(ctx) } -> std::same_as<Task<>>; },
+                  "a transport needs: sidecar::Task<> connect(sidecar::Context)");
+    static_assert(requires(T& t, Context ctx, Sink& sink) { { t.read(ctx, sink) } -> std::same_as<Task<>>; },
+                  "a transport needs: sidecar::Task<> read(sidecar::Context, sidecar::Sink&)");
+    static_assert(requires(T& t, Context ctx, Batch batch) { { t.write(ctx, batch) } -> std::same_as<Task<>>; },
+                  "a transport needs: sidecar::Task<> write(sidecar::Context, sidecar::Batch)");
+    static_assert(requires(T& t, Context ctx, CloseReason reason) { { t.close(ctx, reason) } -> std::same_as<Task<>>; },
+                  "a transport needs: sidecar::Task<> close(sidecar::Context, sidecar::CloseReason)");
+    static_assert(requires(T& t) { { t.abort() } noexcept -> std::same_as<void>; },
+                  "a transport needs: void abort() noexcept");
+    static constexpr bool is_whole = Transport<T>;
+};
+// clang-format on
+template <class T>
+inline constexpr bool is_transport = TransportForm<T>::is_whole;
 
 /// The optional members of a transport. Where the name exists, its form must fit: a member that is
 /// silently passed over would be the worst of answers.

@@ -1,6 +1,7 @@
 // What Feed::call() keeps while its coroutine runs: the result, or how it ended instead.
 #pragma once
 
+#include <sidecar/context.hpp>
 #include <sidecar/task.hpp>
 
 #include <atomic>
@@ -11,6 +12,14 @@
 #include <utility>
 
 namespace sidecar::detail {
+
+template <class F>
+inline constexpr bool gives_task = [] {
+    if constexpr (std::is_invocable_v<F&, Context>)
+        return is_task<std::invoke_result_t<F&, Context>>;
+    else
+        return false;
+}();
 
 /// Where a coroutine's end is noted. Held by the caller and by the loop, for a caller may give up
 /// before the coroutine ends.

@@ -2,11 +2,23 @@
 #pragma once
 
 #include <sidecar/message.hpp>
+#include <sidecar/task.hpp>
 
 #include <memory>
 #include <type_traits>
 
 namespace sidecar::detail {
+
+/// Says what is wrong with a handler in the first line of the compiler's answer.
+template <class F>
+inline constexpr bool is_message_handler = [] {
+    static_assert(std::is_invocable_v<F&, const MessageView&>,
+                  "poll() takes a handler that can be called with const sidecar::MessageView&");
+    if constexpr (std::is_invocable_v<F&, const MessageView&>)
+        static_assert(!is_task<std::invoke_result_t<F&, const MessageView&>>,
+                      "poll() takes a handler that is a plain function: a coroutine would not run");
+    return true;
+}();
 
 class MessageHandler {
 public:

@@ -54,6 +54,21 @@ concept Framing = std::copyable<F> && requires(F& framing, std::span<const std::
 // clang-format on
 
 namespace detail {
+/// What a framing must have, so that the first line of the compiler's answer names what is missing.
+// clang-format off
+template <class F>
+struct FramingForm {
+    static_assert(std::copyable<F>, "a framing needs: to be copyable");
+    static_assert(requires(F& f, std::span<const std::byte> bytes, std::size_t limit) {
+                      { f.decode(bytes, limit) } -> std::same_as<Decoded>;
+                  },
+                  "a framing needs: sidecar::Decoded decode(std::span<const std::byte>, std::size_t)");
+    static_assert(requires(F& f, std::vector<std::byte>& out, std::span<const std::byte> bytes) { f.encode(out, bytes); },
+                  "a framing needs: void encode(std::vector<std::byte>&, std::span<const std::byte>)");
+    static constexpr bool is_whole = Framing<F>;
+};
+// clang-format on
+
 [[noreturn]] void throw_too_big(std::uint64_t bytes, std::size_t limit);
 [[noreturn]] void throw_no_end(std::size_t bytes, std::size_t limit);
 [[nodiscard]] Failure cannot_send(Error error, std::string why);

@@ -126,8 +126,10 @@ private:
 /// The client's end of a TCP connection whose messages stand in the stream as `F` says. A peer that
 /// ends the stream ends the link with `disconnected`. To close is to end our half of the stream and
 /// to wait for the peer to end his.
-template <Framing F>
+template <class F>
 class Tcp {
+    static_assert(detail::FramingForm<F>::is_whole);
+
 public:
     struct Options {
         /// A name, an IPv4 address or an IPv6 address (without brackets, with a zone like

@@ -1,0 +1,15 @@
+// expect: check must be: static sidecar::Result<void> check\(const Options&\)
+#include <sidecar/sidecar.hpp>
+
+struct Ticker {
+    struct Options {};
+    explicit Ticker(const Options&) {}
+    static bool check(const Options&) { return true; }
+    sidecar::Task<> connect(sidecar::Context) { co_return; }
+    sidecar::Task<> read(sidecar::Context, sidecar::Sink&) { co_return; }
+    sidecar::Task<> write(sidecar::Context, sidecar::Batch) { co_return; }
+    sidecar::Task<> close(sidecar::Context, sidecar::CloseReason) { co_return; }
+    void abort() noexcept {}
+};
+
+int main() { sidecar::Sidecar<Ticker> feed{{}}; }

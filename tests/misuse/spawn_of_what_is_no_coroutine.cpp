@@ -1,0 +1,7 @@
+// expect: spawn\(\) takes a coroutine function: .*sidecar::Task<>
+#include <sidecar/feed.hpp>
+
+void use(sidecar::Feed& feed)
+{
+    (void)feed.spawn("job", [](sidecar::Context) { return 1; });
+}

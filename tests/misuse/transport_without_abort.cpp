@@ -1,0 +1,13 @@
+// expect: a transport needs: .*abort\(\) noexcept
+#include <sidecar/sidecar.hpp>
+
+struct Ticker {
+    struct Options {};
+    explicit Ticker(const Options&) {}
+    sidecar::Task<> connect(sidecar::Context) { co_return; }
+    sidecar::Task<> read(sidecar::Context, sidecar::Sink&) { co_return; }
+    sidecar::Task<> write(sidecar::Context, sidecar::Batch) { co_return; }
+    sidecar::Task<> close(sidecar::Context, sidecar::CloseReason) { co_return; }
+};
+
+int main() { sidecar::Sidecar<Ticker> feed{{}}; }
