@@ -13,8 +13,10 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <memory>
 #include <random>
 #include <thread>
+#include <vector>
 
 namespace asio = boost::asio;
 namespace beast = boost::beast;
@@ -71,9 +73,14 @@ asio::awaitable<void> listen_to(std::shared_ptr<Stream> stream)
     }
 }
 
-asio::awaitable<void> serve(tcp::socket socket, std::uint64_t rate)
+/// Those that are served, so that they can be thrown out.
+using Clients = std::vector<std::weak_ptr<Stream>>;
+
+asio::awaitable<void> serve(tcp::socket socket, std::uint64_t rate,
+                            std::shared_ptr<Clients> clients)
 {
     const auto stream = std::make_shared<Stream>(std::move(socket));
+    clients->push_back(stream);
     stream->next_layer().set_option(tcp::no_delay{true});
     boost::system::error_code ec;
     co_await stream->async_accept(asio::redirect_error(asio::use_awaitable, ec));
@@ -97,11 +104,12 @@ asio::awaitable<void> serve(tcp::socket socket, std::uint64_t rate)
     }
 }
 
-asio::awaitable<void> accept_all(std::shared_ptr<tcp::acceptor> acceptor, std::uint64_t rate)
+asio::awaitable<void> accept_all(std::shared_ptr<tcp::acceptor> acceptor, std::uint64_t rate,
+                                 std::shared_ptr<Clients> clients)
 {
     for (;;) {
         auto socket = co_await acceptor->async_accept(asio::use_awaitable);
-        asio::co_spawn(acceptor->get_executor(), serve(std::move(socket), rate),
+        asio::co_spawn(acceptor->get_executor(), serve(std::move(socket), rate, clients),
                        [](std::exception_ptr) {});
     }
 }
@@ -109,15 +117,40 @@ asio::awaitable<void> accept_all(std::shared_ptr<tcp::acceptor> acceptor, std::u
 } // namespace
 
 struct FeedServer::Impl {
+    explicit Impl(std::uint64_t its_rate) : rate{its_rate} { listen({}); }
+
+    void listen(tcp::endpoint at)
+    {
+        if (at.port() == 0)
+            at = {asio::ip::address_v4::loopback(), 0};
+        acceptor = std::make_shared<tcp::acceptor>(io, at); // which reuses the address
+        endpoint = acceptor->local_endpoint();
+        asio::co_spawn(io, accept_all(acceptor, rate, clients), [](std::exception_ptr) {});
+    }
+    asio::awaitable<void> restart(std::chrono::milliseconds after, std::chrono::milliseconds outage)
+    {
+        asio::steady_timer timer{io, after};
+        co_await timer.async_wait(asio::use_awaitable);
+        acceptor->close();
+        for (const auto& client : *clients)
+            if (const auto stream = client.lock())
+                stream->next_layer().close();
+        clients->clear();
+        timer.expires_after(outage);
+        co_await timer.async_wait(asio::use_awaitable);
+        listen(endpoint);
+    }
+
+    const std::uint64_t rate;
     asio::io_context io{1};
-    std::shared_ptr<tcp::acceptor> acceptor =
-        std::make_shared<tcp::acceptor>(io, tcp::endpoint{asio::ip::address_v4::loopback(), 0});
+    const std::shared_ptr<Clients> clients = std::make_shared<Clients>();
+    std::shared_ptr<tcp::acceptor> acceptor;
+    tcp::endpoint endpoint;
     std::thread thread;
 };
 
-FeedServer::FeedServer(std::uint64_t rate) : impl_{std::make_unique<Impl>()}
+FeedServer::FeedServer(std::uint64_t rate) : impl_{std::make_unique<Impl>(rate)}
 {
-    asio::co_spawn(impl_->io, accept_all(impl_->acceptor, rate), [](std::exception_ptr) {});
     impl_->thread = std::thread{[this] { impl_->io.run(); }};
 }
 
@@ -129,5 +162,10 @@ FeedServer::~FeedServer()
 
 std::string FeedServer::url() const
 {
-    return fmt::format("ws://127.0.0.1:{}/feed", impl_->acceptor->local_endpoint().port());
+    return fmt::format("ws://127.0.0.1:{}/feed", impl_->endpoint.port());
+}
+
+void FeedServer::restart(std::chrono::milliseconds after, std::chrono::milliseconds outage)
+{
+    asio::co_spawn(impl_->io, impl_->restart(after, outage), [](std::exception_ptr) {});
 }

@@ -2,6 +2,7 @@
 // JSON.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -16,6 +17,8 @@ public:
     FeedServer& operator=(const FeedServer&) = delete;
     ~FeedServer();
     [[nodiscard]] std::string url() const;
+    /// Restarts once, so long after this call: throws all clients out, and takes none for a while.
+    void restart(std::chrono::milliseconds after, std::chrono::milliseconds outage);
 
 private:
     struct Impl;

@@ -1,6 +1,7 @@
 // The main job: the application's thread computes over a live market feed while the sidecar takes
-// it in. market_feed [--url ws://host:port/path] [--messages N] [--seconds S] [--rate R] Without
-// --url it starts a feed server of its own on the loopback. Ctrl-C stops it cleanly.
+// it in. market_feed [--url ws://host:port/path] [--messages N] [--seconds S] [--rate R] [--outage]
+// Without --url it starts a feed server of its own on the loopback, which with --outage restarts once,
+// after a second and for two. Ctrl-C stops it cleanly.
 #include "feed_server.hpp"
 #include "market.hpp"
 
@@ -27,6 +28,7 @@ struct Arguments {
     std::uint64_t messages = 0; // 0: no such end
     double seconds = 0;         // likewise
     std::uint64_t rate = 20'000;
+    bool outage = false;
 };
 
 template <class Number>
@@ -44,6 +46,10 @@ Arguments parse(int argc, char** argv)
     Arguments arguments;
     for (int i = 1; i < argc; ++i) {
         const std::string_view name = argv[i];
+        if (name == "--outage") {
+            arguments.outage = true;
+            continue;
+        }
         if (name != "--url" && name != "--messages" && name != "--seconds" && name != "--rate")
             throw std::invalid_argument{fmt::format("unknown argument \"{}\"", name)};
         if (++i == argc)
@@ -106,13 +112,17 @@ int run(const Arguments& arguments)
     if (url.empty())
         url = server.emplace(arguments.rate).url();
 
-    sidecar::Sidecar<sidecar::WebSocket> feed{{.url = url}};
+    // After an outage it comes back by itself.
+    sidecar::Sidecar<sidecar::WebSocket> feed{{.url = url},
+                                              {.link = {.reconnect = sidecar::Reconnect{}}}};
     const auto guard = sidecar::stop_on_signals(feed);
     if (const auto started = feed.start(5s); !started) {
         fmt::print(stderr, "market_feed: {}\n", started.error());
         return 1;
     }
     fmt::print("connected to {}\n", url);
+    if (server && arguments.outage)
+        server->restart(1s, 2s);
 
     Market market;
     Display display;
@@ -128,6 +138,8 @@ int run(const Arguments& arguments)
             if (handled.error() == sidecar::Error::stopped)
                 break; // Ctrl-C
             fmt::print(stderr, "market_feed: {}\n", handled.error());
+            if (sidecar::can_heal(handled.error()))
+                continue; // said once; meanwhile the calculation goes on
             exit_code = 1;
             break;
         }
@@ -144,6 +156,9 @@ int run(const Arguments& arguments)
         if (*handled == 0) {
             if (const auto message = feed.receive(20ms))
                 market.take(message->text());
+            else if (message.error() != sidecar::Error::timed_out
+                     && message.error() != sidecar::Error::stopped)
+                fmt::print(stderr, "market_feed: {}\n", message.error());
         }
     }
     const auto report = feed.stop();

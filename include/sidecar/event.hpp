@@ -55,6 +55,7 @@ struct Event {
     std::optional<TimePoint> next_attempt{}; ///< down, retry; empty: there will be none
     Continuity continuity = Continuity::first;
     std::string protocol{}; ///< up: what was agreed on with the peer, such as a subprotocol
+    /// Of a gap: how many messages. Of a message: how many older ones of its key it has replaced.
     std::uint64_t missing = 0;
     GapReason gap_reason = GapReason::none;
     Duration data_age{};

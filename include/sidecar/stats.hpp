@@ -30,13 +30,14 @@ struct Stats {
     {
         return dropped_oldest + dropped_newest + conflated + too_old;
     }
-    Duration
-        oldest_message_age{}; ///< for how long the oldest one waits that is queued now; or zero
+    /// For how long the oldest one waits that is queued now; zero: none is.
+    Duration oldest_message_age{};
     std::uint64_t messages_sent = 0, bytes_sent = 0; ///< written by the transport
     std::uint64_t messages_queued = 0;               ///< accepted by send()
     std::uint64_t sends_refused = 0; ///< send() said full, not connected, stopping or bad message
     std::uint64_t discarded = 0;     ///< arrived after the stop began
-    std::uint64_t unsent = 0;        ///< accepted by send() and lost with their link
+    std::uint64_t unsent = 0;        ///< accepted by send() and lost with their link, or late
+    std::uint64_t unsent_late = 0; ///< of those, the ones whose SendOptions::expires_after was over
     std::uint64_t inbox_messages = 0, inbox_bytes = 0; ///< queued now
     std::uint64_t inbox_peak_messages = 0, inbox_peak_bytes = 0;
     std::uint64_t outbox_messages = 0, outbox_bytes = 0; ///< queued now, over all links

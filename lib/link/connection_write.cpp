@@ -84,7 +84,8 @@ Task<> Connection::write_all(Context ctx)
 bool Connection::has_own_to_write() const noexcept
 {
     return (session_ && session_->has_to_write())
-           || (stage_ != Stage::session && parts_.sticky.has_to_write());
+           || (stage_ != Stage::session
+               && (parts_.sticky.has_to_write() || parts_.outbox.control().has_any()));
 }
 
 /// What the outbox holds; but not what stands behind a sticky message that is not written yet.
@@ -105,15 +106,20 @@ Task<bool> Connection::write_own(Context ctx)
 {
     std::vector<std::shared_ptr<SessionImpl::Outgoing>> outgoing;
     std::vector<Sticky::Write> sticky;
+    std::vector<Message> control;
     if (session_)
         outgoing = session_->take_outgoing();
     if (stage_ != Stage::session)
         sticky = parts_.sticky.take(parts_.outbox.written_position());
+    if (stage_ != Stage::session && parts_.outbox.control().has_any())
+        control = parts_.outbox.take_control();
     OwnedBatch own;
     for (const auto& out : outgoing)
         own.add(out->message.view());
     for (const auto& write : sticky)
         own.add({parts_.settings.id, write.message->kind, write.message->bytes()});
+    for (const auto& message : control)
+        own.add(message.view());
     if (own.empty())
         co_return false;
     watch_for_answers();
@@ -125,6 +131,8 @@ Task<bool> Connection::write_own(Context ctx)
         out->done.set();
     }
     parts_.sticky.written(sticky);
+    if (!control.empty())
+        parts_.outbox.note_control_written();
     co_return true;
 }
 

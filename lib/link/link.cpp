@@ -25,7 +25,8 @@ LinkImpl::LinkImpl(LinkServices& services, LinkObserver& observer, LinkSettings 
       life_{returns_of(*settings_.options)},
       intake_{services, settings_.id, settings_.config->max_message_bytes(), settings_.endpoint,
               settings_.options->overflow},
-      outbox_{settings_.options->outbox.value_or(services.outbox), services.stop, services.written}
+      outbox_{settings_.options->outbox.value_or(services.outbox), services.stop, services.written,
+              services.loop}
 {
     if (const auto& reconnect = settings_.options->reconnect)
         backoff_.emplace(*reconnect, make_seed(settings_.id));

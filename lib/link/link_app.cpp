@@ -45,7 +45,9 @@ Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload
                             const SendOptions& options)
 {
     using Push = Outbox::Push;
-    Outbox::Sender sender{.connection = options.connection};
+    Outbox::Sender sender{.connection = options.connection, .lane = options.lane};
+    if (options.expires_after != Duration::max())
+        sender.deadline = deadline_after(services_.loop.now(), options.expires_after);
     auto push = outbox_.push(id(), kind, payload, sender);
     if (push == Push::full && options.timeout > Duration{}) {
         if (services_.loop.is_loop_thread())
@@ -74,7 +76,8 @@ Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload
                         .endpoint = settings_.endpoint,
                         .explanation = "the outbox stayed full"}};
     }
-    if (outbox_.wakes_writer()) {
+    // Ordinary messages may have to wait for others, and do not wake the writer then
+    if (outbox_.wakes_writer() || options.lane == Lane::control) {
         gauges_.wakeups.fetch_add(1, std::memory_order_relaxed);
         try {
             wake_writer();

@@ -121,6 +121,7 @@ void Links::add(Stats& stats, const LinkImpl& link)
         stats.outbox_peak_messages = std::max(stats.outbox_peak_messages, ring->peak_messages());
         stats.outbox_peak_bytes = std::max(stats.outbox_peak_bytes, ring->peak_bytes());
     }
+    stats.messages_queued += link.outbox().control().counts().accepted;
     const auto& gauges = link.gauges();
     const auto pauses = link.pauses();
     stats.messages_sent += link.outbox().sent().messages.load();
@@ -132,6 +133,7 @@ void Links::add(Stats& stats, const LinkImpl& link)
     stats.loop_wakeups += gauges.wakeups.load();
     stats.unsent +=
         gauges.is_over.load() ? link.outbox().unsent_messages() : link.outbox().lost_messages();
+    stats.unsent_late += link.outbox().late_messages();
     stats.connections += gauges.connections.load();
     stats.failed_attempts += gauges.failed_attempts.load();
 }
@@ -150,10 +152,14 @@ void Links::add_stats(Stats& stats) const
     stats.reading_paused += ended_.reading_paused;
     stats.loop_wakeups += ended_.loop_wakeups;
     stats.unsent += ended_.unsent;
+    stats.unsent_late += ended_.unsent_late;
     stats.connections += ended_.connections;
     stats.failed_attempts += ended_.failed_attempts;
     for (const auto& [id, link] : links_) {
         add(stats, *link);
+        const auto control = link->outbox().control().counts();
+        stats.outbox_messages += control.queued;
+        stats.outbox_bytes += control.queued_bytes;
         if (const auto* ring = link->outbox().ring()) {
             const auto counts = ring->counts();
             stats.outbox_messages += counts.queued();

@@ -26,7 +26,7 @@ void Inbox::publish_all()
     producer_.unannounced = 0;
     publish_ring();
     if (arrived_.wake())
-        wakeups_.fetch_add(1, std::memory_order_relaxed);
+        producer_.wakeups.fetch_add(1, std::memory_order_relaxed);
     ready_.raise();
 }
 

@@ -176,7 +176,7 @@ public:
     [[nodiscard]] Duration oldest_age() const;
     [[nodiscard]] std::uint64_t wakeups() const noexcept
     {
-        return wakeups_.load(std::memory_order_relaxed);
+        return producer_.wakeups.load(std::memory_order_relaxed);
     }
 
 private:
@@ -213,10 +213,11 @@ private:
     static constexpr Duration idle_time = std::chrono::milliseconds{500};
 
     struct alignas(64) Producer {
-        YieldBeforeSleep yield;         // before it runs further ahead of the consumer
-        std::size_t largest_limit = 0;  // of a message, of all links
-        std::size_t reserved_bytes = 0; // by reserve()
-        unsigned unannounced = 0;       // publications for which nobody was woken
+        YieldBeforeSleep yield;                // before it runs further ahead of the consumer
+        std::size_t largest_limit = 0;         // of a message, of all links
+        std::size_t reserved_bytes = 0;        // by reserve()
+        unsigned unannounced = 0;              // publications for which nobody was woken
+        std::atomic<std::uint64_t> wakeups{0}; // read by anybody
     };
 
     RecordRing ring_;              // both, each its side
@@ -233,7 +234,6 @@ private:
     std::atomic<bool> space_wanted_{false}; // both: atomic
     WaitPoint arrived_;                     // both; receivers sleep here
     ReadyDescriptor ready_;                 // both
-    std::atomic<std::uint64_t> wakeups_{0}; // both: atomic
 
     struct Consumer {
         YieldBeforeSleep yield;        // before a receiver sleeps

@@ -1,7 +1,7 @@
 // The application's side of the inbox: receive, next_event, poll.
 #include "queue/inbox.hpp"
 
-#include <fmt/format.h>
+#include "queue/told.hpp"
 
 #include <utility>
 
@@ -12,72 +12,6 @@ Failure nested(const char* attempted)
 {
     return {Error::misuse,
             {.attempted = attempted, .explanation = "called from within a poll() handler"}};
-}
-
-/// A larger one is not copied.
-constexpr std::size_t largest_copied_from_side = 4u << 10;
-
-Message message_of(SideEntry& entry)
-{
-    if (entry.size <= largest_copied_from_side)
-        return Message{entry.view(), entry.at};
-    return {entry.link, entry.kind,       std::move(entry.payload),
-            entry.size, entry.connection, entry.at};
-}
-
-Event to_event(LinkEvent from)
-{
-    return {.kind = from.kind,
-            .link = from.link,
-            .failure = std::move(from.failure),
-            .connection = from.connection,
-            .at = from.at,
-            .wall_time = from.wall_time,
-            .next_attempt = from.next_attempt,
-            .continuity = from.continuity,
-            .protocol = std::move(from.protocol),
-            .missing = from.missing,
-            .gap_reason = from.gap_reason,
-            .data_age = from.data_age};
-}
-
-Event event_of(SideEntry& entry)
-{
-    if (entry.what == SideEntry::What::event)
-        return to_event(std::move(*entry.event));
-    Event event;
-    event.link = entry.link;
-    event.connection = entry.connection;
-    event.at = entry.at;
-    event.missing = entry.missing;
-    if (entry.what == SideEntry::What::message) {
-        event.kind = Event::Kind::message;
-        event.message = message_of(entry);
-        return event;
-    }
-    event.kind = Event::Kind::gap;
-    event.gap_reason = entry.reason;
-    return event;
-}
-
-/// What receive() and poll() say where an entry ends them; empty: it does not.
-std::optional<Failure> failure_of(SideEntry& entry)
-{
-    if (entry.what == SideEntry::What::message)
-        return std::nullopt;
-    auto event = event_of(entry);
-    if (event.kind != Event::Kind::down && event.kind != Event::Kind::gap)
-        return std::nullopt;
-    if (event.failure == Error::link_closed)
-        return std::nullopt; // who closed it knows
-    if (event.failure)
-        return std::move(*event.failure);
-    return Failure{Error::gap,
-                   {.attempted = "receive",
-                    .endpoint = fmt::format("link {}", static_cast<std::uint32_t>(event.link)),
-                    .explanation = fmt::format("{} message{} missing: {}", event.missing,
-                                               event.missing == 1 ? " is" : "s are",
-                                               to_string(event.gap_reason))}};
 }
 
 } // namespace
@@ -278,7 +212,7 @@ Result<Event> Inbox::next_event(Duration timeout)
             return event; // which is `stopped`
         case Next::message:
             event.kind = Event::Kind::message;
-            event.message = std::move(*take_message());
+            event.message = *take_message();
             event.link = event.message.link();
             event.connection = event.message.connection();
             event.at = event.message.arrival();

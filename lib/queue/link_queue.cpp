@@ -71,11 +71,8 @@ SideEntry* LinkQueue::gap_at_end(GapReason reason) noexcept
 void LinkQueue::replace(SideEntry& message, SideEntry& fresh) noexcept
 {
     uncount(message);
-    std::swap(message.payload, fresh.payload);
-    message.kind = fresh.kind;
-    message.size = fresh.size;
+    std::swap(static_cast<SideContent&>(message), static_cast<SideContent&>(fresh));
     message.at = fresh.at;
-    message.key = fresh.key;
     count(message);
 }
 

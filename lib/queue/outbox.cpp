@@ -32,8 +32,28 @@ Outbox::Push Outbox::push(LinkId link, MessageKind kind, std::span<const std::by
     auto& ring = make_ring();
     if (payload.size() > ring.largest_message())
         return Push::too_big;
+    if (sender.lane == Lane::control) [[unlikely]]
+        return control_.push(link, kind, payload, sender.connection.value_or(0), sender.deadline)
+                   ? Push::queued
+                   : Push::full;
+    if (sender.deadline != TimePoint::max()) [[unlikely]]
+        return push_with_deadline(ring, link, kind, payload, sender.deadline);
     if (!ring.push(link, kind, payload))
         return Push::full;
+    ring.publish();
+    return Push::queued;
+}
+
+/// With push_mutex_ held.
+Outbox::Push Outbox::push_with_deadline(RecordRing& ring, LinkId link, MessageKind kind,
+                                        std::span<const std::byte> payload, TimePoint deadline)
+{
+    deadlines_.pending.add(ring.write_position(), deadline);
+    if (!ring.push(link, kind, payload)) {
+        deadlines_.pending.take_back_last();
+        return Push::full;
+    }
+    deadlines_.is_any.store(true, std::memory_order_relaxed); // which the publication shows
     ring.publish();
     return Push::queued;
 }
@@ -46,18 +66,19 @@ bool Outbox::wakes_writer() noexcept
 Outbox::Mark Outbox::mark()
 {
     std::lock_guard lock{push_mutex_};
-    return {owner_ ? owner_->write_position() : 0, losses_.load()};
+    return {owner_ ? owner_->write_position() : 0, loss_.count.load(), control_.counts().accepted};
 }
 
 Outbox::Fate Outbox::fate(const Mark& mark)
 {
     const auto is_read = [&] {
-        return mark.position == 0 || ring()->reads_published() >= mark.position;
+        return (mark.position == 0 || ring()->reads_published() >= mark.position)
+               && (mark.control == 0 || control_.counts().done() >= mark.control);
     };
-    if (losses_.load() == mark.losses && !is_read())
+    if (loss_.count.load() == mark.losses && !is_read())
         return Fate::waiting;
     std::lock_guard lock{push_mutex_};
-    const auto since = losses_.load() - mark.losses;
+    const auto since = loss_.count.load() - mark.losses;
     // Where the first of several began is not known any more
     if (since > 1 || (since == 1 && loss_.begin < mark.position))
         return Fate::lost;
@@ -84,11 +105,13 @@ void Outbox::end_connection(bool keep)
         } else if (!keep) {
             ++loss_.drops;
             loss_.begin = ring ? ring->read_position() : 0;
-            losses_.fetch_add(1);
+            loss_.count.fetch_add(1);
             if (ring)
                 lose_until(*ring, ring->write_position());
         }
         loss_.batch_end = 0;
+        control_.note_failed();
+        control_.lose(!keep);
     }
     written_.wake();
 }
@@ -112,7 +135,7 @@ void Outbox::keep_what_may_follow(RecordRing& ring)
     if (begin == published)
         return;
     loss_.begin = begin;
-    losses_.fetch_add(1);
+    loss_.count.fetch_add(1);
 }
 
 /// It is bound to a connection that is gone.
@@ -132,7 +155,7 @@ void Outbox::lose_until(RecordRing& ring, std::uint64_t position)
 void Outbox::lose_one(RecordRing& ring)
 {
     ring.pop();
-    lost_.fetch_add(1);
+    loss_.messages.fetch_add(1);
 }
 
 void Outbox::close() noexcept
@@ -149,6 +172,8 @@ std::optional<Batch> Outbox::next_batch(std::uint64_t limit)
     auto end = std::min(ring->published(), limit);
     if (ring->read_position() < std::min(end, loss_.stale_until)) [[unlikely]]
         end = pass_over_stale(*ring, end);
+    if (deadlines_.is_any.load(std::memory_order_relaxed)) [[unlikely]]
+        end = pass_over_late(*ring, end);
     if (ring->read_position() >= end)
         return std::nullopt;
     is_writing_ = true;
@@ -173,6 +198,49 @@ std::uint64_t Outbox::pass_over_stale(RecordRing& ring, std::uint64_t end)
     return end;
 }
 
+/// What is late at the front is lost; gives where the next that is late stands, or `end`.
+std::uint64_t Outbox::pass_over_late(RecordRing& ring, std::uint64_t end)
+{
+    {
+        std::lock_guard lock{push_mutex_};
+        const auto now = clock_.now();
+        for (;;) {
+            deadlines_.pending.forget_until(ring.read_position());
+            const auto late = deadlines_.pending.first_late(end, now);
+            if (late == end || late != ring.read_position()) {
+                end = late;
+                break;
+            }
+            lose_one(ring);
+            deadlines_.late.fetch_add(1);
+        }
+        deadlines_.is_any.store(!deadlines_.pending.empty(), std::memory_order_relaxed);
+        ring.publish_reads();
+    }
+    written_.wake();
+    return end;
+}
+
+std::vector<Message> Outbox::take_control()
+{
+    std::uint32_t connection = 0;
+    {
+        std::lock_guard lock{push_mutex_};
+        connection = loss_.connection;
+    }
+    return control_.take(connection, clock_.now());
+}
+
+void Outbox::note_control_written()
+{
+    const auto before = control_.counts();
+    control_.note_written();
+    const auto after = control_.counts();
+    sent_.messages.fetch_add(after.written - before.written, std::memory_order_relaxed);
+    sent_.bytes.fetch_add(after.written_bytes - before.written_bytes, std::memory_order_relaxed);
+    written_.wake();
+}
+
 void Outbox::finish(const Batch& batch)
 {
     batch.mark_written(SIZE_MAX);
@@ -191,7 +259,7 @@ bool Outbox::prepare_sleep() noexcept
         if (ring->empty())
             ring->restart();
     }
-    return !ring || ring->published() == ring->read_position();
+    return (!ring || ring->published() == ring->read_position()) && !control_.has_any();
 }
 
 MessageView Outbox::read(std::uint64_t& position) const

@@ -3,12 +3,15 @@
 
 #include "base/stop_request.hpp"
 #include "base/wait_point.hpp"
+#include "queue/control_lane.hpp"
 #include "queue/record_ring.hpp"
+#include "queue/send_deadlines.hpp"
 
 #include <sidecar/batch.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/message.hpp>
 #include <sidecar/options.hpp>
+#include <sidecar/send_options.hpp>
 
 #include <atomic>
 #include <cstddef>
@@ -17,6 +20,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <vector>
 
 namespace sidecar::detail {
 
@@ -27,9 +31,10 @@ namespace sidecar::detail {
 /// what a burst took of memory goes back but for half a MiB.
 class Outbox final : public BatchSource {
 public:
-    /// Lifetime: `stop` and `written` outlive it. `written`: where senders wait.
-    Outbox(const QueueLimits& limits, const StopRequest& stop, WaitPoint& written) noexcept
-        : limits_{limits}, stop_{stop}, written_{written}
+    /// Lifetime: `stop`, `written` and `clock` outlive it. `written`: where senders wait.
+    Outbox(const QueueLimits& limits, const StopRequest& stop, WaitPoint& written,
+           const AppClock& clock) noexcept
+        : limits_{limits}, stop_{stop}, written_{written}, clock_{clock}
     {
     }
 
@@ -41,6 +46,9 @@ public:
         /// How often the queue had been dropped at the first attempt. Who has waited for room since
         /// before a drop is refused like those who had found some.
         std::optional<std::uint64_t> drops{};
+        TimePoint deadline =
+            TimePoint::max(); ///< if it is not being written by then, it is dropped
+        Lane lane = Lane::ordinary;
     };
     [[nodiscard]] Push push(LinkId link, MessageKind kind, std::span<const std::byte> payload,
                             Sender& sender);
@@ -56,7 +64,7 @@ public:
     [[nodiscard]] bool is_open() const noexcept { return is_open_.load(std::memory_order_seq_cst); }
     /// All that was pushed before: its end, and how often something had been lost until then.
     struct Mark {
-        std::uint64_t position = 0, losses = 0;
+        std::uint64_t position = 0, losses = 0, control = 0;
     };
     [[nodiscard]] Mark mark();
     enum class Fate { waiting, written, lost };
@@ -75,10 +83,20 @@ public:
     }
     [[nodiscard]] std::uint64_t queued_messages() const noexcept
     {
-        return ring() ? ring()->counts().queued() : 0;
+        return (ring() ? ring()->counts().queued() : 0) + control_.counts().queued;
     }
     /// Accepted and lost.
-    [[nodiscard]] std::uint64_t lost_messages() const noexcept { return lost_.load(); }
+    [[nodiscard]] std::uint64_t lost_messages() const
+    {
+        const auto control = control_.counts();
+        return loss_.messages.load() + control.unsent + control.late;
+    }
+    /// Of those, whose time was over before they were written.
+    [[nodiscard]] std::uint64_t late_messages() const
+    {
+        return deadlines_.late.load() + control_.counts().late;
+    }
+    [[nodiscard]] const ControlLane& control() const noexcept { return control_; }
     /// Accepted and not written.
     [[nodiscard]] std::uint64_t unsent_messages() const noexcept
     {
@@ -98,8 +116,12 @@ public:
     /// Whether something is accepted and not written, or just being written.
     [[nodiscard]] bool has_unsent() const noexcept
     {
-        return is_writing_ || (ring() && !ring()->empty());
+        return is_writing_ || (ring() && !ring()->empty()) || control_.counts().queued != 0;
     }
+    /// What goes before all ordinary messages; empty: nothing. Then note_control_written(), or
+    /// give_up_batch() after a failure.
+    [[nodiscard]] std::vector<Message> take_control();
+    void note_control_written();
     /// All that is queued now, up to this position; empty: nothing. Then finish(), or
     /// give_up_batch() after a failure.
     [[nodiscard]] std::optional<Batch> next_batch(std::uint64_t limit = UINT64_MAX);
@@ -120,7 +142,11 @@ public:
         loss_.batch_end = 0;
     }
     /// Its write failed.
-    void give_up_batch() noexcept { is_writing_ = false; }
+    void give_up_batch()
+    {
+        is_writing_ = false;
+        control_.note_failed();
+    }
     struct Written { // both: atomic
         std::atomic<std::uint64_t> messages{0}, bytes{0};
     };
@@ -136,6 +162,9 @@ private:
     void lose_until(RecordRing& ring, std::uint64_t position);
     void lose_one(RecordRing& ring);
     [[nodiscard]] std::uint64_t pass_over_stale(RecordRing& ring, std::uint64_t end);
+    [[nodiscard]] Push push_with_deadline(RecordRing& ring, LinkId link, MessageKind kind,
+                                          std::span<const std::byte> payload, TimePoint deadline);
+    [[nodiscard]] std::uint64_t pass_over_late(RecordRing& ring, std::uint64_t end);
     [[nodiscard]] bool is_stale(const RecordRing& ring, std::uint64_t position) const noexcept;
 
     /// In a record of ours, whose link is known, beside what is left of its number.
@@ -144,6 +173,7 @@ private:
     const QueueLimits limits_; // both: constant
     const StopRequest& stop_;  // both
     WaitPoint& written_;       // both
+    const AppClock& clock_;    // both
 
     std::mutex push_mutex_;                  // app side: one producer at a time
     std::unique_ptr<RecordRing> owner_;      // app side: guarded by push_mutex_
@@ -155,6 +185,8 @@ private:
     bool is_writing_ = false;                // sidecar side; a batch is out
 
     struct Losses {
+        std::atomic<std::uint64_t> count{0}; // both: atomic; how often something may have been lost
+        std::atomic<std::uint64_t> messages{0}; // both: atomic
         std::uint32_t connection = 0;  // both: guarded by push_mutex_; the present one; 0: none
         std::uint64_t drops = 0;       // both: guarded by push_mutex_
         std::uint64_t begin = 0;       // both: guarded by push_mutex_; where the latest loss began
@@ -162,9 +194,14 @@ private:
         std::uint64_t batch_end = 0;   // sidecar side; of the batch that is out, or failed
         bool batch_was_marked = false; // sidecar side; in that batch something was marked
     };
-    Losses loss_;                          // as its members say
-    std::atomic<std::uint64_t> losses_{0}; // both: atomic; how often something may have been lost
-    std::atomic<std::uint64_t> lost_{0};   // both: atomic; messages
+    struct Deadlines {
+        SendDeadlines pending;              // both: guarded by push_mutex_
+        std::atomic<bool> is_any{false};    // both: atomic
+        std::atomic<std::uint64_t> late{0}; // both: atomic; messages that were dropped
+    };
+    Deadlines deadlines_; // as its members say
+    ControlLane control_; // both
+    Losses loss_;         // as its members say
 };
 
 } // namespace sidecar::detail

@@ -21,10 +21,18 @@ namespace sidecar::detail {
 
 class LinkQueue;
 
+/// What a message says. Owned by its entry.
+struct SideContent {
+    MessageKind kind = MessageKind::bytes;
+    Block payload{};
+    std::size_t size = 0;
+    std::string_view key; // in the payload, or behind it
+};
+
 /// One piece of the ordered stream that stands beside the ring: a message of a link with a queue of
 /// its own, a number of messages that are missing, or something that happened to a link. Owned by the
 /// SideQueue while it is in the order; by the consumer from take() on.
-struct SideEntry {
+struct SideEntry : SideContent {
     enum class What : std::uint8_t { message, gap, event };
     using Hook = boost::intrusive::list_member_hook<>;
 
@@ -32,17 +40,13 @@ struct SideEntry {
     Hook in_link;                                          // the link's, if it has a queue
     boost::intrusive::unordered_set_member_hook<> in_keys; // of the link's messages with a key
     What what = What::event;
-    MessageKind kind = MessageKind::bytes;
     GapReason reason = GapReason::none;
     LinkId link{};
     std::uint32_t connection = 0;
-    LinkQueue* queue = nullptr; // null: an event of a link without one
-    std::uint64_t position = 0; // in the ring: it comes before the record there
-    std::uint64_t missing = 0;  // gap: how many; message: how many it has replaced
-    TimePoint at{};             // when it arrived, or happened
-    Block payload{};
-    std::size_t size = 0;
-    std::string_view key;               // in the payload, or of the program's
+    LinkQueue* queue = nullptr;         // null: an event of a link without one
+    std::uint64_t position = 0;         // in the ring: it comes before the record there
+    std::uint64_t missing = 0;          // gap: how many; message: how many it has replaced
+    TimePoint at{};                     // when it arrived, or happened
     std::unique_ptr<LinkEvent> event{}; // all else of an event
 
     [[nodiscard]] MessageView view() const noexcept

@@ -7,10 +7,43 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 
 namespace sidecar_cat {
+namespace {
+
+/// A descriptor of the same terminal or pipe that never blocks; -1: none can be had. What poll()
+/// called readable may be gone when it is read: Ctrl-C throws away what was typed, and a pipe may
+/// have other readers. The descriptor that was given is shared with other programs, and stays as it
+/// is.
+int open_anew(int descriptor)
+{
+    struct ::stat status {};
+    if (::fstat(descriptor, &status) != 0
+        || !(S_ISFIFO(status.st_mode) || ::isatty(descriptor) == 1))
+        return -1;
+    const auto path = fmt::format("/proc/self/fd/{}", descriptor);
+    return ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+} // namespace
+
+Input::Input(int descriptor, Form form)
+    : own_descriptor_{open_anew(descriptor)},
+      descriptor_{own_descriptor_ >= 0 ? own_descriptor_ : descriptor},
+      form_{form},
+      cutter_{form.limit_bytes}
+{
+}
+
+Input::~Input()
+{
+    if (own_descriptor_ >= 0)
+        ::close(own_descriptor_);
+}
 
 Outgoing to_outgoing(const InputLine& line, std::optional<BinaryFormat> binary,
                      std::string& storage)

@@ -34,17 +34,17 @@ public:
         std::optional<BinaryFormat> binary{}; ///< empty: lines are text
         std::size_t limit_bytes = 0;          ///< longer lines are refused
     };
-    Input(int descriptor, Form form)
-        : descriptor_{descriptor}, form_{form}, cutter_{form.limit_bytes}
-    {
-    }
+    Input(int descriptor, Form form);
+    Input(const Input&) = delete;
+    Input& operator=(const Input&) = delete;
+    ~Input();
 
     /// The descriptor to wait on; -1: nothing is to be read now.
     [[nodiscard]] int to_poll() const noexcept
     {
         return has_ended_ || !is_empty_ ? -1 : descriptor_;
     }
-    /// Reads once. Blocks: not, if the descriptor is readable. Gives: what went wrong; empty:
+    /// Reads once. Blocks: not, if the descriptor is readable (of a terminal or a pipe: never). Gives: what went wrong; empty:
     /// nothing did.
     std::string read();
     /// The next message; empty: more must be read.
@@ -57,7 +57,8 @@ public:
 private:
     static constexpr std::size_t piece_bytes = std::size_t{64} << 10;
 
-    int descriptor_;
+    int own_descriptor_; // the same input, opened anew; -1: it cannot be
+    int descriptor_;     // to read from
     Form form_;
     LineCutter cutter_;
     std::string piece_;      // as read; of raw input what was not given yet

@@ -158,6 +158,35 @@ async def run_signals(program):
             "waiting; Ctrl-C stops\nsignal 2\nstopped cleanly\n")
 
 
+class Exchange:
+    """Wants a login and two subscriptions, and throws its first client out after two quotes."""
+    connections = 0
+
+    async def serve(self, ws):
+        self.connections += 1
+        is_first = self.connections == 1
+        subscribed = 0
+        async for message in ws:
+            what, _, whom = message.partition(" ")
+            if what == "login":
+                await ws.send("welcome")
+            elif what == "subscribe":
+                await ws.send(f"subscribed {whom}")
+                subscribed += 1
+            if subscribed == 2:
+                for text in ["one", "two"] if is_first else ["three", "the market is closed"]:
+                    await ws.send(text)
+                if is_first:
+                    await ws.close(1001)
+
+
+async def run_feed(program):
+    async with websocket(Exchange().serve) as server:
+        return await run(program, "ws://127.0.0.1:" + port_of(server), "somebody"), (
+            "[subscribed ACME][subscribed BOLT][one][two]\nconnection 1 is down, and there will be another\n"
+            "[subscribed ACME][subscribed BOLT][three]\nstopped\n")
+
+
 EXAMPLES = {name[len("run_"):]: function for name, function in globals().items() if name.startswith("run_")}
 
 

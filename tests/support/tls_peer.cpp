@@ -182,6 +182,7 @@ void TlsConnection::accept()
         end.come({bytes, raw.read_some(bytes, sizeof bytes)});
     }
     raw.send(end.take());
+    read_ = end.read(); // what came with the end of the handshake
 }
 
 void TlsConnection::read_more()

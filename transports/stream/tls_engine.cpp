@@ -178,7 +178,12 @@ void TlsEngine::say_goodbye()
     ERR_clear_error();
 }
 
-void TlsEngine::release_memory() noexcept { (void)SSL_free_buffers(ssl_.get()); }
+/// OpenSSL itself looks only for ciphertext in them, not for plaintext that nobody has read yet.
+void TlsEngine::release_memory() noexcept
+{
+    if (SSL_has_pending(ssl_.get()) == 0)
+        (void)SSL_free_buffers(ssl_.get());
+}
 
 TlsEngine::Step TlsEngine::step_after(int result)
 {

@@ -151,6 +151,21 @@ TEST_CASE("tls records: one record is read in pieces of any size without the str
     CHECK_FALSE(ec);
 }
 
+TEST_CASE("tls records: a write between two reads of one record leaves the rest of it there")
+{
+    for (const int version : both_versions) {
+        Lab lab{{.version = version}};
+        lab.below->come(lab.server.seal("0123456789"));
+        for (const std::string expected : {"0123", "4567", "89"}) {
+            lab.text.clear();
+            lab.start_reading(4);
+            CHECK(lab.text == expected);
+            lab.start_writing(expected);
+            CHECK(lab.exchange() == expected);
+        }
+    }
+}
+
 TEST_CASE("tls records: both buffers of a read are filled, one after the other")
 {
     Lab lab;

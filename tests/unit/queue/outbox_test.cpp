@@ -1,10 +1,12 @@
 #include "queue/outbox.hpp"
 
+#include "manual_clock.hpp"
 #include "support/sanitized.hpp"
 
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <chrono>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -12,6 +14,7 @@
 #include <vector>
 
 using namespace sidecar;
+using namespace std::chrono_literals;
 using detail::Outbox;
 using detail::StopRequest;
 using detail::WaitPoint;
@@ -19,7 +22,8 @@ using detail::WaitPoint;
 namespace {
 
 struct Fixture {
-    explicit Fixture(QueueLimits limits = {.bytes = 4u << 20}) : outbox{limits, stop, written}
+    explicit Fixture(QueueLimits limits = {.bytes = 4u << 20})
+        : outbox{limits, stop, written, clock}
     {
         outbox.open(1);
     }
@@ -39,6 +43,19 @@ struct Fixture {
         return count;
     }
 
+    /// The same; how large they were.
+    std::vector<std::size_t> write_sizes()
+    {
+        std::vector<std::size_t> sizes;
+        while (const auto batch = outbox.next_batch()) {
+            for (const auto& message : *batch)
+                sizes.push_back(message.size());
+            outbox.finish(*batch);
+        }
+        return sizes;
+    }
+
+    ManualClock clock;
     StopRequest stop;
     WaitPoint written;
     Outbox outbox;
@@ -152,4 +169,116 @@ TEST_CASE("Outbox: threads push while the writer writes, sleeps and begins the r
     CHECK(written == threads * each);
     CHECK(f.outbox.unsent_messages() == 0);
     CHECK(f.outbox.sent().messages == written);
+}
+
+TEST_CASE("Outbox: a message whose time is over when its turn comes is dropped and counted")
+{
+    Fixture f;
+    f.clock.time = TimePoint{1s};
+    const auto push = [&](std::size_t bytes, TimePoint deadline) {
+        Outbox::Sender sender{.deadline = deadline};
+        return f.outbox.push(LinkId{0}, MessageKind::bytes, std::vector<std::byte>(bytes), sender);
+    };
+    CHECK(push(1, TimePoint{2s}) == Outbox::Push::queued);
+    CHECK(f.push(2) == Outbox::Push::queued);
+    CHECK(push(3, TimePoint{2s}) == Outbox::Push::queued);
+    CHECK(push(4, TimePoint{3s}) == Outbox::Push::queued);
+    CHECK(f.push(5) == Outbox::Push::queued);
+    f.clock.time = TimePoint{2s};
+    CHECK(f.write_sizes() == std::vector<std::size_t>{2, 4, 5});
+    CHECK(f.outbox.late_messages() == 2);
+    CHECK(f.outbox.lost_messages() == 2);
+    CHECK(f.outbox.queued_messages() == 0);
+    CHECK(f.outbox.sent().messages == 3);
+    CHECK(push(6, TimePoint{2s}) == Outbox::Push::queued);
+    CHECK_FALSE(f.outbox.next_batch());
+    CHECK(f.outbox.prepare_sleep());
+    CHECK(f.outbox.late_messages() == 3);
+}
+
+TEST_CASE("Outbox: who waits for what is late has nothing more to wait for")
+{
+    Fixture f;
+    Outbox::Sender sender{.deadline = TimePoint{1s}};
+    CHECK(f.outbox.push(LinkId{0}, MessageKind::bytes, {}, sender) == Outbox::Push::queued);
+    const auto mark = f.outbox.mark();
+    CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
+    f.clock.time = TimePoint{1s};
+    CHECK_FALSE(f.outbox.next_batch());
+    CHECK(f.outbox.fate(mark) == Outbox::Fate::written);
+}
+
+TEST_CASE("Outbox: deadlines stay right over many laps of the ring")
+{
+    Fixture f{{.bytes = 4096}};
+    std::vector<std::size_t> expected, written;
+    std::uint64_t late = 0;
+    for (std::size_t i = 0; i < 5000; ++i) {
+        const auto bytes = i * 37 % 200;
+        const bool is_late = i % 3 == 0;
+        Outbox::Sender sender{.deadline = i % 2 == 0 ? f.clock.time + 1ms * (is_late ? 0 : 9)
+                                                     : TimePoint::max()};
+        REQUIRE(f.outbox.push(LinkId{0}, MessageKind::bytes, std::vector<std::byte>(bytes), sender)
+                == Outbox::Push::queued);
+        if (i % 2 == 0 && is_late)
+            ++late;
+        else
+            expected.push_back(bytes);
+        if (i % 7 == 0)
+            for (const auto size : f.write_sizes())
+                written.push_back(size);
+        f.clock.time += 1us;
+    }
+    for (const auto size : f.write_sizes())
+        written.push_back(size);
+    CHECK(written == expected);
+    CHECK(f.outbox.late_messages() == late);
+}
+
+TEST_CASE("Outbox: the control lane goes first, and takes messages while the outbox is full")
+{
+    Fixture f{{.bytes = 4096, .messages = 2}};
+    f.outbox.open(1);
+    CHECK(f.push(1) == Outbox::Push::queued);
+    CHECK(f.push(2) == Outbox::Push::queued);
+    CHECK(f.push(3) == Outbox::Push::full);
+    Outbox::Sender sender{.lane = Lane::control};
+    CHECK(f.outbox.push(LinkId{0}, MessageKind::bytes, std::vector<std::byte>(9), sender)
+          == Outbox::Push::queued);
+    const auto mark = f.outbox.mark();
+    CHECK_FALSE(f.outbox.prepare_sleep());
+    CHECK(f.outbox.queued_messages() == 3);
+    CHECK(f.write() == 2);
+    CHECK_FALSE(f.outbox.prepare_sleep()); // for the control message
+    CHECK(f.outbox.has_unsent());
+    CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
+    CHECK(f.outbox.take_control().size() == 1);
+    f.outbox.note_control_written();
+    CHECK(f.outbox.fate(mark) == Outbox::Fate::written);
+    CHECK(f.outbox.sent().messages == 3);
+    CHECK(f.outbox.sent().bytes == 12);
+    CHECK_FALSE(f.outbox.has_unsent());
+    CHECK(f.outbox.prepare_sleep());
+}
+
+TEST_CASE(
+    "Outbox: what the control lane holds when a connection ends is kept or unsent like the rest")
+{
+    Fixture f;
+    f.outbox.open(1);
+    Outbox::Sender free{.lane = Lane::control}, bound{.connection = 1, .lane = Lane::control};
+    const auto push = [&](Outbox::Sender& sender) {
+        return f.outbox.push(LinkId{0}, MessageKind::bytes, {}, sender);
+    };
+    CHECK(push(free) == Outbox::Push::queued);
+    CHECK(push(bound) == Outbox::Push::queued);
+    f.outbox.end_connection(true);
+    CHECK(f.outbox.lost_messages() == 1);
+    CHECK(push(bound) == Outbox::Push::wrong_connection);
+    f.outbox.open(2);
+    CHECK(f.outbox.take_control().size() == 1);
+    f.outbox.give_up_batch(); // the write failed
+    CHECK(f.outbox.lost_messages() == 2);
+    f.outbox.end_connection(false);
+    CHECK(f.outbox.queued_messages() == 0);
 }

@@ -123,9 +123,9 @@ TEST_CASE("WaterLevel: tells each crossing once, with the space between the mark
         {10, Change::none}, {5, Change::none}, {10, Change::none}, {4, Change::fell},
         {5, Change::none},  {9, Change::none}, {20, Change::rose}, {0, Change::fell},
     };
-    for (const auto& [messages, change] : steps) {
-        CAPTURE(messages);
-        CHECK(level.update(messages, 1u << 20) == change);
+    for (const auto& step : steps) {
+        CAPTURE(step.first);
+        CHECK(level.update(step.first, 1u << 20) == step.second);
     }
 }
 

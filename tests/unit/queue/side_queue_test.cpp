@@ -4,6 +4,7 @@
 #include "queue/terminal_failure.hpp"
 
 #include "manual_clock.hpp"
+#include "support/sanitized.hpp"
 
 #include <doctest/doctest.h>
 
@@ -408,23 +409,52 @@ TEST_CASE("SideQueue: the oldest message's arrival is known")
     CHECK(f.side.oldest() == TimePoint{6s});
 }
 
-TEST_CASE("SideQueue: a message that nobody takes for long costs no more than its bound")
+TEST_CASE(
+    "SideQueue: a consumer that sleeps for a minute at 50,000 messages a second costs no more than "
+    "the bound")
 {
     constexpr std::size_t bound = 256u << 10;
-    for (const auto policy : {Policy::drop_oldest, Policy::drop_newest}) {
-        Fixture f{{.policy = policy, .queue_bytes = bound}};
-        const std::string text(100, 'x');
-        for (int i = 0; i < 100'000; ++i) {
-            REQUIRE(f.put(text) == Put::taken);
-            if (i % 1000 == 999)
-                (void)f.take();
+    constexpr std::uint64_t count = is_sanitized ? 300'000 : 3'000'000;
+    for (const auto policy : {Policy::drop_oldest, Policy::drop_newest, Policy::conflate}) {
+        Overflow overflow{.policy = policy, .queue_bytes = bound};
+        if (policy == Policy::conflate)
+            overflow.key = key_of;
+        Fixture f{std::move(overflow)};
+        std::string text = "k0000=" + std::string(100, 'x');
+        for (std::uint64_t i = 0; i < count; ++i) {
+            text[3] = static_cast<char>('0' + i % 7);
+            f.clock.time += 20us;
+            if (f.put(text) != Put::taken)
+                FAIL("not taken");
         }
         CHECK(f.side.memory_bytes() <= bound + sizeof(SideEntry) + SideEntryPool::most_kept_bytes);
         const auto counts = f.side.counts();
-        CHECK(counts.received == 100'000);
-        CHECK(counts.queued() > 500);
-        CHECK(counts.received == counts.taken + counts.queued() + counts.lost_messages());
+        CHECK(counts.received == count);
+        CHECK(counts.queued() >= (policy == Policy::conflate ? 7 : counts.peak_messages - 1));
+        CHECK(counts.received == counts.queued() + counts.lost_messages());
+        std::uint64_t taken = 0, missing = 0;
+        while (f.side.has_any()) {
+            const auto next = f.side.take(0, SideQueue::Ends::take);
+            taken += next.entry->what == SideEntry::What::message;
+            missing += next.entry->missing;
+        }
+        CHECK(taken + missing == count);
     }
+}
+
+TEST_CASE("SideQueue: gaps between messages count towards the bound")
+{
+    constexpr std::size_t bound = 256u << 10;
+    Fixture f{{.policy = Policy::drop_newest, .queue_bytes = bound}};
+    const std::string text(100, 'x');
+    for (int i = 0; i < 100'000; ++i) {
+        REQUIRE(f.put(text) == Put::taken);
+        if (i % 10 == 9)
+            (void)f.take();
+    }
+    CHECK(f.side.memory_bytes() <= bound + sizeof(SideEntry) + SideEntryPool::most_kept_bytes);
+    const auto counts = f.side.counts();
+    CHECK(counts.received == counts.taken + counts.queued() + counts.lost_messages());
 }
 
 TEST_CASE("TerminalFailure: is there until it is taken back")

@@ -1,0 +1,58 @@
+// A feed handler that survives what feeds do: it comes back, logs in, subscribes again, and knows what
+// it has missed.
+//   resilient_feed url user
+#include <sidecar/sidecar.hpp>
+#include <sidecar/transports/websocket.hpp>
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+#include <string>
+
+using namespace std::chrono_literals;
+using Kind = sidecar::Event::Kind;
+
+namespace {
+
+/// Comes back by itself, and logs in before anything else is sent.
+sidecar::LinkOptions kept_alive(std::string user)
+{
+    const auto log_in = [user](sidecar::Context, sidecar::Session& session) -> sidecar::Task<> {
+        co_await session.send("login " + user);
+        const auto answer = co_await session.receive();
+        if (answer.text() != "welcome")
+            throw std::runtime_error{"the login was refused"};
+    };
+    return {.reconnect = sidecar::Reconnect{.window = 100ms, .at_start = true},
+            .on_connected = log_in};
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    if (argc != 3)
+        return fmt::print(stderr, "usage: resilient_feed url user\n"), 64;
+    sidecar::Sidecar<sidecar::WebSocket> feed{{.url = argv[1]}, {.link = kept_alive(argv[2])}};
+    feed.start(30s).value(); // keeps trying
+    auto link = feed.link().value();
+    for (const std::string key : {"ACME", "BOLT"})
+        link.stick(key, "subscribe " + key,
+                   [key](const sidecar::MessageView& message) {
+                       return message.text() == "subscribed " + key;
+                   })
+            .value();
+    std::string book; // what is known of the market
+    while (const auto event = feed.next_event(60s)) {
+        if (event->kind == Kind::message && event->message.text() == "the market is closed")
+            break;
+        if (event->kind == Kind::message)
+            book += fmt::format("[{}]", event->message.text());
+        if (event->kind == Kind::gap || event->kind == Kind::up)
+            book.clear(); // what came meanwhile is missing, so it begins anew
+        if (event->kind == Kind::down)
+            fmt::print("{}\nconnection {} is down, and {}\n", book, event->connection,
+                       event->next_attempt ? "there will be another" : "that was the last");
+    }
+    fmt::print("{}\n{}\n", book, feed.stop().clean() ? "stopped" : "not stopped well");
+}

@@ -1,0 +1,305 @@
+// An application that does not keep up: what each policy loses, and how it is told.
+#include "support/quiet.hpp"
+
+#include <sidecar/sidecar.hpp>
+#include <sidecar/transports/mock.hpp>
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+using namespace sidecar;
+using namespace std::chrono_literals;
+using Policy = OverflowPolicy;
+using Words = std::vector<std::string>;
+
+namespace {
+
+std::optional<std::string_view> key_of(const MessageView& message)
+{
+    const auto equals = message.text().find('=');
+    if (equals == std::string_view::npos)
+        return std::nullopt;
+    return message.text().substr(0, equals);
+}
+
+/// A feed whose first link has this policy, and is up.
+struct Flooded {
+    explicit Flooded(Overflow overflow, QueueLimits inbox = {.bytes = 1u << 16})
+        : feed{{.peer = peer, .max_message_bytes = 1000},
+               silenced({.inbox = inbox, .link = {.overflow = std::move(overflow)}})}
+    {
+        REQUIRE(feed.start(1s));
+    }
+    void deliver(int from, int to)
+    {
+        for (int i = from; i < to; ++i)
+            peer.deliver(std::to_string(i));
+    }
+    /// Lets the sidecar read what was delivered, and time go by.
+    void let_pass(Duration time = 1ms)
+    {
+        REQUIRE(feed.call("wait", [time](Context ctx) { return ctx.sleep_for(time); }));
+    }
+    /// The next entries of the stream, until none comes for a while: "7", "gap 3 too old", "up".
+    Words events()
+    {
+        Words words;
+        while (auto event = feed.next_event(0s)) {
+            if (event->kind == Event::Kind::message)
+                words.emplace_back(event->message.text());
+            else if (event->kind == Event::Kind::gap)
+                words.push_back("gap " + std::to_string(event->missing) + " "
+                                + std::string{to_string(event->gap_reason)});
+            else
+                words.emplace_back(to_string(event->kind));
+            if (event->kind == Event::Kind::stopped)
+                break;
+        }
+        return words;
+    }
+    /// What went in came out, was lost, or waits.
+    void check_sum() const
+    {
+        const auto stats = feed.stats();
+        CHECK(stats.messages_received
+              == stats.messages_taken + stats.lost() + stats.inbox_messages);
+    }
+
+    MockPeer peer;
+    Sidecar<Mock> feed;
+};
+
+} // namespace
+
+TEST_CASE("drop_oldest: who wakes late gets the latest, after one gap of exactly what is missing")
+{
+    Flooded f{{.policy = Policy::drop_oldest, .queue_messages = 3}};
+    f.deliver(0, 1000);
+    f.let_pass();
+    CHECK(f.feed.stats().inbox_messages == 3);
+    CHECK(f.feed.stats().dropped_oldest == 997);
+    CHECK(f.feed.stats().reading_pauses == 0);
+    f.check_sum();
+    CHECK(f.events() == Words{"up", "gap 997 the oldest were dropped", "997", "998", "999"});
+    f.check_sum();
+    CHECK(f.feed.stats().messages_taken == 3);
+}
+
+TEST_CASE("drop_newest: what came first stays, and the gap is behind it")
+{
+    Flooded f{{.policy = Policy::drop_newest, .queue_messages = 3}};
+    f.deliver(0, 1000);
+    f.let_pass();
+    f.check_sum();
+    CHECK(f.events() == Words{"up", "0", "1", "2", "gap 997 the newest were dropped"});
+    f.deliver(0, 1);
+    f.let_pass();
+    CHECK(f.events() == Words{"0"});
+    CHECK(f.feed.stats().dropped_newest == 997);
+    f.check_sum();
+}
+
+TEST_CASE("conflate: the latest of each key, and what has no key whole")
+{
+    Flooded f{{.policy = Policy::conflate, .key = key_of}};
+    for (int i = 0; i < 100; ++i) {
+        f.peer.deliver("a=" + std::to_string(i));
+        f.peer.deliver("b=" + std::to_string(i));
+    }
+    f.peer.deliver("hello");
+    f.peer.deliver("hello");
+    f.let_pass();
+    REQUIRE(f.feed.next_event(0s)->kind == Event::Kind::up);
+    const auto first = f.feed.next_event(0s);
+    CHECK(first->message.text() == "a=99");
+    CHECK(first->missing == 99); // so many older ones it stands for
+    CHECK(f.events() == Words{"b=99", "hello", "hello"});
+    CHECK(f.feed.stats().conflated == 198);
+    f.check_sum();
+}
+
+TEST_CASE("fail: the link ends with Error::overflow, after all that it had taken in")
+{
+    Flooded f{{.policy = Policy::fail, .queue_messages = 3}};
+    f.deliver(0, 5);
+    f.let_pass();
+    CHECK(f.feed.state() == State::disconnected);
+    for (int i = 0; i < 3; ++i)
+        CHECK(f.feed.receive(0s)->text() == std::to_string(i));
+    const auto end = f.feed.receive(0s);
+    REQUIRE_FALSE(end);
+    CHECK(end.error() == Error::overflow);
+    CHECK(end.error().message().find("mock") != std::string::npos);
+    f.check_sum();
+}
+
+TEST_CASE(
+    "pause_reading with a queue of its own: nothing is lost, and reading goes on once there is "
+    "room")
+{
+    Flooded f{{.queue_messages = 8}};
+    f.deliver(0, 100);
+    f.let_pass();
+    CHECK(f.feed.stats().inbox_messages == 8);
+    CHECK(f.feed.stats().reading_pauses == 1);
+    for (int i = 0; i < 100; ++i)
+        REQUIRE(f.feed.receive(1s)->text() == std::to_string(i));
+    CHECK(f.feed.stats().lost() == 0);
+    CHECK(f.feed.stop().clean());
+}
+
+TEST_CASE("a stop lets through who waits for room in a queue of its own")
+{
+    Flooded f{{.queue_messages = 2}};
+    f.deliver(0, 10);
+    f.let_pass();
+    const auto report = f.feed.stop();
+    CHECK(report.clean());
+    CHECK(report.unread_messages == 2);
+    CHECK(f.events() == Words{"up", "0", "1", "stopped"});
+}
+
+TEST_CASE("receive and poll end once at a gap, saying how much is missing, and then go on")
+{
+    Flooded f{{.policy = Policy::drop_oldest, .queue_messages = 2}};
+    f.deliver(0, 10);
+    f.let_pass();
+    auto gap = f.feed.receive(0s);
+    REQUIRE_FALSE(gap);
+    CHECK(gap.error() == Error::gap);
+    CHECK(gap.error().message().find("missing here: 8, the oldest were dropped") != std::string::npos);
+    CHECK(f.feed.receive(0s)->text() == "8");
+    CHECK(f.feed.receive(0s)->text() == "9");
+    CHECK(f.feed.receive(0s).error() == Error::timed_out);
+
+    f.deliver(0, 2);
+    f.let_pass();
+    CHECK(f.feed.receive(0s)->text() == "0");
+    f.deliver(2, 5); // and so 1 and 2 are lost
+    f.let_pass();
+    std::string seen;
+    const auto see = [&](const MessageView& message) { seen += message.text(); };
+    CHECK(f.feed.poll(see).error() == Error::gap);
+    CHECK(f.feed.poll(see).value() == 2);
+    CHECK(seen == "34");
+    CHECK(f.feed.poll(see).value() == 0);
+}
+
+TEST_CASE("poll: a gap behind messages is for the next call")
+{
+    Flooded f{{.policy = Policy::drop_newest, .queue_messages = 2}};
+    f.deliver(0, 5);
+    f.let_pass();
+    const auto ignore = [](const MessageView&) {};
+    CHECK(f.feed.poll(ignore).value() == 2);
+    CHECK(f.feed.poll(ignore).error() == Error::gap);
+    CHECK(f.feed.poll(ignore).value() == 0);
+}
+
+TEST_CASE("max_age: messages that waited for too long are not handed out, and count as lost")
+{
+    Flooded f{{.max_age = 100ms}};
+    f.deliver(0, 3);
+    f.let_pass(50ms);
+    f.deliver(3, 5);
+    f.let_pass(60ms);
+    CHECK(f.events() == Words{"up", "gap 3 too old", "3", "4"});
+    CHECK(f.feed.stats().too_old == 3);
+    f.check_sum();
+}
+
+TEST_CASE("arrival: each message knows when it came, on virtual time to the moment")
+{
+    MockPeer peer;
+    Sidecar<Mock> feed{{.peer = peer}};
+    REQUIRE(feed.start(1s));
+    for (const auto delay : {10ms, 20ms, 20ms, 35ms})
+        peer.deliver_after(delay, "x");
+    REQUIRE(feed.call("wait", [](Context ctx) { return ctx.sleep_for(1s); }));
+    CHECK(feed.stats().oldest_message_age == 990ms);
+    std::vector<TimePoint> arrivals;
+    arrivals.push_back(feed.receive(0s)->arrival());
+    CHECK(feed.stats().oldest_message_age == 980ms);
+    REQUIRE(feed.next_event(0s)->kind == Event::Kind::message);
+    const auto event = feed.next_event(0s);
+    CHECK(event->at == event->message.arrival());
+    arrivals.push_back(event->at);
+    arrivals.push_back(feed.receive(0s)->arrival());
+    CHECK(arrivals == std::vector<TimePoint>{TimePoint{10ms}, TimePoint{20ms}, TimePoint{35ms}});
+    CHECK(feed.stats().oldest_message_age == 0ms);
+}
+
+TEST_CASE("high and low water are told, before what waits and once it has gone")
+{
+    Flooded f{{.high = {.messages = 5}, .low = {.messages = 2}}};
+    f.deliver(0, 4);
+    f.let_pass();
+    CHECK(f.events() == Words{"up", "0", "1", "2", "3"});
+    f.deliver(0, 6);
+    f.let_pass();
+    CHECK(f.events() == Words{"high water", "0", "1", "2", "3", "low water", "4", "5"});
+}
+
+TEST_CASE("overflow options that make no sense are refused")
+{
+    const auto start = [](Overflow overflow) {
+        Sidecar<Mock> feed{{.max_message_bytes = 1000},
+                           silenced({.link = {.overflow = std::move(overflow)}})};
+        return feed.start(1s);
+    };
+    CHECK(start({.policy = Policy::conflate}).error() == Error::bad_options);
+    CHECK(start({.queue_bytes = 1000}).error() == Error::bad_options);
+    CHECK(start({.max_age = -1ns}).error() == Error::bad_options);
+    Sidecar<Mock> feed{{}};
+    REQUIRE(feed.start(1s));
+    CHECK(feed.open(Mock::Options{}, 1s, {.overflow = {.policy = Policy::conflate}}).error()
+          == Error::bad_options);
+}
+
+TEST_CASE("a link that loses leaves a link that pauses in peace, in one order")
+{
+    MockPeer quotes, orders;
+    Sidecar<Mock> feed{{.peer = orders, .max_message_bytes = 1000}, quiet()};
+    REQUIRE(feed.start(1s));
+    REQUIRE(feed.open(Mock::Options{.peer = quotes, .max_message_bytes = 1000}, 1s,
+                      {.overflow = {.policy = Policy::drop_oldest, .queue_messages = 2}}));
+    const auto pass = [&] {
+        REQUIRE(feed.call("wait", [](Context ctx) { return ctx.sleep_for(1ms); }));
+    };
+    for (int i = 0; i < 4; ++i) {
+        orders.deliver("o" + std::to_string(i));
+        pass();
+        quotes.deliver("q" + std::to_string(i));
+        pass();
+    }
+    Words words;
+    std::size_t gaps = 0;
+    for (;;) {
+        const auto polled =
+            feed.poll([&](const MessageView& message) { words.emplace_back(message.text()); });
+        if (!polled)
+            gaps += polled.error() == Error::gap;
+        else if (*polled == 0)
+            break;
+    }
+    CHECK(words == Words{"o0", "o1", "o2", "q2", "o3", "q3"});
+    CHECK(gaps == 1);
+    CHECK(feed.stats().messages_received == 8);
+}
+
+TEST_CASE("a key function that throws ends its link with what it threw")
+{
+    Flooded f{{.policy = Policy::conflate,
+               .key = [](const MessageView&) -> std::optional<std::string_view> {
+                   throw std::runtime_error{"no such field"};
+               }}};
+    f.deliver(0, 1);
+    const auto end = f.feed.receive(1s);
+    REQUIRE_FALSE(end);
+    CHECK(end.error().message().find("no such field") != std::string::npos);
+}

@@ -1,0 +1,201 @@
+// Links that come back, on real sockets: servers that restart, that throw out whom they accept, that
+// break in the middle of a message.
+#include "support/quiet.hpp"
+#include "support/raw_peer.hpp"
+
+#include <sidecar/sidecar.hpp>
+#include <sidecar/transports/tcp.hpp>
+#include <sidecar/transports/websocket.hpp>
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <atomic>
+#include <optional>
+#include <string>
+#include <vector>
+
+using namespace sidecar;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Waits as long as the window allows, so that its growth can be seen.
+Reconnect quick()
+{
+    return {.window = 4ms, .max_window = 64ms, .random = [] { return UINT64_MAX; }};
+}
+
+Options coming_back(Reconnect reconnect = quick())
+{
+    return silenced({.link = {.reconnect = std::move(reconnect)}});
+}
+
+} // namespace
+
+TEST_CASE("reconnect on sockets: a server that goes away, each connection with its messages")
+{
+    std::atomic<int> served{0};
+    RawPeer peer{[&](RawConnection& c) {
+        (void)c.accept_websocket();
+        const auto text = fmt::format("hello {}", ++served);
+        c.send(frame(0x81, text));
+        if (served < 4)
+            c.send(frame(0x88, "\x03\xe9")); // 1001, going away
+        c.wait_for_end();
+    }};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, coming_back()};
+    REQUIRE(feed.start(10s));
+    for (std::uint32_t connection = 1; connection <= 4; ++connection) {
+        const auto message = feed.receive(10s);
+        REQUIRE(message);
+        CHECK(message->text() == fmt::format("hello {}", connection));
+        CHECK(message->connection() == connection);
+        if (connection < 4) {
+            const auto down = feed.receive(10s);
+            REQUIRE_FALSE(down);
+            CHECK(down.error().close_code() == 1001);
+        }
+    }
+    CHECK(feed.stop().joined); // the peer answers no goodbye
+}
+
+TEST_CASE("reconnect on sockets: the server is gone, and another one of the list takes over")
+{
+    std::optional<RawPeer> first{std::in_place, [](RawConnection& c) {
+                                     c.send("from the first\n");
+                                     c.wait_for_end();
+                                 }};
+    RawPeer second{[](RawConnection& c) {
+        c.send("from the second\n");
+        c.wait_for_end();
+    }};
+    using Transport = Tcp<Lines>;
+    const std::vector<std::uint16_t> ports{first->port(), second.port()};
+    std::vector<std::uint32_t> attempts; // the loop's thread
+    const FreshOptions<Transport> fresh = [&](Context,
+                                              Attempt attempt) -> Task<Transport::Options> {
+        attempts.push_back(attempt.number);
+        Transport::Options options{.host = "127.0.0.1"};
+        options.port = ports[attempt.number < 4 ? 0 : 1];
+        co_return options;
+    };
+    Sidecar<Transport> feed{{.host = "127.0.0.1", .port = ports[0]}, coming_back(), fresh};
+    REQUIRE(feed.start(10s));
+    CHECK(feed.receive(10s)->text() == "from the first");
+    first.reset();
+    CHECK_FALSE(feed.receive(10s));
+    const auto message = feed.receive(10s);
+    REQUIRE(message);
+    CHECK(message->text() == "from the second");
+    CHECK(message->connection() == 2);
+    CHECK(feed.stats().failed_attempts == 2);
+    feed.stop();
+    CHECK(attempts == std::vector<std::uint32_t>{1, 2, 3, 4});
+}
+
+TEST_CASE("reconnect on sockets: who is accepted and thrown out comes back ever more slowly")
+{
+    std::atomic<int> accepted{0};
+    RawPeer peer{[&](RawConnection& c) {
+        (void)c.accept_websocket();
+        ++accepted;
+        c.reset();
+    }};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, coming_back()};
+    REQUIRE(feed.start(10s));
+    std::vector<Duration> waits;
+    std::uint32_t connections = 0;
+    while (waits.size() < 7) {
+        const auto event = feed.next_event(10s);
+        REQUIRE(event);
+        if (event->kind == Event::Kind::up)
+            connections = event->connection;
+        if (event->next_attempt)
+            waits.push_back(*event->next_attempt - event->at);
+    }
+    // The event is a moment later than the decision.
+    const std::vector<Duration> windows{4ms, 8ms, 16ms, 32ms, 64ms, 64ms, 64ms};
+    for (std::size_t i = 0; i < windows.size(); ++i) {
+        CHECK(waits[i] <= windows[i]);
+        CHECK(waits[i] > windows[i] - 4ms);
+    }
+    CHECK(connections >= 1);
+    const auto report = feed.stop();
+    CHECK(report.joined);
+    const auto then = accepted.load();
+    CHECK(feed.receive(100ms).error() == Error::stopped);
+    CHECK(accepted <= then + 1); // one may have been on its way
+}
+
+TEST_CASE("reconnect on sockets: half a message never comes, whether copied or received in place")
+{
+    for (const std::size_t size : {100u, 200'000u}) {
+        std::atomic<int> served{0};
+        RawPeer peer{[&](RawConnection& c) {
+            (void)c.accept_websocket();
+            const auto whole = frame(0x81, "whole");
+            const auto half = frame(0x82, std::string(size, 'h'));
+            c.send(whole + half.substr(0, ++served < 3 ? half.size() / 2 : half.size()));
+            if (served < 3)
+                return;
+            c.wait_for_end();
+        }};
+        Sidecar<WebSocket> feed{{.url = peer.url()}, coming_back()};
+        REQUIRE(feed.start(10s));
+        for (int i = 0; i < 3; ++i) {
+            CHECK(feed.receive(10s)->text() == "whole");
+            const auto next = feed.receive(10s);
+            CHECK(next.has_value() == (i == 2));
+            if (next)
+                CHECK(next->size() == size);
+        }
+        const auto stats = feed.stats();
+        CHECK(stats.messages_received == stats.messages_taken + stats.inbox_messages);
+        feed.stop();
+    }
+}
+
+TEST_CASE("reconnect on sockets: a refusal that cannot heal is the end, one that can is not")
+{
+    std::atomic<int> asked{0};
+    RawPeer peer{[&](RawConnection& c) {
+        (void)c.read_until("\r\n\r\n");
+        const auto* status = ++asked < 3 ? "503 Service Unavailable" : "403 Forbidden";
+        c.send(fmt::format("HTTP/1.1 {}\r\nContent-Length: 0\r\n\r\n", status));
+        c.wait_for_end();
+    }};
+    auto reconnect = quick();
+    reconnect.at_start = true;
+    Sidecar<WebSocket> feed{{.url = peer.url()}, coming_back(reconnect)};
+    const auto started = feed.start(10s);
+    REQUIRE_FALSE(started);
+    CHECK(started.error().http_status() == 403);
+    CHECK(asked == 3);
+}
+
+TEST_CASE("close on sockets: one link of several says goodbye alone, the others go on")
+{
+    RawPeer stays{[](RawConnection& c) {
+        c.send("a\n");
+        (void)c.read_until("on\n");
+        c.send("b\n");
+        c.wait_for_end();
+    }};
+    std::string heard;
+    RawPeer goes{[&](RawConnection& c) {
+        heard = c.read_until("bye\n");
+        c.wait_for_end();
+    }};
+    using Transport = Tcp<Lines>;
+    Sidecar<Transport> feed{{.host = "127.0.0.1", .port = stays.port()}, silenced({})};
+    REQUIRE(feed.start(10s));
+    auto link = feed.open({.host = "127.0.0.1", .port = goes.port()}, 10s).value();
+    REQUIRE(link.send("bye"));
+    CHECK(link.close(10s));
+    CHECK(heard == "bye\n");
+    CHECK(feed.receive(10s)->text() == "a");
+    REQUIRE(feed.send("on"));
+    CHECK(feed.receive(10s)->text() == "b");
+    CHECK(feed.stop().clean());
+}
