@@ -252,9 +252,6 @@ void check_together(Conversion& to, const Settings& settings)
 {
     const auto& connection = settings.connection;
     const bool is_websocket = connection.target.kind == Target::Kind::websocket;
-    for (const char* option : {"--heartbeat"})
-        if (to.is_given(option))
-            to.fail(fmt::format("{}: not there yet", option));
     for (const char* option : {"--header", "--subprotocol", "--origin", "--auth", "--max-redirects",
                                "--compress", "--heartbeat"})
         if (!is_websocket && to.is_given(option))

@@ -19,6 +19,10 @@ sidecar::Options library_options(const ConnectionSettings& settings, sidecar::Lo
     options.inbox = {.bytes = std::max(options.inbox.bytes, 4 * settings.max_message_bytes)};
     options.outbox = {.bytes = std::max(options.outbox.bytes, 2 * settings.max_message_bytes)};
     options.log = std::move(log);
+    if (settings.target.kind == Target::Kind::websocket) {
+        auto& liveness = options.link.liveness.emplace();
+        liveness.interval = liveness.timeout = settings.heartbeat; // zero: never
+    }
     if (settings.reconnects)
         options.link.reconnect = sidecar::Reconnect{.queued = sidecar::QueuedSends::keep};
     return options;

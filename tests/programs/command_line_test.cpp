@@ -134,7 +134,7 @@ TEST_CASE("command line: each mistake ends with status 2 and says what it is")
         {{"--auth", "a:secret", "--header", "authorization: secret", "ws://h"},
          "--auth: --header has an Authorization already"},
         {{"--compress", "tcp://h:1"}, "--compress: only for WebSocket"},
-        {{"--heartbeat", "1", "tcp://h:1"}, "--heartbeat: "},
+        {{"--heartbeat", "1", "tcp://h:1"}, "--heartbeat: only for WebSocket"},
         {{"--ca", "f", "ws://h"}, "--ca: only for TLS"},
         {{"--insecure", "tcp://h:1"}, "--insecure: only for TLS"},
         {{"--key", "f", "wss://h"}, "--key: needs --cert"},

@@ -522,6 +522,27 @@ class Reconnecting(unittest.TestCase):
             self.assertEqual(run("--reconnect", f"tcp://127.0.0.1:{unused.getsockname()[1]}")[0], 1)
 
 
+class Heartbeat(unittest.TestCase):
+    def test_a_peer_that_says_nothing_any_more_is_a_link_lost(self):
+        def serve(connection):
+            request = connection.recv(65536)
+            key = re.search(rb"Sec-WebSocket-Key: (\S+)", request)[1]
+            accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+            connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                               b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+            drain(connection)  # reads, and answers nothing
+        with TcpPeer(serve) as peer:
+            began = time.monotonic()
+            status, out, err = run("--heartbeat", "0.3", peer.url.replace("tcp", "ws"))
+        self.assertEqual((status, out), (3, b""), err)
+        self.assertGreater(time.monotonic() - began, 0.5)
+        self.assertNotEqual(err, b"")
+
+    def test_a_peer_that_answers_pings_is_kept(self):
+        with WebSocketPeer(echo) as peer:
+            self.assertEqual(run("--heartbeat", "0.1", "--duration", "1", "--no-stdin", peer.url), (0, b"", b""))
+
+
 class Usage(unittest.TestCase):
     def test_each_mistake_has_status_2_and_its_own_text(self):
         url = "ws://127.0.0.1:1/"
