@@ -34,7 +34,7 @@ Run::Run(const Options& options, LoopLease lease, std::string name)
       stop_{std::in_place, services_, links_, report_, budget_, [this] { return dump(); }},
       user_tasks_{loop_, services_.progressed, [this] { return stop_->has_begun(); }}
 {
-    journal_.use_clock([this] { return loop_.now(); }, is_virtual);
+    journal_.use_clock([this] { return loop_.now(); }, loop_.is_virtual());
     services_.something_changed = [this] { stop_->something_changed(); };
     loop_.tasks().on_end = services_.something_changed;
     inbox_.on_space = [this] { loop_.post([this] { services_.space.wake_all(); }); };

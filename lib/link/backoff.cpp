@@ -1,5 +1,7 @@
 #include "link/backoff.hpp"
 
+#include <boost/asio/error.hpp>
+
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,13 +12,27 @@
 
 namespace sidecar {
 
+namespace {
+
+/// The connection broke in the middle of the handshake, so nothing was judged.
+bool was_cut_off(const Failure& failure) noexcept
+{
+    const auto cause = failure.cause();
+    return cause == boost::asio::error::eof
+           || (cause && cause.category() == boost::system::system_category());
+}
+
+} // namespace
+
 bool can_heal(const Failure& failure) noexcept
 {
+    if (failure == Error::tls_failed)
+        return was_cut_off(failure);
     const auto status = failure.http_status();
     if (status >= 400 && status <= 499)
         return status == 408 || status == 425 || status == 429;
-    for (const auto permanent : {Error::bad_address, Error::bad_options, Error::misuse,
-                                 Error::forked, Error::link_closed, Error::tls_failed})
+    for (const auto permanent :
+         {Error::bad_address, Error::bad_options, Error::misuse, Error::forked, Error::link_closed})
         if (failure == permanent)
             return false;
     return true;

@@ -1,5 +1,6 @@
 #include "tls.hpp"
 
+#include "tls_sessions.hpp"
 #include "tls_stream.hpp"
 
 #include <boost/asio/error.hpp>
@@ -90,8 +91,8 @@ Task<std::shared_ptr<Stream>> secure(Context ctx, std::shared_ptr<Stream> below,
                             "(insecure_skip_verification), so that anybody in between can read and "
                             "change everything",
                             endpoint));
-    const auto engine =
-        std::make_shared<TlsEngine>(context, name, session_key(*context, name, endpoint));
+    const auto key = session_key(*context, name, endpoint);
+    const auto engine = std::make_shared<TlsEngine>(context, name, key);
     const auto tls = std::make_shared<Tls>(below, engine);
     error_code ec;
     auto why = co_await tls->shake_hands(ec);
@@ -101,6 +102,7 @@ Task<std::shared_ptr<Stream>> secure(Context ctx, std::shared_ptr<Stream> below,
         why =
             "the peer showed no certificate that could be verified"; // not reached, as far as known
     if (!why.empty()) {
+        tls_sessions().forget(key);
         error_code gone;                // there may be nobody any more
         co_await below->shutdown(gone); // what we said is to be read before the socket goes
         throw Exception{failed(std::move(why), endpoint, ec)};

@@ -60,6 +60,12 @@ SessionPtr TlsSessions::take(const std::string& key)
     return nullptr;
 }
 
+void TlsSessions::forget(const std::string& key)
+{
+    std::lock_guard lock{mutex_};
+    std::erase_if(kept_, [&](const Kept& kept) { return kept.key == key; });
+}
+
 std::size_t TlsSessions::size() const
 {
     std::lock_guard lock{mutex_};

@@ -24,6 +24,8 @@ public:
     void put(const std::string& key, SSL_SESSION* session);
     /// The latest; null if there is none. One that is over, or whose certificate is, is dropped.
     [[nodiscard]] SessionPtr take(const std::string& key);
+    /// Drops those of this key: a server that refused one may refuse the others too.
+    void forget(const std::string& key);
     [[nodiscard]] std::size_t size() const;
 
 private:
