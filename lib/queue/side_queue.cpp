@@ -140,6 +140,9 @@ SideQueue::Put SideQueue::put(LinkQueue& queue, std::uint64_t position, MessageK
         case OverflowAction::wait: queue.wants_space = true; return Put::no_room;
         case OverflowAction::fail: return Put::failed;
         }
+        // Only now, when what was lost for it is counted too
+        counts_.peak_messages = std::max(counts_.peak_messages, counts_.queued());
+        counts_.peak_bytes = std::max(counts_.peak_bytes, counts_.queued_bytes());
         note_level(queue);
         note_front();
         return Put::taken;
@@ -265,8 +268,6 @@ void SideQueue::note_received(std::size_t bytes) noexcept
 {
     ++counts_.received;
     counts_.received_bytes += bytes;
-    counts_.peak_messages = std::max(counts_.peak_messages, counts_.queued());
-    counts_.peak_bytes = std::max(counts_.peak_bytes, counts_.queued_bytes());
 }
 
 /// The event comes before all that waits: who is behind should know at once. One that was not told

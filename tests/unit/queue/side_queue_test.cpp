@@ -442,6 +442,19 @@ TEST_CASE(
     }
 }
 
+TEST_CASE("SideQueue: its peak is what waited at once, not what came and was lost")
+{
+    for (const auto policy : {Policy::drop_oldest, Policy::drop_newest, Policy::conflate}) {
+        Overflow overflow{.policy = policy, .queue_messages = 2};
+        if (policy == Policy::conflate)
+            overflow.key = key_of;
+        Fixture f{std::move(overflow)};
+        f.put_all({"a=1", "b=1", "a=2", "c=1"});
+        CHECK(f.side.counts().peak_messages == 2);
+        CHECK(f.side.counts().peak_bytes == 6);
+    }
+}
+
 TEST_CASE("SideQueue: gaps between messages count towards the bound")
 {
     constexpr std::size_t bound = 256u << 10;
