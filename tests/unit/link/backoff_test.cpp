@@ -1,6 +1,7 @@
 // When a link tries again: no thread, no clock.
 #include "link/backoff.hpp"
 
+#include <boost/asio/error.hpp>
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -16,6 +17,8 @@ using detail::Backoff;
 namespace {
 
 const Failure reset{Error::disconnected};
+
+Failure cut_off_in_handshake() { return {Error::tls_failed, {.cause = boost::asio::error::eof}}; }
 
 Failure with_status(std::uint16_t status)
 {
@@ -94,18 +97,31 @@ TEST_CASE("back-off: what cannot heal ends it at once, unless the predicate says
         bool heals;
     };
     const std::vector<Row> rows{
-        {Error::disconnected, true},   {Error::connect_failed, true},
-        {Error::lookup_failed, true},  {Error::timed_out, true},
-        {Error::closed_by_peer, true}, {Error::protocol_violation, true},
-        {Error::unresponsive, true},   {Error::callback_failed, true},
-        {Error::bad_address, false},   {Error::bad_options, false},
-        {Error::tls_failed, false},    {Error::link_closed, false},
-        {with_status(401), false},     {with_status(403), false},
-        {with_status(404), false},     {with_status(407), false},
-        {with_status(426), false},     {with_status(408), true},
-        {with_status(425), true},      {with_status(429), true},
-        {with_status(500), true},      {with_status(503), true},
-        {with_status(302), true},      {Failure{Error::handshake_refused}, true},
+        {Error::disconnected, true},
+        {Error::connect_failed, true},
+        {Error::lookup_failed, true},
+        {Error::timed_out, true},
+        {Error::closed_by_peer, true},
+        {Error::protocol_violation, true},
+        {Error::unresponsive, true},
+        {Error::callback_failed, true},
+        {Error::bad_address, false},
+        {Error::bad_options, false},
+        {Error::tls_failed, false},
+        {Error::link_closed, false},
+        {cut_off_in_handshake(), true},
+        {with_status(401), false},
+        {with_status(403), false},
+        {with_status(404), false},
+        {with_status(407), false},
+        {with_status(426), false},
+        {with_status(408), true},
+        {with_status(425), true},
+        {with_status(429), true},
+        {with_status(500), true},
+        {with_status(503), true},
+        {with_status(302), true},
+        {Failure{Error::handshake_refused}, true},
     };
     for (const auto& row : rows) {
         CAPTURE(row.why.message());
