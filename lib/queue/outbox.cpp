@@ -176,7 +176,7 @@ std::optional<Batch> Outbox::next_batch(std::uint64_t limit)
         end = pass_over_late(*ring, end);
     if (ring->read_position() >= end)
         return std::nullopt;
-    is_writing_ = true;
+    loss_.is_writing = true;
     loss_.batch_end = end;
     loss_.batch_was_marked = false;
     return Batch{*this, ring->read_position(), end};
@@ -244,7 +244,7 @@ void Outbox::note_control_written()
 void Outbox::finish(const Batch& batch)
 {
     batch.mark_written(SIZE_MAX);
-    is_writing_ = false;
+    loss_.is_writing = false;
     loss_.batch_end = 0;
 }
 

@@ -116,7 +116,7 @@ public:
     /// Whether something is accepted and not written, or just being written.
     [[nodiscard]] bool has_unsent() const noexcept
     {
-        return is_writing_ || (ring() && !ring()->empty()) || control_.counts().queued != 0;
+        return loss_.is_writing || (ring() && !ring()->empty()) || control_.counts().queued != 0;
     }
     /// What goes before all ordinary messages; empty: nothing. Then note_control_written(), or
     /// give_up_batch() after a failure.
@@ -140,13 +140,13 @@ public:
     /// None of it was written.
     void put_back_batch() noexcept
     {
-        is_writing_ = false;
+        loss_.is_writing = false;
         loss_.batch_end = 0;
     }
     /// Its write failed.
     void give_up_batch()
     {
-        is_writing_ = false;
+        loss_.is_writing = false;
         control_.note_failed();
     }
     struct Written { // both: atomic
@@ -186,7 +186,6 @@ private:
     std::atomic<bool> is_open_{false};       // both: atomic
     std::atomic<bool> writer_sleeps_{false}; // both: atomic
     Written sent_;                           // both: atomic
-    bool is_writing_ = false;                // sidecar side; a batch is out
     std::uint64_t progress_ = 0;             // sidecar side
 
     struct Losses {
@@ -197,6 +196,7 @@ private:
         std::uint64_t begin = 0;       // both: guarded by push_mutex_; where the latest loss began
         std::uint64_t stale_until = 0; // sidecar side; what is bound before it is lost
         std::uint64_t batch_end = 0;   // sidecar side; of the batch that is out, or failed
+        bool is_writing = false;       // sidecar side; a batch is out
         bool batch_was_marked = false; // sidecar side; in that batch something was marked
     };
     struct Deadlines {

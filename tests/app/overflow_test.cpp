@@ -172,7 +172,8 @@ TEST_CASE("receive and poll end once at a gap, saying how much is missing, and t
     auto gap = f.feed.receive(0s);
     REQUIRE_FALSE(gap);
     CHECK(gap.error() == Error::gap);
-    CHECK(gap.error().message().find("missing here: 8, the oldest were dropped") != std::string::npos);
+    CHECK(gap.error().message().find("missing here: 8, the oldest were dropped")
+          != std::string::npos);
     CHECK(f.feed.receive(0s)->text() == "8");
     CHECK(f.feed.receive(0s)->text() == "9");
     CHECK(f.feed.receive(0s).error() == Error::timed_out);

@@ -3,6 +3,7 @@
 #include "request.hpp"
 #include "target_of.hpp"
 #include "url.hpp"
+#include "utf8.hpp"
 
 #include <sidecar/transports/websocket.hpp>
 
@@ -42,6 +43,17 @@ Result<void> WebSocket::check(const Options& options)
     if (auto checked = stream::check(websocket::target_of(*url, options)); !checked)
         return checked;
     return websocket::check_request(options);
+}
+
+Result<void> WebSocket::check_send(const Options& options, MessageKind kind,
+                                   std::span<const std::byte> payload)
+{
+    if (kind == MessageKind::text && !websocket::is_utf8(payload))
+        return Failure{Error::bad_message,
+                       {.attempted = "send",
+                        .endpoint = endpoint(options),
+                        .explanation = "the text is not UTF-8; send it as bytes"}};
+    return {};
 }
 
 } // namespace sidecar

@@ -385,17 +385,6 @@ void WebSocket::Impl::abort() noexcept
 WebSocket::WebSocket(const Options& options) : impl_{std::make_unique<Impl>(options)} {}
 WebSocket::~WebSocket() = default;
 
-Result<void> WebSocket::check_send(const Options& options, MessageKind kind,
-                                   std::span<const std::byte> payload)
-{
-    if (kind == MessageKind::text && !websocket::is_utf8(payload))
-        return Failure{Error::bad_message,
-                       {.attempted = "send",
-                        .endpoint = endpoint(options),
-                        .explanation = "the text is not UTF-8; send it as bytes"}};
-    return {};
-}
-
 Task<> WebSocket::connect(Context ctx) { return impl_->connect(ctx); }
 Task<> WebSocket::read(Context ctx, Sink& sink) { return impl_->read(ctx, sink); }
 Task<> WebSocket::write(Context, Batch batch) { return impl_->write(batch); }

@@ -9,8 +9,8 @@
 
 #include <cstddef>
 #include <memory>
-#include <span>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
