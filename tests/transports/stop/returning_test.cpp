@@ -32,6 +32,7 @@ struct Peer {
     Manner manner;
     bool is_websocket;
     std::atomic<int> accepted{0};
+    std::atomic<bool> is_up{false};
     std::atomic<bool> is_stopping{false};
 
     void operator()(RawConnection& c)
@@ -39,8 +40,11 @@ struct Peer {
         const bool is_first = ++accepted == 1;
         if (is_websocket && (is_first || doing == Doing::restoring))
             (void)c.accept_websocket();
-        if (is_first)
+        if (is_first) { // not before its client knows that it is connected
+            while (!is_up)
+                ::poll(nullptr, 0, 1);
             return c.reset();
+        }
         while (!is_stopping)
             ::poll(nullptr, 0, 1);
         switch (manner) {
@@ -90,7 +94,13 @@ void check_cell(const char* name, bool is_websocket, Doing doing, Manner manner,
         (void)co_await session.receive();
     };
     Sidecar<T> feed{make_options(peer.port()), std::move(options)};
+    // Also where the start fails: the peer is waited for
+    struct LetPeerGo {
+        Peer& peer;
+        ~LetPeerGo() { peer.is_up = peer.is_stopping = true; }
+    } let_peer_go{behaviour};
     REQUIRE(feed.start(10s));
+    behaviour.is_up = true;
     for (auto event = feed.next_event(10s); event && event->kind != Event::Kind::down;
          event = feed.next_event(10s)) {
     }
