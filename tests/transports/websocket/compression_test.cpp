@@ -254,8 +254,10 @@ TEST_CASE("websocket: a bomb ends with too_big at the limit, and the peer is tol
     CHECK(failure == Error::too_big);
     CHECK(failure.explanation() == "the limit is 8388608 bytes");
     CHECK(end.get_future().get().frames.back().close_code() == 1009);
+    // A buffer that grows stands beside its older half for a moment, and the allocator may not use
+    // again at once what it left behind. Unbounded it would be a gibibyte.
     if (!is_sanitized)
-        CHECK((peak_kib() - before) * 1024 < limit + 6 * mebibyte);
+        CHECK((peak_kib() - before) * 1024 < 3 * limit + 6 * mebibyte);
 }
 
 TEST_CASE("websocket: rubbish in a compressed message ends the link, and the peer is told 1007")
