@@ -43,6 +43,8 @@ TEST_CASE("every link that waits for room in the inbox reads on when there is so
     for (auto& peer : peers)
         for (int i = 0; i < 10; ++i)
             peer.deliver("x");
+    // Until nothing more goes in: a receiver that kept up would leave nobody waiting
+    REQUIRE(feed.call("a call", [](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
     std::vector<int> counts(peers.size());
     for (std::size_t i = 0; i < 10 * peers.size(); ++i)
         ++counts[static_cast<std::size_t>(feed.receive(1s).value().link())];
