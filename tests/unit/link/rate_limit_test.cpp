@@ -60,7 +60,9 @@ TEST_CASE("rate limit: in no window go more than the burst and what the window b
         {{.messages = 10, .bytes = 100, .per = 1s}, 30},
         {{.messages = 2, .bytes = 1u << 20, .per = 300ms, .burst_bytes = 64}, 64},
     };
-    for (const auto& [limit, bytes] : rows) {
+    for (const auto& row : rows) {
+        const auto limit = row.limit; // clang 14 captures no structured binding
+        const auto bytes = row.bytes;
         CAPTURE(limit.messages);
         CAPTURE(limit.bytes);
         const auto times = sent_times(limit, bytes, 20s);
