@@ -19,10 +19,10 @@ struct LabelledStats {
 };
 
 /// Text format 0.0.4 (content type "text/plain; version=0.0.4; charset=utf-8"): every counter ends
-/// in _total, times are in seconds, sizes in bytes, and each name begins with "sidecar_". Round
+/// in `_total`, times are in seconds, sizes in bytes, and each name begins with "sidecar_". Round
 /// trips and ages of messages are histograms, without samples until there is one. Side: any thread;
 /// pure. Values may be any text; what is not UTF-8 in them becomes U+FFFD. Throws Exception
-/// (bad_options) for a label's name that is none (the form is [a-zA-Z_][a-zA-Z0-9_]*, not beginning
+/// (bad_options) for a label's name that is none (letters, digits and underscores, no digit first, not beginning
 /// with two underscores), stands twice, or is one of ours ("le", "reason", "task").
 [[nodiscard]] std::string to_prometheus(const Stats& stats, const Labels& labels = {});
 /// The same of several, in one exposition: a name may stand in it with one HELP and TYPE only.

@@ -85,7 +85,9 @@ TEST_CASE("proxy: what is none says which option it came from and why, and no se
         {"http://[::1", "port"},
         {"http://a|b", "host name"},
     };
-    for (const auto& [url, why] : cases) {
+    for (const auto& [first, second] : cases) { // clang 14 captures no structured binding
+        const auto& url = first;
+        const auto& why = second;
         CAPTURE(url);
         const auto proxy = parse_proxy(url, "the variable http_proxy");
         REQUIRE_FALSE(proxy.has_value());

@@ -126,7 +126,9 @@ TEST_CASE("tunnel: every other answer fails with the proxy and the status")
         {"HTTP/1.1 100 a\r\n\r\nHTTP/1.1 500 b\r\n\r\n", "refused: HTTP 500 b"},
         {"HTTP/1.1 999 x\r\n\r\n", "refused: HTTP 999"},
     };
-    for (const auto& [answer, why] : cases) {
+    for (const auto& [first, second] : cases) { // clang 14 captures no structured binding
+        const auto& answer = first;
+        const auto& why = second;
         CAPTURE(answer);
         const auto outcome = judge(answer);
         REQUIRE(outcome.failure);
@@ -155,7 +157,9 @@ TEST_CASE("tunnel: what is no HTTP is told with what it may be")
         {"ICY 200 OK\r\n\r\n", "ICY"},
         {"hello\r\n\r\n", "hello"},
     };
-    for (const auto& [answer, what] : cases) {
+    for (const auto& [first, second] : cases) { // clang 14 captures no structured binding
+        const auto& answer = first;
+        const auto& what = second;
         CAPTURE(answer);
         const auto whole = run(answer, [&](std::size_t) { return answer.size(); });
         REQUIRE(whole.failure);

@@ -63,7 +63,9 @@ TEST_CASE("socket: values that make no sense are told by the option's name")
         {{.busy_poll = -1us}, "busy_poll"},
         {{.busy_poll = 1h}, "busy_poll"},
     };
-    for (const auto& [options, name] : cases) {
+    for (const auto& [first, second] : cases) { // clang 14 captures no structured binding
+        const auto& options = first;
+        const auto& name = second;
         CAPTURE(name);
         CHECK(why(options).starts_with(name));
     }
