@@ -224,10 +224,7 @@ Result<void> Core::call(std::string name, TaskFactory factory,
 
 Result<void> Core::send(MessageKind kind, std::span<const std::byte> payload, Duration timeout)
 {
-    const Call call{*this};
-    if (auto failure = call.refused("send", false))
-        return std::move(*failure);
-    return send_on(*call, *call->links().first(), kind, payload, {.timeout = timeout});
+    return send(kind, payload, SendOptions{.timeout = timeout});
 }
 
 Result<void> Core::send(MessageKind kind, std::span<const std::byte> payload,

@@ -7,12 +7,12 @@
 #include <sidecar/stop_report.hpp>
 
 #include "base/text.hpp"
+#include "stop_stages.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <utility>
+#include <vector>
 
 namespace sidecar {
 namespace {
@@ -20,6 +20,11 @@ namespace {
 double milliseconds(Duration duration)
 {
     return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+bool went_well(const StageReport& stage) noexcept
+{
+    return stage.verdict == Verdict::ok || stage.verdict == Verdict::skipped;
 }
 
 } // namespace
@@ -97,9 +102,9 @@ std::string_view to_string(Verdict verdict) noexcept
 
 bool StopReport::clean() const noexcept
 {
-    const std::array stages{quiesce, drain, close, cancel, join};
-    return joined && std::all_of(stages.begin(), stages.end(), [](const StageReport& stage) {
-               return stage.verdict == Verdict::ok || stage.verdict == Verdict::skipped;
+    const auto stages = detail::stages_of(*this);
+    return joined && std::all_of(stages.begin(), stages.end(), [](const auto& stage) {
+               return went_well(stage.second);
            });
 }
 
@@ -109,12 +114,7 @@ std::string to_string(const StopReport& report)
                             !report.joined            ? "; the thread was left to finish alone"
                             : report.is_thread_shared ? "; the shared thread goes on"
                                                       : "");
-    const std::array<std::pair<const char*, StageReport>, 5> stages{{{"quiesce", report.quiesce},
-                                                                     {"drain", report.drain},
-                                                                     {"close", report.close},
-                                                                     {"cancel", report.cancel},
-                                                                     {"join", report.join}}};
-    for (const auto& [name, stage] : stages)
+    for (const auto& [name, stage] : detail::stages_of(report))
         text += fmt::format("\n  {:<8} {:<14} {:8.2f} ms", name, to_string(stage.verdict),
                             milliseconds(stage.took));
     text += fmt::format("\n  messages: {} unread, {} discarded, {} unsent", report.unread_messages,
@@ -135,13 +135,8 @@ std::string to_line(const StopReport& report)
 {
     auto text = fmt::format("stopped in {:.2f} ms, {}", milliseconds(report.total),
                             report.clean() ? "clean" : "not clean");
-    const std::array<std::pair<const char*, StageReport>, 5> stages{{{"quiesce", report.quiesce},
-                                                                     {"drain", report.drain},
-                                                                     {"close", report.close},
-                                                                     {"cancel", report.cancel},
-                                                                     {"join", report.join}}};
-    for (const auto& [name, stage] : stages)
-        if (stage.verdict != Verdict::ok && stage.verdict != Verdict::skipped)
+    for (const auto& [name, stage] : detail::stages_of(report))
+        if (!went_well(stage))
             text += fmt::format("; {} {}", name, to_string(stage.verdict));
     text += fmt::format("; {} unread, {} discarded, {} unsent", report.unread_messages,
                         report.discarded_messages, report.unsent_messages);

@@ -1,6 +1,7 @@
 #include <sidecar/json.hpp>
 
 #include "json_writer.hpp"
+#include "stop_stages.hpp"
 
 #include <array>
 #include <utility>
@@ -201,12 +202,7 @@ std::string to_json(const StopReport& report)
     json.member("clean", report.clean());
     json.member("joined", report.joined);
     json.member("total_seconds", report.total);
-    const std::array<std::pair<const char*, StageReport>, 5> stages{{{"quiesce", report.quiesce},
-                                                                     {"drain", report.drain},
-                                                                     {"close", report.close},
-                                                                     {"cancel", report.cancel},
-                                                                     {"join", report.join}}};
-    for (const auto& [name, stage] : stages) {
+    for (const auto& [name, stage] : detail::stages_of(report)) {
         json.key(name);
         json.begin_object();
         json.member("verdict", name_of(stage.verdict));

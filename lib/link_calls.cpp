@@ -7,6 +7,11 @@
 #include <algorithm>
 
 namespace sidecar::detail {
+namespace {
+
+Failure forked(const char* attempted) { return {Error::forked, {.attempted = attempted}}; }
+
+} // namespace
 
 TimePoint deadline_of(const Run& run, Duration timeout)
 {
@@ -27,23 +32,21 @@ Result<void> send_on(Run& run, LinkImpl& link, MessageKind kind, std::span<const
 Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std::byte> payload,
                        Duration timeout)
 {
-    if (has_forked_since(ref.fork_generation))
-        return Failure{Error::forked, {.attempted = "send"}};
-    return send_on(*ref.run, *ref.link, kind, payload, {.timeout = timeout});
+    return link_send(ref, kind, payload, SendOptions{.timeout = timeout});
 }
 
 Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std::byte> payload,
                        const SendOptions& options)
 {
     if (has_forked_since(ref.fork_generation))
-        return Failure{Error::forked, {.attempted = "send"}};
+        return forked("send");
     return send_on(*ref.run, *ref.link, kind, payload, options);
 }
 
 Result<void> link_flush(const LinkRef& ref, Duration timeout)
 {
     if (has_forked_since(ref.fork_generation))
-        return Failure{Error::forked, {.attempted = "flush"}};
+        return forked("flush");
     return ref.link->flush(deadline_of(*ref.run, timeout));
 }
 
@@ -64,8 +67,6 @@ Stats link_stats(const LinkRef& ref)
 std::uint32_t link_connection(const LinkRef& ref) noexcept { return ref.link->connection(); }
 
 namespace {
-
-Failure forked(const char* attempted) { return {Error::forked, {.attempted = attempted}}; }
 
 StickyMessage sticky_message(MessageKind kind, std::span<const std::byte> payload,
                              IsAnswer is_answer)

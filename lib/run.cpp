@@ -277,7 +277,7 @@ State Run::state() const
 
 Stats Run::stats() const
 {
-    Stats stats;
+    auto stats = links_.stats();
     // From one look, so that what was received is what was taken, lost and queued, always.
     const auto counts = inbox_.counts();
     stats.messages_received = counts.received;
@@ -299,7 +299,6 @@ Stats Run::stats() const
     stats.longest_busy = loop_.tasks().longest_busy();
     stats.longest_busy_task = loop_.tasks().longest_busy_task();
     stats.errors = journal_.count();
-    links_.add_stats(stats);
     return stats;
 }
 

@@ -174,28 +174,10 @@ Stats Links::stats_of(const LinkImpl& link)
     return stats;
 }
 
-void Links::add_stats(Stats& stats) const
+Stats Links::stats() const
 {
     std::lock_guard lock{mutex_};
-    stats.messages_queued += ended_.messages_queued;
-    stats.outbox_peak_messages = std::max(stats.outbox_peak_messages, ended_.outbox_peak_messages);
-    stats.outbox_peak_bytes = std::max(stats.outbox_peak_bytes, ended_.outbox_peak_bytes);
-    stats.messages_sent += ended_.messages_sent;
-    stats.bytes_sent += ended_.bytes_sent;
-    stats.reads += ended_.reads;
-    stats.writes += ended_.writes;
-    stats.reading_pauses += ended_.reading_pauses;
-    stats.reading_paused += ended_.reading_paused;
-    stats.loop_wakeups += ended_.loop_wakeups;
-    stats.unsent += ended_.unsent;
-    stats.unsent_late += ended_.unsent_late;
-    stats.connections += ended_.connections;
-    stats.failed_attempts += ended_.failed_attempts;
-    stats.reconnects += ended_.reconnects;
-    stats.pings += ended_.pings;
-    stats.unresponsive += ended_.unresponsive;
-    stats.rate_limit_waits += ended_.rate_limit_waits;
-    stats.rate_limited += ended_.rate_limited;
+    auto stats = ended_;
     LatencyHistogram round_trips;
     round_trips.add(ended_round_trips_);
     for (const auto& [id, link] : links_) {
@@ -208,6 +190,7 @@ void Links::add_stats(Stats& stats) const
         stats.connect_time = Duration{link->gauges().connect_time.load()};
         stats.last_connect = link->connect_trace();
     }
+    return stats;
 }
 
 std::vector<std::string> Links::describe(std::size_t limit, std::size_t& more) const

@@ -39,7 +39,8 @@ public:
     [[nodiscard]] std::uint64_t unsent_messages() const;
     [[nodiscard]] bool has_link_up() const;
     [[nodiscard]] bool is_connecting() const;
-    void add_stats(Stats& stats) const;
+    /// Of all links, gone or present; what is no link's stands at zero.
+    [[nodiscard]] Stats stats() const;
     [[nodiscard]] static Stats stats_of(const LinkImpl& link);
     /// One line for each of the first `limit` links, and how many there are more.
     [[nodiscard]] std::vector<std::string> describe(std::size_t limit, std::size_t& more) const;
