@@ -1,5 +1,6 @@
 // Every call of every thread at once, again and again; its point is to run clean under
 // ThreadSanitizer.
+#include "support/expect.hpp"
 #include "support/quiet.hpp"
 
 #include <sidecar/sidecar.hpp>
@@ -7,7 +8,6 @@
 
 #include <atomic>
 #include <cstdio>
-#include <cstdlib>
 #include <poll.h>
 #include <thread>
 
@@ -15,14 +15,6 @@ using namespace sidecar;
 using namespace std::chrono_literals;
 
 namespace {
-
-void expect(bool condition, const char* what)
-{
-    if (condition)
-        return;
-    std::fprintf(stderr, "races: %s\n", what);
-    std::exit(1);
-}
 
 void round(Feed& feed, MockPeer& peer)
 {

@@ -1,5 +1,6 @@
 // Sends, sticky messages, questions and stops, of many threads, while the link comes and goes; its
 // point is to run clean under ThreadSanitizer.
+#include "support/expect.hpp"
 #include "support/quiet.hpp"
 
 #include <sidecar/sidecar.hpp>
@@ -8,8 +9,6 @@
 #include <fmt/format.h>
 
 #include <atomic>
-#include <cstdio>
-#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -17,14 +16,6 @@ using namespace sidecar;
 using namespace std::chrono_literals;
 
 namespace {
-
-void expect(bool condition, const char* what)
-{
-    if (condition)
-        return;
-    std::fprintf(stderr, "reconnects: %s\n", what);
-    std::exit(1);
-}
 
 /// Until the feed stops.
 template <class Body>

@@ -1,5 +1,6 @@
 // Several sidecars on one thread, each started, used and stopped by threads of its own, and waited for
 // by others together; its point is to run clean under ThreadSanitizer.
+#include "support/expect.hpp"
 #include "support/quiet.hpp"
 
 #include <sidecar/loop_thread.hpp>
@@ -9,7 +10,6 @@
 
 #include <atomic>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -20,14 +20,6 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr int feeds = 3, rounds = 15, messages = 50;
-
-void expect(bool condition, const char* what)
-{
-    if (condition)
-        return;
-    std::fprintf(stderr, "shared: %s\n", what);
-    std::exit(1);
-}
 
 /// Starts, sends, asks and stops, again and again.
 void use(Feed& feed, MockPeer& peer)
