@@ -193,6 +193,7 @@ TEST_CASE("close on sockets: one link of several says goodbye alone, the others 
     auto link = feed.open({.host = "127.0.0.1", .port = goes.port()}, 10s).value();
     REQUIRE(link.send("bye"));
     CHECK(link.close(10s));
+    REQUIRE(goes.wait_for_ended(1)); // `heard` belongs to the peer's thread until then
     CHECK(heard == "bye\n");
     CHECK(feed.receive(10s)->text() == "a");
     REQUIRE(feed.send("on"));
