@@ -184,6 +184,7 @@ class Sending(unittest.TestCase):
     def test_a_line_that_is_no_utf8_is_refused_and_the_next_one_is_sent(self):
         got, status, err = self.received_by_peer(b"caf\xe9\ngood\n")
         self.assertEqual((got, status), (["good"], 0))
+        self.assertIn(b"line 1 is not sent: ", err)
         self.assertIn(b"UTF-8", err)
 
     def test_a_line_that_is_no_hex_is_refused_with_its_number(self):
@@ -401,6 +402,56 @@ class Ending(unittest.TestCase):
             program.send_signal(signal.SIGTERM)
             self.assertEqual(program.wait(PATIENCE), 4)
             self.assertIn(b"were not taken", program.communicate()[1])
+
+    def test_a_reader_that_has_enough_of_json_lines_ends_it_quietly(self):
+        async def talk(ws):
+            for i in range(10**9):
+                await ws.send(f"message {i}")
+        with WebSocketPeer(talk) as peer:
+            program = start("--no-stdin", "--json", peer.url)
+            lines_of(program, 2)
+            program.stdout.close()
+            self.assertEqual(program.wait(PATIENCE), 0)
+            self.assertEqual(program.stderr.read(), b"")
+            program.stdin.close()
+            program.stderr.close()
+
+    def test_nothing_depends_on_a_reader_of_the_complaints(self):
+        with WebSocketPeer(says("x")) as peer, open("/dev/full", "wb") as full:
+            bad_lines = b"\xff\n" * 3
+            arguments = ("--count", "1", "--stats", peer.url)
+            self.assertEqual(run(*arguments, input=bad_lines, stderr=full)[:2], (0, b"x\n"))
+            program = start(*arguments)
+            program.stderr.close()
+            self.assertEqual(program.communicate(bad_lines, PATIENCE)[0], b"x\n")
+            self.assertEqual(program.returncode, 0)
+            self.assertEqual(run(*arguments, stdout=full, stderr=full)[0], 4)
+        with open("/dev/full", "wb") as full:
+            self.assertEqual(run("--no-stdin", "ws://127.0.0.1:1/", stderr=full)[0], 1)
+            self.assertEqual(run("--nonsense", stderr=full)[0], 2)
+
+    def test_help_needs_no_reader_but_tells_a_full_disk(self):
+        program = start("--help")
+        program.stdout.close()
+        self.assertEqual(program.wait(PATIENCE), 0)
+        self.assertEqual(program.stderr.read(), b"")
+        program.stdin.close()
+        program.stderr.close()
+        with open("/dev/full", "wb") as full:
+            status, _, err = run("--help", stdout=full)
+        self.assertEqual(status, 4)
+        self.assertIn(b"No space left", err)
+
+    def test_control_characters_of_the_peer_reach_no_complaint(self):
+        async def complain(ws):
+            await ws.close(4000, "\x1b[31mred\nsecond line\x9b")
+        with WebSocketPeer(says("x", then=complain)) as peer:
+            status, _, err = run(peer.url)
+        self.assertEqual(status, 3)
+        self.assertEqual(len(err.splitlines()), 1)
+        self.assertIn(rb"\x1b[31mred\x0asecond line", err)
+        self.assertNotIn(b"\x1b", err)
+        self.assertNotIn("\x9b".encode(), err)
 
     def test_output_that_cannot_be_written_is_told(self):
         with WebSocketPeer(says("x")) as peer, open("/dev/full", "wb") as full:
