@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import tempfile
@@ -15,7 +16,7 @@ import threading
 import time
 import unittest
 
-from peers import PATIENCE, TcpPeer, WebSocketPeer, drain, echo, run, says, start
+from peers import PATIENCE, Certificates, TcpPeer, TlsPeer, WebSocketPeer, drain, echo, run, says, start
 
 
 def lines_of(program, count):
@@ -486,6 +487,58 @@ class Ending(unittest.TestCase):
             self.assertNotEqual(program.stderr.readline(), b"")
             program.send_signal(signal.SIGINT)
             program.communicate(timeout=PATIENCE)
+
+
+@unittest.skipIf("WITHOUT_TLS" in os.environ, "built without TLS")
+class Secured(unittest.TestCase):
+    def talk(self, *arguments, **server):
+        def serve(connection):
+            connection.sendall(b"hello\n")
+            drain(connection)
+        with TlsPeer(serve, **server) as peer:
+            return run("--no-stdin", "--count", "1", *arguments, peer.url)
+
+    def test_the_authority_is_a_file_or_a_directory(self):
+        for authority in ("ca.pem", "hashed"):
+            self.assertEqual(self.talk("--ca", Certificates.path(authority)), (0, b"hello\n", b""))
+
+    def test_what_is_not_trusted_is_not_connected_to(self):
+        for arguments, certificate, expected in (
+                ([], "valid", b"unknown issuer"),
+                (["--ca", Certificates.path("ca.pem")], "expired", b"expired on 20"),
+                (["--ca", Certificates.path("ca.pem")], "wrong", b'instead of "localhost"'),
+        ):
+            status, out, err = self.talk(*arguments, certificate=certificate)
+            self.assertEqual((status, out), (1, b""))
+            self.assertIn(expected, err)
+
+    def test_a_file_that_cannot_be_used_is_a_mistake_of_usage(self):
+        authority = ["--ca", Certificates.path("ca.pem")]
+        for arguments in (["--ca", "/nowhere"], ["--ca", Certificates.path("ca.key")], [*authority, "--cert", "/nowhere"],
+                          [*authority, "--cert", Certificates.path("client.pem"), "--key", Certificates.path("valid.key")]):
+            status, out, err = self.talk(*arguments)
+            self.assertEqual((status, out), (2, b""), arguments)
+            self.assertIn(b"cannot prepare TLS", err)
+
+    def test_insecure_takes_everybody_and_warns(self):
+        status, out, err = self.talk("--insecure", certificate="expired")
+        self.assertEqual((status, out), (0, b"hello\n"))
+        self.assertIn(b"warning", err)
+        self.assertIn(b"not verified", err)
+
+    def test_a_client_certificate_is_shown(self):
+        arguments = ("--ca", Certificates.path("ca.pem"), "--cert", Certificates.path("client.pem"), "--key",
+                     Certificates.path("client.key"))
+        self.assertEqual(self.talk(*arguments, demands_client=True), (0, b"hello\n", b""))
+
+    def test_a_client_certificate_that_is_missing_or_refused_is_no_connection_with_any_version(self):
+        authority = ("--ca", Certificates.path("ca.pem"))
+        strange = ("--cert", Certificates.path("unknown.pem"), "--key", Certificates.path("unknown.key"))
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            for arguments in (authority, authority + strange):
+                status, out, err = self.talk(*arguments, demands_client=True, highest=version)
+                self.assertEqual((status, out), (1, b""), (version, arguments))
+                self.assertIn(b"the peer refused the handshake with the alert", err)
 
 
 class Reconnecting(unittest.TestCase):
