@@ -145,7 +145,8 @@ Task<Result<void>> WebSocket::Impl::shake_hands(Context ctx, websocket::Handshak
         if (const auto refusal = stream::tls_refusal(ec, endpoint()))
             throw Exception{*refusal};
         if (ec)
-            throw Exception{handshake.ended(write_error ? write_error : ec)};
+            throw Exception{handshake.ended(write_error ? write_error : ec,
+                                            stream::is_truncated(ec) ? "was truncated" : "broke")};
         const auto bytes = std::span{buffer}.first(got);
         if (const auto verdict = handshake.take(bytes)) {
             if (!*verdict)
