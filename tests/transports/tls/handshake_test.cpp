@@ -6,8 +6,6 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -22,13 +20,6 @@ bool has(const std::string& text, std::string_view part) { return text.find(part
 Failure start_against(const std::string& certificate, const std::string& host = "localhost")
 {
     return ::start_against(TlsServerOptions{.certificate = certificate}, trusting(), host);
-}
-
-/// For docs/tls.md: SIDECAR_PRINT_REFUSALS=1 prints its table.
-void print_row(const std::string& what, const Failure& failure)
-{
-    if (std::getenv("SIDECAR_PRINT_REFUSALS"))
-        std::printf("| %s | %s |\n", what.c_str(), failure.explanation().c_str());
 }
 
 bool is_ascii(const std::string& text)
@@ -84,7 +75,6 @@ TEST_CASE("tls: each certificate that is refused has its own text")
         CHECK(failure.attempted() == "secure the connection");
         CHECK(has(text, row.part));
         CHECK(has(text, row.host));
-        print_row(row.certificate, failure);
     }
 }
 
@@ -191,7 +181,6 @@ TEST_CASE("tls: versions below the minimum are refused from either side")
     const auto old = ::start_against({.version = TLS1_1_VERSION});
     CHECK(old == Error::tls_failed);
     CHECK(has(old.explanation(), "version"));
-    print_row("TLS 1.1 only", old);
     auto demanding = trusting();
     demanding.minimum = TlsVersion::tls_1_3;
     const auto newer = ::start_against({.version = TLS1_2_VERSION}, demanding);
@@ -210,8 +199,6 @@ TEST_CASE("tls: the peer's alert is told by its name")
     const auto client = ::start_against({.version = TLS1_2_VERSION, .demands_client = true});
     CHECK(client == Error::tls_failed);
     CHECK(has(client.explanation(), "demands a client certificate"));
-    print_row("a name that the peer has not", name);
-    print_row("client certificate, TLS 1.2", client);
 }
 
 TEST_CASE("tls: a client certificate that TLS 1.3 misses after the handshake is told as well")
@@ -219,7 +206,6 @@ TEST_CASE("tls: a client certificate that TLS 1.3 misses after the handshake is 
     const auto failure = ::start_against({.version = TLS1_3_VERSION, .demands_client = true});
     CHECK(failure == Error::tls_failed);
     CHECK(has(failure.message(), "certificate_required (116): it demands a client certificate"));
-    print_row("client certificate, TLS 1.3", failure);
 }
 
 TEST_CASE("tls: a client certificate is shown, its key may be encrypted")
@@ -324,8 +310,6 @@ TEST_CASE("tls: a peer that speaks something else is told by what it said")
             CHECK(has(failure.explanation(), "speaks no TLS here"));
             if (!is_trickling || row.said[0] == 'H')
                 CHECK(has(failure.explanation(), row.part));
-            if (!is_trickling)
-                print_row("no TLS", failure);
         }
 }
 
@@ -340,7 +324,6 @@ TEST_CASE("tls: a peer that ends in the handshake is told so, by an end or a res
     const auto end = ended.start(20s).error();
     CHECK(end == Error::tls_failed);
     CHECK(has(end.explanation(), "ended the connection before it answered"));
-    print_row("an end", end);
 
     RawPeer half{[](RawConnection& c) {
         c.read(10);
