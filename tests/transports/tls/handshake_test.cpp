@@ -418,3 +418,52 @@ TEST_CASE("tls: a session is resumed over reconnects, but never under other trus
         CHECK(resumed == std::vector{false, true, false, false, false, true, true});
     }
 }
+
+TEST_CASE("tls: no session crosses client certificates, keys of ours or options of trust")
+{
+    for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION})
+        for (const bool demands_client : {false, true}) {
+            std::mutex mutex;
+            std::vector<bool> resumed;
+            std::vector<std::string> shown;
+            TlsPeer peer{{.version = version, .demands_client = demands_client},
+                         [&](TlsConnection& c) {
+                             {
+                                 std::lock_guard lock{mutex};
+                                 resumed.push_back(c.end.is_resumed());
+                                 shown.push_back(c.end.client_name());
+                             }
+                             c.send("hello\n");
+                             c.wait_for_goodbye();
+                         }};
+            const auto with = [&](TlsOptions tls, const std::string& name) {
+                tls.certificate_file = certificate(name + ".pem");
+                tls.key_file = certificate(name + ".key");
+                return tls;
+            };
+            const auto connect = [&](TlsOptions tls) {
+                LinesFeed feed{lines_to(peer.port(), std::move(tls)), at_home()};
+                REQUIRE(feed.start(20s));
+                REQUIRE(feed.receive(20s)); // the tickets came before it
+            };
+            const auto mine = with(trusting(), "client"), other = with(trusting(), "other-client");
+            connect(mine);
+            connect(mine);
+            connect(other);
+            connect(other);
+            connect(with({.ca_pem = Certificates::all().text("ca.pem")}, "client"));
+            connect(with({.ca_directory = certificate("hashed")}, "client"));
+            connect(with({.insecure_skip_verification = true}, "client"));
+            connect(mine);
+            REQUIRE(peer.wait_for_ended(8));
+            std::lock_guard lock{mutex};
+            CAPTURE(version);
+            CAPTURE(demands_client);
+            CHECK(resumed == std::vector{false, true, false, true, false, false, false, true});
+            if (demands_client)
+                CHECK(shown
+                      == std::vector<std::string>{"client", "client", "other-client",
+                                                  "other-client", "client", "client", "client",
+                                                  "client"});
+        }
+}
