@@ -62,6 +62,7 @@ TEST_CASE("error table: certificates")
     table.add("has one for an address", start_with("address"));
     table.add("has one for names, and an address was connected to",
               start_with("wrong", "127.0.0.1"));
+    table.add("has one for the address, but as a name", start_with("address-name", "127.0.0.1"));
     table.add("has `*.wild.example`, and more than one label was connected to",
               start_with("valid", "a.b.wild.example"));
     table.add("has one with a common name only", start_with("common"));
