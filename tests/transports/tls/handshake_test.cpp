@@ -6,6 +6,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <filesystem>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -285,6 +287,39 @@ TEST_CASE("tls: files that cannot be used are told before there is a socket, wit
         CHECK(has(text, row.part));
         CHECK_FALSE(has(text, "tell nobody"));
     }
+}
+
+TEST_CASE("tls: a file that has changed counts from the next connection on, for sessions as well")
+{
+    const auto file = certificate("changing.pem");
+    const auto write = [&](const std::string& from) {
+        std::filesystem::copy_file(certificate(from), file + ".new");
+        std::filesystem::rename(file + ".new", file); // another inode, whatever the clock says
+    };
+    std::atomic<int> resumed = 0;
+    TlsPeer peer{{}, [&](TlsConnection& c) {
+                     resumed += c.end.is_resumed();
+                     c.send("hello\n");
+                     c.wait_for_goodbye();
+                     c.say_goodbye();
+                 }};
+    const auto is_taken = [&] {
+        LinesFeed feed{lines_to(peer.port(), {.ca_file = file}), at_home()};
+        return feed.start(20s).has_value() && feed.receive(20s).has_value();
+    };
+    write("other-ca.pem");
+    CHECK_FALSE(is_taken());
+    write("ca.pem");
+    CHECK(is_taken());
+    CHECK(is_taken());
+    write("other-ca.pem");
+    CHECK_FALSE(is_taken());
+    write("ca.key"); // no certificate
+    CHECK_FALSE(is_taken());
+    write("ca.pem");
+    CHECK(is_taken());
+    REQUIRE(peer.wait_for_ended(5));
+    CHECK(resumed == 1);
 }
 
 TEST_CASE("tls: a peer that speaks something else is told by what it said")
