@@ -541,6 +541,15 @@ class Secured(unittest.TestCase):
                 self.assertIn(b"the peer refused the handshake with the alert", err)
 
 
+@unittest.skipUnless("WITHOUT_TLS" in os.environ, "built with TLS")
+class WithoutTls(unittest.TestCase):
+    def test_what_asks_for_it_is_a_mistake_of_usage(self):
+        for arguments in (["tls://127.0.0.1:1"], ["--insecure", "wss://127.0.0.1:1/"], ["--proxy", "https://p:1", "ws://h/"]):
+            status, out, err = run(*arguments)
+            self.assertEqual((status, out), (2, b""))
+            self.assertIn(b"built without TLS", err)
+
+
 class Reconnecting(unittest.TestCase):
     def test_what_comes_before_and_after_a_loss_is_printed_and_the_loss_is_told(self):
         connections = []
