@@ -46,6 +46,15 @@ bool is_usage(const sidecar::Failure& failure)
     return failure == sidecar::Error::bad_address || failure == sidecar::Error::bad_options;
 }
 
+/// The peer has ended the connection by itself, in place of answering our goodbye, and has been sent
+/// everything.
+bool has_peer_left(sidecar::StopReport report)
+{
+    if (report.close.verdict == sidecar::Verdict::failed && report.unsent_messages == 0)
+        report.close.verdict = sidecar::Verdict::ok;
+    return report.clean();
+}
+
 sidecar::LogHook log_hook(bool is_quiet)
 {
     return [is_quiet](sidecar::LogLevel level, std::string_view text) {
@@ -261,7 +270,7 @@ void Session::take_event(const sidecar::Event& event)
     case Kind::up: printer_.up(output_.text(), made_.endpoint, event.protocol); break;
     case Kind::down:
     case Kind::retry:
-        if (is_over_for_good || !event.failure)
+        if (is_over_for_good || !event.failure || is_muted_)
             break;
         printer_.down(output_.text(), *event.failure);
         complain(event.failure->message() + "; it is tried again");
@@ -285,7 +294,7 @@ void Session::note_failure(const sidecar::Failure& failure)
 {
     phase_ = Phase::over;
     state_line_.remove();
-    if (failure == sidecar::Error::stopped)
+    if (failure == sidecar::Error::stopped || is_muted_) // how a peer ends that said all is his own
         return;
     printer_.down(output_.text(), failure);
     if (is_orderly_goodbye(failure))
@@ -418,7 +427,9 @@ int Session::finish()
 {
     const auto report = made_.feed->stop();
     const auto stats = made_.feed->stats();
-    if (status_ == exit_status::clean && !report.clean() && !output_.is_gone()) {
+    // A peer that ends behind the last message that was asked for may be a moment faster than we.
+    const bool is_clean = report.clean() || (is_muted_ && has_peer_left(report));
+    if (status_ == exit_status::clean && !is_clean && !output_.is_gone()) {
         status_ = exit_status::stopped_uncleanly;
         complain(fmt::format("stopped uncleanly: {}", report));
     }

@@ -37,6 +37,29 @@ class Receiving(unittest.TestCase):
             self.assertEqual(run("--count", "3", peer.url), (0, b"0\n1\n2\n", b""))
         self.assertEqual(peer.close_code(), 1000)
 
+    def test_after_count_messages_it_is_the_peer_s_own_business_how_it_ends(self):
+        def end(connection):
+            connection.sendall(b"1\n2\n")
+
+        def end_within_a_message(connection):
+            connection.sendall(b"1\n2\n3")
+
+        def close(connection, goodbye=b"\x88\x02\x03\xe9"):  # 1001
+            request = connection.recv(65536)
+            key = re.search(rb"Sec-WebSocket-Key: (\S+)", request)[1]
+            accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+            connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                               b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n\x81\x011\x81\x012" + goodbye)
+
+        def cut(connection):
+            close(connection, b"")
+        for serve, scheme in ((end, "tcp"), (end_within_a_message, "tcp"), (close, "ws"), (cut, "ws")):
+            with TcpPeer(serve) as peer:
+                for more in ([], ["--reconnect"]):
+                    for _ in range(5):
+                        self.assertEqual(run("--no-stdin", "--count", "2", *more, peer.url.replace("tcp", scheme)),
+                                         (0, b"1\n2\n", b""), serve.__name__)
+
     def test_stops_after_the_duration(self):
         with WebSocketPeer(echo) as peer:
             began = time.monotonic()
