@@ -1,6 +1,7 @@
 #include <sidecar/transports/websocket.hpp>
 
 #include "connector.hpp"
+#include "credentials.hpp"
 #include "extensions.hpp"
 #include "handshake.hpp"
 #include "last_words.hpp"
@@ -288,7 +289,7 @@ Failure WebSocket::Impl::ending_failure() const
     details.explanation = ending.explanation;
     if (ending.error == Error::closed_by_peer) {
         details.close_code = ending.close_code;
-        details.close_reason = ending.reason;
+        details.close_reason = websocket::credentials_of(options_).hide(ending.reason);
     }
     return {ending.error, std::move(details)};
 }
