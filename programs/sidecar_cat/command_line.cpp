@@ -256,9 +256,12 @@ void check_together(Conversion& to, const Settings& settings)
                                "--compress", "--heartbeat"})
         if (!is_websocket && to.is_given(option))
             to.fail(fmt::format("{}: only for WebSocket (ws://, wss://, ws+unix:)", option));
+    const bool may_be_secure =
+        connection.target.is_secure || connection.handshake.max_redirects != 0;
     for (const char* option : {"--ca", "--cert", "--key", "--insecure"})
-        if (!connection.target.is_secure && to.is_given(option))
-            to.fail(fmt::format("{}: only for TLS (wss://, tls://)", option));
+        if (!may_be_secure && to.is_given(option))
+            to.fail(fmt::format("{}: only for TLS (wss://, tls://, and ws:// with --max-redirects)",
+                                option));
     if (is_websocket && to.is_given("--framing"))
         to.fail("--framing: only for tcp://, tls:// and unix:, for WebSocket has its own");
     if (to.is_given("--key") && !to.is_given("--cert"))

@@ -95,6 +95,12 @@ TEST_CASE("command line: a certificate's file may hold its key")
           == "k.pem");
 }
 
+TEST_CASE("command line: a redirection may lead to TLS, so its options have a meaning there")
+{
+    const auto tls = settings_of({"--ca", "f", "--max-redirects", "1", "ws://h"}).connection.tls;
+    CHECK(tls.ca == "f");
+}
+
 TEST_CASE("command line: each mistake ends with status 2 and says what it is")
 {
     struct Mistake {

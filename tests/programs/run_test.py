@@ -525,6 +525,25 @@ class Secured(unittest.TestCase):
         for authority in ("ca.pem", "hashed"):
             self.assertEqual(self.talk("--ca", Certificates.path(authority)), (0, b"hello\n", b""))
 
+    def test_a_redirection_may_lead_to_tls(self):
+        def serve(connection):
+            key = re.search(rb"Sec-WebSocket-Key: (\S+)", connection.recv(65536))[1]
+            accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+            connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                               b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n\x81\x02hi\x88\x02\x03\xe8")
+            drain(connection)
+        with TlsPeer(serve) as secure:
+            def redirect(connection):
+                connection.recv(65536)
+                connection.sendall(f"HTTP/1.1 302 Found\r\nLocation: https://localhost:{secure.port}/\r\n\r\n".encode())
+            with TcpPeer(redirect) as plain:
+                url = plain.url.replace("tcp", "ws")
+                arguments = ("--no-stdin", "--count", "1", "--max-redirects", "1")
+                status, out, err = run(*arguments, url)
+                self.assertEqual((status, out), (1, b""))
+                self.assertIn(b"unknown issuer", err)
+                self.assertEqual(run(*arguments, "--ca", Certificates.path("ca.pem"), url)[:2], (0, b"hi\n"))
+
     def test_what_is_not_trusted_is_not_connected_to(self):
         for arguments, certificate, expected in (
                 ([], "valid", b"unknown issuer"),
