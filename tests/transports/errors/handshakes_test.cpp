@@ -105,6 +105,9 @@ TEST_CASE("error table: handshakes")
     table.add("answers another key",
               answered(switching(std::string{upgrade} + connection
                                  + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n")));
+    table.add("sends a line that is no field", answered([](const std::string& request) {
+                  return accepting(request, "rubbish\r\n");
+              }));
     table.add("chooses a subprotocol, and none was offered",
               accepted_with("Sec-WebSocket-Protocol: v1.feed\r\n"));
     table.add("chooses another one than offered",
