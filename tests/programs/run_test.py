@@ -727,6 +727,13 @@ class Usage(unittest.TestCase):
             self.assertNotEqual(err, b"")
             self.assertNotIn(b"secret", err)
 
+    def test_a_secret_that_cannot_be_read_is_a_mistake_of_usage(self):
+        for path in ("/nowhere", "/tmp", "/dev/zero"):
+            for option in ("--auth", "--header", "--proxy"):
+                status, _, err = run(option, "@" + path, "ws://127.0.0.1:1/")
+                self.assertEqual(status, 2)
+                self.assertIn(f"{option}: the file {path} cannot be read".encode(), err)
+
     def test_help_and_version(self):
         status, out, err = run("--help")
         self.assertEqual((status, err), (0, b""))
