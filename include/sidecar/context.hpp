@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/detail/export.hpp>
 #include <sidecar/loop_event.hpp>
 #include <sidecar/options.hpp>
 #include <sidecar/phase.hpp>
@@ -19,7 +20,7 @@ namespace sidecar {
 /// What stands behind a Context. A sidecar has one for each of its tasks; whoever drives a transport
 /// without a sidecar (a test, a recorder, a simulation) writes his own. The calls are Context's.
 /// Side: the loop's thread.
-class ContextBase {
+class SIDECAR_API ContextBase {
 public:
     ContextBase() = default;
     ContextBase(const ContextBase&) = delete;
