@@ -89,10 +89,10 @@ bool take_port(std::string_view& entry, std::uint16_t port)
 
 bool matches(std::string_view entry, std::string_view host, std::uint16_t port)
 {
-    if (entry == "*")
-        return true;
     if (!take_port(entry, port))
         return false;
+    if (entry == "*")
+        return true;
     const auto address = parse_address(host);
     if (const auto slash = entry.find('/'); slash != entry.npos) {
         auto network = entry.substr(0, slash);
