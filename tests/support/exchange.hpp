@@ -141,6 +141,11 @@ public:
     }
     void drop() { fail({sidecar::Error::disconnected, {.attempted = "read"}}); }
     [[nodiscard]] std::uint32_t number() const noexcept { return number_; }
+    void release_writes()
+    {
+        holds_writes = false;
+        released_.set();
+    }
     bool holds_writes = false;
 
 private:
