@@ -66,8 +66,8 @@ struct Stats {
     std::uint64_t unresponsive = 0; ///< connections dropped because their peer gave none
     Latency round_trips{};          ///< from a ping's write to its answer
     /// From its arrival until it was taken, of every message that was. On real time, where messages are
-    /// taken faster than one in 4 us, only each 64th is measured, and those behind it count as it
-    /// does. Of all links; empty in what Link::stats() gives.
+    /// taken faster than one in 4 us, one is measured about so often, and those behind it count as it
+    /// does, up to 512. Of all links; empty in what Link::stats() gives.
     Latency message_ages{};
     std::uint64_t rate_limit_waits = 0; ///< times that sending waited for a rate limit
     Duration rate_limited{};            ///< and for how long; a wait that goes on counts up to now

@@ -15,7 +15,7 @@ void MessageAges::note(TimePoint arrival, TimePoint now)
 {
     const auto elapsed = now - noted_at_;
     noted_at_ = now;
-    if (is_virtual_ || elapsed > often_enough * static_cast<Duration::rep>(most_stride))
+    if (is_virtual_ || elapsed > often_enough * 64)
         stride_ = 1;
     else if (elapsed < often_enough)
         stride_ = std::min(stride_ * 2, most_stride);

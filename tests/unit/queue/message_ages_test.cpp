@@ -60,7 +60,7 @@ TEST_CASE("MessageAges: what is taken fast is measured now and then, and all of 
 {
     Taker t;
     t.take(100'000, 50ns, 2ms);
-    CHECK(t.measured < 100'000 / 60);
+    CHECK(t.measured < 100'000 / 60); // each 4 us, or a little more
     CHECK(t.ages.latency().count == 100'000);
     CHECK(t.ages.latency().histogram.total() == 100'000);
     CHECK(t.ages.latency().histogram.sum == 2ms * 100'000);
