@@ -141,6 +141,7 @@ public:
     }
     void drop() { fail({sidecar::Error::disconnected, {.attempted = "read"}}); }
     [[nodiscard]] std::uint32_t number() const noexcept { return number_; }
+    [[nodiscard]] bool has_failed() const noexcept { return failure_ || is_aborted_; }
     void release_writes()
     {
         holds_writes = false;
