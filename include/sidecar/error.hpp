@@ -84,6 +84,8 @@ enum class Error {
     unconfirmed = 29,
     /// The application closed the link.
     link_closed = 30,
+    /// A message was dropped, since its SendOptions::expires_after was over before its turn came.
+    expired = 31,
 };
 
 /// The category of Error; its name is "sidecar".
