@@ -198,9 +198,7 @@ private:
     /// The message at `position`, as the application sees it.
     [[nodiscard]] MessageView view(std::uint64_t position)
     {
-        const auto stored = ring_.view(position);
-        return {stored.link(), stored.kind(), stored.bytes(),
-                consumer_.connections.of(stored.link())};
+        return ring_.view(position, [this](LinkId link) { return consumer_.connections.of(link); });
     }
     [[nodiscard]] WallTime wall_time(TimePoint at) const;
     [[nodiscard]] Result<Message> take_message();

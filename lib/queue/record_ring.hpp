@@ -132,11 +132,17 @@ public:
     }
     [[nodiscard]] MessageView view(std::uint64_t position) const noexcept
     {
+        return view(position, [](LinkId) { return std::uint32_t{0}; });
+    }
+    /// The same; `connection_of(LinkId)` gives the number of the connection that brought it.
+    template <class ConnectionOf>
+    [[nodiscard]] MessageView view(std::uint64_t position, ConnectionOf connection_of) const
+    {
         const auto* h = header(position);
         const auto* payload = reinterpret_cast<const std::byte*>(h + 1);
         if (const void* address = payload; h->is_elsewhere())
             std::memcpy(&payload, address, sizeof payload);
-        return {h->link(), h->kind(), {payload, h->size}};
+        return {h->link(), h->kind(), {payload, h->size}, connection_of(h->link())};
     }
     /// The position behind the record at `position`.
     [[nodiscard]] std::uint64_t after(std::uint64_t position) const noexcept
