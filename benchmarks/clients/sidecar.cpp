@@ -85,7 +85,12 @@ public:
         }
     }
     void send(Bytes message) { feed_.send(message, 10s).value(); }
-    void open(const Job& job) { links_.push_back(feed_.open(options_for<T>(job), 5s).value()); }
+    void open(const Job& job)
+    {
+        links_.push_back(feed_.open(options_for<T>(job), 5s).value());
+        (void)feed_.poll([](const auto&) {},
+                         1); // passes over the event that it is up, as who waits does
+    }
     void stop() { (void)feed_.stop(); }
 
 private:

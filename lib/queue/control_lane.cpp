@@ -37,7 +37,7 @@ std::vector<Message> ControlLane::take(std::uint32_t connection, TimePoint now)
         writing_bytes_ += message.size();
         taken.push_back(std::move(message));
     }
-    waiting_.clear();
+    std::exchange(waiting_, std::vector<Waiting>{}); // with its memory
     has_any_.store(false, std::memory_order_seq_cst);
     return taken;
 }

@@ -198,7 +198,7 @@ private:
     /// The message at `position`, as the application sees it.
     [[nodiscard]] MessageView view(std::uint64_t position)
     {
-        return ring_.view(position, [this](LinkId link) { return consumer_.connections.of(link); });
+        return ring_.view(position, consumer_.connections.of(ring_.link_of(position)));
     }
     [[nodiscard]] WallTime wall_time(TimePoint at) const;
     [[nodiscard]] Result<Message> take_message();

@@ -130,19 +130,16 @@ public:
             position = h->is_gap() ? end_of_lap(position) : position + block_record_bytes;
         }
     }
-    [[nodiscard]] MessageView view(std::uint64_t position) const noexcept
-    {
-        return view(position, [](LinkId) { return std::uint32_t{0}; });
-    }
-    /// The same; `connection_of(LinkId)` gives the number of the connection that brought it.
-    template <class ConnectionOf>
-    [[nodiscard]] MessageView view(std::uint64_t position, ConnectionOf connection_of) const
+    [[nodiscard]] LinkId link_of(std::uint64_t at) const noexcept { return header(at)->link(); }
+    /// `connection`: the number of the one that brought it.
+    [[nodiscard]] MessageView view(std::uint64_t position,
+                                   std::uint32_t connection = 0) const noexcept
     {
         const auto* h = header(position);
         const auto* payload = reinterpret_cast<const std::byte*>(h + 1);
         if (const void* address = payload; h->is_elsewhere())
             std::memcpy(&payload, address, sizeof payload);
-        return {h->link(), h->kind(), {payload, h->size}, connection_of(h->link())};
+        return {h->link(), h->kind(), {payload, h->size}, connection};
     }
     /// The position behind the record at `position`.
     [[nodiscard]] std::uint64_t after(std::uint64_t position) const noexcept
