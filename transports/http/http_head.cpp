@@ -1,5 +1,7 @@
 #include "http_head.hpp"
 
+#include "uri.hpp"
+
 #include <boost/beast/http/basic_parser.hpp>
 
 #include <algorithm>
@@ -13,7 +15,6 @@ namespace http = boost::beast::http;
 /// What an answer begins with; '#' is a digit. RFC 9112 section 4.
 constexpr std::string_view start_pattern = "HTTP/1.# ###";
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_space(char c) { return c == ' ' || c == '\t'; }
 
 std::string_view trim(std::string_view text)
