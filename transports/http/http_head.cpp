@@ -3,6 +3,7 @@
 #include "uri.hpp"
 
 #include <boost/beast/http/basic_parser.hpp>
+#include <boost/beast/version.hpp>
 
 #include <algorithm>
 #include <limits>
@@ -43,6 +44,9 @@ private:
     {
         head_.fields.emplace_back(std::string{name}, std::string{value});
     }
+#if BOOST_BEAST_VERSION >= 359 // Boost 1.90
+    void on_trailer_field_impl(http::field, View, View, error_code&) override {}
+#endif
     void on_header_impl(error_code&) override {}
     void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
     std::size_t on_body_impl(View, error_code&) override { return 0; }
