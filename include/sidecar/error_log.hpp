@@ -29,5 +29,7 @@ struct ErrorLog {
 
 /// One line for each entry, and one for the others.
 [[nodiscard]] std::string to_string(const ErrorLog& log);
+/// All in one line, for a log.
+[[nodiscard]] std::string to_line(const ErrorLog& log);
 
 } // namespace sidecar

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/error_log.hpp>
+#include <sidecar/event.hpp>
 #include <sidecar/stats.hpp>
 #include <sidecar/stop_report.hpp>
 
@@ -16,5 +17,7 @@ namespace sidecar {
 [[nodiscard]] std::string to_json(const StopReport& report);
 [[nodiscard]] std::string to_json(const Failure& failure);
 [[nodiscard]] std::string to_json(const ErrorLog& log);
+/// Of a message its kind and size, not what stands in it.
+[[nodiscard]] std::string to_json(const Event& event);
 
 } // namespace sidecar
