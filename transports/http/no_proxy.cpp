@@ -19,7 +19,7 @@ using boost::asio::ip::address;
 std::optional<address> parse_address(std::string_view text)
 {
     boost::system::error_code ec;
-    const auto parsed =
+    auto parsed =
         boost::asio::ip::make_address(std::string{text.substr(0, text.find('%'))}, ec);
     if (ec)
         return {};
