@@ -30,5 +30,7 @@ struct ErrorLog {
 
 /// One line for each entry, and one for the others.
 [[nodiscard]] SIDECAR_API std::string to_string(const ErrorLog& log);
+/// All in one line, for a log.
+[[nodiscard]] SIDECAR_API std::string to_line(const ErrorLog& log);
 
 } // namespace sidecar

@@ -28,6 +28,11 @@ enum class GapReason : std::uint8_t {
 };
 [[nodiscard]] SIDECAR_API std::string_view to_string(GapReason reason) noexcept;
 
+struct Event;
+/// One line, for people: what it is, of which link, and what belongs to its kind. Of a message its
+/// size, not what stands in it.
+[[nodiscard]] SIDECAR_API std::string to_string(const Event& event);
+
 /// One entry of the whole ordered stream that next_event() gives.
 struct Event {
     enum class Kind : std::uint8_t {
@@ -65,7 +70,7 @@ struct Event {
     template <class Stream>
     friend Stream& operator<<(Stream& stream, const Event& event)
     {
-        stream << to_string(event.kind);
+        stream << to_string(event);
         return stream;
     }
     [[nodiscard]] friend std::string_view to_string(Kind which) noexcept

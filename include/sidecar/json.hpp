@@ -3,6 +3,7 @@
 
 #include <sidecar/detail/export.hpp>
 #include <sidecar/error_log.hpp>
+#include <sidecar/event.hpp>
 #include <sidecar/stats.hpp>
 #include <sidecar/stop_report.hpp>
 
@@ -17,5 +18,7 @@ namespace sidecar {
 [[nodiscard]] SIDECAR_API std::string to_json(const StopReport& report);
 [[nodiscard]] SIDECAR_API std::string to_json(const Failure& failure);
 [[nodiscard]] SIDECAR_API std::string to_json(const ErrorLog& log);
+/// Of a message its kind and size, not what stands in it.
+[[nodiscard]] SIDECAR_API std::string to_json(const Event& event);
 
 } // namespace sidecar
