@@ -41,6 +41,7 @@ std::string_view describe(Error error)
     case Error::overflow: return "the inbox is full";
     case Error::unconfirmed: return "not all sticky messages were answered";
     case Error::link_closed: return "the link was closed by the application";
+    case Error::expired: return "a message was dropped, for its time was over";
     }
     return "unknown error";
 }

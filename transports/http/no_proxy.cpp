@@ -19,8 +19,7 @@ using boost::asio::ip::address;
 std::optional<address> parse_address(std::string_view text)
 {
     boost::system::error_code ec;
-    const auto parsed =
-        boost::asio::ip::make_address(std::string{text.substr(0, text.find('%'))}, ec);
+    auto parsed = boost::asio::ip::make_address(std::string{text.substr(0, text.find('%'))}, ec);
     if (ec)
         return {};
     if (parsed.is_v6() && parsed.to_v6().is_v4_mapped())

@@ -7,7 +7,7 @@
 namespace sidecar::http {
 namespace {
 
-bool is_visible(char c) { return c >= 0x20 && c < 0x7f; }
+bool is_printable(char c) { return c >= 0x20 && c < 0x7f; }
 
 } // namespace
 
@@ -15,7 +15,7 @@ std::string printable(std::string_view bytes, std::size_t limit_bytes)
 {
     std::string text;
     for (const char c : bytes.substr(0, limit_bytes)) {
-        if (is_visible(c))
+        if (is_printable(c))
             text += c;
         else if (c == '\r')
             text += "\\r";
@@ -34,7 +34,7 @@ std::string printable(std::string_view bytes, std::size_t limit_bytes)
 std::string shown(std::string_view bytes, std::size_t limit_bytes)
 {
     const auto is_strange = [](char c) {
-        return !(is_visible(c) || c == '\r' || c == '\n' || c == '\t');
+        return !(is_printable(c) || c == '\r' || c == '\n' || c == '\t');
     };
     const auto begin = bytes.substr(0, limit_bytes);
     const auto strange = std::count_if(begin.begin(), begin.end(), is_strange);

@@ -70,9 +70,8 @@ public:
     [[nodiscard]] DecodedFrame decode(std::span<const std::byte> bytes)
     {
         if (is_between_frames_) [[likely]] {
-            const auto head = FrameHead::parse(bytes);
-            if (head.is_plain_message() && head.head_bytes != 0
-                && head.payload_bytes <= max_message_bytes_
+            const auto head = FrameHead::parse_plain(bytes);
+            if (head.head_bytes != 0 && head.payload_bytes <= max_message_bytes_
                 && head.payload_bytes <= bytes.size() - head.head_bytes) [[likely]] {
                 const auto size = static_cast<std::size_t>(head.payload_bytes);
                 const auto payload = bytes.subspan(head.head_bytes, size);

@@ -55,7 +55,7 @@ std::string with_mark(const std::optional<std::string_view>& query)
     return query ? std::string{"?"}.append(*query) : std::string{};
 }
 
-Base take_apart(std::string_view url)
+Base base_of(std::string_view url)
 {
     if (const auto parts = http::split_unix(url); !parts.scheme.empty())
         return {std::string{parts.scheme}, fmt::format("{}:{}:", parts.scheme, parts.socket),
@@ -89,7 +89,7 @@ std::string resolve_location(std::string_view base, std::string_view location)
     location = location.substr(0, location.find('#'));
     if (has_scheme(location))
         return with_our_scheme(location);
-    const auto from = take_apart(base);
+    const auto from = base_of(base);
     if (location.starts_with("//"))
         return fmt::format("{}:{}", from.scheme, location);
     if (location.empty())
