@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <exception>
+#include <utility>
 #include <vector>
 
 namespace sidecar::websocket {
@@ -36,6 +37,18 @@ Task<> discard(std::shared_ptr<stream::Stream> stream, std::shared_ptr<Discardin
 }
 
 } // namespace
+
+Failure to_failure(const Ending& ending, const std::string& endpoint,
+                   const http::Secrets& credentials)
+{
+    FailureDetails details{.attempted = "read", .endpoint = endpoint};
+    details.explanation = ending.explanation;
+    if (ending.error == Error::closed_by_peer) {
+        details.close_code = ending.close_code;
+        details.close_reason = credentials.hide(ending.reason);
+    }
+    return {ending.error, std::move(details)};
+}
 
 Task<> let_peer_read_last_words(Context ctx, std::shared_ptr<stream::Stream> stream,
                                 std::shared_ptr<stream::Writer> writer, TimePoint deadline)

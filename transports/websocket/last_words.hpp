@@ -1,13 +1,21 @@
-// How a connection ends that we fail: the peer can read why, although it is still sending.
+// How a connection ends: what the application hears of it, and how a peer that we fail can read why,
+// although it is still sending.
 #pragma once
 
+#include "receiver.hpp"
+#include "secrets.hpp"
 #include "writer.hpp"
 
 #include <sidecar/transport.hpp>
 
 #include <memory>
+#include <string>
 
 namespace sidecar::websocket {
+
+/// What the application is told. A credential of ours that the peer's reason repeats is masked.
+[[nodiscard]] Failure to_failure(const Ending& ending, const std::string& endpoint,
+                                 const http::Secrets& credentials);
 
 /// After Writer::finish(): waits for the last word to be written, ends our half of the stream, and
 /// waits for the peer to end its own; reads and discards meanwhile, up to a bound. To close a socket

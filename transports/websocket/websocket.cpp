@@ -62,6 +62,7 @@ public:
     explicit Impl(const Options& options)
         : options_{std::make_unique<const Options>(options)},
           endpoint_{websocket::masked(options.url)},
+          credentials_{websocket::credentials_of(options)},
           protocol_{options.max_message_bytes}
     {
     }
@@ -82,17 +83,17 @@ private:
 
     Task<Result<void>> connect_to(Context ctx, Options options);
     Task<Result<void>> shake_hands(Context ctx, websocket::Handshake& handshake);
-    void agree(const websocket::Handshake& handshake, const websocket::Agreement& agreement);
+    void agree(const websocket::Handshake& handshake, const std::string& extensions);
     Task<error_code> send_request(const std::string& request);
     Task<> read_messages(Context ctx, Sink& sink);
     void look_for_pings();
     void answer();
     Task<> say_last_word(Context ctx);
     [[nodiscard]] Failure read_failure(std::exception_ptr exception) const;
-    [[nodiscard]] Failure ending_failure() const;
 
     std::unique_ptr<const Options> options_;          // sidecar side; null once connected: a KiB
     const std::string endpoint_;                      // sidecar side
+    const http::Secrets credentials_;                 // sidecar side; mostly empty
     stream::Connector connector_;                     // sidecar side
     std::shared_ptr<stream::Stream> stream_;          // sidecar side; null until connected
     stream::Reader reader_;                           // sidecar side
@@ -157,17 +158,17 @@ Task<Result<void>> WebSocket::Impl::shake_hands(Context ctx, websocket::Handshak
             const auto accepted = verdict->value();
             if (!accepted.subprotocol.empty())
                 ctx.negotiated(accepted.subprotocol);
-            if (const auto& compression = options_->compression)
-                agree(handshake, websocket::agree(*compression, accepted.extensions));
+            if (options_->compression)
+                agree(handshake, accepted.extensions);
             reader_.push(bytes.subspan(accepted.consumed_bytes));
             co_return Result<void>{};
         }
     }
 }
 
-void WebSocket::Impl::agree(const websocket::Handshake& handshake,
-                            const websocket::Agreement& agreement)
+void WebSocket::Impl::agree(const websocket::Handshake& handshake, const std::string& extensions)
 {
+    const auto agreement = websocket::agree(*options_->compression, extensions);
     if (!agreement.fault.empty())
         throw Exception{handshake.refused_choice(agreement.fault)};
     if (agreement.deflation)
@@ -284,22 +285,10 @@ Task<> WebSocket::Impl::say_last_word(Context ctx)
     }
 }
 
-Failure WebSocket::Impl::ending_failure() const
-{
-    const auto& ending = *protocol_.ending();
-    FailureDetails details{.attempted = "read", .endpoint = endpoint_};
-    details.explanation = ending.explanation;
-    if (ending.error == Error::closed_by_peer) {
-        details.close_code = ending.close_code;
-        details.close_reason = websocket::credentials_of(options_).hide(ending.reason);
-    }
-    return {ending.error, std::move(details)};
-}
-
 Failure WebSocket::Impl::read_failure(std::exception_ptr exception) const
 {
     if (protocol_.ending())
-        return ending_failure();
+        return websocket::to_failure(*protocol_.ending(), endpoint_, credentials_);
     try {
         std::rethrow_exception(exception);
     } catch (const Exception& e) {
@@ -308,10 +297,10 @@ Failure WebSocket::Impl::read_failure(std::exception_ptr exception) const
         FailureDetails details{.attempted = "read", .endpoint = endpoint_, .cause = e.code()};
         if (e.code() == asio::error::operation_aborted)
             return {Error::cancelled, std::move(details)};
-        if (e.code() == asio::error::eof)
-            details.explanation = "the connection ended without a close frame";
-        if (stream::is_truncated(e.code()))
-            details.explanation = "truncated: the connection ended without a close frame";
+        const bool is_cut = stream::is_truncated(e.code());
+        if (is_cut || e.code() == asio::error::eof)
+            details.explanation = fmt::format("{}the connection ended without a close frame",
+                                              is_cut ? "truncated: " : "");
         return {Error::disconnected, std::move(details)};
     } catch (...) {
         return to_failure(std::current_exception(), Error::disconnected, "read", endpoint_);
