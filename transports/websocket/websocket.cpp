@@ -291,7 +291,7 @@ Failure WebSocket::Impl::ending_failure() const
     details.explanation = ending.explanation;
     if (ending.error == Error::closed_by_peer) {
         details.close_code = ending.close_code;
-        details.close_reason = websocket::credentials_of(options_).hide(ending.reason);
+        details.close_reason = websocket::credentials_of(*options_).hide(ending.reason);
     }
     return {ending.error, std::move(details)};
 }
