@@ -148,7 +148,7 @@ void write_all(JsonWriter& json, std::string_view name, const std::vector<T>& al
 
 void write_counts(JsonWriter& json, const Stats& s)
 {
-    const std::array<std::pair<const char*, std::uint64_t>, 35> counts{
+    const std::array<std::pair<const char*, std::uint64_t>, 36> counts{
         {{"messages_received", s.messages_received},
          {"bytes_received", s.bytes_received},
          {"messages_taken", s.messages_taken},
@@ -163,6 +163,7 @@ void write_counts(JsonWriter& json, const Stats& s)
          {"sends_refused", s.sends_refused},
          {"discarded", s.discarded},
          {"unsent", s.unsent},
+         {"unsent_late", s.unsent_late},
          {"inbox_messages", s.inbox_messages},
          {"inbox_bytes", s.inbox_bytes},
          {"inbox_peak_messages", s.inbox_peak_messages},

@@ -283,6 +283,7 @@ Stats Run::stats() const
     stats.conflated = counts.lost_for(GapReason::conflated);
     stats.too_old = counts.lost_for(GapReason::too_old);
     stats.oldest_message_age = inbox_.oldest_age();
+    stats.message_ages = inbox_.ages();
     stats.inbox_messages = counts.queued;
     stats.inbox_bytes = counts.queued_bytes;
     stats.inbox_peak_messages = counts.peak_messages;

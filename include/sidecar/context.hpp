@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/detail/export.hpp>
 #include <sidecar/loop_event.hpp>
 #include <sidecar/options.hpp>
 #include <sidecar/phase.hpp>
@@ -19,7 +20,7 @@ namespace sidecar {
 /// What stands behind a Context. A sidecar has one for each of its tasks; whoever drives a transport
 /// without a sidecar (a test, a recorder, a simulation) writes his own. The calls are Context's.
 /// Side: the loop's thread.
-class ContextBase {
+class SIDECAR_API ContextBase {
 public:
     ContextBase() = default;
     ContextBase(const ContextBase&) = delete;
@@ -47,13 +48,13 @@ namespace detail {
 // that differ in that would each make a reactor of their own on the same loop, with a thread that
 // nobody stops. So who takes the executor asks for a library like himself, and the linker answers.
 #if defined(BOOST_ASIO_NO_TYPEID)
-void the_library_must_be_compiled_with_fno_rtti_like_this_file() noexcept;
+SIDECAR_API void the_library_must_be_compiled_with_fno_rtti_like_this_file() noexcept;
 [[gnu::always_inline]] inline void check_rtti() noexcept
 {
     the_library_must_be_compiled_with_fno_rtti_like_this_file();
 }
 #else
-void the_library_must_be_compiled_with_rtti_like_this_file() noexcept;
+SIDECAR_API void the_library_must_be_compiled_with_rtti_like_this_file() noexcept;
 [[gnu::always_inline]] inline void check_rtti() noexcept
 {
     the_library_must_be_compiled_with_rtti_like_this_file();

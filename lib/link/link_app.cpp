@@ -95,20 +95,40 @@ Result<void> LinkImpl::flush(TimePoint deadline)
 {
     if (services_.loop.is_loop_thread())
         return called_on_loop("flush", settings_.endpoint);
-    const auto mark = outbox_.mark();
-    auto fate = Outbox::Fate::waiting;
+    using Fate = Outbox::Fate;
+    Outbox::Mark mark{outbox_};
+    const auto last_sticky = sticky_.last_unwritten();
+    const auto look = [&] {
+        const auto fate = outbox_.fate(mark);
+        return fate != Fate::lost && sticky_.is_unwritten(last_sticky) ? Fate::waiting : fate;
+    };
+    auto fate = Fate::waiting;
     const bool woke = services_.written.wait_until(services_.loop, deadline, [&] {
-        fate = outbox_.fate(mark);
-        return fate != Outbox::Fate::waiting || !outbox_.is_open() || services_.stop.is_made();
+        fate = look();
+        return fate != Fate::waiting || !outbox_.is_open() || services_.stop.is_made();
     });
     // What was written just before it went down counts as written.
-    if (fate == Outbox::Fate::waiting)
-        fate = outbox_.fate(mark);
-    if (fate == Outbox::Fate::written)
-        return {};
-    if (!woke)
-        return Failure{Error::timed_out, {.attempted = "flush", .endpoint = settings_.endpoint}};
+    if (fate == Fate::waiting)
+        fate = look();
+    switch (fate) {
+    case Fate::written: return {};
+    case Fate::late: return flush_failed(Error::expired, "some of it waited for too long");
+    case Fate::lost:
+        if (outbox_.is_open() && !services_.stop.is_made())
+            return flush_failed(Error::wrong_connection, "some of it was meant for another one");
+        break;
+    case Fate::waiting:
+        if (!woke)
+            return flush_failed(Error::timed_out, {});
+        break;
+    }
     return refusal("flush");
+}
+
+Failure LinkImpl::flush_failed(Error code, std::string why) const
+{
+    return {code,
+            {.attempted = "flush", .endpoint = settings_.endpoint, .explanation = std::move(why)}};
 }
 
 Result<void> LinkImpl::stick(std::string key, StickyMessage message)
@@ -117,7 +137,7 @@ Result<void> LinkImpl::stick(std::string key, StickyMessage message)
         return refusal("add a sticky message");
     if (message.payload.size() > outbox_.limit_bytes())
         return too_big(message.payload.size());
-    if (sticky_.stick(std::move(key), std::move(message), outbox_.mark().position))
+    if (sticky_.stick(std::move(key), std::move(message), outbox_.pushed_position()))
         wake_writer();
     return {};
 }
@@ -126,9 +146,11 @@ Result<bool> LinkImpl::unstick(std::string_view key, StickyMessage message)
 {
     if (services_.stop.is_made() || gauges_.is_closed.load() || gauges_.has_ended.load())
         return refusal("take a sticky message back");
-    const auto removal = sticky_.unstick(key, std::move(message), outbox_.mark().position);
-    if (removal.has_changed)
+    const auto removal = sticky_.unstick(key, std::move(message), outbox_.pushed_position());
+    if (removal.has_changed) {
         wake_writer();
+        services_.written.wake(); // who flushes, perhaps for what is not to be written any more
+    }
     return removal.was_there;
 }
 

@@ -353,15 +353,15 @@ TEST_CASE("sends: who waits for room, or for the writing, is answered at the dro
     REQUIRE(link.send("a"));
     REQUIRE(link.send("b"));
     CHECK(link.send("c").error() == Error::full);
-    Result<void> sent, flushed;
-    std::thread sender{[&] { sent = link.send("c", 1h); }};
-    std::thread flusher{[&] { flushed = link.flush(1h); }};
-    // On virtual time both wait before time passes.
-    (void)t.feed.call("drop later", [server = t.server](Context ctx) -> Task<> {
+    // First, so that an hour of virtual time cannot pass without it.
+    REQUIRE(t.feed.spawn("drop later", [server = t.server](Context ctx) -> Task<> {
         co_await ctx.sleep_for(1s);
         if (server->present)
             server->present->drop();
-    });
+    }));
+    Result<void> sent, flushed;
+    std::thread sender{[&] { sent = link.send("c", 1h); }};
+    std::thread flusher{[&] { flushed = link.flush(1h); }};
     sender.join();
     flusher.join();
     // A thread that came late found the next connection; both are answers to the drop otherwise.

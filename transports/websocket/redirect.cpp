@@ -1,5 +1,6 @@
 #include "redirect.hpp"
 
+#include "credentials.hpp"
 #include "http_head.hpp"
 #include "uri.hpp"
 #include "url.hpp"
@@ -79,16 +80,6 @@ std::string with_our_scheme(std::string_view url)
     return scheme == "http"    ? std::string{"ws"}.append(rest)
            : scheme == "https" ? std::string{"wss"}.append(rest)
                                : std::string{url};
-}
-
-/// A field's name that says that its value is a credential.
-bool is_credential(std::string_view name)
-{
-    constexpr std::array<std::string_view, 8> words{"auth",     "cookie", "token",      "secret",
-                                                    "password", "key",    "credential", "session"};
-    const auto text = http::lower(name);
-    return std::any_of(words.begin(), words.end(),
-                       [&](std::string_view word) { return text.find(word) != std::string::npos; });
 }
 
 } // namespace
