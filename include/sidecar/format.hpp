@@ -1,6 +1,7 @@
 // All printing with fmt, in one place: fmt::print("{}", ...) of what the library reports.
 #pragma once
 
+#include <sidecar/detail/export.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/error_log.hpp>
 #include <sidecar/event.hpp>
@@ -17,7 +18,7 @@ namespace sidecar::detail {
 
 /// Throws fmt::format_error. Not constexpr: in a text that is checked while compiling, its name is the
 /// compiler's answer.
-[[noreturn]] void there_is_no_form_but_l_and_t();
+[[noreturn]] SIDECAR_API void there_is_no_form_but_l_and_t();
 
 /// Formats what has texts of its own: `{}` as the type's own comment says, `{:l}` one line, `{:t}` a
 /// table or several lines, where there is one. Anything else is fmt::format_error, while compiling or
