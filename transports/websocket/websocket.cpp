@@ -32,15 +32,13 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// For how long the answer to the peer's Close is waited for. It is owed, but the application is to
-/// hear of the goodbye now.
+/// How long our answer to the peer's Close may take: the application is to hear of it now.
 constexpr Duration answer_time = 200ms;
 
 /// For how long a peer that broke the protocol may take to read which rule it was.
 constexpr Duration last_words_time = 500ms;
 
-/// While the inbox is full, pings are looked for in what comes, at growing intervals, and as far as
-/// this.
+/// While the inbox is full, pings are looked for at growing intervals, and as far ahead as this.
 constexpr Duration first_look = 50ms;
 constexpr Duration longest_between_looks = 500ms;
 constexpr std::size_t most_read_ahead = 256u << 10;
