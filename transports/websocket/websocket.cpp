@@ -32,21 +32,17 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// For how long the answer to the peer's Close is waited for. It is owed, but the application is to
-/// hear of the goodbye now.
+/// For the answer to the peer's Close, which is owed; but the application is to hear of it now.
 constexpr Duration answer_time = 200ms;
 
 /// For how long a peer that broke the protocol may take to read which rule it was.
 constexpr Duration last_words_time = 500ms;
-
-/// While the inbox is full, pings are looked for in what comes, at growing intervals, and as far as
-/// this.
+/// While the inbox is full, pings are looked for in what comes: how often, and how far.
 constexpr Duration first_look = 50ms;
 constexpr Duration longest_between_looks = 500ms;
 constexpr std::size_t most_read_ahead = 256u << 10;
 
-/// Thrown through the reader when nothing of the peer's is looked at any more; why stands in the
-/// protocol's ending.
+/// Thrown through the reader once nothing of the peer's is looked at; the protocol says why.
 struct Ended {};
 
 } // namespace
@@ -92,6 +88,7 @@ private:
     [[nodiscard]] Failure ending_failure() const;
 
     std::unique_ptr<const Options> options_;          // sidecar side; null once connected: a KiB
+    http::Secrets credentials_;                       // sidecar side; set once connected
     const std::string endpoint_;                      // sidecar side
     stream::Connector connector_;                     // sidecar side
     std::shared_ptr<stream::Stream> stream_;          // sidecar side; null until connected
@@ -120,6 +117,7 @@ Task<> WebSocket::Impl::connect(Context ctx)
                                             websocket::masked(redirects.options().url)));
     }
     writer_ = std::make_shared<stream::Writer>(stream_);
+    credentials_ = websocket::credentials_of(*options_); // the peer may repeat them in its goodbye
     options_.reset();
 }
 
@@ -287,11 +285,11 @@ Task<> WebSocket::Impl::say_last_word(Context ctx)
 Failure WebSocket::Impl::ending_failure() const
 {
     const auto& ending = *protocol_.ending();
-    FailureDetails details{.attempted = "read", .endpoint = endpoint_};
-    details.explanation = ending.explanation;
+    FailureDetails details{
+        .attempted = "read", .endpoint = endpoint_, .explanation = ending.explanation};
     if (ending.error == Error::closed_by_peer) {
         details.close_code = ending.close_code;
-        details.close_reason = websocket::credentials_of(options_).hide(ending.reason);
+        details.close_reason = credentials_.hide(ending.reason);
     }
     return {ending.error, std::move(details)};
 }
