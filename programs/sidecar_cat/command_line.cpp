@@ -247,6 +247,18 @@ void convert_rest(Conversion& to, const Given& given, Settings& settings)
     settings.dumps = given.dump;
 }
 
+/// An empty value is mostly a variable of the shell that is not set.
+void check_empty(Conversion& to, const Given& given)
+{
+    const std::pair<const char*, const std::string*> values[] = {{"--ca", &given.ca},
+                                                                 {"--cert", &given.certificate},
+                                                                 {"--key", &given.key},
+                                                                 {"--origin", &given.origin}};
+    for (const auto& [option, value] : values)
+        if (to.is_given(option) && value->empty())
+            to.fail(fmt::format("{}: it is empty", option));
+}
+
 /// Options that would be without effect are mistakes: whoever gave them believes in them.
 void check_together(Conversion& to, const Settings& settings)
 {
@@ -334,6 +346,7 @@ std::variant<Settings, EarlyExit> convert(const CLI::App& app, const Given& give
     convert_connection(to, given, settings.connection, sources);
     convert_handshake(to, given, settings.connection.handshake, sources);
     convert_rest(to, given, settings);
+    check_empty(to, given);
     if (to.why().empty())
         check_together(to, settings);
     if (!to.why().empty())

@@ -301,8 +301,9 @@ void Session::note_failure(const sidecar::Failure& failure)
         return;
     // With TLS 1.3 a server judges our certificate when for us the handshake is over (RFC 8446
     // section 4.4.4), so its refusal comes where a message would.
-    status_ = failure == sidecar::Error::tls_failed ? exit_status::could_not_connect
-                                                    : exit_status::link_lost;
+    const bool is_refusal =
+        failure == sidecar::Error::tls_failed && !settings_.connection.reconnects;
+    status_ = is_refusal ? exit_status::could_not_connect : exit_status::link_lost;
     complain(failure.message());
 }
 

@@ -150,17 +150,14 @@ class Certificates:
 
 
 class TlsPeer(TcpPeer):
-    """The same with TLS; a handshake that fails ends the connection, and nothing else."""
+    """The same with TLS; a handshake that fails ends the connection, and nothing else. Of several certificates each
+    connection takes the next; the last stays."""
 
-    def __init__(self, serve, certificate="valid", demands_client=False, highest=ssl.TLSVersion.TLSv1_3):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.maximum_version = highest
-        context.load_cert_chain(Certificates.path(certificate + ".pem"), Certificates.path(certificate + ".key"))
-        if demands_client:
-            context.verify_mode = ssl.CERT_REQUIRED
-            context.load_verify_locations(Certificates.path("ca.pem"))
+    def __init__(self, serve, certificate="valid", *further, demands_client=False, highest=ssl.TLSVersion.TLSv1_3):
+        contexts = [self.context(name, demands_client, highest) for name in (certificate, *further)]
 
         def secured(connection):
+            context = contexts.pop(0) if len(contexts) > 1 else contexts[0]
             try:
                 with context.wrap_socket(connection, server_side=True) as tls:
                     serve(tls)
@@ -168,6 +165,16 @@ class TlsPeer(TcpPeer):
             except (ssl.SSLError, ConnectionError):
                 pass
         super().__init__(secured)
+
+    @staticmethod
+    def context(certificate, demands_client, highest):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.maximum_version = highest
+        context.load_cert_chain(Certificates.path(certificate + ".pem"), Certificates.path(certificate + ".key"))
+        if demands_client:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(Certificates.path("ca.pem"))
+        return context
 
     @property
     def url(self):

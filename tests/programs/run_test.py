@@ -525,6 +525,12 @@ class Secured(unittest.TestCase):
         for authority in ("ca.pem", "hashed"):
             self.assertEqual(self.talk("--ca", Certificates.path(authority)), (0, b"hello\n", b""))
 
+    def test_a_certificate_that_is_refused_at_a_reconnection_is_a_link_lost(self):
+        with TlsPeer(lambda c: c.sendall(b"hello\n"), "valid", "expired") as peer:
+            status, out, err = run("--no-stdin", "--reconnect", "--ca", Certificates.path("ca.pem"), peer.url)
+        self.assertEqual((status, out), (3, b"hello\n"))
+        self.assertIn(b"expired on 20", err)
+
     def test_a_redirection_may_lead_to_tls(self):
         def serve(connection):
             key = re.search(rb"Sec-WebSocket-Key: (\S+)", connection.recv(65536))[1]
@@ -720,6 +726,13 @@ class Usage(unittest.TestCase):
             self.assertEqual(status, 2, arguments)
             self.assertNotEqual(err, b"")
             self.assertNotIn(b"secret", err)
+
+    def test_a_secret_that_cannot_be_read_is_a_mistake_of_usage(self):
+        for path in ("/nowhere", "/tmp", "/dev/zero"):
+            for option in ("--auth", "--header", "--proxy"):
+                status, _, err = run(option, "@" + path, "ws://127.0.0.1:1/")
+                self.assertEqual(status, 2)
+                self.assertIn(f"{option}: the file {path} cannot be read".encode(), err)
 
     def test_help_and_version(self):
         status, out, err = run("--help")
