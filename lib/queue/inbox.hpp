@@ -205,6 +205,11 @@ private:
         return ring_.view(position, consumer_.connections.of(ring_.link_of(position)));
     }
     [[nodiscard]] WallTime wall_time(TimePoint at) const;
+    /// Of the message at `position`, which has not come before what was told to be before it.
+    [[nodiscard]] TimePoint arrival(std::uint64_t position)
+    {
+        return std::max(arrivals_.of(position), consumer_.told_until);
+    }
     void count_taken(TimePoint arrival)
     {
         if (consumer_.ages.count_one()) [[unlikely]]
@@ -214,6 +219,7 @@ private:
     [[nodiscard]] Result<Message> take_copy(std::uint64_t position);
     [[nodiscard]] Result<Message> take_block_of(std::uint64_t position);
     [[nodiscard]] SideQueue::Entry take_beside(SideQueue::Ends ends, bool& is_left);
+    void note_beside(SideEntry& entry);
     void publish_ring();
     std::size_t hand_over(MessageHandler handler, std::size_t limit);
     void publish_reads() noexcept;
@@ -252,6 +258,7 @@ private:
         MessageAges ages;              // both, each its side
         YieldBeforeSleep yield;        // before a receiver sleeps
         ConnectionNumbers connections; // guarded by right_
+        TimePoint told_until{};        // guarded by right_; of the latest that stands at its place
         TimePoint idle_since{}; // guarded by right_; when poll() began to find nothing; or none
     };
 

@@ -146,9 +146,9 @@ Failure Inbox::nothing_left() const
 /// Built where the caller will have it: a message holds its bytes, so each move would copy them.
 Result<Message> Inbox::take_copy(std::uint64_t position)
 {
-    const auto arrival = arrivals_.of(position);
-    Result<Message> message{Result<Message>::in_place_value, view(position), arrival};
-    count_taken(arrival);
+    const auto arrived_at = arrival(position);
+    Result<Message> message{Result<Message>::in_place_value, view(position), arrived_at};
+    count_taken(arrived_at);
     ring_.pop();
     return message;
 }
@@ -156,15 +156,15 @@ Result<Message> Inbox::take_copy(std::uint64_t position)
 Result<Message> Inbox::take_block_of(std::uint64_t position)
 {
     const auto seen = view(position);
-    const auto arrival = arrivals_.of(position);
+    const auto arrived_at = arrival(position);
     Result<Message> message{Result<Message>::in_place_value,
                             seen.link(),
                             seen.kind(),
                             ring_.take_block_of(position),
                             seen.size(),
                             seen.connection(),
-                            arrival};
-    count_taken(arrival);
+                            arrived_at};
+    count_taken(arrived_at);
     ring_.pop();
     return message;
 }
@@ -182,11 +182,28 @@ SideQueue::Entry Inbox::take_beside(SideQueue::Ends ends, bool& is_left)
     is_left = taken.is_left;
     if (taken.frees_space)
         on_space();
-    if (taken.entry && taken.entry->what == SideEntry::What::event)
-        consumer_.connections.note(*taken.entry->event);
-    if (taken.entry && taken.entry->what == SideEntry::What::message)
-        count_taken(taken.entry->at);
+    if (taken.entry)
+        note_beside(*taken.entry);
     return std::move(taken.entry);
+}
+
+/// A message's time is that of the turn in which it came, or of a stamp before, so an event that
+/// stands before it may seem to be later. Events of levels do not stand where they happened, and a
+/// message that has replaced others stands where these came.
+void Inbox::note_beside(SideEntry& entry)
+{
+    if (entry.what != SideEntry::What::event) {
+        entry.at = std::max(entry.at, consumer_.told_until);
+        if (entry.what == SideEntry::What::gap || entry.missing == 0)
+            consumer_.told_until = entry.at;
+        if (entry.what == SideEntry::What::message)
+            count_taken(entry.at);
+        return;
+    }
+    const auto& event = *entry.event;
+    consumer_.connections.note(event);
+    if (event.kind != Event::Kind::high_water && event.kind != Event::Kind::low_water)
+        consumer_.told_until = std::max(consumer_.told_until, event.at);
 }
 
 Result<Message> Inbox::receive(Duration timeout)
@@ -327,7 +344,7 @@ std::size_t Inbox::hand_over(MessageHandler handler, std::size_t limit)
         } pop{ring_};
         ++count;
         if (consumer_.ages.count_one()) [[unlikely]]
-            consumer_.ages.note(arrivals_.of(ring_.read_position()), clock_.now());
+            consumer_.ages.note(arrival(ring_.read_position()), clock_.now());
         handler(view(ring_.find_message(ring_.read_position())));
     } while (count < most && ring_.read_position() < until
              && ring_.popped_bytes_so_far() - bytes_at_start < stride_bytes);

@@ -72,6 +72,8 @@ Outbox::Mark::Mark(Outbox& outbox) : outbox_{outbox}
     outbox.loss_.marks.push_back(this);
     if (std::exchange(outbox.loss_.is_late_untold, false))
         loss_ = Fate::late;
+    if (outbox.loss_.has_lost && !outbox.is_open())
+        loss_ = Fate::lost;
 }
 
 Outbox::Mark::~Mark()
@@ -113,7 +115,9 @@ void Outbox::tell_marks(Fate loss, IsBefore is_before) noexcept
         if (mark->loss_.load() != Fate::lost)
             mark->loss_ = loss;
     }
-    if (loss == Fate::late && !is_told)
+    if (loss == Fate::lost)
+        loss_.has_lost = true;
+    else if (!is_told)
         loss_.is_late_untold = true;
 }
 
@@ -134,6 +138,7 @@ void Outbox::open(std::uint32_t connection)
 {
     std::lock_guard lock{push_mutex_};
     loss_.connection = connection;
+    loss_.has_lost = false;
     is_open_.store(true, std::memory_order_seq_cst);
 }
 
@@ -184,7 +189,8 @@ bool Outbox::is_stale(const RecordRing& ring, std::uint64_t position) const noex
 /// With push_mutex_ held.
 void Outbox::lose_until(RecordRing& ring, std::uint64_t position)
 {
-    tell_loss(ring.read_position(), Fate::lost);
+    if (ring.read_position() < std::min(position, ring.published()))
+        tell_loss(ring.read_position(), Fate::lost);
     while (ring.read_position() < position && ring.read_position() != ring.published())
         lose_one(ring);
     ring.publish_reads();

@@ -63,7 +63,8 @@ public:
     void note_not_woken() noexcept { writer_sleeps_.store(true, std::memory_order_seq_cst); }
     [[nodiscard]] bool is_open() const noexcept { return is_open_.load(std::memory_order_seq_cst); }
     /// `lost`: some of it is; `late`: all is written but for what was dropped since its time was over,
-    /// while somebody waited or since that was last told.
+    /// while somebody waited or since that was last told. What was lost with a connection before is
+    /// told until the next one is there, which begins anew.
     enum class Fate { waiting, written, lost, late };
     /// Stands behind all that was pushed before, for one who waits for it, and is told what of it is
     /// lost. Lifetime: the outbox outlives it.
@@ -205,11 +206,11 @@ private:
 
     struct Losses {
         std::atomic<std::uint64_t> messages{0}; // both: atomic
-        std::uint32_t connection = 0; // both: guarded by push_mutex_; the present one; 0: none
-        std::uint64_t drops = 0;      // both: guarded by push_mutex_
-        bool is_late_untold =
-            false;                // both: guarded by push_mutex_; something was, and nobody knows
-        std::vector<Mark*> marks; // both: guarded by push_mutex_; who waits at present
+        std::uint32_t connection = 0;  // both: guarded by push_mutex_; the present one; 0: none
+        std::uint64_t drops = 0;       // both: guarded by push_mutex_
+        bool is_late_untold = false;   // both: guarded by push_mutex_; something was, nobody knows
+        bool has_lost = false;         // both: guarded by push_mutex_; something, since open()
+        std::vector<Mark*> marks;      // both: guarded by push_mutex_; who waits at present
         std::uint64_t stale_until = 0; // sidecar side; what is bound before it is lost
         std::uint64_t batch_end = 0;   // sidecar side; of the batch that is out, or failed
         bool is_writing = false;       // sidecar side; a batch is out

@@ -365,6 +365,7 @@ TEST_CASE("sends: who waits for room, or for the writing, is answered at the dro
     sender.join();
     flusher.join();
     // A thread that came late found the next connection; both are answers to the drop otherwise.
+    CAPTURE(sent.has_error() ? sent.error().message() : "sent");
     CHECK((sent || sent.error() == Error::not_connected));
     CHECK((flushed || flushed.error() == Error::not_connected));
     CHECK(t.server->count("2:a") == 0);
@@ -373,6 +374,25 @@ TEST_CASE("sends: who waits for room, or for the writing, is answered at the dro
     t.expect("up 2 lost");
     CHECK(link.send("d", 1s));
     CHECK(link.flush(1s));
+}
+
+TEST_CASE("flush: while the link is down it does not say that what was lost was written")
+{
+    Trial t{{.reconnect = each_second()}};
+    REQUIRE(t.feed.start(1s));
+    REQUIRE(t.feed.send("good"));
+    REQUIRE(t.feed.flush(1s));
+    t.on_peer([](Exchange& peer) { peer.holds_writes = true; });
+    REQUIRE(t.feed.send("lost"));
+    t.drop();
+    t.expect("down 1 more (the connection broke)");
+    CHECK(t.feed.flush(0s).error() == Error::not_connected);
+    CHECK(t.feed.flush(100ms).error() == Error::not_connected);
+    t.expect("up 2 lost");
+    CHECK(t.feed.flush(1s)); // a new beginning
+    t.drop();
+    t.expect("down 2 more (the connection broke)");
+    CHECK(t.feed.flush(1s)); // nothing was lost
 }
 
 TEST_CASE("stop: in the back-off it comes at once, and no attempt and no event follows")

@@ -7,9 +7,13 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <cstdint>
 #include <cstdlib>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <vector>
 
 using namespace sidecar;
 using namespace std::chrono_literals;
@@ -156,4 +160,70 @@ TEST_CASE("tcp: messages that are read late are too old, those that come then ar
     const auto age = std::chrono::steady_clock::now() - message->arrival();
     CHECK(age >= 0ms);
     CHECK(age < 5s);
+}
+
+TEST_CASE("tcp: floods and outages together, all that came on each connection adds up")
+{
+    constexpr int each = 20'000;
+    constexpr std::uint32_t connections = 4;
+    struct Row {
+        Overflow overflow;
+        bool is_slow;
+    };
+    const auto last_digit = [](const MessageView& message) -> std::optional<std::string_view> {
+        const auto end = message.text().find('.');
+        return message.text().substr(end - 1, 1);
+    };
+    const Row rows[] = {
+        {{}, false},
+        {{.queue_messages = 100}, false},
+        {{.policy = Policy::drop_oldest, .queue_messages = 100}, true},
+        {{.policy = Policy::drop_newest, .queue_messages = 100}, true},
+        {{.policy = Policy::conflate, .key = last_digit}, true},
+        {{.policy = Policy::conflate, .key = last_digit, .queue_messages = 5}, true},
+        {{.policy = Policy::drop_oldest, .queue_messages = 500, .max_age = 2ms}, true},
+    };
+    for (const auto& row : rows) {
+        INFO(to_string(row.overflow.policy));
+        RawPeer peer{[served = std::uint32_t{0}](RawConnection& c) mutable {
+            std::string all;
+            for (int i = 1; i <= each; ++i)
+                all += framed(std::to_string(i) + std::string(20, '.'));
+            c.send(all);
+            if (++served < connections)
+                c.half_close();
+            c.wait_for_end();
+        }};
+        LinkOptions link{.reconnect = Reconnect{.window = 5ms, .max_window = 5ms},
+                         .overflow = row.overflow};
+        Sidecar<Framed> feed{to(peer), silenced({.link = std::move(link)})};
+        REQUIRE(feed.start(5s));
+        std::vector<std::uint64_t> accounted(connections + 1);
+        std::uint32_t connection = 0;
+        TimePoint last{};
+        while (accounted[connections] < each) {
+            const auto event = feed.next_event(10s);
+            REQUIRE(event);
+            CHECK(event->at >= last - (row.overflow.key ? 10s : 0s)); // in the place of older ones
+            last = event->at;
+            if (event->kind == Event::Kind::up)
+                CHECK(event->connection == ++connection);
+            REQUIRE(event->connection == connection);
+            if (event->kind == Event::Kind::message)
+                accounted[connection] += 1 + event->missing;
+            if (event->kind == Event::Kind::gap)
+                accounted[connection] += event->missing;
+            if (row.is_slow && event->kind == Event::Kind::message
+                && number(event->message) % 50 == 0)
+                std::this_thread::sleep_for(1ms); // an application that does not keep up
+        }
+        for (std::uint32_t i = 1; i <= connections; ++i)
+            CHECK(accounted[i] == each);
+        const auto stats = feed.stats();
+        CHECK(stats.messages_received == std::uint64_t{each} * connections);
+        CHECK(stats.messages_received == stats.messages_taken + stats.lost());
+        CHECK(stats.inbox_messages == 0);
+        CHECK(stats.message_ages.count == stats.messages_taken);
+        CHECK(feed.stop().joined);
+    }
 }

@@ -1,5 +1,6 @@
 #include "queue/inbox.hpp"
 
+#include "manual_clock.hpp"
 #include "real_clock.hpp"
 
 #include <doctest/doctest.h>
@@ -362,5 +363,47 @@ TEST_CASE("Inbox: once a receiver has found nothing for a while, a burst's memor
             CHECK(f.inbox.receive(700ms).error() == Error::timed_out);
         }
         CHECK_FALSE(f.inbox.ring().has_spare_blocks());
+    }
+}
+
+TEST_CASE("Inbox: times do not go back, though those of messages are of the turn they came in")
+{
+    struct Clock final : ManualClock {
+        [[nodiscard]] TimePoint turn_began() const noexcept override { return began; }
+        TimePoint began{1s};
+    } clock;
+    for (const bool has_queue : {false, true}) {
+        CAPTURE(has_queue);
+        Inbox inbox{{.bytes = 1u << 20}, {}, clock};
+        inbox.on_space = [] {};
+        auto& queue = inbox.open_queue(LinkId{1}, detail::resolved({.max_age = 1h}, 1000));
+        const auto push = [&](bool is_beside) {
+            if (is_beside)
+                REQUIRE(inbox.push_to(queue, MessageKind::text, {})
+                        == detail::SideQueue::Put::taken);
+            else
+                REQUIRE(inbox.push(LinkId{0}, MessageKind::text, {}));
+            inbox.publish();
+        };
+        clock.began = clock.time = TimePoint{1s};
+        push(has_queue);
+        for (int i = 0; i < 20; ++i) { // within one stamp
+            clock.time += 3us;
+            inbox.push_event(Event::Kind::up, LinkId{0}, std::nullopt);
+            clock.time += 3us;
+            push(has_queue);
+            clock.began += 5us; // a turn that began before all this
+            push(!has_queue);
+            push(false);
+        }
+        TimePoint last{};
+        for (auto event = inbox.next_event({}); event; event = inbox.next_event({})) {
+            CHECK(event->at >= last);
+            if (event->kind == Event::Kind::message)
+                CHECK(event->at == event->message.arrival());
+            last = event->at;
+        }
+        CHECK(last >= TimePoint{1s + 60us});
+        inbox.close_queue(queue);
     }
 }

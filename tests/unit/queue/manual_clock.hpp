@@ -5,7 +5,7 @@
 
 #include <memory>
 
-class ManualClock final : public sidecar::detail::AppClock {
+class ManualClock : public sidecar::detail::AppClock {
 public:
     [[nodiscard]] sidecar::TimePoint now() const noexcept override { return time; }
     [[nodiscard]] bool is_virtual() const noexcept override { return false; }

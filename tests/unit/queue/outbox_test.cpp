@@ -186,7 +186,11 @@ TEST_CASE("Outbox: at the end of its connection what is queued is dropped, and w
     CHECK(f.outbox.lost_messages() == 1);
     CHECK(f.outbox.unsent_messages() == 1);
     CHECK(f.push(10) == Outbox::Push::closed);
+    Outbox::Mark while_down{f.outbox};
+    CHECK(f.outbox.fate(while_down) == Outbox::Fate::lost);
     f.outbox.open(2);
+    Outbox::Mark anew{f.outbox};
+    CHECK(f.outbox.fate(anew) == Outbox::Fate::written);
     CHECK(f.push(10) == Outbox::Push::queued);
     // Who has waited since before the drop does not go on as if nothing had happened
     CHECK(f.outbox.push(LinkId{0}, MessageKind::text, {}, waiting) == Outbox::Push::closed);
