@@ -1,6 +1,7 @@
 // The loop's side of the inbox: putting in, memory, waiting for space.
 #include "queue/inbox.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace sidecar::detail {

@@ -3,6 +3,7 @@
 
 #include "queue/told.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace sidecar::detail {
