@@ -23,7 +23,7 @@ public:
     template <class... Args>
     void row(std::string_view name, fmt::format_string<Args...> format, Args&&... args)
     {
-        row(name, fmt::vformat(format, fmt::make_format_args(args...)));
+        row(name, fmt::format(format, std::forward<Args>(args)...));
     }
     [[nodiscard]] std::string text() &&
     {
@@ -54,7 +54,7 @@ void add_messages(Table& table, const Stats& s)
     table.row("queued", "{}", s.messages_queued);
     table.row("refused", "{}", s.sends_refused);
     table.row("sent", "{} ({} bytes) in {} writes", s.messages_sent, s.bytes_sent, s.writes);
-    table.row("unsent", "{} (lost with their link)", s.unsent);
+    table.row("unsent", "{} (lost with their link, or {} late)", s.unsent, s.unsent_late);
     table.row("outboxes", "{} ({} bytes)", s.outbox_messages, s.outbox_bytes);
     table.row("outbox at its fullest", "{} ({} bytes)", s.outbox_peak_messages,
               s.outbox_peak_bytes);

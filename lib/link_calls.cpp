@@ -5,11 +5,28 @@
 #include <sidecar/detail/core.hpp>
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 namespace sidecar::detail {
 namespace {
 
-Failure forked(const char* attempted) { return {Error::forked, {.attempted = attempted}}; }
+/// Why this link cannot be asked at all.
+std::optional<Failure> refused(const LinkRef& ref, const char* attempted)
+{
+    if (!ref.link)
+        return Failure{Error::misuse,
+                       {.attempted = attempted, .explanation = "this Link was moved from"}};
+    if (has_forked_since(ref.fork_generation))
+        return Failure{Error::forked,
+                       {.attempted = attempted, .endpoint = ref.link->config().endpoint()}};
+    return std::nullopt;
+}
+
+bool is_here(const LinkRef& ref) noexcept
+{
+    return ref.link && !has_forked_since(ref.fork_generation);
+}
 
 } // namespace
 
@@ -38,33 +55,33 @@ Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std
 Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std::byte> payload,
                        const SendOptions& options)
 {
-    if (has_forked_since(ref.fork_generation))
-        return forked("send");
+    if (auto failure = refused(ref, "send"))
+        return std::move(*failure);
     return send_on(*ref.run, *ref.link, kind, payload, options);
 }
 
 Result<void> link_flush(const LinkRef& ref, Duration timeout)
 {
-    if (has_forked_since(ref.fork_generation))
-        return forked("flush");
+    if (auto failure = refused(ref, "flush"))
+        return std::move(*failure);
     return ref.link->flush(deadline_of(*ref.run, timeout));
 }
 
-LinkId link_id(const LinkRef& ref) noexcept { return ref.link->id(); }
+LinkId link_id(const LinkRef& ref) noexcept { return ref.link ? ref.link->id() : LinkId{}; }
 
-bool link_is_up(const LinkRef& ref) noexcept
+bool link_is_up(const LinkRef& ref) noexcept { return is_here(ref) && ref.link->is_up(); }
+
+std::string link_protocol(const LinkRef& ref)
 {
-    return !has_forked_since(ref.fork_generation) && ref.link->is_up();
+    return ref.link ? ref.link->protocol() : std::string{};
 }
 
-std::string link_protocol(const LinkRef& ref) { return ref.link->protocol(); }
+Stats link_stats(const LinkRef& ref) { return is_here(ref) ? Links::stats_of(*ref.link) : Stats{}; }
 
-Stats link_stats(const LinkRef& ref)
+std::uint32_t link_connection(const LinkRef& ref) noexcept
 {
-    return has_forked_since(ref.fork_generation) ? Stats{} : Links::stats_of(*ref.link);
+    return ref.link ? ref.link->connection() : 0;
 }
-
-std::uint32_t link_connection(const LinkRef& ref) noexcept { return ref.link->connection(); }
 
 namespace {
 
@@ -80,8 +97,8 @@ StickyMessage sticky_message(MessageKind kind, std::span<const std::byte> payloa
 Result<void> link_stick(const LinkRef& ref, std::string key, MessageKind kind,
                         std::span<const std::byte> payload, IsAnswer is_answer)
 {
-    if (has_forked_since(ref.fork_generation))
-        return forked("add a sticky message");
+    if (auto failure = refused(ref, "add a sticky message"))
+        return std::move(*failure);
     if (auto checked = ref.link->config().check_send(kind, payload); !checked)
         return checked;
     return ref.link->stick(std::move(key), sticky_message(kind, payload, std::move(is_answer)));
@@ -90,8 +107,8 @@ Result<void> link_stick(const LinkRef& ref, std::string key, MessageKind kind,
 Result<bool> link_unstick(const LinkRef& ref, std::string_view key, MessageKind kind,
                           std::span<const std::byte> payload, IsAnswer is_answer)
 {
-    if (has_forked_since(ref.fork_generation))
-        return forked("take a sticky message back");
+    if (auto failure = refused(ref, "take a sticky message back"))
+        return std::move(*failure);
     if (auto checked = ref.link->config().check_send(kind, payload); !payload.empty() && !checked)
         return checked.error();
     return ref.link->unstick(key, sticky_message(kind, payload, std::move(is_answer)));
@@ -99,22 +116,22 @@ Result<bool> link_unstick(const LinkRef& ref, std::string_view key, MessageKind 
 
 std::optional<StickyState> link_sticky_state(const LinkRef& ref, std::string_view key)
 {
-    if (has_forked_since(ref.fork_generation))
+    if (!is_here(ref))
         return std::nullopt;
     return ref.link->sticky().state(key);
 }
 
 StickyCounts link_sticky_counts(const LinkRef& ref)
 {
-    if (has_forked_since(ref.fork_generation))
+    if (!is_here(ref))
         return {};
     return ref.link->sticky().counts();
 }
 
 Result<void> link_close(const LinkRef& ref, Duration timeout)
 {
-    if (has_forked_since(ref.fork_generation))
-        return forked("close");
+    if (auto failure = refused(ref, "close"))
+        return std::move(*failure);
     return ref.link->close(timeout);
 }
 

@@ -1,5 +1,6 @@
 #include "run.hpp"
 
+#include "base/real_time.hpp"
 #include "loop/loop_threads.hpp"
 
 #include <fmt/format.h>
@@ -9,12 +10,6 @@
 #include <utility>
 
 namespace sidecar::detail {
-namespace {
-
-TimePoint real_now() noexcept { return std::chrono::steady_clock::now(); }
-
-} // namespace
-
 Run::Run(const Options& options, LoopLease lease, std::string name)
     : budget_{options.stop},
       journal_{options.log},
@@ -288,6 +283,7 @@ Stats Run::stats() const
     stats.conflated = counts.lost_for(GapReason::conflated);
     stats.too_old = counts.lost_for(GapReason::too_old);
     stats.oldest_message_age = inbox_.oldest_age();
+    stats.message_ages = inbox_.ages();
     stats.inbox_messages = counts.queued;
     stats.inbox_bytes = counts.queued_bytes;
     stats.inbox_peak_messages = counts.peak_messages;

@@ -3,6 +3,7 @@
 
 #include <sidecar/detail/any_transport.hpp>
 #include <sidecar/detail/core.hpp>
+#include <sidecar/detail/export.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/event.hpp>
 #include <sidecar/format.hpp>
@@ -35,7 +36,7 @@ namespace sidecar {
 /// wait, made on the loop's own thread (in a coroutine, in a hook), gives Error::misuse; after a
 /// fork, in the child, Error::forked. A negative timeout counts as zero; Duration::max() means no
 /// deadline.
-class Feed {
+class SIDECAR_API Feed {
 public:
     Feed(const Feed&) = delete;
     Feed& operator=(const Feed&) = delete;
@@ -100,7 +101,10 @@ public:
         return core_.send(MessageKind::bytes, bytes, options);
     }
     /// Waits until all that was queued on the first link before this call has been handed to the
-    /// system. Blocks: at most `timeout`. Errors: timed_out, not_connected, stopping.
+    /// system; sticky messages that were never written yet included. Blocks: at most `timeout`.
+    /// Errors: timed_out, stopping; not_connected, at once, where something of it is lost with its
+    /// connection; wrong_connection, where something was bound to one that is gone; expired, once the
+    /// rest is written, where something was too late, during the call or since one last said so.
     [[nodiscard]] Result<void> flush(Duration timeout) { return core_.flush(timeout); }
 
     /// Waits for the next message, of any link. Blocks: at most `timeout`; zero polls. Errors:

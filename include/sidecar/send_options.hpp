@@ -25,7 +25,7 @@ struct SendOptions {
     /// written, the message is dropped and counted as unsent. Empty: on any.
     std::optional<std::uint32_t> connection{};
     /// If the transport was not given it so long after the call, it is dropped when its turn comes, and
-    /// counted as Stats::unsent and unsent_late; flush() counts it as written. max(): never.
+    /// counted as Stats::unsent and unsent_late; who waits in flush() is told `expired`. max(): never.
     Duration expires_after = Duration::max();
     Lane lane = Lane::ordinary;
 };

@@ -3,6 +3,18 @@
 #include <algorithm>
 
 namespace sidecar::detail {
+namespace {
+
+/// At most the longest there is.
+Duration product(Duration duration, std::uint64_t times) noexcept
+{
+    constexpr auto most = static_cast<std::uint64_t>(Duration::max().count());
+    const auto count = static_cast<std::uint64_t>(duration.count());
+    return count != 0 && times > most / count ? Duration::max()
+                                              : Duration{static_cast<Duration::rep>(count * times)};
+}
+
+} // namespace
 
 /// Two neighbours are at most an eighth apart.
 constexpr LatencyHistogram::Bounds LatencyHistogram::make_bounds()
@@ -28,16 +40,18 @@ LatencyHistogram::Counts& LatencyHistogram::counts()
     return *counts_;
 }
 
-void LatencyHistogram::add(Duration duration)
+void LatencyHistogram::add(Duration duration, std::uint64_t times)
 {
+    if (times == 0)
+        return;
     duration = std::max(duration, Duration{});
     const auto at = std::lower_bound(bounds.begin(), bounds.end(), duration) - bounds.begin();
-    ++counts()[static_cast<std::size_t>(at)];
+    counts()[static_cast<std::size_t>(at)] += times;
     least_ = count_ == 0 ? duration : std::min(least_, duration);
     most_ = std::max(most_, duration);
     last_ = duration;
-    sum_ = deadline_after(TimePoint{sum_}, duration).time_since_epoch();
-    ++count_;
+    sum_ = deadline_after(TimePoint{sum_}, product(duration, times)).time_since_epoch();
+    count_ += times;
 }
 
 void LatencyHistogram::add(const LatencyHistogram& other)

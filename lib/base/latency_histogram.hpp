@@ -20,10 +20,12 @@ public:
     LatencyHistogram& operator=(LatencyHistogram&&) = default;
 
     /// Below zero counts as zero.
-    void add(Duration duration);
+    void add(Duration duration, std::uint64_t times = 1);
     /// Adds what another has counted; the latest is its latest, if it has any.
     void add(const LatencyHistogram& other);
     [[nodiscard]] Latency latency() const;
+    [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
+    [[nodiscard]] Duration last() const noexcept { return last_; }
 
 private:
     static constexpr std::size_t steps_per_decade = 24;

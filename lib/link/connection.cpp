@@ -247,10 +247,15 @@ void Connection::begin_close(TimePoint drain_by, TimePoint deadline)
     spawn(closer, "close", deadline, &Connection::say_goodbye, &Connection::closer_ended);
 }
 
+bool Connection::has_unsent() const
+{
+    return parts_.outbox.has_unsent() || (stage_ != Stage::session && parts_.sticky.is_unwritten());
+}
+
 /// A coroutine, so that a close() that throws at once ends like one that throws later.
 Task<> Connection::say_goodbye(Context ctx)
 {
-    while (parts_.outbox.has_unsent() && tasks_[writer] && ctx.now() < *drain_by_) {
+    while (has_unsent() && tasks_[writer] && ctx.now() < *drain_by_) {
         ctx.waiting_for("what is queued to be written");
         (void)co_await ctx.wait(drained_, *drain_by_);
     }

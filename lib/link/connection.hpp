@@ -109,6 +109,8 @@ public:
     void ping();
     void destroy_transport() noexcept { transport_.reset(); }
     [[nodiscard]] bool has_tasks() const noexcept { return tasks_ != Tasks{}; }
+    /// Of what was given to send(), stick() and unstick() something may still be written.
+    [[nodiscard]] bool has_unsent() const;
     /// What still runs ends with the connection, so that cancelling it is nothing to report.
     void expect_tasks_to_end() noexcept;
 

@@ -141,7 +141,10 @@ Task<bool> Connection::write_own(Context ctx)
         out->is_written = true;
         out->done.set();
     }
-    parts_.sticky.written(sticky);
+    if (!sticky.empty()) {
+        parts_.sticky.written(sticky);
+        parts_.services.written.wake();
+    }
     if (!control.empty())
         parts_.outbox.note_control_written();
     co_return true;

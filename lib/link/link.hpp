@@ -56,8 +56,7 @@ public:
     /// Refuses further sends; lets a paused listener read on, into nothing; ends the waiting for the
     /// next attempt.
     void quiesce();
-    [[nodiscard]] bool has_unsent() const noexcept { return outbox_.has_unsent(); }
-    [[nodiscard]] bool is_drained() const noexcept { return !is_up() || !has_unsent(); }
+    [[nodiscard]] bool is_drained() const { return !is_up() || !connection_->has_unsent(); }
     /// There is a connection to say goodbye on.
     [[nodiscard]] bool is_open() const noexcept { return life_.is_open() && !life_.cause(); }
     void begin_close(TimePoint deadline);
@@ -80,6 +79,7 @@ public:
     Result<void> send(MessageKind kind, std::span<const std::byte> payload,
                       const SendOptions& options);
     Result<void> flush(TimePoint deadline);
+    [[nodiscard]] Failure flush_failed(Error code, std::string why) const;
     Result<void> stick(std::string key, StickyMessage message);
     Result<bool> unstick(std::string_view key, StickyMessage message);
     Result<void> close(Duration timeout);
@@ -141,7 +141,7 @@ private:
     void push_event(LinkEvent event);
     void set_outcome(Result<void> outcome);
     void wake_writer();
-    [[nodiscard]] Failure refusal() const;
+    [[nodiscard]] Failure refusal(const char* attempted) const;
     [[nodiscard]] Failure too_big(std::size_t payload_bytes) const;
 
     /// What the waiting for connections is about.

@@ -71,6 +71,7 @@ bool Sticky::restick(const std::string& key, Entry& entry, StickyMessage message
         return false;
     entry.message = std::make_shared<const StickyMessage>(std::move(message));
     entry.state = StickyState::waiting;
+    entry.unwritten = ++calls_;
     note_change();
     if (waiting)
         waiting->write.message = entry.message;
@@ -89,6 +90,7 @@ bool Sticky::stick(std::string key, StickyMessage message, std::uint64_t positio
         return restick(at->first, at->second, std::move(message), position);
     at->second.message = std::make_shared<const StickyMessage>(std::move(message));
     at->second.order = next_order_++;
+    at->second.unwritten = ++calls_;
     if (has_connection_)
         push(at->first, at->second.message, false, position);
     return has_connection_;
@@ -107,6 +109,7 @@ Sticky::Removal Sticky::unstick(std::string_view key, StickyMessage message, std
         return {true, true};
     }
     entry.removal = std::make_shared<const StickyMessage>(std::move(message));
+    entry.unwritten_removal = ++calls_;
     entry.state_before = std::exchange(entry.state, StickyState::removal_pending);
     entry.is_awaited = false;
     push(at->first, entry.removal, true, position);
@@ -135,6 +138,27 @@ StickyCounts Sticky::counts() const
         }
     }
     return counts;
+}
+
+std::uint64_t Sticky::last_unwritten() const
+{
+    std::lock_guard lock{mutex_};
+    std::uint64_t last = 0;
+    for (const auto& [key, entry] : entries_)
+        last = std::max({last, entry.unwritten, entry.removal ? entry.unwritten_removal : 0});
+    return last;
+}
+
+bool Sticky::is_unwritten(std::uint64_t until) const
+{
+    const auto is_due = [until](std::uint64_t number) { return number != 0 && number <= until; };
+    if (until == 0)
+        return false;
+    std::lock_guard lock{mutex_};
+    return std::any_of(entries_.begin(), entries_.end(), [&](const auto& pair) {
+        const auto& entry = pair.second;
+        return is_due(entry.unwritten) || (entry.removal && is_due(entry.unwritten_removal));
+    });
 }
 
 // --- sidecar side
@@ -197,9 +221,13 @@ void Sticky::written(const std::vector<Write>& writes)
     std::lock_guard lock{mutex_};
     for (const auto& write : writes) {
         const auto at = entries_.find(write.key);
-        if (write.message->is_answer || at == entries_.end())
-            continue; // its answer says so, or nobody wants to know
+        if (at == entries_.end())
+            continue;
         auto& entry = at->second;
+        if (write.message == (write.takes_back ? entry.removal : entry.message))
+            (write.takes_back ? entry.unwritten_removal : entry.unwritten) = 0;
+        if (write.message->is_answer)
+            continue; // which says so
         if (write.takes_back && entry.removal == write.message)
             erase(at);
         else if (!write.takes_back && entry.message == write.message && !entry.removal

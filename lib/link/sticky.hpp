@@ -57,6 +57,10 @@ public:
     // --- both
     [[nodiscard]] std::optional<StickyState> state(std::string_view key) const;
     [[nodiscard]] StickyCounts counts() const;
+    /// What was given last and is not written yet; 0: nothing.
+    [[nodiscard]] std::uint64_t last_unwritten() const;
+    /// Whether some of what was given until then is to be written, for the first time, or just being.
+    [[nodiscard]] bool is_unwritten(std::uint64_t until = UINT64_MAX) const;
 
     // --- sidecar side
     /// There is a connection: everything is to be sent. Gives whether there is anything.
@@ -94,6 +98,9 @@ private:
         bool was_sent = false;                           ///< on this connection, in some form
         bool is_awaited = false;                         ///< before ordinary messages go out
         std::uint64_t order = 0;                         ///< in which they were given
+        /// Of the message and of what takes it back: the number of the call that gave it; 0: it was
+        /// written, on this connection or an earlier one.
+        std::uint64_t unwritten = 0, unwritten_removal = 0;
     };
     using Entries = std::map<std::string, Entry, std::less<>>;
     struct Waiting {
@@ -126,7 +133,8 @@ private:
     std::shared_ptr<const std::vector<Write>> expected_; // both: guarded by mutex_
     bool has_connection_ = false;                        // both: guarded by mutex_
     std::uint64_t next_order_ = 0;                       // both: guarded by mutex_
-    std::atomic<bool> has_to_write_{false};              // both: atomic, written with mutex_ held
+    std::uint64_t calls_ = 0;               // both: guarded by mutex_; that gave something
+    std::atomic<bool> has_to_write_{false}; // both: atomic, written with mutex_ held
 };
 
 } // namespace sidecar::detail

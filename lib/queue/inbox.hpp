@@ -8,6 +8,7 @@
 #include "queue/connection_numbers.hpp"
 #include "queue/consumer_right.hpp"
 #include "queue/link_events.hpp"
+#include "queue/message_ages.hpp"
 #include "queue/ready_descriptor.hpp"
 #include "queue/receive_memory.hpp"
 #include "queue/record_ring.hpp"
@@ -49,7 +50,8 @@ public:
           clock_{clock},
           spin_{spin},
           side_{clock},
-          arrivals_{clock.is_virtual()}
+          arrivals_{clock.is_virtual()},
+          consumer_{clock.is_virtual()}
     {
     }
 
@@ -183,6 +185,8 @@ public:
     [[nodiscard]] Counts counts() const;
     /// For how long the oldest message waits; zero: none does.
     [[nodiscard]] Duration oldest_age() const;
+    /// How old messages were when they were taken.
+    [[nodiscard]] Latency ages() const { return consumer_.ages.latency(); }
     [[nodiscard]] std::uint64_t wakeups() const noexcept
     {
         return producer_.wakeups.load(std::memory_order_relaxed);
@@ -201,6 +205,11 @@ private:
         return ring_.view(position, consumer_.connections.of(ring_.link_of(position)));
     }
     [[nodiscard]] WallTime wall_time(TimePoint at) const;
+    void count_taken(TimePoint arrival)
+    {
+        if (consumer_.ages.count_one()) [[unlikely]]
+            consumer_.ages.note(arrival, clock_.now());
+    }
     [[nodiscard]] Result<Message> take_message();
     [[nodiscard]] Result<Message> take_copy(std::uint64_t position);
     [[nodiscard]] Result<Message> take_block_of(std::uint64_t position);
@@ -239,6 +248,8 @@ private:
     ReadyDescriptor ready_;                 // both
 
     struct Consumer {
+        explicit Consumer(bool is_virtual) noexcept : ages{is_virtual} {}
+        MessageAges ages;              // both, each its side
         YieldBeforeSleep yield;        // before a receiver sleeps
         ConnectionNumbers connections; // guarded by right_
         TimePoint idle_since{}; // guarded by right_; when poll() began to find nothing; or none

@@ -11,7 +11,8 @@ namespace {
 Failure nested(const char* attempted)
 {
     return {Error::misuse,
-            {.attempted = attempted, .explanation = "called from within a poll() handler"}};
+            {.attempted = attempted,
+             .explanation = "called within a handler of poll(), which has the messages to itself"}};
 }
 
 } // namespace
@@ -72,6 +73,7 @@ private:
                 failure_ = inbox_.nothing_left();
                 break;
             }
+            inbox_.consumer_.ages.ran_dry();
             give_back();
             if (!sleep()) {
                 failure_ = Failure{Error::timed_out};
@@ -143,8 +145,9 @@ Failure Inbox::nothing_left() const
 /// Built where the caller will have it: a message holds its bytes, so each move would copy them.
 Result<Message> Inbox::take_copy(std::uint64_t position)
 {
-    Result<Message> message{Result<Message>::in_place_value, view(position),
-                            arrivals_.of(position)};
+    const auto arrival = arrivals_.of(position);
+    Result<Message> message{Result<Message>::in_place_value, view(position), arrival};
+    count_taken(arrival);
     ring_.pop();
     return message;
 }
@@ -152,9 +155,15 @@ Result<Message> Inbox::take_copy(std::uint64_t position)
 Result<Message> Inbox::take_block_of(std::uint64_t position)
 {
     const auto seen = view(position);
-    Result<Message> message{Result<Message>::in_place_value, seen.link(), seen.kind(),
-                            ring_.take_block_of(position),   seen.size(), seen.connection(),
-                            arrivals_.of(position)};
+    const auto arrival = arrivals_.of(position);
+    Result<Message> message{Result<Message>::in_place_value,
+                            seen.link(),
+                            seen.kind(),
+                            ring_.take_block_of(position),
+                            seen.size(),
+                            seen.connection(),
+                            arrival};
+    count_taken(arrival);
     ring_.pop();
     return message;
 }
@@ -174,6 +183,8 @@ SideQueue::Entry Inbox::take_beside(SideQueue::Ends ends, bool& is_left)
         on_space();
     if (taken.entry && taken.entry->what == SideEntry::What::event)
         consumer_.connections.note(*taken.entry->event);
+    if (taken.entry && taken.entry->what == SideEntry::What::message)
+        count_taken(taken.entry->at);
     return std::move(taken.entry);
 }
 
@@ -280,10 +291,13 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
             handler(entry->view());
         }
     }
-    if (count != 0)
+    if (count != 0) {
         consumer_.idle_since = {};
-    else if (ring_.has_spare_blocks())
-        note_idle();
+    } else {
+        consumer_.ages.ran_dry();
+        if (ring_.has_spare_blocks())
+            note_idle();
+    }
     if (count == 0 && was_final && limit != 0)
         return nothing_left();
     return count;
@@ -311,6 +325,8 @@ std::size_t Inbox::hand_over(MessageHandler handler, std::size_t limit)
             ~Pop() { ring.pop(); }
         } pop{ring_};
         ++count;
+        if (consumer_.ages.count_one()) [[unlikely]]
+            consumer_.ages.note(arrivals_.of(ring_.read_position()), clock_.now());
         handler(view(ring_.find_message(ring_.read_position())));
     } while (count < most && ring_.read_position() < until
              && ring_.popped_bytes_so_far() - bytes_at_start < stride_bytes);

@@ -65,6 +65,11 @@ public:
 
     /// At the end.
     void add(SideEntry& entry) noexcept;
+    void add_before(SideEntry& entry, SideEntry& gap) noexcept
+    {
+        entries_.insert(List::s_iterator_to(entry), gap);
+        count(gap);
+    }
     /// Without counting; before the queue and the entries go.
     void let_go_of_all() noexcept
     {

@@ -1,6 +1,7 @@
 #include "queue/outbox.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace sidecar::detail {
 
@@ -63,26 +64,70 @@ bool Outbox::wakes_writer() noexcept
     return writer_sleeps_.load(std::memory_order_seq_cst) && writer_sleeps_.exchange(false);
 }
 
-Outbox::Mark Outbox::mark()
+Outbox::Mark::Mark(Outbox& outbox) : outbox_{outbox}
 {
-    std::lock_guard lock{push_mutex_};
-    return {owner_ ? owner_->write_position() : 0, loss_.count.load(), control_.counts().accepted};
+    std::lock_guard lock{outbox.push_mutex_};
+    position_ = outbox.owner_ ? outbox.owner_->write_position() : 0;
+    control_ = outbox.control_.counts().accepted;
+    outbox.loss_.marks.push_back(this);
+    if (std::exchange(outbox.loss_.is_late_untold, false))
+        loss_ = Fate::late;
 }
 
-Outbox::Fate Outbox::fate(const Mark& mark)
+Outbox::Mark::~Mark()
 {
-    const auto is_read = [&] {
-        return (mark.position == 0 || ring()->reads_published() >= mark.position)
-               && (mark.control == 0 || control_.counts().done() >= mark.control);
-    };
-    if (loss_.count.load() == mark.losses && !is_read())
-        return Fate::waiting;
+    std::lock_guard lock{outbox_.push_mutex_};
+    std::erase(outbox_.loss_.marks, this);
+    if (loss_.load() == Fate::late && !is_late_told_)
+        outbox_.loss_.is_late_untold = true;
+}
+
+std::uint64_t Outbox::pushed_position()
+{
     std::lock_guard lock{push_mutex_};
-    const auto since = loss_.count.load() - mark.losses;
-    // Where the first of several began is not known any more
-    if (since > 1 || (since == 1 && loss_.begin < mark.position))
-        return Fate::lost;
-    return is_read() ? Fate::written : Fate::waiting;
+    return owner_ ? owner_->write_position() : 0;
+}
+
+Outbox::Fate Outbox::fate(Mark& mark)
+{
+    const bool is_over = (mark.position_ == 0 || ring()->reads_published() >= mark.position_)
+                         && control_.first_open() > mark.control_;
+    if (!is_over)
+        return mark.loss_.load() == Fate::lost ? Fate::lost : Fate::waiting;
+    // What is lost is told and leaves the queue with the mutex held
+    std::lock_guard lock{push_mutex_};
+    const auto loss = mark.loss_.load();
+    mark.is_late_told_ = loss == Fate::late;
+    return loss == Fate::waiting ? Fate::written : loss;
+}
+
+/// With push_mutex_ held. What is lost with its connection says more than what was late.
+template <class IsBefore>
+void Outbox::tell_marks(Fate loss, IsBefore is_before) noexcept
+{
+    bool is_told = false;
+    for (auto* mark : loss_.marks) {
+        if (!is_before(*mark))
+            continue;
+        is_told = true;
+        if (mark->loss_.load() != Fate::lost)
+            mark->loss_ = loss;
+    }
+    if (loss == Fate::late && !is_told)
+        loss_.is_late_untold = true;
+}
+
+/// With push_mutex_ held: the message there is lost.
+void Outbox::tell_loss(std::uint64_t position, Fate loss) noexcept
+{
+    tell_marks(loss, [position](const Mark& mark) { return position < mark.position_; });
+}
+
+/// The same, for the control message of this number; with no_number nothing happens.
+void Outbox::tell_control_loss(std::uint64_t number, Fate loss) noexcept
+{
+    if (number != ControlLane::no_number)
+        tell_marks(loss, [number](const Mark& mark) { return number <= mark.control_; });
 }
 
 void Outbox::open(std::uint32_t connection)
@@ -104,14 +149,12 @@ void Outbox::end_connection(bool keep)
             keep_what_may_follow(*ring);
         } else if (!keep) {
             ++loss_.drops;
-            loss_.begin = ring ? ring->read_position() : 0;
-            loss_.count.fetch_add(1);
             if (ring)
                 lose_until(*ring, ring->write_position());
         }
         loss_.batch_end = 0;
-        control_.note_failed();
-        control_.lose(!keep);
+        tell_control_loss(control_.note_failed(), Fate::lost);
+        tell_control_loss(control_.lose(!keep), Fate::lost);
     }
     written_.wake();
 }
@@ -121,21 +164,14 @@ void Outbox::end_connection(bool keep)
 void Outbox::keep_what_may_follow(RecordRing& ring)
 {
     const auto published = ring.published();
-    auto begin = published;
-    if (loss_.batch_end > ring.read_position()) {
-        begin = ring.read_position();
+    if (const auto begin = ring.read_position(); loss_.batch_end > begin)
         lose_until(ring, loss_.batch_was_marked ? begin + 1 : loss_.batch_end);
-    }
     loss_.stale_until = published;
-    for (auto at = ring.read_position(); at < published && at < begin; at = ring.after(at)) {
+    for (auto at = ring.read_position(); at < published; at = ring.after(at)) {
         at = ring.find_message(at);
         if (is_stale(ring, at))
-            begin = at;
+            return tell_loss(at, Fate::lost); // who waits for a later one waits for this one too
     }
-    if (begin == published)
-        return;
-    loss_.begin = begin;
-    loss_.count.fetch_add(1);
 }
 
 /// It is bound to a connection that is gone.
@@ -145,8 +181,10 @@ bool Outbox::is_stale(const RecordRing& ring, std::uint64_t position) const noex
            && (static_cast<std::uint32_t>(ring.view(position).link()) & bound_bit) != 0;
 }
 
+/// With push_mutex_ held.
 void Outbox::lose_until(RecordRing& ring, std::uint64_t position)
 {
+    tell_loss(ring.read_position(), Fate::lost);
     while (ring.read_position() < position && ring.read_position() != ring.published())
         lose_one(ring);
     ring.publish_reads();
@@ -185,9 +223,15 @@ std::optional<Batch> Outbox::next_batch(std::uint64_t limit)
 /// What is stale at the front is lost; gives where the next of it stands, or `end`.
 std::uint64_t Outbox::pass_over_stale(RecordRing& ring, std::uint64_t end)
 {
-    while (ring.read_position() < end && is_stale(ring, ring.find_message(ring.read_position())))
-        lose_one(ring);
-    ring.publish_reads();
+    {
+        std::lock_guard lock{push_mutex_};
+        while (ring.read_position() < end
+               && is_stale(ring, ring.find_message(ring.read_position()))) {
+            tell_loss(ring.read_position(), Fate::lost);
+            lose_one(ring);
+        }
+        ring.publish_reads();
+    }
     written_.wake();
     for (auto at = ring.read_position(); at < std::min(end, loss_.stale_until);
          at = ring.after(at)) {
@@ -211,6 +255,7 @@ std::uint64_t Outbox::pass_over_late(RecordRing& ring, std::uint64_t end)
                 end = late;
                 break;
             }
+            tell_loss(late, Fate::late);
             lose_one(ring);
             deadlines_.late.fetch_add(1);
         }
@@ -223,12 +268,23 @@ std::uint64_t Outbox::pass_over_late(RecordRing& ring, std::uint64_t end)
 
 std::vector<Message> Outbox::take_control()
 {
-    std::uint32_t connection = 0;
+    ControlLane::Taken taken;
     {
         std::lock_guard lock{push_mutex_};
-        connection = loss_.connection;
+        taken = control_.take(loss_.connection, clock_.now());
+        tell_control_loss(taken.first_unsent, Fate::lost);
+        tell_control_loss(taken.first_late, Fate::late);
     }
-    return control_.take(connection, clock_.now());
+    if (taken.messages.empty())
+        written_.wake(); // who waits for what was dropped
+    return std::move(taken.messages);
+}
+
+void Outbox::give_up_batch()
+{
+    loss_.is_writing = false;
+    std::lock_guard lock{push_mutex_};
+    tell_control_loss(control_.note_failed(), Fate::lost);
 }
 
 void Outbox::note_control_written()

@@ -62,14 +62,29 @@ public:
     /// The writer could not be woken after all, so the next push has to.
     void note_not_woken() noexcept { writer_sleeps_.store(true, std::memory_order_seq_cst); }
     [[nodiscard]] bool is_open() const noexcept { return is_open_.load(std::memory_order_seq_cst); }
-    /// All that was pushed before: its end, and how often something had been lost until then.
-    struct Mark {
-        std::uint64_t position = 0, losses = 0, control = 0;
+    /// `lost`: some of it is; `late`: all is written but for what was dropped since its time was over,
+    /// while somebody waited or since that was last told.
+    enum class Fate { waiting, written, lost, late };
+    /// Stands behind all that was pushed before, for one who waits for it, and is told what of it is
+    /// lost. Lifetime: the outbox outlives it.
+    class Mark {
+    public:
+        explicit Mark(Outbox& outbox);
+        Mark(const Mark&) = delete;
+        Mark& operator=(const Mark&) = delete;
+        ~Mark();
+
+    private:
+        friend class Outbox;
+        Outbox& outbox_;                        // app side
+        std::uint64_t position_ = 0;            // app side; constant
+        bool is_late_told_ = false;             // app side
+        std::uint64_t control_ = 0;             // app side; constant
+        std::atomic<Fate> loss_{Fate::waiting}; // both: atomic, written with push_mutex_ held
     };
-    [[nodiscard]] Mark mark();
-    enum class Fate { waiting, written, lost };
-    /// Of what was pushed before the mark; `lost` if some of it was.
-    [[nodiscard]] Fate fate(const Mark& mark);
+    [[nodiscard]] Fate fate(Mark& mark);
+    /// The end of all that was pushed.
+    [[nodiscard]] std::uint64_t pushed_position();
     [[nodiscard]] std::size_t largest_message() const noexcept { return largest_.load(); }
     [[nodiscard]] std::size_t limit_bytes() const noexcept { return limits_.bytes; }
 
@@ -144,11 +159,7 @@ public:
         loss_.batch_end = 0;
     }
     /// Its write failed.
-    void give_up_batch()
-    {
-        loss_.is_writing = false;
-        control_.note_failed();
-    }
+    void give_up_batch();
     struct Written { // both: atomic
         std::atomic<std::uint64_t> messages{0}, bytes{0};
     };
@@ -165,6 +176,10 @@ private:
     void keep_what_may_follow(RecordRing& ring);
     void lose_until(RecordRing& ring, std::uint64_t position);
     void lose_one(RecordRing& ring);
+    template <class IsBefore>
+    void tell_marks(Fate loss, IsBefore is_before) noexcept;
+    void tell_loss(std::uint64_t position, Fate loss) noexcept;
+    void tell_control_loss(std::uint64_t number, Fate loss) noexcept;
     [[nodiscard]] std::uint64_t pass_over_stale(RecordRing& ring, std::uint64_t end);
     [[nodiscard]] Push push_with_deadline(RecordRing& ring, LinkId link, MessageKind kind,
                                           std::span<const std::byte> payload, TimePoint deadline);
@@ -189,11 +204,12 @@ private:
     std::uint64_t progress_ = 0;             // sidecar side
 
     struct Losses {
-        std::atomic<std::uint64_t> count{0}; // both: atomic; how often something may have been lost
         std::atomic<std::uint64_t> messages{0}; // both: atomic
-        std::uint32_t connection = 0;  // both: guarded by push_mutex_; the present one; 0: none
-        std::uint64_t drops = 0;       // both: guarded by push_mutex_
-        std::uint64_t begin = 0;       // both: guarded by push_mutex_; where the latest loss began
+        std::uint32_t connection = 0; // both: guarded by push_mutex_; the present one; 0: none
+        std::uint64_t drops = 0;      // both: guarded by push_mutex_
+        bool is_late_untold =
+            false;                // both: guarded by push_mutex_; something was, and nobody knows
+        std::vector<Mark*> marks; // both: guarded by push_mutex_; who waits at present
         std::uint64_t stale_until = 0; // sidecar side; what is bound before it is lost
         std::uint64_t batch_end = 0;   // sidecar side; of the batch that is out, or failed
         bool is_writing = false;       // sidecar side; a batch is out

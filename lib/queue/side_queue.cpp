@@ -192,6 +192,21 @@ SideEntry& SideQueue::make(LinkQueue& queue, const Incoming& incoming)
     return entry;
 }
 
+/// Of nothing yet.
+SideEntry& SideQueue::make_gap(LinkQueue& queue, GapReason reason, std::uint64_t position,
+                               TimePoint at)
+{
+    auto& gap = *pool_.take_without_payload();
+    gap.what = What::gap;
+    gap.reason = reason;
+    gap.link = queue.link();
+    gap.connection = queue.connection;
+    gap.queue = &queue;
+    gap.position = position;
+    gap.at = at;
+    return gap;
+}
+
 void SideQueue::append(LinkQueue& queue, const Incoming& incoming)
 {
     auto& entry = make(queue, incoming);
@@ -220,8 +235,16 @@ void SideQueue::replace(LinkQueue& queue, SideEntry& replaced, const Incoming& i
     pool_.give_back(&fresh);
 }
 
+/// What it has replaced is missing with it: nothing newer stands for that any more.
 void SideQueue::lose(LinkQueue& queue, SideEntry& message, GapReason reason)
 {
+    if (message.missing != 0) {
+        auto& gap = make_gap(queue, GapReason::conflated, message.position, message.at);
+        gap.connection = message.connection;
+        gap.missing = message.missing;
+        order_.insert(Order::s_iterator_to(message), gap);
+        queue.add_before(message, gap);
+    }
     ++counts_.lost[static_cast<std::size_t>(reason)];
     counts_.lost_bytes += message.size;
     if (queue.keys())
@@ -236,14 +259,7 @@ void SideQueue::lose_newest(LinkQueue& queue, const Incoming& incoming)
 {
     auto* gap = queue.gap_at_end(GapReason::dropped_newest);
     if (!gap) {
-        gap = pool_.take_without_payload();
-        gap->what = What::gap;
-        gap->reason = GapReason::dropped_newest;
-        gap->link = queue.link();
-        gap->connection = queue.connection;
-        gap->queue = &queue;
-        gap->position = incoming.position;
-        gap->at = incoming.now;
+        gap = &make_gap(queue, GapReason::dropped_newest, incoming.position, incoming.now);
         order_.push_back(*gap);
         queue.add(*gap);
     }

@@ -114,6 +114,8 @@ private:
         TimePoint now;
     };
     [[nodiscard]] SideEntry& make(LinkQueue& queue, const Incoming& incoming);
+    [[nodiscard]] SideEntry& make_gap(LinkQueue& queue, GapReason reason, std::uint64_t position,
+                                      TimePoint at);
     void append(LinkQueue& queue, const Incoming& incoming);
     void replace(LinkQueue& queue, SideEntry& replaced, const Incoming& incoming);
     void lose(LinkQueue& queue, SideEntry& message, GapReason reason);

@@ -2,16 +2,19 @@
 #include "command_line.hpp"
 #include "exit_status.hpp"
 #include "session.hpp"
+#include "tell.hpp"
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <fcntl.h>
-#include <fstream>
-#include <iterator>
+#include <optional>
+#include <string>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -27,14 +30,24 @@ void open_standard_descriptors()
             const int opened = ::open("/dev/null", O_RDWR); // the lowest that is free
 }
 
+/// A small one: a secret, or some lines of a header. Gives none for what cannot be read, such as a
+/// directory, and for what has no end.
 std::optional<std::string> read_file(const std::string& path)
 {
-    std::ifstream file{path, std::ios::binary};
-    if (!file)
+    constexpr std::size_t most_bytes = std::size_t{1} << 20;
+    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    std::string text(most_bytes + 1, '\0');
+    std::size_t size = 0;
+    ::ssize_t got = descriptor < 0 ? -1 : 1;
+    while (got > 0 && size < text.size()) {
+        got = ::read(descriptor, text.data() + size, text.size() - size);
+        size += got > 0 ? static_cast<std::size_t>(got) : 0;
+    }
+    if (descriptor >= 0)
+        ::close(descriptor);
+    if (got < 0 || size > most_bytes)
         return std::nullopt;
-    std::string text{std::istreambuf_iterator<char>{file}, {}};
-    if (file.bad())
-        return std::nullopt;
+    text.resize(size);
     return text;
 }
 
@@ -77,13 +90,25 @@ Session::Place make_place(const Settings& settings)
     return place;
 }
 
+/// A reader who has seen enough of it is no mistake of anybody's.
+int print_help(const std::string& text)
+{
+    const bool is_printed = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+    if (is_printed || errno == EPIPE)
+        return exit_status::clean;
+    tell(fmt::format("sidecar-cat: standard output: {}\n", std::strerror(errno)));
+    return exit_status::stopped_uncleanly;
+}
+
 int run(int argc, char** argv)
 {
     const SecretSources sources{.file = read_file, .environment = read_environment};
     const auto parsed = parse_command_line({argv + 1, argv + argc}, sources);
     if (const auto* exit = std::get_if<EarlyExit>(&parsed)) {
-        fmt::print(exit->status == exit_status::clean ? stdout : stderr, "{}", exit->text);
-        return std::fflush(stdout) == 0 ? exit->status : exit_status::stopped_uncleanly;
+        if (exit->status == exit_status::clean)
+            return print_help(exit->text);
+        tell(exit->text);
+        return exit->status;
     }
     const auto& settings = std::get<Settings>(parsed);
     Session session{settings, make_place(settings)};
@@ -99,7 +124,7 @@ int main(int argc, char** argv)
     try {
         return run(argc, argv);
     } catch (const std::exception& error) {
-        fmt::print(stderr, "sidecar-cat: {}\n", error.what());
+        sidecar_cat::tell(fmt::format("sidecar-cat: {}\n", error.what()));
         return sidecar_cat::exit_status::could_not_connect;
     }
 }

@@ -4,6 +4,8 @@
 #include "support/quiet.hpp"
 #include "support/readable.hpp"
 
+#include <sidecar/json.hpp>
+#include <sidecar/prometheus.hpp>
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
 
@@ -229,4 +231,36 @@ TEST_CASE("stats: what was received is what was taken and what is queued, at eve
     is_done = true;
     watcher.join();
     CHECK(is_exact);
+}
+
+TEST_CASE("stats: how old messages were when they were taken, each of them, however they were")
+{
+    for (const bool has_queue : {false, true}) {
+        CAPTURE(has_queue);
+        Fixture f{{.link = {.overflow = {.max_age = has_queue ? Duration{1h} : Duration{}}}}};
+        REQUIRE(f.feed.start(1s));
+        CHECK(f.feed.stats().message_ages.count == 0);
+        for (int i = 0; i < 6; ++i)
+            f.peer.deliver("x");
+        f.peer.deliver(std::string(100'000, 'y')); // in a block of its own
+        REQUIRE(f.feed.call("wait", [](Context ctx) { return ctx.sleep_for(2s); }));
+        CHECK(f.feed.poll([](const MessageView&) {}, 3).value() == 3);
+        CHECK(f.feed.stats().message_ages.count == 3);
+        CHECK(f.feed.receive(0s));
+        CHECK(f.feed.next_event(0s)->kind == Event::Kind::message);
+        REQUIRE(f.feed.call("wait", [](Context ctx) { return ctx.sleep_for(3s); }));
+        CHECK(f.feed.receive(0s));
+        CHECK(f.feed.receive(0s)->size() == 100'000);
+        const auto stats = f.feed.stats();
+        CHECK(stats.message_ages.count == stats.messages_taken);
+        CHECK(stats.message_ages.least == 2s);
+        CHECK(stats.message_ages.most == 5s);
+        CHECK(stats.message_ages.histogram.sum == 5 * 2s + 2 * 5s);
+        CHECK(to_prometheus(stats).find("sidecar_message_age_seconds_bucket{le=\"2.5\"} 5\n")
+              != std::string::npos);
+        CHECK(to_prometheus(stats).find("sidecar_message_age_seconds_count 7\n")
+              != std::string::npos);
+        CHECK(to_json(stats).find("\"message_ages\":{\"count\":7,") != std::string::npos);
+        CHECK(f.feed.link()->stats().message_ages.count == 0);
+    }
 }

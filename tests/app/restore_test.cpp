@@ -349,3 +349,68 @@ TEST_CASE(
     t.feed.stop();
     CHECK(link.unstick("a").error() == Error::stopped);
 }
+
+TEST_CASE("flush: waits for sticky messages too, until each was written once")
+{
+    Trial t{{.reconnect = each_second()}};
+    REQUIRE(t.feed.start(1s));
+    auto link = t.feed.link().value();
+    t.on_peer([](Exchange& peer) { peer.holds_writes = true; });
+    REQUIRE(link.stick("a", "sub a", ok("a")));
+    CHECK(link.flush(1s).error() == Error::timed_out);
+    (void)t.feed.spawn("release", [server = t.server](Context ctx) -> Task<> {
+        co_await ctx.sleep_for(1s);
+        server->present->release_writes();
+    });
+    REQUIRE(link.flush(1h)); // and not for the answer
+    CHECK(link.sticky_state("a") == StickyState::pending);
+    CHECK(t.server->count("1:sub a") == 1);
+    REQUIRE(link.unstick("a", "unsub a"));
+    REQUIRE(link.flush(1h));
+    CHECK(t.server->count("1:unsub a") == 1);
+    REQUIRE(link.stick("b", "sub b"));
+    REQUIRE(link.stick("b", "sub b anew"));
+    REQUIRE(link.flush(1h));
+    CHECK(t.server->count("1:sub b anew") == 1);
+}
+
+TEST_CASE(
+    "flush: while the link is down there is no hope for a sticky message, or it is waited for")
+{
+    for (const auto queued : {QueuedSends::drop, QueuedSends::keep}) {
+        CAPTURE(queued == QueuedSends::keep);
+        auto reconnect = each_second();
+        reconnect.queued = queued;
+        Trial t{{.reconnect = reconnect}};
+        REQUIRE(t.feed.start(1s));
+        auto link = t.feed.link().value();
+        REQUIRE(link.stick("old", "sub old"));
+        REQUIRE(link.flush(1s));
+        CHECK(t.next() == "up 1 first");
+        t.drop();
+        CHECK(t.next() == "down 1 more (the connection broke)");
+        if (queued == QueuedSends::keep)
+            CHECK(link.flush(0s)); // what was written once is not waited for
+        REQUIRE(link.stick("new", "sub new"));
+        CHECK(link.flush(100ms).error()
+              == (queued == QueuedSends::keep ? Error::timed_out : Error::not_connected));
+        if (queued == QueuedSends::keep)
+            CHECK(link.flush(1h));
+        CHECK(t.next() == "up 2 lost");
+        REQUIRE(link.flush(1s));
+        CHECK(t.server->count("2:sub new") == 1);
+    }
+}
+
+TEST_CASE("stop: writes what was stuck, or taken back, just before")
+{
+    Trial t{{.rate_limit = RateLimit{.messages = 10, .burst_messages = 1}}};
+    REQUIRE(t.feed.start(1s));
+    auto link = t.feed.link().value();
+    REQUIRE(link.stick("a", "sub a"));
+    REQUIRE(link.stick("b", "sub b"));
+    REQUIRE(link.stick("c", "sub c"));
+    SUBCASE("stop") { CHECK(t.feed.stop().clean()); }
+    SUBCASE("close") { CHECK(link.close(1s)); }
+    CHECK(t.server->written() == Texts{"1:sub a", "1:sub b", "1:sub c", "1:close"});
+}

@@ -48,7 +48,7 @@ TEST_CASE("send with a time to live: what is not being written by then is droppe
     let_pass(f.feed, 10ms);
     f.check_sum();
     f.peer.release_writes();
-    REQUIRE(f.feed.flush(1s));
+    CHECK(f.feed.flush(1s).error() == Error::expired); // and not before the rest is written
     CHECK(f.peer.sent() == Words{"first", "whenever", "later"});
     CHECK(f.feed.stats().unsent_late == 1);
     CHECK(f.feed.stats().unsent == 1);
@@ -63,7 +63,7 @@ TEST_CASE("send with a time to live: all of it late, and then the sidecar is as 
         REQUIRE(f.feed.send("late", SendOptions{.expires_after = 5ms}));
     let_pass(f.feed, 5ms);
     f.peer.release_writes();
-    REQUIRE(f.feed.flush(1s));
+    CHECK(f.feed.flush(1s).error() == Error::expired);
     CHECK(f.peer.sent() == Words{"first"});
     REQUIRE(f.feed.send("next"));
     REQUIRE(f.feed.flush(1s));
@@ -141,7 +141,7 @@ TEST_CASE("control lane: a message may also be late there")
     REQUIRE(f.feed.send("late", SendOptions{.expires_after = 5ms, .lane = Lane::control}));
     let_pass(f.feed, 5ms);
     f.peer.release_writes();
-    REQUIRE(f.feed.flush(1s));
+    CHECK(f.feed.flush(1s).error() == Error::expired);
     CHECK(f.peer.sent() == Words{"first"});
     CHECK(f.feed.stats().unsent_late == 1);
     f.check_sum();

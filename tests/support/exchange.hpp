@@ -141,6 +141,12 @@ public:
     }
     void drop() { fail({sidecar::Error::disconnected, {.attempted = "read"}}); }
     [[nodiscard]] std::uint32_t number() const noexcept { return number_; }
+    [[nodiscard]] bool has_failed() const noexcept { return failure_ || is_aborted_; }
+    void release_writes()
+    {
+        holds_writes = false;
+        released_.set();
+    }
     bool holds_writes = false;
 
 private:

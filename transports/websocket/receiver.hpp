@@ -130,8 +130,8 @@ private:
                                    std::span<const std::byte> behind) noexcept;
     [[nodiscard]] DecodedFrame decode_slowly(std::span<const std::byte> bytes);
     [[nodiscard]] DecodedFrame decode_frame(std::span<const std::byte> bytes);
-    [[nodiscard]] std::string_view violation(std::span<const std::byte> bytes,
-                                             const FrameHead& head) const noexcept;
+    [[nodiscard]] std::string violation(std::span<const std::byte> bytes,
+                                        const FrameHead& head) const;
     [[nodiscard]] DecodedFrame decode_control(const FrameHead& head,
                                               std::span<const std::byte> body);
     void take_close(std::span<const std::byte> payload);
@@ -145,7 +145,8 @@ private:
     bool check_part(std::span<const std::byte> part);
     bool check_fragments();
     bool check_end();
-    void fail_too_big(std::string_view more);
+    [[nodiscard]] std::string size_so_far(const FrameHead& head) const;
+    void fail_too_big(std::string_view size, std::string_view more);
     void fail(Error error, std::uint16_t code, std::string_view explanation);
     [[nodiscard]] bool is_in_message() const noexcept { return fragmented_ != Fragmented::no; }
     [[nodiscard]] bool is_inflating() const noexcept

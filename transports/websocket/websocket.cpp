@@ -1,6 +1,7 @@
 #include <sidecar/transports/websocket.hpp>
 
 #include "connector.hpp"
+#include "credentials.hpp"
 #include "extensions.hpp"
 #include "handshake.hpp"
 #include "last_words.hpp"
@@ -147,7 +148,8 @@ Task<Result<void>> WebSocket::Impl::shake_hands(Context ctx, websocket::Handshak
         if (const auto refusal = stream::tls_refusal(ec, endpoint_))
             throw Exception{*refusal};
         if (ec)
-            throw Exception{handshake.ended(write_error ? write_error : ec)};
+            throw Exception{handshake.ended(write_error ? write_error : ec,
+                                            stream::is_truncated(ec) ? "was truncated" : "broke")};
         const auto bytes = std::span{buffer}.first(got);
         if (const auto verdict = handshake.take(bytes)) {
             if (!*verdict)
@@ -289,7 +291,7 @@ Failure WebSocket::Impl::ending_failure() const
     details.explanation = ending.explanation;
     if (ending.error == Error::closed_by_peer) {
         details.close_code = ending.close_code;
-        details.close_reason = ending.reason;
+        details.close_reason = websocket::credentials_of(*options_).hide(ending.reason);
     }
     return {ending.error, std::move(details)};
 }

@@ -256,3 +256,92 @@ TEST_CASE("writer: goes on writing in the background when its transport lets go 
     rig.take(1000);
     CHECK(rig.stream->taken == "[bye]");
 }
+
+TEST_CASE("writer: a question goes out by itself, and between two messages of a batch")
+{
+    Rig rig;
+    rig.writer->ask(bytes_of("[q]"));
+    settle(rig.io);
+    CHECK(rig.stream->taken == "[q]");
+    CHECK(rig.writer->queued_bytes() == 0);
+
+    FakeOutbox outbox{{"one", "two", "three"}};
+    rig.stream->window = 0;
+    const auto run = rig.write(outbox);
+    rig.writer->ask(bytes_of("[r]"));
+    rig.take(7); // of the write that was under way
+    CHECK(rig.stream->taken == "[q]<one><t");
+    rig.take(1000);
+    CHECK(run.is_good());
+    CHECK(rig.stream->taken == "[q]<one><two>[r]<three>");
+    CHECK(outbox.marked == 3);
+}
+
+TEST_CASE("writer: answers go before a question, and none takes its place")
+{
+    Rig rig;
+    rig.stream->window = 0;
+    FakeOutbox outbox{{"one", "two"}};
+    const auto run = rig.write(outbox);
+    rig.take(2);
+    rig.writer->ask(bytes_of("[q]"));
+    rig.writer->answer(bytes_of("[a]"));
+    rig.writer->answer(bytes_of("[b]"));
+    CHECK(rig.writer->queued_bytes() == 6);
+    rig.take(1000);
+    CHECK(run.is_good());
+    CHECK(rig.stream->taken == "<one><two>[b][q]");
+}
+
+TEST_CASE("writer: who waits for a question is told when it is out, whatever is written besides")
+{
+    Rig rig;
+    rig.stream->window = 0;
+    FakeOutbox outbox{{"one"}};
+    const auto run = rig.write(outbox);
+    rig.writer->ask(bytes_of("[q]"));
+    bool is_out = false;
+    Run wait{rig.io,
+             wait_written(rig.writer, {rig.context, TimePoint::max()}, TimePoint::max(), is_out)};
+    rig.take(5 + 2);
+    CHECK_FALSE(wait.is_over());
+    rig.take(1);
+    CHECK(wait.is_good());
+    CHECK(is_out);
+    CHECK(rig.stream->taken == "<one>[q]");
+}
+
+TEST_CASE("writer: a question that has begun is written whole before the last word, others not")
+{
+    Rig rig;
+    rig.stream->window = 1;
+    rig.writer->ask(bytes_of("[q]"));
+    settle(rig.io);
+    CHECK(rig.stream->taken == "[");
+    rig.writer->ask(bytes_of("[r]")); // has not begun
+    rig.writer->finish(bytes_of("[bye]"));
+    rig.writer->ask(bytes_of("[late]"));
+    rig.take(1000);
+    CHECK(rig.stream->taken == "[q][bye]");
+    CHECK(rig.writer->queued_bytes() == 0);
+}
+
+TEST_CASE("writer: after an error no question is kept, and who waits for one is told")
+{
+    const error_code broken = boost::asio::error::broken_pipe;
+    Rig rig;
+    rig.stream->window = 1;
+    rig.writer->ask(bytes_of("[q]"));
+    settle(rig.io);
+    bool is_out = false;
+    Run wait{rig.io,
+             wait_written(rig.writer, {rig.context, TimePoint::max()}, TimePoint::max(), is_out)};
+    rig.stream->fail_writing(broken);
+    settle(rig.io);
+    CHECK(wait.error() == broken);
+    rig.stream->write_error = {};
+    rig.writer->ask(bytes_of("[r]"));
+    rig.take(1000);
+    CHECK(rig.stream->taken == "[");
+    CHECK(rig.writer->queued_bytes() == 0);
+}

@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdlib>
 #include <functional>
 #include <net/if.h>
 #include <sched.h>
@@ -69,6 +70,13 @@ int exit_code(pid_t pid)
 }
 
 constexpr int skipped = 77;
+
+/// How long the process is stopped: 3 s, or what the environment says (SIDECAR_STOPPED_SECONDS=60).
+std::chrono::seconds stopped_time()
+{
+    const char* const seconds = std::getenv("SIDECAR_STOPPED_SECONDS");
+    return std::chrono::seconds{seconds ? std::atoi(seconds) : 3};
+}
 
 } // namespace
 
@@ -178,10 +186,11 @@ TEST_CASE("liveness: a process that was stopped judges after it has read what wa
         char url[256]{};
         if (::read(url_pipe[0], url, sizeof url - 1) <= 0)
             return 1;
+        ::alarm(static_cast<unsigned>(stopped_time().count()) + 60);
         Client feed{{.url = url}, with({.interval = 500ms, .timeout = 700ms})};
         if (!feed.start(20s))
             return 2;
-        const auto message = feed.receive(40s);
+        const auto message = feed.receive(stopped_time() + 40s); // which passes meanwhile
         if (!message)
             return message.error() == Error::unresponsive ? 3 : 4;
         return feed.stats().unresponsive == 0 && feed.stop().clean() ? 0 : 5;
@@ -192,7 +201,7 @@ TEST_CASE("liveness: a process that was stopped judges after it has read what wa
         ::kill(child, SIGSTOP);
         ::waitpid(child, nullptr, WUNTRACED);
         c.send(frame(0x8a, ping.payload));
-        std::this_thread::sleep_for(3s); // much longer than the timeout
+        std::this_thread::sleep_for(stopped_time()); // much longer than the timeout
         ::kill(child, SIGCONT);
         for (int i = 0; i < 2; ++i) {
             auto next = read_client_frame(c);

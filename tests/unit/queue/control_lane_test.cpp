@@ -27,7 +27,7 @@ bool push(ControlLane& lane, std::string_view text, std::uint32_t connection = 0
 Words take(ControlLane& lane, std::uint32_t connection = 1, TimePoint now = {})
 {
     Words words;
-    for (const auto& message : lane.take(connection, now))
+    for (const auto& message : lane.take(connection, now).messages)
         words.emplace_back(message.text());
     return words;
 }
@@ -110,6 +110,32 @@ TEST_CASE("ControlLane: at the end of a connection what is bound to it goes, or 
     lane.lose(true);
     CHECK_FALSE(lane.has_any());
     CHECK(lane.counts().unsent == 2);
+    check_sum(lane);
+}
+
+TEST_CASE("ControlLane: tells by number what was dropped, and what still waits")
+{
+    ControlLane lane;
+    constexpr auto none = ControlLane::no_number;
+    CHECK(lane.first_open() == none);
+    CHECK(push(lane, "late", 0, TimePoint{1s}));
+    CHECK(push(lane, "bound", 1));
+    CHECK(push(lane, "free"));
+    CHECK(push(lane, "late too", 0, TimePoint{1s}));
+    CHECK(lane.first_open() == 1);
+    const auto taken = lane.take(2, TimePoint{1s});
+    CHECK(taken.first_late == 1);
+    CHECK(taken.first_unsent == 2);
+    CHECK(lane.first_open() == 3); // being written
+    CHECK(lane.note_failed() == 3);
+    CHECK(lane.note_failed() == none);
+    CHECK(lane.first_open() == none);
+    CHECK(push(lane, "free"));
+    CHECK(push(lane, "bound", 1));
+    CHECK(lane.lose(false) == 6);
+    CHECK(lane.first_open() == 5);
+    CHECK(lane.lose(true) == 5);
+    CHECK(lane.lose(true) == none);
     check_sum(lane);
 }
 

@@ -79,7 +79,7 @@ TEST_CASE("Outbox: what is accepted is written or unsent, and says why it takes 
     CHECK(f.push(1000) == Outbox::Push::queued);
     CHECK(f.push(10) == Outbox::Push::queued);
     CHECK(f.push(10) == Outbox::Push::full);
-    const auto mark = f.outbox.mark();
+    Outbox::Mark mark{f.outbox};
     CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
     CHECK(f.outbox.unsent_messages() == 3);
     CHECK(f.write() == 3);
@@ -100,7 +100,7 @@ TEST_CASE("Outbox: when the writer has nothing to do, a burst's memory goes back
     for (int cycle = 0; cycle < 1000; ++cycle) {
         for (std::size_t i = 0; i < count; ++i)
             REQUIRE(f.push(cycle % 2 == 0 || i > 20 ? 1000 : 60'000) == Outbox::Push::queued);
-        const auto mark = f.outbox.mark();
+        Outbox::Mark mark{f.outbox};
         const auto full = resident_bytes();
         REQUIRE(f.write() == count);
         REQUIRE(f.outbox.prepare_sleep());
@@ -176,10 +176,10 @@ TEST_CASE("Outbox: at the end of its connection what is queued is dropped, and w
     Fixture f;
     Outbox::Sender waiting;
     CHECK(f.outbox.push(LinkId{0}, MessageKind::text, {}, waiting) == Outbox::Push::queued);
-    const auto written = f.outbox.mark();
+    Outbox::Mark written{f.outbox};
     CHECK(f.write() == 1);
     CHECK(f.push(10) == Outbox::Push::queued);
-    const auto queued = f.outbox.mark();
+    Outbox::Mark queued{f.outbox};
     f.outbox.end_connection(false);
     CHECK(f.outbox.fate(written) == Outbox::Fate::written);
     CHECK(f.outbox.fate(queued) == Outbox::Fate::lost);
@@ -205,10 +205,10 @@ TEST_CASE("Outbox: what is bound to a connection is written on that one or lost"
     CHECK(push(1) == Outbox::Push::queued);
     CHECK(f.write() == 1);
     CHECK(push({}) == Outbox::Push::queued);
-    const auto before = f.outbox.mark();
+    Outbox::Mark before{f.outbox};
     CHECK(push(1) == Outbox::Push::queued);
     CHECK(push({}) == Outbox::Push::queued);
-    const auto behind = f.outbox.mark();
+    Outbox::Mark behind{f.outbox};
     f.outbox.end_connection(true);
     CHECK(f.outbox.fate(before) == Outbox::Fate::waiting);
     CHECK(f.outbox.fate(behind) == Outbox::Fate::lost);
@@ -274,11 +274,106 @@ TEST_CASE("Outbox: who waits for what is late has nothing more to wait for")
     Fixture f;
     Outbox::Sender sender{.deadline = TimePoint{1s}};
     CHECK(f.outbox.push(LinkId{0}, MessageKind::bytes, {}, sender) == Outbox::Push::queued);
-    const auto mark = f.outbox.mark();
+    Outbox::Mark mark{f.outbox};
     CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
     f.clock.time = TimePoint{1s};
     CHECK_FALSE(f.outbox.next_batch());
-    CHECK(f.outbox.fate(mark) == Outbox::Fate::written);
+    CHECK(f.outbox.fate(mark) == Outbox::Fate::late);
+    Outbox::Mark after{f.outbox};
+    CHECK(f.outbox.fate(after) == Outbox::Fate::written);
+}
+
+TEST_CASE("Outbox: who waits is told of what is lost of his own, not of what came later")
+{
+    Fixture f;
+    const auto push = [&](TimePoint deadline, Lane lane = Lane::ordinary) {
+        Outbox::Sender sender{.deadline = deadline, .lane = lane};
+        return f.outbox.push(LinkId{0}, MessageKind::bytes, {}, sender) == Outbox::Push::queued;
+    };
+    const auto never = TimePoint::max(), soon = TimePoint{1s};
+    f.clock.time = soon;
+    SUBCASE("the one before is in time, the one behind is late")
+    {
+        CHECK(push(never));
+        Outbox::Mark mark{f.outbox};
+        CHECK(push(soon));
+        CHECK(f.write() == 1);
+        CHECK(f.outbox.fate(mark) == Outbox::Fate::written);
+        Outbox::Mark behind{f.outbox};
+        CHECK(f.outbox.fate(behind) == Outbox::Fate::late);
+    }
+    SUBCASE("what is late is told once the rest is written")
+    {
+        CHECK(push(soon));
+        CHECK(push(never));
+        Outbox::Mark mark{f.outbox};
+        CHECK(push(soon));
+        const auto batch = f.outbox.next_batch();
+        REQUIRE(batch);
+        CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
+        f.outbox.finish(*batch);
+        CHECK(f.outbox.fate(mark) == Outbox::Fate::late);
+    }
+    SUBCASE("what was late before somebody asks is told to the first who does, once")
+    {
+        CHECK(push(soon));
+        CHECK(f.write() == 0);
+        {
+            CHECK(push(never));
+            Outbox::Mark gives_up{f.outbox};
+            CHECK(f.outbox.fate(gives_up) == Outbox::Fate::waiting);
+        }
+        Outbox::Mark mark{f.outbox};
+        CHECK(f.write() == 1);
+        CHECK(f.outbox.fate(mark) == Outbox::Fate::late);
+        Outbox::Mark next{f.outbox};
+        CHECK(f.outbox.fate(next) == Outbox::Fate::written);
+    }
+    SUBCASE("in the control lane")
+    {
+        CHECK(push(soon, Lane::control));
+        Outbox::Mark mark{f.outbox};
+        CHECK(push(never, Lane::control));
+        CHECK(f.outbox.take_control().size() == 1);
+        CHECK(f.outbox.fate(mark) == Outbox::Fate::late);
+        Outbox::Mark second{f.outbox};
+        CHECK(f.outbox.fate(second) == Outbox::Fate::waiting);
+        f.outbox.note_control_written();
+        CHECK(f.outbox.fate(second) == Outbox::Fate::written);
+    }
+    SUBCASE("what is bound behind it, and lost, says nothing of it")
+    {
+        CHECK(push(never, Lane::control));
+        Outbox::Mark mark{f.outbox};
+        Outbox::Sender bound{.connection = 1, .lane = Lane::control};
+        CHECK(f.outbox.push(LinkId{0}, MessageKind::bytes, {}, bound) == Outbox::Push::queued);
+        Outbox::Mark behind{f.outbox};
+        f.outbox.end_connection(true);
+        CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
+        CHECK(f.outbox.fate(behind) == Outbox::Fate::lost);
+    }
+    SUBCASE("what is being written of the control lane when the connection breaks is lost")
+    {
+        CHECK(push(never, Lane::control));
+        CHECK(f.outbox.take_control().size() == 1);
+        Outbox::Mark mark{f.outbox};
+        f.outbox.give_up_batch();
+        CHECK(f.outbox.fate(mark) == Outbox::Fate::lost);
+        f.outbox.end_connection(true);
+        CHECK(f.outbox.fate(mark) == Outbox::Fate::lost);
+    }
+    SUBCASE("what was bound to an earlier connection is lost for who waits on the next one")
+    {
+        Outbox::Sender bound{.connection = 1};
+        CHECK(f.outbox.push(LinkId{0}, MessageKind::bytes, {}, bound) == Outbox::Push::queued);
+        f.outbox.end_connection(true);
+        Outbox::Mark mark{f.outbox};
+        CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
+        f.outbox.open(2);
+        CHECK(push(never));
+        CHECK(f.write() == 1);
+        CHECK(f.outbox.fate(mark) == Outbox::Fate::lost);
+    }
 }
 
 TEST_CASE("Outbox: deadlines stay right over many laps of the ring")
@@ -318,7 +413,7 @@ TEST_CASE("Outbox: the control lane goes first, and takes messages while the out
     Outbox::Sender sender{.lane = Lane::control};
     CHECK(f.outbox.push(LinkId{0}, MessageKind::bytes, std::vector<std::byte>(9), sender)
           == Outbox::Push::queued);
-    const auto mark = f.outbox.mark();
+    Outbox::Mark mark{f.outbox};
     CHECK_FALSE(f.outbox.prepare_sleep());
     CHECK(f.outbox.queued_messages() == 3);
     CHECK(f.write() == 2);

@@ -145,6 +145,10 @@ private:
     void lose(std::size_t index, GapReason reason)
     {
         ++lost[static_cast<std::size_t>(reason)];
+        if (const auto replaced = items[index].missing; replaced != 0) {
+            const Item gap{What::gap, {}, replaced, GapReason::conflated, items[index].at};
+            items.insert(items.begin() + static_cast<std::ptrdiff_t>(index++), gap);
+        }
         auto begin = index, end = index + 1;
         while (begin != 0 && items[begin - 1].what == What::gap)
             --begin;

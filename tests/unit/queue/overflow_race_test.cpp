@@ -149,8 +149,9 @@ void run(Overflow overflow, bool is_slow)
     CHECK(counts.received == count);
     CHECK(counts.queued == 0);
     CHECK(counts.taken == consumer.taken);
-    CHECK(consumer.missing == lost - conflated);
-    CHECK(consumer.replaced <= conflated); // receive() and poll() do not tell it
+    // Of what a message has replaced receive() and poll() tell nothing, until that is lost too
+    CHECK(consumer.missing >= lost - conflated);
+    CHECK(consumer.missing + consumer.replaced <= lost);
     CHECK(put_beside == count - count / 10);
 }
 

@@ -1,0 +1,75 @@
+// Every number of the stats is told, in each of the forms that programs read.
+#include <sidecar/json.hpp>
+#include <sidecar/prometheus.hpp>
+#include <sidecar/stats.hpp>
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <type_traits>
+
+using namespace sidecar;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Gives each number a value of its own, and looks for all of them in a text. What is neither a count
+/// nor a time has tests of its own.
+class Numbers {
+public:
+    template <class Field>
+    void set(Field& field)
+    {
+        if constexpr (std::is_same_v<Field, std::uint64_t>)
+            field = next_++;
+        else if constexpr (std::is_same_v<Field, Duration>)
+            field = Duration{next_++};
+        else if constexpr (std::is_same_v<Field, std::optional<Duration>>)
+            field = Duration{next_++};
+        else if constexpr (std::is_same_v<Field, Latency>)
+            field = {.count = next_, .histogram = {.counts = {next_++}, .sum = {}}};
+    }
+    void check(const std::string& text) const
+    {
+        for (auto value = first; value < next_; ++value) {
+            const auto as_count = fmt::format("{}", value);
+            const auto as_seconds = fmt::format("0.00{}", value);
+            CAPTURE(value);
+            CHECK((text.find(as_count) != text.npos || text.find(as_seconds) != text.npos));
+        }
+    }
+    [[nodiscard]] std::uint64_t count() const noexcept { return next_ - first; }
+
+private:
+    static constexpr std::uint64_t first = 1'000'001; // so none is a part of another
+    std::uint64_t next_ = first;
+};
+
+/// All fields by position: who adds one to Stats has to come here.
+template <class Visit>
+void for_each_field(Stats& stats, Visit visit)
+{
+    auto& [a1, a2, a3, a4, a5, a6, a7, a8, a9, b1, b2, b3, b4, b5, b6, b7, b8, b9, c1, c2, c3, c4,
+           c5, c6, c7, c8, c9, d1, d2, d3, d4, d5, d6, d7, d8, d9, e1, e2, e3, e4, e5, e6, e7, e8,
+           e9] = stats;
+    const auto visit_all = [&](auto&... fields) { (visit(fields), ...); };
+    visit_all(a1, a2, a3, a4, a5, a6, a7, a8, a9, b1, b2, b3, b4, b5, b6, b7, b8, b9, c1, c2, c3,
+              c4, c5, c6, c7, c8, c9, d1, d2, d3, d4, d5, d6, d7, d8, d9, e1, e2, e3, e4, e5, e6,
+              e7, e8, e9);
+}
+
+} // namespace
+
+TEST_CASE("stats: each number stands in the JSON and in the exposition")
+{
+    Stats stats;
+    Numbers numbers;
+    for_each_field(stats, [&](auto& field) { numbers.set(field); });
+    REQUIRE(numbers.count() >= 43);
+    SUBCASE("JSON") { numbers.check(to_json(stats)); }
+    SUBCASE("Prometheus") { numbers.check(to_prometheus(stats)); }
+}

@@ -1,0 +1,201 @@
+// many_links COUNT...: four sidecars share one loop thread and hold COUNT links together, over TCP on
+// the loopback. Prints what a link holds of memory, and what a message costs when each link brings one
+// in turn; then all of them are closed one by one, or by the stop. Fails if a link costs more than
+// `most_link_kib`, if a message is lost, or if something stays behind.
+#include "support/footprint.hpp"
+#include "support/quiet.hpp"
+
+#include <sidecar/sidecar.hpp>
+#include <sidecar/transports/tcp.hpp>
+#include <sidecar/wait_any.hpp>
+
+#include <fmt/format.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <memory>
+#include <netinet/in.h>
+#include <stdexcept>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <vector>
+
+using namespace sidecar;
+using namespace std::chrono_literals;
+using Wire = Tcp<Lines>;
+
+namespace {
+
+constexpr std::size_t most_link_kib = 24;
+constexpr std::size_t sidecar_count = 4;
+// The peer answers no goodbye, and to cut off thousands takes its time.
+constexpr StopBudget patient{.total = 30s, .drain = 50ms, .close = 50ms, .cancel = 20s};
+constexpr std::size_t messages_at_least = 200'000;
+
+void require(bool holds, const char* what)
+{
+    if (!holds)
+        throw std::runtime_error{what};
+}
+
+/// A process of its own that accepts `count` links, and for each byte that it is told sends one line on
+/// every link.
+class Server {
+public:
+    explicit Server(std::size_t count)
+    {
+        listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        auto* const plain = reinterpret_cast<sockaddr*>(&address);
+        socklen_t size = sizeof address;
+        require(::bind(listener_, plain, size) == 0 && ::listen(listener_, 4096) == 0
+                    && ::getsockname(listener_, plain, &size) == 0 && ::pipe(told_) == 0,
+                "no server");
+        port_ = ntohs(address.sin_port);
+        child_ = ::fork();
+        if (child_ == 0) {
+            ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+            serve(count);
+        }
+        ::close(listener_);
+        ::close(told_[0]);
+    }
+    Server(const Server&) = delete;
+    Server& operator=(const Server&) = delete;
+    ~Server()
+    {
+        ::close(told_[1]);
+        ::kill(child_, SIGKILL);
+        ::waitpid(child_, nullptr, 0);
+    }
+    [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
+    void send_round() const { require(::write(told_[1], "x", 1) == 1, "the server has ended"); }
+
+private:
+    [[noreturn]] void serve(std::size_t count) const
+    {
+        ::close(told_[1]);
+        std::vector<int> links;
+        while (links.size() < count)
+            links.push_back(::accept(listener_, nullptr, nullptr));
+        for (char byte = 0; ::read(told_[0], &byte, 1) == 1;)
+            for (const int link : links)
+                (void)::send(link, "a line of forty-eight bytes, as a feed has them\n", 48,
+                             MSG_NOSIGNAL);
+        ::_exit(0);
+    }
+
+    int listener_ = -1, told_[2]{-1, -1};
+    std::uint16_t port_ = 0;
+    pid_t child_ = -1;
+};
+
+double cpu_seconds()
+{
+    timespec time{};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+using Feeds = std::array<std::unique_ptr<Sidecar<Wire>>, sidecar_count>;
+
+/// Takes so many messages from all of them, whoever has some.
+void take(const Feeds& feeds, std::size_t count)
+{
+    std::array<Feed*, sidecar_count> all{};
+    for (std::size_t i = 0; i < all.size(); ++i)
+        all[i] = feeds[i].get();
+    for (std::size_t taken = 0, first = 0; taken < count;) {
+        const auto which = wait_any(all, 20s, first).value();
+        taken += all[which]->poll([](const MessageView&) {}).value();
+        first = which + 1;
+    }
+    for (const auto* feed : all)
+        require(feed->stats().inbox_messages == 0, "more came than was sent");
+}
+
+void run(std::size_t count, const LoopThread& loop)
+{
+    const Server server{count};
+    const Wire::Options options{.host = "127.0.0.1", .port = server.port()};
+    const LinkOptions comes_back{.reconnect = Reconnect{}};
+    Feeds feeds;
+    std::vector<Link> links;
+    const auto before = Footprint::now();
+    for (auto& feed : feeds) {
+        feed = std::make_unique<Sidecar<Wire>>(
+            options, silenced({.stop = patient, .link = comes_back, .thread = loop}));
+        feed->start(20s).value();
+    }
+    const auto began = std::chrono::steady_clock::now();
+    for (std::size_t i = sidecar_count; i < count; ++i)
+        links.push_back(feeds[i % sidecar_count]->open<Wire>(options, 20s, comes_back).value());
+    const auto opened = std::chrono::steady_clock::now();
+    server.send_round();
+    take(feeds, count);
+    const auto with_links = Footprint::now();
+    require(with_links.threads <= before.threads + 1, "there is more than one thread");
+
+    const auto rounds = std::max<std::size_t>(messages_at_least / count, 3);
+    const auto cpu = cpu_seconds();
+    for (std::size_t round = 0; round < rounds; ++round) {
+        server.send_round();
+        take(feeds, count);
+    }
+    const auto link_kib = static_cast<double>(with_links.resident_kib - before.resident_kib)
+                          / static_cast<double>(count);
+    fmt::print("{:>6} links: {:.1f} KiB each, {:.0f} us to open one, {:.2f} us of processor time a "
+               "message\n",
+               count, link_kib,
+               std::chrono::duration<double, std::micro>(opened - began).count()
+                   / static_cast<double>(count),
+               1e6 * (cpu_seconds() - cpu) / static_cast<double>(rounds * count));
+    if (!is_sanitized && count >= 1000)
+        require(link_kib < most_link_kib, "a link holds too much");
+    for (std::size_t i = 0; i < links.size(); i += 2)
+        (void)links[i].close(0ms); // whose peer does not answer
+    links.clear();
+    const auto stop_began = std::chrono::steady_clock::now();
+    for (auto& feed : feeds)
+        require(feed->stop().joined, "a stop left something behind");
+    fmt::print(
+        "{:>6} links: stopped in {:.0f} ms\n", count,
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - stop_began)
+            .count());
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    rlimit files{};
+    ::getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &files);
+    try {
+        const LoopThread loop;
+        for (int i = 1; i < argc; ++i) {
+            const auto count = static_cast<std::size_t>(std::atoi(argv[i]));
+            if (files.rlim_cur < count + 100) {
+                fmt::print("{} links need more descriptors than there may be\n", count);
+                return 77;
+            }
+            run(count, loop);
+            require(loop.sidecars() == 0, "the thread still has a sidecar");
+        }
+        Footprint::now().print("at the end");
+    } catch (const std::exception& e) {
+        fmt::print("{}\n", e.what());
+        return 1;
+    }
+    return 0;
+}
