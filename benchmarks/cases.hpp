@@ -152,6 +152,7 @@ void measure_idle(const Job& job, Samples& samples)
                     / job.seconds);
 }
 
+/// Connecting, and a polite close; with threads that begin and end where the competitor has any.
 template <Client C>
 void measure_cycle(const Job& job, Samples& samples)
 {
@@ -210,6 +211,22 @@ public:
         add("text", measure_ingest<C>);
         add("fragments", measure_ingest<C>);
         add("echo", measure_echo<C>);
+    }
+};
+
+/// Makes a competitor take part in WebSocket over TLS.
+template <Client C>
+class SecureRegistration {
+public:
+    explicit SecureRegistration(std::string_view competitor)
+    {
+        const auto add = [&](std::string name, Measure measure) {
+            registry().push_back(
+                {"wss_" + std::move(name), std::string{competitor}, std::move(measure), serve});
+        };
+        add("ingest", measure_ingest<C>);
+        add("send", measure_send<C>);
+        add("round_trip", measure_round_trip<C>);
     }
 };
 

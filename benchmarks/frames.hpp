@@ -3,6 +3,7 @@
 #pragma once
 
 #include "harness.hpp"
+#include "tls.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -95,14 +96,28 @@ inline void send_all(int fd, std::string_view bytes)
     }
 }
 
-/// A blocking socket, and the bytes read from it that nobody has taken yet.
+/// A blocking socket, perhaps with TLS, and the bytes read from it that nobody has taken yet.
 class Stream {
 public:
-    Stream(int fd, const Job& job)
+    Stream(int fd, const Job& job, TlsEnd::Side side)
         : fd_{fd}, protocol_{job.protocol}, size_{std::max(least, 2 * (job.payload_bytes + least))}
     {
+        if (job.is_secure)
+            tls_.emplace(fd, side);
     }
     [[nodiscard]] int fd() const noexcept { return fd_; }
+    void send(std::string_view bytes)
+    {
+        if (tls_)
+            tls_->write(bytes);
+        else
+            send_all(fd_, bytes);
+    }
+    /// Each of the parts, of equal sizes, in a record of its own.
+    void send_records(std::string_view parts, std::size_t part_bytes)
+    {
+        tls_.value().write_records(parts, part_bytes);
+    }
     [[nodiscard]] std::span<std::byte> unread() noexcept
     {
         return {buffer_.get() + begin_, end_ - begin_};
@@ -118,7 +133,10 @@ public:
             std::memmove(buffer_.get(), buffer_.get() + begin_, end_ - begin_);
             end_ -= std::exchange(begin_, 0);
         }
-        const auto n = ::recv(fd_, buffer_.get() + end_, std::min(size_ - end_, at_once), flags);
+        const auto room = std::min(size_ - end_, at_once);
+        if (tls_)
+            return fill_from_tls(room, flags);
+        const auto n = ::recv(fd_, buffer_.get() + end_, room, flags);
         if (n > 0)
             end_ += static_cast<std::size_t>(n);
         return n > 0 || (n < 0 && errno == EAGAIN);
@@ -158,8 +176,19 @@ public:
     }
 
 private:
+    bool fill_from_tls(std::size_t room, int flags)
+    {
+        std::byte first{};
+        if ((flags & MSG_DONTWAIT) != 0 && ::recv(fd_, &first, 1, flags | MSG_PEEK) < 0)
+            return errno == EAGAIN;
+        const auto got = tls_->read(buffer_.get() + end_, room);
+        end_ += got;
+        return got != 0;
+    }
+
     static constexpr std::size_t least = 128u << 10, at_once = 64u << 10;
     int fd_;
+    std::optional<TlsEnd> tls_;
     Protocol protocol_;
     std::size_t size_; // twice the largest message, so that one that is moved to the front has room
     std::unique_ptr<std::byte[]> buffer_{new std::byte[size_]};

@@ -123,9 +123,14 @@ private:
     class RealClock final : public sidecar::detail::AppClock {
     public:
         [[nodiscard]] sidecar::TimePoint now() const noexcept override { return Clock::now(); }
+        // A load, as it is in a loop, but of the time at which this was made
+        [[nodiscard]] sidecar::TimePoint turn_began() const noexcept override { return made_; }
         [[nodiscard]] bool is_virtual() const noexcept override { return false; }
         void arm(std::shared_ptr<sidecar::detail::Ticket>) override {}
         void uncount() noexcept override {}
+
+    private:
+        const sidecar::TimePoint made_ = Clock::now();
     };
     RealClock clock_;
     sidecar::detail::Inbox inbox_{sidecar::Options{}.inbox, {}, clock_};

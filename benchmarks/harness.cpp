@@ -1,5 +1,7 @@
 #include "harness.hpp"
 
+#include "tls.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -135,7 +137,10 @@ std::string text_of(Content content, std::size_t bytes)
 
 } // namespace
 
-std::string Job::url() const { return fmt::format("ws://127.0.0.1:{}/", port); }
+std::string Job::url() const
+{
+    return fmt::format("{}://127.0.0.1:{}/", is_secure ? "wss" : "ws", port);
+}
 
 std::vector<Entry>& registry()
 {
@@ -147,12 +152,19 @@ Samples run(const Entry& entry, const Job& asked)
 {
     auto job = asked;
     std::unique_ptr<Child> peer;
+    if (job.is_secure)
+        (void)certificate();
     if (entry.serve) {
         peer = std::make_unique<Child>([&](int out) {
             entry.serve(job, [out](std::uint16_t port) { say(out, fmt::format("{}\n", port)); });
         });
         const auto line = peer->read_line(10s);
         job.port = static_cast<std::uint16_t>(std::stoi(line));
+    }
+    if (job.exactly != 0) {
+        Samples samples;
+        entry.measure(job, samples);
+        return samples;
     }
     Child client{[&](int out) {
         Samples samples;
@@ -244,6 +256,7 @@ Meter::Meter(const Job& job)
       mask_{job.payload_bytes > (1u << 20) ? 0u
             : job.payload_bytes > 16384    ? 7u
                                            : 255u},
+      exactly_{job.exactly},
       warm_up_{std::chrono::duration_cast<Clock::duration>(
           std::chrono::duration<double>{job.seconds / 5})},
       length_{
@@ -253,6 +266,8 @@ Meter::Meter(const Job& job)
 
 bool Meter::tick()
 {
+    if (exactly_ != 0)
+        return count_ < exactly_;
     const auto now = Clock::now();
     if (first_ == 0) {
         if (now - began_ >= warm_up_) {
@@ -273,6 +288,8 @@ void Meter::report(Samples& samples) const
 {
     if (sum_ != expected_sum_ * count_)
         throw std::runtime_error{"wrong checksum"};
+    if (exactly_ != 0)
+        return;
     const auto messages = static_cast<double>(count_ - first_);
     samples.add("per_second",
                 messages / std::chrono::duration<double>(measured_to_ - measured_from_).count());

@@ -49,7 +49,11 @@ struct Job {
     std::uint64_t rate = 0;
     std::uint64_t links = 1;
     double seconds = 1;
-    std::uint16_t port = 0; // where the generator listens
+    /// Messages that are taken in, instead of `seconds`: for whoever counts instructions. Zero: none.
+    std::uint64_t exactly = 0;
+    bool is_secure = false;       // by TLS; see tls.hpp
+    bool has_own_records = false; // each of the generator's messages is a TLS record
+    std::uint16_t port = 0;       // where the generator listens
 
     [[nodiscard]] std::string url() const;
 };
@@ -79,7 +83,8 @@ struct Entry {
 std::vector<Entry>& registry();
 
 /// Runs one measurement in two processes of its own, so that nothing of one competitor is left when
-/// the next runs. Throws what the client threw, or that it took too long.
+/// the next runs; but the client of a job with `exactly` in this one. Throws what the client threw, or
+/// that it took too long.
 Samples run(const Entry& entry, const Job& job);
 
 /// Processor time and context switches of this process, all its threads.
@@ -126,11 +131,11 @@ void vary(std::string& payload);
 }
 
 /// Counts and sums messages on the application's thread, for a warm-up and then for the job's
-/// seconds.
+/// seconds; or exactly so many.
 class Meter {
 public:
     explicit Meter(const Job& job);
-    /// False once the time is over.
+    /// False once the time is over, or all have come.
     bool take(Bytes message)
     {
         sum_ += checksum(message);
@@ -142,7 +147,7 @@ public:
 private:
     bool tick();
 
-    const std::uint64_t expected_sum_, mask_;
+    const std::uint64_t expected_sum_, mask_, exactly_;
     const Clock::duration warm_up_, length_;
     std::uint64_t sum_ = 0, count_ = 0, first_ = 0;
     Clock::time_point began_ = Clock::now(), measured_from_{}, measured_to_{};

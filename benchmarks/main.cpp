@@ -2,6 +2,8 @@
 // tabs between them. sidecar_benchmarks [--quick] [--rounds N] [--only COMPETITOR]
 // [CASE[/VARIANT]...] In each round every competitor runs once, one after the other; the next round
 // begins with the first again. With --list it only names them: case, variant, competitor.
+// With --exactly N a client takes or sends so many messages, in this process and without a word, so
+// that its instructions can be counted from outside.
 #include "harness.hpp"
 
 #include <fmt/format.h>
@@ -57,6 +59,23 @@ void add_websocket_only(std::vector<Case>& cases, double seconds, std::uint64_t 
                      {.role = Role::echo, .payload_bytes = 16u << 20, .count = 3 * scale}});
 }
 
+/// WebSocket over TLS. Servers write small messages one by one, and each is a record then; or several
+/// at once, and a record is full.
+void add_secure(std::vector<Case>& cases, double seconds, std::uint64_t scale)
+{
+    const auto add = [&](std::string name, std::string variant, Job job) {
+        job.is_secure = true;
+        cases.push_back({"wss_" + std::move(name), std::move(variant), job});
+    };
+    add("ingest", "64 B", {.payload_bytes = 64, .seconds = seconds});
+    add("ingest", "64 B in a record each",
+        {.payload_bytes = 64, .seconds = seconds, .has_own_records = true});
+    add("ingest", "1 KiB", {.payload_bytes = 1024, .seconds = seconds});
+    add("ingest", "64 KiB", {.payload_bytes = 65536, .seconds = seconds});
+    add("send", "64 B", {.role = Role::sink, .count = 50'000 * scale});
+    add("round_trip", "64 B", {.role = Role::echo, .count = 5'000 * scale});
+}
+
 std::vector<Case> all_cases(bool quick)
 {
     const double seconds = quick ? 0.3 : 1.0;
@@ -84,6 +103,7 @@ std::vector<Case> all_cases(bool quick)
         add("idle", "one link", {.role = Role::idle, .seconds = quick ? 0.5 : 2.0});
         add("cycle", "loopback", {.role = Role::cycle, .count = 50 * scale});
     }
+    add_secure(cases, seconds, scale);
     for (const std::uint64_t burst : {1, 64})
         cases.push_back({"handoff",
                          burst == 1 ? "one by one" : "bursts of 64",
@@ -102,6 +122,7 @@ int main(int argc, char** argv)
 {
     bool quick = false, only_list = false;
     int rounds = 0;
+    std::uint64_t exactly = 0;
     std::set<std::string> wanted, only;
     for (int i = 1; i < argc; ++i) {
         const std::string argument = argv[i];
@@ -111,23 +132,29 @@ int main(int argc, char** argv)
             only_list = true;
         else if (argument == "--rounds" && i + 1 < argc)
             rounds = std::stoi(argv[++i]);
+        else if (argument == "--exactly" && i + 1 < argc)
+            exactly = std::stoull(argv[++i]);
         else if (argument == "--only" && i + 1 < argc)
             only.insert(argv[++i]);
         else if (!argument.starts_with("-"))
             wanted.insert(argument);
         else {
-            fmt::print(stderr,
-                       "usage: {} [--list] [--quick] [--rounds N] [--only COMPETITOR] "
-                       "[CASE[/VARIANT]...]\n",
-                       argv[0]);
+            fmt::print(
+                stderr,
+                "usage: {} [--list] [--quick] [--rounds N] [--exactly N] [--only COMPETITOR] "
+                "[CASE[/VARIANT]...]\n",
+                argv[0]);
             return 64;
         }
     }
     if (rounds == 0)
-        rounds = only_list ? 1 : quick ? 3 : 5;
+        rounds = only_list || exactly != 0 ? 1 : quick ? 3 : 5;
 
     int failures = 0;
-    for (const auto& [name, variant, job] : all_cases(quick)) {
+    for (auto& [name, variant, job] : all_cases(quick)) {
+        job.exactly = exactly;
+        if (exactly != 0 && job.role == Role::sink)
+            job.count = exactly;
         if (!wanted.empty() && !wanted.contains(name) && !wanted.contains(name + "/" + variant))
             continue;
         for (int round = 0; round < rounds; ++round) {

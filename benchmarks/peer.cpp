@@ -67,17 +67,16 @@ void shake_hands(Stream& stream, const Job& job)
     detail::sec_ws_accept_type accept;
     detail::make_sec_ws_accept(
         accept, std::string_view{request}.substr(begin, request.find('\r', begin) - begin));
-    send_all(stream.fd(),
-             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
-             "Upgrade\r\nSec-WebSocket-Accept: "
-                 + std::string{accept.data(), accept.size()}
-                 + (job.is_compressed ? "\r\nSec-WebSocket-Extensions: permessage-deflate" : "")
-                 + "\r\n\r\n");
+    stream.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
+                "Upgrade\r\nSec-WebSocket-Accept: "
+                + std::string{accept.data(), accept.size()}
+                + (job.is_compressed ? "\r\nSec-WebSocket-Extensions: permessage-deflate" : "")
+                + "\r\n\r\n");
 }
 
 class Connection {
 public:
-    Connection(int fd, const Job& job) : job_{job}, stream_{fd, job}
+    Connection(int fd, const Job& job) : job_{job}, stream_{fd, job, TlsEnd::Side::server}
     {
         if (job.protocol == Protocol::websocket)
             shake_hands(stream_, job);
@@ -101,7 +100,7 @@ public:
         }
         return text;
     }
-    void send(std::string_view bytes) { send_all(stream_.fd(), bytes); }
+    void send(std::string_view bytes) { stream_.send(bytes); }
 
     /// Until the client closes; answers the close frame.
     void wait_for_end()
@@ -138,8 +137,12 @@ public:
         else
             for (const auto one = frame(payload_of(job_)); many.size() < least_bytes;)
                 many += one;
+        const auto frame_bytes = frame(payload_of(job_)).size();
         while (!has_ended())
-            send(many);
+            if (job_.has_own_records)
+                stream_.send_records(many, frame_bytes);
+            else
+                send(many);
     }
     void sink()
     {

@@ -3,6 +3,7 @@
 #include <sidecar/detail/core.hpp>
 
 #include "base/fork_guard.hpp"
+#include "base/misuse.hpp"
 #include "base/notify_fd.hpp"
 #include "check_options.hpp"
 #include "link_calls.hpp"
@@ -19,10 +20,16 @@
 namespace sidecar::detail {
 namespace {
 
-Failure misuse(const char* attempted)
+/// The same failure, which names the call and the object where it did not.
+Failure of_call(const Failure& failure, const char* attempted, const std::string& endpoint)
 {
-    return {Error::misuse,
-            {.attempted = attempted, .explanation = "called on the loop's own thread"}};
+    if (!failure.attempted().empty() && !failure.endpoint().empty())
+        return failure;
+    return {static_cast<Error>(failure.code().value()),
+            {.attempted = failure.attempted().empty() ? attempted : failure.attempted(),
+             .endpoint = failure.endpoint().empty() ? endpoint : failure.endpoint(),
+             .cause = failure.cause(),
+             .explanation = failure.explanation()}};
 }
 
 Options with_limits(Options options)
@@ -40,7 +47,10 @@ Options with_limits(Options options)
 /// One call of the application's: the run that it found, and whether it may go on.
 class Core::Call {
 public:
-    explicit Call(const Core& core) noexcept : lease_{*core.runs_}, is_forked_{core.is_forked()} {}
+    explicit Call(const Core& core) noexcept
+        : core_{core}, lease_{*core.runs_}, is_forked_{core.is_forked()}
+    {
+    }
 
     [[nodiscard]] Run* operator->() const noexcept { return lease_.get(); }
     [[nodiscard]] Run& operator*() const noexcept { return *lease_.get(); }
@@ -51,24 +61,32 @@ public:
     {
         const auto* run = lease_.get();
         if (is_forked_)
-            return Failure{Error::forked, {.attempted = attempted}};
+            return failure(Error::forked, attempted);
         if (!run || run->has_start_failed())
-            return Failure{Error::not_started, {.attempted = attempted}};
+            return failure(Error::not_started, attempted);
         if (waits && run->is_loop_thread())
-            return misuse(attempted);
+            return called_on_loop(attempted, endpoint());
         return std::nullopt;
     }
     /// The same for what a stop refuses.
     [[nodiscard]] std::optional<Failure> refused_or_stopping(const char* attempted,
                                                              bool waits) const
     {
-        if (auto failure = refused(attempted, waits))
-            return failure;
+        if (auto refusal = refused(attempted, waits))
+            return refusal;
         const auto& stop = lease_.get()->stop_request();
-        return stop.is_made() ? std::optional<Failure>{stop.refusal()} : std::nullopt;
+        return stop.is_made() ? std::optional<Failure>{failure(stop.refusal(), attempted)}
+                              : std::nullopt;
+    }
+    [[nodiscard]] Failure failure(Error code, const char* attempted) const
+    {
+        return {code, {.attempted = attempted, .endpoint = endpoint()}};
     }
 
 private:
+    [[nodiscard]] std::string endpoint() const { return core_.config_->endpoint(); }
+
+    const Core& core_;
     Runs::Lease lease_;
     bool is_forked_;
 };
@@ -110,7 +128,7 @@ bool Core::is_forked() const noexcept { return has_forked_since(fork_generation_
 Result<void> Core::check_start() const
 {
     if (is_forked())
-        return Failure{Error::forked, {.attempted = "start"}};
+        return Failure{Error::forked, {.attempted = "start", .endpoint = config_->endpoint()}};
     for (const auto& checked :
          {config_->check(), check_inbox(options_.inbox, config_->max_message_bytes()),
           check_outbox(options_.outbox), check_link(options_.link),
@@ -118,7 +136,7 @@ Result<void> Core::check_start() const
           check_overflow(options_.link.overflow, config_->max_message_bytes()),
           check_budget(options_.stop)})
         if (!checked)
-            return checked;
+            return of_call(checked.error(), "start", config_->endpoint());
     return {};
 }
 
@@ -130,9 +148,9 @@ Result<void> Core::start(Duration timeout)
     std::vector<Runs::Retired> unreachable; // freed outside the lock
     {
         if (const Call call{*this}; call && call->is_loop_thread())
-            return misuse("start");
+            return called_on_loop("start", config_->endpoint());
         if (options_.thread && options_.thread->is_current())
-            return misuse("start");
+            return called_on_loop("start", config_->endpoint());
         const auto lock = runs_->lock();
         if (const auto& present = runs_->present(); present && !present->stop_request().is_over())
             return Failure{Error::already_started,
@@ -178,7 +196,7 @@ Result<LinkRef> Core::open(std::shared_ptr<const LinkConfig> config, LinkOptions
           check_link(options), check_upkeep(options, *config),
           check_overflow(options.overflow, config->max_message_bytes())})
         if (!checked)
-            return checked.error();
+            return of_call(checked.error(), "open a link", config->endpoint());
     if (auto failure = call.refused_or_stopping("open a link", true))
         return std::move(*failure);
     const auto deadline = deadline_of(*call, timeout);
@@ -216,10 +234,10 @@ Result<void> Core::call(std::string name, TaskFactory factory,
     const bool woke = call->wait_for_call(*state, deadline_of(*call, timeout));
     if (state->done.load(std::memory_order_seq_cst)) {
         if (state->was_stopped)
-            return Error::stopping;
+            return call.failure(Error::stopping, "call");
         return {};
     }
-    return woke ? Failure{Error::stopping} : Failure{Error::timed_out, {.attempted = "call"}};
+    return call.failure(woke ? Error::stopping : Error::timed_out, "call");
 }
 
 Result<void> Core::send(MessageKind kind, std::span<const std::byte> payload, Duration timeout)
@@ -249,7 +267,11 @@ Result<Message> Core::receive(Duration timeout)
     const Call call{*this};
     if (auto failure = call.refused("receive", true))
         return std::move(*failure);
-    return call->inbox().receive(timeout);
+    // One object for all returns: a message holds its bytes, so each move would copy them
+    auto message = call->inbox().receive(timeout);
+    if (message.has_error() && message.error() == Error::stopped) [[unlikely]]
+        message = call.failure(Error::stopped, "receive");
+    return message;
 }
 
 Result<Event> Core::next_event(Duration timeout)
@@ -257,7 +279,10 @@ Result<Event> Core::next_event(Duration timeout)
     const Call call{*this};
     if (auto failure = call.refused("wait for an event", true))
         return std::move(*failure);
-    return call->inbox().next_event(timeout);
+    auto event = call->inbox().next_event(timeout);
+    if (event.has_error() && event.error() == Error::stopped) [[unlikely]]
+        event = call.failure(Error::stopped, "wait for an event");
+    return event;
 }
 
 Result<std::size_t> Core::poll(MessageHandler handler, std::size_t limit)
@@ -265,7 +290,10 @@ Result<std::size_t> Core::poll(MessageHandler handler, std::size_t limit)
     const Call call{*this};
     if (auto failure = call.refused("poll", true))
         return std::move(*failure);
-    return call->inbox().poll(handler, limit);
+    auto count = call->inbox().poll(handler, limit);
+    if (count.has_error() && count.error() == Error::stopped) [[unlikely]]
+        count = call.failure(Error::stopped, "poll");
+    return count;
 }
 
 void Core::request_stop() noexcept
@@ -285,7 +313,7 @@ Result<StopReport> Core::wait_stopped(Duration timeout)
         return std::move(*failure);
     if (auto report = call->wait_stopped(timeout))
         return std::move(*report);
-    return Failure{Error::timed_out, {.attempted = "wait for the stop"}};
+    return call.failure(Error::timed_out, "wait for the stop");
 }
 
 StopReport Core::stop()
@@ -332,7 +360,8 @@ std::string Core::dump() const
 Result<int> Core::native_handle()
 {
     if (is_forked())
-        return Failure{Error::forked, {.attempted = "make an event descriptor"}};
+        return Failure{Error::forked,
+                       {.attempted = "make an event descriptor", .endpoint = config_->endpoint()}};
     const auto lock = runs_->lock();
     try {
         if (!runs_->readable) {

@@ -46,6 +46,25 @@ std::string_view describe(Error error)
     return "unknown error";
 }
 
+/// Text of the peer's, for logs and terminals: control characters (C0, DEL, and C1 in its UTF-8
+/// form) would begin new lines in them, and worse.
+std::string without_controls(std::string_view text)
+{
+    std::string result;
+    for (std::size_t at = 0; at < text.size(); ++at) {
+        const auto byte = static_cast<unsigned char>(text[at]);
+        const bool is_c1 =
+            byte == 0xc2 && at + 1 < text.size() && static_cast<unsigned char>(text[at + 1]) < 0xa0;
+        if (is_c1)
+            result += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[++at]));
+        else if (byte < 0x20 || byte == 0x7f)
+            result += fmt::format("\\x{:02x}", byte);
+        else
+            result += text[at];
+    }
+    return result;
+}
+
 class Category final : public boost::system::error_category {
 public:
     const char* name() const noexcept override { return "sidecar"; }
@@ -104,7 +123,7 @@ std::string Failure::message() const
     if (d.close_code != 0)
         text += fmt::format(", close code {}", d.close_code);
     if (!d.close_reason.empty())
-        text += fmt::format(" \"{}\"", d.close_reason);
+        text += fmt::format(" \"{}\"", without_controls(d.close_reason));
     if (!d.explanation.empty())
         text += fmt::format(": {}", d.explanation);
     if (d.cause)

@@ -163,4 +163,70 @@ std::string to_string(const ErrorLog& log)
     return text;
 }
 
+void detail::there_is_no_form_but_l_and_t()
+{
+    throw fmt::format_error{"of what Sidecar reports there is {}, {:l} (one line), {:t} (a table), "
+                            "and nothing else"};
+}
+
+std::string to_line(const ErrorLog& log)
+{
+    auto text = to_string(log);
+    for (std::size_t at = 0; (at = text.find('\n', at)) != std::string::npos;)
+        text.replace(at, 1, "; ");
+    return text;
+}
+
+namespace {
+
+/// What belongs to the event's kind.
+std::string details_of(const Event& event)
+{
+    using Kind = Event::Kind;
+    std::string text;
+    switch (event.kind) {
+    case Kind::up:
+        text = to_string(event.continuity);
+        if (!event.protocol.empty())
+            text += ", " + event.protocol;
+        break;
+    case Kind::message:
+        text = fmt::format("{} bytes of {}", event.message.size(),
+                           event.message.kind() == MessageKind::text ? "text" : "binary data");
+        if (event.missing != 0)
+            text += fmt::format(", in place of {} older ones", event.missing);
+        break;
+    case Kind::gap:
+        text =
+            fmt::format("{} messages are missing, {}", event.missing, to_string(event.gap_reason));
+        break;
+    case Kind::stale:
+    case Kind::fresh:
+        text = fmt::format("the data was {} old", detail::readable(event.data_age));
+        break;
+    default: break;
+    }
+    if (event.failure)
+        text += (text.empty() ? "" : ", ") + event.failure->message();
+    if (event.next_attempt)
+        text += fmt::format("{}the next attempt comes in {}", text.empty() ? "" : ", ",
+                            detail::readable(*event.next_attempt - event.at));
+    return text;
+}
+
+} // namespace
+
+std::string to_string(const Event& event)
+{
+    if (event.kind == Event::Kind::stopped)
+        return "stopped";
+    auto text =
+        fmt::format("{} (link {}", to_string(event.kind), static_cast<std::uint32_t>(event.link));
+    if (event.connection != 0)
+        text += fmt::format(", connection {}", event.connection);
+    text += ')';
+    const auto details = details_of(event);
+    return details.empty() ? text : text + ": " + details;
+}
+
 } // namespace sidecar

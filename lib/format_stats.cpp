@@ -23,7 +23,7 @@ public:
     template <class... Args>
     void row(std::string_view name, fmt::format_string<Args...> format, Args&&... args)
     {
-        row(name, fmt::vformat(format, fmt::make_format_args(args...)));
+        row(name, fmt::format(format, std::forward<Args>(args)...));
     }
     [[nodiscard]] std::string text() &&
     {

@@ -3,7 +3,10 @@
 #include "json_writer.hpp"
 #include "stop_stages.hpp"
 
+#include <algorithm>
 #include <array>
+#include <chrono>
+#include <string>
 #include <utility>
 
 namespace sidecar {
@@ -21,6 +24,18 @@ std::string_view name_of(Verdict verdict)
     case Verdict::failed: return "failed";
     case Verdict::not_waited: return "not_waited";
     case Verdict::not_reached: return "not_reached";
+    }
+    return "unknown";
+}
+
+std::string_view name_of(GapReason reason)
+{
+    switch (reason) {
+    case GapReason::none: return "none";
+    case GapReason::dropped_oldest: return "dropped_oldest";
+    case GapReason::dropped_newest: return "dropped_newest";
+    case GapReason::conflated: return "conflated";
+    case GapReason::too_old: return "too_old";
     }
     return "unknown";
 }
@@ -105,11 +120,13 @@ void write(JsonWriter& json, const TaskReport& task)
     json.end_object();
 }
 
+Duration since_1970(std::chrono::system_clock::time_point time)
+{
+    return std::chrono::duration_cast<Duration>(time.time_since_epoch());
+}
+
 void write(JsonWriter& json, const ErrorLogEntry& entry)
 {
-    const auto since_1970 = [](std::chrono::system_clock::time_point time) {
-        return std::chrono::duration_cast<Duration>(time.time_since_epoch());
-    };
     json.begin_object();
     json.key("failure");
     write(json, entry.failure);
@@ -238,6 +255,38 @@ std::string to_json(const ErrorLog& log)
     json.begin_object();
     write_all(json, "entries", log.entries);
     json.member("others", log.others);
+    json.end_object();
+    return std::move(json).text();
+}
+
+std::string to_json(const Event& event)
+{
+    const bool is_message = event.kind == Event::Kind::message;
+    const bool is_text = is_message && event.message.kind() == MessageKind::text;
+    auto kind = std::string{to_string(event.kind)}; // high_water, as the enumerator
+    std::replace(kind.begin(), kind.end(), ' ', '_');
+    std::optional<Duration> next_attempt;
+    if (event.next_attempt)
+        next_attempt = *event.next_attempt - event.at;
+    JsonWriter json;
+    json.begin_object();
+    json.member("kind", std::string_view{kind});
+    json.member("link", static_cast<std::uint32_t>(event.link));
+    json.member("connection", event.connection);
+    json.member("at_seconds", event.at.time_since_epoch());
+    json.member("wall_time_seconds", since_1970(event.wall_time));
+    json.key("message_kind");
+    is_message ? json.value(is_text ? "text" : "bytes") : json.null();
+    json.key("message_bytes");
+    is_message ? json.value(event.message.size()) : json.null();
+    json.key("failure");
+    event.failure ? write(json, *event.failure) : json.null();
+    json.member("next_attempt_in_seconds", next_attempt);
+    json.member("continuity", to_string(event.continuity));
+    json.member("protocol", event.protocol);
+    json.member("missing", event.missing);
+    json.member("gap_reason", name_of(event.gap_reason));
+    json.member("data_age_seconds", event.data_age);
     json.end_object();
     return std::move(json).text();
 }

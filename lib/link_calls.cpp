@@ -9,7 +9,10 @@
 namespace sidecar::detail {
 namespace {
 
-Failure forked(const char* attempted) { return {Error::forked, {.attempted = attempted}}; }
+Failure forked(const LinkRef& ref, const char* attempted)
+{
+    return {Error::forked, {.attempted = attempted, .endpoint = ref.link->config().endpoint()}};
+}
 
 } // namespace
 
@@ -39,14 +42,14 @@ Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std
                        const SendOptions& options)
 {
     if (has_forked_since(ref.fork_generation))
-        return forked("send");
+        return forked(ref, "send");
     return send_on(*ref.run, *ref.link, kind, payload, options);
 }
 
 Result<void> link_flush(const LinkRef& ref, Duration timeout)
 {
     if (has_forked_since(ref.fork_generation))
-        return forked("flush");
+        return forked(ref, "flush");
     return ref.link->flush(deadline_of(*ref.run, timeout));
 }
 
@@ -81,7 +84,7 @@ Result<void> link_stick(const LinkRef& ref, std::string key, MessageKind kind,
                         std::span<const std::byte> payload, IsAnswer is_answer)
 {
     if (has_forked_since(ref.fork_generation))
-        return forked("add a sticky message");
+        return forked(ref, "add a sticky message");
     if (auto checked = ref.link->config().check_send(kind, payload); !checked)
         return checked;
     return ref.link->stick(std::move(key), sticky_message(kind, payload, std::move(is_answer)));
@@ -91,7 +94,7 @@ Result<bool> link_unstick(const LinkRef& ref, std::string_view key, MessageKind 
                           std::span<const std::byte> payload, IsAnswer is_answer)
 {
     if (has_forked_since(ref.fork_generation))
-        return forked("take a sticky message back");
+        return forked(ref, "take a sticky message back");
     if (auto checked = ref.link->config().check_send(kind, payload); !payload.empty() && !checked)
         return checked.error();
     return ref.link->unstick(key, sticky_message(kind, payload, std::move(is_answer)));
@@ -114,7 +117,7 @@ StickyCounts link_sticky_counts(const LinkRef& ref)
 Result<void> link_close(const LinkRef& ref, Duration timeout)
 {
     if (has_forked_since(ref.fork_generation))
-        return forked("close");
+        return forked(ref, "close");
     return ref.link->close(timeout);
 }
 

@@ -1,5 +1,6 @@
 #include "run.hpp"
 
+#include "base/real_time.hpp"
 #include "loop/loop_threads.hpp"
 
 #include <fmt/format.h>
@@ -9,12 +10,6 @@
 #include <utility>
 
 namespace sidecar::detail {
-namespace {
-
-TimePoint real_now() noexcept { return std::chrono::steady_clock::now(); }
-
-} // namespace
-
 Run::Run(const Options& options, LoopLease lease, std::string name)
     : budget_{options.stop},
       journal_{options.log},

@@ -2,6 +2,8 @@
 #include <sidecar/wait_any.hpp>
 
 #include "base/many_points.hpp"
+#include "base/misuse.hpp"
+#include "base/real_time.hpp"
 #include "run.hpp"
 #include "runs.hpp"
 
@@ -18,8 +20,6 @@
 namespace sidecar {
 namespace detail {
 namespace {
-
-TimePoint real_now() noexcept { return std::chrono::steady_clock::now(); }
 
 bool has_something(const Run* run) noexcept
 {
@@ -192,11 +192,6 @@ private:
     std::vector<VirtualWait> virtual_;
 };
 
-Failure misuse(const char* explanation)
-{
-    return {Error::misuse, {.attempted = "wait for several feeds", .explanation = explanation}};
-}
-
 } // namespace
 
 Result<std::size_t> Core::wait_any(std::span<Feed* const> feeds, Duration timeout,
@@ -212,17 +207,20 @@ Result<std::size_t> Core::wait_any(std::span<Feed* const> feeds, Duration timeou
         const auto& core = feeds[index]->core_;
         is_any = true;
         if (core.is_forked())
-            return Failure{Error::forked, {.attempted = "wait for several feeds"}};
+            return Failure{
+                Error::forked,
+                {.attempted = "wait for several feeds", .endpoint = core.config_->endpoint()}};
         const Runs::Lease lease{*core.runs_};
         if (lease.get() && lease.get()->is_loop_thread())
-            return misuse("called on the loop's own thread");
+            return called_on_loop("wait for several feeds", core.config_->endpoint());
         if (!found && has_something(lease.get()))
             found = index;
         if (!found && timeout > Duration{})
             places.emplace_back(*core.runs_, index);
     }
     if (!is_any)
-        return misuse("there is none");
+        return Failure{Error::misuse,
+                       {.attempted = "wait for several feeds", .explanation = "there is none"}};
     if (!found && timeout > Duration{})
         found = Wait{places, timeout}.run();
     return found ? Result<std::size_t>{*found} : Result<std::size_t>{Failure{Error::timed_out}};

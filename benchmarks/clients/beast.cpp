@@ -5,8 +5,12 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/stream_traits.hpp>
+#include <boost/beast/websocket/ssl.hpp>
 #include <boost/beast/websocket/stream.hpp>
 
 #include <algorithm>
@@ -21,12 +25,49 @@ using asio::ip::tcp;
 
 tcp::endpoint endpoint_of(const Job& job) { return {asio::ip::address_v4::loopback(), job.port}; }
 
+/// The socket, and what stands between it and the frames.
+class Plain {
+public:
+    using Layer = tcp::socket;
+    [[nodiscard]] beast::websocket::stream<Layer> make()
+    {
+        return beast::websocket::stream<Layer>{io_};
+    }
+    static void begin(Layer&) {}
+
+private:
+    asio::io_context io_;
+};
+
+class Secure {
+public:
+    using Layer = asio::ssl::stream<tcp::socket>;
+    Secure()
+    {
+        context_.add_certificate_authority(
+            asio::buffer(certificate().pem.data(), certificate().pem.size()));
+        context_.set_verify_mode(asio::ssl::verify_peer);
+    }
+    [[nodiscard]] beast::websocket::stream<Layer> make()
+    {
+        return beast::websocket::stream<Layer>{io_, context_};
+    }
+    static void begin(Layer& layer) { layer.handshake(asio::ssl::stream_base::client); }
+
+private:
+    asio::io_context io_;
+    asio::ssl::context context_{asio::ssl::context::tls_client};
+};
+
+template <class Below>
 class Beast {
 public:
     explicit Beast(const Job& job)
     {
-        stream_.next_layer().connect(endpoint_of(job));
-        stream_.next_layer().set_option(tcp::no_delay{true});
+        auto& socket = beast::get_lowest_layer(stream_);
+        socket.connect(endpoint_of(job));
+        socket.set_option(tcp::no_delay{true});
+        Below::begin(stream_.next_layer());
         if (job.is_compressed) {
             beast::websocket::permessage_deflate deflate;
             deflate.client_enable = true;
@@ -52,8 +93,8 @@ public:
     void stop() { stream_.close(beast::websocket::close_code::normal); }
 
 private:
-    asio::io_context io_;
-    beast::websocket::stream<tcp::socket> stream_{io_};
+    Below below_;
+    beast::websocket::stream<typename Below::Layer> stream_{below_.make()};
     beast::flat_buffer buffer_;
 };
 
@@ -108,9 +149,10 @@ private:
     beast::flat_buffer buffer_;
 };
 
-const Registration<Beast> websocket{Protocol::websocket, "blocking beast"};
-const WebSocketRegistration<Beast> websocket_only{"blocking beast"};
-const DeflateRegistration<Beast> websocket_deflate{"blocking beast"};
+const Registration<Beast<Plain>> websocket{Protocol::websocket, "blocking beast"};
+const WebSocketRegistration<Beast<Plain>> websocket_only{"blocking beast"};
+const DeflateRegistration<Beast<Plain>> websocket_deflate{"blocking beast"};
+const SecureRegistration<Beast<Secure>> secure{"blocking beast"};
 const Registration<BlockingAsio> tcp_entry{Protocol::tcp, "blocking asio"};
 
 } // namespace

@@ -1,5 +1,5 @@
-// The floor: blocking recv and send on the application's thread, frames parsed by hand. No handoff,
-// no library.
+// The floor: blocking recv and send (SSL_read and SSL_write) on the application's thread, frames parsed
+// by hand. No handoff, no library.
 #include "../cases.hpp"
 #include "../frames.hpp"
 
@@ -29,17 +29,16 @@ int connect_to(std::uint16_t port)
 
 class Floor {
 public:
-    explicit Floor(const Job& job) : protocol_{job.protocol}, stream_{connect_to(job.port), job}
+    explicit Floor(const Job& job)
+        : protocol_{job.protocol}, stream_{connect_to(job.port), job, TlsEnd::Side::client}
     {
         if (protocol_ == Protocol::tcp)
             return;
-        send_all(
-            stream_.fd(),
-            fmt::format(
-                "GET / HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nUpgrade: websocket\r\nConnection: "
-                "Upgrade\r\n"
-                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-                job.port));
+        stream_.send(fmt::format(
+            "GET / HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nUpgrade: websocket\r\nConnection: "
+            "Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+            job.port));
         (void)stream_.read_http_head();
     }
     Floor(const Floor&) = delete;
@@ -72,12 +71,12 @@ public:
         if (protocol_ == Protocol::websocket)
             apply_mask(reinterpret_cast<std::byte*>(out_.data()) + head, message.size(),
                        bytes_of(mask).data());
-        send_all(stream_.fd(), out_);
+        stream_.send(out_);
     }
     void stop()
     {
         if (protocol_ == Protocol::websocket)
-            send_all(stream_.fd(), make_head(protocol_, 0, 8, "mask"));
+            stream_.send(make_head(protocol_, 0, 8, "mask"));
         else
             ::shutdown(stream_.fd(), SHUT_WR);
         while (stream_.fill())
@@ -92,6 +91,7 @@ private:
 
 const Registration<Floor> websocket{Protocol::websocket, "floor"};
 const WebSocketRegistration<Floor> websocket_only{"floor"};
+const SecureRegistration<Floor> secure{"floor"};
 const Registration<Floor> tcp{Protocol::tcp, "floor"};
 
 } // namespace

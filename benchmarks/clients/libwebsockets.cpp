@@ -1,6 +1,7 @@
 // libwebsockets on a thread of its own, handing over by mutex and condition variable as its users
 // do.
 #include "../cases.hpp"
+#include "../tls.hpp"
 #include "handoff_queue.hpp"
 
 #include <libwebsockets.h>
@@ -21,6 +22,12 @@ public:
         info.port = CONTEXT_PORT_NO_LISTEN;
         info.protocols = protocols;
         info.user = this;
+        if (job.is_secure) {
+            info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+            info.client_ssl_ca_mem = certificate().pem.data();
+            info.client_ssl_ca_mem_len = static_cast<unsigned>(certificate().pem.size());
+        }
+        is_secure_ = job.is_secure;
         if (job.is_compressed)
             info.extensions = extensions;
         info.fd_limit_per_thread = static_cast<unsigned>(job.links) + 64;
@@ -139,6 +146,8 @@ private:
         info.port = port_;
         info.path = "/";
         info.local_protocol_name = "bench";
+        if (is_secure_)
+            info.ssl_connection = LCCSCF_USE_SSL;
         lws_client_connect_via_info(&info);
     }
 
@@ -153,6 +162,7 @@ private:
     std::string partial_;
     std::atomic<bool> wants_link_{false}, wants_close_{false}, is_over_{false};
     std::atomic<int> port_{0};
+    bool is_secure_ = false; // before the thread begins
     std::mutex mutex_;
     std::deque<std::string> outbox_;
     HandoffQueue inbox_, events_;
@@ -160,6 +170,7 @@ private:
 };
 
 const Registration<Libwebsockets> websocket{Protocol::websocket, "libwebsockets"};
+const SecureRegistration<Libwebsockets> secure{"libwebsockets"};
 const DeflateRegistration<Libwebsockets> websocket_deflate{"libwebsockets"};
 const bool links_registered = [] {
     registry().push_back({"links", "libwebsockets", measure_links<Libwebsockets>, serve});

@@ -1,5 +1,6 @@
 // This library: by poll() as a game loop has it, by receive(), and by receive() with Options::spin.
 #include "../cases.hpp"
+#include "../tls.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -14,7 +15,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-enum class Way { receive, poll, spin };
+/// `shared` is `receive` on a thread that stays over all starts and stops.
+enum class Way { receive, poll, spin, shared };
 
 template <class T>
 typename T::Options options_for(const Job& job)
@@ -22,6 +24,9 @@ typename T::Options options_for(const Job& job)
     const auto limit = std::max<std::size_t>(1u << 20, job.payload_bytes);
     if constexpr (requires(typename T::Options options) { options.url; }) {
         typename T::Options options{.url = job.url(), .max_message_bytes = limit};
+        if constexpr (requires { options.tls.ca_pem; })
+            if (job.is_secure)
+                options.tls.ca_pem = certificate().pem;
         if constexpr (requires { options.compression; })
             if (job.is_compressed)
                 options.compression.emplace();
@@ -39,11 +44,23 @@ sidecar::Options bounds_for(const Job& job, sidecar::Duration spin)
     return options;
 }
 
+template <Way way>
+sidecar::Options general_options(const Job& job)
+{
+    auto options = bounds_for(job, way == Way::spin ? 10ms : 0ms);
+#if __has_include(<sidecar/loop_thread.hpp>)
+    if constexpr (way == Way::shared) {
+        static const sidecar::LoopThread thread;
+        options.thread = thread;
+    }
+#endif
+    return options;
+}
+
 template <class T, Way way>
 class Ours {
 public:
-    explicit Ours(const Job& job)
-        : feed_{options_for<T>(job), bounds_for(job, way == Way::spin ? 10ms : 0ms)}
+    explicit Ours(const Job& job) : feed_{options_for<T>(job), general_options<way>(job)}
     {
         feed_.start(5s).value();
     }
@@ -68,7 +85,12 @@ public:
         }
     }
     void send(Bytes message) { feed_.send(message, 10s).value(); }
-    void open(const Job& job) { links_.push_back(feed_.open(options_for<T>(job), 5s).value()); }
+    void open(const Job& job)
+    {
+        links_.push_back(feed_.open(options_for<T>(job), 5s).value());
+        (void)feed_.poll([](const auto&) {},
+                         1); // passes over the event that it is up, as who waits does
+    }
     void stop() { (void)feed_.stop(); }
 
 private:
@@ -79,6 +101,10 @@ private:
     std::vector<Link> links_;
 };
 
+#if __has_include(<sidecar/transports/tls_options.hpp>)
+const SecureRegistration<Ours<sidecar::WebSocket, Way::poll>> secure_poll{"sidecar"};
+const SecureRegistration<Ours<sidecar::WebSocket, Way::receive>> secure_receive{"sidecar receive"};
+#endif
 using sidecar::LengthPrefix, sidecar::Tcp, sidecar::WebSocket;
 const Registration<Ours<WebSocket, Way::poll>> websocket_poll{Protocol::websocket, "sidecar"};
 const Registration<Ours<WebSocket, Way::receive>> websocket_receive{Protocol::websocket,
@@ -96,7 +122,13 @@ const Registration<Ours<Tcp<LengthPrefix>, Way::receive>> tcp_receive{Protocol::
                                                                       "sidecar receive"};
 const Registration<Ours<Tcp<LengthPrefix>, Way::spin>> tcp_spin{Protocol::tcp, "sidecar spin",
                                                                 Cases::waits};
-const bool links_registered = [] {
+const bool others_registered = [] {
+#if __has_include(<sidecar/loop_thread.hpp>)
+    registry().push_back({"websocket_cycle", "sidecar shared thread",
+                          measure_cycle<Ours<WebSocket, Way::shared>>, serve});
+    registry().push_back({"tcp_cycle", "sidecar shared thread",
+                          measure_cycle<Ours<Tcp<LengthPrefix>, Way::shared>>, serve});
+#endif
     registry().push_back({"links", "sidecar", measure_links<Ours<WebSocket, Way::poll>>, serve});
     return true;
 }();

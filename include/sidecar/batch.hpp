@@ -1,6 +1,7 @@
 // Batch: the messages that a transport is to write.
 #pragma once
 
+#include <sidecar/detail/export.hpp>
 #include <sidecar/message.hpp>
 
 #include <cstddef>
@@ -12,7 +13,7 @@ namespace sidecar {
 /// Where a batch's messages stand. A sidecar's is the link's outbox; whoever drives a transport
 /// without a sidecar writes his own. Positions are the source's: they grow from message to message.
 /// Side: the loop's thread.
-class BatchSource {
+class SIDECAR_API BatchSource {
 public:
     BatchSource() = default;
     BatchSource(const BatchSource&) = delete;

@@ -1,6 +1,8 @@
 // Time as the library counts it: one type for points in time, two clocks that can stand behind it.
 #pragma once
 
+#include <sidecar/detail/requirements.hpp>
+
 #include <chrono>
 
 namespace sidecar {

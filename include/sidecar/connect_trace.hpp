@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/detail/export.hpp>
 #include <sidecar/phase.hpp>
 
 #include <string>
@@ -43,6 +44,6 @@ struct ConnectTrace {
 
 /// One line: "resolving 1.20 ms, connecting 23.00 ms (192.0.2.1:443: Connection refused;
 /// 192.0.2.2:443 won), securing 40.10 ms". Empty: nothing was tried.
-[[nodiscard]] std::string to_string(const ConnectTrace& trace);
+[[nodiscard]] SIDECAR_API std::string to_string(const ConnectTrace& trace);
 
 } // namespace sidecar

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/detail/export.hpp>
 #include <sidecar/loop_event.hpp>
 #include <sidecar/options.hpp>
 #include <sidecar/phase.hpp>
@@ -19,7 +20,7 @@ namespace sidecar {
 /// What stands behind a Context. A sidecar has one for each of its tasks; whoever drives a transport
 /// without a sidecar (a test, a recorder, a simulation) writes his own. The calls are Context's.
 /// Side: the loop's thread.
-class ContextBase {
+class SIDECAR_API ContextBase {
 public:
     ContextBase() = default;
     ContextBase(const ContextBase&) = delete;
@@ -41,6 +42,27 @@ public:
     virtual void log(LogLevel level, std::string_view text) = 0;
 };
 
+namespace detail {
+
+// Asio finds what belongs to a loop by typeid where there is RTTI, and otherwise by an address. Two
+// that differ in that would each make a reactor of their own on the same loop, with a thread that
+// nobody stops. So who takes the executor asks for a library like himself, and the linker answers.
+#if defined(BOOST_ASIO_NO_TYPEID)
+SIDECAR_API void the_library_must_be_compiled_with_fno_rtti_like_this_file() noexcept;
+[[gnu::always_inline]] inline void check_rtti() noexcept
+{
+    the_library_must_be_compiled_with_fno_rtti_like_this_file();
+}
+#else
+SIDECAR_API void the_library_must_be_compiled_with_rtti_like_this_file() noexcept;
+[[gnu::always_inline]] inline void check_rtti() noexcept
+{
+    the_library_must_be_compiled_with_rtti_like_this_file();
+}
+#endif
+
+} // namespace detail
+
 /// What the loop offers to a coroutine that runs on it. Side: the loop's thread only. Cheap to
 /// copy; valid for as long as the coroutine, or the transport, that received it exists.
 class Context {
@@ -49,7 +71,13 @@ public:
     Context(ContextBase& base, TimePoint deadline) noexcept : base_{&base}, deadline_{deadline} {}
 
     /// For Asio objects; handlers that run through it are accounted to this task.
-    [[nodiscard]] boost::asio::any_io_executor executor() const { return base_->executor(); }
+    /// A file that calls it must be compiled with RTTI if the library is, and without if it is not;
+    /// otherwise it does not link.
+    [[nodiscard, gnu::always_inline]] inline boost::asio::any_io_executor executor() const
+    {
+        detail::check_rtti();
+        return base_->executor();
+    }
 
     /// Now, on the sidecar's clock (virtual with the mock).
     [[nodiscard]] TimePoint now() const { return base_->now(); }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/connect_trace.hpp>
+#include <sidecar/detail/export.hpp>
 
 #include <boost/system/error_code.hpp>
 #include <boost/system/result.hpp>
@@ -88,8 +89,8 @@ enum class Error {
 };
 
 /// The category of Error; its name is "sidecar".
-[[nodiscard]] const boost::system::error_category& error_category() noexcept;
-[[nodiscard]] error_code make_error_code(Error error) noexcept;
+[[nodiscard]] SIDECAR_API const boost::system::error_category& error_category() noexcept;
+[[nodiscard]] SIDECAR_API error_code make_error_code(Error error) noexcept;
 
 } // namespace sidecar
 
@@ -118,7 +119,7 @@ struct FailureDetails {
 
 /// Why something failed: a code to decide by, and details to read. Cheap to copy; immutable, any
 /// thread.
-class Failure {
+class SIDECAR_API Failure {
 public:
     Failure() noexcept = default; ///< no failure: what Result::error() gives when there is a value
     Failure(Error code) noexcept
@@ -179,7 +180,7 @@ template <class T>
 using Result = boost::system::result<T, Failure>;
 
 /// A Failure as an exception: what transports throw, and what Result::value() throws.
-class Exception : public boost::system::system_error {
+class SIDECAR_API Exception : public boost::system::system_error {
 public:
     explicit Exception(Failure failure);
     [[nodiscard]] const char* what() const noexcept override { return message_.c_str(); }
@@ -191,13 +192,13 @@ private:
 };
 
 /// Found by argument-dependent look-up when Result::value() has no value.
-[[noreturn]] void throw_exception_from_error(const Failure& failure,
-                                             const boost::source_location& where);
+[[noreturn]] SIDECAR_API void throw_exception_from_error(const Failure& failure,
+                                                         const boost::source_location& where);
 
 /// Turns whatever a coroutine threw into a Failure. An Exception keeps its own; a cancellation
 /// becomes Error::cancelled; any other error code becomes `code` with that cause; other exceptions
 /// keep their what().
-[[nodiscard]] Failure to_failure(std::exception_ptr exception, Error code,
-                                 std::string_view attempted, std::string_view endpoint);
+[[nodiscard]] SIDECAR_API Failure to_failure(std::exception_ptr exception, Error code,
+                                             std::string_view attempted, std::string_view endpoint);
 
 } // namespace sidecar

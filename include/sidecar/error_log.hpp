@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/detail/export.hpp>
 #include <sidecar/error.hpp>
 
 #include <chrono>
@@ -28,6 +29,8 @@ struct ErrorLog {
 };
 
 /// One line for each entry, and one for the others.
-[[nodiscard]] std::string to_string(const ErrorLog& log);
+[[nodiscard]] SIDECAR_API std::string to_string(const ErrorLog& log);
+/// All in one line, for a log.
+[[nodiscard]] SIDECAR_API std::string to_line(const ErrorLog& log);
 
 } // namespace sidecar

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/detail/export.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/message.hpp>
 #include <sidecar/session.hpp>
@@ -25,7 +26,12 @@ enum class GapReason : std::uint8_t {
     conflated,      ///< newer messages of the same keys took their places
     too_old,        ///< they had waited for longer than the limit
 };
-[[nodiscard]] std::string_view to_string(GapReason reason) noexcept;
+[[nodiscard]] SIDECAR_API std::string_view to_string(GapReason reason) noexcept;
+
+struct Event;
+/// One line, for people: what it is, of which link, and what belongs to its kind. Of a message its
+/// size, not what stands in it.
+[[nodiscard]] SIDECAR_API std::string to_string(const Event& event);
 
 /// One entry of the whole ordered stream that next_event() gives.
 struct Event {
@@ -64,15 +70,15 @@ struct Event {
     template <class Stream>
     friend Stream& operator<<(Stream& stream, const Event& event)
     {
-        stream << to_string(event.kind);
+        stream << to_string(event);
         return stream;
     }
-    [[nodiscard]] friend std::string_view to_string(Kind kind) noexcept
+    [[nodiscard]] friend std::string_view to_string(Kind which) noexcept
     {
         constexpr std::string_view names[] = {"up",        "message", "down",  "stopped",
                                               "gap",       "ready",   "retry", "high water",
                                               "low water", "stale",   "fresh"};
-        return names[static_cast<std::size_t>(kind)];
+        return names[static_cast<std::size_t>(which)];
     }
 };
 

@@ -3,6 +3,7 @@
 
 #include <sidecar/detail/any_transport.hpp>
 #include <sidecar/detail/core.hpp>
+#include <sidecar/detail/export.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/event.hpp>
 #include <sidecar/format.hpp>
@@ -35,7 +36,7 @@ namespace sidecar {
 /// wait, made on the loop's own thread (in a coroutine, in a hook), gives Error::misuse; after a
 /// fork, in the child, Error::forked. A negative timeout counts as zero; Duration::max() means no
 /// deadline.
-class Feed {
+class SIDECAR_API Feed {
 public:
     Feed(const Feed&) = delete;
     Feed& operator=(const Feed&) = delete;

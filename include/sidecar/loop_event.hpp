@@ -1,6 +1,8 @@
 // A flag that a coroutine on the loop can wait for.
 #pragma once
 
+#include <sidecar/detail/export.hpp>
+
 #include <boost/asio/awaitable.hpp>
 
 #include <cstddef>
@@ -10,7 +12,7 @@ namespace sidecar {
 
 /// Auto-reset event for one waiting coroutine. A set() without a waiter is kept for the next
 /// wait(). Side: the loop's thread only. Allocates nothing beyond the coroutine's own frame.
-class LoopEvent {
+class SIDECAR_API LoopEvent {
 public:
     LoopEvent() noexcept;
     LoopEvent(const LoopEvent&) = delete;

@@ -1,6 +1,8 @@
 // LoopThread: one thread for several sidecars.
 #pragma once
 
+#include <sidecar/detail/export.hpp>
+
 #include <cstddef>
 #include <memory>
 
@@ -36,7 +38,7 @@ class LoopThreads;
 /// nothing can run in any of them and the application waits in a call to one of them.
 ///
 /// Side: app, any thread. After a fork, in the child, a start() on it gives Error::forked.
-class LoopThread {
+class SIDECAR_API LoopThread {
 public:
     LoopThread();
     LoopThread(const LoopThread&) = default; // and no move: each handle has its thread

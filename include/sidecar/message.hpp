@@ -18,6 +18,11 @@ enum class LinkId : std::uint32_t {};
 
 enum class MessageKind : std::uint8_t { text, bytes };
 
+namespace detail {
+/// A connection's number shares its word with the kind.
+inline constexpr std::uint32_t connection_mask = 0x7fff'ffff;
+} // namespace detail
+
 /// A message that somebody else owns; its calls are Message's, so one handler serves both.
 class MessageView {
 public:
@@ -26,7 +31,7 @@ public:
                 std::uint32_t connection = 0) noexcept
         : link_{link},
           is_bytes_{kind == MessageKind::bytes},
-          connection_{connection},
+          connection_{connection & detail::connection_mask},
           payload_{payload}
     {
     }
@@ -88,7 +93,7 @@ public:
     explicit Message(const MessageView& view, TimePoint arrival = {})
         : link_{view.link()},
           is_bytes_{view.kind() == MessageKind::bytes},
-          connection_{view.connection()},
+          connection_{view.connection() & detail::connection_mask},
           size_{view.size()},
           arrival_{arrival}
     {
@@ -102,7 +107,7 @@ public:
             std::uint32_t connection = 0, TimePoint arrival = {}) noexcept
         : link_{link},
           is_bytes_{kind == MessageKind::bytes},
-          connection_{connection},
+          connection_{connection & detail::connection_mask},
           size_{size},
           arrival_{arrival},
           block_{std::move(block)}

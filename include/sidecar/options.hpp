@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/detail/export.hpp>
 #include <sidecar/liveness.hpp>
 #include <sidecar/loop_thread.hpp>
 #include <sidecar/overflow.hpp>
@@ -93,6 +94,6 @@ struct Options {
     std::optional<LoopThread> thread{};
 };
 
-[[nodiscard]] std::string_view to_string(LogLevel level) noexcept;
+[[nodiscard]] SIDECAR_API std::string_view to_string(LogLevel level) noexcept;
 
 } // namespace sidecar

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/detail/export.hpp>
 #include <sidecar/message.hpp>
 
 #include <cstddef>
@@ -56,6 +57,6 @@ struct Overflow {
     WaterMark high{}, low{};
 };
 
-[[nodiscard]] std::string_view to_string(OverflowPolicy policy) noexcept;
+[[nodiscard]] SIDECAR_API std::string_view to_string(OverflowPolicy policy) noexcept;
 
 } // namespace sidecar

@@ -1,6 +1,8 @@
 // Phase: where a link stands.
 #pragma once
 
+#include <sidecar/detail/export.hpp>
+
 #include <cstdint>
 #include <string_view>
 
@@ -19,6 +21,6 @@ enum class Phase : std::uint8_t {
     down,
     backing_off, ///< down, and waits for the next attempt
 };
-[[nodiscard]] std::string_view to_string(Phase phase) noexcept;
+[[nodiscard]] SIDECAR_API std::string_view to_string(Phase phase) noexcept;
 
 } // namespace sidecar

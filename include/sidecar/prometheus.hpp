@@ -1,6 +1,7 @@
 // to_prometheus: stats in the form that Prometheus scrapes.
 #pragma once
 
+#include <sidecar/detail/export.hpp>
 #include <sidecar/stats.hpp>
 
 #include <span>
@@ -24,8 +25,8 @@ struct LabelledStats {
 /// pure. Values may be any text; what is not UTF-8 in them becomes U+FFFD. Throws Exception
 /// (bad_options) for a label's name that is none (letters, digits and underscores, no digit first, not beginning
 /// with two underscores), stands twice, or is one of ours ("le", "reason", "task").
-[[nodiscard]] std::string to_prometheus(const Stats& stats, const Labels& labels = {});
+[[nodiscard]] SIDECAR_API std::string to_prometheus(const Stats& stats, const Labels& labels = {});
 /// The same of several, in one exposition: a name may stand in it with one HELP and TYPE only.
-[[nodiscard]] std::string to_prometheus(std::span<const LabelledStats> sources);
+[[nodiscard]] SIDECAR_API std::string to_prometheus(std::span<const LabelledStats> sources);
 
 } // namespace sidecar

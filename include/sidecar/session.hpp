@@ -1,6 +1,7 @@
 // Session: a connection that has just come up, in the hands of the coroutine that prepares it.
 #pragma once
 
+#include <sidecar/detail/export.hpp>
 #include <sidecar/message.hpp>
 #include <sidecar/task.hpp>
 
@@ -22,7 +23,7 @@ enum class Continuity : std::uint8_t {
     restarted, ///< it begins again, with all that there is to know (a snapshot)
     lost,      ///< what was sent meanwhile is missing; what a reconnect is taken for unless told
 };
-[[nodiscard]] std::string_view to_string(Continuity continuity) noexcept;
+[[nodiscard]] SIDECAR_API std::string_view to_string(Continuity continuity) noexcept;
 
 /// A connection before anything else uses it: nothing queued is written yet, and nothing that
 /// arrives goes to the application. Given to LinkOptions::on_connected. Side: the loop's thread.

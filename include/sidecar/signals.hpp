@@ -1,6 +1,7 @@
 // Stopping on signals: Ctrl-C ends a sidecar in order, a second one the process.
 #pragma once
 
+#include <sidecar/detail/export.hpp>
 #include <sidecar/feed.hpp>
 
 #include <csignal>
@@ -11,7 +12,7 @@ namespace sidecar {
 
 /// While it lives, signals request the stop of one sidecar. Made by stop_on_signals().
 /// Side: app, any thread.
-class SignalGuard {
+class SIDECAR_API SignalGuard {
 public:
     using Request = void (*)(void*) noexcept;
 

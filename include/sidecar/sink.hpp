@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/context.hpp>
+#include <sidecar/detail/export.hpp>
 #include <sidecar/message.hpp>
 #include <sidecar/task.hpp>
 
@@ -14,7 +15,7 @@ namespace sidecar {
 /// Where a transport puts the messages that have arrived. A sidecar's sink is the inbox; whoever
 /// drives a transport without a sidecar (a test, a recorder) derives his own, for which put() is
 /// enough. Side: the loop's thread.
-class Sink {
+class SIDECAR_API Sink {
 public:
     Sink() = default;
     Sink(const Sink&) = delete;

@@ -3,6 +3,7 @@
 
 #include <sidecar/clock.hpp>
 #include <sidecar/connect_trace.hpp>
+#include <sidecar/detail/export.hpp>
 #include <sidecar/histogram.hpp>
 
 #include <cstdint>
@@ -20,7 +21,7 @@ enum class State : std::uint8_t {
     stopping,     ///< a stop has begun
     stopped,      ///< stopped; what was queued stays receivable
 };
-[[nodiscard]] std::string_view to_string(State state) noexcept;
+[[nodiscard]] SIDECAR_API std::string_view to_string(State state) noexcept;
 
 /// A snapshot of counters, all since start() unless said otherwise.
 struct Stats {
@@ -76,11 +77,11 @@ struct Stats {
 };
 
 /// Loop threads of this process that a stop had to leave behind and that have not ended yet.
-[[nodiscard]] std::uint64_t orphan_count() noexcept;
+[[nodiscard]] SIDECAR_API std::uint64_t orphan_count() noexcept;
 
 /// One line, for a log.
-[[nodiscard]] std::string to_string(const Stats& stats);
+[[nodiscard]] SIDECAR_API std::string to_string(const Stats& stats);
 /// Several lines, for people: a name and a value in each, in groups.
-[[nodiscard]] std::string to_table(const Stats& stats);
+[[nodiscard]] SIDECAR_API std::string to_table(const Stats& stats);
 
 } // namespace sidecar

@@ -1,6 +1,7 @@
 // Sticky messages: what a link sends on every connection anew, such as subscriptions.
 #pragma once
 
+#include <sidecar/detail/export.hpp>
 #include <sidecar/message.hpp>
 
 #include <cstddef>
@@ -22,7 +23,7 @@ enum class StickyState : std::uint8_t {
     confirmed,       ///< answered, or sent where no answer is expected
     removal_pending, ///< taken back, but the peer has not been told or has not answered
 };
-[[nodiscard]] std::string_view to_string(StickyState state) noexcept;
+[[nodiscard]] SIDECAR_API std::string_view to_string(StickyState state) noexcept;
 
 /// How many sticky messages stand where.
 struct StickyCounts {

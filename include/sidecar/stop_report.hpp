@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/detail/export.hpp>
 #include <sidecar/error.hpp>
 
 #include <cstdint>
@@ -20,7 +21,7 @@ enum class Verdict : std::uint8_t {
     not_waited,  ///< requested where waiting is impossible (the loop's own thread)
     not_reached, ///< a stage before it is under way still, or never ended
 };
-[[nodiscard]] std::string_view to_string(Verdict verdict) noexcept;
+[[nodiscard]] SIDECAR_API std::string_view to_string(Verdict verdict) noexcept;
 
 struct StageReport {
     Verdict verdict = Verdict::not_reached;
@@ -37,13 +38,13 @@ struct TaskReport {
 
 struct StopReport;
 /// Several lines, for people.
-[[nodiscard]] std::string to_string(const StopReport& report);
+[[nodiscard]] SIDECAR_API std::string to_string(const StopReport& report);
 /// One line, for a log.
-[[nodiscard]] std::string to_line(const StopReport& report);
+[[nodiscard]] SIDECAR_API std::string to_line(const StopReport& report);
 
 /// What a stop did. Its times are on the sidecar's clock (virtual with the mock), but for a thread
 /// that did not end.
-struct StopReport {
+struct SIDECAR_API StopReport {
     StageReport quiesce, drain, close, cancel, join;
     /// From the request to the thread's end (a shared one: to when it was left), or to when it was
     /// given up

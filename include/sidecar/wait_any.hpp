@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/detail/export.hpp>
 #include <sidecar/error.hpp>
 
 #include <cstddef>
@@ -26,8 +27,8 @@ class Feed;
 /// feeds that have it as in receive(); the wait is over when it has passed in all. Errors: timed_out;
 /// misuse (all are null, or the calling thread is the loop of one); forked. Cancellation: a feed's
 /// request_stop() ends it, with that feed's index. Lifetime: the feeds outlive the call.
-[[nodiscard]] Result<std::size_t> wait_any(std::span<Feed* const> feeds, Duration timeout,
-                                           std::size_t first = 0);
+[[nodiscard]] SIDECAR_API Result<std::size_t> wait_any(std::span<Feed* const> feeds,
+                                                       Duration timeout, std::size_t first = 0);
 [[nodiscard]] inline Result<std::size_t> wait_any(std::initializer_list<Feed*> feeds,
                                                   Duration timeout, std::size_t first = 0)
 {

@@ -141,7 +141,7 @@ private:
     void push_event(LinkEvent event);
     void set_outcome(Result<void> outcome);
     void wake_writer();
-    [[nodiscard]] Failure refusal() const;
+    [[nodiscard]] Failure refusal(const char* attempted) const;
     [[nodiscard]] Failure too_big(std::size_t payload_bytes) const;
 
     /// What the waiting for connections is about.

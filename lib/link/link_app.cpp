@@ -1,33 +1,26 @@
 // The application's side of a link.
 #include "link/link.hpp"
 
+#include "base/misuse.hpp"
+
 #include <fmt/format.h>
 
 #include <chrono>
 #include <utility>
 
 namespace sidecar::detail {
-namespace {
-
-Failure misuse(const char* attempted)
-{
-    return {Error::misuse,
-            {.attempted = attempted, .explanation = "called on the loop's own thread"}};
-}
-
-} // namespace
-
 void LinkImpl::set_outcome(Result<void> outcome)
 {
     if (outcome_.set(std::move(outcome)))
         services_.progressed.wake();
 }
 
-Failure LinkImpl::refusal() const
+Failure LinkImpl::refusal(const char* attempted) const
 {
-    if (services_.stop.is_made())
-        return services_.stop.refusal();
-    return gauges_.is_closed.load() ? Error::link_closed : Error::not_connected;
+    const auto code = services_.stop.is_made()   ? services_.stop.refusal()
+                      : gauges_.is_closed.load() ? Error::link_closed
+                                                 : Error::not_connected;
+    return {code, {.attempted = attempted, .endpoint = settings_.endpoint}};
 }
 
 Failure LinkImpl::too_big(std::size_t payload_bytes) const
@@ -51,7 +44,7 @@ Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload
     auto push = outbox_.push(id(), kind, payload, sender);
     if (push == Push::full && options.timeout > Duration{}) {
         if (services_.loop.is_loop_thread())
-            return misuse("wait for room");
+            return called_on_loop("wait for room", settings_.endpoint);
         const auto deadline = deadline_after(services_.loop.now(), options.timeout);
         (void)services_.written.wait_until(services_.loop, deadline, [&] {
             push = outbox_.push(id(), kind, payload, sender);
@@ -60,7 +53,7 @@ Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload
     }
     switch (push) {
     case Push::queued: break;
-    case Push::closed: return refusal();
+    case Push::closed: return refusal("send");
     case Push::too_big: return too_big(payload.size());
     case Push::wrong_connection:
         return Failure{
@@ -101,7 +94,7 @@ void LinkImpl::wake_writer()
 Result<void> LinkImpl::flush(TimePoint deadline)
 {
     if (services_.loop.is_loop_thread())
-        return misuse("flush");
+        return called_on_loop("flush", settings_.endpoint);
     using Fate = Outbox::Fate;
     Outbox::Mark mark{outbox_};
     const auto last_sticky = sticky_.last_unwritten();
@@ -129,7 +122,7 @@ Result<void> LinkImpl::flush(TimePoint deadline)
             return flush_failed(Error::timed_out, {});
         break;
     }
-    return refusal();
+    return refusal("flush");
 }
 
 Failure LinkImpl::flush_failed(Error code, std::string why) const
@@ -141,7 +134,7 @@ Failure LinkImpl::flush_failed(Error code, std::string why) const
 Result<void> LinkImpl::stick(std::string key, StickyMessage message)
 {
     if (services_.stop.is_made() || gauges_.is_closed.load() || gauges_.has_ended.load())
-        return refusal();
+        return refusal("add a sticky message");
     if (message.payload.size() > outbox_.limit_bytes())
         return too_big(message.payload.size());
     if (sticky_.stick(std::move(key), std::move(message), outbox_.pushed_position()))
@@ -152,7 +145,7 @@ Result<void> LinkImpl::stick(std::string key, StickyMessage message)
 Result<bool> LinkImpl::unstick(std::string_view key, StickyMessage message)
 {
     if (services_.stop.is_made() || gauges_.is_closed.load() || gauges_.has_ended.load())
-        return refusal();
+        return refusal("take a sticky message back");
     const auto removal = sticky_.unstick(key, std::move(message), outbox_.pushed_position());
     if (removal.has_changed) {
         wake_writer();
@@ -165,11 +158,11 @@ Result<void> LinkImpl::close(Duration timeout)
 {
     auto& loop = services_.loop;
     if (loop.is_loop_thread())
-        return misuse("close");
+        return called_on_loop("close", settings_.endpoint);
     if (gauges_.has_ended.load())
         return {};
     if (services_.stop.is_made())
-        return refusal();
+        return refusal("close");
     gauges_.is_closed = true;
     const auto now = loop.now();
     const auto deadline = deadline_after(now, std::max(timeout, Duration{}));
@@ -182,7 +175,7 @@ Result<void> LinkImpl::close(Duration timeout)
         loop, patience, [&] { return closed_.is_known() || services_.stop.is_made(); });
     if (closed_.is_known())
         return closed_.get();
-    return woke ? refusal()
+    return woke ? refusal("close")
                 : Failure{Error::timed_out, {.attempted = "close", .endpoint = settings_.endpoint}};
 }
 

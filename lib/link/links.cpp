@@ -1,16 +1,39 @@
 #include "link/links.hpp"
 
+#include "queue/overflow.hpp"
+
 #include <algorithm>
 #include <new>
 #include <utility>
 
 namespace sidecar::detail {
+namespace {
+
+bool is_default(const LinkOptions& options) noexcept
+{
+    static const LinkOptions defaults;
+    // All of them, or this does not compile
+    const auto& [outbox, reconnect, on_connected, on_connected_timeout, confirm_timeout, overflow,
+                 liveness, rate_limit] = options;
+    return !outbox && !reconnect && !on_connected && !liveness && !rate_limit && is_plain(overflow)
+           && on_connected_timeout == defaults.on_connected_timeout
+           && confirm_timeout == defaults.confirm_timeout;
+}
+
+/// Half a KiB, which most of thousands of links have in common.
+std::shared_ptr<const LinkOptions> shared(const LinkOptions& options)
+{
+    static const auto defaults = std::make_shared<const LinkOptions>();
+    return is_default(options) ? defaults : std::make_shared<const LinkOptions>(options);
+}
+
+} // namespace
 
 std::shared_ptr<LinkImpl> Links::add(std::shared_ptr<const LinkConfig> config,
                                      const LinkOptions& options, TimePoint deadline)
 {
     auto endpoint = config->endpoint(); // the user's code, so not under the lock
-    auto shared_options = std::make_shared<const LinkOptions>(options);
+    auto shared_options = shared(options);
     std::shared_ptr<LinkImpl> link;
     {
         std::lock_guard lock{mutex_};

@@ -11,7 +11,7 @@ std::optional<Batch> Pacer::allowed(const Batch& batch)
     const auto now = clock_.now();
     const auto begin = batch.begin(), end = batch.end();
     auto at = begin;
-    while (at != end && limiter_.take(at->size(), now))
+    while (at != end && limiter_->take(at->size(), now))
         ++at;
     if (at == begin) {
         if (!std::exchange(is_refused_, true))
@@ -46,7 +46,7 @@ Task<> Pacer::wait(Context ctx)
 {
     ctx.waiting_for("the rate limit");
     const Waiting waiting{*this};
-    (void)co_await ctx.wait(work_, limiter_.next_at());
+    (void)co_await ctx.wait(work_, limiter_->next_at());
 }
 
 Pacer::Waits Pacer::waits() const noexcept

@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 namespace sidecar::detail {
@@ -20,12 +21,13 @@ namespace sidecar::detail {
 class Pacer {
 public:
     /// Lifetime: `clock` outlives it.
-    Pacer(const RateLimit& limit, const AppClock& clock) noexcept : limiter_{limit}, clock_{clock}
+    Pacer(const std::optional<RateLimit>& limit, const AppClock& clock)
+        : limiter_{limit ? std::make_unique<RateLimiter>(*limit) : nullptr}, clock_{clock}
     {
     }
 
     // --- sidecar side
-    [[nodiscard]] bool is_off() const noexcept { return limiter_.is_off(); }
+    [[nodiscard]] bool is_off() const noexcept { return !limiter_ || limiter_->is_off(); }
     /// As much of the batch as may go now, which then counts as sent. Empty: nothing, so wait().
     [[nodiscard]] std::optional<Batch> allowed(const Batch& batch);
     /// Until allowed() may give more, or wake() was called.
@@ -46,7 +48,7 @@ private:
     static constexpr Duration::rep not_waiting = -1;
     class Waiting;
 
-    RateLimiter limiter_;                                   // sidecar side
+    const std::unique_ptr<RateLimiter> limiter_;            // sidecar side; null: no limit
     const AppClock& clock_;                                 // both
     LoopEvent work_;                                        // sidecar side
     bool is_refused_ = false;                               // sidecar side; the wait is one still

@@ -16,7 +16,7 @@ struct Upkeep {
            const LinkConfig& config)
         : keep_alive{loop, link, options.liveness.value_or(config.default_liveness()),
                      config.can_ping()},
-          pacer{options.rate_limit.value_or(RateLimit{}), loop}
+          pacer{options.rate_limit, loop}
     {
     }
 

@@ -25,6 +25,12 @@ std::string_view to_string(Phase phase) noexcept
 
 namespace detail {
 
+#if defined(BOOST_ASIO_NO_TYPEID)
+void the_library_must_be_compiled_with_fno_rtti_like_this_file() noexcept {}
+#else
+void the_library_must_be_compiled_with_rtti_like_this_file() noexcept {}
+#endif
+
 boost::asio::any_io_executor TaskContext::executor() { return loop_.tasks().executor(task_); }
 
 TimePoint TaskContext::now() const { return loop_.now(); }

@@ -1,5 +1,7 @@
 #include "loop/engine.hpp"
 
+#include "base/real_time.hpp"
+
 #include <boost/asio/executor_work_guard.hpp>
 
 #include <algorithm>
@@ -10,8 +12,6 @@ namespace sidecar::detail {
 namespace {
 
 namespace asio = boost::asio;
-
-TimePoint real_now() noexcept { return std::chrono::steady_clock::now(); }
 
 void release(Engine::Membership membership) noexcept
 {

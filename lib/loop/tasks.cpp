@@ -1,5 +1,7 @@
 #include "loop/tasks.hpp"
 
+#include "base/real_time.hpp"
+
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
@@ -14,10 +16,7 @@ namespace {
 
 namespace asio = boost::asio;
 
-Duration::rep real_now() noexcept
-{
-    return std::chrono::steady_clock::now().time_since_epoch().count();
-}
+Duration::rep real_ticks() noexcept { return real_now().time_since_epoch().count(); }
 
 /// Wraps the loop's executor; adds TaskScope::Running around what it runs, and runs nothing once its
 /// run has left the loop. Three words, so that any_io_executor holds it in place.
@@ -85,7 +84,7 @@ static_assert(sizeof(LoopTaskExecutor) <= 3 * sizeof(void*), "it would not be he
 Duration held_for(const ThreadUse& use) noexcept
 {
     return Duration{
-        std::max<Duration::rep>(real_now() - use.since.load(std::memory_order_relaxed), 0)};
+        std::max<Duration::rep>(real_ticks() - use.since.load(std::memory_order_relaxed), 0)};
 }
 
 constexpr const char* holds_the_thread = "running: it holds the loop's thread";
@@ -102,7 +101,7 @@ TaskScope::Running::Running(TaskScope& scope, TaskSlot& slot) noexcept
     : scope_{scope},
       slot_{slot},
       outer_{scope.use_.current.load(std::memory_order_relaxed)},
-      began_{real_now()}
+      began_{real_ticks()}
 {
     ++scope_.turn_;
     scope_.use_.since.store(began_, std::memory_order_relaxed);
@@ -111,7 +110,7 @@ TaskScope::Running::Running(TaskScope& scope, TaskSlot& slot) noexcept
 
 TaskScope::Running::~Running()
 {
-    const auto busy = real_now() - began_;
+    const auto busy = real_ticks() - began_;
     if (busy > scope_.longest_busy_.load(std::memory_order_relaxed) && &slot_ != &scope_.own_)
         scope_.note_busy(slot_, busy);
     scope_.use_.current.store(outer_, std::memory_order_release);

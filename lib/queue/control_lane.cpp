@@ -41,7 +41,7 @@ ControlLane::Taken ControlLane::take(std::uint32_t connection, TimePoint now)
         writing_from_ = std::min(writing_from_, number);
         taken.messages.push_back(std::move(message));
     }
-    waiting_.clear();
+    std::exchange(waiting_, std::vector<Waiting>{}); // with its memory
     has_any_.store(false, std::memory_order_seq_cst);
     return taken;
 }

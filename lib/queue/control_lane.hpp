@@ -7,7 +7,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -63,7 +62,7 @@ private:
     };
 
     mutable std::mutex mutex_;
-    std::deque<Waiting> waiting_;            // both: guarded by mutex_
+    std::vector<Waiting> waiting_;           // both: guarded by mutex_
     Counts counts_;                          // both: guarded by mutex_
     std::uint64_t writing_ = 0;              // both: guarded by mutex_; messages that were taken
     std::uint64_t writing_bytes_ = 0;        // both: guarded by mutex_

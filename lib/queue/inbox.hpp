@@ -202,9 +202,7 @@ private:
     /// The message at `position`, as the application sees it.
     [[nodiscard]] MessageView view(std::uint64_t position)
     {
-        const auto stored = ring_.view(position);
-        return {stored.link(), stored.kind(), stored.bytes(),
-                consumer_.connections.of(stored.link())};
+        return ring_.view(position, consumer_.connections.of(ring_.link_of(position)));
     }
     [[nodiscard]] WallTime wall_time(TimePoint at) const;
     /// Of the message at `position`, which has not come before what was told to be before it.

@@ -11,7 +11,8 @@ namespace {
 Failure nested(const char* attempted)
 {
     return {Error::misuse,
-            {.attempted = attempted, .explanation = "called from within a poll() handler"}};
+            {.attempted = attempted,
+             .explanation = "called within a handler of poll(), which has the messages to itself"}};
 }
 
 } // namespace

@@ -130,13 +130,16 @@ public:
             position = h->is_gap() ? end_of_lap(position) : position + block_record_bytes;
         }
     }
-    [[nodiscard]] MessageView view(std::uint64_t position) const noexcept
+    [[nodiscard]] LinkId link_of(std::uint64_t at) const noexcept { return header(at)->link(); }
+    /// `connection`: the number of the one that brought it.
+    [[nodiscard]] MessageView view(std::uint64_t position,
+                                   std::uint32_t connection = 0) const noexcept
     {
         const auto* h = header(position);
         const auto* payload = reinterpret_cast<const std::byte*>(h + 1);
         if (const void* address = payload; h->is_elsewhere())
             std::memcpy(&payload, address, sizeof payload);
-        return {h->link(), h->kind(), {payload, h->size}};
+        return {h->link(), h->kind(), {payload, h->size}, connection};
     }
     /// The position behind the record at `position`.
     [[nodiscard]] std::uint64_t after(std::uint64_t position) const noexcept

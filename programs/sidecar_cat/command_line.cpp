@@ -60,7 +60,7 @@ void add_message_options(CLI::App& app, Given& given)
         ->type_name("FRAMING")
         ->group(group);
     app.add_option("--max-message", given.max_message,
-                   "larger messages end the link, and longer lines are not sent (default: 1M)")
+                   "larger messages end the link, and from the input none is sent (default: 1M)")
         ->type_name("SIZE")
         ->group(group);
     app.add_flag("--echo", given.is_echo, "send back what is received, and read no input")
@@ -256,9 +256,12 @@ void check_together(Conversion& to, const Settings& settings)
                                "--compress", "--heartbeat"})
         if (!is_websocket && to.is_given(option))
             to.fail(fmt::format("{}: only for WebSocket (ws://, wss://, ws+unix:)", option));
+    const bool may_be_secure =
+        connection.target.is_secure || connection.handshake.max_redirects != 0;
     for (const char* option : {"--ca", "--cert", "--key", "--insecure"})
-        if (!connection.target.is_secure && to.is_given(option))
-            to.fail(fmt::format("{}: only for TLS (wss://, tls://)", option));
+        if (!may_be_secure && to.is_given(option))
+            to.fail(fmt::format("{}: only for TLS (wss://, tls://, and ws:// with --max-redirects)",
+                                option));
     if (is_websocket && to.is_given("--framing"))
         to.fail("--framing: only for tcp://, tls:// and unix:, for WebSocket has its own");
     if (to.is_given("--key") && !to.is_given("--cert"))
@@ -293,13 +296,34 @@ std::vector<std::string> extras_of(const CLI::App& app)
     return extras;
 }
 
+/// The option's name at the beginning of an argument: what stands behind it may be a secret.
+std::string option_name(std::string_view argument)
+{
+    constexpr std::string_view name_letters =
+        "-abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    return std::string{argument.substr(0, argument.find_first_not_of(name_letters))};
+}
+
 /// CLI11's own texts repeat arguments, and an argument too many may be a URL with a password.
 std::string unexpected(const std::vector<std::string>& extras)
 {
     for (const auto& extra : extras)
         if (extra.size() > 1 && extra.starts_with('-'))
-            return fmt::format("there is no option {}", extra.substr(0, extra.find('=')));
+            return fmt::format("there is no option {}", option_name(extra));
     return "more than one URL";
+}
+
+std::string describe(const CLI::ParseError& error)
+{
+    const std::string_view text = error.what();
+    if (dynamic_cast<const CLI::ConversionError*>(&error)) // of a flag; it repeats the value
+        return fmt::format("{} takes no value",
+                           option_name(text.substr(std::min(text.find("--"), text.size()))));
+    if (dynamic_cast<const CLI::ArgumentMismatch*>(&error))
+        return fmt::format("{}: {}", option_name(text),
+                           text.find("missing") != text.npos ? "its value is missing"
+                                                             : "it stands there more than once");
+    return std::string{text};
 }
 
 std::variant<Settings, EarlyExit> convert(const CLI::App& app, const Given& given,
@@ -342,7 +366,7 @@ std::variant<Settings, EarlyExit> parse_command_line(const std::vector<std::stri
         const auto extras = extras_of(app);
         return usage(extras.empty() ? "the URL is missing" : unexpected(extras));
     } catch (const CLI::ParseError& error) {
-        return usage(error.what());
+        return usage(describe(error));
     }
     if (const auto extras = extras_of(app); !extras.empty())
         return usage(unexpected(extras));

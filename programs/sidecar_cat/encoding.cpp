@@ -81,12 +81,16 @@ void append_json_string(std::string& out, std::string_view text)
     out += '"';
     std::size_t plain_from = 0;
     for (std::size_t at = 0; at < text.size(); ++at) {
-        const auto byte = byte_at(text, at);
-        if (byte >= 0x20 && byte != '"' && byte != '\\' && byte != 0x7f)
+        auto byte = byte_at(text, at);
+        // JSON lets C1 pass, but a terminal obeys it.
+        const bool is_c1 = byte == 0xc2 && is_control(text.substr(at, 2));
+        if (!is_c1 && byte >= 0x20 && byte != '"' && byte != '\\' && byte != 0x7f)
             continue;
         out += text.substr(plain_from, at - plain_from);
+        if (is_c1)
+            byte = byte_at(text, ++at); // the character's number, as it happens
         plain_from = at + 1;
-        switch (text[at]) {
+        switch (static_cast<char>(byte)) {
         case '"': out += "\\\""; break;
         case '\\': out += "\\\\"; break;
         case '\n': out += "\\n"; break;

@@ -29,13 +29,35 @@ int open_anew(int descriptor)
     return ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
+Outgoing refuse(std::size_t line, std::string_view why)
+{
+    return {
+        sidecar::MessageKind::text, {}, fmt::format("line {} is not sent: {}", line, why), line};
+}
+
+Outgoing refuse_too_long(std::size_t line, std::size_t bytes)
+{
+    return refuse(line, fmt::format("it has {} bytes, more than --max-message allows", bytes));
+}
+
+/// How long the line of a message may be that has so many bytes: in hex there may be a space behind
+/// each of them.
+std::size_t longest_line(std::optional<BinaryFormat> binary, std::size_t message_bytes)
+{
+    if (binary == BinaryFormat::hex)
+        return 3 * message_bytes + 1;
+    if (binary == BinaryFormat::base64)
+        return (message_bytes + 2) / 3 * 4 + 1;
+    return message_bytes;
+}
+
 } // namespace
 
 Input::Input(int descriptor, Form form)
     : own_descriptor_{open_anew(descriptor)},
       descriptor_{own_descriptor_ >= 0 ? own_descriptor_ : descriptor},
       form_{form},
-      cutter_{form.limit_bytes}
+      cutter_{longest_line(form.binary, form.limit_bytes)}
 {
 }
 
@@ -49,24 +71,22 @@ Outgoing to_outgoing(const InputLine& line, std::optional<BinaryFormat> binary,
                      std::string& storage)
 {
     using sidecar::MessageKind;
-    const auto refuse = [&](std::string_view why) {
-        return Outgoing{
-            MessageKind::text, {}, fmt::format("line {} is not sent: {}", line.number, why)};
-    };
     if (line.too_long_bytes != 0)
-        return refuse(
-            fmt::format("it has {} bytes, more than --max-message allows", line.too_long_bytes));
+        return refuse_too_long(line.number, line.too_long_bytes);
     if (!binary)
-        return {MessageKind::text, line.text, {}};
+        return {MessageKind::text, line.text, {}, line.number};
     if (*binary == BinaryFormat::raw)
-        return {MessageKind::bytes, line.text, {}};
+        return {MessageKind::bytes, line.text, {}, line.number};
     const bool is_hex = *binary == BinaryFormat::hex;
-    auto decoded = is_hex ? decode_hex(line.text) : decode_base64(line.text);
+    auto text = line.text;
+    if (text.ends_with('\r')) // a file from elsewhere
+        text.remove_suffix(1);
+    auto decoded = is_hex ? decode_hex(text) : decode_base64(text);
     if (!decoded)
-        return refuse(is_hex ? "it is not hex, as --binary hex wants it"
-                             : "it is not base64, as --binary base64 wants it");
+        return refuse(line.number, is_hex ? "it is not hex, as --binary hex wants it"
+                                          : "it is not base64, as --binary base64 wants it");
     storage = std::move(*decoded);
-    return {MessageKind::bytes, storage, {}};
+    return {MessageKind::bytes, storage, {}, line.number};
 }
 
 std::string Input::read()
@@ -102,7 +122,10 @@ std::optional<Outgoing> Input::next()
         is_empty_ = true;
         return std::nullopt;
     }
-    return to_outgoing(*line, form_.binary, storage_);
+    auto outgoing = to_outgoing(*line, form_.binary, storage_);
+    if (outgoing.payload.size() > form_.limit_bytes)
+        return refuse_too_long(line->number, outgoing.payload.size());
+    return outgoing;
 }
 
 } // namespace sidecar_cat

@@ -18,6 +18,7 @@ struct Outgoing {
     sidecar::MessageKind kind = sidecar::MessageKind::text;
     std::string_view payload; ///< until the next call of the input
     std::string complaint{};  ///< not empty: the line cannot be sent, and this says why
+    std::size_t line = 0;     ///< its number; 0: the input has none
 };
 
 /// What a line means as a message. `storage` holds what had to be decoded.
@@ -32,7 +33,7 @@ public:
     struct Form {
         bool is_raw = false;                  ///< pieces as they come, not lines
         std::optional<BinaryFormat> binary{}; ///< empty: lines are text
-        std::size_t limit_bytes = 0;          ///< longer lines are refused
+        std::size_t limit_bytes = 0;          ///< of a message; larger ones are refused
     };
     Input(int descriptor, Form form);
     Input(const Input&) = delete;

@@ -2,12 +2,15 @@
 #include "command_line.hpp"
 #include "exit_status.hpp"
 #include "session.hpp"
+#include "tell.hpp"
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <fcntl.h>
 #include <fstream>
@@ -77,13 +80,25 @@ Session::Place make_place(const Settings& settings)
     return place;
 }
 
+/// A reader who has seen enough of it is no mistake of anybody's.
+int print_help(const std::string& text)
+{
+    const bool is_printed = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+    if (is_printed || errno == EPIPE)
+        return exit_status::clean;
+    tell(fmt::format("sidecar-cat: standard output: {}\n", std::strerror(errno)));
+    return exit_status::stopped_uncleanly;
+}
+
 int run(int argc, char** argv)
 {
     const SecretSources sources{.file = read_file, .environment = read_environment};
     const auto parsed = parse_command_line({argv + 1, argv + argc}, sources);
     if (const auto* exit = std::get_if<EarlyExit>(&parsed)) {
-        fmt::print(exit->status == exit_status::clean ? stdout : stderr, "{}", exit->text);
-        return std::fflush(stdout) == 0 ? exit->status : exit_status::stopped_uncleanly;
+        if (exit->status == exit_status::clean)
+            return print_help(exit->text);
+        tell(exit->text);
+        return exit->status;
     }
     const auto& settings = std::get<Settings>(parsed);
     Session session{settings, make_place(settings)};
@@ -99,7 +114,7 @@ int main(int argc, char** argv)
     try {
         return run(argc, argv);
     } catch (const std::exception& error) {
-        fmt::print(stderr, "sidecar-cat: {}\n", error.what());
+        sidecar_cat::tell(fmt::format("sidecar-cat: {}\n", error.what()));
         return sidecar_cat::exit_status::could_not_connect;
     }
 }

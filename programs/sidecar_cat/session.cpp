@@ -1,6 +1,7 @@
 #include "session.hpp"
 
 #include "exit_status.hpp"
+#include "tell.hpp"
 
 #include <fmt/format.h>
 
@@ -45,11 +46,20 @@ bool is_usage(const sidecar::Failure& failure)
     return failure == sidecar::Error::bad_address || failure == sidecar::Error::bad_options;
 }
 
+/// The peer has ended the connection by itself, in place of answering our goodbye, and has been sent
+/// everything.
+bool has_peer_left(sidecar::StopReport report)
+{
+    if (report.close.verdict == sidecar::Verdict::failed && report.unsent_messages == 0)
+        report.close.verdict = sidecar::Verdict::ok;
+    return report.clean();
+}
+
 sidecar::LogHook log_hook(bool is_quiet)
 {
     return [is_quiet](sidecar::LogLevel level, std::string_view text) {
         if (!is_quiet && level >= sidecar::LogLevel::warning)
-            fmt::print(stderr, "sidecar-cat: {}: {}\n", sidecar::to_string(level), text);
+            tell(fmt::format("sidecar-cat: {}: {}\n", sidecar::to_string(level), text));
     };
 }
 
@@ -260,7 +270,7 @@ void Session::take_event(const sidecar::Event& event)
     case Kind::up: printer_.up(output_.text(), made_.endpoint, event.protocol); break;
     case Kind::down:
     case Kind::retry:
-        if (is_over_for_good || !event.failure)
+        if (is_over_for_good || !event.failure || is_muted_)
             break;
         printer_.down(output_.text(), *event.failure);
         complain(event.failure->message() + "; it is tried again");
@@ -284,12 +294,15 @@ void Session::note_failure(const sidecar::Failure& failure)
 {
     phase_ = Phase::over;
     state_line_.remove();
-    if (failure == sidecar::Error::stopped)
+    if (failure == sidecar::Error::stopped || is_muted_) // how a peer ends that said all is his own
         return;
     printer_.down(output_.text(), failure);
     if (is_orderly_goodbye(failure))
         return;
-    status_ = exit_status::link_lost;
+    // With TLS 1.3 a server judges our certificate when for us the handshake is over (RFC 8446
+    // section 4.4.4), so its refusal comes where a message would.
+    status_ = failure == sidecar::Error::tls_failed ? exit_status::could_not_connect
+                                                    : exit_status::link_lost;
     complain(failure.message());
 }
 
@@ -300,26 +313,26 @@ void Session::send_input()
         if (!outgoing)
             return;
         if (outgoing->complaint.empty())
-            send(outgoing->kind, outgoing->payload);
+            send(outgoing->kind, outgoing->payload, outgoing->line);
         else
             complain(outgoing->complaint);
     }
 }
 
-void Session::send(sidecar::MessageKind kind, std::string_view payload)
+void Session::send(sidecar::MessageKind kind, std::string_view payload, std::size_t line)
 {
-    if (!try_send(kind, payload))
-        kept_ = Kept{kind, std::string{payload}};
+    if (!try_send(kind, payload, line))
+        kept_ = Kept{kind, std::string{payload}, line};
 }
 
 void Session::send_kept()
 {
-    if (kept_ && try_send(kept_->kind, kept_->payload))
+    if (kept_ && try_send(kept_->kind, kept_->payload, kept_->line))
         kept_.reset();
 }
 
 /// False: there is no room for it now. A message that can never be sent is complained of.
-bool Session::try_send(sidecar::MessageKind kind, std::string_view payload)
+bool Session::try_send(sidecar::MessageKind kind, std::string_view payload, std::size_t line)
 {
     using sidecar::Error;
     auto& feed = *made_.feed;
@@ -339,7 +352,8 @@ bool Session::try_send(sidecar::MessageKind kind, std::string_view payload)
         return false; // it waits for the next connection
     // That the link is lost, or a stop under way, is told by the feed in its turn.
     if (!(why == Error::not_connected || why == Error::stopping || why == Error::stopped))
-        complain(why.message());
+        complain(line != 0 ? fmt::format("line {} is not sent: {}", line, why.message())
+                           : why.message());
     return true;
 }
 
@@ -378,7 +392,7 @@ void Session::answer_dump()
 {
     ::signalfd_siginfo ignored;
     if (::read(place_.dump_signals, &ignored, sizeof ignored) == sizeof ignored)
-        fmt::print(stderr, "{}\n", made_.feed->dump());
+        tell(made_.feed->dump() + '\n');
 }
 
 void Session::write_rest()
@@ -400,7 +414,7 @@ void Session::judge_output(const sidecar::StopReport& report)
     std::string why;
     if (!output_.error().empty())
         why = fmt::format("standard output: {}", output_.error());
-    else if (output_.pending_bytes() != 0)
+    else if (output_.pending_bytes() != 0 && !output_.is_gone())
         why = fmt::format("{} bytes of output were not taken, nor {} more messages",
                           output_.pending_bytes(), report.unread_messages);
     if (why.empty())
@@ -413,7 +427,9 @@ int Session::finish()
 {
     const auto report = made_.feed->stop();
     const auto stats = made_.feed->stats();
-    if (status_ == exit_status::clean && !report.clean() && !output_.is_gone()) {
+    // A peer that ends behind the last message that was asked for may be a moment faster than we.
+    const bool is_clean = report.clean() || (is_muted_ && has_peer_left(report));
+    if (status_ == exit_status::clean && !is_clean && !output_.is_gone()) {
         status_ = exit_status::stopped_uncleanly;
         complain(fmt::format("stopped uncleanly: {}", report));
     }
@@ -422,14 +438,14 @@ int Session::finish()
     write_rest();
     judge_output(report);
     if (settings_.output.tells_stats)
-        fmt::print(stderr, "{}\n{}\n", stats, report);
+        tell(fmt::format("{}\n{}\n", stats, report));
     return status_;
 }
 
 void Session::complain(std::string_view text) const
 {
     if (!settings_.output.is_quiet)
-        fmt::print(stderr, "sidecar-cat: {}\n", text);
+        tell(fmt::format("sidecar-cat: {}\n", text));
 }
 
 } // namespace sidecar_cat

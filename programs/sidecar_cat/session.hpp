@@ -12,6 +12,7 @@
 #include <sidecar/sidecar.hpp>
 #include <sidecar/signals.hpp>
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -41,6 +42,7 @@ private:
     struct Kept { // what could not be sent yet
         sidecar::MessageKind kind;
         std::string payload;
+        std::size_t line; // of the input; 0: it is an echo, or the input has none
     };
 
     void wait();
@@ -56,8 +58,9 @@ private:
     void note_received();
     void take_one(const sidecar::MessageView& message);
     void send_input();
-    void send(sidecar::MessageKind kind, std::string_view payload);
-    [[nodiscard]] bool try_send(sidecar::MessageKind kind, std::string_view payload);
+    void send(sidecar::MessageKind kind, std::string_view payload, std::size_t line = 0);
+    [[nodiscard]] bool try_send(sidecar::MessageKind kind, std::string_view payload,
+                                std::size_t line);
     void send_kept();
     void note_input_end();
     void begin_stop();

@@ -196,8 +196,11 @@ Parsed<Credentials> parse_credentials(std::string_view text, const SecretSources
     if (has_control(*secret))
         return because("what authorizes has control characters");
     constexpr std::string_view bearer = "bearer:";
-    if (secret->starts_with(bearer) && secret->size() > bearer.size())
+    if (secret->starts_with(bearer)) {
+        if (secret->size() == bearer.size())
+            return because("there is no token behind bearer:");
         return Credentials{.bearer = secret->substr(bearer.size())};
+    }
     const auto colon = secret->find(':');
     if (colon == npos)
         return because("it must be user:password or bearer:token, or @file or env:NAME that hold "

@@ -27,6 +27,17 @@ TEST_CASE("Failure: tells the peer's close code and reason")
     CHECK(failure.message() == "the peer closed the connection, close code 1001 \"going away\"");
 }
 
+TEST_CASE(
+    "Failure: control characters of the peer's stand in no text, but in what a program asks for")
+{
+    const std::string reason = "\x1b[31mred\n\x7f\xc2\x9b \xc3\xa4\xc2\xa0\xe2\x82\xac";
+    const Failure failure{Error::closed_by_peer, {.close_code = 4000, .close_reason = reason}};
+    CHECK(failure.message()
+          == "the peer closed the connection, close code 4000 "
+             "\"\\x1b[31mred\\x0a\\x7f\\x9b \xc3\xa4\xc2\xa0\xe2\x82\xac\"");
+    CHECK(failure.close_reason() == reason);
+}
+
 TEST_CASE("every Error has a text of its own")
 {
     for (int value = 1; value <= 23; ++value)

@@ -1,6 +1,10 @@
 // What programs read: JSON, and the one-line and table forms.
+#include "support/quiet.hpp"
+
 #include <sidecar/format.hpp>
 #include <sidecar/json.hpp>
+#include <sidecar/sidecar.hpp>
+#include <sidecar/transports/mock.hpp>
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
@@ -204,7 +208,12 @@ TEST_CASE("format: stats have a line and a table, a report has a line too")
     CHECK(has(report, "1 stuck"));
     CHECK(has(fmt::format("{}", some_report()), "\n  drain    timed out"));
     CHECK_THROWS_AS((void)fmt::format(fmt::runtime("{:x}"), stats), fmt::format_error);
-    CHECK_THROWS_AS((void)fmt::format(fmt::runtime("{:t}"), some_report()), fmt::format_error);
+    CHECK(fmt::format("{:l}", stats) == line);
+    CHECK(fmt::format("{:t}", some_report()) == fmt::format("{}", some_report()));
+    CHECK_THROWS_WITH_AS(
+        (void)fmt::format(fmt::runtime("{:tt}"), some_report()),
+        "of what Sidecar reports there is {}, {:l} (one line), {:t} (a table), and nothing else",
+        fmt::format_error);
 }
 
 TEST_CASE("format: how a connecting went is one line")
@@ -219,4 +228,50 @@ TEST_CASE("format: how a connecting went is one line")
           == "resolving the name 1.20 ms, connecting to 192.0.2.2:80 23.00 ms (tried 192.0.2.1:80: "
              "Connection refused after 1.00 ms; 192.0.2.2:80: taken after 22.00 ms)");
     CHECK(trace.time_in(Phase::connecting) == 23ms);
+}
+
+TEST_CASE("format: an event is one line with what belongs to its kind, a word is a word")
+{
+    Event event{.kind = Event::Kind::up, .link = LinkId{2}, .connection = 3};
+    event.continuity = Continuity::lost;
+    event.protocol = "v2.feed";
+    CHECK(fmt::format("{}", event) == "up (link 2, connection 3): lost, v2.feed");
+    event = {.kind = Event::Kind::down, .failure = Failure{Error::unresponsive}, .connection = 3};
+    event.next_attempt = event.at + 1500ms;
+    CHECK(fmt::format("{:l}", event)
+          == "down (link 0, connection 3): the peer gave no sign of life in time, the next attempt "
+             "comes in 1.50 s");
+    event = {.kind = Event::Kind::gap, .missing = 8};
+    event.gap_reason = GapReason::dropped_oldest;
+    CHECK(fmt::format("{:t}", event)
+          == "gap (link 0): 8 messages are missing, the oldest were dropped");
+    event = {.kind = Event::Kind::stale, .data_age = 90s};
+    CHECK(has(fmt::format("{}", event), "stale (link 0): the data was "));
+    CHECK(fmt::format("{}", Event{}) == "stopped");
+    CHECK(fmt::format("{} {}", State::connected, Verdict::skipped) == "connected nothing to do");
+}
+
+TEST_CASE("to_json, format: what stands in a message is not told, its size is")
+{
+    MockPeer peer;
+    Sidecar<Mock> feed{{.peer = peer}, quiet()};
+    REQUIRE(feed.start(1s));
+    peer.deliver("a secret");
+    REQUIRE(feed.next_event(1s)->kind == Event::Kind::up);
+    const auto event = feed.next_event(1s).value();
+    CHECK(fmt::format("{}", event) == "message (link 0, connection 1): 8 bytes of text");
+    const auto json = to_json(event);
+    CHECK(has(json, R"({"kind":"message","link":0,"connection":1,"at_seconds":0)"));
+    CHECK(has(json, R"("message_kind":"text","message_bytes":8,"failure":null)"));
+    CHECK(has(json, R"("gap_reason":"none")"));
+    CHECK_FALSE(has(json, "secret"));
+}
+
+TEST_CASE("format: an error log has a line for each entry, or one for all")
+{
+    ErrorLog log;
+    log.entries.push_back({.failure = Error::timed_out, .count = 1});
+    log.entries.push_back({.failure = Error::gap, .count = 1});
+    CHECK(fmt::format("{}", log) == "1x timed out\n1x messages are missing here");
+    CHECK(fmt::format("{:l}", log) == "1x timed out; 1x messages are missing here");
 }

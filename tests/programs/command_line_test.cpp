@@ -95,6 +95,12 @@ TEST_CASE("command line: a certificate's file may hold its key")
           == "k.pem");
 }
 
+TEST_CASE("command line: a redirection may lead to TLS, so its options have a meaning there")
+{
+    const auto tls = settings_of({"--ca", "f", "--max-redirects", "1", "ws://h"}).connection.tls;
+    CHECK(tls.ca == "f");
+}
+
 TEST_CASE("command line: each mistake ends with status 2 and says what it is")
 {
     struct Mistake {
@@ -107,12 +113,19 @@ TEST_CASE("command line: each mistake ends with status 2 and says what it is")
         {{"--nonsense"}, "there is no option --nonsense"},
         {{"ws://h", "ws://user:secret@i"}, "more than one URL"},
         {{"--nonsense=secret", "ws://h"}, "there is no option --nonsense"},
+        {{"--proxyhttp://u:secret@h", "ws://h"}, "there is no option --proxyhttp\n"},
+        {{"--auth:u:secret", "ws://h"}, "there is no option --auth\n"},
+        {{"-auth", "u:secret", "ws://h"}, "there is no option -auth\n"},
         {{"-x", "ws://h"}, "there is no option -x"},
-        {{"ws://h", "--count"}, "--count"},
+        {{"ws://h", "--count"}, "--count: its value is missing"},
+        {{"ws://h", "--auth"}, "--auth: its value is missing"},
         {{"--count", "0", "ws://h"}, "--count: it must be a whole number"},
         {{"--count", "", "ws://h"}, "--count: it must be a whole number"},
-        {{"--count", "1", "--count", "2", "ws://h"}, "--count"},
-        {{"--json=perhaps", "ws://h"}, "json"},
+        {{"--count", "1", "--count", "2", "ws://h"}, "--count: it stands there more than once"},
+        {{"--auth", "a:secret", "--auth", "a:secret", "ws://h"},
+         "--auth: it stands there more than once"},
+        {{"--json=secret", "ws://h"}, "--json takes no value\n"},
+        {{"--insecure=secret", "wss://h"}, "--insecure takes no value\n"},
         {{"--duration", "0", "ws://h"}, "--duration: it must be more than 0"},
         {{"--duration", "soon", "ws://h"}, "--duration: it must be a number of seconds"},
         {{"--timeout", "-1", "ws://h"}, "--timeout"},
@@ -130,6 +143,7 @@ TEST_CASE("command line: each mistake ends with status 2 and says what it is")
         {{"--subprotocol", "a", "unix:/s"}, "--subprotocol: only for WebSocket"},
         {{"--origin", "x", "tcp://h:1"}, "--origin: only for WebSocket"},
         {{"--auth", "secret", "ws://h"}, "--auth: it must be user:password"},
+        {{"--auth", "bearer:", "ws://h"}, "--auth: there is no token behind bearer:"},
         {{"--auth", "a:secret", "tcp://h:1"}, "--auth: only for WebSocket"},
         {{"--auth", "a:secret", "--header", "authorization: secret", "ws://h"},
          "--auth: --header has an Authorization already"},

@@ -80,6 +80,9 @@ TEST_CASE("json: quotes, backslashes and control characters are escaped, letters
     CHECK(text_of<append_json_string>("") == R"("")");
     CHECK(text_of<append_json_string>("a\"b\\c\n\r\t\0\x1f\x7f ü"s)
           == R"("a\"b\\c\n\r\t\u0000\u001f\u007f ü")");
+    CHECK(text_of<append_json_string>("\xc2\x9b"
+                                      "2J\xc2\x80\xc2\xa0")
+          == "\"\\u009b2J\\u0080\xc2\xa0\""); // C1 commands a terminal
 }
 
 TEST_CASE("terminal: what could command it is shown, newline and tab pass")

@@ -105,6 +105,10 @@ TEST_CASE("outgoing: a line is text, or what it decodes to")
     CHECK(to_outgoing(line, BinaryFormat::raw, storage).payload == "00ff");
     CHECK(to_outgoing(line, BinaryFormat::hex, storage).payload == "\0\xff"s);
     CHECK(to_outgoing(line, BinaryFormat::base64, storage).payload == "\xd3\x47\xdf"s);
+    const InputLine from_elsewhere{.text = "00ff\r", .number = 7};
+    CHECK(to_outgoing(from_elsewhere, BinaryFormat::hex, storage).payload == "\0\xff"s);
+    CHECK(to_outgoing(from_elsewhere, BinaryFormat::base64, storage).payload == "\xd3\x47\xdf"s);
+    CHECK(to_outgoing(from_elsewhere, std::nullopt, storage).payload == "00ff\r");
     CHECK(to_outgoing({.text = "?", .number = 7}, BinaryFormat::hex, storage).complaint
           == "line 7 is not sent: it is not hex, as --binary hex wants it");
     CHECK(to_outgoing({.text = "?", .number = 8}, BinaryFormat::base64, storage).complaint
@@ -132,6 +136,36 @@ TEST_CASE("input: reads no more while lines are left, and ends with its descript
     CHECK_FALSE(input.next());
     CHECK(input.is_exhausted());
     CHECK(input.to_poll() == -1);
+}
+
+TEST_CASE("input: the limit counts the bytes of the message, not those of its hex or base64")
+{
+    struct Row {
+        std::optional<BinaryFormat> binary;
+        std::string fits, too_long;
+        int bytes;
+    };
+    const Row rows[] = {
+        {std::nullopt, "1234", "12345", 5},
+        {BinaryFormat::raw, "1234", "12345", 5},
+        {BinaryFormat::hex, "01020304", "0102030405", 5},
+        {BinaryFormat::hex, "01 02 03 04\r", "01 02 03 04 05", 14},
+        {BinaryFormat::base64, "AAAAAA==", "AAAAAAA=", 5},
+    };
+    for (const auto& row : rows) {
+        Pipe pipe;
+        Input input{pipe.reading(), {.binary = row.binary, .limit_bytes = 4}};
+        pipe.write(row.fits + '\n' + row.too_long + "\n" + row.fits + '\n');
+        CHECK(input.read().empty());
+        CHECK(input.next()->complaint.empty());
+        CHECK(input.next()->complaint
+              == "line 2 is not sent: it has " + std::to_string(row.bytes)
+                     + " bytes, more than --max-message allows");
+        const auto last = input.next();
+        CHECK(last->complaint.empty());
+        CHECK(last->payload.size() == 4);
+        CHECK(last->line == 3);
+    }
 }
 
 TEST_CASE("input: what was readable and is gone when it is read does not block, and is no end")

@@ -4,6 +4,7 @@ import os
 import pathlib
 import queue
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -133,6 +134,44 @@ class TcpPeer:
     @property
     def url(self):
         return f"tcp://127.0.0.1:{self.port}"
+
+
+class Certificates:
+    """Those of tests/support/make_certificates, made when the first is asked for."""
+    folder = None
+
+    @classmethod
+    def path(cls, name):
+        if cls.folder is None:
+            cls.folder = tempfile.TemporaryDirectory()
+            script = pathlib.Path(__file__).parent.parent / "support" / "make_certificates"
+            subprocess.run([script, cls.folder.name], check=True)
+        return str(pathlib.Path(cls.folder.name, name))
+
+
+class TlsPeer(TcpPeer):
+    """The same with TLS; a handshake that fails ends the connection, and nothing else."""
+
+    def __init__(self, serve, certificate="valid", demands_client=False, highest=ssl.TLSVersion.TLSv1_3):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.maximum_version = highest
+        context.load_cert_chain(Certificates.path(certificate + ".pem"), Certificates.path(certificate + ".key"))
+        if demands_client:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(Certificates.path("ca.pem"))
+
+        def secured(connection):
+            try:
+                with context.wrap_socket(connection, server_side=True) as tls:
+                    serve(tls)
+                    tls.unwrap()
+            except (ssl.SSLError, ConnectionError):
+                pass
+        super().__init__(secured)
+
+    @property
+    def url(self):
+        return f"tls://localhost:{self.port}"
 
 
 def drain(connection):

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import tempfile
@@ -15,7 +16,7 @@ import threading
 import time
 import unittest
 
-from peers import PATIENCE, TcpPeer, WebSocketPeer, drain, echo, run, says, start
+from peers import PATIENCE, Certificates, TcpPeer, TlsPeer, WebSocketPeer, drain, echo, run, says, start
 
 
 def lines_of(program, count):
@@ -35,6 +36,29 @@ class Receiving(unittest.TestCase):
         with WebSocketPeer(says(*(str(i) for i in range(100)))) as peer:
             self.assertEqual(run("--count", "3", peer.url), (0, b"0\n1\n2\n", b""))
         self.assertEqual(peer.close_code(), 1000)
+
+    def test_after_count_messages_it_is_the_peer_s_own_business_how_it_ends(self):
+        def end(connection):
+            connection.sendall(b"1\n2\n")
+
+        def end_within_a_message(connection):
+            connection.sendall(b"1\n2\n3")
+
+        def close(connection, goodbye=b"\x88\x02\x03\xe9"):  # 1001
+            request = connection.recv(65536)
+            key = re.search(rb"Sec-WebSocket-Key: (\S+)", request)[1]
+            accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+            connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                               b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n\x81\x011\x81\x012" + goodbye)
+
+        def cut(connection):
+            close(connection, b"")
+        for serve, scheme in ((end, "tcp"), (end_within_a_message, "tcp"), (close, "ws"), (cut, "ws")):
+            with TcpPeer(serve) as peer:
+                for more in ([], ["--reconnect"]):
+                    for _ in range(5):
+                        self.assertEqual(run("--no-stdin", "--count", "2", *more, peer.url.replace("tcp", scheme)),
+                                         (0, b"1\n2\n", b""), serve.__name__)
 
     def test_stops_after_the_duration(self):
         with WebSocketPeer(echo) as peer:
@@ -184,6 +208,7 @@ class Sending(unittest.TestCase):
     def test_a_line_that_is_no_utf8_is_refused_and_the_next_one_is_sent(self):
         got, status, err = self.received_by_peer(b"caf\xe9\ngood\n")
         self.assertEqual((got, status), (["good"], 0))
+        self.assertIn(b"line 1 is not sent: ", err)
         self.assertIn(b"UTF-8", err)
 
     def test_a_line_that_is_no_hex_is_refused_with_its_number(self):
@@ -402,6 +427,56 @@ class Ending(unittest.TestCase):
             self.assertEqual(program.wait(PATIENCE), 4)
             self.assertIn(b"were not taken", program.communicate()[1])
 
+    def test_a_reader_that_has_enough_of_json_lines_ends_it_quietly(self):
+        async def talk(ws):
+            for i in range(10**9):
+                await ws.send(f"message {i}")
+        with WebSocketPeer(talk) as peer:
+            program = start("--no-stdin", "--json", peer.url)
+            lines_of(program, 2)
+            program.stdout.close()
+            self.assertEqual(program.wait(PATIENCE), 0)
+            self.assertEqual(program.stderr.read(), b"")
+            program.stdin.close()
+            program.stderr.close()
+
+    def test_nothing_depends_on_a_reader_of_the_complaints(self):
+        with WebSocketPeer(says("x")) as peer, open("/dev/full", "wb") as full:
+            bad_lines = b"\xff\n" * 3
+            arguments = ("--count", "1", "--stats", peer.url)
+            self.assertEqual(run(*arguments, input=bad_lines, stderr=full)[:2], (0, b"x\n"))
+            program = start(*arguments)
+            program.stderr.close()
+            self.assertEqual(program.communicate(bad_lines, PATIENCE)[0], b"x\n")
+            self.assertEqual(program.returncode, 0)
+            self.assertEqual(run(*arguments, stdout=full, stderr=full)[0], 4)
+        with open("/dev/full", "wb") as full:
+            self.assertEqual(run("--no-stdin", "ws://127.0.0.1:1/", stderr=full)[0], 1)
+            self.assertEqual(run("--nonsense", stderr=full)[0], 2)
+
+    def test_help_needs_no_reader_but_tells_a_full_disk(self):
+        program = start("--help")
+        program.stdout.close()
+        self.assertEqual(program.wait(PATIENCE), 0)
+        self.assertEqual(program.stderr.read(), b"")
+        program.stdin.close()
+        program.stderr.close()
+        with open("/dev/full", "wb") as full:
+            status, _, err = run("--help", stdout=full)
+        self.assertEqual(status, 4)
+        self.assertIn(b"No space left", err)
+
+    def test_control_characters_of_the_peer_reach_no_complaint(self):
+        async def complain(ws):
+            await ws.close(4000, "\x1b[31mred\nsecond line\x9b")
+        with WebSocketPeer(says("x", then=complain)) as peer:
+            status, _, err = run(peer.url)
+        self.assertEqual(status, 3)
+        self.assertEqual(len(err.splitlines()), 1)
+        self.assertIn(rb"\x1b[31mred\x0asecond line", err)
+        self.assertNotIn(b"\x1b", err)
+        self.assertNotIn("\x9b".encode(), err)
+
     def test_output_that_cannot_be_written_is_told(self):
         with WebSocketPeer(says("x")) as peer, open("/dev/full", "wb") as full:
             status, _, err = run("--no-stdin", peer.url, stdout=full)
@@ -435,6 +510,86 @@ class Ending(unittest.TestCase):
             self.assertNotEqual(program.stderr.readline(), b"")
             program.send_signal(signal.SIGINT)
             program.communicate(timeout=PATIENCE)
+
+
+@unittest.skipIf("WITHOUT_TLS" in os.environ, "built without TLS")
+class Secured(unittest.TestCase):
+    def talk(self, *arguments, **server):
+        def serve(connection):
+            connection.sendall(b"hello\n")
+            drain(connection)
+        with TlsPeer(serve, **server) as peer:
+            return run("--no-stdin", "--count", "1", *arguments, peer.url)
+
+    def test_the_authority_is_a_file_or_a_directory(self):
+        for authority in ("ca.pem", "hashed"):
+            self.assertEqual(self.talk("--ca", Certificates.path(authority)), (0, b"hello\n", b""))
+
+    def test_a_redirection_may_lead_to_tls(self):
+        def serve(connection):
+            key = re.search(rb"Sec-WebSocket-Key: (\S+)", connection.recv(65536))[1]
+            accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+            connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                               b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n\x81\x02hi\x88\x02\x03\xe8")
+            drain(connection)
+        with TlsPeer(serve) as secure:
+            def redirect(connection):
+                connection.recv(65536)
+                connection.sendall(f"HTTP/1.1 302 Found\r\nLocation: https://localhost:{secure.port}/\r\n\r\n".encode())
+            with TcpPeer(redirect) as plain:
+                url = plain.url.replace("tcp", "ws")
+                arguments = ("--no-stdin", "--count", "1", "--max-redirects", "1")
+                status, out, err = run(*arguments, url)
+                self.assertEqual((status, out), (1, b""))
+                self.assertIn(b"unknown issuer", err)
+                self.assertEqual(run(*arguments, "--ca", Certificates.path("ca.pem"), url)[:2], (0, b"hi\n"))
+
+    def test_what_is_not_trusted_is_not_connected_to(self):
+        for arguments, certificate, expected in (
+                ([], "valid", b"unknown issuer"),
+                (["--ca", Certificates.path("ca.pem")], "expired", b"expired on 20"),
+                (["--ca", Certificates.path("ca.pem")], "wrong", b'instead of "localhost"'),
+        ):
+            status, out, err = self.talk(*arguments, certificate=certificate)
+            self.assertEqual((status, out), (1, b""))
+            self.assertIn(expected, err)
+
+    def test_a_file_that_cannot_be_used_is_a_mistake_of_usage(self):
+        authority = ["--ca", Certificates.path("ca.pem")]
+        for arguments in (["--ca", "/nowhere"], ["--ca", Certificates.path("ca.key")], [*authority, "--cert", "/nowhere"],
+                          [*authority, "--cert", Certificates.path("client.pem"), "--key", Certificates.path("valid.key")]):
+            status, out, err = self.talk(*arguments)
+            self.assertEqual((status, out), (2, b""), arguments)
+            self.assertIn(b"cannot prepare TLS", err)
+
+    def test_insecure_takes_everybody_and_warns(self):
+        status, out, err = self.talk("--insecure", certificate="expired")
+        self.assertEqual((status, out), (0, b"hello\n"))
+        self.assertIn(b"warning", err)
+        self.assertIn(b"not verified", err)
+
+    def test_a_client_certificate_is_shown(self):
+        arguments = ("--ca", Certificates.path("ca.pem"), "--cert", Certificates.path("client.pem"), "--key",
+                     Certificates.path("client.key"))
+        self.assertEqual(self.talk(*arguments, demands_client=True), (0, b"hello\n", b""))
+
+    def test_a_client_certificate_that_is_missing_or_refused_is_no_connection_with_any_version(self):
+        authority = ("--ca", Certificates.path("ca.pem"))
+        strange = ("--cert", Certificates.path("unknown.pem"), "--key", Certificates.path("unknown.key"))
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            for arguments in (authority, authority + strange):
+                status, out, err = self.talk(*arguments, demands_client=True, highest=version)
+                self.assertEqual((status, out), (1, b""), (version, arguments))
+                self.assertIn(b"the peer refused the handshake with the alert", err)
+
+
+@unittest.skipUnless("WITHOUT_TLS" in os.environ, "built with TLS")
+class WithoutTls(unittest.TestCase):
+    def test_what_asks_for_it_is_a_mistake_of_usage(self):
+        for arguments in (["tls://127.0.0.1:1"], ["--insecure", "wss://127.0.0.1:1/"], ["--proxy", "https://p:1", "ws://h/"]):
+            status, out, err = run(*arguments)
+            self.assertEqual((status, out), (2, b""))
+            self.assertIn(b"built without TLS", err)
 
 
 class Reconnecting(unittest.TestCase):

@@ -1,6 +1,9 @@
 #include "http_head.hpp"
 
+#include "uri.hpp"
+
 #include <boost/beast/http/basic_parser.hpp>
+#include <boost/beast/version.hpp>
 
 #include <algorithm>
 #include <limits>
@@ -13,7 +16,6 @@ namespace http = boost::beast::http;
 /// What an answer begins with; '#' is a digit. RFC 9112 section 4.
 constexpr std::string_view start_pattern = "HTTP/1.# ###";
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_space(char c) { return c == ' ' || c == '\t'; }
 
 std::string_view trim(std::string_view text)
@@ -42,6 +44,9 @@ private:
     {
         head_.fields.emplace_back(std::string{name}, std::string{value});
     }
+#if BOOST_BEAST_VERSION >= 359 // Boost 1.90
+    void on_trailer_field_impl(http::field, View, View, error_code&) override {}
+#endif
     void on_header_impl(error_code&) override {}
     void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
     std::size_t on_body_impl(View, error_code&) override { return 0; }

@@ -10,8 +10,6 @@
 namespace sidecar::http {
 namespace {
 
-constexpr auto npos = std::string_view::npos;
-
 /// A URL of any scheme whose parts are where they seem to be.
 bool is_well_formed(const Components& url)
 {

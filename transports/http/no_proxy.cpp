@@ -19,8 +19,7 @@ using boost::asio::ip::address;
 std::optional<address> parse_address(std::string_view text)
 {
     boost::system::error_code ec;
-    const auto parsed =
-        boost::asio::ip::make_address(std::string{text.substr(0, text.find('%'))}, ec);
+    auto parsed = boost::asio::ip::make_address(std::string{text.substr(0, text.find('%'))}, ec);
     if (ec)
         return {};
     if (parsed.is_v6() && parsed.to_v6().is_v4_mapped())
@@ -89,10 +88,10 @@ bool take_port(std::string_view& entry, std::uint16_t port)
 
 bool matches(std::string_view entry, std::string_view host, std::uint16_t port)
 {
-    if (entry == "*")
-        return true;
     if (!take_port(entry, port))
         return false;
+    if (entry == "*")
+        return true;
     const auto address = parse_address(host);
     if (const auto slash = entry.find('/'); slash != entry.npos) {
         auto network = entry.substr(0, slash);

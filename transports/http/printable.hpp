@@ -11,7 +11,8 @@ namespace sidecar::http {
 /// longer than `limit_bytes` ends in "...".
 [[nodiscard]] std::string printable(std::string_view bytes, std::size_t limit_bytes);
 
-/// Text in quotes and escaped, anything else in hex: `"-ERR\r\n"`, `15 03 01 00 02 02 46`.
+/// Text, also with a few bytes beyond ASCII in it, in quotes and escaped; anything else in hex:
+/// `"-ERR\r\n"`, `15 03 01 00 02 02 46`.
 [[nodiscard]] std::string shown(std::string_view bytes, std::size_t limit_bytes);
 
 } // namespace sidecar::http

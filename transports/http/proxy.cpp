@@ -79,7 +79,7 @@ Result<Proxy> parse_proxy(std::string_view text, std::string_view origin)
     return Failure{Error::bad_options,
                    {.explanation = fmt::format("{} is no URL of a proxy like http://host:port: "
                                                "{} ({})",
-                                               origin, why, masked(whole))}};
+                                               origin, why, masked_with_care(whole))}};
 }
 
 ProxyEnvironment ProxyEnvironment::read(const char* (*get)(const char*))

@@ -9,8 +9,6 @@
 namespace sidecar::http {
 namespace {
 
-constexpr auto npos = std::string_view::npos;
-
 int hex_digit(char c)
 {
     return is_digit(c) ? c - '0' : is_alpha(c) && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;

@@ -36,6 +36,14 @@ std::optional<http::Proxy> choose_proxy(const Target& target)
     return *std::move(proxy);
 }
 
+/// Before anything is connected: a start has looked at what it knew, not at where a redirection
+/// leads, nor at what the environment says. Throws Exception: bad_options.
+void require_tls(const TlsOptions& options, const std::string& endpoint)
+{
+    if (auto checked = check_tls(options, endpoint); !checked)
+        throw Exception{checked.error()};
+}
+
 /// Why the proxy cannot be reached, as a failure of the whole way.
 Failure on_the_way(const Failure& failure, const http::Proxy& proxy, const std::string& endpoint)
 {
@@ -53,6 +61,8 @@ Failure on_the_way(const Failure& failure, const http::Proxy& proxy, const std::
 
 Task<std::shared_ptr<Stream>> Connector::connect(Context ctx, Target target)
 {
+    if (target.tls)
+        require_tls(*target.tls, target.endpoint);
     under_way_ = co_await dial(ctx, target);
     if (target.tls) {
         ctx.phase(Phase::securing, "with " + under_way_->peer());
@@ -77,6 +87,10 @@ Task<std::shared_ptr<Stream>> Connector::dial(Context ctx, Target target)
 
 Task<std::shared_ptr<Stream>> Connector::dial_proxy(Context ctx, Target target, http::Proxy proxy)
 {
+    const auto secured_endpoint =
+        fmt::format("the proxy {} on the way to {}", proxy.shown, target.endpoint);
+    if (proxy.is_secure)
+        require_tls(target.proxy.tls, secured_endpoint);
     std::optional<Failure> failure;
     try {
         under_way_ =
@@ -88,9 +102,8 @@ Task<std::shared_ptr<Stream>> Connector::dial_proxy(Context ctx, Target target, 
         throw Exception{*failure};
     if (proxy.is_secure) {
         ctx.phase(Phase::securing, "with the proxy " + proxy.shown);
-        under_way_ = co_await secure(
-            ctx, under_way_, target.proxy.tls, proxy.host,
-            fmt::format("the proxy {} on the way to {}", proxy.shown, target.endpoint));
+        under_way_ =
+            co_await secure(ctx, under_way_, target.proxy.tls, proxy.host, secured_endpoint);
     }
     co_return co_await tunnel(ctx, under_way_, std::move(proxy), target.host, target.port,
                               target.endpoint);

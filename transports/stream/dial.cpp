@@ -28,7 +28,7 @@ using asio::ip::tcp;
 class Dialer::Attempts : public std::enable_shared_from_this<Dialer::Attempts> {
 public:
     struct Attempt {
-        explicit Attempt(asio::any_io_executor executor) : socket{std::move(executor)} {}
+        explicit Attempt(const asio::any_io_executor& executor) : socket{executor} {}
         tcp::socket socket;
         error_code ec;
         std::string why; // where the code does not say it

@@ -66,7 +66,7 @@ public:
         if (value >= static_cast<int>(TlsEnd::alert))
             return "the peer's TLS " + alert_text(value % 1000);
         switch (static_cast<TlsEnd>(value)) {
-        case TlsEnd::truncated: return "truncated, the peer's end came without TLS's close_notify";
+        case TlsEnd::truncated: return "the peer's end came without TLS's close_notify";
         case TlsEnd::bad_record: return "a TLS record is broken, or was changed on its way";
         case TlsEnd::protocol: return "the peer broke the TLS protocol";
         default: return "TLS failed on our side";

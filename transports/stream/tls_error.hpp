@@ -2,6 +2,7 @@
 // the transports.
 #pragma once
 
+#include <sidecar/detail/export.hpp>
 #include <sidecar/error.hpp>
 
 #include <boost/system/error_category.hpp>
@@ -27,7 +28,7 @@ enum class TlsEnd {
 };
 
 [[nodiscard]] const boost::system::error_category& tls_category() noexcept;
-[[nodiscard]] error_code make_error_code(TlsEnd end) noexcept;
+[[nodiscard]] SIDECAR_API error_code make_error_code(TlsEnd end) noexcept;
 [[nodiscard]] error_code alert_code(TlsEnd kind, int alert) noexcept;
 
 /// "handshake_failure" (RFC 8446 section 6); empty if there is none of this number.
@@ -42,6 +43,7 @@ enum class TlsEnd {
     return ec == make_error_code(TlsEnd::truncated);
 }
 /// Where the code says that the peer refused the handshake after all: the failure that tells it.
-[[nodiscard]] std::optional<Failure> tls_refusal(error_code ec, const std::string& endpoint);
+[[nodiscard]] SIDECAR_API std::optional<Failure> tls_refusal(error_code ec,
+                                                             const std::string& endpoint);
 
 } // namespace sidecar::stream

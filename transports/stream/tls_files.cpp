@@ -25,14 +25,15 @@ constexpr std::size_t most_file_bytes = 64u << 20;
 using FilePtr = std::unique_ptr<std::FILE, FreeWith<std::fclose>>;
 using DirectoryPtr = std::unique_ptr<DIR, FreeWith<::closedir>>;
 
-Failure bad(std::string why)
+Failure unusable(std::string why)
 {
     return {Error::bad_options, {.attempted = "prepare TLS", .explanation = std::move(why)}};
 }
 
 Failure unreadable(const std::string& name, int error)
 {
-    return bad(fmt::format("{} cannot be read: {}", name, std::generic_category().message(error)));
+    return unusable(
+        fmt::format("{} cannot be read: {}", name, std::generic_category().message(error)));
 }
 
 BioPtr memory_bio(const std::string& text)
@@ -84,7 +85,7 @@ Result<std::string> read_file(const char* what, const std::string& path)
 {
     const auto name = named(what, path);
     if (path.find('\0') != path.npos)
-        return bad(name + " is no path");
+        return unusable(name + " is no path");
     const FilePtr file{std::fopen(path.c_str(), "re")};
     if (!file)
         return unreadable(name, errno);
@@ -101,7 +102,7 @@ Result<std::string> read_file(const char* what, const std::string& path)
             return text;
         }
         if (at > most_file_bytes)
-            return bad(name + " is too large");
+            return unusable(name + " is too large");
     }
 }
 
@@ -115,11 +116,11 @@ Result<std::vector<CertificatePtr>> parse_certificates(const std::string& where,
         while (CertificatePtr next{PEM_read_bio_X509_AUX(bio.get(), nullptr, nullptr, nullptr)})
             found.push_back(std::move(next));
     if (!is_at_end())
-        return bad(fmt::format("{}: its certificate number {} cannot be read: {}", where,
-                               found.size() + 1, take_error_text()));
+        return unusable(fmt::format("{}: its certificate number {} cannot be read: {}", where,
+                                    found.size() + 1, take_error_text()));
     ERR_clear_error();
     if (found.empty())
-        return bad(where + " holds no certificate in PEM form");
+        return unusable(where + " holds no certificate in PEM form");
     return found;
 }
 
@@ -132,17 +133,17 @@ Result<KeyPtr> parse_key(const std::string& where, const std::string& pem,
     KeyPtr key{bio ? PEM_read_bio_PrivateKey(bio.get(), nullptr, give_password, &state) : nullptr};
     if (!key && state.was_asked) {
         ERR_clear_error();
-        return bad(where
-                   + (password.empty() ? ": the key is encrypted, and key_password is empty"
-                                       : ": key_password does not decrypt the key"));
+        return unusable(where
+                        + (password.empty() ? ": the key is encrypted, and key_password is empty"
+                                            : ": key_password does not decrypt the key"));
     }
     // What is another thing in PEM form is "unsupported" to its decoders
     if (!key && (is_at_end() || ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_UNSUPPORTED)) {
         ERR_clear_error();
-        return bad(where + " holds no private key in PEM form");
+        return unusable(where + " holds no private key in PEM form");
     }
     if (!key)
-        return bad(fmt::format("{}: the key cannot be read: {}", where, take_error_text()));
+        return unusable(fmt::format("{}: the key cannot be read: {}", where, take_error_text()));
     ERR_clear_error();
     return key;
 }
@@ -151,15 +152,15 @@ Result<void> check_directory(const std::string& path)
 {
     const auto name = named("ca_directory", path);
     if (path.find('\0') != path.npos)
-        return bad(name + " is no path");
+        return unusable(name + " is no path");
     const DirectoryPtr directory{::opendir(path.c_str())};
     if (!directory)
         return unreadable(name, errno);
     while (const auto* entry = ::readdir(directory.get()))
         if (is_hashed_name(entry->d_name))
             return {};
-    return bad(name
-               + " holds no certificate under its hashed name (\"openssl rehash\" makes them)");
+    return unusable(
+        name + " holds no certificate under its hashed name (\"openssl rehash\" makes them)");
 }
 
 std::string file_stamp(const std::string& path)

@@ -19,7 +19,7 @@ constexpr std::size_t whole_record_bytes = 17u << 10;
 
 /// What a read that has to wait makes room for; it lands where the plaintext is to stand, so that a
 /// link that waits needs no memory. If more has come, the next look takes it.
-constexpr std::size_t most_waited_for = 4096;
+constexpr std::size_t most_in_one_wait = 4096;
 
 /// A peer that sends without pause what is no plaintext (tickets, KeyUpdate) gets no more than this
 /// of one turn.
@@ -94,7 +94,7 @@ Task<std::string> Tls::shake_hands(error_code& ec)
 /// Gives why that was the end; empty: it was not.
 Task<std::string> Tls::hear_more(error_code& ec)
 {
-    std::array<std::byte, most_waited_for> memory;
+    std::array<std::byte, most_in_one_wait> memory;
     const ReadBuffers into{asio::buffer(memory)};
     do {
         if (!below_end_)
@@ -223,7 +223,7 @@ std::size_t Tls::ask_below(std::size_t wanted)
 /// nothing stays.
 Task<> Tls::wait_below(ReadBuffers into, error_code& ec)
 {
-    const auto first = std::min(into[0].size(), most_waited_for);
+    const auto first = std::min(into[0].size(), most_in_one_wait);
     const ReadBuffers landing{asio::buffer(into[0], first)};
     error_code end;
     const auto got = co_await below_->read_some(landing, end);

@@ -40,6 +40,11 @@ std::string wrong_name(const Refusal& refusal)
         return fmt::format("{} names no host or address (subjectAltName; a common name does not "
                            "count), so it is not for {}",
                            whose(refusal), quoted(refusal.wanted));
+    const auto& names = refusal.certificate.names;
+    if (std::find(names.begin(), names.end(), refusal.wanted) != names.end())
+        return fmt::format("the certificate is issued for {} as a name (dNSName), and not as an "
+                           "address (iPAddress)",
+                           quoted(refusal.wanted));
     return fmt::format("the certificate is issued for {} instead of {}",
                        names_of(refusal.certificate), quoted(refusal.wanted));
 }

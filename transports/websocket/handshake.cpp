@@ -84,7 +84,7 @@ std::optional<Result<Handshake::Accepted>> Handshake::take(std::span<const std::
     return {};
 }
 
-Failure Handshake::ended(error_code cause) const
+Failure Handshake::ended(error_code cause, std::string_view fate) const
 {
     FailureDetails details{.attempted = "shake hands", .endpoint = endpoint_, .cause = cause};
     if (cause == boost::asio::error::operation_aborted)
@@ -95,7 +95,7 @@ Failure Handshake::ended(error_code cause) const
         details.cause = {};
         details.explanation = fmt::format("the peer closed the connection {} its answer", when);
     } else {
-        details.explanation = fmt::format("the connection broke {} the peer's answer", when);
+        details.explanation = fmt::format("the connection {} {} the peer's answer", fate, when);
     }
     if (const auto line = reader_.text().substr(0, reader_.text().find("\r\n")); !line.empty())
         details.explanation += fmt::format(", which began with {}", quote(line));

@@ -40,8 +40,8 @@ public:
     /// Of an answer that was accepted, what it chose cannot be; `fault` as in "but ...".
     [[nodiscard]] Failure refused_choice(std::string fault) const;
     /// What the end of the stream means before there is a verdict; `cause` if it did not end in
-    /// order. Errors: connect_failed, cancelled.
-    [[nodiscard]] Failure ended(error_code cause = {}) const;
+    /// order, and then what became of the connection. Errors: connect_failed, cancelled.
+    [[nodiscard]] Failure ended(error_code cause = {}, std::string_view fate = "broke") const;
 
 private:
     [[nodiscard]] Failure refusal(std::string why, FailureDetails details = {}) const;

@@ -81,7 +81,8 @@ DecodedFrame Receiver::decode_frame(std::span<const std::byte> bytes)
     const auto most_bytes = is_compressed ? inflater_->most_further_bytes(max_message_bytes_)
                                           : max_message_bytes_ - assembly_.size();
     if (head.payload_bytes > most_bytes) {
-        fail_too_big(is_compressed ? ", and no such message needs so many compressed" : "");
+        fail_too_big(is_compressed ? "" : size_so_far(head),
+                     is_compressed ? ", and no such message needs so many compressed" : "");
         return {};
     }
     if (head.is_plain_message())
@@ -90,8 +91,7 @@ DecodedFrame Receiver::decode_frame(std::span<const std::byte> bytes)
 }
 
 /// Empty: none. Looks at a head that has not come whole as far as it has.
-std::string_view Receiver::violation(std::span<const std::byte> bytes,
-                                     const FrameHead& head) const noexcept
+std::string Receiver::violation(std::span<const std::byte> bytes, const FrameHead& head) const
 {
     if (bytes.empty())
         return {};
@@ -120,7 +120,7 @@ std::string_view Receiver::violation(std::span<const std::byte> bytes,
         if (!first.is_final())
             return "a control frame is fragmented";
         break;
-    default: return "the opcode is a reserved one";
+    default: return fmt::format("the opcode {} is a reserved one", first.first & 0x0f);
     }
     if (bytes.size() < 2)
         return {};
@@ -269,7 +269,7 @@ bool Receiver::inflate(std::span<const std::byte> bytes, bool is_last)
 {
     switch (inflater_->inflate(bytes, is_last, assembly_, max_message_bytes_)) {
     case Inflater::Verdict::good: return true;
-    case Inflater::Verdict::too_large: fail_too_big(""); return false;
+    case Inflater::Verdict::too_large: fail_too_big("", ""); return false;
     case Inflater::Verdict::bad: break;
     }
     if (check_fragments())
@@ -318,10 +318,17 @@ bool Receiver::check_end()
     return is_good;
 }
 
-void Receiver::fail_too_big(std::string_view more)
+/// Of a message that is not compressed, with the frame whose head has come.
+std::string Receiver::size_so_far(const FrameHead& head) const
+{
+    return fmt::format("a message of {}{} bytes, ", head.is_final() ? "" : "at least ",
+                       assembly_.size() + head.payload_bytes);
+}
+
+void Receiver::fail_too_big(std::string_view size, std::string_view more)
 {
     fail(Error::too_big, close_code::too_big,
-         fmt::format("the limit is {} bytes{}", max_message_bytes_, more));
+         fmt::format("{}the limit is {} bytes{}", size, max_message_bytes_, more));
 }
 
 void Receiver::fail(Error error, std::uint16_t code, std::string_view explanation)

@@ -70,9 +70,8 @@ public:
     [[nodiscard]] DecodedFrame decode(std::span<const std::byte> bytes)
     {
         if (is_between_frames_) [[likely]] {
-            const auto head = FrameHead::parse(bytes);
-            if (head.is_plain_message() && head.head_bytes != 0
-                && head.payload_bytes <= max_message_bytes_
+            const auto head = FrameHead::parse_plain(bytes);
+            if (head.head_bytes != 0 && head.payload_bytes <= max_message_bytes_
                 && head.payload_bytes <= bytes.size() - head.head_bytes) [[likely]] {
                 const auto size = static_cast<std::size_t>(head.payload_bytes);
                 const auto payload = bytes.subspan(head.head_bytes, size);
@@ -131,8 +130,8 @@ private:
                                    std::span<const std::byte> behind) noexcept;
     [[nodiscard]] DecodedFrame decode_slowly(std::span<const std::byte> bytes);
     [[nodiscard]] DecodedFrame decode_frame(std::span<const std::byte> bytes);
-    [[nodiscard]] std::string_view violation(std::span<const std::byte> bytes,
-                                             const FrameHead& head) const noexcept;
+    [[nodiscard]] std::string violation(std::span<const std::byte> bytes,
+                                        const FrameHead& head) const;
     [[nodiscard]] DecodedFrame decode_control(const FrameHead& head,
                                               std::span<const std::byte> body);
     void take_close(std::span<const std::byte> payload);
@@ -146,7 +145,8 @@ private:
     bool check_part(std::span<const std::byte> part);
     bool check_fragments();
     bool check_end();
-    void fail_too_big(std::string_view more);
+    [[nodiscard]] std::string size_so_far(const FrameHead& head) const;
+    void fail_too_big(std::string_view size, std::string_view more);
     void fail(Error error, std::uint16_t code, std::string_view explanation);
     [[nodiscard]] bool is_in_message() const noexcept { return fragmented_ != Fragmented::no; }
     [[nodiscard]] bool is_inflating() const noexcept

@@ -1,5 +1,6 @@
 #include "redirect.hpp"
 
+#include "credentials.hpp"
 #include "http_head.hpp"
 #include "uri.hpp"
 #include "url.hpp"
@@ -54,7 +55,7 @@ std::string with_mark(const std::optional<std::string_view>& query)
     return query ? std::string{"?"}.append(*query) : std::string{};
 }
 
-Base take_apart(std::string_view url)
+Base base_of(std::string_view url)
 {
     if (const auto parts = http::split_unix(url); !parts.scheme.empty())
         return {std::string{parts.scheme}, fmt::format("{}:{}:", parts.scheme, parts.socket),
@@ -81,16 +82,6 @@ std::string with_our_scheme(std::string_view url)
                                : std::string{url};
 }
 
-/// A field's name that says that its value is a credential.
-bool is_credential(std::string_view name)
-{
-    constexpr std::array<std::string_view, 8> words{"auth",     "cookie", "token",      "secret",
-                                                    "password", "key",    "credential", "session"};
-    const auto text = http::lower(name);
-    return std::any_of(words.begin(), words.end(),
-                       [&](std::string_view word) { return text.find(word) != std::string::npos; });
-}
-
 } // namespace
 
 std::string resolve_location(std::string_view base, std::string_view location)
@@ -98,7 +89,7 @@ std::string resolve_location(std::string_view base, std::string_view location)
     location = location.substr(0, location.find('#'));
     if (has_scheme(location))
         return with_our_scheme(location);
-    const auto from = take_apart(base);
+    const auto from = base_of(base);
     if (location.starts_with("//"))
         return fmt::format("{}:{}", from.scheme, location);
     if (location.empty())

@@ -1,6 +1,7 @@
 #include <sidecar/transports/websocket.hpp>
 
 #include "connector.hpp"
+#include "credentials.hpp"
 #include "extensions.hpp"
 #include "handshake.hpp"
 #include "last_words.hpp"
@@ -58,7 +59,10 @@ struct Ended {};
 /// leaves behind our Close; once end_ is set no read succeeds any more.
 class WebSocket::Impl final : private stream::Decoder, private stream::Encoder {
 public:
-    explicit Impl(const Options& options) : options_{options}, protocol_{options.max_message_bytes}
+    explicit Impl(const Options& options)
+        : options_{std::make_unique<const Options>(options)},
+          endpoint_{websocket::masked(options.url)},
+          protocol_{options.max_message_bytes}
     {
     }
 
@@ -76,7 +80,6 @@ private:
     void encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::iterator& end) override;
     void encode_piece(stream::Chunk& chunk, const MessageView& message);
 
-    [[nodiscard]] std::string endpoint() const { return websocket::masked(options_.url); }
     Task<Result<void>> connect_to(Context ctx, Options options);
     Task<Result<void>> shake_hands(Context ctx, websocket::Handshake& handshake);
     void agree(const websocket::Handshake& handshake, const websocket::Agreement& agreement);
@@ -88,7 +91,8 @@ private:
     [[nodiscard]] Failure read_failure(std::exception_ptr exception) const;
     [[nodiscard]] Failure ending_failure() const;
 
-    const Options options_;                           // sidecar side
+    std::unique_ptr<const Options> options_;          // sidecar side; null once connected: a KiB
+    const std::string endpoint_;                      // sidecar side
     stream::Connector connector_;                     // sidecar side
     std::shared_ptr<stream::Stream> stream_;          // sidecar side; null until connected
     stream::Reader reader_;                           // sidecar side
@@ -104,19 +108,19 @@ private:
 
 Task<> WebSocket::Impl::connect(Context ctx)
 {
-    websocket::Redirects redirects{options_};
+    websocket::Redirects redirects{*options_};
     for (;;) {
         const auto connected = co_await connect_to(ctx, redirects.options());
         if (connected)
             break;
-        const auto is_redirected = redirects.follow(connected.error());
-        if (!is_redirected.value())
+        if (!redirects.follow(connected.error()).value())
             throw Exception{connected.error()};
         std::exchange(stream_, nullptr)->abort();
         ctx.log(LogLevel::info, fmt::format("{} redirects to {}", connected.error().endpoint(),
                                             websocket::masked(redirects.options().url)));
     }
     writer_ = std::make_shared<stream::Writer>(stream_);
+    options_.reset();
 }
 
 /// Gives the refusal of the handshake; throws what else goes wrong.
@@ -133,7 +137,6 @@ Task<Result<void>> WebSocket::Impl::connect_to(Context ctx, Options options)
 
 Task<Result<void>> WebSocket::Impl::shake_hands(Context ctx, websocket::Handshake& handshake)
 {
-    const auto& compression = options_.compression;
     const auto write_error = co_await send_request(handshake.request());
     std::vector<std::byte> buffer(4096);
     for (;;) {
@@ -142,10 +145,11 @@ Task<Result<void>> WebSocket::Impl::shake_hands(Context ctx, websocket::Handshak
         const auto got = co_await stream_->read_some(into, ec);
         if (stream_->is_aborted())
             ec = asio::error::operation_aborted;
-        if (const auto refusal = stream::tls_refusal(ec, endpoint()))
+        if (const auto refusal = stream::tls_refusal(ec, endpoint_))
             throw Exception{*refusal};
         if (ec)
-            throw Exception{handshake.ended(write_error ? write_error : ec)};
+            throw Exception{handshake.ended(write_error ? write_error : ec,
+                                            stream::is_truncated(ec) ? "was truncated" : "broke")};
         const auto bytes = std::span{buffer}.first(got);
         if (const auto verdict = handshake.take(bytes)) {
             if (!*verdict)
@@ -153,7 +157,7 @@ Task<Result<void>> WebSocket::Impl::shake_hands(Context ctx, websocket::Handshak
             const auto accepted = verdict->value();
             if (!accepted.subprotocol.empty())
                 ctx.negotiated(accepted.subprotocol);
-            if (compression)
+            if (const auto& compression = options_->compression)
                 agree(handshake, websocket::agree(*compression, accepted.extensions));
             reader_.push(bytes.subspan(accepted.consumed_bytes));
             co_return Result<void>{};
@@ -283,11 +287,11 @@ Task<> WebSocket::Impl::say_last_word(Context ctx)
 Failure WebSocket::Impl::ending_failure() const
 {
     const auto& ending = *protocol_.ending();
-    FailureDetails details{.attempted = "read", .endpoint = endpoint()};
+    FailureDetails details{.attempted = "read", .endpoint = endpoint_};
     details.explanation = ending.explanation;
     if (ending.error == Error::closed_by_peer) {
         details.close_code = ending.close_code;
-        details.close_reason = ending.reason;
+        details.close_reason = websocket::credentials_of(options_).hide(ending.reason);
     }
     return {ending.error, std::move(details)};
 }
@@ -301,7 +305,7 @@ Failure WebSocket::Impl::read_failure(std::exception_ptr exception) const
     } catch (const Exception& e) {
         return e.failure();
     } catch (const boost::system::system_error& e) {
-        FailureDetails details{.attempted = "read", .endpoint = endpoint(), .cause = e.code()};
+        FailureDetails details{.attempted = "read", .endpoint = endpoint_, .cause = e.code()};
         if (e.code() == asio::error::operation_aborted)
             return {Error::cancelled, std::move(details)};
         if (e.code() == asio::error::eof)
@@ -310,7 +314,7 @@ Failure WebSocket::Impl::read_failure(std::exception_ptr exception) const
             details.explanation = "truncated: the connection ended without a close frame";
         return {Error::disconnected, std::move(details)};
     } catch (...) {
-        return to_failure(std::current_exception(), Error::disconnected, "read", endpoint());
+        return to_failure(std::current_exception(), Error::disconnected, "read", endpoint_);
     }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/detail/export.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/liveness.hpp>
 #include <sidecar/reconnect.hpp>
@@ -53,7 +54,7 @@ namespace sidecar::detail {
 
 /// One connection's transport. Made, used and destroyed on the loop's thread by the link that owns
 /// it.
-class AnyTransport {
+class SIDECAR_API AnyTransport {
 public:
     virtual ~AnyTransport() = default;
     virtual Task<> connect(Context ctx) = 0;
@@ -67,7 +68,7 @@ public:
 
 /// What a link is made from, and what may be asked of its transport without one. Immutable, so any
 /// thread may call it.
-class LinkConfig {
+class SIDECAR_API LinkConfig {
 public:
     virtual ~LinkConfig() = default;
     /// Whether for_attempt() makes another one.

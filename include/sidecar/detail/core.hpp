@@ -3,6 +3,7 @@
 
 #include <sidecar/detail/any_transport.hpp>
 #include <sidecar/detail/call.hpp>
+#include <sidecar/detail/export.hpp>
 #include <sidecar/detail/message_handler.hpp>
 #include <sidecar/error_log.hpp>
 #include <sidecar/event.hpp>
@@ -62,7 +63,7 @@ using TaskFactory = std::function<Task<>(Context)>;
 
 /// What Feed does: checks who calls, finds the run that is meant, and waits where there is something
 /// to wait for. Owned by the Feed. Side: app, any thread, but where Feed says otherwise.
-class Core {
+class SIDECAR_API Core {
 public:
     Core(std::shared_ptr<const LinkConfig> config, Options options);
     Core(const Core&) = delete;
@@ -100,7 +101,7 @@ public:
                                                       Duration timeout, std::size_t first);
 
 private:
-    class Call;
+    class SIDECAR_LOCAL Call;
     [[nodiscard]] bool is_forked() const noexcept;
     [[nodiscard]] Result<void> check_start() const;
     void stop_in_destructor() noexcept;
@@ -111,23 +112,23 @@ private:
     std::unique_ptr<Runs> runs_;                     // app side
 };
 
-Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std::byte> payload,
-                       Duration timeout);
-Result<void> link_send(const LinkRef& ref, MessageKind kind, std::span<const std::byte> payload,
-                       const SendOptions& options);
-Result<void> link_flush(const LinkRef& ref, Duration timeout);
-[[nodiscard]] LinkId link_id(const LinkRef& ref) noexcept;
-[[nodiscard]] bool link_is_up(const LinkRef& ref) noexcept;
-[[nodiscard]] std::string link_protocol(const LinkRef& ref);
-[[nodiscard]] Stats link_stats(const LinkRef& ref);
-[[nodiscard]] std::uint32_t link_connection(const LinkRef& ref) noexcept;
-Result<void> link_stick(const LinkRef& ref, std::string key, MessageKind kind,
-                        std::span<const std::byte> payload, IsAnswer is_answer);
-Result<bool> link_unstick(const LinkRef& ref, std::string_view key, MessageKind kind,
-                          std::span<const std::byte> payload, IsAnswer is_answer);
-[[nodiscard]] std::optional<StickyState> link_sticky_state(const LinkRef& ref,
-                                                           std::string_view key);
-[[nodiscard]] StickyCounts link_sticky_counts(const LinkRef& ref);
-Result<void> link_close(const LinkRef& ref, Duration timeout);
+SIDECAR_API Result<void> link_send(const LinkRef& ref, MessageKind kind,
+                                   std::span<const std::byte> payload, Duration timeout);
+SIDECAR_API Result<void> link_send(const LinkRef& ref, MessageKind kind,
+                                   std::span<const std::byte> payload, const SendOptions& options);
+SIDECAR_API Result<void> link_flush(const LinkRef& ref, Duration timeout);
+[[nodiscard]] SIDECAR_API LinkId link_id(const LinkRef& ref) noexcept;
+[[nodiscard]] SIDECAR_API bool link_is_up(const LinkRef& ref) noexcept;
+[[nodiscard]] SIDECAR_API std::string link_protocol(const LinkRef& ref);
+[[nodiscard]] SIDECAR_API Stats link_stats(const LinkRef& ref);
+[[nodiscard]] SIDECAR_API std::uint32_t link_connection(const LinkRef& ref) noexcept;
+SIDECAR_API Result<void> link_stick(const LinkRef& ref, std::string key, MessageKind kind,
+                                    std::span<const std::byte> payload, IsAnswer is_answer);
+SIDECAR_API Result<bool> link_unstick(const LinkRef& ref, std::string_view key, MessageKind kind,
+                                      std::span<const std::byte> payload, IsAnswer is_answer);
+[[nodiscard]] SIDECAR_API std::optional<StickyState> link_sticky_state(const LinkRef& ref,
+                                                                       std::string_view key);
+[[nodiscard]] SIDECAR_API StickyCounts link_sticky_counts(const LinkRef& ref);
+SIDECAR_API Result<void> link_close(const LinkRef& ref, Duration timeout);
 
 } // namespace sidecar::detail

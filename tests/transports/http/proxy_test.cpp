@@ -82,6 +82,7 @@ TEST_CASE("proxy: what is none says which option it came from and why, and no se
         {"http://u%3as3cret:x@p", "':'"},
         {"http://u:s3cret @p", "space"},
         {"http://u:s3cret@p\r\nX: y", "control"},
+        {"http:/u:s3cret@p", "path"},
         {"http://[::1", "port"},
         {"http://a|b", "host name"},
     };

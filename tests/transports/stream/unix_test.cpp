@@ -14,8 +14,10 @@
 #include <unistd.h>
 
 #include <cstddef>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <thread>
 
 using namespace sidecar;
@@ -36,6 +38,28 @@ struct Directory {
     ~Directory() { std::filesystem::remove_all(path); }
     [[nodiscard]] std::string at(const char* name) const { return path + "/" + name; }
     std::string path;
+};
+
+/// While it lives the process is nobody, for to root nothing is forbidden. Who is not root is so
+/// already.
+class WithoutPrivileges {
+public:
+    WithoutPrivileges()
+    {
+        constexpr uid_t nobody = 65534;
+        if (was_root_)
+            REQUIRE(::seteuid(nobody) == 0);
+    }
+    WithoutPrivileges(const WithoutPrivileges&) = delete;
+    WithoutPrivileges& operator=(const WithoutPrivileges&) = delete;
+    ~WithoutPrivileges()
+    {
+        if (was_root_ && ::seteuid(0) != 0)
+            std::abort();
+    }
+
+private:
+    const bool was_root_ = ::geteuid() == 0;
 };
 
 void say_hello(RawConnection& c)
@@ -96,11 +120,28 @@ TEST_CASE("unix: where there is no socket, nobody who listens or no permission, 
     std::ofstream{directory.at("file")} << "no socket";
     CHECK(failure_of_start("unix:" + directory.at("file")) == Error::connect_failed);
     CHECK(failure_of_start("unix:" + directory.at("file/below")).cause().value() == ENOTDIR);
+}
 
-    if (::geteuid() != 0) { // whom nothing is forbidden
-        RawPeer peer{say_hello, RawPeer::UnixPath{directory.at("forbidden")}};
-        ::chmod(directory.at("forbidden").c_str(), 0);
-        CHECK(failure_of_start("unix:" + directory.at("forbidden")).cause().value() == EACCES);
+TEST_CASE("unix: a socket that is forbidden, or lies where one may not go, is told with its path")
+{
+    const Directory directory;
+    const auto path = directory.at("forbidden");
+    RawPeer peer{say_hello, RawPeer::UnixPath{path}};
+    for (const mode_t folder : {0755, 0}) {
+        REQUIRE(::chmod(directory.path.c_str(), 0755) == 0);
+        REQUIRE(::chmod(path.c_str(), 0) == 0);
+        REQUIRE(::chmod(directory.path.c_str(), folder) == 0);
+        std::optional<Failure> failure;
+        {
+            const WithoutPrivileges nobody;
+            failure = failure_of_start("unix:" + path);
+        }
+        REQUIRE(::chmod(directory.path.c_str(), 0755) == 0);
+        CHECK(*failure == Error::connect_failed);
+        CHECK(failure->cause().value() == EACCES);
+        CHECK(failure->endpoint() == "unix:" + path);
+        CHECK(failure->message().find("the socket " + path + ": Permission denied")
+              != std::string::npos);
     }
 }
 

@@ -36,6 +36,9 @@ TEST_CASE("tls goodbye: an end without close_notify is truncated, after a messag
         CHECK(failure == Error::disconnected);
         CHECK(has(failure.explanation(), "truncated"));
         CHECK(has(failure.explanation(), "half a li") == has(said, "half"));
+        const auto text = failure.message(); // says it once
+        CHECK(text.find("truncated") == text.rfind("truncated"));
+        CHECK(has(text, "close_notify"));
     }
 }
 

@@ -6,8 +6,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
+#include <atomic>
+#include <filesystem>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -22,13 +22,6 @@ bool has(const std::string& text, std::string_view part) { return text.find(part
 Failure start_against(const std::string& certificate, const std::string& host = "localhost")
 {
     return ::start_against(TlsServerOptions{.certificate = certificate}, trusting(), host);
-}
-
-/// For docs/tls.md: SIDECAR_PRINT_REFUSALS=1 prints its table.
-void print_row(const std::string& what, const Failure& failure)
-{
-    if (std::getenv("SIDECAR_PRINT_REFUSALS"))
-        std::printf("| %s | %s |\n", what.c_str(), failure.explanation().c_str());
 }
 
 bool is_ascii(const std::string& text)
@@ -84,7 +77,6 @@ TEST_CASE("tls: each certificate that is refused has its own text")
         CHECK(failure.attempted() == "secure the connection");
         CHECK(has(text, row.part));
         CHECK(has(text, row.host));
-        print_row(row.certificate, failure);
     }
 }
 
@@ -191,7 +183,6 @@ TEST_CASE("tls: versions below the minimum are refused from either side")
     const auto old = ::start_against({.version = TLS1_1_VERSION});
     CHECK(old == Error::tls_failed);
     CHECK(has(old.explanation(), "version"));
-    print_row("TLS 1.1 only", old);
     auto demanding = trusting();
     demanding.minimum = TlsVersion::tls_1_3;
     const auto newer = ::start_against({.version = TLS1_2_VERSION}, demanding);
@@ -210,8 +201,6 @@ TEST_CASE("tls: the peer's alert is told by its name")
     const auto client = ::start_against({.version = TLS1_2_VERSION, .demands_client = true});
     CHECK(client == Error::tls_failed);
     CHECK(has(client.explanation(), "demands a client certificate"));
-    print_row("a name that the peer has not", name);
-    print_row("client certificate, TLS 1.2", client);
 }
 
 TEST_CASE("tls: a client certificate that TLS 1.3 misses after the handshake is told as well")
@@ -219,7 +208,6 @@ TEST_CASE("tls: a client certificate that TLS 1.3 misses after the handshake is 
     const auto failure = ::start_against({.version = TLS1_3_VERSION, .demands_client = true});
     CHECK(failure == Error::tls_failed);
     CHECK(has(failure.message(), "certificate_required (116): it demands a client certificate"));
-    print_row("client certificate, TLS 1.3", failure);
 }
 
 TEST_CASE("tls: a client certificate is shown, its key may be encrypted")
@@ -301,6 +289,39 @@ TEST_CASE("tls: files that cannot be used are told before there is a socket, wit
     }
 }
 
+TEST_CASE("tls: a file that has changed counts from the next connection on, for sessions as well")
+{
+    const auto file = certificate("changing.pem");
+    const auto write = [&](const std::string& from) {
+        std::filesystem::copy_file(certificate(from), file + ".new");
+        std::filesystem::rename(file + ".new", file); // another inode, whatever the clock says
+    };
+    std::atomic<int> resumed = 0;
+    TlsPeer peer{{}, [&](TlsConnection& c) {
+                     resumed += c.end.is_resumed();
+                     c.send("hello\n");
+                     c.wait_for_goodbye();
+                     c.say_goodbye();
+                 }};
+    const auto is_taken = [&] {
+        LinesFeed feed{lines_to(peer.port(), {.ca_file = file}), at_home()};
+        return feed.start(20s).has_value() && feed.receive(20s).has_value();
+    };
+    write("other-ca.pem");
+    CHECK_FALSE(is_taken());
+    write("ca.pem");
+    CHECK(is_taken());
+    CHECK(is_taken());
+    write("other-ca.pem");
+    CHECK_FALSE(is_taken());
+    write("ca.key"); // no certificate
+    CHECK_FALSE(is_taken());
+    write("ca.pem");
+    CHECK(is_taken());
+    REQUIRE(peer.wait_for_ended(5));
+    CHECK(resumed == 1);
+}
+
 TEST_CASE("tls: a peer that speaks something else is told by what it said")
 {
     struct Row {
@@ -324,8 +345,6 @@ TEST_CASE("tls: a peer that speaks something else is told by what it said")
             CHECK(has(failure.explanation(), "speaks no TLS here"));
             if (!is_trickling || row.said[0] == 'H')
                 CHECK(has(failure.explanation(), row.part));
-            if (!is_trickling)
-                print_row("no TLS", failure);
         }
 }
 
@@ -340,7 +359,6 @@ TEST_CASE("tls: a peer that ends in the handshake is told so, by an end or a res
     const auto end = ended.start(20s).error();
     CHECK(end == Error::tls_failed);
     CHECK(has(end.explanation(), "ended the connection before it answered"));
-    print_row("an end", end);
 
     RawPeer half{[](RawConnection& c) {
         c.read(10);
@@ -434,4 +452,53 @@ TEST_CASE("tls: a session is resumed over reconnects, but never under other trus
         std::lock_guard lock{mutex};
         CHECK(resumed == std::vector{false, true, false, false, false, true, true});
     }
+}
+
+TEST_CASE("tls: no session crosses client certificates, keys of ours or options of trust")
+{
+    for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION})
+        for (const bool demands_client : {false, true}) {
+            std::mutex mutex;
+            std::vector<bool> resumed;
+            std::vector<std::string> shown;
+            TlsPeer peer{{.version = version, .demands_client = demands_client},
+                         [&](TlsConnection& c) {
+                             {
+                                 std::lock_guard lock{mutex};
+                                 resumed.push_back(c.end.is_resumed());
+                                 shown.push_back(c.end.client_name());
+                             }
+                             c.send("hello\n");
+                             c.wait_for_goodbye();
+                         }};
+            const auto with = [&](TlsOptions tls, const std::string& name) {
+                tls.certificate_file = certificate(name + ".pem");
+                tls.key_file = certificate(name + ".key");
+                return tls;
+            };
+            const auto connect = [&](TlsOptions tls) {
+                LinesFeed feed{lines_to(peer.port(), std::move(tls)), at_home()};
+                REQUIRE(feed.start(20s));
+                REQUIRE(feed.receive(20s)); // the tickets came before it
+            };
+            const auto mine = with(trusting(), "client"), other = with(trusting(), "other-client");
+            connect(mine);
+            connect(mine);
+            connect(other);
+            connect(other);
+            connect(with({.ca_pem = Certificates::all().text("ca.pem")}, "client"));
+            connect(with({.ca_directory = certificate("hashed")}, "client"));
+            connect(with({.insecure_skip_verification = true}, "client"));
+            connect(mine);
+            REQUIRE(peer.wait_for_ended(8));
+            std::lock_guard lock{mutex};
+            CAPTURE(version);
+            CAPTURE(demands_client);
+            CHECK(resumed == std::vector{false, true, false, true, false, false, false, true});
+            if (demands_client)
+                CHECK(shown
+                      == std::vector<std::string>{"client", "client", "other-client",
+                                                  "other-client", "client", "client", "client",
+                                                  "client"});
+        }
 }

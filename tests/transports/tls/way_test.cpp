@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <atomic>
 #include <string>
 
 using namespace sidecar;
@@ -190,4 +191,25 @@ TEST_CASE("tls: a redirection from ws:// to wss:// is followed, and back it is n
     const auto failure = refused.start(20s).error();
     CHECK(failure == Error::handshake_refused);
     CHECK(contains(failure.message(), "from wss:// to ws://"));
+}
+
+TEST_CASE("tls: options that cannot be used are told before a redirection is connected to")
+{
+    std::atomic<int> connections = 0;
+    RawPeer secure{[&](RawConnection& c) {
+        ++connections;
+        c.wait_for_end();
+    }};
+    RawPeer plain{[&](RawConnection& c) {
+        c.read_until("\r\n\r\n");
+        c.send(
+            fmt::format("HTTP/1.1 308 x\r\nLocation: wss://localhost:{}/\r\n\r\n", secure.port()));
+    }};
+    Sidecar<WebSocket> feed{
+        {.url = plain.url(), .max_redirects = 1, .tls = {.ca_file = "/nowhere/ca.pem"}}, at_home()};
+    const auto failure = feed.start(20s).error();
+    CHECK(failure == Error::bad_options);
+    CHECK(failure.endpoint() == fmt::format("wss://localhost:{}/", secure.port()));
+    CHECK(contains(failure.message(), "ca_file \"/nowhere/ca.pem\" cannot be read"));
+    CHECK(connections == 0);
 }

@@ -97,12 +97,14 @@ TEST_CASE(
             return;
         }
         request = c.accept_websocket();
+        c.send(frame(0x81, "noted"));
         c.wait_for_end();
     }};
     Sidecar<WebSocket> feed{
         {.url = peer.url() + "a/b", .basic_auth = BasicAuth{"u", "p"}, .max_redirects = 5},
         quiet({.total = 10s, .close = 20ms})};
     REQUIRE(feed.start(10s));
+    REQUIRE(feed.receive(10s)); // the peer has stored the request by then
     CHECK(request.starts_with("GET /a/other HTTP/1.1\r\n"));
     CHECK(contains(request, "Authorization: Basic dTpw\r\n"));
 

@@ -109,6 +109,9 @@ TEST_CASE("handshake: what is no HTTP says so at its first wrong byte, and is sh
         return outcome.failure.message();
     };
     CHECK(contains(rubbish("-ERR\r\n"), "\"-ERR\\r\\n\""));
+    // Neither what stands behind the part that is shown, nor a few bytes beyond ASCII, make hex of it
+    CHECK(contains(rubbish("220 " + std::string(100, 'm') + '\0'), "\"220 mmm"));
+    CHECK(contains(rubbish("220 sch\xc3\xb6n\r\n"), R"("220 sch\xc3\xb6n\r\n")"));
     const auto tls = rubbish(std::string{"\x15\x03\x01\x00\x02\x02\x46", 7});
     CHECK(contains(tls, "15 03 01 00 02 02 46"));
     CHECK(contains(tls, "wss"));

@@ -82,3 +82,40 @@ TEST_CASE("websocket: no log, error, dump or report holds a secret of the URL or
               .find("s3cret")
           == std::string::npos);
 }
+
+TEST_CASE("websocket: a close reason that repeats a credential does not get it into any text, and "
+          "is not touched otherwise")
+{
+    struct Row {
+        WebSocket::Options options;
+        std::string said, told;
+    };
+    const Row rows[] = {
+        {{.bearer = "t0ken-of-ours"}, "bad token t0ken-of-ours!", "bad token ***!"},
+        {{.bearer = "t0ken-of-ours"}, "bad token t0ken-o", "bad token ***"}, // cut by the peer
+        {{.basic_auth = BasicAuth{"user", "s3cret"}},
+         "user: s3cret dXNlcjpzM2NyZXQ=",
+         "user: *** ***="},
+        {{.headers = {{"X-Api-Key", "s3cret"}, {"X-Team", "trades"}}},
+         "trades: s3cret",
+         "trades: ***"},
+        {{.url = "?channel=trades&token=s3cret%21"},
+         "trades: s3cret! s3cret%21",
+         "trades: *** ***"},
+        {{.url = "?channel=trades"}, "trades halted", "trades halted"},
+    };
+    for (const auto& row : rows) {
+        RawPeer peer{[&](RawConnection& c) {
+            c.accept_websocket();
+            c.send(frame(0x88, "\x0f\xa1" + row.said));
+            c.wait_for_end();
+        }};
+        auto options = row.options;
+        options.url = peer.url() + options.url;
+        Sidecar<WebSocket> feed{options, {.log = [](LogLevel, std::string_view) {}}};
+        REQUIRE(feed.start(10s));
+        const auto failure = feed.receive(10s).error();
+        CHECK(failure.close_reason() == row.told);
+        CHECK(failure.message().find('"' + row.told + '"') != std::string::npos);
+    }
+}

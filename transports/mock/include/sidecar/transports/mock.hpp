@@ -1,6 +1,7 @@
 // Mock: a transport in memory, on virtual time, driven from the test's thread.
 #pragma once
 
+#include <sidecar/detail/export.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/transport.hpp>
 
@@ -18,7 +19,7 @@ namespace sidecar {
 /// its own). Side: any thread. What it is told takes effect in the order it is told; nothing here
 /// waits for the sidecar, and no call ever sleeps. It may be told things before the sidecar starts,
 /// and lives on over restarts.
-class MockPeer {
+class SIDECAR_API MockPeer {
 public:
     MockPeer();
 
@@ -79,12 +80,12 @@ public:
 
 private:
     friend class Mock;
-    struct State;
+    struct SIDECAR_LOCAL State;
     std::shared_ptr<State> state_; // both: guarded by its mutex
 };
 
 /// See MockPeer.
-class Mock {
+class SIDECAR_API Mock {
 public:
     using Clock = VirtualClock;
 
@@ -110,7 +111,7 @@ public:
     void abort() noexcept;
 
 private:
-    struct Impl;
+    struct SIDECAR_LOCAL Impl;
     std::unique_ptr<Impl> impl_; // sidecar side
 };
 

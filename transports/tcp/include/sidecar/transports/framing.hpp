@@ -1,6 +1,7 @@
 // Framings: how messages stand in a stream of bytes. The concept, and the four that come with Tcp.
 #pragma once
 
+#include <sidecar/detail/export.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/message.hpp>
 
@@ -69,10 +70,10 @@ struct FramingForm {
 };
 // clang-format on
 
-[[noreturn]] void throw_too_big(std::uint64_t bytes, std::size_t limit);
-[[noreturn]] void throw_no_end(std::size_t bytes, std::size_t limit);
-[[nodiscard]] Failure cannot_send(Error error, std::string why);
-[[nodiscard]] Failure bad_framing(std::string why);
+[[noreturn]] SIDECAR_API void throw_too_big(std::uint64_t bytes, std::size_t limit);
+[[noreturn]] SIDECAR_API void throw_no_end(std::size_t bytes, std::size_t limit);
+[[nodiscard]] SIDECAR_API Failure cannot_send(Error error, std::string why);
+[[nodiscard]] SIDECAR_API Failure bad_framing(std::string why);
 inline void append(std::vector<std::byte>& out, std::span<const std::byte> bytes)
 {
     out.insert(out.end(), bytes.begin(), bytes.end());
@@ -80,7 +81,7 @@ inline void append(std::vector<std::byte>& out, std::span<const std::byte> bytes
 } // namespace detail
 
 /// Each message after its length in 1, 2, 4 or 8 bytes, which do not count themselves.
-struct LengthPrefix {
+struct SIDECAR_API LengthPrefix {
     unsigned width = 4; ///< bytes of the prefix: 1, 2, 4 or 8
     std::endian order = std::endian::big;
 
@@ -139,7 +140,7 @@ private:
 
 /// Lines of text; the delimiter is not part of the message. With `\n`, a `\r` before it is not
 /// either.
-class Lines {
+class SIDECAR_API Lines {
 public:
     static constexpr MessageKind kind = MessageKind::text;
 

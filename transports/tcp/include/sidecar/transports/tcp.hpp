@@ -1,6 +1,7 @@
 // Tcp<Framing>: messages over a TCP connection.
 #pragma once
 
+#include <sidecar/detail/export.hpp>
 #include <sidecar/transport.hpp>
 #include <sidecar/transports/detail/decoder.hpp>
 #include <sidecar/transports/detail/encoder.hpp>
@@ -31,14 +32,16 @@ struct TcpTarget {
     ProxyOptions proxy{};
     std::optional<TlsOptions> tls{};
 };
-[[nodiscard]] std::string tcp_endpoint(const std::string& host, std::uint16_t port);
+[[nodiscard]] SIDECAR_API std::string tcp_endpoint(const std::string& host, std::uint16_t port);
 /// `max_message_bytes` belongs to the framing's side, but is checked with the rest.
-[[nodiscard]] Result<void> check_tcp(const TcpTarget& target, std::size_t max_message_bytes);
+[[nodiscard]] SIDECAR_API Result<void> check_tcp(const TcpTarget& target,
+                                                 std::size_t max_message_bytes);
 /// A framing does not know whom it talks to.
-[[nodiscard]] Failure with_endpoint(const Failure& failure, const std::string& endpoint);
+[[nodiscard]] SIDECAR_API Failure with_endpoint(const Failure& failure,
+                                                const std::string& endpoint);
 
 /// The part of Tcp that knows no framing. Side: the loop's thread.
-class TcpConnection {
+class SIDECAR_API TcpConnection {
 public:
     explicit TcpConnection(TcpTarget target);
     TcpConnection(const TcpConnection&) = delete;
@@ -52,7 +55,7 @@ public:
     void abort() noexcept;
 
 private:
-    class Impl;
+    class SIDECAR_LOCAL Impl;
     std::unique_ptr<Impl> impl_; // sidecar side
 };
 

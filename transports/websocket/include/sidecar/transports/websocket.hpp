@@ -1,6 +1,7 @@
 // WebSocket: messages over RFC 6455, as a client.
 #pragma once
 
+#include <sidecar/detail/export.hpp>
 #include <sidecar/transport.hpp>
 #include <sidecar/transports/compression_options.hpp>
 #include <sidecar/transports/proxy_options.hpp>
@@ -28,7 +29,7 @@ struct BasicAuth {
 /// checked to be UTF-8 both ways; the peer's close code and reason stand in the failure that ends
 /// the link. close() succeeds only if the peer's Close has come. A peer that breaks the protocol is
 /// told so and may read it for up to half a second before the link ends.
-class WebSocket {
+class SIDECAR_API WebSocket {
 public:
     struct Options {
         /// "ws://host:port/path?query" or "wss://..." for TLS (RFC 3986; host a name, an IPv4
@@ -95,7 +96,7 @@ public:
     void abort() noexcept;
 
 private:
-    class Impl;
+    class SIDECAR_LOCAL Impl;
     std::unique_ptr<Impl> impl_; // sidecar side
 };
 

@@ -2,6 +2,7 @@
 // protocols share. Without I/O.
 #pragma once
 
+#include <sidecar/detail/export.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/message.hpp>
 #include <sidecar/transport.hpp>
@@ -34,7 +35,7 @@ struct Pass {
 };
 
 /// The protocol above a Reader; one object per connection. Side: the loop's thread.
-class Decoder {
+class SIDECAR_API Decoder {
 public:
     Decoder() = default;
     Decoder(const Decoder&) = delete;

@@ -1,6 +1,7 @@
 // Messages into bytes: what a Writer needs of the protocol above it. Without I/O.
 #pragma once
 
+#include <sidecar/detail/export.hpp>
 #include <sidecar/transport.hpp>
 
 #include <algorithm>
@@ -15,7 +16,7 @@ namespace sidecar::stream {
 /// from the outbox because copying them would cost more than the system call does. Owned by the
 /// Writer while it writes. Invariant: ends() grow and the last is total_bytes(), once the last
 /// message was ended; behind the last stands the beginning of a message if the chunk is_open().
-class Chunk {
+class SIDECAR_API Chunk {
 public:
     /// A smaller payload is copied: a piece of its own costs the system about as much.
     static constexpr std::size_t least_borrowed_bytes = 32u << 10;
@@ -105,7 +106,7 @@ void Chunk::for_each_piece(std::size_t from, std::size_t to, Piece&& piece) cons
 }
 
 /// The protocol above a Writer; one object per connection. Side: the loop's thread.
-class Encoder {
+class SIDECAR_API Encoder {
 public:
     Encoder() = default;
     Encoder(const Encoder&) = delete;

@@ -1,0 +1,42 @@
+// TLS for the load generator and the floor, by OpenSSL on blocking sockets.
+#pragma once
+
+#include "harness.hpp"
+
+#include <openssl/ssl.h>
+
+#include <memory>
+#include <string>
+
+namespace bench {
+
+/// A certificate for 127.0.0.1 that signs itself, with its key, both as PEM. Made once; whoever runs a
+/// job that is secure asks before its processes part, so that both have the same one.
+struct Certificate {
+    std::string pem, key_pem;
+};
+[[nodiscard]] const Certificate& certificate();
+
+/// One end of a connection on a blocking socket, its handshake done.
+class TlsEnd {
+public:
+    enum class Side { client, server };
+    TlsEnd(int fd, Side side);
+
+    /// At least a byte, at most a record; zero at the end.
+    [[nodiscard]] std::size_t read(std::byte* into, std::size_t size);
+    void write(std::string_view bytes);
+    /// Each of the parts, of equal sizes, as a record; then all at once.
+    void write_records(std::string_view parts, std::size_t part_bytes);
+
+private:
+    struct Free {
+        void operator()(SSL* ssl) const noexcept { ::SSL_free(ssl); }
+        void operator()(SSL_CTX* context) const noexcept { ::SSL_CTX_free(context); }
+    };
+    std::unique_ptr<SSL_CTX, Free> context_;
+    std::unique_ptr<SSL, Free> ssl_;
+    int fd_;
+};
+
+} // namespace bench

@@ -1,0 +1,12 @@
+// The real clock, whatever clock a sidecar runs on.
+#pragma once
+
+#include <sidecar/clock.hpp>
+
+#include <chrono>
+
+namespace sidecar::detail {
+
+[[nodiscard]] inline TimePoint real_now() noexcept { return std::chrono::steady_clock::now(); }
+
+} // namespace sidecar::detail
