@@ -13,9 +13,9 @@
 namespace sidecar::detail {
 
 /// Counts every message that is taken, and measures some: each, where they are taken slowly or on
-/// virtual time, and of those that are taken fast one in a few microseconds, and in
-/// `most_stride`, for a look at the clock costs more than such a message itself. What is not measured counts as the one measured before it. Owned by
-/// the inbox. Invariant: what latency() tells of a range never becomes less.
+/// virtual time; where they are taken fast one in a few microseconds, for a look at the clock costs
+/// more than such a message itself. What is not measured counts as the one measured before it. Owned
+/// by the inbox. Invariant: what latency() tells of a range never becomes less.
 class MessageAges {
 public:
     static constexpr std::uint64_t most_stride = 512;
