@@ -17,13 +17,10 @@ public:
     sidecar::Task<> read(sidecar::Context ctx, sidecar::Sink& sink)
     {
         using namespace std::chrono_literals;
-        while (true) {
-            co_await ctx.sleep_for(1ms);
-            const auto text = std::to_string(next_);
-            if (!sink.put(sidecar::MessageKind::text, std::as_bytes(std::span{text})))
-                co_return; // no room; read() is called again when there is
-            ++next_;
-        }
+        co_await ctx.sleep_for(1ms);
+        const auto text = std::to_string(next_);
+        if (sink.put(sidecar::MessageKind::text, std::as_bytes(std::span{text})))
+            ++next_; // else there is no room, and read() is called again when there is
     }
     sidecar::Task<> write(sidecar::Context, sidecar::Batch) { co_return; }
     sidecar::Task<> close(sidecar::Context, sidecar::CloseReason) { co_return; }
