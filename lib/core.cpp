@@ -82,6 +82,13 @@ public:
     {
         return {code, {.attempted = attempted, .endpoint = endpoint()}};
     }
+    /// The inbox knows neither the call nor the endpoint.
+    template <class T>
+    void name_if_stopped(Result<T>& result, const char* attempted) const
+    {
+        if (result.has_error() && result.error() == Error::stopped) [[unlikely]]
+            result = failure(Error::stopped, attempted);
+    }
 
 private:
     [[nodiscard]] std::string endpoint() const { return core_.config_->endpoint(); }
@@ -269,8 +276,7 @@ Result<Message> Core::receive(Duration timeout)
         return std::move(*failure);
     // One object for all returns: a message holds its bytes, so each move would copy them
     auto message = call->inbox().receive(timeout);
-    if (message.has_error() && message.error() == Error::stopped) [[unlikely]]
-        message = call.failure(Error::stopped, "receive");
+    call.name_if_stopped(message, "receive");
     return message;
 }
 
@@ -280,8 +286,7 @@ Result<Event> Core::next_event(Duration timeout)
     if (auto failure = call.refused("wait for an event", true))
         return std::move(*failure);
     auto event = call->inbox().next_event(timeout);
-    if (event.has_error() && event.error() == Error::stopped) [[unlikely]]
-        event = call.failure(Error::stopped, "wait for an event");
+    call.name_if_stopped(event, "wait for an event");
     return event;
 }
 
@@ -291,8 +296,7 @@ Result<std::size_t> Core::poll(MessageHandler handler, std::size_t limit)
     if (auto failure = call.refused("poll", true))
         return std::move(*failure);
     auto count = call->inbox().poll(handler, limit);
-    if (count.has_error() && count.error() == Error::stopped) [[unlikely]]
-        count = call.failure(Error::stopped, "poll");
+    call.name_if_stopped(count, "poll");
     return count;
 }
 

@@ -24,7 +24,6 @@ public:
     /// Adds what another has counted; the latest is its latest, if it has any.
     void add(const LatencyHistogram& other);
     [[nodiscard]] Latency latency() const;
-    [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
     [[nodiscard]] Duration last() const noexcept { return last_; }
 
 private:

@@ -10,9 +10,9 @@
 
 namespace sidecar::http {
 
-[[nodiscard]] bool is_alpha(char c) noexcept;
 inline constexpr auto npos = std::string_view::npos;
 
+[[nodiscard]] bool is_alpha(char c) noexcept;
 [[nodiscard]] bool is_digit(char c) noexcept;
 /// A printing ASCII character that is no space.
 [[nodiscard]] bool is_visible(char c) noexcept;
