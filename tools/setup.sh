@@ -74,3 +74,20 @@ configure()
         CXX="ccache $compiler" meson setup "$directory" "$@"
     fi
 }
+
+# newest_clang : the version of the newest clang that the system has
+newest_clang()
+{
+    local version
+    for version in 19 18 17 16; do
+        [ -z "$(apt-cache search --names-only "^clang-$version$" 2>/dev/null)" ] || break
+    done
+    echo "$version"
+}
+
+# What the library's own sources are compiled with, for tools that compile them without Meson.
+own_flags=(-pthread -DBOOST_ASIO_NO_DEPRECATED -Iinclude -Ilib -Itransports/http -Itransports/stream -Itransports/stream/include
+    -Itransports/tcp/include -Itransports/websocket -Itransports/websocket/include -Itransports/mock/include)
+
+# unit_of DIRECTORY : all its sources as one unit, on standard output
+unit_of() { git ls-files "$1/*.cpp" | grep -v without_tls | sed "s|.*|#include \"$PWD/&\"|"; }
