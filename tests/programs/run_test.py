@@ -372,6 +372,13 @@ class Ending(unittest.TestCase):
         self.assertEqual((status, out), (4, b"hello\n"))
         self.assertIn(b"stopped uncleanly", err)
 
+    def ends_quietly_without_a_reader(self, program):
+        program.stdout.close()
+        self.assertEqual(program.wait(PATIENCE), 0)
+        self.assertEqual(program.stderr.read(), b"")
+        program.stdin.close()
+        program.stderr.close()
+
     def test_a_reader_that_has_enough_ends_it_quietly(self):
         async def talk(ws):
             for i in range(10**9):
@@ -379,11 +386,7 @@ class Ending(unittest.TestCase):
         with WebSocketPeer(talk) as peer:
             program = start("--no-stdin", peer.url)
             self.assertEqual(lines_of(program, 1), [b"message 0\n"])
-            program.stdout.close()
-            self.assertEqual(program.wait(PATIENCE), 0)
-            self.assertEqual(program.stderr.read(), b"")
-            program.stdin.close()
-            program.stderr.close()
+            self.ends_quietly_without_a_reader(program)
 
     def test_a_reader_that_goes_while_nothing_comes_ends_it_too(self):
         with WebSocketPeer(says("only one")) as peer:
@@ -399,11 +402,7 @@ class Ending(unittest.TestCase):
         with TcpPeer(lambda c: (c.recv(1), came.set(), drain(c))) as peer:
             program = start("--no-stdin", peer.url.replace("tcp", "ws"))
             self.assertTrue(came.wait(PATIENCE))
-            program.stdout.close()
-            self.assertEqual(program.wait(PATIENCE), 0)
-            self.assertEqual(program.stderr.read(), b"")
-            program.stdin.close()
-            program.stderr.close()
+            self.ends_quietly_without_a_reader(program)
 
     def test_a_reader_that_stands_still_makes_nothing_grow_and_delays_no_stop(self):
         sent = []
@@ -434,11 +433,7 @@ class Ending(unittest.TestCase):
         with WebSocketPeer(talk) as peer:
             program = start("--no-stdin", "--json", peer.url)
             lines_of(program, 2)
-            program.stdout.close()
-            self.assertEqual(program.wait(PATIENCE), 0)
-            self.assertEqual(program.stderr.read(), b"")
-            program.stdin.close()
-            program.stderr.close()
+            self.ends_quietly_without_a_reader(program)
 
     def test_nothing_depends_on_a_reader_of_the_complaints(self):
         with WebSocketPeer(says("x")) as peer, open("/dev/full", "wb") as full:
