@@ -7,7 +7,7 @@
 #include <sidecar/stop_report.hpp>
 
 #include "base/text.hpp"
-#include "stop_stages.hpp"
+#include "report/stop_stages.hpp"
 
 #include <fmt/format.h>
 

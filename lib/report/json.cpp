@@ -1,7 +1,7 @@
 #include <sidecar/json.hpp>
 
-#include "json_writer.hpp"
-#include "stop_stages.hpp"
+#include "report/json_writer.hpp"
+#include "report/stop_stages.hpp"
 
 #include <algorithm>
 #include <array>
