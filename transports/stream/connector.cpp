@@ -1,7 +1,7 @@
 #include "connector.hpp"
 
 #include "proxy.hpp"
-#include "tls.hpp"
+#include "tls/tls.hpp"
 #include "tunnel.hpp"
 
 #include <boost/asio/error.hpp>

@@ -1,7 +1,7 @@
 #include "target.hpp"
 
 #include "proxy.hpp"
-#include "tls.hpp"
+#include "tls/tls.hpp"
 
 #include <fmt/format.h>
 

@@ -1,7 +1,7 @@
 #include "tunnel.hpp"
 
 #include "prefixed.hpp"
-#include "tls_error.hpp"
+#include "tls/error.hpp"
 #include "tunnel_handshake.hpp"
 
 #include <boost/asio/error.hpp>

@@ -4,7 +4,7 @@
 #include "printable.hpp"
 #include "reader.hpp"
 #include "target.hpp"
-#include "tls_error.hpp"
+#include "tls/error.hpp"
 #include "uri.hpp"
 #include "writer.hpp"
 

@@ -9,7 +9,7 @@
 #include "reader.hpp"
 #include "redirect.hpp"
 #include "target_of.hpp"
-#include "tls_error.hpp"
+#include "tls/error.hpp"
 #include "url.hpp"
 #include "writer.hpp"
 

@@ -1,5 +1,5 @@
 // Real handshakes: which certificates are taken, which are refused, and with which words.
-#include "tls.hpp"
+#include "tls/tls.hpp"
 #include "trial.hpp"
 
 #include <boost/asio/error.hpp>

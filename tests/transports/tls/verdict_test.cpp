@@ -1,7 +1,7 @@
 // Codes into words, by table.
-#include "tls_error.hpp"
-#include "tls_name.hpp"
-#include "tls_verdict.hpp"
+#include "tls/error.hpp"
+#include "tls/name.hpp"
+#include "tls/verdict.hpp"
 
 #include <doctest/doctest.h>
 #include <openssl/ssl.h>

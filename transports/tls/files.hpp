@@ -2,7 +2,7 @@
 // file system does.
 #pragma once
 
-#include "tls_openssl.hpp"
+#include "openssl.hpp"
 
 #include <sidecar/error.hpp>
 

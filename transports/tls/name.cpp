@@ -1,4 +1,4 @@
-#include "tls_name.hpp"
+#include "name.hpp"
 
 #include <boost/asio/ip/address.hpp>
 

@@ -1,8 +1,8 @@
-#include "tls_engine.hpp"
+#include "engine.hpp"
 
-#include "tls_certificate.hpp"
+#include "certificate.hpp"
 #include "tls_memory.hpp"
-#include "tls_sessions.hpp"
+#include "sessions.hpp"
 
 #include <algorithm>
 #include <cstring>

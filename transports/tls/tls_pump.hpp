@@ -2,7 +2,7 @@
 #pragma once
 
 #include "stream.hpp"
-#include "tls_engine.hpp"
+#include "engine.hpp"
 
 #include <sidecar/loop_event.hpp>
 

@@ -1,6 +1,6 @@
-#include "tls_files.hpp"
+#include "files.hpp"
 
-#include "tls_verdict.hpp"
+#include "verdict.hpp"
 
 #include <fmt/format.h>
 #include <openssl/crypto.h>

@@ -1,4 +1,4 @@
-#include "tls_error.hpp"
+#include "error.hpp"
 
 #include <fmt/format.h>
 

@@ -1,8 +1,8 @@
 // What is told of a certificate. Private to TLS.
 #pragma once
 
-#include "tls_openssl.hpp"
-#include "tls_verdict.hpp"
+#include "openssl.hpp"
+#include "verdict.hpp"
 
 #include <string>
 

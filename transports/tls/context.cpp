@@ -1,7 +1,7 @@
-#include "tls_context.hpp"
+#include "context.hpp"
 
-#include "tls_engine.hpp"
-#include "tls_files.hpp"
+#include "engine.hpp"
+#include "files.hpp"
 
 #include <fmt/format.h>
 #include <openssl/crypto.h>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "stream.hpp"
-#include "tls_engine.hpp"
+#include "engine.hpp"
 #include "tls_memory.hpp"
 #include "tls_pump.hpp"
 

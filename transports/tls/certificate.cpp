@@ -1,4 +1,4 @@
-#include "tls_certificate.hpp"
+#include "certificate.hpp"
 
 #include <boost/asio/ip/address.hpp>
 #include <openssl/asn1.h>

@@ -1,6 +1,6 @@
-#include "tls_verdict.hpp"
+#include "verdict.hpp"
 
-#include "tls_error.hpp"
+#include "error.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -1,4 +1,4 @@
-#include "tls_sessions.hpp"
+#include "sessions.hpp"
 
 #include <algorithm>
 #include <ctime>

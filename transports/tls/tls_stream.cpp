@@ -1,6 +1,6 @@
 #include "tls_stream.hpp"
 
-#include "tls_error.hpp"
+#include "error.hpp"
 
 #include <boost/asio/error.hpp>
 

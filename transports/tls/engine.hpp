@@ -1,9 +1,9 @@
 // TLS without I/O: ciphertext in and out by memory. Private to TLS.
 #pragma once
 
-#include "tls_context.hpp"
-#include "tls_name.hpp"
-#include "tls_verdict.hpp"
+#include "context.hpp"
+#include "name.hpp"
+#include "verdict.hpp"
 
 #include <boost/asio/buffer.hpp>
 

@@ -1,6 +1,6 @@
 #include "tls.hpp"
 
-#include "tls_sessions.hpp"
+#include "sessions.hpp"
 #include "tls_stream.hpp"
 
 #include <boost/asio/error.hpp>

@@ -1,7 +1,7 @@
 // TLS sessions of earlier connections, for the next ones to the same peer. Private to TLS.
 #pragma once
 
-#include "tls_openssl.hpp"
+#include "openssl.hpp"
 
 #include <cstddef>
 #include <mutex>

@@ -1,7 +1,7 @@
 // What connections with the same options share: OpenSSL's SSL_CTX. Private to TLS.
 #pragma once
 
-#include "tls_openssl.hpp"
+#include "openssl.hpp"
 
 #include <sidecar/error.hpp>
 #include <sidecar/transports/tls_options.hpp>
