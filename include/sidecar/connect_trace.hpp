@@ -42,8 +42,8 @@ struct ConnectTrace {
     }
 };
 
-/// One line: "resolving 1.20 ms, connecting 23.00 ms (192.0.2.1:443: Connection refused;
-/// 192.0.2.2:443 won), securing 40.10 ms". Empty: nothing was tried.
+/// One line: "resolving the name 1.20 ms, connecting to 192.0.2.2:443 23.00 ms (tried 192.0.2.1:443:
+/// Connection refused after 1.00 ms; 192.0.2.2:443: taken after 22.00 ms)". Empty: nothing was tried.
 [[nodiscard]] SIDECAR_API std::string to_string(const ConnectTrace& trace);
 
 } // namespace sidecar

@@ -11,6 +11,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <concepts>
 #include <string>
 #include <string_view>
 
@@ -20,84 +21,52 @@ namespace sidecar::detail {
 /// compiler's answer.
 [[noreturn]] SIDECAR_API void there_is_no_form_but_l_and_t();
 
-/// Formats what has texts of its own: `{}` as the type's own comment says, `{:l}` one line, `{:t}` a
-/// table or several lines, where there is one. Anything else is fmt::format_error, while compiling or
-/// when it runs. Not by format_to: clang 14 mangles it otherwise than the g++ that built the system's
-/// fmt.
-template <class T, auto to_text, auto to_line = to_text, auto to_table = to_text>
-struct TextFormatter {
-    constexpr auto parse(fmt::format_parse_context& ctx)
+template <class T, class... Types>
+concept one_of = (std::same_as<T, Types> || ...);
+
+template <class T>
+concept reported =
+    one_of<T, Failure, StopReport, Stats, ConnectTrace, ErrorLog, Event, State, Verdict>;
+
+} // namespace sidecar::detail
+
+/// Of what the library reports: `{}` is its to_string(), or a failure's message(); `{:l}` one line;
+/// `{:t}` a table or several lines, where there is one. Anything else is fmt::format_error, while
+/// compiling or when it runs. Not by format_to: clang 14 mangles it otherwise than the g++ that built
+/// the system's fmt.
+template <sidecar::detail::reported T>
+struct fmt::formatter<T> {
+    constexpr auto parse(format_parse_context& ctx)
     {
         auto at = ctx.begin();
         if (at != ctx.end() && (*at == 'l' || *at == 't'))
             form = *at++;
         if (at != ctx.end() && *at != '}')
-            there_is_no_form_but_l_and_t();
+            sidecar::detail::there_is_no_form_but_l_and_t();
         return at;
     }
     template <class FormatContext>
     auto format(const T& value, FormatContext& ctx) const
     {
-        const std::string text{form == 'l'   ? to_line(value)
-                               : form == 't' ? to_table(value)
-                                             : to_text(value)};
+        const std::string text{text_of(value)};
         return std::copy(text.begin(), text.end(), ctx.out());
     }
 
     char form = '\0';
-};
 
-template <class T>
-using Text = std::string (*)(const T&);
-template <class T>
-using Name = std::string_view (*)(T) noexcept;
-[[nodiscard]] inline std::string failure_text(const Failure& failure) { return failure.message(); }
-
-} // namespace sidecar::detail
-
-/// One line.
-template <>
-struct fmt::formatter<sidecar::Failure>
-    : sidecar::detail::TextFormatter<sidecar::Failure, sidecar::detail::failure_text> {};
-/// `{}` and `{:t}` several lines, `{:l}` one line.
-template <>
-struct fmt::formatter<sidecar::StopReport>
-    : sidecar::detail::TextFormatter<sidecar::StopReport,
-                                     sidecar::detail::Text<sidecar::StopReport>{sidecar::to_string},
-                                     sidecar::detail::Text<sidecar::StopReport>{sidecar::to_line}> {
-};
-/// `{}` and `{:l}` one line, `{:t}` a table.
-template <>
-struct fmt::formatter<sidecar::Stats>
-    : sidecar::detail::TextFormatter<sidecar::Stats,
-                                     sidecar::detail::Text<sidecar::Stats>{sidecar::to_string},
-                                     sidecar::detail::Text<sidecar::Stats>{sidecar::to_string},
-                                     sidecar::detail::Text<sidecar::Stats>{sidecar::to_table}> {};
-/// One line.
-template <>
-struct fmt::formatter<sidecar::ConnectTrace>
-    : sidecar::detail::TextFormatter<
-          sidecar::ConnectTrace, sidecar::detail::Text<sidecar::ConnectTrace>{sidecar::to_string}> {
-};
-/// `{}` and `{:t}` a line for each entry, `{:l}` one line.
-template <>
-struct fmt::formatter<sidecar::ErrorLog>
-    : sidecar::detail::TextFormatter<sidecar::ErrorLog,
-                                     sidecar::detail::Text<sidecar::ErrorLog>{sidecar::to_string},
-                                     sidecar::detail::Text<sidecar::ErrorLog>{sidecar::to_line}> {};
-/// One line.
-template <>
-struct fmt::formatter<sidecar::Event>
-    : sidecar::detail::TextFormatter<sidecar::Event,
-                                     sidecar::detail::Text<sidecar::Event>{sidecar::to_string}> {};
-/// A word.
-template <>
-struct fmt::formatter<sidecar::State>
-    : sidecar::detail::TextFormatter<sidecar::State,
-                                     sidecar::detail::Name<sidecar::State>{sidecar::to_string}> {};
-/// A word or two.
-template <>
-struct fmt::formatter<sidecar::Verdict>
-    : sidecar::detail::TextFormatter<sidecar::Verdict,
-                                     sidecar::detail::Name<sidecar::Verdict>{sidecar::to_string}> {
+private:
+    auto text_of(const T& value) const
+    {
+        if constexpr (std::same_as<T, sidecar::Failure>) {
+            return value.message();
+        } else {
+            if constexpr (requires { to_line(value); })
+                if (form == 'l')
+                    return to_line(value);
+            if constexpr (requires { to_table(value); })
+                if (form == 't')
+                    return to_table(value);
+            return to_string(value);
+        }
+    }
 };

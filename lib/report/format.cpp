@@ -7,7 +7,7 @@
 #include <sidecar/stop_report.hpp>
 
 #include "base/text.hpp"
-#include "report/stop_stages.hpp"
+#include "report/names.hpp"
 
 #include <fmt/format.h>
 
@@ -31,73 +31,35 @@ bool went_well(const StageReport& stage) noexcept
 
 std::string_view to_string(LogLevel level) noexcept
 {
-    switch (level) {
-    case LogLevel::debug: return "debug";
-    case LogLevel::info: return "info";
-    case LogLevel::warning: return "warning";
-    case LogLevel::error: return "error";
-    }
-    return "unknown";
+    return detail::name_at(level, {"debug", "info", "warning", "error"});
 }
 
 std::string_view to_string(State state) noexcept
 {
-    switch (state) {
-    case State::idle: return "idle";
-    case State::starting: return "starting";
-    case State::connected: return "connected";
-    case State::disconnected: return "disconnected";
-    case State::stopping: return "stopping";
-    case State::stopped: return "stopped";
-    }
-    return "unknown";
+    return detail::name_at(
+        state, {"idle", "starting", "connected", "disconnected", "stopping", "stopped"});
 }
 
 std::string_view to_string(Continuity continuity) noexcept
 {
-    switch (continuity) {
-    case Continuity::first: return "first";
-    case Continuity::continues: return "continues";
-    case Continuity::restarted: return "restarted";
-    case Continuity::lost: return "lost";
-    }
-    return "unknown";
+    return detail::name_at(continuity, {"first", "continues", "restarted", "lost"});
 }
 
 std::string_view to_string(GapReason reason) noexcept
 {
-    switch (reason) {
-    case GapReason::none: return "none";
-    case GapReason::dropped_oldest: return "the oldest were dropped";
-    case GapReason::dropped_newest: return "the newest were dropped";
-    case GapReason::conflated: return "conflated";
-    case GapReason::too_old: return "too old";
-    }
-    return "unknown";
+    return detail::name_at(reason, {"none", "the oldest were dropped", "the newest were dropped",
+                                    "conflated", "too old"});
 }
 
 std::string_view to_string(StickyState state) noexcept
 {
-    switch (state) {
-    case StickyState::waiting: return "waiting";
-    case StickyState::pending: return "pending";
-    case StickyState::confirmed: return "confirmed";
-    case StickyState::removal_pending: return "removal pending";
-    }
-    return "unknown";
+    return detail::name_at(state, {"waiting", "pending", "confirmed", "removal pending"});
 }
 
 std::string_view to_string(Verdict verdict) noexcept
 {
-    switch (verdict) {
-    case Verdict::ok: return "ok";
-    case Verdict::skipped: return "nothing to do";
-    case Verdict::timed_out: return "timed out";
-    case Verdict::failed: return "failed";
-    case Verdict::not_waited: return "not waited for";
-    case Verdict::not_reached: return "not reached";
-    }
-    return "unknown";
+    return detail::name_at(
+        verdict, {"ok", "nothing to do", "timed out", "failed", "not waited for", "not reached"});
 }
 
 bool StopReport::clean() const noexcept

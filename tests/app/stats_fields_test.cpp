@@ -1,4 +1,4 @@
-// Every number of the stats is told, in each of the forms that programs read.
+// Every number of the stats is reported in each form.
 #include <sidecar/json.hpp>
 #include <sidecar/prometheus.hpp>
 #include <sidecar/stats.hpp>
@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 using namespace sidecar;
 using namespace std::chrono_literals;
@@ -32,6 +33,19 @@ public:
             field = Duration{next_++};
         else if constexpr (std::is_same_v<Field, Latency>)
             field = {.count = next_, .histogram = {.counts = {next_++}, .sum = {}}};
+        if constexpr (std::is_same_v<Field, std::uint64_t> || std::is_same_v<Field, Latency>)
+            counts_.push_back(next_ - 1);
+    }
+    /// Times are rounded there; each has a line.
+    void check_table(const std::string& text) const
+    {
+        for (const auto count : counts_)
+            CHECK_MESSAGE(text.find(fmt::format("{}", count)) != text.npos, count);
+        for (const char* line :
+             {"oldest in the inbox   1.00 ms\n", "times, 1.00 ms\n",
+              "connect time          1.00 ms\n", "age of the data       1.00 ms\n",
+              "longest busy          1.00 ms (no task)\n"})
+            CHECK_MESSAGE(text.find(line) != text.npos, line);
     }
     void check(const std::string& text) const
     {
@@ -47,6 +61,7 @@ public:
 private:
     static constexpr std::uint64_t first = 1'000'001; // so none is a part of another
     std::uint64_t next_ = first;
+    std::vector<std::uint64_t> counts_;
 };
 
 /// All fields by position: who adds one to Stats has to come here.
@@ -64,7 +79,7 @@ void for_each_field(Stats& stats, Visit visit)
 
 } // namespace
 
-TEST_CASE("stats: each number stands in the JSON and in the exposition")
+TEST_CASE("stats: each number is in the JSON, in the exposition and in the table")
 {
     Stats stats;
     Numbers numbers;
@@ -72,4 +87,5 @@ TEST_CASE("stats: each number stands in the JSON and in the exposition")
     REQUIRE(numbers.count() >= 43);
     SUBCASE("JSON") { numbers.check(to_json(stats)); }
     SUBCASE("Prometheus") { numbers.check(to_prometheus(stats)); }
+    SUBCASE("table") { numbers.check_table(to_table(stats)); }
 }

@@ -1,15 +1,25 @@
-// The stages of a stop's report, by name and in their order.
+// Names of enumerators, and of a stop's stages.
 #pragma once
 
 #include <sidecar/stop_report.hpp>
 
 #include <array>
+#include <cstddef>
 #include <string_view>
 #include <utility>
 
 namespace sidecar::detail {
 
-/// For whoever prints or judges all of them. Side: any; pure.
+/// The name at an enumerator's value, where they count from zero.
+template <class Enum, std::size_t count>
+[[nodiscard]] constexpr std::string_view name_at(Enum value,
+                                                 const std::string_view (&names)[count]) noexcept
+{
+    const auto at = static_cast<std::size_t>(value);
+    return at < count ? names[at] : "unknown";
+}
+
+/// The stages of a stop in their order.
 [[nodiscard]] inline std::array<std::pair<std::string_view, StageReport>, 5> stages_of(
     const StopReport& report)
 {
