@@ -4,6 +4,8 @@
 #include <boost/asio/error.hpp>
 #include <doctest/doctest.h>
 
+namespace error_test {
+
 using sidecar::Error;
 using sidecar::Failure;
 
@@ -70,3 +72,5 @@ TEST_CASE("to_failure: keeps an Exception's own, makes a cancellation of operati
     CHECK(of(std::runtime_error{"why"}).message() == "cannot read (x): the connection broke: why");
     CHECK(of(1).message() == "cannot read (x): the connection broke: an exception of unknown type");
 }
+
+} // namespace error_test

@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+namespace flow_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 
@@ -132,3 +134,5 @@ TEST_CASE("a link behind a full inbox sleeps until there is room, whatever the m
         CHECK(feed.stop().clean());
     }
 }
+
+} // namespace flow_test

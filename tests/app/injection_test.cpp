@@ -11,10 +11,10 @@
 
 #include <functional>
 
+namespace injection_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 constexpr StopBudget budget{.total = 1000ms, .drain = 200ms, .close = 500ms, .cancel = 100ms};
 
@@ -91,8 +91,6 @@ void check_accounts(Feed& feed, const StopReport& report)
     CHECK(left == report.unread_messages);
 }
 
-} // namespace
-
 TEST_CASE("injection: the n-th operation of the transport fails, for every n, in every scenario")
 {
     const std::pair<const char*, Scenario> scenarios[] = {{"exchange", exchange},
@@ -121,8 +119,6 @@ TEST_CASE("injection: the n-th operation of the transport fails, for every n, in
         }
     }
 }
-
-namespace {
 
 /// Throws where it is told to, what is no error code and no Exception either.
 class Thrower {
@@ -172,8 +168,6 @@ private:
     int reads_ = 0;
     LoopEvent gone_;
 };
-
-} // namespace
 
 TEST_CASE("injection: a transport that throws what nobody expects ends its link with that, and "
           "nothing else")
@@ -248,3 +242,5 @@ TEST_CASE("injection: a poll handler that throws each time takes one message eac
     CHECK(report.clean());
     check_accounts(feed, report);
 }
+
+} // namespace injection_test

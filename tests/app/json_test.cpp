@@ -14,10 +14,10 @@
 #include <string>
 #include <string_view>
 
+namespace json_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 /// Whether it is one JSON value (RFC 8259) and nothing else.
 class Checker {
@@ -124,8 +124,6 @@ StopReport some_report()
                                   .retry_after = 5s}};
     return report;
 }
-
-} // namespace
 
 TEST_CASE("to_json: all that is reported is JSON, empty or not")
 {
@@ -275,3 +273,5 @@ TEST_CASE("format: an error log has a line for each entry, or one for all")
     CHECK(fmt::format("{}", log) == "1x timed out\n1x messages are missing here");
     CHECK(fmt::format("{:l}", log) == "1x timed out; 1x messages are missing here");
 }
+
+} // namespace json_test

@@ -16,10 +16,10 @@
 #include <thread>
 #include <vector>
 
+namespace links_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 /// Its peer talks on for ever; nothing can be sent to it. On virtual time.
 struct Deaf {
@@ -45,8 +45,6 @@ struct Deaf {
 private:
     bool is_aborted_ = false;
 };
-
-} // namespace
 
 TEST_CASE("link: one whose sending failed is not up, and its peer is not listened to for ever")
 {
@@ -129,3 +127,5 @@ TEST_CASE("link: application threads let go of ended links while others wait for
     CHECK(f.feed.stats().reading_pauses != 0);
     CHECK(f.feed.stop().joined);
 }
+
+} // namespace links_test

@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
+namespace liveness_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 Options with(Liveness liveness)
 {
@@ -46,8 +46,6 @@ void pass(Fixture& f, Duration time)
 }
 
 const Liveness usual{.interval = 10s, .timeout = 20s};
-
-} // namespace
 
 TEST_CASE("liveness: a mute peer is down after exactly interval and timeout, without a goodbye")
 {
@@ -334,3 +332,5 @@ TEST_CASE("liveness: what makes no sense is bad_options, before anything is made
               .error()
           == Error::bad_options);
 }
+
+} // namespace liveness_test

@@ -13,11 +13,11 @@
 #include <string>
 #include <vector>
 
+namespace overflow_reconnect_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using Policy = OverflowPolicy;
-
-namespace {
 
 using Server = Exchange::Server;
 
@@ -129,8 +129,6 @@ Overflow overflow_of(Policy policy, std::mt19937& random)
         overflow.high = {.messages = 1 + overflow.queue_messages / 2};
     return overflow;
 }
-
-} // namespace
 
 TEST_CASE("overflow and reconnect: all that came on each connection is taken, missing or replaced")
 {
@@ -258,3 +256,5 @@ TEST_CASE("overflow and reconnect: a key is not conflated across a seam, however
     }
     CHECK(feed.stats().conflated == 3);
 }
+
+} // namespace overflow_reconnect_test

@@ -12,12 +12,12 @@
 #include <string_view>
 #include <vector>
 
+namespace overflow_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using Policy = OverflowPolicy;
 using Words = std::vector<std::string>;
-
-namespace {
 
 std::optional<std::string_view> key_of(const MessageView& message)
 {
@@ -73,8 +73,6 @@ struct Flooded {
     MockPeer peer;
     Sidecar<Mock> feed;
 };
-
-} // namespace
 
 TEST_CASE("drop_oldest: who wakes late gets the latest, after one gap of exactly what is missing")
 {
@@ -304,3 +302,5 @@ TEST_CASE("a key function that throws ends its link with what it threw")
     REQUIRE_FALSE(end);
     CHECK(end.error().message().find("no such field") != std::string::npos);
 }
+
+} // namespace overflow_test

@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
+namespace phases_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 using Server = Exchange::Server;
 
@@ -85,8 +85,6 @@ struct Stuck {
 
 constexpr Hang all_phases[] = {Hang::backing_off, Hang::making_options, Hang::connecting,
                                Hang::on_connected, Hang::sticky};
-
-} // namespace
 
 TEST_CASE("phases: what hangs in an attempt is given up at its deadline, and the next one follows")
 {
@@ -218,3 +216,5 @@ TEST_CASE("phases: 200 feeds that lose their server in one moment come back spre
         CHECK(n < 45);
     }
 }
+
+} // namespace phases_test

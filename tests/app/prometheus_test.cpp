@@ -13,10 +13,10 @@
 #include <string_view>
 #include <vector>
 
+namespace prometheus_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 struct Sample {
     std::string name;
@@ -227,8 +227,6 @@ Stats some()
     return stats;
 }
 
-} // namespace
-
 TEST_CASE("to_prometheus: nothing that has happened is a valid exposition")
 {
     const Parser parsed{to_prometheus(Stats{})};
@@ -313,3 +311,5 @@ TEST_CASE("to_prometheus: a label's name that is none, ours, or there already, i
     }
     CHECK_THROWS_AS((void)to_prometheus(Stats{}, {{"a", "x"}, {"a", "y"}}), Exception);
 }
+
+} // namespace prometheus_test

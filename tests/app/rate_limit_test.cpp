@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
+namespace rate_limit_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 Options with(RateLimit limit)
 {
@@ -27,8 +27,6 @@ std::vector<std::string> writes(const MockPeer& peer)
             lines.push_back(line);
     return lines;
 }
-
-} // namespace
 
 TEST_CASE("rate limit: a burst goes at once, the rest waits in the outbox in its order")
 {
@@ -130,3 +128,5 @@ TEST_CASE("rate limit: a reconnect fills no bucket, and what is sticky obeys too
     REQUIRE(times.size() >= 4); // two at once, then one each 100 ms
     CHECK(times.back() - times.front() >= 0.299);
 }
+
+} // namespace rate_limit_test

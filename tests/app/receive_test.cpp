@@ -16,6 +16,8 @@
 #include <latch>
 #include <thread>
 
+namespace receive_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 
@@ -264,3 +266,5 @@ TEST_CASE("stats: how old messages were when they were taken, each of them, howe
         CHECK(f.feed.link()->stats().message_ages.count == 0);
     }
 }
+
+} // namespace receive_test

@@ -12,10 +12,10 @@
 #include <thread>
 #include <vector>
 
+namespace reconnect_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 using Server = Exchange::Server;
 
@@ -59,8 +59,6 @@ Failure refused(std::uint16_t status)
 {
     return {Error::handshake_refused, {.attempted = "connect", .http_status = status}};
 }
-
-} // namespace
 
 TEST_CASE("reconnect: off by default, a link that went down stays down")
 {
@@ -591,3 +589,5 @@ TEST_CASE("reconnect: what nobody reads of a flapping link is bounded")
     CHECK(events < 200);
     CHECK(last >= 1000);
 }
+
+} // namespace reconnect_test

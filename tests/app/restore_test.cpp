@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
+namespace restore_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 using Server = Exchange::Server;
 using Texts = std::vector<std::string>;
@@ -64,8 +64,6 @@ struct Trial {
     const std::shared_ptr<Server> server = std::make_shared<Server>();
     Sidecar<Exchange> feed;
 };
-
-} // namespace
 
 TEST_CASE("on_connected: runs before anything else is sent, on each connection")
 {
@@ -414,3 +412,5 @@ TEST_CASE("stop: writes what was stuck, or taken back, just before")
     SUBCASE("close") { CHECK(link.close(1s)); }
     CHECK(t.server->written() == Texts{"1:sub a", "1:sub b", "1:sub c", "1:close"});
 }
+
+} // namespace restore_test

@@ -10,11 +10,11 @@
 #include <string>
 #include <vector>
 
+namespace send_options_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using Words = std::vector<std::string>;
-
-namespace {
 
 void let_pass(Feed& feed, Duration time)
 {
@@ -36,8 +36,6 @@ struct Busy : Fixture {
         CHECK(stats.messages_queued == stats.messages_sent + stats.unsent + stats.outbox_messages);
     }
 };
-
-} // namespace
 
 TEST_CASE("send with a time to live: what is not being written by then is dropped and counted")
 {
@@ -146,3 +144,5 @@ TEST_CASE("control lane: a message may also be late there")
     CHECK(f.feed.stats().unsent_late == 1);
     f.check_sum();
 }
+
+} // namespace send_options_test

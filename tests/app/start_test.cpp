@@ -17,10 +17,10 @@
 #include <unistd.h>
 #include <vector>
 
+namespace start_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 std::size_t open_descriptors()
 {
@@ -32,8 +32,6 @@ struct Nameless : LeastTransport {
     using LeastTransport::LeastTransport;
     static std::string endpoint(const Options&) { throw std::runtime_error{"no name"}; }
 };
-
-} // namespace
 
 TEST_CASE("start: connects, and a second start says that it runs already")
 {
@@ -192,3 +190,5 @@ TEST_CASE("restart: runs that are over are freed though other threads never stop
     }
     CHECK(open_descriptors() <= before + 2 * descriptors_of_a_run);
 }
+
+} // namespace start_test

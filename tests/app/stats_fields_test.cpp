@@ -13,10 +13,10 @@
 #include <type_traits>
 #include <vector>
 
+namespace stats_fields_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 /// Gives each number a value of its own, and looks for all of them in a text. What is neither a count
 /// nor a time has tests of its own.
@@ -77,8 +77,6 @@ void for_each_field(Stats& stats, Visit visit)
               e7, e8, e9);
 }
 
-} // namespace
-
 TEST_CASE("stats: each number is in the JSON, in the exposition and in the table")
 {
     Stats stats;
@@ -89,3 +87,5 @@ TEST_CASE("stats: each number is in the JSON, in the exposition and in the table
     SUBCASE("Prometheus") { numbers.check(to_prometheus(stats)); }
     SUBCASE("table") { numbers.check_table(to_table(stats)); }
 }
+
+} // namespace stats_fields_test

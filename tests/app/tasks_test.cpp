@@ -13,6 +13,8 @@
 #include <memory>
 #include <thread>
 
+namespace tasks_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 
@@ -154,3 +156,5 @@ TEST_CASE("a transport that never has to wait starves nobody, the stop least of 
     CHECK(report.clean());
     CHECK(report.discarded_messages + feed.stats().messages_received > 0);
 }
+
+} // namespace tasks_test

@@ -7,10 +7,10 @@
 
 #include <cstdint>
 
+namespace certificates_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 Failure start_with(const std::string& certificate, const std::string& host = "localhost")
 {
@@ -49,8 +49,6 @@ TlsOptions with_key(const std::string& key, const std::string& password = {})
             .key_file = certificate(key),
             .key_password = password};
 }
-
-} // namespace
 
 TEST_CASE("error table: certificates")
 {
@@ -148,3 +146,5 @@ TEST_CASE("error table: options of TLS")
     table.add("a name of `alpn` is empty", start_with_options({.alpn = {""}}));
     table.compare();
 }
+
+} // namespace certificates_test

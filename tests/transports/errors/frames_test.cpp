@@ -4,10 +4,10 @@
 
 #include <doctest/doctest.h>
 
+namespace frames_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 constexpr unsigned fin = 0x80, rsv1 = 0x40, rsv2 = 0x20;
 constexpr unsigned text = 1, binary = 2, close_frame = 8, ping = 9;
@@ -47,8 +47,6 @@ std::string closing(unsigned code, const std::string& reason = {})
 {
     return frame(fin | close_frame, bytes_of({code >> 8, code & 0xff}) + reason);
 }
-
-} // namespace
 
 TEST_CASE("error table: frames")
 {
@@ -108,3 +106,5 @@ TEST_CASE("error table: ends")
     table.add("ends the connection without closing", ended_by(""));
     table.compare();
 }
+
+} // namespace frames_test

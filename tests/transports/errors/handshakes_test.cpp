@@ -6,10 +6,10 @@
 
 #include <functional>
 
+namespace handshakes_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 /// The answer to a request.
 using Answer = std::function<std::string(const std::string&)>;
@@ -62,8 +62,6 @@ std::string accept_field(const std::string& request)
 {
     return "Sec-WebSocket-Accept: " + websocket_accept(request) + "\r\n";
 }
-
-} // namespace
 
 TEST_CASE("error table: handshakes")
 {
@@ -171,3 +169,5 @@ TEST_CASE("error table: answers to permessage-deflate")
     table.add("writes no list of extensions", deflating("; =x"));
     table.compare();
 }
+
+} // namespace handshakes_test

@@ -6,10 +6,10 @@
 
 #include <doctest/doctest.h>
 
+namespace proxies_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 using LinesFeed = Sidecar<Tcp<Lines>>;
 
@@ -44,8 +44,6 @@ Failure answered(const std::string& answer)
         CHECK(failures[0].explanation() == failures[1].explanation());
     return failures[0];
 }
-
-} // namespace
 
 TEST_CASE("error table: proxies")
 {
@@ -101,3 +99,5 @@ TEST_CASE("error table: proxies that cannot be asked")
     table.add("has a URL with a path", through("http://user:s3cret@proxy.example/path"));
     table.compare();
 }
+
+} // namespace proxies_test

@@ -52,20 +52,20 @@ std::string in_cell(const std::string& text)
     return std::regex_replace(text, std::regex{R"(\|)"}, "\\|");
 }
 
-using Lines = std::vector<std::string>;
+using PageLines = std::vector<std::string>;
 
-Lines read_page()
+PageLines read_page()
 {
     std::ifstream file{SIDECAR_ERROR_TABLE};
     REQUIRE(file.is_open());
-    Lines lines;
+    PageLines lines;
     for (std::string line; std::getline(file, line);)
         lines.push_back(line);
     return lines;
 }
 
 /// The rows of a section's table.
-std::pair<std::size_t, std::size_t> find_rows(const Lines& page, const std::string& section)
+std::pair<std::size_t, std::size_t> find_rows(const PageLines& page, const std::string& section)
 {
     const auto heading = std::find(page.begin(), page.end(), "## " + section);
     REQUIRE_MESSAGE(heading != page.end(), "the page has no section " << section);
@@ -98,7 +98,7 @@ void ErrorTable::add(const std::string& peer, const Failure& failure)
 void ErrorTable::compare() const
 {
     std::set<std::string> texts;
-    Lines lines;
+    PageLines lines;
     for (const auto& row : rows_) {
         CHECK_MESSAGE(texts.insert(row.text).second, "two rows say " << row.text);
         lines.push_back(row.markdown());

@@ -4,6 +4,8 @@
 
 #include <string>
 
+namespace no_proxy_test {
+
 using sidecar::http::is_exempt;
 
 TEST_CASE("no_proxy: names, addresses, networks and ports, each in every way they are written")
@@ -88,3 +90,5 @@ TEST_CASE("no_proxy: names, addresses, networks and ports, each in every way the
         CHECK(is_exempt(c.list, c.host, c.port) == c.expected);
     }
 }
+
+} // namespace no_proxy_test

@@ -6,11 +6,11 @@
 #include <map>
 #include <string>
 
+namespace proxy_test {
+
 using namespace sidecar;
 using http::parse_proxy;
 using http::ProxyEnvironment;
-
-namespace {
 
 bool contains(const std::string& text, std::string_view part)
 {
@@ -24,8 +24,6 @@ const char* get(const char* name)
     const auto found = variables.find(name);
     return found == variables.end() ? nullptr : found->second.c_str();
 }
-
-} // namespace
 
 TEST_CASE("proxy: its URL with scheme or without, with user information or without")
 {
@@ -157,3 +155,5 @@ TEST_CASE("authorization: base64 is RFC 4648's, user and password RFC 7617's")
     CHECK(http::basic_authorization("Aladdin", "open sesame")
           == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
 }
+
+} // namespace proxy_test

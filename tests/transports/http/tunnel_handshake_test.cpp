@@ -9,10 +9,10 @@
 #include <optional>
 #include <string>
 
+namespace tunnel_handshake_test {
+
 using namespace sidecar;
 using http::TunnelHandshake;
-
-namespace {
 
 bool contains(const std::string& text, std::string_view part)
 {
@@ -69,8 +69,6 @@ Outcome judge(const std::string& answer)
     }
     return whole;
 }
-
-} // namespace
 
 TEST_CASE("tunnel: the request is CONNECT in its authority-form, with Host and authorization")
 {
@@ -200,3 +198,5 @@ TEST_CASE("tunnel: the end of the stream says whether the answer had begun, and 
     CHECK(contains(handshake.ended().message(),
                    "in the middle of its answer, which began with \"HTTP/1.1 200 OK\""));
 }
+
+} // namespace tunnel_handshake_test

@@ -15,11 +15,11 @@
 #include <poll.h>
 #include <thread>
 
+namespace early_late_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
-
-namespace {
 
 /// Stops a sidecar while its start() is at `phase`. Nothing needs waiting for then, whoever the
 /// peer is.
@@ -58,8 +58,6 @@ void check_stop_of_start(
     if (started.error() == Error::stopping)
         CHECK((report.cancelled.empty() || report.cancelled.at(0).waiting_for == phase));
 }
-
-} // namespace
 
 TEST_CASE("stop matrix: while a name is resolved, by a resolver that answers late or never")
 {
@@ -206,3 +204,5 @@ TEST_CASE("stop matrix: while the peer itself is closing")
         CHECK(report.cancelled.empty());
     }
 }
+
+} // namespace early_late_test

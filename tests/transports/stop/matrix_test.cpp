@@ -16,11 +16,11 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+namespace matrix_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
-
-namespace {
 
 enum class Load { idle, flooded, send_blocked };
 
@@ -265,11 +265,11 @@ void check_all(bool is_thread_shared)
     }
 }
 
-} // namespace
-
 TEST_CASE("stop matrix: always within the total, on TCP and WebSocket") { check_all(false); }
 
 TEST_CASE("stop matrix: the same on a thread that is shared with one that is flooded")
 {
     check_all(true);
 }
+
+} // namespace matrix_test

@@ -16,11 +16,11 @@
 #include <string>
 #include <thread>
 
+namespace returning_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
-
-namespace {
 
 enum class Doing { backing_off, trying, restoring };
 
@@ -142,8 +142,6 @@ void check_cell(const char* name, bool is_websocket, Doing doing, Manner manner,
     CHECK(accepted == (doing == Doing::backing_off ? 1 : 2));
 }
 
-} // namespace
-
 TEST_CASE("stop matrix: a link that comes back, on TCP and WebSocket")
 {
     for (const auto doing : {Doing::backing_off, Doing::trying, Doing::restoring}) {
@@ -158,3 +156,5 @@ TEST_CASE("stop matrix: a link that comes back, on TCP and WebSocket")
         }
     }
 }
+
+} // namespace returning_test

@@ -3,6 +3,8 @@
 
 #include <sidecar/transports/detail/encoder.hpp>
 
+namespace chunk_test {
+
 using namespace fakes;
 
 TEST_CASE("chunk: its pieces are the stream, from any place to any other")
@@ -58,3 +60,5 @@ TEST_CASE("chunk: is full before its pieces are more than one system call takes"
     CHECK(pieces <= stream::Chunk::most_pieces);
     CHECK(chunk.total_bytes() >= 512u << 10);
 }
+
+} // namespace chunk_test

@@ -6,11 +6,11 @@
 
 #include <cerrno>
 
+namespace dial_plan_test {
+
 using namespace sidecar;
 using namespace sidecar::stream;
 using namespace std::chrono_literals;
-
-namespace {
 
 constexpr TimePoint start{};
 using Texts = std::vector<std::string>;
@@ -33,8 +33,6 @@ Texts order(const Texts& addresses)
 
 error_code system_error(int value) { return {value, boost::system::system_category()}; }
 const error_code refused = boost::asio::error::connection_refused;
-
-} // namespace
 
 TEST_CASE("dial plan: the families take turns, the resolver's first one begins")
 {
@@ -126,3 +124,5 @@ TEST_CASE("dial plan: an attempt without a descriptor or memory makes the failur
     CHECK_FALSE(is_without_resources(boost::asio::error::eof)); // another category
     CHECK_FALSE(is_without_resources({}));
 }
+
+} // namespace dial_plan_test

@@ -13,12 +13,12 @@
 #include <filesystem>
 #include <thread>
 
+namespace dial_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using Feeds = Sidecar<Tcp<Lines>>;
 using Texts = std::vector<std::string>;
-
-namespace {
 
 /// These peers do not say goodbye.
 constexpr StopBudget brief{.total = 10s, .drain = 20ms, .close = 20ms, .cancel = 20ms};
@@ -46,8 +46,6 @@ std::size_t open_descriptors()
     const std::filesystem::directory_iterator all{"/proc/self/fd"};
     return static_cast<std::size_t>(std::distance(begin(all), end(all)));
 }
-
-} // namespace
 
 TEST_CASE("dial: a mute address costs a quarter of a second, not the whole time")
 {
@@ -176,3 +174,5 @@ TEST_CASE("dial: a connection that met itself is recognised")
         CHECK_FALSE(stream::is_connected_to_itself(tcp::socket{io}));
     }
 }
+
+} // namespace dial_test

@@ -11,10 +11,10 @@
 #include <malloc.h>
 #include <sys/resource.h>
 
+namespace memory_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 constexpr std::size_t large = 1u << 20;
 constexpr StopBudget brief{.total = 10s, .drain = 20ms, .close = 20ms, .cancel = 20ms};
@@ -57,8 +57,6 @@ struct ManyLinks {
     Sidecar<Tcp<F>> feed{options(), quiet(brief)};
     std::vector<Listener::Connection> peers;
 };
-
-} // namespace
 
 TEST_CASE("memory: a link that had one large message keeps a small constant"
           * doctest::skip(is_sanitized))
@@ -120,3 +118,5 @@ TEST_CASE(
             REQUIRE(links.feed.receive(10s).value().size() == large);
     }
 }
+
+} // namespace memory_test

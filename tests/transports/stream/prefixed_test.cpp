@@ -8,11 +8,11 @@
 #include <array>
 #include <string>
 
+namespace prefixed_test {
+
 using namespace fakes;
 using stream::Prefixed;
 using stream::ReadBuffers;
-
-namespace {
 
 struct Fixture {
     boost::asio::io_context io;
@@ -55,8 +55,6 @@ struct Fixture {
     }
 };
 
-} // namespace
-
 TEST_CASE_FIXTURE(Fixture, "prefixed: the prefix comes first, in pieces as they are asked for")
 {
     auto stream = over("abcdefghij");
@@ -93,3 +91,5 @@ TEST_CASE_FIXTURE(Fixture, "prefixed: after abort() nothing of the prefix is giv
     CHECK(try_read(stream, {boost::asio::buffer(a)}).starts_with("!"));
     CHECK(read(stream, {boost::asio::buffer(a)}).starts_with("!"));
 }
+
+} // namespace prefixed_test

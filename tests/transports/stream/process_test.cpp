@@ -15,11 +15,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+namespace process_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using Feeds = Sidecar<Tcp<Lines>>;
-
-namespace {
 
 /// A peer that has no descriptor either cannot say goodbye. The thread has its time all the same:
 /// one that was left alone would give back descriptors while the next test counts them.
@@ -75,8 +75,6 @@ void echo_lines(RawConnection& c)
     for (;;)
         c.send(c.read_until("\n"));
 }
-
-} // namespace
 
 TEST_CASE("descriptors: without one open() says so, the other links never notice, and it works "
           "again afterwards"
@@ -173,3 +171,5 @@ TEST_CASE("signals: one to the process is taken by who waits for it, never by a 
     REQUIRE(feed.send("still here"));
     CHECK(feed.receive(10s).value().text() == "still here");
 }
+
+} // namespace process_test

@@ -14,11 +14,11 @@
 #include <cstdlib>
 #include <thread>
 
+namespace proxy_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using Feeds = Sidecar<Tcp<Lines>>;
-
-namespace {
 
 std::string at(const RawPeer& peer, const char* user_info = "")
 {
@@ -66,8 +66,6 @@ struct Variable {
     ~Variable() { ::unsetenv(name); }
     const char* name;
 };
-
-} // namespace
 
 TEST_CASE(
     "proxy: the tunnel is asked for by name, with authorization, and what is glued behind the "
@@ -250,3 +248,5 @@ TEST_CASE("proxy: one whose URL makes no sense is refused by check()")
     CHECK(checked.error().message().find("proxy.url") != std::string::npos);
     CHECK(checked.error().message().find("s3cret") == std::string::npos);
 }
+
+} // namespace proxy_test

@@ -4,10 +4,10 @@
 
 #include <sidecar/transports/framing.hpp>
 
+namespace reader_test {
+
 using namespace fakes;
 using stream::Reader;
-
-namespace {
 
 /// One length byte, or 255 and four; "!" ends all; a length of 0 is a filler without a message.
 class Lengths final : public stream::Decoder {
@@ -99,8 +99,6 @@ const std::vector<std::string> some_messages{
     "a", std::string(100, 'b'),     std::string(70'000, 'c'),
     "d", std::string(300'000, 'e'), std::string(30'000, 'f'),
     "g"};
-
-} // namespace
 
 TEST_CASE("reader: gives the messages whole and in order, however the bytes come and wherever they "
           "are received")
@@ -256,3 +254,5 @@ TEST_CASE("reader: asks the stream no more often than it must")
     }
     CHECK(rig.stream.reads == 100); // the stream itself says that it is drained
 }
+
+} // namespace reader_test

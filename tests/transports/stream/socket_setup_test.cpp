@@ -13,12 +13,12 @@
 
 #include <string>
 
+namespace socket_setup_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using stream::judge;
 using stream::SocketSetup;
-
-namespace {
 
 struct Socket {
     explicit Socket(int family) : fd{::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)} {}
@@ -40,8 +40,6 @@ std::string why(const SocketOptions& options, bool is_unix = false)
 {
     return judge({.options = options}, is_unix);
 }
-
-} // namespace
 
 TEST_CASE("socket: values that make no sense are told by the option's name")
 {
@@ -192,3 +190,5 @@ TEST_CASE("socket: a bind_address that is not ours, or of a family that the peer
         options};
     CHECK(both.start(10s)); // by the address of that family
 }
+
+} // namespace socket_setup_test

@@ -20,11 +20,11 @@
 #include <optional>
 #include <thread>
 
+namespace unix_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using Feeds = Sidecar<Tcp<Lines>>;
-
-namespace {
 
 /// A directory of the test's own.
 struct Directory {
@@ -73,8 +73,6 @@ Failure failure_of_start(std::string host)
     Feeds feed{{.host = std::move(host)}, quiet()};
     return feed.start(10s).error();
 }
-
-} // namespace
 
 TEST_CASE("unix: messages go both ways, by path and by abstract name")
 {
@@ -212,3 +210,5 @@ TEST_CASE("unix: a server whose backlog is full is waited for, until the deadlin
     ::close(first);
     ::close(listener);
 }
+
+} // namespace unix_test

@@ -4,11 +4,11 @@
 
 #include <chrono>
 
+namespace writer_test {
+
 using namespace fakes;
 using namespace std::chrono_literals;
 using stream::Writer;
-
-namespace {
 
 /// "<payload>"
 class Brackets final : public stream::Encoder {
@@ -51,8 +51,6 @@ Task<> wait_written(std::shared_ptr<Writer> writer, Context ctx, TimePoint deadl
 {
     is_in_time = co_await writer->wait_written(ctx, deadline);
 }
-
-} // namespace
 
 TEST_CASE("writer: marks messages as the stream takes them, wherever it stops")
 {
@@ -345,3 +343,5 @@ TEST_CASE("writer: after an error no question is kept, and who waits for one is 
     CHECK(rig.stream->taken == "[");
     CHECK(rig.writer->queued_bytes() == 0);
 }
+
+} // namespace writer_test

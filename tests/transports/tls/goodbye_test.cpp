@@ -11,14 +11,12 @@
 #include <atomic>
 #include <thread>
 
+namespace goodbye_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 
-namespace {
-
 bool has(const std::string& text, std::string_view part) { return text.find(part) != text.npos; }
-
-} // namespace
 
 TEST_CASE("tls goodbye: an end without close_notify is truncated, after a message or within one")
 {
@@ -182,3 +180,5 @@ TEST_CASE("tls: a burst of small messages arrives in order")
     for (std::size_t i = 0; i < count; ++i)
         REQUIRE(feed.receive(20s).value().text() == std::to_string(i));
 }
+
+} // namespace goodbye_test

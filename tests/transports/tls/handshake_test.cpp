@@ -12,10 +12,10 @@
 #include <thread>
 #include <vector>
 
+namespace handshake_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 bool has(const std::string& text, std::string_view part) { return text.find(part) != text.npos; }
 
@@ -28,8 +28,6 @@ bool is_ascii(const std::string& text)
 {
     return std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
 }
-
-} // namespace
 
 TEST_CASE("tls: a certificate for the name that was connected to is taken")
 {
@@ -502,3 +500,5 @@ TEST_CASE("tls: no session crosses client certificates, keys of ours or options 
                                                   "client"});
         }
 }
+
+} // namespace handshake_test

@@ -14,10 +14,10 @@
 #include <memory>
 #include <utility>
 
+namespace records_test {
+
 using namespace fakes;
 namespace asio = boost::asio;
-
-namespace {
 
 /// A client's stream and the server's end, with the handshake done unless told otherwise.
 struct Lab {
@@ -113,8 +113,6 @@ std::string joined(std::initializer_list<std::string> records)
 }
 
 constexpr int both_versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
-
-} // namespace
 
 TEST_CASE(
     "tls records: three messages and close_notify that came together are read without waiting")
@@ -547,3 +545,5 @@ TEST_CASE("tls records: TLS goes over TLS")
     } while (!ec && !tls->is_drained());
     CHECK(all == large);
 }
+
+} // namespace records_test

@@ -10,11 +10,11 @@
 #include <algorithm>
 #include <string>
 
+namespace verdict_test {
+
 using namespace sidecar;
 using namespace sidecar::stream;
 using namespace std::string_literals;
-
-namespace {
 
 Refusal refused(int code, int depth = 0)
 {
@@ -36,8 +36,6 @@ bool is_printable(const std::string& text)
 {
     return std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
 }
-
-} // namespace
 
 TEST_CASE("tls verdict: each refused certificate has its own text")
 {
@@ -215,3 +213,5 @@ TEST_CASE("tls name: a server_name is a host name or an address")
     CHECK(is_server_name(longest));
     CHECK_FALSE(is_server_name(longest + ".aa"));
 }
+
+} // namespace verdict_test

@@ -9,10 +9,10 @@
 #include <atomic>
 #include <string>
 
+namespace way_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 bool contains(const std::string& text, std::string_view part)
 {
@@ -43,8 +43,6 @@ Options without_lookup()
     };
     return options;
 }
-
-} // namespace
 
 TEST_CASE(
     "tls: a WebSocket through a proxy asks for and verifies the URL's host, whatever the Host "
@@ -213,3 +211,5 @@ TEST_CASE("tls: options that cannot be used are told before a redirection is con
     CHECK(contains(failure.message(), "ca_file \"/nowhere/ca.pem\" cannot be read"));
     CHECK(connections == 0);
 }
+
+} // namespace way_test

@@ -10,11 +10,11 @@
 
 #include <atomic>
 
+namespace websocket_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using namespace std::string_literals;
-
-namespace {
 
 using WssFeed = Sidecar<WebSocket>;
 
@@ -39,8 +39,6 @@ const auto close_1000 = frame(0x88, "\x03\xe8"s);
 
 /// Reads the client's Close, 1000 and masked.
 void read_close(TlsConnection& c) { (void)c.read(8); }
-
-} // namespace
 
 TEST_CASE("wss: three messages, a Close and close_notify that came in one record, or in one read")
 {
@@ -261,3 +259,5 @@ TEST_CASE("wss: options of TLS that make no sense are told before anything is tr
     WssFeed feed{{.url = "wss://localhost:1/", .tls = {.ca_file = "/nowhere"}}, at_home()};
     CHECK(feed.start(20s).error() == Error::bad_options);
 }
+
+} // namespace websocket_test

@@ -10,10 +10,10 @@
 
 #include <string>
 
+namespace without_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 template <class Transport>
 Failure start_of(typename Transport::Options options)
@@ -29,8 +29,6 @@ void check_told(const Failure& failure, const std::string& endpoint)
     CHECK(failure.endpoint() == endpoint);
     CHECK(failure.explanation().find("built without TLS") != std::string::npos);
 }
-
-} // namespace
 
 TEST_CASE("without TLS: whatever asks for it is bad_options, before there is a socket")
 {
@@ -67,3 +65,5 @@ TEST_CASE("without TLS: what asks for none is served")
     REQUIRE(feed.start(20s));
     CHECK(feed.receive(20s).value().text() == "hello");
 }
+
+} // namespace without_test

@@ -15,10 +15,10 @@
 #include <latch>
 #include <vector>
 
+namespace broken_peer_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 /// What a feed ends with after the handshake and these bytes.
 Failure ends_with(std::string bytes, bool is_reset = false)
@@ -40,8 +40,6 @@ Failure ends_with(std::string bytes, bool is_reset = false)
     done.count_down();
     return failure_of(feed);
 }
-
-} // namespace
 
 TEST_CASE("websocket: broken streams end the link with what was wrong")
 {
@@ -193,3 +191,5 @@ TEST_CASE(
         CHECK(resident_bytes() - before < (8u << 20) + count * (32u << 10));
     CHECK(feed.stop().joined);
 }
+
+} // namespace broken_peer_test

@@ -16,10 +16,10 @@
 #include <fstream>
 #include <future>
 
+namespace compression_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 /// Answers the handshake with such a Sec-WebSocket-Extensions; gives the one that was offered.
 std::string accept_with(RawConnection& c, const std::string& extensions)
@@ -52,8 +52,6 @@ std::size_t peak_kib()
             status >> kib;
     return kib;
 }
-
-} // namespace
 
 TEST_CASE("websocket: talks compressed with an independent peer, by each option")
 {
@@ -371,3 +369,5 @@ TEST_CASE("websocket: pings between compressed fragments are answered")
     CHECK(pong.get_future().get() == "are you there");
     CHECK(feed.receive(10s)->text() == feed_message(1, 2000));
 }
+
+} // namespace compression_test

@@ -12,10 +12,10 @@
 #include <thread>
 #include <unistd.h>
 
+namespace connect_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 bool contains(const std::string& text, std::string_view part)
 {
@@ -47,8 +47,6 @@ struct Redirecting {
     std::string location, request;
     RawPeer peer;
 };
-
-} // namespace
 
 TEST_CASE("redirect: followed on request, with all that was asked for but credentials")
 {
@@ -237,3 +235,5 @@ TEST_CASE("unix: the handshake's Host is localhost, and its resource stands behi
     CHECK(contains(failure.message(), "the socket /nowhere/at all.sock: No such file"));
     CHECK_FALSE(contains(failure.message(), "s3cret"));
 }
+
+} // namespace connect_test

@@ -2,10 +2,10 @@
 #include "octets.hpp"
 #include "zlib_peer.hpp"
 
+namespace deflate_test {
+
 using namespace sidecar;
 using namespace sidecar::websocket;
-
-namespace {
 
 std::span<const std::byte> bytes_of(const std::string& text)
 {
@@ -56,8 +56,6 @@ private:
     Protocol protocol_{0};
     ZlibInflater inflater_;
 };
-
-} // namespace
 
 TEST_CASE("deflate: messages arrive as they were, and get smaller the more they repeat")
 {
@@ -179,3 +177,5 @@ TEST_CASE("deflate: memory is as told, from the first compressed message on, and
     (void)without.send(feed_message(1, 500));
     CHECK(without.protocol().held_bytes() == 0);
 }
+
+} // namespace deflate_test

@@ -3,10 +3,10 @@
 
 #include <doctest/doctest.h>
 
+namespace extensions_test {
+
 using namespace sidecar;
 using namespace sidecar::websocket;
-
-namespace {
 
 std::string told(const CompressionOptions& options, std::string_view answer)
 {
@@ -20,8 +20,6 @@ std::string told(const CompressionOptions& options, std::string_view answer)
            + (deflation.keeps_context ? "keeps, " : "forgets, ")
            + std::to_string(deflation.window_bits);
 }
-
-} // namespace
 
 TEST_CASE("compression: what is offered")
 {
@@ -163,3 +161,5 @@ TEST_CASE("compression: whatever stands in an answer, the text for it is short a
     CHECK(told({}, std::string(10'000, '\n')).size() < 600);
     CHECK(told({}, "\r\n\x1b[31m").find('\x1b') == std::string::npos);
 }
+
+} // namespace extensions_test

@@ -14,10 +14,10 @@
 #include <chrono>
 #include <thread>
 
+namespace goodbye_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 using Client = Sidecar<WebSocket>;
 using Clock = std::chrono::steady_clock;
@@ -37,8 +37,6 @@ void wait_for_close(RawConnection& c)
     while (!read_client_frame(c).is_close()) {
     }
 }
-
-} // namespace
 
 TEST_CASE("goodbye: nothing leaves behind our Close, also with 8 MiB in flight")
 {
@@ -288,3 +286,5 @@ TEST_CASE("goodbye: a connection that ends while the inbox is full loses nothing
         CHECK(received == count);
     }
 }
+
+} // namespace goodbye_test

@@ -5,6 +5,8 @@
 
 #include <chrono>
 
+namespace handshake_bounds_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using namespace handshake_trial;
@@ -75,3 +77,5 @@ TEST_CASE("handshake: the time is linear, whatever comes")
     CHECK(
         trial.whole(status_101 + fields + "Connection: " + repeated(",") + "\r\n\r\n").is_accepted);
 }
+
+} // namespace handshake_bounds_test

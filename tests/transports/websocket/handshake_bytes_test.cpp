@@ -6,6 +6,8 @@
 
 #include <set>
 
+namespace handshake_bytes_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using namespace handshake_trial;
@@ -177,3 +179,5 @@ TEST_CASE("handshake: subprotocols and extensions that were offered can be chose
         CHECK(choice(fmt::format("Sec-WebSocket-Extensions: {}\r\n", value)).failure
               == Error::handshake_refused);
 }
+
+} // namespace handshake_bytes_test

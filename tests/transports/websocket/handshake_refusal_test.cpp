@@ -7,6 +7,8 @@
 
 #include <chrono>
 
+namespace handshake_refusal_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using namespace handshake_trial;
@@ -179,3 +181,5 @@ TEST_CASE("handshake: no text holds a secret of ours, though the peer repeats it
         }
     }
 }
+
+} // namespace handshake_refusal_test

@@ -12,6 +12,8 @@
 #include <memory>
 #include <sys/socket.h>
 
+namespace handshake_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 
@@ -185,3 +187,5 @@ TEST_CASE(
         }
     }
 }
+
+} // namespace handshake_test

@@ -4,10 +4,10 @@
 
 #include <random>
 
+namespace inflate_test {
+
 using namespace sidecar;
 using namespace sidecar::websocket;
-
-namespace {
 
 constexpr Deflation with_context{};
 constexpr Deflation without_context{.peer_keeps_context = false, .keeps_context = false};
@@ -26,8 +26,6 @@ void check_all(std::span<const Case> cases, const Deflation& deflation = with_co
 }
 
 std::string compressed_frame(std::string_view payload) { return server_frame(0xc1, payload); }
-
-} // namespace
 
 TEST_CASE("inflate: the examples of RFC 7692 section 7.2.3")
 {
@@ -327,3 +325,5 @@ TEST_CASE("inflate: pings are found ahead, behind compressed messages")
     Protocol plain{1000};
     CHECK(plain.look_ahead(std::as_bytes(std::span{bytes}), 0) == 0);
 }
+
+} // namespace inflate_test

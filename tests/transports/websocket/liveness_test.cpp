@@ -21,10 +21,10 @@
 #include <thread>
 #include <unistd.h>
 
+namespace liveness_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 using Client = Sidecar<WebSocket>;
 using Clock = std::chrono::steady_clock;
@@ -77,8 +77,6 @@ std::chrono::seconds stopped_time()
     const char* const seconds = std::getenv("SIDECAR_STOPPED_SECONDS");
     return std::chrono::seconds{seconds ? std::atoi(seconds) : 3};
 }
-
-} // namespace
 
 TEST_CASE("liveness: a peer that reads and never says anything is down within both times")
 {
@@ -264,3 +262,5 @@ TEST_CASE("liveness: a network that drops everything is found out within both ti
     else
         CHECK(code == 0);
 }
+
+} // namespace liveness_test

@@ -9,6 +9,8 @@
 #include <thread>
 #include <vector>
 
+namespace mask_test {
+
 using namespace sidecar::websocket;
 
 TEST_CASE("mask: is RFC 6455's exclusive or, at any address, length and offset")
@@ -76,3 +78,5 @@ TEST_CASE("mask: a process that forks shares no key with its child")
     ::close(ends[1]);
     CHECK(keys.size() >= 2 * count - 1);
 }
+
+} // namespace mask_test

@@ -12,6 +12,8 @@
 
 #include <thread>
 
+namespace message_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 
@@ -177,3 +179,5 @@ TEST_CASE("websocket: text that is not UTF-8 is refused before it is queued")
     CHECK(feed.stats().messages_queued == 0);
     CHECK(feed.stats().sends_refused == 1);
 }
+
+} // namespace message_test

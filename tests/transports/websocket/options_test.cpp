@@ -6,11 +6,11 @@
 
 #include <string>
 
+namespace options_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using handshake_trial::contains;
-
-namespace {
 
 std::string request_of(const WebSocket::Options& options)
 {
@@ -27,8 +27,6 @@ std::string why(const WebSocket::Options& options)
     CHECK_FALSE(contains(text, "s3cret"));
     return text;
 }
-
-} // namespace
 
 TEST_CASE("request: origin, basic and bearer authorization each have their field, once")
 {
@@ -105,3 +103,5 @@ TEST_CASE("check: a proxy and options of sockets that make no sense are refused"
                             .proxy = {.url = "nonsense://"}}));
     CHECK(WebSocket::check({.url = "ws://h/", .proxy = {.url = "http://u:p@p:3128"}}));
 }
+
+} // namespace options_test

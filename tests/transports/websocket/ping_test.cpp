@@ -13,10 +13,10 @@
 #include <atomic>
 #include <set>
 
+namespace ping_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 using Client = Sidecar<WebSocket>;
 
@@ -74,8 +74,6 @@ void check_busy(const Busy& busy)
     CHECK(answers == 3);
     CHECK(rest.empty()); // none was answered twice
 }
-
-} // namespace
 
 TEST_CASE("ping: is answered while the inbox is full, of messages in one burst")
 {
@@ -244,3 +242,5 @@ TEST_CASE("mask: the keys of thousands of data frames, pongs and the Close diffe
     // of four billion: a pair is no wonder, three would be
     CHECK(keys.size() >= count + pings + 1 - 2);
 }
+
+} // namespace ping_test

@@ -6,10 +6,10 @@
 #include <cstdint>
 #include <set>
 
+namespace protocol_test {
+
 using namespace sidecar;
 using namespace sidecar::websocket;
-
-namespace {
 
 constexpr std::size_t mebibyte = 1u << 20;
 
@@ -27,8 +27,6 @@ void check_all(std::span<const Case> cases, std::size_t limit = mebibyte)
         CHECK(told(hear_every_way(octets(one.sent), limit)) == one.told);
     }
 }
-
-} // namespace
 
 TEST_CASE("protocol: messages, fragments and control frames mix, in order")
 {
@@ -475,3 +473,5 @@ TEST_CASE(
     CHECK(told(heard) == "too big 1009");
     CHECK(heard.most_held_bytes <= 2 * mebibyte);
 }
+
+} // namespace protocol_test

@@ -6,11 +6,11 @@
 
 #include <string>
 
+namespace redirect_test {
+
 using namespace sidecar;
 using websocket::Redirects;
 using websocket::resolve_location;
-
-namespace {
 
 bool contains(const std::string& text, std::string_view part)
 {
@@ -48,8 +48,6 @@ std::string refusal(const std::string& from, const std::string& to)
     CHECK(contains(followed.error().explanation(), "HTTP 302, which is not followed"));
     return followed.error().explanation();
 }
-
-} // namespace
 
 TEST_CASE("redirect: a Location is resolved against the URL that was asked (RFC 3986 section 5)")
 {
@@ -187,3 +185,5 @@ TEST_CASE("redirect: credentials never go to another host or port, and do not co
         CHECK_FALSE(keeps(from, "//h.evil:81/x"));
     }
 }
+
+} // namespace redirect_test

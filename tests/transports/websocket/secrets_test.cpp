@@ -8,10 +8,10 @@
 
 #include <mutex>
 
+namespace secrets_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 /// All that a run says: log, errors, dump, report.
 std::string all_texts_of(WebSocket::Options options)
@@ -39,8 +39,6 @@ std::string all_texts_of(WebSocket::Options options)
     }
     return texts;
 }
-
-} // namespace
 
 TEST_CASE("websocket: no log, error, dump or report holds a secret of the URL or of a header")
 {
@@ -119,3 +117,5 @@ TEST_CASE("websocket: a close reason that repeats a credential does not get it i
         CHECK(failure.message().find('"' + row.told + '"') != std::string::npos);
     }
 }
+
+} // namespace secrets_test

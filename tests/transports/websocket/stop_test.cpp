@@ -8,6 +8,8 @@
 
 #include <doctest/doctest.h>
 
+namespace stop_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 
@@ -98,3 +100,5 @@ TEST_CASE("stop: is not held up by what was read ahead, were it a hundred thousa
     CHECK(report.joined);
     CHECK(report.cancel.took < promptly);
 }
+
+} // namespace stop_test

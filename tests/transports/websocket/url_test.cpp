@@ -8,11 +8,11 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+namespace url_test {
+
 using namespace sidecar;
 using websocket::masked;
 using websocket::parse_url;
-
-namespace {
 
 bool contains(const std::string& text, std::string_view part)
 {
@@ -44,8 +44,6 @@ std::string why(const std::string& url)
     CHECK(result.error().message().find("cannot read the URL") == 0);
     return result.error().explanation();
 }
-
-} // namespace
 
 TEST_CASE("url: host, port, Host field and resource are as RFC 3986 and RFC 6455 have them")
 {
@@ -369,3 +367,5 @@ TEST_CASE("check: subprotocols are tokens, each once, and no text shows one")
     CHECK_FALSE(is_fine({std::string("s3cret\0", 7)}));
     CHECK(WebSocket::check({.url = "ws://h/", .max_head_bytes = 0}).error() == Error::bad_options);
 }
+
+} // namespace url_test

@@ -5,9 +5,9 @@
 #include <string>
 #include <string_view>
 
-using namespace sidecar::websocket;
+namespace utf8_test {
 
-namespace {
+using namespace sidecar::websocket;
 
 std::span<const std::byte> bytes_of(std::string_view text)
 {
@@ -51,8 +51,6 @@ bool in_parts(std::string_view text, std::size_t part)
             return false;
     return parts.may_end();
 }
-
-} // namespace
 
 TEST_CASE("utf8: every sequence of edge octets is judged as RFC 3629 says, whole and in parts")
 {
@@ -115,3 +113,5 @@ TEST_CASE("utf8: text of any length is judged to its last octet")
         text += 'x';
     }
 }
+
+} // namespace utf8_test

@@ -9,11 +9,11 @@
 
 #include <string>
 
+namespace journal_test {
+
 using namespace sidecar;
 using detail::Journal;
 using namespace std::chrono_literals;
-
-namespace {
 
 Failure broken(std::string endpoint, error_code cause, std::string words)
 {
@@ -23,8 +23,6 @@ Failure broken(std::string endpoint, error_code cause, std::string words)
              .cause = cause,
              .explanation = std::move(words)}};
 }
-
-} // namespace
 
 TEST_CASE("journal: each different failure stands once, with its number and its times")
 {
@@ -82,3 +80,5 @@ TEST_CASE("journal: on real time the calendar's is told")
     CHECK(log.entries[0].first_time <= std::chrono::system_clock::now());
     CHECK(log.entries[0].first_at == TimePoint{1s});
 }
+
+} // namespace journal_test

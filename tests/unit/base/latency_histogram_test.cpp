@@ -7,6 +7,8 @@
 #include <random>
 #include <vector>
 
+namespace latency_histogram_test {
+
 using namespace sidecar;
 using detail::LatencyHistogram;
 using namespace std::chrono_literals;
@@ -104,3 +106,5 @@ TEST_CASE("latencies: a clock that went backwards, and the longest times, break 
     CHECK(latency.histogram.sum == Duration::max());
     CHECK(latency.p50 == Duration::max());
 }
+
+} // namespace latency_histogram_test

@@ -10,11 +10,11 @@
 #include <string>
 #include <vector>
 
+namespace backoff_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using detail::Backoff;
-
-namespace {
 
 const Failure reset{Error::disconnected};
 
@@ -34,8 +34,6 @@ Reconnect widest()
 }
 
 TimePoint at(Duration since_start) { return TimePoint{since_start}; }
-
-} // namespace
 
 TEST_CASE("back-off: the window doubles up to its cap, and the wait is drawn from all of it")
 {
@@ -224,3 +222,5 @@ TEST_CASE("back-off: options that make no sense are refused by name")
     }
     CHECK(detail::check_reconnect({}));
 }
+
+} // namespace backoff_test

@@ -3,15 +3,13 @@
 
 #include <doctest/doctest.h>
 
+namespace connect_log_test {
+
 using namespace sidecar;
 using detail::ConnectLog;
 using namespace std::chrono_literals;
 
-namespace {
-
 TimePoint at(Duration when) { return TimePoint{when}; }
-
-} // namespace
 
 TEST_CASE("connect log: the steps follow each other, and add up to the total")
 {
@@ -70,3 +68,5 @@ TEST_CASE("connect log: a peer that redirects for ever makes nothing grow")
     CHECK(trace.total == 1000s);
     CHECK(trace.time_in(Phase::connecting) + trace.time_in(Phase::handshaking) == 1000s);
 }
+
+} // namespace connect_log_test

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
+namespace life_test {
+
 using namespace sidecar;
 using sidecar::detail::Life;
-
-namespace {
 
 const Failure reset{Error::disconnected, {.explanation = "reset"}};
 const Failure broken_pipe{Error::disconnected, {.explanation = "broken pipe"}};
@@ -33,8 +33,6 @@ void up(Life& life)
     REQUIRE(life.connected());
     REQUIRE(life.prepared());
 }
-
-} // namespace
 
 TEST_CASE("life: what the end of the reading means")
 {
@@ -152,8 +150,6 @@ TEST_CASE("life: only a close that was answered has gone well")
     CHECK_FALSE(never.has_closed_well());
 }
 
-namespace {
-
 /// A link that may come back: what happened before the reading ended, and what follows.
 struct ReturnRow {
     std::string name;
@@ -164,8 +160,6 @@ struct ReturnRow {
     bool is_announced;
     bool may_return;
 };
-
-} // namespace
 
 TEST_CASE("life: who may return")
 {
@@ -290,3 +284,5 @@ TEST_CASE("life: nothing becomes of a connection that failed or was stopped whil
     CHECK_FALSE(up_already.give_up(late));
     CHECK_FALSE(up_already.prepared());
 }
+
+} // namespace life_test

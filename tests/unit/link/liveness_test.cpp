@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
+namespace liveness_test {
+
 using namespace sidecar;
 using detail::check_liveness, detail::LivenessMonitor;
 using namespace std::chrono_literals;
 using What = LivenessMonitor::What;
-
-namespace {
 
 TimePoint at(Duration when) { return TimePoint{when}; }
 
@@ -50,8 +50,6 @@ struct Driver {
 
 using Said = std::vector<std::string>;
 const Liveness usual{.interval = 10s, .timeout = 20s};
-
-} // namespace
 
 TEST_CASE("liveness: a silent peer is asked after the interval and gone after the timeout")
 {
@@ -291,3 +289,5 @@ TEST_CASE("liveness: what makes no sense is bad_options")
          })
         CHECK(check_liveness(options).error() == Error::bad_options);
 }
+
+} // namespace liveness_test

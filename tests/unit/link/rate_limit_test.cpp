@@ -6,11 +6,11 @@
 #include <cstdint>
 #include <vector>
 
+namespace rate_limit_test {
+
 using namespace sidecar;
 using detail::check_rate_limit, detail::RateLimiter, detail::TokenBucket;
 using namespace std::chrono_literals;
-
-namespace {
 
 TimePoint at(Duration when) { return TimePoint{when}; }
 
@@ -29,8 +29,6 @@ std::vector<Duration> sent_times(RateLimit limit, std::size_t bytes, Duration en
     }
     return times;
 }
-
-} // namespace
 
 TEST_CASE("rate limit: without one everything goes at once")
 {
@@ -158,3 +156,5 @@ TEST_CASE("rate limit: what makes no sense is bad_options")
                                                     {.messages = 1, .burst_bytes = 1}})
         CHECK(check_rate_limit(limit).error() == Error::bad_options);
 }
+
+} // namespace rate_limit_test

@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
+namespace sticky_test {
+
 using namespace sidecar;
 using detail::Sticky;
 using detail::StickyMessage;
-
-namespace {
 
 StickyMessage plain(std::string text) { return {MessageKind::text, std::move(text), {}}; }
 /// Answered by "ok <text>".
@@ -39,8 +39,6 @@ std::vector<std::string> write(Sticky& sticky, std::uint64_t position = UINT64_M
     return texts(writes);
 }
 using Texts = std::vector<std::string>;
-
-} // namespace
 
 TEST_CASE("sticky: each connection begins with all of them, in the order in which they were given")
 {
@@ -226,3 +224,5 @@ TEST_CASE("sticky: a predicate that throws says no")
     CHECK_FALSE(sticky.offer(view("ok")));
     CHECK(sticky.state("a") == StickyState::pending);
 }
+
+} // namespace sticky_test

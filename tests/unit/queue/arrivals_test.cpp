@@ -4,6 +4,8 @@
 
 #include <chrono>
 
+namespace arrivals_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using detail::Arrivals;
@@ -67,3 +69,5 @@ TEST_CASE("Arrivals: the further behind the consumer, the coarser; never too lat
     arrivals.note(8 * count + 8, time_of(count) + 1s + 200us);
     CHECK(arrivals.of(8 * count + 8) == time_of(count) + 1s + 200us);
 }
+
+} // namespace arrivals_test

@@ -6,11 +6,11 @@
 #include <thread>
 #include <vector>
 
+namespace block_pool_test {
+
 using namespace sidecar;
 using detail::Block;
 using detail::BlockPool;
-
-namespace {
 
 constexpr std::size_t kib = 1024;
 
@@ -19,8 +19,6 @@ std::shared_ptr<BlockPool> make_pool()
     return std::make_shared<BlockPool>(
         BlockPool::Limits{.total = 4096 * kib, .kept_when_idle = 128 * kib});
 }
-
-} // namespace
 
 TEST_CASE("BlockPool: gives the block that came back last to the next of its size")
 {
@@ -113,3 +111,5 @@ TEST_CASE("BlockPool: several threads take and give back")
     pool->trim();
     CHECK(pool->kept_bytes() <= 128 * kib);
 }
+
+} // namespace block_pool_test

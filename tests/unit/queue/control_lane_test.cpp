@@ -9,13 +9,13 @@
 #include <string_view>
 #include <vector>
 
+namespace control_lane_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using detail::ControlLane;
 using detail::SendDeadlines;
 using Words = std::vector<std::string>;
-
-namespace {
 
 bool push(ControlLane& lane, std::string_view text, std::uint32_t connection = 0,
           TimePoint deadline = TimePoint::max())
@@ -37,8 +37,6 @@ void check_sum(const ControlLane& lane)
     const auto counts = lane.counts();
     CHECK(counts.accepted == counts.written + counts.late + counts.unsent + counts.queued);
 }
-
-} // namespace
 
 TEST_CASE("ControlLane: gives all that is there, in order, once")
 {
@@ -161,3 +159,5 @@ TEST_CASE("SendDeadlines: finds the first that is late before the end")
     deadlines.forget_until(41);
     CHECK(deadlines.empty());
 }
+
+} // namespace control_lane_test

@@ -15,13 +15,13 @@
 #include <thread>
 #include <vector>
 
+namespace inbox_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using detail::Inbox;
 using detail::MessageHandler;
 using detail::NotifyFd;
-
-namespace {
 
 struct Fixture {
     explicit Fixture(QueueLimits limits = {.bytes = 1u << 20, .messages = 1000})
@@ -51,8 +51,6 @@ struct Fixture {
     Inbox inbox;
     std::atomic<int> asked_back{0};
 };
-
-} // namespace
 
 TEST_CASE("Inbox: messages and events come in one order, whoever asks")
 {
@@ -229,15 +227,11 @@ TEST_CASE("Inbox: who waits for space is asked back once, when about half is fre
     CHECK(f.inbox.want_space(1));
 }
 
-namespace {
-
 bool is_readable(const NotifyFd& fd)
 {
     ::pollfd entry{.fd = fd.get(), .events = POLLIN, .revents = 0};
     return ::poll(&entry, 1, 0) == 1;
 }
-
-} // namespace
 
 TEST_CASE("Inbox: the descriptor is readable while there is something to be told")
 {
@@ -269,8 +263,6 @@ TEST_CASE("Inbox: the descriptor is readable while there is something to be told
     CHECK(is_readable(*fd));
 }
 
-namespace {
-
 /// A producer like the loop: pauses when the inbox is full, goes on when it is asked back.
 void produce(Inbox& inbox, std::size_t count, std::size_t size, std::atomic<bool>& is_stuck)
 {
@@ -292,8 +284,6 @@ void produce(Inbox& inbox, std::size_t count, std::size_t size, std::atomic<bool
     inbox.publish();
     inbox.end();
 }
-
-} // namespace
 
 TEST_CASE("Inbox: no wake-up is lost between a loop that pauses and receivers that sleep")
 {
@@ -407,3 +397,5 @@ TEST_CASE("Inbox: times do not go back, though those of messages are of the turn
         inbox.close_queue(queue);
     }
 }
+
+} // namespace inbox_test

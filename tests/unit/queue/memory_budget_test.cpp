@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <thread>
 
+namespace memory_budget_test {
+
 using namespace sidecar;
 using detail::MemoryBudget;
 
@@ -79,3 +81,5 @@ TEST_CASE("MemoryBudget: one thread takes while another gives back, and the limi
     CHECK(is_within);
     CHECK(budget.has(limit));
 }
+
+} // namespace memory_budget_test

@@ -5,11 +5,11 @@
 #include <chrono>
 #include <cstdint>
 
+namespace message_ages_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using detail::MessageAges;
-
-namespace {
 
 /// Takes messages, `apart` one from the next, each of them `age` old.
 struct Taker {
@@ -28,8 +28,6 @@ struct Taker {
     TimePoint now{1s};
     std::uint64_t taken = 0, measured = 0;
 };
-
-} // namespace
 
 TEST_CASE("MessageAges: nothing was taken, so there is nothing to tell")
 {
@@ -96,3 +94,5 @@ TEST_CASE("MessageAges: no range becomes less, whenever one looks")
         last = now.histogram;
     }
 }
+
+} // namespace message_ages_test

@@ -13,13 +13,13 @@
 #include <unistd.h>
 #include <vector>
 
+namespace outbox_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using detail::Outbox;
 using detail::StopRequest;
 using detail::WaitPoint;
-
-namespace {
 
 struct Fixture {
     explicit Fixture(QueueLimits limits = {.bytes = 4u << 20})
@@ -68,8 +68,6 @@ std::size_t resident_bytes()
     file >> all >> resident;
     return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
-
-} // namespace
 
 TEST_CASE("Outbox: what is accepted is written or unsent, and says why it takes no more")
 {
@@ -454,3 +452,5 @@ TEST_CASE(
     f.outbox.end_connection(false);
     CHECK(f.outbox.queued_messages() == 0);
 }
+
+} // namespace outbox_test

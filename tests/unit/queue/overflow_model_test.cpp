@@ -12,13 +12,13 @@
 #include <string>
 #include <vector>
 
+namespace overflow_model_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using namespace detail;
 using Policy = OverflowPolicy;
 using What = SideEntry::What;
-
-namespace {
 
 std::optional<std::string_view> first_letter(const MessageView& message)
 {
@@ -250,8 +250,6 @@ private:
     Model model_;
 };
 
-} // namespace
-
 TEST_CASE("SideQueue: does as its model does, with every policy and whatever happens")
 {
     const Policy policies[] = {Policy::pause_reading, Policy::drop_oldest, Policy::drop_newest,
@@ -271,3 +269,5 @@ TEST_CASE("SideQueue: does as its model does, with every policy and whatever hap
                     Trial{std::move(overflow), seed}.run(2000);
                 }
 }
+
+} // namespace overflow_model_test

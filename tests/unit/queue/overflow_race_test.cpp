@@ -12,12 +12,12 @@
 #include <string>
 #include <thread>
 
+namespace overflow_race_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using namespace detail;
 using Policy = OverflowPolicy;
-
-namespace {
 
 std::optional<std::string_view> last_digit(const MessageView& message)
 {
@@ -155,8 +155,6 @@ void run(Overflow overflow, bool is_slow)
     CHECK(put_beside == count - count / 10);
 }
 
-} // namespace
-
 TEST_CASE("Inbox: with every policy what was put is taken or lost, and every loss is told, whoever "
           "looks on")
 {
@@ -172,3 +170,5 @@ TEST_CASE("Inbox: with every policy what was put is taken or lost, and every los
         run({.policy = Policy::drop_oldest, .queue_messages = 50, .max_age = 50us}, is_slow);
     }
 }
+
+} // namespace overflow_race_test

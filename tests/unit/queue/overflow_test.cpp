@@ -9,17 +9,15 @@
 #include <string_view>
 #include <vector>
 
+namespace overflow_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using namespace detail;
 using Action = OverflowAction;
 using Policy = OverflowPolicy;
 
-namespace {
-
 const ConflationKey any_key = [](const MessageView&) { return std::optional{std::string_view{}}; };
-
-} // namespace
 
 TEST_CASE("decide_overflow: every policy in every situation")
 {
@@ -164,3 +162,5 @@ TEST_CASE(
     CHECK(side_payload_capacity(largest_pooled_side_payload + 1)
           == largest_pooled_side_payload + 1);
 }
+
+} // namespace overflow_test

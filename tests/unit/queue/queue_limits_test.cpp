@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+namespace queue_limits_test {
+
 using namespace sidecar;
 
 TEST_CASE("QueueLimits: what is left open is derived")
@@ -27,3 +29,5 @@ TEST_CASE("QueueLimits: what is left open is derived")
     CHECK(detail::message_limit({.bytes = defaults.inbox.bytes}) == defaults.inbox.messages);
     CHECK(detail::message_limit({.bytes = defaults.outbox.bytes}) == defaults.outbox.messages);
 }
+
+} // namespace queue_limits_test

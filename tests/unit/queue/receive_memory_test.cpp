@@ -9,11 +9,11 @@
 #include <string>
 #include <thread>
 
+namespace receive_memory_test {
+
 using namespace sidecar;
 using detail::ReceiveMemory;
 using detail::RecordRing;
-
-namespace {
 
 bool push(RecordRing& ring, std::string_view text)
 {
@@ -29,10 +29,6 @@ std::string pop(RecordRing& ring)
     ring.publish_reads();
     return text;
 }
-
-} // namespace
-
-namespace {
 
 /// What a transport does with the ring: receives a stream into it, and pushes the messages that
 /// stand there.
@@ -74,8 +70,6 @@ std::string_view text_of(std::span<const std::byte> bytes)
 {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
-
-} // namespace
 
 TEST_CASE("ReceiveMemory: what is received in its memory stays there, and what comes next does not "
           "touch it")
@@ -274,3 +268,5 @@ TEST_CASE(
         (void)pop(ring);
     CHECK(ring.budget().has(ring.budget().limit() - 2 * memory.buffer_bytes()));
 }
+
+} // namespace receive_memory_test

@@ -10,10 +10,10 @@
 #include <thread>
 #include <vector>
 
+namespace record_ring_test {
+
 using namespace sidecar;
 using detail::RecordRing;
-
-namespace {
 
 bool push(RecordRing& ring, std::string_view text)
 {
@@ -29,8 +29,6 @@ std::string pop(RecordRing& ring)
     ring.publish_reads();
     return text;
 }
-
-} // namespace
 
 TEST_CASE("RecordRing: gives back what was pushed, in order, over many turns of the ring and with "
           "large messages")
@@ -146,3 +144,5 @@ TEST_CASE("RecordRing: a limit of 0 messages is derived from the bytes")
         ++count;
     CHECK(count == 64);
 }
+
+} // namespace record_ring_test

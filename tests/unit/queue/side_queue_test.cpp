@@ -13,13 +13,13 @@
 #include <string_view>
 #include <vector>
 
+namespace side_queue_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using namespace detail;
 using Policy = OverflowPolicy;
 using Put = SideQueue::Put;
-
-namespace {
 
 /// "k1=7" has the key "k1"; what has no '=' has none.
 std::optional<std::string_view> key_of(const MessageView& message)
@@ -89,8 +89,6 @@ struct Fixture {
 };
 
 using Words = std::vector<std::string>;
-
-} // namespace
 
 TEST_CASE("SideQueue: an entry is due once the records before it are taken")
 {
@@ -481,3 +479,5 @@ TEST_CASE("TerminalFailure: is there until it is taken back")
     failure.set(std::nullopt);
     CHECK_FALSE(failure.is_set());
 }
+
+} // namespace side_queue_test

@@ -6,6 +6,8 @@
 
 #include <vector>
 
+namespace stages_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using sidecar::detail::ReportBuilder;
@@ -90,3 +92,5 @@ TEST_CASE("report builder: where the thread was given up, the stage under way ha
     CHECK(builder.partial().join.verdict == Verdict::not_waited);
     CHECK(ReportBuilder::nothing_to_do().clean());
 }
+
+} // namespace stages_test

@@ -19,11 +19,11 @@
 #include <unistd.h>
 #include <vector>
 
+namespace stop_from_anywhere_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
-
-namespace {
 
 /// A coroutine that holds the loop's thread until it is released.
 struct Holder {
@@ -39,8 +39,6 @@ struct Holder {
         entered.wait();
     }
 };
-
-} // namespace
 
 TEST_CASE("stop: several threads get the same report")
 {
@@ -171,9 +169,7 @@ TEST_CASE("request_stop: wakes every blocked call while somebody's code holds th
     CHECK(wait_for_orphans(orphans - 1));
 }
 
-namespace {
 std::atomic<Feed*> signalled{nullptr};
-}
 
 TEST_CASE("request_stop: may be called in a signal handler")
 {
@@ -242,3 +238,5 @@ TEST_CASE("fork: in the child every call says so, and the destructor touches not
     CHECK(feed->receive(1s)->text() == "the parent goes on");
     CHECK(feed->stop().clean());
 }
+
+} // namespace stop_from_anywhere_test

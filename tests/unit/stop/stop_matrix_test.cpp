@@ -14,10 +14,10 @@
 #include <thread>
 #include <vector>
 
+namespace stop_matrix_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 enum class Doing { idle, flooded, inbox_full, send_blocked };
 /// What the peer does once the stop begins; a slow one needs 50 ms for what a polite one does at
@@ -154,8 +154,6 @@ void check(Cell cell)
     }
 }
 
-} // namespace
-
 TEST_CASE("stop matrix: on virtual time every stage takes exactly what its peer makes it take")
 {
     for (const auto doing : {Doing::idle, Doing::flooded, Doing::inbox_full, Doing::send_blocked})
@@ -277,3 +275,5 @@ TEST_CASE("stop: a budget of nothing still stops, and says what it cut off")
     CHECK(report.drain.verdict == Verdict::timed_out);
     CHECK(report.close.verdict == Verdict::timed_out);
 }
+
+} // namespace stop_matrix_test

@@ -12,18 +12,16 @@
 
 #include <stdexcept>
 
+namespace stop_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-namespace {
 
 /// No coroutine: it throws before there is one.
 struct RudeCloser : LeastTransport {
     using LeastTransport::LeastTransport;
     Task<> close(Context, CloseReason) { throw std::runtime_error{"no goodbye"}; }
 };
-
-} // namespace
 
 TEST_CASE("stop: an idle link is closed politely and every stage is ok")
 {
@@ -181,3 +179,5 @@ TEST_CASE("stop: a close that is no coroutine and throws fails the close, and no
     CHECK(report.close.verdict == Verdict::failed);
     CHECK(report.first_error->explanation().find("no goodbye") != std::string::npos);
 }
+
+} // namespace stop_test

@@ -19,6 +19,8 @@
 #include <memory>
 #include <thread>
 
+namespace stuck_test {
+
 using namespace sidecar;
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
@@ -145,8 +147,6 @@ TEST_CASE("stop: a transport that heeds neither abort nor cancellation is report
     CHECK(wait_for_orphans(orphans));
 }
 
-namespace {
-
 std::latch linger_on{1}, lingered{1}; // static: the thread is left to itself
 struct Lingering {
     ~Lingering()
@@ -155,8 +155,6 @@ struct Lingering {
         lingered.count_down();
     }
 };
-
-} // namespace
 
 TEST_CASE("stop: a thread_local whose destructor blocks does not make the join pass the total")
 {
@@ -175,3 +173,5 @@ TEST_CASE("stop: a thread_local whose destructor blocks does not make the join p
     linger_on.count_down();
     lingered.wait();
 }
+
+} // namespace stuck_test
