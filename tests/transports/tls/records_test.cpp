@@ -2,8 +2,8 @@
 // there read without waiting.
 #include "../stream/fakes.hpp"
 #include "support/tls_peer.hpp"
-#include "tls/tls.hpp"
 #include "tls/error.hpp"
+#include "tls/tls.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
