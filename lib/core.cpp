@@ -156,19 +156,16 @@ Result<void> Core::start(Duration timeout)
     {
         if (const Call call{*this}; call && call->is_loop_thread())
             return called_on_loop("start", config_->endpoint());
-        if (options_.thread && options_.thread->is_current())
-            return called_on_loop("start", config_->endpoint());
         const auto lock = runs_->lock();
         if (const auto& present = runs_->present(); present && !present->stop_request().is_over())
             return Failure{Error::already_started,
                            {.attempted = "start", .endpoint = config_->endpoint()}};
         try {
-            auto run =
-                Run::make(options_, config_->is_virtual(), config_->endpoint(), runs_->readable);
+            auto run = Run::make(options_, config_->is_virtual(), runs_->readable);
             link = run->links().add(config_, options_.link, deadline_of(*run, timeout));
             unreachable = runs_->replace(std::move(run));
             // Not before: who sees a sign of life of it must be able to request its stop
-            runs_->present()->start_loop();
+            runs_->present()->start_thread();
         } catch (...) {
             return to_failure(std::current_exception(), Error::no_resources, "start",
                               config_->endpoint());

@@ -1,7 +1,6 @@
 #include "run.hpp"
 
 #include "base/real_time.hpp"
-#include "loop/loop_threads.hpp"
 
 #include <fmt/format.h>
 
@@ -10,14 +9,14 @@
 #include <utility>
 
 namespace sidecar::detail {
-Run::Run(const Options& options, LoopLease lease, std::string name)
+Run::Run(const Options& options, bool is_virtual)
     : budget_{options.stop},
       journal_{options.log},
-      loop_{std::move(lease),
-            {.owner = std::move(name),
+      loop_{{.is_virtual = is_virtual,
              .spin = options.spin,
              .lookup = options.lookup,
-             .bytes_gone_by = [this] { return inbox_.ring().pushed_bytes(); }},
+             .bytes_gone_by = [this] { return inbox_.ring().pushed_bytes(); },
+             .on_wake = [this] { services_.space.wake_all(); }},
             journal_},
       inbox_{options.inbox, options.spin, loop_},
       services_{.loop = loop_,
@@ -32,15 +31,13 @@ Run::Run(const Options& options, LoopLease lease, std::string name)
     journal_.use_clock([this] { return loop_.now(); }, loop_.is_virtual());
     services_.something_changed = [this] { stop_->something_changed(); };
     loop_.tasks().on_end = services_.something_changed;
-    inbox_.on_space = [this] { loop_.post([this] { services_.space.wake_all(); }); };
+    inbox_.on_space = [this] { loop_.wake(); };
 }
 
-std::shared_ptr<Run> Run::make(const Options& options, bool is_virtual, std::string name,
+std::shared_ptr<Run> Run::make(const Options& options, bool is_virtual,
                                std::shared_ptr<const NotifyFd> readable)
 {
-    auto lease = options.thread ? LoopThreads::of(*options.thread).lease(is_virtual)
-                                : LoopLease::own(is_virtual);
-    std::shared_ptr<Run> run{new Run{options, std::move(lease), std::move(name)}};
+    std::shared_ptr<Run> run{new Run{options, is_virtual}};
     run->loop_.keep_through(run);
     if (readable)
         run->inbox_.notify_through(std::move(readable));
@@ -55,15 +52,11 @@ Run::~Run()
     loop_.discard_pending();
 }
 
-void Run::start_loop()
+void Run::start_thread()
 {
     try {
-        if (auto& host = loop_.host(); !host.is_shared()) // a shared one was started with its lease
-            host.start();
-        loop_.attach(shared_from_this(), on_loop_.released,
-                     {.on_attached = [this] { stop_->watch(); },
-                      .on_leaving = [this] { leaving(); },
-                      .on_left = [this] { left(); }});
+        stop_->watch();
+        thread_.start([self = shared_from_this()] { self->run_thread(); });
     } catch (const std::system_error& e) {
         never_ran();
         throw Exception{Failure{Error::no_resources,
@@ -79,38 +72,18 @@ void Run::never_ran()
     std::lock_guard lock{end_mutex_};
     start_failed_ = true;
     inbox_.end();
-    on_loop_.has_left.count_down();
     note_over(ReportBuilder::nothing_to_do());
 }
 
-/// A shared thread that somebody's code holds may not have come to it yet: then there is nothing to
-/// wait for.
-void Run::withdraw_if_not_attached()
+void Run::run_thread() noexcept
 {
-    std::lock_guard lock{end_mutex_};
-    if (!loop_.host().is_shared() || !loop_.withdraw())
-        return;
-    loop_.discard_pending();
-    inbox_.end();
-    links_.release_senders();
-    on_loop_.has_left.count_down();
-    auto report = ReportBuilder::nothing_to_do();
-    report.is_thread_shared = true;
-    note_over(std::move(report));
-}
-
-/// The last that the run does on the loop.
-void Run::leaving() noexcept
-{
+    loop_.run();
     links_.destroy_transports();
     stop_->forget_request();
-}
-
-void Run::left()
-{
+    loop_.discard_pending(); // here, since it frees what is the user's
     inbox_.end();
     report_.end(loop_.now());
-    on_loop_.has_left.count_down();
+    thread_.note_end();
     services_.progressed.wake();
 }
 
@@ -151,8 +124,6 @@ std::optional<StopReport> Run::wait_stopped(Duration timeout)
     const auto until = deadline_after(real_now(), timeout);
     for (;;) {
         const bool requested = stop_request_.is_made();
-        if (requested)
-            withdraw_if_not_attached();
         const auto patience = is_virtual()
                                   ? std::max<Duration>(budget_.total, std::chrono::seconds{1})
                                   : budget_.total;
@@ -163,12 +134,11 @@ std::optional<StopReport> Run::wait_stopped(Duration timeout)
         if (final_report_)
             return final_report_;
         // What the thread ran is over; a thread_local of the user's may still hold it.
-        if (done && join_until(hard)) {
+        if (done && thread_.join_until(hard)) {
             note_over(finished_report(true));
             return final_report_;
         }
         if (real_now() >= hard) {
-            loop_.host().leave_alone(); // nor does it take any further sidecar
             leave_alone(std::move(lock));
             return final_report_;
         }
@@ -179,11 +149,11 @@ std::optional<StopReport> Run::wait_stopped(Duration timeout)
 
 bool Run::wait_for_end(TimePoint real_deadline, bool is_requested)
 {
-    const auto is_done = [this] { return on_loop_.has_left.try_wait() || stop_request_.is_over(); };
+    const auto is_done = [this] { return thread_.has_ended() || stop_request_.is_over(); };
     if (is_done())
         return true;
     if (!is_virtual() && is_requested)
-        return on_loop_.has_left.wait_until(real_deadline);
+        return thread_.wait_for_end(real_deadline);
     // Virtual time may pass for as long as it takes, but real time may not.
     const auto remaining = real_deadline == TimePoint::max()
                                ? Duration::max()
@@ -193,19 +163,11 @@ bool Run::wait_for_end(TimePoint real_deadline, bool is_requested)
     }) && is_done();
 }
 
-/// On a thread of its own it waits for that; a shared one goes on, and has only to let go of the run,
-/// so that nothing of the user's is freed there later.
-bool Run::join_until(TimePoint real_deadline) noexcept
-{
-    auto& host = loop_.host();
-    return host.is_shared() ? on_loop_.released->wait_until(real_deadline)
-                            : host.join_until(real_deadline);
-}
-
 /// With end_mutex_ held.
 void Run::leave_alone(std::unique_lock<std::mutex> end_lock)
 {
-    journal_.silence(loop_.host().thread_id());
+    journal_.silence(thread_.id());
+    thread_.orphan();
     inbox_.end();
     links_.release_senders();
     note_over(finished_report(false));
@@ -213,20 +175,15 @@ void Run::leave_alone(std::unique_lock<std::mutex> end_lock)
     end_lock.unlock(); // the report is final; the hook may ask for it
     journal_.log(
         LogLevel::error,
-        fmt::format("the loop's thread {} in time and is left to itself: {}",
-                    loop_.host().is_shared() ? "did not let go of the sidecar" : "did not end",
-                    text));
+        fmt::format("the loop's thread did not end in time and is left to itself: {}", text));
 }
 
 void Run::abandon()
 {
     request_stop();
     std::unique_lock lock{end_mutex_};
-    if (final_report_)
-        return;
-    if (!loop_.host().is_shared()) // others go on on a shared one, and this one soon leaves it
-        loop_.host().leave_alone();
-    leave_alone(std::move(lock));
+    if (!final_report_)
+        leave_alone(std::move(lock));
 }
 
 /// With end_mutex_ held.
@@ -241,7 +198,6 @@ StopReport Run::finished_report(bool joined) const
 {
     ReportBuilder::Ending ending{
         .joined = joined,
-        .is_thread_shared = loop_.host().is_shared(),
         .real_total = real_now() - stop_request_.made_at(),
         .unread_messages = inbox_.counts().queued,
         .discarded_messages = services_.discarded.load(),
@@ -250,8 +206,6 @@ StopReport Run::finished_report(bool joined) const
     };
     if (!joined) {
         ending.tasks = loop_.tasks().snapshot();
-        if (auto holder = loop_.tasks().foreign_holder())
-            ending.tasks.push_back(std::move(*holder));
         ending.dump = dump();
     }
     return report_.finish(std::move(ending));
@@ -261,7 +215,7 @@ StopReport Run::finished_report(bool joined) const
 
 State Run::state() const
 {
-    if (stop_request_.is_over() || on_loop_.has_left.try_wait())
+    if (stop_request_.is_over() || thread_.has_ended())
         return State::stopped;
     if (stop_request_.is_made())
         return State::stopping;
@@ -318,9 +272,6 @@ std::string Run::dump() const
             fmt::format("\n  task \"{}\": {}, for {:.1f} ms", tasks[i].name, tasks[i].waiting_for,
                         std::chrono::duration<double, std::milli>(tasks[i].since).count());
     note_more(tasks.size() - listed, "tasks");
-    if (const auto holder = loop_.tasks().foreign_holder())
-        text += fmt::format("\n  task \"{}\": {}, for {:.1f} ms", holder->name, holder->waiting_for,
-                            std::chrono::duration<double, std::milli>(holder->since).count());
     return text;
 }
 

@@ -1,8 +1,8 @@
 // One run of a sidecar, from start to stop: the only place that knows all its parts.
 #pragma once
 
+#include "base/joinable_thread.hpp"
 #include "base/journal.hpp"
-#include "base/latch.hpp"
 #include "base/stop_request.hpp"
 #include "link/links.hpp"
 #include "link/services.hpp"
@@ -22,15 +22,13 @@
 
 namespace sidecar::detail {
 
-/// Held by the application's side and by the loop that it is on; so a thread that a stop left behind
-/// finishes on state that is still there. A restart makes a new one. The thread is its own, or one
-/// that it shares: then its end is that it has left the thread, which goes on.
+/// Held by the application's side and by its own thread; so a thread that a stop left behind finishes
+/// on state that is still there. A restart makes a new one.
 class Run final : public std::enable_shared_from_this<Run> {
 public:
-    /// `name`: what others on the same thread call it. `readable`: the descriptor to raise while
-    /// something can be received; may be null. Throws Exception (no_resources, bad_options).
+    /// `readable`: the descriptor to raise while something can be received; may be null. Throws
+    /// Exception (no_resources).
     [[nodiscard]] static std::shared_ptr<Run> make(const Options& options, bool is_virtual,
-                                                   std::string name,
                                                    std::shared_ptr<const NotifyFd> readable);
     Run(const Run&) = delete;
     Run& operator=(const Run&) = delete;
@@ -38,7 +36,7 @@ public:
 
     // --- app side
     /// Throws Exception (no_resources) where there is no thread to be had; the run is over then.
-    void start_loop();
+    void start_thread();
     [[nodiscard]] Result<void> wait_for_outcome(LinkImpl& link, TimePoint deadline);
     [[nodiscard]] bool wait_for_call(const CallState& state, TimePoint deadline);
     /// Side: any thread and any signal handler.
@@ -71,14 +69,11 @@ public:
     std::atomic<std::uint64_t> sends_refused{0}; // both: atomic
 
 private:
-    Run(const Options& options, LoopLease lease, std::string name);
+    Run(const Options& options, bool is_virtual);
 
-    void leaving() noexcept;
-    void left();
+    void run_thread() noexcept;
     void never_ran();
-    void withdraw_if_not_attached();
     [[nodiscard]] bool wait_for_end(TimePoint real_deadline, bool is_requested);
-    [[nodiscard]] bool join_until(TimePoint real_deadline) noexcept;
     void leave_alone(std::unique_lock<std::mutex> end_lock);
     [[nodiscard]] StopReport finished_report(bool joined) const;
     void note_over(StopReport report);
@@ -95,11 +90,7 @@ private:
     UserTasks user_tasks_;                  // both
     std::atomic<bool> start_failed_{false}; // both: atomic
 
-    struct OnLoop {        // both
-        Latch has_left{1}; // nothing of it runs there any more
-        std::shared_ptr<Latch> released = std::make_shared<Latch>(1); // nor is it kept there
-    };
-    OnLoop on_loop_;                         // both
+    JoinableThread thread_;                  // app side, but where it says otherwise
     std::mutex end_mutex_;                   // app side: who joins the thread or leaves it alone
     std::optional<StopReport> final_report_; // app side: guarded by end_mutex_
 };

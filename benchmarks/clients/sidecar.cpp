@@ -15,8 +15,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// `shared` is `receive` on a thread that stays over all starts and stops.
-enum class Way { receive, poll, spin, shared };
+enum class Way { receive, poll, spin };
 
 template <class T>
 typename T::Options options_for(const Job& job)
@@ -44,23 +43,11 @@ sidecar::Options bounds_for(const Job& job, sidecar::Duration spin)
     return options;
 }
 
-template <Way way>
-sidecar::Options general_options(const Job& job)
-{
-    auto options = bounds_for(job, way == Way::spin ? 10ms : 0ms);
-#if __has_include(<sidecar/loop_thread.hpp>)
-    if constexpr (way == Way::shared) {
-        static const sidecar::LoopThread thread;
-        options.thread = thread;
-    }
-#endif
-    return options;
-}
-
 template <class T, Way way>
 class Ours {
 public:
-    explicit Ours(const Job& job) : feed_{options_for<T>(job), general_options<way>(job)}
+    explicit Ours(const Job& job)
+        : feed_{options_for<T>(job), bounds_for(job, way == Way::spin ? 10ms : 0ms)}
     {
         feed_.start(5s).value();
     }
@@ -123,12 +110,6 @@ const Registration<Ours<Tcp<LengthPrefix>, Way::receive>> tcp_receive{Protocol::
 const Registration<Ours<Tcp<LengthPrefix>, Way::spin>> tcp_spin{Protocol::tcp, "sidecar spin",
                                                                 Cases::waits};
 const bool others_registered = [] {
-#if __has_include(<sidecar/loop_thread.hpp>)
-    registry().push_back({"websocket_cycle", "sidecar shared thread",
-                          measure_cycle<Ours<WebSocket, Way::shared>>, serve});
-    registry().push_back({"tcp_cycle", "sidecar shared thread",
-                          measure_cycle<Ours<Tcp<LengthPrefix>, Way::shared>>, serve});
-#endif
     registry().push_back({"links", "sidecar", measure_links<Ours<WebSocket, Way::poll>>, serve});
     return true;
 }();

@@ -211,8 +211,6 @@ protected:
     }
 
 private:
-    friend class detail::Core; // for those who wait for several feeds
-
     detail::Core core_; // app side
 };
 

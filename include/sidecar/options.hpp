@@ -4,7 +4,6 @@
 #include <sidecar/clock.hpp>
 #include <sidecar/detail/export.hpp>
 #include <sidecar/liveness.hpp>
-#include <sidecar/loop_thread.hpp>
 #include <sidecar/overflow.hpp>
 #include <sidecar/rate_limit.hpp>
 #include <sidecar/reconnect.hpp>
@@ -90,8 +89,6 @@ struct Options {
     Lookup lookup{};
     /// For the link that start() connects.
     LinkOptions link{};
-    /// Empty: a thread of the sidecar's own, from start() to the stop's end.
-    std::optional<LoopThread> thread{};
 };
 
 [[nodiscard]] SIDECAR_API std::string_view to_string(LogLevel level) noexcept;

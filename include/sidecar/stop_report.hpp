@@ -55,15 +55,11 @@ struct SIDECAR_API StopReport {
     std::uint64_t unsent_messages = 0;    ///< accepted by send() during this run and never written
     std::vector<TaskReport> cancelled;    ///< had to be cancelled
     std::vector<TaskReport> stuck;        ///< did not end even then
-    /// The thread has ended, or, if it is shared, nothing of this sidecar's runs on it any more and
-    /// it has let go of what it held of it. False: what is left finishes alone, on state of its own.
+    /// The thread has ended. False: it finishes alone, on state that it keeps alive.
     bool joined = false;
     /// The first thing that went wrong during the run or the stop
     std::optional<Failure> first_error;
     std::string dump; ///< what everybody was waiting for when a stage missed its time
-    /// The thread was a LoopThread's: `joined` and the join stage tell that the sidecar has left it,
-    /// and say nothing about its end.
-    bool is_thread_shared = false;
 
     /// True when every stage that had something to do did it in time.
     [[nodiscard]] bool clean() const noexcept;

@@ -24,16 +24,14 @@ public:
     }
     /// Sleeps until a wake() after the ticket was taken, or the deadline; may also return for no
     /// reason. Side: any thread.
-    /// `bits`: those of a wake_some() that are meant for it.
-    void wait(std::uint32_t ticket, TimePoint deadline,
-              std::uint32_t bits = FUTEX_BITSET_MATCH_ANY) noexcept
+    void wait(std::uint32_t ticket, TimePoint deadline) noexcept
     {
         // FUTEX_WAIT_BITSET takes an absolute time on the steady clock; futex(2).
         const auto at = deadline.time_since_epoch();
         const auto seconds = std::chrono::floor<std::chrono::seconds>(at);
         const ::timespec when{.tv_sec = seconds.count(), .tv_nsec = (at - seconds).count()};
         ::syscall(SYS_futex, address(), FUTEX_WAIT_BITSET_PRIVATE, ticket,
-                  deadline == TimePoint::max() ? nullptr : &when, nullptr, bits);
+                  deadline == TimePoint::max() ? nullptr : &when, nullptr, FUTEX_BITSET_MATCH_ANY);
     }
     /// Wakes all who sleep. Side: any thread and any signal handler.
     void wake() noexcept
@@ -41,14 +39,6 @@ public:
         word_.fetch_add(1, std::memory_order_seq_cst);
         const auto saved = errno;
         ::syscall(SYS_futex, address(), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
-        errno = saved;
-    }
-    /// Wakes those who sleep with one of these bits. Side: any thread and any signal handler.
-    void wake_some(std::uint32_t bits) noexcept
-    {
-        word_.fetch_add(1, std::memory_order_seq_cst);
-        const auto saved = errno;
-        ::syscall(SYS_futex, address(), FUTEX_WAKE_BITSET_PRIVATE, INT_MAX, nullptr, nullptr, bits);
         errno = saved;
     }
 

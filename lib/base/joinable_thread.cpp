@@ -2,6 +2,8 @@
 
 #include "base/signals_blocked.hpp"
 
+#include <sidecar/stats.hpp>
+
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
@@ -9,11 +11,20 @@
 #include <system_error>
 #include <utility>
 
-namespace sidecar::detail {
+namespace sidecar {
+namespace detail {
+namespace {
+
+std::atomic<std::uint64_t> orphans{0};
+
+} // namespace
 
 void JoinableThread::start(std::function<void()> function)
 {
-    auto owned = std::make_unique<std::function<void()>>(std::move(function));
+    auto owned = std::make_unique<std::function<void()>>([this, run = std::move(function)] {
+        id_.store(std::this_thread::get_id());
+        run();
+    });
     const auto entry = [](void* argument) -> void* {
         const std::unique_ptr<std::function<void()>> body{
             static_cast<std::function<void()>*>(argument)};
@@ -46,10 +57,31 @@ bool JoinableThread::join_until(TimePoint deadline) noexcept
     return true;
 }
 
+void JoinableThread::note_end() noexcept
+{
+    if (state_.exchange(State::ended) == State::orphaned)
+        orphans.fetch_sub(1);
+    ended_.count_down();
+}
+
+void JoinableThread::orphan() noexcept
+{
+    orphans.fetch_add(1);
+    if (state_.exchange(State::orphaned) == State::ended)
+        orphans.fetch_sub(1); // it ended in this very moment
+    detach();
+}
+
 void JoinableThread::detach() noexcept
 {
     if (std::exchange(is_joinable_, false))
         ::pthread_detach(thread_);
 }
 
-} // namespace sidecar::detail
+std::uint64_t JoinableThread::orphan_count() noexcept { return orphans.load(); }
+
+} // namespace detail
+
+std::uint64_t orphan_count() noexcept { return detail::JoinableThread::orphan_count(); }
+
+} // namespace sidecar

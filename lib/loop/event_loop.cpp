@@ -1,98 +1,88 @@
 #include "loop/event_loop.hpp"
 
+#include "base/real_time.hpp"
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+
 #include <exception>
-#include <utility>
 
 namespace sidecar::detail {
 
-EventLoop::EventLoop(LoopLease lease, Settings settings, Journal& journal)
+namespace asio = boost::asio;
+
+thread_local const EventLoop* EventLoop::running_here = nullptr;
+
+EventLoop::EventLoop(Settings settings, Journal& journal)
     : settings_{std::move(settings)},
       journal_{journal},
-      lease_{std::move(lease)},
-      tasks_{engine().lend_scope(settings_.owner, timers_)},
-      timers_{tasks_.own_executor(), engine().virtual_now()},
-      sleepers_{timers_},
-      posted_{engine().io(), *this}
+      io_{std::make_unique<asio::io_context>(1)},
+      timers_{*io_, settings_.is_virtual},
+      tasks_{*io_, timers_},
+      wake_up_{*io_, [this] { settings_.on_wake(); }}
 {
-    tasks_.on_failure = [this](std::exception_ptr exception) { record(std::move(exception)); };
-}
-
-EventLoop::~EventLoop()
-{
-    discard_pending();
-    engine().give_back(tasks_);
 }
 
 void EventLoop::discard_pending() noexcept
 {
-    posted_.close();
-    sleepers_.clear();
+    tickets_.clear();
     timers_.close();
+    std::unique_ptr<asio::io_context> io; // freed without the lock: its handlers may post
+    std::lock_guard lock{io_mutex_};
+    io.swap(io_);
 }
 
-void EventLoop::attach(const std::shared_ptr<void>& keeper, std::shared_ptr<Latch> released,
-                       Hooks hooks)
+void EventLoop::run() noexcept
 {
-    hooks_ = std::move(hooks);
-    membership_ = Membership::coming;
-    host().attach({std::shared_ptr<EngineMember>{keeper, static_cast<EngineMember*>(this)},
-                   std::move(released)});
-}
-
-bool EventLoop::withdraw() noexcept
-{
-    auto coming = Membership::coming;
-    return membership_.compare_exchange_strong(coming, Membership::left);
-}
-
-void EventLoop::attached()
-{
-    auto coming = Membership::coming;
-    if (!membership_.compare_exchange_strong(coming, Membership::member)) {
-        is_leaving_ = true;
-        return engine().remove(*this, lease_.give_back());
-    }
-    hooks_.on_attached();
-    posted_.open();
-}
-
-void EventLoop::stop()
-{
-    is_leaving_ = true;
-    posted_.wake();
-}
-
-void EventLoop::run_posted()
-{
-    const TaskScope::Marked marked{tasks_};
-    for (auto& function : posted_.take()) {
+    running_here = this;
+    const auto work = asio::make_work_guard(*io_);
+    while (!io_->stopped()) {
         try {
-            function();
+            run_handlers();
         } catch (...) {
-            record(std::current_exception());
+            journal_.record(
+                to_failure(std::current_exception(), Error::callback_failed, "run a handler", {}));
         }
-        function = nullptr;
     }
-    if (is_leaving_)
-        leave();
-    else
-        posted_.done();
 }
 
-void EventLoop::leave()
+void EventLoop::run_handlers()
 {
-    hooks_.on_leaving();
-    discard_pending();
-    tasks_.retire();
-    membership_ = Membership::left;
-    hooks_.on_left();
-    // The last of all: it may free the run, and this with it.
-    engine().remove(*this, lease_.give_back());
+    while (!io_->stopped()) {
+        if (io_->poll() != 0)
+            continue;
+        if (!look_again() && !io_->stopped())
+            io_->run_one();
+    }
 }
 
-void EventLoop::record(std::exception_ptr exception)
+/// Nothing can run just now. True: perhaps something can soon, without sleeping.
+bool EventLoop::look_again()
 {
-    journal_.record(to_failure(std::move(exception), Error::callback_failed, "run a handler", {}));
+    if (settings_.is_virtual)
+        return sleepers_.load() > 0 && timers_.jump();
+    if (settings_.spin <= Duration{})
+        return yield_.until([this] { return io_->poll() != 0; }, settings_.bytes_gone_by());
+    for (const auto until = deadline_after(real_now(), settings_.spin);
+         !io_->stopped() && real_now() < until;) {
+        if (io_->poll() != 0)
+            return true;
+    }
+    return false;
+}
+
+void EventLoop::post(std::function<void()> function)
+{
+    std::lock_guard lock{io_mutex_};
+    if (io_)
+        asio::post(*io_, std::move(function));
+}
+
+void EventLoop::wake() noexcept
+{
+    std::lock_guard lock{io_mutex_};
+    if (io_)
+        wake_up_.schedule();
 }
 
 TaskSlot& EventLoop::open_task(std::string name, PhaseListener* link)
@@ -122,7 +112,12 @@ Task<bool> EventLoop::wait(LoopEvent& event, TimePoint deadline)
 
 void EventLoop::arm(std::shared_ptr<Ticket> ticket)
 {
-    post([this, ticket = std::move(ticket)]() mutable { sleepers_.add(std::move(ticket)); });
+    post([this, t = std::move(ticket)] {
+        std::erase_if(tickets_,
+                      [](const auto& each) { return each.first->point.has_ended(*each.first); });
+        if (t->point.count(*t, sleepers_))
+            tickets_.emplace_back(t, timers_.at(t->deadline, [t] { t->point.expire(*t); }));
+    });
 }
 
 } // namespace sidecar::detail

@@ -7,8 +7,6 @@
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
-#include <chrono>
-#include <ctime>
 #include <utility>
 
 namespace sidecar::detail {
@@ -18,30 +16,19 @@ namespace asio = boost::asio;
 
 Duration::rep real_ticks() noexcept { return real_now().time_since_epoch().count(); }
 
-/// Wraps the loop's executor; adds TaskScope::Running around what it runs, and runs nothing once its
-/// run has left the loop. Three words, so that any_io_executor holds it in place.
+/// Wraps the loop's executor; adds TaskScope::Running around what it runs. At most three words, so that
+/// any_io_executor holds it in place.
 template <class Inner>
 class TaskExecutor {
 public:
-    TaskExecutor(Inner inner, TaskSlot& slot, std::uint64_t epoch) noexcept
-        : inner_{std::move(inner)}, slot_{&slot}, epoch_{epoch}
-    {
-    }
+    TaskExecutor(Inner inner, TaskSlot& slot) noexcept : inner_{std::move(inner)}, slot_{&slot} {}
 
     template <class F>
     void execute(F&& function) const
     {
-        inner_.execute([slot = slot_, epoch = epoch_,
-                        f = std::decay_t<F>(std::forward<F>(function))]() mutable {
-            auto& scope = slot->scope;
-            if (scope.epoch() != epoch)
-                return;
-            try {
-                TaskScope::Running running{scope, *slot};
-                std::move(f)();
-            } catch (...) {
-                scope.on_failure(std::current_exception());
-            }
+        inner_.execute([slot = slot_, f = std::decay_t<F>(std::forward<F>(function))]() mutable {
+            const TaskScope::Running running{slot->scope, *slot};
+            std::move(f)();
         });
     }
 
@@ -56,38 +43,28 @@ public:
     [[nodiscard]] auto require(const Property& property) const
     {
         return TaskExecutor<std::decay_t<decltype(asio::require(inner_, property))>>{
-            asio::require(inner_, property), *slot_, epoch_};
+            asio::require(inner_, property), *slot_};
     }
     template <class Property>
         requires asio::can_prefer_v<const Inner&, Property>
     [[nodiscard]] auto prefer(const Property& property) const
     {
         return TaskExecutor<std::decay_t<decltype(asio::prefer(inner_, property))>>{
-            asio::prefer(inner_, property), *slot_, epoch_};
+            asio::prefer(inner_, property), *slot_};
     }
 
     friend bool operator==(const TaskExecutor& a, const TaskExecutor& b) noexcept
     {
-        return a.inner_ == b.inner_ && a.slot_ == b.slot_ && a.epoch_ == b.epoch_;
+        return a.inner_ == b.inner_ && a.slot_ == b.slot_;
     }
 
 private:
     Inner inner_;
     TaskSlot* slot_;
-    std::uint64_t epoch_;
 };
 
 using LoopTaskExecutor = TaskExecutor<asio::io_context::executor_type>;
 static_assert(sizeof(LoopTaskExecutor) <= 3 * sizeof(void*), "it would not be held in place");
-
-/// Since when the task that holds the thread runs.
-Duration held_for(const ThreadUse& use) noexcept
-{
-    return Duration{
-        std::max<Duration::rep>(real_ticks() - use.since.load(std::memory_order_relaxed), 0)};
-}
-
-constexpr const char* holds_the_thread = "running: it holds the loop's thread";
 
 } // namespace
 
@@ -100,30 +77,20 @@ void TaskSlot::waiting(const char* what, TimePoint now) noexcept
 TaskScope::Running::Running(TaskScope& scope, TaskSlot& slot) noexcept
     : scope_{scope},
       slot_{slot},
-      outer_{scope.use_.current.load(std::memory_order_relaxed)},
+      outer_{scope.current_.load(std::memory_order_relaxed)},
       began_{real_ticks()}
 {
     ++scope_.turn_;
-    scope_.use_.since.store(began_, std::memory_order_relaxed);
-    scope_.use_.current.store(&slot, std::memory_order_release);
+    scope_.current_since_.store(began_, std::memory_order_relaxed);
+    scope_.current_.store(&slot, std::memory_order_release);
 }
 
 TaskScope::Running::~Running()
 {
     const auto busy = real_ticks() - began_;
-    if (busy > scope_.longest_busy_.load(std::memory_order_relaxed) && &slot_ != &scope_.own_)
+    if (busy > scope_.longest_busy_.load(std::memory_order_relaxed))
         scope_.note_busy(slot_, busy);
-    scope_.use_.current.store(outer_, std::memory_order_release);
-}
-
-TaskScope::Marked::Marked(TaskScope& scope) noexcept
-    : use_{scope.use_}, outer_{scope.use_.current.load(std::memory_order_relaxed)}
-{
-    ::timespec now{}; // the coarse clock costs next to nothing
-    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    const Duration since{std::chrono::seconds{now.tv_sec} + std::chrono::nanoseconds{now.tv_nsec}};
-    use_.since.store(since.count(), std::memory_order_relaxed);
-    use_.current.store(&scope.own_, std::memory_order_release);
+    scope_.current_.store(outer_, std::memory_order_release);
 }
 
 void TaskScope::note_busy(const TaskSlot& slot, Duration::rep busy) noexcept
@@ -132,23 +99,6 @@ void TaskScope::note_busy(const TaskSlot& slot, Duration::rep busy) noexcept
     std::lock_guard lock{mutex_};
     if (!slot.name.empty())
         longest_busy_task_ = slot.name;
-}
-
-void TaskScope::lend(std::string owner, const Timers& timers)
-{
-    std::lock_guard lock{mutex_};
-    owner_ = std::move(owner);
-    timers_ = &timers;
-    own_.name = "what the sidecar does itself";
-    longest_busy_ = 0;
-    longest_busy_task_.clear();
-}
-
-void TaskScope::release() noexcept
-{
-    on_end = nullptr;
-    std::lock_guard lock{mutex_};
-    timers_ = nullptr;
 }
 
 TaskSlot& TaskScope::open(std::string name)
@@ -166,13 +116,13 @@ TaskSlot& TaskScope::open(std::string name)
     slot->in_use = true;
     slot->was_cancelled = false;
     slot->is_expected_to_end = false;
-    slot->waiting("its first turn", timers_->now());
+    slot->waiting("its first turn", timers_.now());
     return *slot;
 }
 
 asio::any_io_executor TaskScope::executor(TaskSlot& slot)
 {
-    return LoopTaskExecutor{io_.get_executor(), slot, epoch_};
+    return LoopTaskExecutor{io_.get_executor(), slot};
 }
 
 /// Counts a task as ended when it goes.
@@ -240,14 +190,14 @@ TaskReport TaskScope::describe(const TaskSlot& slot) const
         return Duration{std::max<Duration::rep>(now - since, 0)};
     };
     TaskReport report{.name = slot.name, .waiting_for = {}, .since = {}};
-    if (use_.current.load(std::memory_order_acquire) == &slot) {
-        report.waiting_for = holds_the_thread;
-        report.since = held_for(use_);
+    if (current_.load(std::memory_order_acquire) == &slot) {
+        report.waiting_for = "running: it holds the loop's thread";
+        report.since = ago(current_since_.load(std::memory_order_relaxed), real_ticks());
     } else {
         if (const auto* what = slot.waiting_for.load(std::memory_order_relaxed))
             report.waiting_for = what;
         report.since = ago(slot.since.load(std::memory_order_relaxed),
-                           timers_->now().time_since_epoch().count());
+                           timers_.now().time_since_epoch().count());
     }
     return report;
 }
@@ -260,17 +210,6 @@ std::vector<TaskReport> TaskScope::snapshot() const
         if (slot.in_use)
             reports.push_back(describe(slot));
     return reports;
-}
-
-std::optional<TaskReport> TaskScope::foreign_holder() const
-{
-    const auto* slot = use_.current.load(std::memory_order_acquire);
-    if (!slot || &slot->scope == this)
-        return std::nullopt;
-    std::lock_guard lock{slot->scope.mutex_};
-    return TaskReport{.name = slot->name + " (of " + slot->scope.owner_ + ")",
-                      .waiting_for = holds_the_thread,
-                      .since = held_for(use_)};
 }
 
 std::string TaskScope::longest_busy_task() const

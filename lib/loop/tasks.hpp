@@ -25,13 +25,6 @@ namespace sidecar::detail {
 class TaskScope;
 struct TaskSlot;
 
-/// Which task holds a loop's thread, and since when (real time). Owned by the engine, shared by all
-/// scopes on it.
-struct ThreadUse {
-    std::atomic<TaskSlot*> current{nullptr}; // both: atomic
-    std::atomic<Duration::rep> since{0};     // both: atomic
-};
-
 /// One named coroutine. Slots are used again and never freed before the loop, so an executor that
 /// outlives its coroutine in the user's hands still points at memory that is there.
 struct TaskSlot {
@@ -51,25 +44,17 @@ struct TaskSlot {
 };
 
 /// The named coroutines of one run. Every coroutine that runs is counted on the latch, from spawn()
-/// to its completion, so "empty" means that nothing of anybody's runs any more. Owned by the loop's
-/// engine, which lends it to one run after the other and never frees it before the loop goes: handlers
-/// that a run leaves behind still find it, see that their run has ended, and are dropped.
+/// to its completion, so "empty" means that nothing of anybody's runs any more. Owned by the loop.
 class TaskScope {
 public:
     using Completion = std::function<void(std::exception_ptr)>;
 
-    TaskScope(boost::asio::io_context& io, ThreadUse& use) noexcept : io_{io}, use_{use} {}
+    /// Lifetime: both outlive the tasks.
+    TaskScope(boost::asio::io_context& io, const Timers& timers) noexcept : io_{io}, timers_{timers}
+    {
+    }
     TaskScope(const TaskScope&) = delete;
     TaskScope& operator=(const TaskScope&) = delete;
-
-    /// Begins anew, for a run. `owner`: what others on this thread call that run. Lifetime: `timers`
-    /// until release(). Side: app.
-    void lend(std::string owner, const Timers& timers);
-    /// The run has left the loop: from now on none of its handlers runs. Side: sidecar.
-    void retire() noexcept { ++epoch_; }
-    /// The run is gone. Side: any thread.
-    void release() noexcept;
-    [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_; }
 
     /// Makes a slot for spawn(); two steps, because the coroutine's Context names its slot. Side:
     /// sidecar.
@@ -85,28 +70,21 @@ public:
     [[nodiscard]] bool empty() const noexcept { return latch_.try_wait(); }
     /// Called after each end of a task. Side: sidecar.
     std::function<void()> on_end;
-    /// Called with what a handler threw. Side: sidecar.
-    std::function<void(std::exception_ptr)> on_failure;
 
     /// The executor through which this task's handlers run; it accounts the thread's time to the
-    /// task, and drops what would run after its run.
+    /// task.
     [[nodiscard]] boost::asio::any_io_executor executor(TaskSlot& slot);
-    /// The same for what the run does itself: it is no task, and its time is nobody's.
-    [[nodiscard]] boost::asio::any_io_executor own_executor() { return executor(own_); }
 
     /// Counts the handlers that ran; unchanged over a co_await that did not suspend. Side: sidecar.
     [[nodiscard]] std::uint64_t turn() const noexcept { return turn_; }
     /// When the one that runs began, in real time. Side: sidecar.
     [[nodiscard]] TimePoint turn_began() const noexcept
     {
-        return TimePoint{Duration{use_.since.load(std::memory_order_relaxed)}};
+        return TimePoint{Duration{current_since_.load(std::memory_order_relaxed)}};
     }
 
     /// Side: both.
     [[nodiscard]] std::vector<TaskReport> snapshot() const;
-    /// The task that holds the thread just now, if it is another run's; its name says whose. Side:
-    /// both.
-    [[nodiscard]] std::optional<TaskReport> foreign_holder() const;
     [[nodiscard]] Duration longest_busy() const noexcept { return Duration{longest_busy_.load()}; }
     [[nodiscard]] std::string longest_busy_task() const;
 
@@ -125,20 +103,6 @@ public:
         Duration::rep began_;
     };
 
-    /// Marks the time in which the run itself holds the thread, and not one of its tasks. Side:
-    /// sidecar.
-    class Marked {
-    public:
-        explicit Marked(TaskScope& scope) noexcept;
-        Marked(const Marked&) = delete;
-        Marked& operator=(const Marked&) = delete;
-        ~Marked() { use_.current.store(outer_, std::memory_order_release); }
-
-    private:
-        ThreadUse& use_; // outlives the run
-        TaskSlot* outer_;
-    };
-
 private:
     struct Finish;
     void finish(TaskSlot& slot);
@@ -147,18 +111,16 @@ private:
     void note_busy(const TaskSlot& slot, Duration::rep busy) noexcept;
 
     boost::asio::io_context& io_; // sidecar side
-    ThreadUse& use_;              // both
+    const Timers& timers_;        // both: for the time
     mutable std::mutex mutex_;
-    std::string owner_;              // both: guarded by mutex_
-    const Timers* timers_ = nullptr; // both: for the time; constant while it is lent
-    std::deque<TaskSlot> slots_;     // both: the deque guarded by mutex_; the slots as they say
-    std::vector<TaskSlot*> free_;    // both: guarded by mutex_
-    TaskSlot own_{*this};            // sidecar side; stands for the run itself
-    Latch latch_;                    // both; counts the coroutines, open while there is none
-    std::uint64_t turn_ = 0;         // sidecar side
-    std::uint64_t epoch_ = 0;        // sidecar side; counts the runs
-    std::atomic<Duration::rep> longest_busy_{0}; // both: atomic
-    std::string longest_busy_task_;              // both: guarded by mutex_
+    std::deque<TaskSlot> slots_;  // both: the deque guarded by mutex_; the slots as they say
+    std::vector<TaskSlot*> free_; // both: guarded by mutex_
+    Latch latch_;                 // both; counts the coroutines, open while there is none
+    std::uint64_t turn_ = 0;      // sidecar side
+    std::atomic<TaskSlot*> current_{nullptr};     // both: atomic; the task that holds the thread
+    std::atomic<Duration::rep> current_since_{0}; // both: atomic; real time
+    std::atomic<Duration::rep> longest_busy_{0};  // both: atomic
+    std::string longest_busy_task_;               // both: guarded by mutex_
 };
 
 } // namespace sidecar::detail

@@ -29,8 +29,8 @@ void Timers::Timer::cancel() noexcept
     }
 }
 
-Timers::Timers(boost::asio::any_io_executor executor, const VirtualNow* virtual_now)
-    : virtual_now_{virtual_now}, driver_{std::in_place, std::move(executor)}
+Timers::Timers(boost::asio::io_context& io, bool is_virtual)
+    : is_virtual_{is_virtual}, driver_{std::in_place, io}
 {
 }
 
@@ -42,7 +42,8 @@ void Timers::close() noexcept
 
 TimePoint Timers::now() const noexcept
 {
-    return virtual_now_ ? virtual_now_->get() : std::chrono::steady_clock::now();
+    return is_virtual_ ? TimePoint{Duration{virtual_now_.load(std::memory_order_acquire)}}
+                       : std::chrono::steady_clock::now();
 }
 
 Timers::Timer Timers::at(TimePoint when, std::function<void()> callback)
@@ -54,7 +55,7 @@ Timers::Timer Timers::at(TimePoint when, std::function<void()> callback)
     timer.id_ = ++last_id_;
     timer.when_ = when;
     queue_.emplace(when, Entry{timer.id_, std::move(callback)});
-    if (!virtual_now_ && when < armed_for_)
+    if (!is_virtual_ && when < armed_for_)
         arm();
     return timer;
 }
@@ -79,6 +80,17 @@ void Timers::arm()
         }
         arm();
     });
+}
+
+bool Timers::jump()
+{
+    if (queue_.empty())
+        return false;
+    const auto next = queue_.begin()->first;
+    if (next > now())
+        virtual_now_.store(next.time_since_epoch().count(), std::memory_order_release);
+    fire_due();
+    return true;
 }
 
 void Timers::fire_due()

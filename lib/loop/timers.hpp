@@ -3,7 +3,7 @@
 
 #include <sidecar/clock.hpp>
 
-#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <atomic>
@@ -14,17 +14,8 @@
 
 namespace sidecar::detail {
 
-/// The time on an engine that runs on virtual time, shared by all runs on it; written by the engine.
-struct VirtualNow {
-    std::atomic<Duration::rep> since_start{0}; // both: atomic
-    [[nodiscard]] TimePoint get() const noexcept
-    {
-        return TimePoint{Duration{since_start.load(std::memory_order_acquire)}};
-    }
-};
-
 /// Calls back at points in time; callbacks for the same time in the order they were asked for.
-/// Owned by the run's part of the loop. Side: the loop's thread, but for now().
+/// Owned by the loop. Side: the loop's thread, but for now().
 class Timers {
 public:
     /// Cancels its callback when it goes. May outlive its firing, not the Timers.
@@ -43,8 +34,7 @@ public:
         TimePoint when_{};
     };
 
-    /// `virtual_now`: null on real time. Through `executor` runs what fires.
-    Timers(boost::asio::any_io_executor executor, const VirtualNow* virtual_now);
+    Timers(boost::asio::io_context& io, bool is_virtual);
 
     /// Side: both.
     [[nodiscard]] TimePoint now() const noexcept;
@@ -55,22 +45,19 @@ public:
     /// Gives up all callbacks and the loop's timer, before the loop goes.
     void close() noexcept;
 
-    /// When the next one is due; TimePoint::max(): there is none.
-    [[nodiscard]] TimePoint next() const noexcept
-    {
-        return queue_.empty() ? TimePoint::max() : queue_.begin()->first;
-    }
-    /// Fires what is due. On real time it does so by itself.
-    void fire_due();
+    /// Virtual time: jumps to the next timer and fires what is due. False: there is none.
+    [[nodiscard]] bool jump();
 
 private:
     struct Entry {
         std::uint64_t id;
         std::function<void()> callback;
     };
+    void fire_due();
     void arm();
 
-    const VirtualNow* virtual_now_;                   // both: constant
+    const bool is_virtual_;                           // both: constant
+    std::atomic<Duration::rep> virtual_now_{0};       // both: atomic; written by the sidecar side
     std::optional<boost::asio::steady_timer> driver_; // sidecar side
     std::multimap<TimePoint, Entry> queue_;           // sidecar side
     TimePoint armed_for_ = TimePoint::max();          // sidecar side

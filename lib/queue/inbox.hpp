@@ -161,11 +161,8 @@ public:
     /// can.
     void set_terminal_failure(std::optional<Failure> why);
 
-    /// For who waits for several inboxes: whether a receiver would not have to wait, where it would
-    /// sleep, and that nothing came for a while, so that what a burst took of memory may go back.
+    /// Whether a receiver would not have to wait.
     [[nodiscard]] bool has_something() const noexcept;
-    [[nodiscard]] WaitPoint& arrived() noexcept { return arrived_; }
-    void note_nothing_came();
 
     /// Something was sent, so perhaps there is soon something to receive.
     void expect_answer() noexcept { consumer_.yield.expect_answer(1); }

@@ -360,12 +360,6 @@ void Inbox::note_idle()
         ring_.free_spare_blocks();
 }
 
-void Inbox::note_nothing_came()
-{
-    if (ring_.has_spare_blocks())
-        ring_.free_spare_blocks();
-}
-
 void Inbox::publish_reads() noexcept
 {
     ring_.publish_reads(std::memory_order_release);

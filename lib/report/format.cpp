@@ -73,9 +73,7 @@ bool StopReport::clean() const noexcept
 std::string to_string(const StopReport& report)
 {
     auto text = fmt::format("stopped in {:.2f} ms{}", milliseconds(report.total),
-                            !report.joined            ? "; the thread was left to finish alone"
-                            : report.is_thread_shared ? "; the shared thread goes on"
-                                                      : "");
+                            report.joined ? "" : "; the thread was left to finish alone");
     for (const auto& [name, stage] : detail::stages_of(report))
         text += fmt::format("\n  {:<8} {:<14} {:8.2f} ms", name, to_string(stage.verdict),
                             milliseconds(stage.took));

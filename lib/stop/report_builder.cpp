@@ -57,7 +57,6 @@ StopReport ReportBuilder::finish(Ending ending) const
     std::lock_guard lock{mutex_};
     auto report = report_;
     report.joined = ending.joined;
-    report.is_thread_shared = ending.is_thread_shared;
     report.total = ending.joined ? ended_ - began_ : ending.real_total;
     if (!ending.joined) {
         const auto under_way = std::find_if(

@@ -31,7 +31,6 @@ public:
     [[nodiscard]] StopReport partial() const;
     struct Ending {
         bool joined = false;
-        bool is_thread_shared = false;
         Duration real_total{}; ///< from the request on; told where no clock of the loop's moves
         std::uint64_t unread_messages = 0, discarded_messages = 0, unsent_messages = 0;
         std::optional<Failure> first_error{};

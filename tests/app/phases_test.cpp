@@ -183,7 +183,6 @@ TEST_CASE("phases: what makes the options may throw anything, and never leaves t
 TEST_CASE("phases: 200 feeds that lose their server in one moment come back spread over the window")
 {
     constexpr std::size_t count = 200;
-    const LoopThread loop;
     struct One {
         std::shared_ptr<Server> server = std::make_shared<Server>();
         std::unique_ptr<Sidecar<Exchange>> feed;
@@ -192,15 +191,11 @@ TEST_CASE("phases: 200 feeds that lose their server in one moment come back spre
     for (auto& one : all) {
         one.feed = std::make_unique<Sidecar<Exchange>>(
             Exchange::Options{.server = one.server},
-            silenced({.link = {.reconnect = Reconnect{.window = 1s, .max_window = 1s}},
-                      .thread = loop}));
+            silenced({.link = {.reconnect = Reconnect{.window = 1s, .max_window = 1s}}}));
         REQUIRE(one.feed->start(1s));
     }
-    (void)all[0].feed->call("the outage", [&all](Context) -> Task<> {
-        for (auto& one : all)
-            one.server->present->drop();
-        co_return;
-    });
+    for (auto& one : all)
+        on_connection(*one.feed, one.server, [](Exchange& peer) { peer.drop(); });
     std::vector<int> tenths(10);
     for (auto& one : all) {
         CHECK(next_text(*one.feed) == "up 1 first");

@@ -1,6 +1,6 @@
-// cycles TRANSPORT COUNT [failed] [shared]: starts and stops COUNT times (or fails to start), on a
-// thread of its own or on one that stays, prints threads, descriptors and resident memory after the
-// first 100 cycles and at the end, how long a cycle took, and fails if they have grown.
+// cycles TRANSPORT COUNT [failed]: starts and stops COUNT times (or fails to start), prints threads,
+// descriptors and resident memory after the first 100 cycles and at the end, how long a cycle took, and
+// fails if they have grown.
 #include "support/footprint.hpp"
 #include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
@@ -13,7 +13,6 @@
 #include <boost/asio/error.hpp>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <optional>
@@ -85,13 +84,8 @@ int main(int argc, char** argv)
         return 64;
     const std::string_view transport = argv[1];
     const int count = std::atoi(argv[2]);
-    const auto has_word = [&](std::string_view word) {
-        return std::find(argv + 3, argv + argc, word) != argv + argc;
-    };
-    const bool must_fail = has_word("failed");
-    auto settings = quiet();
-    if (has_word("shared"))
-        settings.thread.emplace();
+    const bool must_fail = argc > 3 && argv[3] == std::string_view{"failed"};
+    const auto settings = quiet();
     if (transport == "mock") {
         MockPeer peer;
         if (must_fail)

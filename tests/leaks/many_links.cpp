@@ -1,5 +1,4 @@
-// many_links COUNT...: four sidecars share one loop thread and hold COUNT links together, over TCP on
-// the loopback. Prints what a link holds of memory, and what a message costs when each link brings one
+// many_links COUNT...: one feed holds COUNT links, over TCP on the loopback. Prints what a link holds of memory, and what a message costs when each link brings one
 // in turn; then all of them are closed one by one, or by the stop. Fails if a link costs more than
 // `most_link_kib`, if a message is lost, or if something stays behind.
 #include "support/footprint.hpp"
@@ -7,16 +6,13 @@
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
-#include <sidecar/wait_any.hpp>
 
 #include <fmt/format.h>
 
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <memory>
 #include <netinet/in.h>
 #include <stdexcept>
 #include <sys/prctl.h>
@@ -34,7 +30,6 @@ using Wire = Tcp<Lines>;
 namespace {
 
 constexpr std::size_t most_link_kib = 24;
-constexpr std::size_t sidecar_count = 4;
 // The peer answers no goodbye, and to cut off thousands takes its time.
 constexpr StopBudget patient{.total = 30s, .drain = 50ms, .close = 50ms, .cancel = 20s};
 constexpr std::size_t messages_at_least = 200'000;
@@ -106,42 +101,31 @@ double cpu_seconds()
     return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-using Feeds = std::array<std::unique_ptr<Sidecar<Wire>>, sidecar_count>;
-
-/// Takes so many messages from all of them, whoever has some.
-void take(const Feeds& feeds, std::size_t count)
+/// Takes so many messages, whatever link brings them.
+void take(Feed& feed, std::size_t count)
 {
-    std::array<Feed*, sidecar_count> all{};
-    for (std::size_t i = 0; i < all.size(); ++i)
-        all[i] = feeds[i].get();
-    for (std::size_t taken = 0, first = 0; taken < count;) {
-        const auto which = wait_any(all, 20s, first).value();
-        taken += all[which]->poll([](const MessageView&) {}).value();
-        first = which + 1;
+    for (std::size_t taken = 0; taken < count;) {
+        (void)feed.receive(20s).value();
+        taken += 1 + feed.poll([](const MessageView&) {}).value();
     }
-    for (const auto* feed : all)
-        require(feed->stats().inbox_messages == 0, "more came than was sent");
+    require(feed.stats().inbox_messages == 0, "more came than was sent");
 }
 
-void run(std::size_t count, const LoopThread& loop)
+void run(std::size_t count)
 {
     const Server server{count};
     const Wire::Options options{.host = "127.0.0.1", .port = server.port()};
     const LinkOptions comes_back{.reconnect = Reconnect{}};
-    Feeds feeds;
-    std::vector<Link> links;
     const auto before = Footprint::now();
-    for (auto& feed : feeds) {
-        feed = std::make_unique<Sidecar<Wire>>(
-            options, silenced({.stop = patient, .link = comes_back, .thread = loop}));
-        feed->start(20s).value();
-    }
+    Sidecar<Wire> feed{options, silenced({.stop = patient, .link = comes_back})};
+    feed.start(20s).value();
     const auto began = std::chrono::steady_clock::now();
-    for (std::size_t i = sidecar_count; i < count; ++i)
-        links.push_back(feeds[i % sidecar_count]->open<Wire>(options, 20s, comes_back).value());
+    std::vector<Link> links;
+    while (links.size() + 1 < count)
+        links.push_back(feed.open(options, 20s, comes_back).value());
     const auto opened = std::chrono::steady_clock::now();
     server.send_round();
-    take(feeds, count);
+    take(feed, count);
     const auto with_links = Footprint::now();
     require(with_links.threads <= before.threads + 1, "there is more than one thread");
 
@@ -149,7 +133,7 @@ void run(std::size_t count, const LoopThread& loop)
     const auto cpu = cpu_seconds();
     for (std::size_t round = 0; round < rounds; ++round) {
         server.send_round();
-        take(feeds, count);
+        take(feed, count);
     }
     const auto link_kib = static_cast<double>(with_links.resident_kib - before.resident_kib)
                           / static_cast<double>(count);
@@ -165,8 +149,7 @@ void run(std::size_t count, const LoopThread& loop)
         (void)links[i].close(0ms); // whose peer does not answer
     links.clear();
     const auto stop_began = std::chrono::steady_clock::now();
-    for (auto& feed : feeds)
-        require(feed->stop().joined, "a stop left something behind");
+    require(feed.stop().joined, "a stop left something behind");
     fmt::print(
         "{:>6} links: stopped in {:.0f} ms\n", count,
         std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - stop_began)
@@ -182,15 +165,13 @@ int main(int argc, char** argv)
     files.rlim_cur = files.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &files);
     try {
-        const LoopThread loop;
         for (int i = 1; i < argc; ++i) {
             const auto count = static_cast<std::size_t>(std::atoi(argv[i]));
             if (files.rlim_cur < count + 100) {
                 fmt::print("{} links need more descriptors than there may be\n", count);
                 return 77;
             }
-            run(count, loop);
-            require(loop.sidecars() == 0, "the thread still has a sidecar");
+            run(count);
         }
         Footprint::now().print("at the end");
     } catch (const std::exception& e) {

@@ -5,13 +5,11 @@
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
-#include <sidecar/wait_any.hpp>
 
 #include <boost/asio/error.hpp>
 
 #include <doctest/doctest.h>
 
-#include <array>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -118,8 +116,6 @@ TEST_CASE("misuse: what would wait for the loop is refused on the loop's thread"
         answers.push_back(answer("wait for room", f.feed.send("x", 1s)));
         answers.push_back(answer("flush", link.flush(1s)));
         answers.push_back(answer("close", link.close(1s)));
-        std::array<Feed*, 1> feeds{&f.feed};
-        answers.push_back(answer("wait for several feeds", wait_any(feeds, 1s)));
         co_return answers;
     });
     check_all(inside.value(), Error::misuse, "called on the loop's own thread");

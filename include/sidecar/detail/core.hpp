@@ -22,10 +22,6 @@
 #include <utility>
 #include <vector>
 
-namespace sidecar {
-class Feed;
-}
-
 namespace sidecar::detail {
 
 class LinkImpl;
@@ -97,8 +93,6 @@ public:
     [[nodiscard]] ErrorLog error_log() const;
     [[nodiscard]] std::string dump() const;
     [[nodiscard]] Result<int> native_handle();
-    [[nodiscard]] static Result<std::size_t> wait_any(std::span<Feed* const> feeds,
-                                                      Duration timeout, std::size_t first);
 
 private:
     class SIDECAR_LOCAL Call;

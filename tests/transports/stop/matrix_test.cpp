@@ -12,7 +12,6 @@
 
 #include <atomic>
 #include <fcntl.h>
-#include <optional>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -147,50 +146,18 @@ struct Peer {
     }
 };
 
-/// Another sidecar, flooded by a peer of its own, on the thread of the one that a cell is about.
-class Neighbour {
-public:
-    explicit Neighbour(const LoopThread& thread)
-    {
-        auto options = quiet(budget);
-        options.thread = thread;
-        feed_.emplace(Tcp<LengthPrefix>::Options{.host = "127.0.0.1", .port = peer_.port()},
-                      options);
-        REQUIRE(feed_->start(10s));
-        REQUIRE(feed_->receive(10s));
-    }
-    /// It has gone on, and stops on its own.
-    void check()
-    {
-        behaviour_.is_stopping = true;
-        CHECK(feed_->state() == State::connected);
-        CHECK(feed_->receive(10s));
-        CHECK(feed_->stop().joined);
-    }
-
-private:
-    Peer behaviour_{Load::flooded, Manner::polite, false};
-    RawPeer peer_{[this](RawConnection& c) { behaviour_(c); }};
-    std::optional<Sidecar<Tcp<LengthPrefix>>> feed_;
-};
-
 template <class T, class MakeOptions>
 void check_cell(const char* name, bool is_websocket, Load load, Manner manner,
-                MakeOptions make_options, bool is_thread_shared)
+                MakeOptions make_options)
 {
     CAPTURE(name);
-    CAPTURE(is_thread_shared);
     const std::string load_name = names_of_load[static_cast<int>(load)];
     const std::string manner_name = names_of_manner[static_cast<int>(manner)];
     CAPTURE(load_name);
     CAPTURE(manner_name);
     Peer behaviour{load, manner, is_websocket};
     RawPeer peer{[&](RawConnection& c) { behaviour(c); }};
-    auto options = quiet(budget);
-    std::optional<Neighbour> neighbour;
-    if (is_thread_shared)
-        neighbour.emplace(options.thread.emplace());
-    Sidecar<T> feed{make_options(peer.port()), options};
+    Sidecar<T> feed{make_options(peer.port()), quiet(budget)};
     REQUIRE(feed.start(10s));
     if (load == Load::flooded)
         REQUIRE(feed.receive(10s));
@@ -208,8 +175,6 @@ void check_cell(const char* name, bool is_websocket, Load load, Manner manner,
     CAPTURE(to_string(report));
 
     CHECK(took <= budget.total + promptly);
-    // The flood next to it wants its turns, of thread and machine; less than a mute peer costs.
-    const auto at_once = is_thread_shared ? std::chrono::milliseconds{300} : promptly;
     CHECK(report.joined);
     CHECK(report.stuck.empty());
     CHECK(report.quiesce.verdict == Verdict::ok);
@@ -221,7 +186,7 @@ void check_cell(const char* name, bool is_websocket, Load load, Manner manner,
         CHECK(report.drain.verdict
               == (load == Load::send_blocked ? Verdict::ok : Verdict::skipped));
         if (load != Load::send_blocked)
-            CHECK(took < at_once);
+            CHECK(took < promptly);
         break;
     case Manner::mute:
     case Manner::trickle:
@@ -234,42 +199,26 @@ void check_cell(const char* name, bool is_websocket, Load load, Manner manner,
         break;
     case Manner::reset:
     case Manner::half_open:
-        CHECK(took < at_once);
+        CHECK(took < promptly);
         if (load == Load::send_blocked)
             CHECK(report.unsent_messages > 0);
         break;
     }
-    CHECK(report.is_thread_shared == is_thread_shared);
-    if (neighbour)
-        neighbour->check();
 }
 
-void check_all(bool is_thread_shared)
+TEST_CASE("stop matrix: always within the total, on TCP and WebSocket")
 {
     for (const auto load : {Load::idle, Load::flooded, Load::send_blocked}) {
         for (const auto manner :
              {Manner::polite, Manner::mute, Manner::trickle, Manner::reset, Manner::half_open}) {
-            check_cell<Tcp<LengthPrefix>>(
-                is_thread_shared ? "tcp, shared" : "tcp", false, load, manner,
-                [](std::uint16_t port) {
-                    return Tcp<LengthPrefix>::Options{.host = "127.0.0.1", .port = port};
-                },
-                is_thread_shared);
-            check_cell<WebSocket>(
-                is_thread_shared ? "ws, shared" : "websocket", true, load, manner,
-                [](std::uint16_t port) {
-                    return WebSocket::Options{.url = "ws://127.0.0.1:" + std::to_string(port)};
-                },
-                is_thread_shared);
+            check_cell<Tcp<LengthPrefix>>("tcp", false, load, manner, [](std::uint16_t port) {
+                return Tcp<LengthPrefix>::Options{.host = "127.0.0.1", .port = port};
+            });
+            check_cell<WebSocket>("websocket", true, load, manner, [](std::uint16_t port) {
+                return WebSocket::Options{.url = "ws://127.0.0.1:" + std::to_string(port)};
+            });
         }
     }
-}
-
-TEST_CASE("stop matrix: always within the total, on TCP and WebSocket") { check_all(false); }
-
-TEST_CASE("stop matrix: the same on a thread that is shared with one that is flooded")
-{
-    check_all(true);
 }
 
 } // namespace matrix_test
