@@ -11,8 +11,8 @@ install_packages()
     command -v dpkg-query >/dev/null || {
         printf 'This is neither Debian nor Ubuntu. Install g++ 12 or later, Meson 1.0.1 or later, ninja, ccache, and the\n' >&2
         printf 'development files of Boost 1.81 or later, fmt 9 or later, simdjson, OpenSSL 3, zlib and doctest.\n' >&2
-        printf 'Fedora: dnf install gcc-c++ meson ninja-build ccache cli11-devel boost-devel fmt-devel simdjson-devel openssl-devel zlib-devel doctest-devel python3-websockets\n' >&2
-        printf 'Arch: pacman -S gcc meson ninja ccache cli11 boost fmt simdjson openssl zlib doctest python-websockets\n' >&2
+        printf 'Fedora: dnf install gcc-c++ meson ninja-build ccache boost-devel fmt-devel simdjson-devel openssl-devel zlib-devel doctest-devel python3-websockets\n' >&2
+        printf 'Arch: pacman -S gcc meson ninja ccache boost fmt simdjson openssl zlib doctest python-websockets\n' >&2
         return 0
     }
     local missing=() package
@@ -41,7 +41,7 @@ install_build_packages()
         as_root apt-get update -qq
     fi
     # shellcheck disable=SC2046
-    install_packages g++ meson ninja-build pkg-config ccache libfmt-dev libsimdjson-dev libssl-dev zlib1g-dev libcli11-dev $(boost_packages)
+    install_packages g++ meson ninja-build pkg-config ccache libfmt-dev libsimdjson-dev libssl-dev zlib1g-dev $(boost_packages)
 }
 
 install_test_packages()

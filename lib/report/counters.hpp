@@ -16,10 +16,9 @@ namespace sidecar::detail {
 /// One value of Stats in all forms in which it is reported. Its member's type says the unit: durations
 /// are in seconds, a Latency is a histogram.
 struct Counter {
-    using Member =
-        std::variant<std::uint64_t Stats::*, std::uint64_t (Stats::*)() const noexcept,
-                     Duration Stats::*, std::optional<Duration> Stats::*, Latency Stats::*,
-                     ConnectTrace Stats::*, std::string Stats::*>;
+    using Member = std::variant<std::uint64_t Stats::*, std::uint64_t (Stats::*)() const noexcept,
+                                Duration Stats::*, std::optional<Duration> Stats::*,
+                                Latency Stats::*, ConnectTrace Stats::*, std::string Stats::*>;
 
     Member member;
     std::string_view name; ///< in JSON, where a duration's gets "_seconds"

@@ -1,27 +1,20 @@
 #compdef sidecar-cat
 _arguments -s -S \
-    '--auth[user:password, bearer:TOKEN, @FILE or env:NAME]:secret:' \
+    '--auth[user:password, @FILE or env:NAME]:secret:' \
+    '--bearer[a token, @FILE or env:NAME]:token:' \
     '--binary[how binary messages are written]:format:(hex base64 raw)' \
     '--ca[authorities to trust]:path:_files' \
     '--cert[our certificate]:file:_files' \
     '--close-on-eof[stop when the input has ended and was sent]' \
     '--compress[offer permessage-deflate]' \
     '--count[stop after N messages]:number:' \
-    '--dump[on SIGUSR1 print what everybody is waiting for]' \
-    '--duration[stop so long after the link came up]:seconds:' \
-    '--echo[send back what is received]' \
-    '--framing[how messages stand in a stream]:framing:(lines raw length1 length2 length4 length8 fixed\:)' \
     '*--header[a further field of the request]:field:' \
-    '--heartbeat[ping after so long a silence]:seconds:' \
     '(-h --help)'{-h,--help}'[print a summary]' \
-    '--insecure[take any certificate of anybody]' \
+    '--insecure[accept any certificate]' \
     '--json[events, messages and report as JSON lines]' \
     '--key[the key of our certificate]:file:_files' \
-    '--linger[wait for answers before the stop]:seconds:' \
     '--max-message[the largest message]:size:' \
-    '--max-redirects[follow so many redirects]:number:' \
-    '--no-stdin[read no input]' \
-    '--origin[what Origin is to say]:origin:' \
+    '--ping-interval[ping after so long a silence]:seconds:' \
     '--proxy[the HTTP proxy]:url:(env http\://)' \
     '--quiet[nothing on stderr]' \
     '--reconnect[connect again when the link is lost]' \
@@ -29,5 +22,6 @@ _arguments -s -S \
     '*--subprotocol[offered to the peer]:name:' \
     '--timeout[how long connecting may take]:seconds:' \
     '--timestamps[the time before each message]' \
+    '--verbose[events of the link and the log on stderr]' \
     '--version[print the version]' \
     '1:URL:(ws\:// wss\:// ws+unix\: tcp\:// tls\:// unix\:)'

@@ -1,131 +1,212 @@
 #include "input.hpp"
 
-#include "encoding.hpp"
+#include "output.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <fcntl.h>
+#include <poll.h>
+#include <span>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <system_error>
 #include <unistd.h>
 #include <utility>
 
 namespace sidecar_cat {
 namespace {
 
-/// A descriptor of the same terminal or pipe that never blocks; -1: none can be had. What poll()
-/// called readable may be gone when it is read: Ctrl-C throws away what was typed, and a pipe may
-/// have other readers. The descriptor that was given is shared with other programs, and stays as it
-/// is.
-int open_anew(int descriptor)
+/// The same terminal or pipe, not blocking; -1: it cannot be opened. What poll() called readable may
+/// be gone when it is read: Ctrl-C discards what was typed, and a pipe may have other readers. The
+/// descriptor that was given is shared with other programs, and stays as it is.
+int open_again(int descriptor)
 {
     struct ::stat status {};
-    if (::fstat(descriptor, &status) != 0
-        || !(S_ISFIFO(status.st_mode) || ::isatty(descriptor) == 1))
+    const bool is_pipe = ::fstat(descriptor, &status) == 0 && S_ISFIFO(status.st_mode);
+    if (!is_pipe && ::isatty(descriptor) != 1)
         return -1;
     const auto path = fmt::format("/proc/self/fd/{}", descriptor);
     return ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
-Outgoing refuse(std::size_t line, std::string_view why)
+/// In hex there may be a space behind each byte.
+std::size_t longest_line(const Settings& settings)
 {
-    return {
-        sidecar::MessageKind::text, {}, fmt::format("line {} is not sent: {}", line, why), line};
-}
-
-Outgoing refuse_too_long(std::size_t line, std::size_t bytes)
-{
-    return refuse(line, fmt::format("it has {} bytes, more than --max-message allows", bytes));
-}
-
-/// How long the line of a message may be that has so many bytes: in hex there may be a space behind
-/// each of them.
-std::size_t longest_line(std::optional<BinaryFormat> binary, std::size_t message_bytes)
-{
-    if (binary == BinaryFormat::hex)
-        return 3 * message_bytes + 1;
-    if (binary == BinaryFormat::base64)
-        return (message_bytes + 2) / 3 * 4 + 1;
-    return message_bytes;
+    const auto bytes = settings.websocket.max_message_bytes;
+    return settings.input_binary == BinaryFormat::hex ? 3 * bytes + 1 : bytes;
 }
 
 } // namespace
 
-Input::Input(int descriptor, Form form)
-    : own_descriptor_{open_anew(descriptor)},
-      descriptor_{own_descriptor_ >= 0 ? own_descriptor_ : descriptor},
-      form_{form},
-      cutter_{longest_line(form.binary, form.limit_bytes)}
+void LineCutter::append(std::string_view piece)
 {
+    buffer_.erase(0, begin_);
+    scanned_ -= std::exchange(begin_, 0);
+    buffer_.append(piece);
+}
+
+std::optional<LineCutter::Line> LineCutter::next(bool has_ended)
+{
+    const auto found = buffer_.find('\n', scanned_);
+    const auto end = std::min(found, buffer_.size());
+    auto size = dropped_bytes_ + end - begin_;
+    scanned_ = end;
+    if (found == buffer_.npos && size > max_bytes_) {
+        dropped_bytes_ = size;
+        begin_ = end;
+    }
+    if (found == buffer_.npos && (!has_ended || size == 0))
+        return std::nullopt;
+    Line line{std::string_view{buffer_}.substr(begin_, end - begin_), ++number_, size};
+    if (size > max_bytes_)
+        line.text = {};
+    begin_ = scanned_ = std::min(end + 1, buffer_.size());
+    dropped_bytes_ = 0;
+    return line;
+}
+
+std::optional<std::string> decode_hex(std::string_view line)
+{
+    std::string bytes;
+    if (line.ends_with('\r')) // of a file from elsewhere
+        line.remove_suffix(1);
+    while (!line.empty()) {
+        if (line.starts_with(' ')) {
+            line.remove_prefix(1);
+            continue;
+        }
+        unsigned char byte = 0;
+        const char* end = line.data() + std::min<std::size_t>(line.size(), 2);
+        if (std::from_chars(line.data(), end, byte, 16).ptr != line.data() + 2)
+            return std::nullopt;
+        bytes += static_cast<char>(byte);
+        line.remove_prefix(2);
+    }
+    return bytes;
+}
+
+Input::Input(int descriptor, sidecar::Feed& feed, const Settings& settings)
+    : feed_{feed},
+      settings_{settings},
+      own_descriptor_{open_again(descriptor)},
+      descriptor_{own_descriptor_ >= 0 ? own_descriptor_ : descriptor},
+      end_{::eventfd(0, EFD_CLOEXEC)}
+{
+    if (end_ < 0)
+        throw std::system_error{errno, std::generic_category(), "eventfd"};
+    thread_ = std::thread{[this] { run(); }};
 }
 
 Input::~Input()
 {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto wrote = ::write(end_, &one, sizeof one);
+    thread_.join();
+    ::close(end_);
     if (own_descriptor_ >= 0)
         ::close(own_descriptor_);
 }
 
-Outgoing to_outgoing(const InputLine& line, std::optional<BinaryFormat> binary,
-                     std::string& storage)
+void Input::run() noexcept
 {
-    using sidecar::MessageKind;
-    if (line.too_long_bytes != 0)
-        return refuse_too_long(line.number, line.too_long_bytes);
-    if (!binary)
-        return {MessageKind::text, line.text, {}, line.number};
-    if (*binary == BinaryFormat::raw)
-        return {MessageKind::bytes, line.text, {}, line.number};
-    const bool is_hex = *binary == BinaryFormat::hex;
-    auto text = line.text;
-    if (text.ends_with('\r')) // a file from elsewhere
-        text.remove_suffix(1);
-    auto decoded = is_hex ? decode_hex(text) : decode_base64(text);
-    if (!decoded)
-        return refuse(line.number, is_hex ? "it is not hex, as --binary hex wants it"
-                                          : "it is not base64, as --binary base64 wants it");
-    storage = std::move(*decoded);
-    return {MessageKind::bytes, storage, {}, line.number};
+    try {
+        send_all();
+    } catch (const std::exception&) { // no memory
+        has_failed_ = true;
+        complain(settings_, "standard input: out of memory");
+        feed_.request_stop();
+    }
 }
 
-std::string Input::read()
+void Input::send_all()
 {
-    piece_.resize(piece_bytes);
-    const auto got = ::read(descriptor_, piece_.data(), piece_.size());
-    const int error = errno;
-    piece_.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
-    if (got < 0 && (error == EINTR || error == EAGAIN))
-        return {};
-    is_empty_ = form_.is_raw && got <= 0;
-    if (got <= 0) {
-        has_ended_ = true;
-        cutter_.end();
-        return got < 0 ? fmt::format("standard input cannot be read: {}", std::strerror(error))
-                       : std::string{};
+    std::string piece(std::size_t{64} << 10, '\0');
+    LineCutter lines{longest_line(settings_)};
+    for (;;) {
+        ::pollfd entries[] = {{descriptor_, POLLIN, 0}, {end_, POLLIN, 0}};
+        if (::poll(entries, 2, -1) < 0)
+            continue; // a signal
+        if (entries[1].revents != 0)
+            return;
+        const auto got = ::read(descriptor_, piece.data(), piece.size());
+        if (got < 0 && (errno == EINTR || errno == EAGAIN))
+            continue;
+        if (got < 0)
+            complain(settings_,
+                     fmt::format("standard input cannot be read: {}", std::strerror(errno)));
+        lines.append(
+            std::string_view{piece}.substr(0, got > 0 ? static_cast<std::size_t>(got) : 0));
+        if (!send_lines(lines, got <= 0))
+            return;
+        if (got <= 0)
+            return settings_.closes_at_eof ? stop_when_sent() : void();
     }
-    if (!form_.is_raw)
-        cutter_.append(piece_);
-    return {};
 }
 
-std::optional<Outgoing> Input::next()
+bool Input::send_lines(LineCutter& lines, bool has_ended)
 {
-    if (is_empty_)
-        return std::nullopt;
-    if (form_.is_raw) {
-        is_empty_ = true;
-        return Outgoing{sidecar::MessageKind::bytes, piece_, {}};
+    while (const auto line = lines.next(has_ended)) {
+        auto size = line->size;
+        std::string_view payload = line->text;
+        std::optional<std::string> decoded;
+        const bool is_hex = settings_.input_binary == BinaryFormat::hex;
+        if (is_hex && payload.size() == size) {
+            decoded = decode_hex(payload);
+            payload = decoded ? *decoded : std::string_view{};
+            size = payload.size();
+        }
+        std::string why;
+        if (size > settings_.websocket.max_message_bytes)
+            why = fmt::format("it has {} bytes, more than --max-message allows", size);
+        else if (is_hex && !decoded)
+            why = "it is not hex, as --binary hex demands";
+        if (!why.empty())
+            complain(settings_, fmt::format("line {} is not sent: {}", line->number, why));
+        else if (!send(payload, line->number))
+            return false;
     }
-    const auto line = cutter_.next();
-    if (!line) {
-        is_empty_ = true;
-        return std::nullopt;
+    return true;
+}
+
+bool Input::send(std::string_view payload, std::uint64_t line_number)
+{
+    using sidecar::Error;
+    const bool is_binary =
+        settings_.input_binary == BinaryFormat::hex || settings_.input_binary == BinaryFormat::raw;
+    for (;;) {
+        const auto sent =
+            is_binary ? feed_.send(std::as_bytes(std::span{payload}), sidecar::Duration::max())
+                      : feed_.send(payload, sidecar::Duration::max());
+        if (sent)
+            return true;
+        const auto& why = sent.error();
+        if (why == Error::stopping || why == Error::stopped)
+            return false;
+        if (why != Error::not_connected) {
+            complain(settings_, fmt::format("line {} is not sent: {}", line_number, why.message()));
+            return true;
+        }
+        if (!waits_for_connection()) // the feed's failure says why
+            return false;
     }
-    auto outgoing = to_outgoing(*line, form_.binary, storage_);
-    if (outgoing.payload.size() > form_.limit_bytes)
-        return refuse_too_long(line->number, outgoing.payload.size());
-    return outgoing;
+}
+
+void Input::stop_when_sent()
+{
+    while (!feed_.flush(sidecar::Duration::max()))
+        if (!waits_for_connection())
+            return;
+    feed_.request_stop();
+}
+
+bool Input::waits_for_connection() const
+{
+    ::pollfd entry{end_, POLLIN, 0};
+    return settings_.feed.link.reconnect && ::poll(&entry, 1, 50) <= 0;
 }
 
 } // namespace sidecar_cat

@@ -1,71 +1,78 @@
-// Input: what stands on standard input, as messages to send.
+// Input: standard input as messages, read and sent by a thread.
 #pragma once
 
-#include "line_cutter.hpp"
-#include "settings.hpp"
+#include "options.hpp"
 
-#include <sidecar/message.hpp>
+#include <sidecar/feed.hpp>
 
-#include <cstddef>
+#include <atomic>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 
 namespace sidecar_cat {
 
-/// A message to send, or why a line is none.
-struct Outgoing {
-    sidecar::MessageKind kind = sidecar::MessageKind::text;
-    std::string_view payload; ///< until the next call of the input
-    std::string complaint{};  ///< not empty: the line cannot be sent, and this says why
-    std::size_t line = 0;     ///< its number; 0: the input has none
-};
-
-/// What a line means as a message. `storage` holds what had to be decoded.
-[[nodiscard]] Outgoing to_outgoing(const InputLine& line, std::optional<BinaryFormat> binary,
-                                   std::string& storage);
-
-/// Reads a descriptor when it is told that it is readable, and cuts what came into messages: lines,
-/// or the pieces themselves. It never waits, and reads no more while messages are left.
-/// Owned by Session, on the main thread.
-class Input {
+/// Cuts the pieces in which an input arrives into lines. Of a line longer than the limit it keeps
+/// the length only, so it holds at most the limit and one piece. Owned by Input, on its thread.
+class LineCutter {
 public:
-    struct Form {
-        bool is_raw = false;                  ///< pieces as they come, not lines
-        std::optional<BinaryFormat> binary{}; ///< empty: lines are text
-        std::size_t limit_bytes = 0;          ///< of a message; larger ones are refused
+    struct Line {
+        std::string_view text;    ///< without its end, until the next call
+        std::uint64_t number = 0; ///< from 1
+        std::uint64_t size = 0;   ///< greater than the text's: it was too long, and is gone
     };
-    Input(int descriptor, Form form);
-    Input(const Input&) = delete;
-    Input& operator=(const Input&) = delete;
-    ~Input();
 
-    /// The descriptor to wait on; -1: nothing is to be read now.
-    [[nodiscard]] int to_poll() const noexcept
-    {
-        return has_ended_ || !is_empty_ ? -1 : descriptor_;
-    }
-    /// Reads once. Blocks: not, if the descriptor is readable (of a terminal or a pipe: never). Gives: what went wrong; empty:
-    /// nothing did.
-    std::string read();
-    /// The next message; empty: more must be read.
-    [[nodiscard]] std::optional<Outgoing> next();
-    /// All has been read and given.
-    [[nodiscard]] bool is_exhausted() const noexcept { return has_ended_ && is_empty_; }
-    /// Reads nothing any more, and forgets what was not given.
-    void close() noexcept { has_ended_ = is_empty_ = true; }
+    explicit LineCutter(std::size_t max_bytes) : max_bytes_{max_bytes} {}
+
+    void append(std::string_view piece);
+    /// The next line; empty: more has to come. With `has_ended` the rest is a line too.
+    [[nodiscard]] std::optional<Line> next(bool has_ended);
 
 private:
-    static constexpr std::size_t piece_bytes = std::size_t{64} << 10;
+    std::size_t max_bytes_;
+    std::string buffer_;
+    std::size_t begin_ = 0;           // of the line in buffer_
+    std::size_t scanned_ = 0;         // up to here the line has no end
+    std::uint64_t dropped_bytes_ = 0; // of the line, which is too long
+    std::uint64_t number_ = 0;
+};
 
-    int own_descriptor_; // the same input, opened anew; -1: it cannot be
-    int descriptor_;     // to read from
-    Form form_;
-    LineCutter cutter_;
-    std::string piece_;      // as read; of raw input what was not given yet
-    std::string storage_;    // a decoded line
-    bool is_empty_ = true;   // next() has nothing
-    bool has_ended_ = false; // nothing more can be read
+/// The bytes that a line in hex stands for; empty: it is none. Spaces between bytes are skipped.
+[[nodiscard]] std::optional<std::string> decode_hex(std::string_view line);
+
+/// Reads a descriptor on a thread and sends each line. The thread waits for the peer in send(), and
+/// keeps nobody else waiting. Owned by Session, which outlives it with its feed.
+class Input {
+public:
+    /// Throws std::system_error if there is no thread or descriptor left.
+    Input(int descriptor, sidecar::Feed& feed, const Settings& settings);
+    Input(const Input&) = delete;
+    Input& operator=(const Input&) = delete;
+    /// Ends the thread. Blocks: until a send() that waits has ended; request the stop first.
+    ~Input();
+
+    /// The input could not be handled to its end.
+    [[nodiscard]] bool has_failed() const noexcept { return has_failed_; }
+
+private:
+    void run() noexcept;
+    void send_all();
+    /// These two: false: no more can be sent.
+    bool send_lines(LineCutter& lines, bool has_ended);
+    bool send(std::string_view payload, std::uint64_t line_number);
+    void stop_when_sent();
+    /// Waits for the next connection. False: there will be none, or it is the end.
+    [[nodiscard]] bool waits_for_connection() const;
+
+    sidecar::Feed& feed_;                 // both: its calls are for any thread
+    const Settings& settings_;            // both: constant
+    int own_descriptor_;                  // both: constant; the input opened again, or -1
+    int descriptor_;                      // both: constant
+    int end_;                             // both: constant; an eventfd, readable at the end
+    std::atomic<bool> has_failed_{false}; // both: atomic
+    std::thread thread_{};                // the main thread's
 };
 
 } // namespace sidecar_cat

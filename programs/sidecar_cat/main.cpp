@@ -1,28 +1,23 @@
 // sidecar-cat: a network feed on standard output, standard input on a network feed.
-#include "command_line.hpp"
-#include "exit_status.hpp"
+#include "options.hpp"
+#include "output.hpp"
 #include "session.hpp"
-#include "tell.hpp"
-
-#include <fmt/format.h>
 
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <fcntl.h>
-#include <optional>
 #include <string>
-#include <sys/signalfd.h>
 #include <unistd.h>
+#include <variant>
 
 namespace {
 
 using namespace sidecar_cat;
 
-/// A descriptor that is closed would be given to a socket of ours, which others then write to.
+/// A closed descriptor would be given to a socket of ours, and others would write to that.
 void open_standard_descriptors()
 {
     for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
@@ -30,88 +25,28 @@ void open_standard_descriptors()
             const int opened = ::open("/dev/null", O_RDWR); // the lowest that is free
 }
 
-/// A small one: a secret, or some lines of a header. Gives none for what cannot be read, such as a
-/// directory, and for what has no end.
-std::optional<std::string> read_file(const std::string& path)
-{
-    constexpr std::size_t most_bytes = std::size_t{1} << 20;
-    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    std::string text(most_bytes + 1, '\0');
-    std::size_t size = 0;
-    ::ssize_t got = descriptor < 0 ? -1 : 1;
-    while (got > 0 && size < text.size()) {
-        got = ::read(descriptor, text.data() + size, text.size() - size);
-        size += got > 0 ? static_cast<std::size_t>(got) : 0;
-    }
-    if (descriptor >= 0)
-        ::close(descriptor);
-    if (got < 0 || size > most_bytes)
-        return std::nullopt;
-    text.resize(size);
-    return text;
-}
-
-std::optional<std::string> read_environment(const std::string& name)
-{
-    const char* value = std::getenv(name.c_str());
-    return value ? std::optional<std::string>{value} : std::nullopt;
-}
-
-bool is_set(const char* name)
-{
-    const char* value = std::getenv(name);
-    return value && *value != '\0';
-}
-
-/// SIGUSR1 as a descriptor; -1: the system has none left.
-int open_dump_signals()
-{
-    ::sigset_t signals;
-    ::sigemptyset(&signals);
-    ::sigaddset(&signals, SIGUSR1);
-    ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-    return ::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-Session::Place make_place(const Settings& settings)
-{
-    const bool is_terminal = ::isatty(STDOUT_FILENO) == 1;
-    const bool is_dumb = read_environment("TERM").value_or("dumb") == "dumb";
-    const auto& output = settings.output;
-    Session::Place place;
-    place.style.is_terminal = is_terminal;
-    place.style.has_colour = is_terminal && !is_dumb && !is_set("NO_COLOR");
-    // What is typed stands on the terminal already.
-    place.shows_sent = is_terminal && (settings.input.echoes || ::isatty(STDIN_FILENO) != 1);
-    if (is_terminal && !is_dumb && !output.is_quiet && ::isatty(STDERR_FILENO) == 1)
-        place.state_line = STDERR_FILENO;
-    if (settings.dumps)
-        place.dump_signals = open_dump_signals();
-    return place;
-}
-
-/// A reader who has seen enough of it is no mistake of anybody's.
+/// A reader who leaves early is no mistake.
 int print_help(const std::string& text)
 {
     const bool is_printed = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
     if (is_printed || errno == EPIPE)
         return exit_status::clean;
-    tell(fmt::format("sidecar-cat: standard output: {}\n", std::strerror(errno)));
+    complain({}, "standard output: " + std::string{std::strerror(errno)});
     return exit_status::stopped_uncleanly;
 }
 
 int run(int argc, char** argv)
 {
-    const SecretSources sources{.file = read_file, .environment = read_environment};
-    const auto parsed = parse_command_line({argv + 1, argv + argc}, sources);
+    auto parsed = parse_command_line({argv + 1, argv + argc});
     if (const auto* exit = std::get_if<EarlyExit>(&parsed)) {
         if (exit->status == exit_status::clean)
             return print_help(exit->text);
         tell(exit->text);
         return exit->status;
     }
-    const auto& settings = std::get<Settings>(parsed);
-    Session session{settings, make_place(settings)};
+    auto& settings = std::get<Settings>(parsed);
+    settings.is_terminal = ::isatty(STDOUT_FILENO) == 1;
+    Session session{settings};
     return session.run();
 }
 
@@ -120,11 +55,11 @@ int run(int argc, char** argv)
 int main(int argc, char** argv)
 {
     open_standard_descriptors();
-    std::signal(SIGPIPE, SIG_IGN); // writing says it, where it matters
+    std::signal(SIGPIPE, SIG_IGN); // write() reports it
     try {
         return run(argc, argv);
     } catch (const std::exception& error) {
-        sidecar_cat::tell(fmt::format("sidecar-cat: {}\n", error.what()));
-        return sidecar_cat::exit_status::could_not_connect;
+        complain({}, error.what());
+        return exit_status::could_not_connect;
     }
 }

@@ -1,44 +1,101 @@
-// Output: text to a descriptor, without ever waiting for its reader.
+// Output: messages and events as text, and the descriptors that take it.
 #pragma once
 
+#include "options.hpp"
+
+#include <sidecar/error.hpp>
+#include <sidecar/message.hpp>
+#include <sidecar/stats.hpp>
+#include <sidecar/stop_report.hpp>
+
+#include <chrono>
 #include <cstddef>
 #include <string>
+#include <string_view>
 
 namespace sidecar_cat {
 
-/// Holds text until its descriptor takes it. Whoever appends asks first whether the last text has
-/// gone, so that a reader who is slow, or stands still, makes nothing grow.
-/// Owned by Session, on the main thread.
-class Output {
-public:
-    explicit Output(int descriptor);
+/// Writes to stderr; what cannot be written is lost. Side: any thread.
+void tell(std::string_view text) noexcept;
+/// A line on stderr, in one write, unless --quiet. Allocates nothing. Side: any thread.
+void complain(const Settings& settings, std::string_view text) noexcept;
 
-    /// To append to; write() sends it.
-    [[nodiscard]] std::string& text() noexcept { return text_; }
-    [[nodiscard]] std::size_t pending_bytes() const noexcept { return text_.size() - written_; }
-    /// What poll() is asked for on the descriptor: with nothing to write, only for its end.
-    [[nodiscard]] short poll_events() const noexcept;
-    /// Writes what the descriptor takes without waiting.
-    void write();
-    /// The reader has gone: what poll() said of the descriptor.
-    void note_poll(short events) noexcept;
-    [[nodiscard]] bool is_gone() const noexcept { return is_gone_; }
-    /// Why nothing can be written; empty: it can, or the reader has only gone.
-    [[nodiscard]] const std::string& error() const noexcept { return error_; }
-    [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+/// Appends messages and events, each with its line end, to a text. Knows neither descriptors nor
+/// clocks. Owned by Session, on the main thread.
+class Printer {
+public:
+    using WallTime = std::chrono::system_clock::time_point;
+
+    explicit Printer(const Settings& settings) : settings_{settings} {}
+
+    /// The time of what follows; one for a batch.
+    void set_time(WallTime time);
+    void message(std::string& out, const sidecar::MessageView& message) const;
+    // Events, as JSON lines
+    void up(std::string& out, std::string_view endpoint, std::string_view protocol) const;
+    void down(std::string& out, const sidecar::Failure& failure) const;
+    void report(std::string& out, int status, const sidecar::StopReport& report,
+                const sidecar::Stats& stats) const;
 
 private:
-    enum class Kind { file, socket, other };
-    [[nodiscard]] bool is_ready() const noexcept;
-    [[nodiscard]] long write_some(const char* data, std::size_t size) const noexcept;
-    void give_up(int error);
+    void json_message(std::string& out, const sidecar::MessageView& message) const;
+    void begin_event(std::string& out, std::string_view name) const;
+
+    const Settings& settings_;
+    std::string time_{}; // empty: lines have none
+};
+
+/// "2026-11-26T07:52:37.123456Z"
+[[nodiscard]] std::string to_utc(Printer::WallTime time);
+/// A JSON string with its quotes (RFC 8259 section 7). What is not UTF-8 becomes \xNN, as text.
+void append_json_string(std::string& out, std::string_view text);
+/// Control characters (all but newline and tab) and what is not UTF-8 become \xNN: a peer must not
+/// command the terminal.
+void append_for_terminal(std::string& out, std::string_view text);
+/// RFC 4648 section 4, with padding, on one line.
+void append_base64(std::string& out, std::string_view bytes);
+/// RFC 3629: no surrogates, no overlong forms.
+[[nodiscard]] bool is_utf8(std::string_view text) noexcept;
+
+/// Writes to a descriptor, which stays blocking, as other programs may share it. Owned by Session,
+/// on the main thread.
+class Output {
+public:
+    explicit Output(int descriptor) : descriptor_{descriptor} {}
+
+    /// Writes what `text` holds and clears it. Blocks: until its reader has taken it or is gone;
+    /// once `must_end()` says so, only while it takes something within a second.
+    template <class MustEnd>
+    void write(std::string& text, MustEnd must_end)
+    {
+        auto last = std::chrono::steady_clock::now();
+        for (std::size_t done = 0; done < text.size() && !is_gone_;) {
+            const auto wrote = write_some(std::string_view{text}.substr(done));
+            const auto now = std::chrono::steady_clock::now();
+            if (wrote != 0)
+                last = now;
+            else if (must_end() && now - last > std::chrono::seconds{1})
+                give_up(0, text.size() - done);
+            done += wrote;
+        }
+        clear(text);
+    }
+    [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+    /// Nothing more can be written.
+    [[nodiscard]] bool is_gone() const noexcept { return is_gone_; }
+    void set_gone() noexcept { is_gone_ = true; }
+    /// Why not, if the reader did not just leave.
+    [[nodiscard]] const std::string& error() const noexcept { return error_; }
+
+private:
+    /// At most what the descriptor takes without blocking; waits for it, but not for long.
+    std::size_t write_some(std::string_view text);
+    void give_up(int error, std::size_t lost_bytes);
+    static void clear(std::string& text);
 
     int descriptor_;
-    Kind kind_;
-    std::string text_;
-    std::size_t written_ = 0; // of text_
     bool is_gone_ = false;
-    std::string error_;
+    std::string error_{};
 };
 
 } // namespace sidecar_cat

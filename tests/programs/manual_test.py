@@ -44,7 +44,6 @@ class ManualTest(unittest.TestCase):
             return done.stdout.decode().split()
         self.assertEqual(complete("sidecar-cat", "--max-m"), ["--max-message"])
         self.assertEqual(complete("sidecar-cat", "--binary", ""), ["hex", "base64", "raw"])
-        self.assertEqual(complete("sidecar-cat", "--framing", "len"), ["length1", "length2", "length4", "length8"])
         self.assertIn("wss://", complete("sidecar-cat", "ws"))
 
 

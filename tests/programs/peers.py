@@ -1,8 +1,11 @@
 """Peers on the loopback, and runs of sidecar-cat against them, for the tests of the program."""
 import asyncio
+import base64
+import hashlib
 import os
 import pathlib
 import queue
+import re
 import socket
 import ssl
 import subprocess
@@ -179,6 +182,14 @@ class TlsPeer(TcpPeer):
     @property
     def url(self):
         return f"tls://localhost:{self.port}"
+
+
+def accept_websocket(connection, more=b""):
+    """Reads the request, accepts it, and sends `more` behind the head."""
+    key = re.search(rb"Sec-WebSocket-Key: (\S+)", connection.recv(65536))[1]
+    accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                       b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n" + more)
 
 
 def drain(connection):

@@ -1,8 +1,8 @@
 #include "engine.hpp"
 
 #include "certificate.hpp"
-#include "tls_memory.hpp"
 #include "sessions.hpp"
+#include "tls_memory.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -1,8 +1,8 @@
 // Sends what a TlsEngine puts out. Private to TLS.
 #pragma once
 
-#include "stream.hpp"
 #include "engine.hpp"
+#include "stream.hpp"
 
 #include <sidecar/loop_event.hpp>
 

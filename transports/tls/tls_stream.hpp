@@ -1,8 +1,8 @@
 // TLS as a Stream over another. Private to TLS.
 #pragma once
 
-#include "stream.hpp"
 #include "engine.hpp"
+#include "stream.hpp"
 #include "tls_memory.hpp"
 #include "tls_pump.hpp"
 

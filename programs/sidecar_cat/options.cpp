@@ -1,0 +1,456 @@
+#include "options.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <string_view>
+#include <utility>
+
+namespace sidecar_cat {
+namespace {
+
+constexpr std::string_view head = R"(Usage: sidecar-cat [options] URL
+Prints each message of a network feed on a line, and sends each line of standard input.
+
+URL:
+  ws://host:port/path  wss://...           WebSocket, in the clear or over TLS
+  ws+unix:/path:/resource                  WebSocket over a Unix socket
+  tcp://host:port  tls://host:port         lines in a stream of bytes
+  unix:/path                               the same over a Unix socket
+
+Options:
+)";
+
+constexpr std::string_view foot = R"(
+Exit status:
+  0 clean   1 could not connect   2 usage   3 link lost   4 stopped uncleanly
+
+Examples:
+  sidecar-cat wss://example.org/feed
+      prints the feed; lines that are typed are sent; Ctrl-C stops
+  echo '{"op":"subscribe"}' | sidecar-cat --count 10 --json wss://example.org/feed
+      subscribes, prints ten messages as JSON lines, and stops
+  sidecar-cat --bearer @token.txt --header 'X-Team: blue' wss://example.org/private
+      authorizes with the token in the file
+  sidecar-cat --reconnect --ping-interval 10 --timestamps wss://example.org/feed
+      keeps the link up, and prints when each message came
+)";
+
+using View = std::string_view;
+
+/// A mistake of usage. Caught where the command line is read.
+struct Mistake {
+    std::string why;
+};
+
+/// The whole text as a number; empty: it is none, or too large for T.
+template <class T>
+std::optional<T> to_number(View text)
+{
+    T value{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (text.empty() || error != std::errc{} || end != text.data() + text.size())
+        return std::nullopt;
+    return value;
+}
+
+View trimmed(View text)
+{
+    constexpr View blank = " \t\r\n";
+    const auto begin = std::min(text.find_first_not_of(blank), text.size());
+    return text.substr(begin, text.find_last_not_of(blank) + 1 - begin);
+}
+
+std::uint64_t to_count(View text)
+{
+    const auto number = to_number<std::uint64_t>(text).value_or(0);
+    return number != 0 ? number : throw Mistake{"it must be a whole number from 1 on"};
+}
+
+sidecar::Duration to_seconds(View text)
+{
+    const auto number = text.find_first_not_of("0123456789.") == text.npos // no inf, no exponent
+                            ? to_number<double>(text)
+                            : std::nullopt;
+    if (!number || *number > 1e8)
+        throw Mistake{"it must be a number of seconds, such as 10 or 0.5"};
+    return sidecar::Duration{std::llround(*number * 1e9)};
+}
+
+std::size_t to_bytes(View text)
+{
+    constexpr std::size_t max_bytes = std::size_t{1} << 30;
+    const auto unit = View{"kKmMgG"}.find(text.back());
+    const std::size_t shift = unit == text.npos ? 0 : 10 * (unit / 2 + 1);
+    const auto number = to_number<std::size_t>(text.substr(0, text.size() - (shift != 0)));
+    if (!number || *number == 0 || *number > max_bytes >> shift)
+        throw Mistake{"it must be a number of bytes from 1 to 1G; k, M and G count in steps of "
+                      "1024"};
+    return *number << shift;
+}
+
+BinaryFormat to_binary(View text)
+{
+    return text == "hex"      ? BinaryFormat::hex
+           : text == "base64" ? BinaryFormat::base64
+           : text == "raw"    ? BinaryFormat::raw
+                              : throw Mistake{"it must be hex, base64 or raw"};
+}
+
+/// A small file's content, without the byte order mark that an editor writes, and without blanks
+/// around it.
+std::string content_of(const std::string& path)
+{
+    std::string text((std::size_t{1} << 20) + 1, '\0');
+    std::ifstream file{path, std::ios::binary};
+    file.read(text.data(), static_cast<std::streamsize>(text.size()));
+    if (!file.eof() || file.bad()) // never opened, a directory, or without an end
+        throw Mistake{fmt::format("the file {} cannot be read", path)};
+    text.resize(static_cast<std::size_t>(file.gcount()));
+    constexpr View mark = "\xef\xbb\xbf";
+    return std::string{trimmed(View{text}.substr(text.starts_with(mark) ? mark.size() : 0))};
+}
+
+/// What @FILE or env:NAME stands for, or the text itself.
+std::string to_secret(View given)
+{
+    std::string secret{given};
+    if (given.starts_with('@')) {
+        secret = content_of(secret.substr(1));
+    } else if (given.starts_with("env:")) {
+        const char* value = std::getenv(secret.c_str() + 4);
+        secret = value ? value
+                       : throw Mistake{fmt::format("the environment has no {}", given.substr(4))};
+    }
+    return !secret.empty() ? secret : throw Mistake{"there is nothing in it"};
+}
+
+void set_auth(Settings& settings, View given)
+{
+    constexpr View bearer = "bearer:";
+    const auto secret = to_secret(given);
+    const auto colon = secret.find(':');
+    if (secret.starts_with(bearer) && secret.size() > bearer.size())
+        settings.websocket.bearer = secret.substr(bearer.size());
+    else if (colon != secret.npos && !secret.starts_with(bearer))
+        settings.websocket.basic_auth = {.user = secret.substr(0, colon),
+                                         .password = secret.substr(colon + 1)};
+    else
+        throw Mistake{"it must be user:password or bearer:TOKEN, or @FILE or env:NAME that hold "
+                      "one"};
+}
+
+void add_headers(Settings& settings, View given)
+{
+    const bool is_file = given.starts_with('@');
+    const auto fields = is_file ? to_secret(given) : std::string{given};
+    for (View rest = fields; !rest.empty();) {
+        const auto line = rest.substr(0, is_file ? rest.find('\n') : rest.npos);
+        rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+        if (trimmed(line).empty())
+            continue;
+        const auto colon = line.find(':');
+        if (colon == line.npos)
+            throw Mistake{"a header is written 'Name: value'"};
+        settings.websocket.headers.emplace_back(line.substr(0, colon),
+                                                trimmed(line.substr(colon + 1)));
+    }
+}
+
+void add_subprotocols(Settings& settings, View names)
+{
+    while (!names.empty()) {
+        const auto name = names.substr(0, names.find(','));
+        names.remove_prefix(std::min(names.size(), name.size() + 1));
+        settings.websocket.subprotocols.emplace_back(trimmed(name));
+    }
+}
+
+void set_proxy(Settings& settings, View given)
+{
+    auto& proxy = settings.websocket.proxy;
+    proxy.from_environment = given == "env";
+    if (!proxy.from_environment)
+        proxy.url = given.starts_with('@') ? to_secret(given) : std::string{given};
+}
+
+void set_ping_interval(Settings& settings, View text)
+{
+    auto& liveness = settings.feed.link.liveness.emplace();
+    liveness.interval = liveness.timeout = to_seconds(text);
+}
+
+void set_authorities(Settings& settings, View path)
+{
+    auto& tls = settings.websocket.tls;
+    std::error_code ignored;
+    (std::filesystem::is_directory(path, ignored) ? tls.ca_directory : tls.ca_file) = path;
+}
+
+/// For which URLs an option has an effect; for others it is a mistake.
+enum class For { all, network, websocket, tls };
+
+struct Option {
+    View name, value; ///< a flag has no value
+    For urls;
+    View help;
+    void (*set)(Settings&, View);
+    bool is_list = false; ///< may be given several times
+};
+
+constexpr Option options[]{
+    {"--json", "", For::all, "events, messages and report as JSON lines",
+     [](Settings& s, View) { s.is_json = true; }},
+    {"--binary", "FORMAT", For::all,
+     "hex, base64 or raw: how binary messages are printed; with hex and raw\n"
+     "lines are sent as binary messages written so (default: hex; text is sent)",
+     [](Settings& s, View value) { s.input_binary = to_binary(value); }},
+    {"--timestamps", "", For::all, "the time (UTC) before each message",
+     [](Settings& s, View) { s.has_timestamps = true; }},
+    {"--count", "N", For::all, "stop after N messages",
+     [](Settings& s, View value) { s.count = to_count(value); }},
+    {"--close-on-eof", "", For::all,
+     "stop when the input has ended and has been sent (default: receive on)",
+     [](Settings& s, View) { s.closes_at_eof = true; }},
+    {"--max-message", "SIZE", For::all,
+     "the link ends at a larger message, and none is sent (default: 1M)",
+     [](Settings& s, View value) { s.websocket.max_message_bytes = to_bytes(value); }},
+    {"--timeout", "SECONDS", For::all, "how long connecting may take; 0: any time (default: 10)",
+     [](Settings& s, View value) { s.timeout = to_seconds(value); }},
+    {"--reconnect", "", For::all, "connect again when the link is lost",
+     [](Settings& s, View) { s.feed.link.reconnect = {.queued = sidecar::QueuedSends::keep}; }},
+    {"--ping-interval", "SECONDS", For::websocket,
+     "ping after so long a silence, and end the link after as much more\n"
+     "(default: 0, never)",
+     set_ping_interval},
+    {"--header", "FIELD", For::websocket,
+     "a further field of the request, 'Name: value'; @FILE: such lines", add_headers, true},
+    {"--auth", "SECRET", For::websocket,
+     "user:password; @FILE or env:NAME: it is in a file or in a variable,\n"
+     "where other users do not see it",
+     set_auth},
+    {"--bearer", "TOKEN", For::websocket,
+     "authorize with a token; @FILE and env:NAME as for --auth",
+     [](Settings& s, View value) { s.websocket.bearer = to_secret(value); }},
+    {"--subprotocol", "NAME", For::websocket,
+     "offered, the preferred one first; several by commas or by repeating", add_subprotocols, true},
+    {"--compress", "", For::websocket, "offer permessage-deflate (RFC 7692)",
+     [](Settings& s, View) { s.websocket.compression.emplace(); }},
+    {"--proxy", "URL", For::network,
+     "the HTTP proxy, http://user:password@host:port; env: as HTTP_PROXY,\n"
+     "HTTPS_PROXY and NO_PROXY say; @FILE: the URL is in a file",
+     set_proxy},
+    {"--ca", "PATH", For::tls,
+     "trust the authorities in this PEM file or directory, not the system's", set_authorities},
+    {"--cert", "FILE", For::tls, "our certificate, PEM",
+     [](Settings& s, View path) { s.websocket.tls.certificate_file = path; }},
+    {"--key", "FILE", For::tls, "its key, PEM (default: in the file of --cert)",
+     [](Settings& s, View path) { s.websocket.tls.key_file = path; }},
+    {"--insecure", "", For::tls, "accept any certificate; for tests only",
+     [](Settings& s, View) { s.websocket.tls.insecure_skip_verification = true; }},
+    {"--stats", "", For::all, "counters and the stop's report on stderr at the end",
+     [](Settings& s, View) { s.prints_stats = true; }},
+    {"--quiet", "", For::all, "nothing on stderr but mistakes of usage",
+     [](Settings& s, View) { s.is_quiet = true; }},
+    {"--verbose", "", For::all, "each event of the link, and the library's log, on stderr",
+     [](Settings& s, View) { s.is_verbose = true; }},
+};
+
+std::string help()
+{
+    std::string text{head};
+    const auto line = [&](const std::string& name, View what) {
+        text += fmt::format("  {:<26}", name);
+        for (const char c : what)
+            text += c == '\n' ? "\n" + std::string(28, ' ') : std::string{c};
+        text += '\n';
+    };
+    for (const auto& option : options)
+        line(fmt::format("{} {}", option.name, option.value), option.help);
+    line("-h,--help", "this text");
+    line("--version", "the version");
+    return text.append(foot);
+}
+
+using Tcp = sidecar::Tcp<sidecar::Lines>;
+
+void set_host_and_port(View authority, Tcp::Options& tcp)
+{
+    if (authority.ends_with('/'))
+        authority.remove_suffix(1);
+    const auto colon = std::min(authority.rfind(':'), authority.size());
+    auto host = authority.substr(0, colon);
+    const bool has_brackets = host.starts_with('[') && host.ends_with(']');
+    if (has_brackets)
+        host = host.substr(1, host.size() - 2);
+    authority.remove_prefix(std::min(colon + 1, authority.size()));
+    const auto port = to_number<std::uint16_t>(authority);
+    if (!port || *port == 0 || host.empty()
+        || host.find_first_of(has_brackets ? "[]/?#@ " : "[]/?#@ :") != host.npos)
+        throw Mistake{"the URL is not written tcp://host:port or tls://host:port, an IPv6 address "
+                      "in brackets"};
+    tcp.host = host;
+    tcp.port = *port;
+}
+
+void set_path(View path, Tcp::Options& tcp)
+{
+    if (path.starts_with("//")) // unix:///path is the same
+        path.remove_prefix(2);
+    if (path.size() < 2 || !(path.starts_with('/') || path.starts_with('@')))
+        throw Mistake{"a Unix socket is written unix:/path, or unix:@name if it is abstract"};
+    tcp.host = fmt::format("unix:{}", path);
+}
+
+struct Scheme {
+    View name;
+    bool is_websocket, is_secure, is_local;
+};
+constexpr Scheme schemes[]{
+    {"ws://", true, false, false},   {"wss://", true, true, false},
+    {"ws+unix:", true, false, true}, {"wss+unix:", true, true, true},
+    {"tcp://", false, false, false}, {"tls://", false, true, false},
+    {"unix:", false, false, true},
+};
+
+/// Schemes are the same in either case of letters (RFC 3986 section 3.1).
+const Scheme& scheme_of(View url)
+{
+    for (const auto& scheme : schemes)
+        if (std::equal(scheme.name.begin(), scheme.name.end(), url.begin(),
+                       url.begin() + std::min(url.size(), scheme.name.size()), [](char a, char b) {
+                           return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b);
+                       }))
+            return scheme;
+    throw Mistake{
+        "the URL must begin with ws://, wss://, ws+unix:, wss+unix:, tcp://, tls:// or unix:"};
+}
+
+using Given = std::set<const Option*>;
+
+/// An option without effect is a mistake: its user relies on it.
+void check(const Settings& settings, const Given& given, const Scheme& scheme)
+{
+    const auto& tls = settings.websocket.tls;
+    if (settings.is_quiet && settings.is_verbose)
+        throw Mistake{"--quiet: not with --verbose"};
+    if (tls.certificate_file.empty() && !tls.key_file.empty())
+        throw Mistake{"--key: needs --cert"};
+    for (const auto* option : given)
+        if (const auto* why =
+                option->urls == For::websocket && !scheme.is_websocket
+                    ? "only for WebSocket (ws://, wss://, ws+unix:)"
+                : option->urls == For::tls && !scheme.is_secure   ? "only for TLS (wss://, tls://)"
+                : option->urls == For::network && scheme.is_local ? "not for a Unix socket"
+                                                                  : nullptr)
+            throw Mistake{fmt::format("{}: {}", option->name, why)};
+}
+
+/// Sets what several options decide together.
+void complete(Settings& settings, const Scheme& scheme)
+{
+    auto& websocket = settings.websocket;
+    if (settings.timeout == sidecar::Duration{})
+        settings.timeout = sidecar::Duration::max();
+    if (websocket.tls.key_file.empty())
+        websocket.tls.key_file = websocket.tls.certificate_file;
+    const auto bytes = websocket.max_message_bytes;
+    settings.feed.inbox = {.bytes = std::max(settings.feed.inbox.bytes, 4 * bytes)};
+    settings.feed.outbox = {.bytes = std::max(settings.feed.outbox.bytes, 2 * bytes)};
+    const bool is_plain = !scheme.is_websocket && !settings.is_json; // lines are text mostly
+    settings.output_binary =
+        settings.input_binary.value_or(is_plain ? BinaryFormat::raw : BinaryFormat::hex);
+    if (settings.input_binary == BinaryFormat::base64) // is for output alone
+        settings.input_binary.reset();
+    websocket.url = settings.url;
+    if (scheme.is_websocket)
+        return;
+    auto& tcp = settings.tcp.emplace();
+    tcp.max_message_bytes = bytes;
+    tcp.proxy = websocket.proxy;
+    if (scheme.is_secure)
+        tcp.tls = websocket.tls;
+    const auto rest = View{settings.url}.substr(scheme.name.size());
+    scheme.is_local ? set_path(rest, tcp) : set_host_and_port(rest, tcp);
+}
+
+/// Takes the option at `at`, and its value, if that is an argument on its own.
+void take_option(const std::vector<std::string>& arguments, std::size_t& at, Settings& settings,
+                 Given& given)
+{
+    const View argument = arguments[at];
+    const auto equals = argument.find('=');
+    const auto name = argument.substr(0, equals);
+    const auto* option = std::find_if(std::begin(options), std::end(options),
+                                      [&](const auto& one) { return one.name == name; });
+    if (option == std::end(options)) { // a secret may follow the letters
+        const auto end = std::find_if(argument.begin(), argument.end(), [](unsigned char c) {
+            return c != '-' && (c >= 0x80 || std::isalnum(c) == 0);
+        });
+        throw Mistake{fmt::format("there is no option {}", View{argument.begin(), end})};
+    }
+    if (!given.insert(option).second && !option->is_list)
+        throw Mistake{fmt::format("{}: it is given more than once", name)};
+    View value;
+    if (option->value.empty() && equals != argument.npos)
+        throw Mistake{fmt::format("{} takes no value", name)};
+    if (!option->value.empty()) {
+        if (equals == argument.npos && ++at == arguments.size())
+            throw Mistake{fmt::format("{}: its value is missing", name)};
+        value = equals == argument.npos ? View{arguments[at]} : argument.substr(equals + 1);
+        if (value.empty()) // mostly a variable of the shell that is not set
+            throw Mistake{fmt::format("{}: it is empty", name)};
+    }
+    try {
+        option->set(settings, value);
+    } catch (const Mistake& mistake) {
+        throw Mistake{fmt::format("{}: {}", name, mistake.why)};
+    }
+}
+
+std::variant<Settings, EarlyExit> parse(const std::vector<std::string>& arguments)
+{
+    Settings settings;
+    Given given;
+    bool has_options = true;
+    for (std::size_t at = 0; at < arguments.size(); ++at) {
+        const auto& argument = arguments[at];
+        if (has_options && argument == "--")
+            has_options = false;
+        else if (has_options && (argument == "--help" || argument == "-h"))
+            return EarlyExit{exit_status::clean, help()};
+        else if (has_options && argument == "--version")
+            return EarlyExit{exit_status::clean, "sidecar-cat " SIDECAR_CAT_VERSION "\n"};
+        else if (has_options && argument.size() > 1 && argument.starts_with('-'))
+            take_option(arguments, at, settings, given);
+        else if (!std::exchange(settings.url, argument).empty())
+            throw Mistake{"more than one URL"};
+    }
+    if (settings.url.empty())
+        throw Mistake{"the URL is missing"};
+    const auto& scheme = scheme_of(settings.url);
+    check(settings, given, scheme);
+    complete(settings, scheme);
+    return settings;
+}
+
+} // namespace
+
+std::variant<Settings, EarlyExit> parse_command_line(const std::vector<std::string>& arguments)
+{
+    constexpr auto form = "sidecar-cat: {}\nTry 'sidecar-cat --help'.\n";
+    try {
+        return parse(arguments);
+    } catch (const Mistake& mistake) {
+        return EarlyExit{exit_status::usage, fmt::format(form, mistake.why)};
+    }
+}
+
+} // namespace sidecar_cat

@@ -1,0 +1,54 @@
+// The command line: arguments in; settings, or a text and an exit status, out.
+#pragma once
+
+#include <sidecar/options.hpp>
+#include <sidecar/transports/tcp.hpp>
+#include <sidecar/transports/websocket.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace sidecar_cat {
+
+namespace exit_status {
+constexpr int clean = 0;
+constexpr int could_not_connect = 1;
+constexpr int usage = 2;
+constexpr int link_lost = 3;
+constexpr int stopped_uncleanly = 4;
+} // namespace exit_status
+
+/// How a binary message is written on a line.
+enum class BinaryFormat { hex, base64, raw };
+
+/// The command line, understood. Options of both transports are kept with WebSocket's until the URL
+/// decides.
+struct Settings {
+    std::string url{};
+    sidecar::WebSocket::Options websocket{};
+    std::optional<sidecar::Tcp<sidecar::Lines>::Options> tcp{}; ///< tcp:, tls: and unix: URLs
+    sidecar::Options feed{};
+    sidecar::Duration timeout = std::chrono::seconds{10}; ///< to connect; max(): none
+    std::uint64_t count = 0;                              ///< messages to receive; 0: any number
+    std::optional<BinaryFormat> input_binary{};           ///< of --binary; none: lines are text
+    BinaryFormat output_binary = BinaryFormat::hex;
+    bool is_terminal = false; ///< standard output is one
+    bool is_json = false, has_timestamps = false, closes_at_eof = false;
+    bool prints_stats = false, is_quiet = false, is_verbose = false;
+};
+
+/// Ends the program at once: help, version, or a mistake of usage.
+struct EarlyExit {
+    int status = 0;
+    std::string text{}; ///< with its line end; for stdout if the status is 0, else for stderr
+};
+
+/// `arguments` without the program's name. Reads the files and variables that they name. No text
+/// that it returns repeats a value, which may be a secret.
+[[nodiscard]] std::variant<Settings, EarlyExit> parse_command_line(
+    const std::vector<std::string>& arguments);
+
+} // namespace sidecar_cat
