@@ -39,7 +39,8 @@ struct Reconnect {
     Duration max_window = std::chrono::seconds{30};   ///< not below `window`
     Duration stable_after = std::chrono::seconds{20}; ///< zero: every connection counts as good
     /// Waited for in addition after the close codes 1012 and 1013 (the server restarts, or is
-    /// overloaded), and the window is then five times that at least.
+    /// overloaded), and the window is then five times that at least; both together never exceed
+    /// max_window.
     Duration busy_delay = std::chrono::seconds{5};
     std::uint32_t max_attempts = 0;        ///< of one outage; 0: no limit
     Duration max_outage = Duration::max(); ///< from `down` to giving up; max(): no limit

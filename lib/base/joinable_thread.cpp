@@ -2,6 +2,7 @@
 
 #include "base/signals_blocked.hpp"
 
+#include <sidecar/detail/library_thread.hpp>
 #include <sidecar/stats.hpp>
 
 #include <algorithm>
@@ -16,8 +17,11 @@ namespace detail {
 namespace {
 
 std::atomic<std::uint64_t> orphans{0};
+constinit thread_local bool is_ours = false;
 
 } // namespace
+
+bool is_library_thread() noexcept { return is_ours; }
 
 void JoinableThread::start(std::function<void()> function)
 {
@@ -28,6 +32,7 @@ void JoinableThread::start(std::function<void()> function)
     const auto entry = [](void* argument) -> void* {
         const std::unique_ptr<std::function<void()>> body{
             static_cast<std::function<void()>*>(argument)};
+        is_ours = true;
         (*body)();
         return nullptr;
     };

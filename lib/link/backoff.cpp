@@ -118,8 +118,10 @@ std::optional<TimePoint> Backoff::next(const Failure& why, TimePoint now)
     auto window = window_;
     Duration least{};
     if (is_busy(why)) {
-        least = options_.busy_delay;
-        window = std::max(window, times(options_.busy_delay, 5));
+        // Spread within max_window, which no wait of ours exceeds
+        least = std::min(options_.busy_delay, options_.max_window / 6);
+        window =
+            std::min(std::max(window, times(options_.busy_delay, 5)), options_.max_window - least);
     }
     if (why.retry_after())
         least = std::max<Duration>(least, *why.retry_after());

@@ -229,17 +229,21 @@ void Connection::writer_ended(std::exception_ptr exception)
 void Connection::await_last_words(unsigned windows)
 {
     auto& loop = parts_.services.loop;
-    timer_ = loop.timers().at(
-        deadline_after(loop.now(), last_words),
-        [this, windows, reads = parts_.gauges.reads.load(std::memory_order_relaxed)] {
-            const bool has_read = reads != parts_.gauges.reads.load(std::memory_order_relaxed);
-            if (parts_.intake.is_paused())
-                await_last_words(windows);
-            else if (has_read && windows != 0)
-                await_last_words(windows - 1);
-            else
-                abort();
-        });
+    // Bytes, not reads: one read takes in all of a large message
+    const auto progress = [this] {
+        return std::pair{parts_.gauges.reads.load(std::memory_order_relaxed),
+                         parts_.upkeep.keep_alive.signs().heard.at()};
+    };
+    timer_ = loop.timers().at(deadline_after(loop.now(), last_words),
+                              [this, windows, progress, before = progress()] {
+                                  const bool has_read = before != progress();
+                                  if (parts_.intake.is_paused())
+                                      await_last_words(windows);
+                                  else if (has_read && windows != 0)
+                                      await_last_words(windows - 1);
+                                  else
+                                      abort();
+                              });
 }
 
 // --- what is sticky

@@ -2,10 +2,9 @@
 // the rules, and no text of it breaks a line. A line feed divides the input into two.
 #include "require.hpp"
 
-#include <masked.hpp>
-#include <no_proxy.hpp>
 #include <proxy.hpp>
 #include <redirect.hpp>
+#include <text.hpp>
 #include <uri.hpp>
 #include <url.hpp>
 
@@ -25,7 +24,7 @@ bool is_line(std::string_view text)
 /// What goes into a request may end no line of it.
 void check_url(std::string_view text)
 {
-    require(is_line(http::masked(text)), "a masked URL is fit for a line");
+    require(is_line(http::redact_url(text)), "a redacted URL is fit for a line");
     const auto url = websocket::parse_url(text);
     if (!url) {
         require(is_line(url.error().message()), "a refusal is fit for a line");

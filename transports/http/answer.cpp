@@ -1,20 +1,100 @@
 #include "answer.hpp"
 
-#include "masked.hpp"
-#include "printable.hpp"
-#include "retry_after.hpp"
+#include "uri.hpp"
 
+#include <boost/beast/http/basic_parser.hpp>
+#include <boost/beast/version.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
-#include <chrono>
 #include <cstdint>
+#include <cstdio>
+#include <limits>
 
 namespace sidecar::http {
 namespace {
 
-constexpr std::size_t shown_rubbish_bytes = 64;
+namespace beast_http = boost::beast::http;
+namespace chrono = std::chrono;
+
+constexpr std::size_t max_shown_rubbish_bytes = 64;
+constexpr auto max_retry_after = chrono::seconds{chrono::hours{24} * 365};
+
+/// What an answer begins with; '#' is a digit. RFC 9112 section 4.
+constexpr std::string_view start_pattern = "HTTP/1.# ###";
+
+bool is_space(char c) { return c == ' ' || c == '\t'; }
+
+std::string_view trim(std::string_view text)
+{
+    while (!text.empty() && is_space(text.front()))
+        text.remove_prefix(1);
+    while (!text.empty() && is_space(text.back()))
+        text.remove_suffix(1);
+    return text;
+}
+
+/// Takes the fields as Beast finds them. Not beast_http::fields: a value there has at most 65,533 bytes.
+class FieldParser final : public beast_http::basic_parser<false> {
+public:
+    explicit FieldParser(HttpHead& head) : head_{head}
+    {
+        header_limit(std::numeric_limits<std::uint32_t>::max());
+        skip(true);
+    }
+
+private:
+    using View = boost::beast::string_view;
+    void on_request_impl(beast_http::verb, View, View, int, error_code&) override {}
+    void on_response_impl(int, View, int, error_code&) override {}
+    void on_field_impl(beast_http::field, View name, View value, error_code&) override
+    {
+        head_.fields.emplace_back(std::string{name}, std::string{value});
+    }
+#if BOOST_BEAST_VERSION >= 359 // Boost 1.90
+    void on_trailer_field_impl(beast_http::field, View, View, error_code&) override {}
+#endif
+    void on_header_impl(error_code&) override {}
+    void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
+    std::size_t on_body_impl(View, error_code&) override { return 0; }
+    void on_chunk_header_impl(std::uint64_t, View, error_code&) override {}
+    std::size_t on_chunk_body_impl(std::uint64_t, View, error_code&) override { return 0; }
+    void on_finish_impl(error_code&) override {}
+
+    HttpHead& head_; // sidecar side
+};
+
+/// Fields that say how long a body is. Beast judges them, but nobody here reads a body.
+bool is_about_body(std::string_view line)
+{
+    const auto name = line.substr(0, line.find(':'));
+    return equal_ignoring_case(name, "Content-Length")
+           || equal_ignoring_case(name, "Transfer-Encoding")
+           || equal_ignoring_case(name, "Proxy-Connection");
+}
+
+/// Takes the lines about the body out of `text`, folded ones whole, and into the head.
+std::string without_body_fields(std::string_view text, HttpHead& head)
+{
+    std::string rest;
+    rest.reserve(text.size());
+    bool is_leaving_out = false;
+    while (!text.empty()) {
+        const auto line = text.substr(0, text.find("\r\n") + 2);
+        text.remove_prefix(line.size());
+        if (!is_space(line.front()))
+            is_leaving_out = is_about_body(line);
+        if (!is_leaving_out) {
+            rest += line;
+        } else if (const auto colon = line.find(':'); colon != line.npos) {
+            const auto value = line.substr(colon + 1, line.size() - colon - 3);
+            head.fields.emplace_back(line.substr(0, colon), trim(value));
+        }
+    }
+    return rest;
+}
 
 /// Of a chunked body only the first chunk's content is for people.
 std::string_view readable_body(const HttpHead& head, std::string_view body)
@@ -27,7 +107,7 @@ std::string_view readable_body(const HttpHead& head, std::string_view body)
     return line == body.npos ? std::string_view{} : body.substr(line + 1).substr(0, bytes);
 }
 
-/// What else than HTTP the first bytes may be. Empty: no idea.
+/// The protocol that the first bytes may belong to. Empty: no idea.
 std::string guess(std::string_view bytes, std::string_view hint_for_tls)
 {
     const auto is_at = [&](std::size_t at, char c) { return bytes.size() > at && bytes[at] == c; };
@@ -41,12 +121,43 @@ std::string guess(std::string_view bytes, std::string_view hint_for_tls)
     return {};
 }
 
+/// The fields of an HTTP-date.
+struct Date {
+    int year = 0, day = 0, hour = 0, minute = 0, second = 0;
+    std::array<char, 4> month{};
+
+    [[nodiscard]] std::optional<chrono::sys_seconds> to_time() const
+    {
+        constexpr std::string_view months = "JanFebMarAprMayJunJulAugSepOctNovDec";
+        const auto at = months.find(month.data());
+        if (at == months.npos || at % 3 != 0 || month[2] == '\0')
+            return {};
+        const auto date = chrono::year{year} / static_cast<int>(at / 3 + 1) / day;
+        const auto is_within = [](int value, int last) { return value >= 0 && value <= last; };
+        if (!date.ok() || !is_within(hour, 23) || !is_within(minute, 59)
+            || !is_within(second, 60)) // a leap second
+            return {};
+        return chrono::sys_days{date} + chrono::hours{hour} + chrono::minutes{minute}
+               + chrono::seconds{second};
+    }
+};
+
+/// RFC 9110 section 5.6.7: more than 50 years ahead means the past.
+int full_year(int two_digits, chrono::sys_seconds now)
+{
+    const chrono::year_month_day today{chrono::floor<chrono::days>(now)};
+    const auto this_year = static_cast<int>(today.year());
+    const auto year = this_year / 100 * 100 + two_digits;
+    return year > this_year + 50 ? year - 100 : year;
+}
+
 } // namespace
 
-std::string_view first_value(const HttpHead& head, std::string_view name)
+bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept
 {
-    const auto values = head.values(name);
-    return values.empty() ? std::string_view{} : values.front();
+    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : int{c}; };
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [&](char x, char y) { return lower(x) == lower(y); });
 }
 
 bool contains(const std::vector<std::string_view>& elements, std::string_view name)
@@ -55,10 +166,147 @@ bool contains(const std::vector<std::string_view>& elements, std::string_view na
                        [&](std::string_view e) { return equal_ignoring_case(e, name); });
 }
 
+std::vector<std::string_view> HttpHead::values(std::string_view name) const
+{
+    std::vector<std::string_view> result;
+    for (const auto& [field, value] : fields)
+        if (equal_ignoring_case(field, name))
+            result.emplace_back(value);
+    return result;
+}
+
+std::string_view HttpHead::first_value(std::string_view name) const
+{
+    const auto all = values(name);
+    return all.empty() ? std::string_view{} : all.front();
+}
+
+std::vector<std::string_view> HttpHead::elements(std::string_view name) const
+{
+    std::vector<std::string_view> result;
+    for (auto rest : values(name)) {
+        while (!rest.empty()) {
+            const auto comma = std::min(rest.find(','), rest.size());
+            if (const auto element = trim(rest.substr(0, comma)); !element.empty())
+                result.push_back(element);
+            rest.remove_prefix(std::min(comma + 1, rest.size()));
+        }
+    }
+    return result;
+}
+
+std::size_t HeadReader::take(std::string_view bytes)
+{
+    const auto all = bytes.size();
+    while (state_ == State::incomplete && !bytes.empty()) {
+        const auto taken = is_at_start() ? take_start(bytes) : take_line(bytes);
+        head_bytes_ += taken;
+        bytes.remove_prefix(taken);
+        if (state_ == State::complete)
+            skip_interim();
+    }
+    return all - bytes.size();
+}
+
+bool HeadReader::is_at_start() const noexcept
+{
+    return line_at_ == 0 && text_.size() <= start_pattern.size();
+}
+
+/// One byte; what no answer can begin with is told at once.
+std::size_t HeadReader::take_start(std::string_view bytes)
+{
+    const char c = bytes.front();
+    const auto at = text_.size();
+    const bool fits = at == start_pattern.size() ? c == ' ' || c == '\r' || c == '\n'
+                      : start_pattern[at] == '#' ? is_digit(c)
+                                                 : c == start_pattern[at];
+    if (!fits) {
+        state_ = State::not_http;
+        return 0;
+    }
+    return take_line(bytes.substr(0, 1));
+}
+
+/// Up to the end of the line, if it has come.
+std::size_t HeadReader::take_line(std::string_view bytes)
+{
+    const auto end = bytes.find('\n');
+    const auto taken = end == bytes.npos ? bytes.size() : end + 1;
+    if (head_bytes_ + taken > max_bytes_) {
+        state_ = State::too_large;
+        return 0;
+    }
+    text_ += bytes.substr(0, end);
+    if (end != bytes.npos)
+        end_line();
+    return taken;
+}
+
+/// A line feed alone ends a line too, RFC 9112 section 2.2.
+void HeadReader::end_line()
+{
+    if (text_.size() > line_at_ && text_.back() == '\r')
+        text_.pop_back();
+    if (text_.size() == line_at_)
+        state_ = State::complete;
+    text_ += "\r\n";
+    line_at_ = text_.size();
+}
+
+HttpHead HeadReader::status_line() const
+{
+    HttpHead head;
+    if (text_.size() < start_pattern.size())
+        return head;
+    head.minor_version = static_cast<unsigned>(text_[7] - '0');
+    for (const char digit : text_.substr(9, 3))
+        head.status = head.status * 10 + static_cast<unsigned>(digit - '0');
+    const auto end = std::min(text_.find("\r\n"), text_.size());
+    head.reason = trim(std::string_view{text_}.substr(0, end).substr(start_pattern.size()));
+    return head;
+}
+
+Result<HttpHead> HeadReader::parse() const
+{
+    auto head = status_line();
+    const auto fields = std::string_view{text_}.substr(text_.find("\r\n") + 2);
+    // The status line is judged already, and less strictly: Beast demands the space behind the
+    // status.
+    const auto text = "HTTP/1.1 200 \r\n" + without_body_fields(fields, head);
+    FieldParser parser{head};
+    error_code ec;
+    parser.put(boost::asio::buffer(text), ec);
+    if (ec || !parser.is_header_done())
+        return Failure{Error::protocol_violation, {.cause = ec}};
+    return head;
+}
+
+void HeadReader::skip_interim()
+{
+    if (const auto status = status_line().status;
+        status / 100 != 1 || status == switching_protocols)
+        return;
+    interim_bytes_ += std::exchange(head_bytes_, 0);
+    if (interim_bytes_ > max_bytes_) {
+        state_ = State::interim_too_large;
+        return;
+    }
+    text_.clear();
+    line_at_ = 0;
+    state_ = State::incomplete;
+}
+
+std::string HeadReader::describe_begun(const Secrets& secrets) const
+{
+    const auto line = text().substr(0, text().find("\r\n"));
+    return line.empty() ? std::string{} : ", which began with " + quote(line, secrets);
+}
+
 std::string quote(std::string_view text, const Secrets& secrets)
 {
-    // A secret that the cut goes through is masked as far as it stands there.
-    return shown(secrets.hide(std::string{text.substr(0, 4 * shown_bytes)}), shown_bytes);
+    // A secret that the cut goes through is redacted as far as it is there.
+    return quote(secrets.redact(std::string{text.substr(0, 4 * max_shown_bytes)}), max_shown_bytes);
 }
 
 std::string describe(const HttpHead& head, std::string_view body, const Secrets& secrets)
@@ -66,9 +314,10 @@ std::string describe(const HttpHead& head, std::string_view body, const Secrets&
     const auto details = details_of(head);
     auto text = fmt::format("HTTP {}", head.status);
     if (!head.reason.empty())
-        text += " " + printable(secrets.hide(head.reason), shown_bytes);
+        text += " " + escape(secrets.redact(head.reason), max_shown_bytes);
     if (!details.location.empty())
-        text += ", Location: " + printable(secrets.hide(masked(details.location)), shown_bytes);
+        text +=
+            ", Location: " + escape(secrets.redact(redact_url(details.location)), max_shown_bytes);
     if (details.retry_after)
         text += fmt::format(", Retry-After: {} s", details.retry_after->count());
     if (const auto readable = readable_body(head, body);
@@ -79,20 +328,64 @@ std::string describe(const HttpHead& head, std::string_view body, const Secrets&
 
 FailureDetails details_of(const HttpHead& head)
 {
-    const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+    const auto now = chrono::floor<chrono::seconds>(chrono::system_clock::now());
     return {.http_status = static_cast<std::uint16_t>(head.status),
-            .location = std::string{first_value(head, "Location")},
-            .retry_after = parse_retry_after(first_value(head, "Retry-After"),
-                                             first_value(head, "Date"), now)};
+            .location = std::string{head.first_value("Location")},
+            .retry_after =
+                parse_retry_after(head.first_value("Retry-After"), head.first_value("Date"), now)};
 }
 
 std::string describe_not_http(std::string_view first, std::string_view rest, const Secrets& secrets,
                               std::string_view hint_for_tls)
 {
     auto bytes = std::string{first};
-    bytes += rest.substr(0, 4 * shown_rubbish_bytes);
-    return fmt::format("it begins with {}{}", shown(secrets.hide(bytes), shown_rubbish_bytes),
+    bytes += rest.substr(0, 4 * max_shown_rubbish_bytes);
+    return fmt::format("it begins with {}{}", quote(secrets.redact(bytes), max_shown_rubbish_bytes),
                        guess(bytes, hint_for_tls));
+}
+
+std::optional<chrono::sys_seconds> parse_http_date(std::string_view text, chrono::sys_seconds now)
+{
+    const std::string copy{text.substr(0, 64)};
+    Date d;
+    int end = 0; // set by %n, so only if all before it was there
+    auto* const month = d.month.data();
+    const char* const from = copy.c_str();
+    if (std::sscanf(from, "%*3[A-Za-z], %2d %3s %4d %2d:%2d:%2d GMT%n", &d.day, month, &d.year,
+                    &d.hour, &d.minute, &d.second, &end)
+            == 6
+        && end != 0)
+        return d.to_time();
+    if (std::sscanf(from, "%*9[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT%n", &d.day, month,
+                    &d.year, &d.hour, &d.minute, &d.second, &end)
+            == 6
+        && end != 0) {
+        d.year = full_year(d.year, now);
+        return d.to_time();
+    }
+    if (std::sscanf(from, "%*3[A-Za-z] %3s %2d %2d:%2d:%2d %4d%n", month, &d.day, &d.hour,
+                    &d.minute, &d.second, &d.year, &end)
+            == 6
+        && end != 0)
+        return d.to_time();
+    return {};
+}
+
+std::optional<chrono::seconds> parse_retry_after(std::string_view retry_after,
+                                                 std::string_view date, chrono::sys_seconds now)
+{
+    if (!retry_after.empty() && std::all_of(retry_after.begin(), retry_after.end(), is_digit)) {
+        std::int64_t seconds = 0;
+        const auto [end, ec] =
+            std::from_chars(retry_after.data(), retry_after.data() + retry_after.size(), seconds);
+        return ec == std::errc{} ? std::min(chrono::seconds{seconds}, max_retry_after)
+                                 : max_retry_after;
+    }
+    const auto until = parse_http_date(retry_after, now);
+    if (!until)
+        return {};
+    const auto from = parse_http_date(date, now).value_or(now);
+    return std::clamp(*until - from, chrono::seconds{0}, max_retry_after);
 }
 
 } // namespace sidecar::http

@@ -1,9 +1,13 @@
 #include "authorization.hpp"
 
+#include "text.hpp"
 #include "uri.hpp"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 namespace sidecar::http {
 namespace {
@@ -33,28 +37,30 @@ std::string basic_authorization(std::string_view user, std::string_view password
     return "Basic " + base64(std::string{user}.append(":").append(password));
 }
 
-std::string judge_basic(std::string_view user, std::string_view password)
+Result<void> validate_basic(std::string_view user, std::string_view password)
 {
-    if (user.find(':') != user.npos)
-        return "the user of basic authorization has a ':' in it, behind which a receiver would "
-               "take "
-               "the rest for the password (RFC 7617 section 2)";
-    if (std::any_of(user.begin(), user.end(), is_control))
-        return "the user of basic authorization has a control character in it";
-    if (std::any_of(password.begin(), password.end(), is_control))
-        return "the password of basic authorization has a control character in it";
+    if (user.find(':') != npos)
+        return refuse(Error::bad_options,
+                      "the user of basic authorization has a ':' in it, behind which a receiver "
+                      "would take the rest for the password (RFC 7617 section 2)");
+    for (const auto& [name, text] : {std::pair{"user", user}, std::pair{"password", password}})
+        if (std::any_of(text.begin(), text.end(), is_control))
+            return refuse(
+                Error::bad_options,
+                fmt::format("the {} of basic authorization has a control character in it", name));
     return {};
 }
 
-std::string judge_bearer(std::string_view token)
+Result<void> validate_bearer(std::string_view token)
 {
     while (token.ends_with('='))
         token.remove_suffix(1);
-    const bool is_right = !token.empty() && std::all_of(token.begin(), token.end(), [](char c) {
-        return is_unreserved(c) || c == '+' || c == '/';
-    });
-    return is_right ? ""
-                    : "the bearer token has a character that no token has (RFC 6750 section 2.1)";
+    if (!token.empty() && std::all_of(token.begin(), token.end(), [](char c) {
+            return is_unreserved(c) || c == '+' || c == '/';
+        }))
+        return {};
+    return refuse(Error::bad_options,
+                  "the bearer token has a character that no token has (RFC 6750 section 2.1)");
 }
 
 } // namespace sidecar::http

@@ -1,5 +1,7 @@
-// Who one is, as HTTP tells it: RFC 7617 (basic), RFC 6750 (bearer). Without I/O.
+// Values of the Authorization field: RFC 7617 (basic), RFC 6750 (bearer). Without I/O.
 #pragma once
+
+#include <sidecar/error.hpp>
 
 #include <string>
 #include <string_view>
@@ -12,8 +14,8 @@ namespace sidecar::http {
 /// The value of an Authorization field.
 [[nodiscard]] std::string basic_authorization(std::string_view user, std::string_view password);
 
-/// Why these cannot be sent so; empty: they can. No part of them stands in it.
-[[nodiscard]] std::string judge_basic(std::string_view user, std::string_view password);
-[[nodiscard]] std::string judge_bearer(std::string_view token);
+/// Errors: bad_options, whose text has no part of them.
+[[nodiscard]] Result<void> validate_basic(std::string_view user, std::string_view password);
+[[nodiscard]] Result<void> validate_bearer(std::string_view token);
 
 } // namespace sidecar::http

@@ -1,69 +1,159 @@
 #include "proxy.hpp"
 
 #include "authorization.hpp"
-#include "masked.hpp"
-#include "no_proxy.hpp"
+#include "text.hpp"
 #include "uri.hpp"
 
+#include <boost/asio/ip/address.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <charconv>
+#include <cstddef>
 #include <initializer_list>
 #include <utility>
 
 namespace sidecar::http {
 namespace {
 
-/// Empty: nothing is wrong with what stands around the host.
-std::string judge(const Components& url)
+using boost::asio::ip::address;
+
+/// An address written as a name is compared by its bits; IPv4 in IPv6 is IPv4.
+std::optional<address> parse_address(std::string_view text)
+{
+    boost::system::error_code ec;
+    auto parsed = boost::asio::ip::make_address(std::string{text.substr(0, text.find('%'))}, ec);
+    if (ec)
+        return {};
+    if (parsed.is_v6() && parsed.to_v6().is_v4_mapped())
+        return boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, parsed.to_v6());
+    return parsed;
+}
+
+/// The 16 bytes of the address, IPv4 as mapped into IPv6.
+auto bytes_of(const address& a)
+{
+    namespace ip = boost::asio::ip;
+    return (a.is_v4() ? ip::make_address_v6(ip::v4_mapped, a.to_v4()) : a.to_v6()).to_bytes();
+}
+
+bool is_in_network(const address& host, std::string_view network, std::string_view length)
+{
+    const auto base = parse_address(network);
+    std::size_t bits = 0;
+    const auto [end, ec] = std::from_chars(length.data(), length.data() + length.size(), bits);
+    if (!base || ec != std::errc{} || end != length.data() + length.size()
+        || base->is_v4() != host.is_v4() || bits > (host.is_v4() ? 32u : 128u))
+        return false;
+    bits += host.is_v4() ? 96 : 0;
+    const auto ours = bytes_of(host), theirs = bytes_of(*base);
+    const auto at = bits / 8;
+    return std::equal(ours.begin(), ours.begin() + static_cast<std::ptrdiff_t>(at), theirs.begin())
+           && (bits % 8 == 0 || (ours[at] ^ theirs[at]) >> (8 - bits % 8) == 0);
+}
+
+std::string name_of(std::string_view text)
+{
+    if (text.ends_with('.')) // a name that is complete
+        text.remove_suffix(1);
+    return lower(text);
+}
+
+bool is_name_below(std::string_view host, std::string_view suffix)
+{
+    if (suffix.starts_with("*."))
+        suffix.remove_prefix(1);
+    if (suffix.starts_with('.'))
+        suffix.remove_prefix(1);
+    const auto name = name_of(host), end = name_of(suffix);
+    return !end.empty()
+           && (name == end || (name.ends_with(end) && name[name.size() - end.size() - 1] == '.'));
+}
+
+/// Takes ":port" from the entry's end. False: it is for another port.
+bool take_port(std::string_view& entry, std::uint16_t port)
+{
+    const auto bracket = entry.rfind(']');
+    const auto colon = entry.find(':', bracket == entry.npos ? 0 : bracket);
+    const bool is_plain_ipv6 =
+        bracket == entry.npos && colon != entry.npos && entry.find(':', colon + 1) != entry.npos;
+    if (colon == entry.npos || is_plain_ipv6)
+        return true;
+    const auto wanted = parse_port(entry.substr(colon + 1));
+    entry = entry.substr(0, colon);
+    return wanted == port;
+}
+
+bool matches(std::string_view entry, std::string_view host, std::uint16_t port)
+{
+    if (!take_port(entry, port))
+        return false;
+    if (entry == "*")
+        return true;
+    const auto address = parse_address(host);
+    if (const auto slash = entry.find('/'); slash != entry.npos) {
+        auto network = entry.substr(0, slash);
+        if (network.starts_with('[') && network.ends_with(']'))
+            network = network.substr(1, network.size() - 2);
+        return address && is_in_network(*address, network, entry.substr(slash + 1));
+    }
+    if (entry.starts_with('[') && entry.ends_with(']'))
+        entry = entry.substr(1, entry.size() - 2);
+    if (address)
+        return parse_address(entry) == address;
+    return is_name_below(host, entry);
+}
+
+Failure bad_proxy(std::string why) { return refuse(Error::bad_options, std::move(why)); }
+
+/// All but the host.
+Result<void> validate(const Components& url)
 {
     const auto scheme = lower(url.scheme);
     if (scheme != "http" && scheme != "https")
-        return fmt::format("the scheme is \"{}\"; only proxies of http:// and https:// are "
-                           "supported",
-                           scheme);
+        return bad_proxy(fmt::format(
+            "the scheme is \"{}\"; only proxies of http:// and https:// are supported", scheme));
     if (url.host.empty())
-        return "there is no host";
+        return bad_proxy("there is no host");
     if (url.port && !url.port->empty() && !parse_port(*url.port))
-        return "the port is not a number between 1 and 65535";
+        return bad_proxy("the port is not a number between 1 and 65535");
     if (!url.path.empty() && url.path != "/")
-        return "a path has no place in it";
+        return bad_proxy("a path has no place in it");
     if (url.query || url.fragment)
-        return "a query or a fragment has no place in it";
+        return bad_proxy("a query or a fragment has no place in it");
     if (!is_percent_encoding_right(url.user_info.value_or("")))
-        return "in the user information a '%' begins no two hexadecimal digits";
+        return bad_proxy("in the user information a '%' begins no two hexadecimal digits");
     return {};
 }
 
-/// Empty: nothing is wrong with it.
-std::string take_user_info(std::string_view user_info, Proxy& to)
+Result<Proxy> take_apart(std::string_view text)
 {
-    const auto user = user_info.substr(0, user_info.find(':'));
-    to.has_user = true;
-    to.user = percent_decoded(user);
-    to.password = percent_decoded(user_info.substr(std::min(user.size() + 1, user_info.size())));
-    return judge_basic(to.user, to.password);
-}
-
-/// The failure lacks what parse_proxy() adds.
-std::string take_apart(std::string_view text, Proxy& to)
-{
+    if (find_beyond_ascii_in_host(text) != npos)
+        return bad_proxy("the host name has a character beyond ASCII; write it in its xn-- form");
     if (!std::all_of(text.begin(), text.end(), is_visible))
-        return "there is a space, a control character or one beyond ASCII in it";
+        return bad_proxy("there is a space, a control character or one beyond ASCII in it");
     const auto url = split(text);
-    if (auto why = judge(url); !why.empty())
-        return why;
+    if (auto valid = validate(url); !valid)
+        return valid.error();
     auto host = parse_host(url.host);
     if (!host)
-        return host.error().explanation();
-    to.is_secure = lower(url.scheme) == "https";
-    to.host = std::move(host->name);
-    to.port = to.is_secure ? 443 : 80;
+        return host.error();
+    Proxy proxy;
+    proxy.is_secure = lower(url.scheme) == "https";
+    proxy.host = std::move(host->name);
+    proxy.port = proxy.is_secure ? 443 : 80;
     if (url.port && !url.port->empty())
-        to.port = *parse_port(*url.port);
-    to.shown = fmt::format("{}://{}:{}", lower(url.scheme), host->field, to.port);
-    return url.user_info ? take_user_info(*url.user_info, to) : std::string{};
+        proxy.port = *parse_port(*url.port);
+    proxy.shown = fmt::format("{}://{}:{}", lower(url.scheme), host->field, proxy.port);
+    if (!url.user_info)
+        return proxy;
+    auto password = *url.user_info;
+    proxy.has_user = true;
+    proxy.user = percent_decoded(cut(password, ":"));
+    proxy.password = percent_decoded(password.substr(std::min<std::size_t>(1, password.size())));
+    if (auto valid = validate_basic(proxy.user, proxy.password); !valid)
+        return valid.error();
+    return proxy;
 }
 
 } // namespace
@@ -72,14 +162,11 @@ Result<Proxy> parse_proxy(std::string_view text, std::string_view origin)
 {
     const auto whole =
         text.find("://") == text.npos ? fmt::format("http://{}", text) : std::string{text};
-    Proxy proxy;
-    auto why = take_apart(whole, proxy);
-    if (why.empty())
+    auto proxy = take_apart(whole);
+    if (proxy)
         return proxy;
-    return Failure{Error::bad_options,
-                   {.explanation = fmt::format("{} is no URL of a proxy like http://host:port: "
-                                               "{} ({})",
-                                               origin, why, masked_with_care(whole))}};
+    return bad_proxy(fmt::format("{} is no URL of a proxy like http://host:port: {} ({})", origin,
+                                 proxy.error().explanation(), redact_text(whole)));
 }
 
 ProxyEnvironment ProxyEnvironment::read(const char* (*get)(const char*))
@@ -106,6 +193,17 @@ ProxyEnvironment::Variable proxy_for(const ProxyEnvironment& environment, std::s
         return {};
     const auto& own = is_secure ? environment.https : environment.http;
     return own.value.empty() ? environment.all : own;
+}
+
+bool is_exempt(std::string_view no_proxy, std::string_view host, std::uint16_t port)
+{
+    while (!no_proxy.empty()) {
+        const auto entry = cut(no_proxy, ", \t\r\n");
+        if (!entry.empty() && matches(entry, host, port))
+            return true;
+        no_proxy.remove_prefix(std::min<std::size_t>(1, no_proxy.size()));
+    }
+    return false;
 }
 
 } // namespace sidecar::http

@@ -1,4 +1,4 @@
-// Which proxy a connection goes through, from options and environment. Without I/O.
+// The proxy of a connection, from options and environment (http_proxy, no_proxy). Without I/O.
 #pragma once
 
 #include <sidecar/error.hpp>
@@ -21,11 +21,11 @@ struct Proxy {
     std::string shown{}; ///< its URL for texts, without secrets
 };
 
-/// Errors: bad_options; its explanation has nothing in it that masked() would hide. `origin` is what
-/// the text came from, for that explanation: "proxy.url", "the variable http_proxy".
+/// Errors: bad_options; its explanation shows no secret. `origin` names the place of the text in that
+/// explanation: "proxy.url", "the variable http_proxy".
 [[nodiscard]] Result<Proxy> parse_proxy(std::string_view text, std::string_view origin);
 
-/// What the environment says of proxies; empty: nothing.
+/// The environment's variables about proxies; empty: there are none.
 struct ProxyEnvironment {
     /// A variable and the name under which it was found.
     struct Variable {
@@ -40,6 +40,17 @@ struct ProxyEnvironment {
     /// Reads it with `get(name)`, which is getenv but for tests. Not for signal handlers.
     [[nodiscard]] static ProxyEnvironment read(const char* (*get)(const char*));
 };
+
+/// Whether the list exempts this host. Its entries stand between commas or spaces:
+///  - `*`: every host;
+///  - a name, with or without a leading `.` or `*.`: that name and all below it, ignoring case (so
+///    `*.x` exempts x too);
+///  - an address, IPv4 or IPv6, with brackets or without;
+///  - a network, `192.0.2.0/24`, `2001:db8::/32`;
+///  - any but the first and the last with `:port`: that port only (an IPv6 address in brackets).
+/// An entry that is none of these exempts nothing. Names are never looked up: networks exempt
+/// addresses that stand in the URL. `host` is as the resolver wants it.
+[[nodiscard]] bool is_exempt(std::string_view no_proxy, std::string_view host, std::uint16_t port);
 
 /// The variable that names the proxy for this destination; its value is empty if there is none, or
 /// if no_proxy exempts the host.

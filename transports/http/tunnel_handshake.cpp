@@ -1,6 +1,5 @@
 #include "tunnel_handshake.hpp"
 
-#include "answer.hpp"
 #include "authorization.hpp"
 
 #include <boost/asio/error.hpp>
@@ -11,7 +10,6 @@
 namespace sidecar::http {
 namespace {
 
-constexpr unsigned switching_protocols = 101; // of nothing that was asked for
 constexpr unsigned authorization_required = 407;
 
 /// The authority-form, RFC 9112 section 3.2.3. A zone means nothing to another machine.
@@ -43,54 +41,49 @@ TunnelHandshake::TunnelHandshake(const Proxy& proxy, std::string_view host, std:
 std::optional<Result<std::size_t>> TunnelHandshake::take(std::span<const std::byte> bytes)
 {
     std::string_view rest{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-    while (!rest.empty()) {
-        rest.remove_prefix(reader_.take(rest));
-        switch (reader_.state()) {
-        case HeadReader::State::incomplete: return {};
-        case HeadReader::State::not_http:
-            return failure("its answer is not HTTP/1.1, "
-                           + describe_not_http(reader_.text(), rest, secrets_,
-                                               "does the proxy's URL want https://?"));
-        case HeadReader::State::too_large:
-            return failure(
-                fmt::format("the head of its answer is longer than {} bytes", max_head_bytes),
-                {.http_status = static_cast<std::uint16_t>(reader_.status_line().status)});
-        case HeadReader::State::complete: break;
-        }
-        const auto status = reader_.status_line().status;
-        // Whatever its fields say of a body: behind a 2xx there is none
-        if (status / 100 == 2)
-            return bytes.size() - rest.size();
-        if (status / 100 != 1 || status == switching_protocols)
-            return refused(rest);
-        interim_bytes_ += reader_.received_bytes();
-        if (interim_bytes_ > max_head_bytes)
-            return failure(
-                fmt::format("its interim answers (1xx) are longer than {} bytes", max_head_bytes));
-        reader_.reset();
+    rest.remove_prefix(reader_.take(rest));
+    const auto status = reader_.status_line().status;
+    switch (reader_.state()) {
+    case HeadReader::State::incomplete: return {};
+    case HeadReader::State::not_http:
+        return failure("its answer is not HTTP/1.1, "
+                       + describe_not_http(reader_.text(), rest, secrets_,
+                                           "does the proxy's URL want https://?"));
+    case HeadReader::State::too_large:
+        return failure(
+            fmt::format("the head of its answer is longer than {} bytes", max_head_bytes),
+            {.http_status = static_cast<std::uint16_t>(status)});
+    case HeadReader::State::interim_too_large:
+        return failure(
+            fmt::format("its interim answers (1xx) are longer than {} bytes", max_head_bytes));
+    case HeadReader::State::complete: break;
     }
-    return {};
+    // Whatever its fields say of a body: behind a 2xx there is none
+    if (status / 100 == 2)
+        return bytes.size() - rest.size();
+    return refused(rest);
 }
 
 Failure TunnelHandshake::ended(error_code cause) const
 {
-    const bool is_before = reader_.received_bytes() == 0 && interim_bytes_ == 0;
-    const auto* const when = is_before ? "before" : "in the middle of";
-    const bool is_in_order = !cause || cause == boost::asio::error::eof;
-    auto why = is_in_order ? fmt::format("the proxy closed the connection {} its answer", when)
-                           : fmt::format("the connection to the proxy broke {} its answer", when);
-    if (const auto line = reader_.text().substr(0, reader_.text().find("\r\n")); !line.empty())
-        why += fmt::format(", which began with {}", quote(line, secrets_));
-    auto result = failure(std::move(why), {.cause = is_in_order ? error_code{} : cause});
     if (cause == boost::asio::error::operation_aborted)
-        return {Error::cancelled,
-                {.attempted = result.attempted(), .endpoint = endpoint_, .cause = cause}};
-    return result;
+        return with_context({Error::cancelled, {.cause = cause}}, attempted(), endpoint_);
+    const bool is_in_order = !cause || cause == boost::asio::error::eof;
+    return failure(
+        fmt::format("the {} {} its answer{}",
+                    is_in_order ? "proxy closed the connection" : "connection to the proxy broke",
+                    reader_.where(), reader_.describe_begun(secrets_)),
+        {.cause = is_in_order ? error_code{} : cause});
+}
+
+std::string TunnelHandshake::attempted() const
+{
+    return fmt::format("connect through the proxy {}", shown_proxy_);
 }
 
 Failure TunnelHandshake::failure(std::string why, FailureDetails details) const
 {
-    details.attempted = fmt::format("connect through the proxy {}", shown_proxy_);
+    details.attempted = attempted();
     details.endpoint = endpoint_;
     details.explanation = std::move(why);
     return {Error::connect_failed, std::move(details)};

@@ -1,9 +1,8 @@
 // The way through a proxy: CONNECT, RFC 9110 section 9.3.6, without any I/O.
 #pragma once
 
-#include "http_head.hpp"
+#include "answer.hpp"
 #include "proxy.hpp"
-#include "secrets.hpp"
 
 #include <sidecar/error.hpp>
 
@@ -15,11 +14,11 @@
 
 namespace sidecar::http {
 
-/// Makes the request and judges the proxy's answer. Pure: whoever has the stream writes request(),
-/// and gives what is read to take() until that gives a verdict; it comes as soon as the bytes allow
-/// it, and is the same however they were cut, but for how much of a refusal's body is quoted. Owned
-/// by the connector for the time of the tunnelling; sidecar side. Invariant: memory and time are
-/// bounded by `max_head_bytes`, whatever the proxy sends.
+/// Makes the request and judges the proxy's answer. The owner of the stream writes request(), then
+/// passes the bytes that it reads to take() until that returns a verdict. The verdict comes as soon as
+/// the bytes allow it, and is the same however they were cut, but for how much of a refusal's body is
+/// quoted. Owned by the connector for the time of the tunnelling; sidecar side. Invariant: memory and
+/// time are bounded by `max_head_bytes`, whatever the proxy sends.
 class TunnelHandshake {
 public:
     /// No longer head is taken, and no more in interim answers; bytes.
@@ -40,6 +39,7 @@ public:
     [[nodiscard]] Failure ended(error_code cause = {}) const;
 
 private:
+    [[nodiscard]] std::string attempted() const;
     [[nodiscard]] Failure failure(std::string why, FailureDetails details = {}) const;
     [[nodiscard]] Failure refused(std::string_view body) const;
 
@@ -48,7 +48,6 @@ private:
     Secrets secrets_{};                 // sidecar side
     std::string request_{};             // sidecar side
     HeadReader reader_{max_head_bytes}; // sidecar side
-    std::size_t interim_bytes_ = 0;     // sidecar side; in answers 1xx
 };
 
 } // namespace sidecar::http

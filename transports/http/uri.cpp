@@ -1,5 +1,7 @@
 #include "uri.hpp"
 
+#include "text.hpp"
+
 #include <boost/asio/ip/address_v6.hpp>
 #include <fmt/format.h>
 
@@ -44,7 +46,10 @@ void split_authority(std::string_view authority, Components& to)
         to.port = authority.substr(colon + 1);
 }
 
-Failure because(std::string why) { return {Error::bad_address, {.explanation = std::move(why)}}; }
+/// RFC 1035 section 2.3.4, as text and without the dot at its end.
+constexpr std::size_t max_name_bytes = 253;
+
+Failure because(std::string why) { return refuse(Error::bad_address, std::move(why)); }
 
 /// `[fe80::1%25eth0]`, RFC 6874; what stands between the brackets.
 Result<Host> parse_ipv6(std::string_view inside)
@@ -72,6 +77,7 @@ Result<Host> parse_ipv6(std::string_view inside)
 
 bool is_alpha(char c) noexcept { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+bool is_beyond_ascii(char c) noexcept { return static_cast<unsigned char>(c) > 0x7f; }
 bool is_visible(char c) noexcept { return c > 0x20 && c < 0x7f; }
 bool is_unreserved(char c) noexcept
 {
@@ -168,10 +174,33 @@ Result<Host> parse_host(std::string_view host)
     const auto name = percent_decoded(host);
     if (host.find_first_of("[]") != npos)
         return because("the brackets of an IPv6 address surround the whole host, like [::1]");
+    if (auto valid = validate_host_name(name); !valid)
+        return valid.error();
     if (!is_percent_encoding_right(host) || !std::all_of(name.begin(), name.end(), is_name_char))
-        return because("the host name has characters that no host name has; write a name with "
-                       "other than ASCII letters in its xn-- form");
+        return because("the host name has characters that no host name has");
     return Host{.name = name, .field = std::string{host}};
+}
+
+Result<void> validate_host_name(std::string_view name)
+{
+    if (std::any_of(name.begin(), name.end(), is_beyond_ascii))
+        return because("the host name has a character beyond ASCII; write it in its xn-- form");
+    if (name.ends_with('.')) // a name that is complete
+        name.remove_suffix(1);
+    if (name.size() > max_name_bytes)
+        return because(fmt::format("the host name has {} bytes, a name has at most {}", name.size(),
+                                   max_name_bytes));
+    if (name.starts_with('.') || name.find("..") != npos)
+        return because("the host name has an empty part before a dot");
+    return {};
+}
+
+std::size_t find_beyond_ascii_in_host(std::string_view url)
+{
+    auto rest = url;
+    const auto host = url.find("://") == npos ? cut(rest, "/?#") : split(url).host;
+    const auto found = std::find_if(host.begin(), host.end(), is_beyond_ascii);
+    return found == host.end() ? npos : static_cast<std::size_t>(&*found - url.data());
 }
 
 bool is_resource(std::string_view path, std::string_view query)
@@ -185,17 +214,18 @@ bool is_resource(std::string_view path, std::string_view query)
                           [&](char c) { return is_path_char(c) || c == '?'; });
 }
 
-std::string judge_socket_path(std::string_view path)
+Result<void> validate_socket_path(std::string_view path)
 {
     if (path.empty())
-        return "there is no path of a socket";
+        return because("there is no path of a socket");
     if (path == "@")
-        return "the abstract name behind '@' is empty";
+        return because("the abstract name behind '@' is empty");
     if (path.find('\0') != npos)
-        return "the path of the socket has a zero byte, which no path has";
-    if (path.size() > most_socket_path_bytes)
-        return fmt::format("the path of the socket has {} bytes, the system takes at most {}",
-                           path.size(), most_socket_path_bytes);
+        return because("the path of the socket has a zero byte, which no path has");
+    if (path.size() > max_socket_path_bytes)
+        return because(
+            fmt::format("the path of the socket has {} bytes, the system takes at most {}",
+                        path.size(), max_socket_path_bytes));
     return {};
 }
 

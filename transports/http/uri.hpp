@@ -1,8 +1,9 @@
-// A URI taken apart and its parts judged, RFC 3986. Without I/O. Private to the transports.
+// A URI taken apart and its parts validated, RFC 3986. Without I/O. Private to the transports.
 #pragma once
 
 #include <sidecar/error.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,6 +15,7 @@ inline constexpr auto npos = std::string_view::npos;
 
 [[nodiscard]] bool is_alpha(char c) noexcept;
 [[nodiscard]] bool is_digit(char c) noexcept;
+[[nodiscard]] bool is_beyond_ascii(char c) noexcept;
 /// A printing ASCII character that is no space.
 [[nodiscard]] bool is_visible(char c) noexcept;
 /// RFC 3986 section 2.3.
@@ -22,7 +24,7 @@ inline constexpr auto npos = std::string_view::npos;
 /// ASCII letters only.
 [[nodiscard]] std::string lower(std::string_view text);
 
-/// Cuts `text` at the first of `delimiters`; gives what stood before it. The delimiter stays.
+/// Cuts `text` at the first of `delimiters`, and returns the part before it. The delimiter stays.
 /// Lifetime: that of the text.
 [[nodiscard]] std::string_view cut(std::string_view& text, std::string_view delimiters);
 
@@ -31,7 +33,7 @@ inline constexpr auto npos = std::string_view::npos;
 /// Whether every '%' begins a triplet.
 [[nodiscard]] bool is_percent_encoding_right(std::string_view text);
 
-/// The components of a URI by RFC 3986 appendix B, not yet judged. Lifetime: views into the text.
+/// The components of a URI by RFC 3986 appendix B, not validated. Lifetime: views into the text.
 struct Components {
     std::string_view scheme; ///< empty: there is no "scheme://"
     std::optional<std::string_view> user_info{};
@@ -43,7 +45,7 @@ struct Components {
 };
 [[nodiscard]] Components split(std::string_view text);
 
-/// "ws+unix:/path/of.sock:/resource?query", not yet judged: a form of its own, for neither a socket's
+/// "ws+unix:/path/of.sock:/resource?query", not validated: a form of its own, for neither a socket's
 /// path nor its end can be told in an authority. "ws+unix:///path" is the same. Lifetime: views into
 /// the text.
 struct UnixComponents {
@@ -65,13 +67,19 @@ struct Host {
 };
 /// Errors: bad_address; the explanation names no part of the host.
 [[nodiscard]] Result<Host> parse_host(std::string_view host);
+/// Whether this can be the name of a host, for any use: in a request, for a look-up, in a
+/// certificate. Addresses pass too. Errors: bad_address.
+[[nodiscard]] Result<void> validate_host_name(std::string_view name);
+/// The first byte beyond ASCII in the host of a URL, with or without a scheme, by its place in the
+/// URL; npos: there is none.
+[[nodiscard]] std::size_t find_beyond_ascii_in_host(std::string_view url);
 
 /// Whether path and query have only characters that they may have (RFC 3986 sections 3.3, 3.4).
 [[nodiscard]] bool is_resource(std::string_view path, std::string_view query);
 
-/// No path of a Unix-domain socket is longer, with the '@' of an abstract name; bytes.
-constexpr std::size_t most_socket_path_bytes = 107;
-/// Why this can be no path of a Unix-domain socket; empty: it can.
-[[nodiscard]] std::string judge_socket_path(std::string_view path);
+/// The longest path of a Unix-domain socket, with the '@' of an abstract name; bytes.
+constexpr std::size_t max_socket_path_bytes = 107;
+/// Errors: bad_address for what can be no path of a Unix-domain socket.
+[[nodiscard]] Result<void> validate_socket_path(std::string_view path);
 
 } // namespace sidecar::http

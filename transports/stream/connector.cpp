@@ -4,36 +4,60 @@
 #include "tls/tls.hpp"
 #include "tunnel.hpp"
 
+#include <sidecar/detail/library_thread.hpp>
+
 #include <boost/asio/error.hpp>
 #include <fmt/format.h>
 
 #include <cstdlib>
+#include <mutex>
 #include <optional>
 #include <utility>
 
 namespace sidecar::stream {
 namespace {
 
-const char* from_environment(const char* name) { return std::getenv(name); }
+/// The environment as the application's thread has read it last.
+struct {
+    std::mutex mutex;
+    std::optional<http::ProxyEnvironment> variables; // both: guarded by mutex
+} environment;
 
-/// Empty: the connection goes straight. Throws Exception: bad_options.
-std::optional<http::Proxy> choose_proxy(const Target& target)
+Failure bad_options(const Target& target, std::string why)
+{
+    return {Error::bad_options,
+            {.attempted = "connect", .endpoint = target.endpoint, .explanation = std::move(why)}};
+}
+
+void read_environment()
+{
+    auto variables = http::ProxyEnvironment::read(
+        [](const char* name) -> const char* { return std::getenv(name); });
+    const std::lock_guard lock{environment.mutex};
+    environment.variables = std::move(variables);
+}
+
+/// Empty: the connection goes straight. Errors: bad_options.
+Result<std::optional<http::Proxy>> choose_proxy(const Target& target)
 {
     http::ProxyEnvironment::Variable chosen{"proxy.url", target.proxy.url};
     if (chosen.value.empty() && target.proxy.from_environment) {
-        chosen = http::proxy_for(http::ProxyEnvironment::read(from_environment), target.host,
-                                 target.port, target.tls.has_value());
+        const std::lock_guard lock{environment.mutex};
+        if (!environment.variables)
+            return bad_options(target,
+                               "proxy.from_environment: the environment is read when options are "
+                               "checked on a thread of the application; set it also in the "
+                               "options that the sidecar is made with");
+        chosen = http::proxy_for(*environment.variables, target.host, target.port,
+                                 target.tls.has_value());
         chosen.name = "the variable " + chosen.name;
     }
     if (chosen.value.empty())
-        return {};
+        return std::optional<http::Proxy>{};
     auto proxy = http::parse_proxy(chosen.value, chosen.name);
     if (!proxy)
-        throw Exception{Failure{Error::bad_options,
-                                {.attempted = "connect",
-                                 .endpoint = target.endpoint,
-                                 .explanation = proxy.error().explanation()}}};
-    return *std::move(proxy);
+        return bad_options(target, proxy.error().explanation());
+    return std::optional{*std::move(proxy)};
 }
 
 /// Before anything is connected: a start has looked at what it knew, not at where a redirection
@@ -44,20 +68,44 @@ void require_tls(const TlsOptions& options, const std::string& endpoint)
         throw Exception{checked.error()};
 }
 
-/// Why the proxy cannot be reached, as a failure of the whole way.
+/// The failure to reach the proxy, as a failure of the whole way.
 Failure on_the_way(const Failure& failure, const http::Proxy& proxy, const std::string& endpoint)
 {
-    const bool is_lookup = failure.attempted() != "connect";
+    auto why = failure.explanation();
+    if (failure.attempted() != "connect") // a look-up
+        why = fmt::format("cannot {}: {}", failure.attempted(), why);
     return {static_cast<Error>(failure.code().value()),
             {.attempted = "connect through the proxy " + proxy.shown,
              .endpoint = endpoint,
              .cause = failure.cause(),
-             .explanation = is_lookup ? fmt::format("cannot {}: {}", failure.attempted(),
-                                                    failure.explanation())
-                                      : failure.explanation()}};
+             .explanation = std::move(why)}};
 }
 
 } // namespace
+
+Result<void> validate(const Target& target)
+{
+    const bool is_unix = !target.unix_path.empty();
+    if (auto valid = validate(target.socket, is_unix); !valid)
+        return bad_options(target, "the socket's option " + valid.error().explanation());
+    if (target.proxy.from_environment && target.proxy.url.empty() && !detail::is_library_thread())
+        read_environment();
+    bool may_be_secure = target.proxy.from_environment;
+    if (!target.proxy.url.empty() && !is_unix) {
+        const auto proxy = choose_proxy(target);
+        if (!proxy)
+            return proxy.error();
+        may_be_secure = proxy->value().is_secure;
+        if (may_be_secure)
+            if (auto valid =
+                    check_tls(target.proxy.tls, fmt::format("the proxy {}", proxy->value().shown));
+                !valid)
+                return valid;
+    }
+    if (!may_be_secure && target.proxy.tls != TlsOptions{})
+        return bad_options(target, "proxy.tls has no meaning without a proxy of https://");
+    return target.tls ? check_tls(*target.tls, target.endpoint) : Result<void>{};
+}
 
 Task<std::shared_ptr<Stream>> Connector::connect(Context ctx, Target target)
 {
@@ -78,8 +126,7 @@ Task<std::shared_ptr<Stream>> Connector::dial(Context ctx, Target target)
     if (!target.unix_path.empty())
         co_return co_await dialer_.connect_unix(ctx, target.unix_path, target.socket,
                                                 target.endpoint);
-    auto proxy = choose_proxy(target);
-    if (proxy)
+    if (auto proxy = choose_proxy(target).value())
         co_return co_await dial_proxy(ctx, target, *std::move(proxy));
     co_return co_await dialer_.connect(ctx, target.host, target.port, target.socket,
                                        target.endpoint);

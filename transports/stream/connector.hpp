@@ -4,12 +4,34 @@
 
 #include "dial.hpp"
 #include "proxy.hpp"
+#include "socket_setup.hpp"
 #include "stream.hpp"
-#include "target.hpp"
 
+#include <sidecar/transports/proxy_options.hpp>
+#include <sidecar/transports/tls_options.hpp>
+
+#include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
 
 namespace sidecar::stream {
+
+/// Where a connection is to go, and how.
+struct Target {
+    std::string host; ///< a name or an address without brackets; what TLS verifies
+    std::uint16_t port = 0;
+    std::string unix_path{}; ///< of a Unix-domain socket, in place of host and port; '@': abstract
+    SocketSetup socket{};
+    ProxyOptions proxy{};
+    std::optional<TlsOptions> tls{}; ///< empty: in the clear
+    std::string endpoint;            ///< what failures call the other side; no secret in it
+};
+
+/// Validates all that needs no socket. With proxy.from_environment it also reads the environment, if
+/// the caller is no thread of the library's: getenv() is no match for the application's setenv().
+/// Errors: bad_options, bad_address.
+[[nodiscard]] Result<void> validate(const Target& target);
 
 /// Connects, and again after a redirection; owned by a transport, which may abort() it at any time.
 /// The phases that it tells the context, with what it tells to each, are its trace: when each step

@@ -2,7 +2,7 @@
 
 #include "dial_plan.hpp"
 #include "plain.hpp"
-#include "printable.hpp"
+#include "text.hpp"
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -41,7 +41,7 @@ public:
     {
         auto& attempt = all.emplace_back(ctx.executor());
         attempt.began = ctx.now();
-        attempt.socket.open(endpoint.protocol(), attempt.ec);
+        open_socket(attempt.socket, endpoint.protocol(), attempt.ec);
         if (!attempt.ec)
             if (auto refused = set_up_tcp(attempt.socket.native_handle(), setup, endpoint)) {
                 attempt.ec = refused->ec;
@@ -107,7 +107,7 @@ Failure unix_failure(const std::string& path, std::string endpoint, error_code e
 {
     FailureDetails details{.attempted = "connect", .endpoint = std::move(endpoint)};
     details.cause = ec;
-    details.explanation = fmt::format("the socket {}", http::printable(path, path.size()));
+    details.explanation = fmt::format("the socket {}", http::escape(path));
     if (!why.empty())
         details.explanation += ", " + why;
     return {is_without_resources(ec) ? Error::no_resources : Error::connect_failed,
@@ -173,11 +173,11 @@ Task<std::shared_ptr<Stream>> Dialer::connect(Context ctx, std::string host, std
 Task<std::shared_ptr<Stream>> Dialer::connect_unix(Context ctx, std::string path, SocketSetup setup,
                                                    std::string endpoint)
 {
-    const auto shown = fmt::format("to unix:{}", http::printable(path, path.size()));
+    const auto shown = fmt::format("to unix:{}", http::escape(path));
     ctx.phase(Phase::connecting, shown);
     Plain::Socket socket{ctx.executor()};
     error_code ec;
-    socket.open({AF_UNIX, 0}, ec);
+    open_socket(socket, Plain::Socket::protocol_type{AF_UNIX, 0}, ec);
     if (ec)
         throw Exception{unix_failure(path, endpoint, ec, {})};
     socket.native_non_blocking(true);

@@ -1,7 +1,7 @@
 #include "plain.hpp"
 
 #include "dial_plan.hpp"
-#include "printable.hpp"
+#include "text.hpp"
 
 #include <boost/asio/associator.hpp>
 #include <boost/asio/bind_allocator.hpp>
@@ -49,7 +49,7 @@ std::string unix_peer(const asio::generic::stream_protocol::endpoint& endpoint)
         path.front() = '@';
     else
         path.resize(std::min(path.find('\0'), path.size()));
-    return "unix:" + http::printable(path, path.size());
+    return "unix:" + http::escape(path);
 }
 
 } // namespace
@@ -139,6 +139,8 @@ void Plain::abort() noexcept
 {
     is_aborted_ = true;
     error_code ec; // a socket that is gone already has nothing left to end
+    // A child of the application's may hold the socket too: for the peer it ends now
+    socket_.shutdown(Socket::shutdown_both, ec);
     socket_.close(ec);
 }
 

@@ -17,6 +17,7 @@ public:
 
     /// Takes a connected socket. Throws system_error.
     explicit Plain(Socket socket);
+    ~Plain() override { abort(); }
 
     Task<std::size_t> read_some(ReadBuffers into, error_code& ec) override;
     std::size_t try_read(ReadBuffers into, error_code& ec) override;

@@ -1,6 +1,6 @@
 #include "socket_setup.hpp"
 
-#include "dial_plan.hpp"
+#include "text.hpp"
 
 #include <fmt/format.h>
 
@@ -20,8 +20,8 @@ namespace {
 using boost::asio::ip::tcp;
 
 constexpr int largest_int = std::numeric_limits<int>::max();
-constexpr std::int64_t most_keep_alive_seconds = 32767; // MAX_TCP_KEEPIDLE of Linux
-constexpr unsigned most_keep_alive_probes = 127;        // MAX_TCP_KEEPCNT
+constexpr std::int64_t max_keep_alive_seconds = 32767; // MAX_TCP_KEEPIDLE of Linux
+constexpr unsigned max_keep_alive_probes = 127;        // MAX_TCP_KEEPCNT
 
 /// What one option is to be.
 struct Setting {
@@ -77,40 +77,42 @@ std::optional<Refused> bind_to(int socket, const std::string& text, const tcp::e
     return Refused{ec, fmt::format("bind_address {} was refused", text)};
 }
 
-std::string judge_duration(const char* name, Duration value, std::int64_t count, std::int64_t most,
-                           const char* unit)
+Failure bad_option(std::string why) { return http::refuse(Error::bad_options, std::move(why)); }
+
+template <class Unit>
+Result<void> validate_duration(const char* name, Duration value, std::int64_t max, const char* unit)
 {
     if (value < Duration{})
-        return fmt::format("{} is negative", name);
-    if (count > most)
-        return fmt::format("{} is above {} {}", name, most, unit);
+        return bad_option(fmt::format("{} is negative", name));
+    if (rounded_up<Unit>(value) > max)
+        return bad_option(fmt::format("{} is above {} {}", name, max, unit));
     return {};
 }
 
-std::string judge_values(const SocketOptions& o)
+Result<void> validate_values(const SocketOptions& o)
 {
     using std::chrono::microseconds, std::chrono::milliseconds, std::chrono::seconds;
     if (o.receive_buffer_bytes > static_cast<std::size_t>(largest_int))
-        return fmt::format("receive_buffer_bytes is above {}", largest_int);
+        return bad_option(fmt::format("receive_buffer_bytes is above {}", largest_int));
     if (o.send_buffer_bytes > static_cast<std::size_t>(largest_int))
-        return fmt::format("send_buffer_bytes is above {}", largest_int);
-    if (o.keep_alive_probes > most_keep_alive_probes)
-        return fmt::format("keep_alive_probes is above {}", most_keep_alive_probes);
-    for (const auto& why :
-         {judge_duration("user_timeout", o.user_timeout, rounded_up<milliseconds>(o.user_timeout),
-                         largest_int, "ms"),
-          judge_duration("keep_alive_idle", o.keep_alive_idle,
-                         rounded_up<seconds>(o.keep_alive_idle), most_keep_alive_seconds, "s"),
-          judge_duration("keep_alive_interval", o.keep_alive_interval,
-                         rounded_up<seconds>(o.keep_alive_interval), most_keep_alive_seconds, "s"),
-          judge_duration("busy_poll", o.busy_poll, rounded_up<microseconds>(o.busy_poll),
-                         largest_int, "us")})
-        if (!why.empty())
-            return why;
+        return bad_option(fmt::format("send_buffer_bytes is above {}", largest_int));
+    if (o.keep_alive_probes > max_keep_alive_probes)
+        return bad_option(fmt::format("keep_alive_probes is above {}", max_keep_alive_probes));
+    for (const auto& valid :
+         {validate_duration<milliseconds>("user_timeout", o.user_timeout, largest_int, "ms"),
+          validate_duration<seconds>("keep_alive_idle", o.keep_alive_idle, max_keep_alive_seconds,
+                                     "s"),
+          validate_duration<seconds>("keep_alive_interval", o.keep_alive_interval,
+                                     max_keep_alive_seconds, "s"),
+          validate_duration<microseconds>("busy_poll", o.busy_poll, largest_int, "us")})
+        if (!valid)
+            return valid;
     error_code ec;
     if (!o.bind_address.empty())
         (void)boost::asio::ip::make_address(o.bind_address, ec);
-    return ec ? "bind_address is no IPv4 or IPv6 address" : "";
+    if (ec)
+        return bad_option("bind_address is no IPv4 or IPv6 address");
+    return {};
 }
 
 bool has_keep_alive_periods(const SocketOptions& o)
@@ -121,11 +123,11 @@ bool has_keep_alive_periods(const SocketOptions& o)
 
 } // namespace
 
-std::string judge(const SocketSetup& setup, bool is_unix)
+Result<void> validate(const SocketSetup& setup, bool is_unix)
 {
     const auto& o = setup.options;
-    if (auto why = judge_values(o); !why.empty())
-        return why;
+    if (auto valid = validate_values(o); !valid)
+        return valid;
     if (is_unix) {
         const char* const name = o.user_timeout != Duration{} ? "user_timeout"
                                  : has_keep_alive_periods(o)
@@ -133,10 +135,11 @@ std::string judge(const SocketSetup& setup, bool is_unix)
                                  : !o.bind_address.empty()   ? "bind_address"
                                  : o.busy_poll != Duration{} ? "busy_poll"
                                                              : nullptr;
-        return name ? fmt::format("{} has no meaning for a Unix-domain socket", name) : "";
+        if (name)
+            return bad_option(fmt::format("{} has no meaning for a Unix-domain socket", name));
+    } else if (!setup.keep_alive && has_keep_alive_periods(o)) {
+        return bad_option("keep_alive is off, but a period of keep-alive is given");
     }
-    if (!setup.keep_alive && has_keep_alive_periods(o))
-        return "keep_alive is off, but a period of keep-alive is given";
     return {};
 }
 

@@ -1,4 +1,4 @@
-// What a socket is told before it connects. Private to the transports.
+// Makes sockets and sets their options. Private to the transports.
 #pragma once
 
 #include <sidecar/error.hpp>
@@ -6,6 +6,10 @@
 
 #include <boost/asio/ip/tcp.hpp>
 
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <optional>
 #include <string>
 
@@ -24,13 +28,26 @@ struct Refused {
     std::string what{};
 };
 
-/// Why these can be no options; empty: they can. Without I/O.
-[[nodiscard]] std::string judge(const SocketSetup& setup, bool is_unix);
+/// Errors: bad_options. Without I/O.
+[[nodiscard]] Result<void> validate(const SocketSetup& setup, bool is_unix);
 
-/// Tells an open socket of TCP, which is to be connected to `peer`. Empty: all was taken.
+/// Opens a stream socket that is close-on-exec from its first moment, which Asio's open() leaves out:
+/// a child process that the application starts must not keep a connection of ours open.
+template <class Socket>
+void open_socket(Socket& socket, const typename Socket::protocol_type& protocol, error_code& ec)
+{
+    const int fd = ::socket(protocol.family(), protocol.type() | SOCK_CLOEXEC, protocol.protocol());
+    if (fd < 0)
+        ec = {errno, boost::system::system_category()};
+    else if (socket.assign(protocol, fd, ec))
+        ::close(fd);
+}
+
+/// Sets the options of an open socket of TCP, which is to be connected to `peer`. Empty: the system
+/// took all.
 [[nodiscard]] std::optional<Refused> set_up_tcp(int socket, const SocketSetup& setup,
                                                 const boost::asio::ip::tcp::endpoint& peer);
-/// Tells an open Unix-domain socket.
+/// Sets those of an open Unix-domain socket.
 [[nodiscard]] std::optional<Refused> set_up_unix(int socket, const SocketSetup& setup);
 
 } // namespace sidecar::stream

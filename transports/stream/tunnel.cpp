@@ -1,6 +1,5 @@
 #include "tunnel.hpp"
 
-#include "prefixed.hpp"
 #include "tls/error.hpp"
 #include "tunnel_handshake.hpp"
 
@@ -29,6 +28,34 @@ Task<error_code> write_all(Stream& stream, const std::string& text)
 
 } // namespace
 
+std::size_t PrefixedStream::take(const ReadBuffers& into, error_code& ec)
+{
+    if (is_aborted()) {
+        ec = asio::error::operation_aborted;
+        return 0;
+    }
+    ec = {};
+    const auto got = asio::buffer_copy(into, asio::buffer(prefix_));
+    prefix_.erase(prefix_.begin(), prefix_.begin() + static_cast<std::ptrdiff_t>(got));
+    if (prefix_.empty())
+        prefix_ = {};
+    return got;
+}
+
+Task<std::size_t> PrefixedStream::read_some(ReadBuffers into, error_code& ec)
+{
+    if (prefix_.empty())
+        return below_->read_some(into, ec);
+    return [](PrefixedStream& self, ReadBuffers to, error_code& result) -> Task<std::size_t> {
+        co_return self.take(to, result);
+    }(*this, into, ec);
+}
+
+std::size_t PrefixedStream::try_read(ReadBuffers into, error_code& ec)
+{
+    return prefix_.empty() ? below_->try_read(into, ec) : take(into, ec);
+}
+
 Task<std::shared_ptr<Stream>> tunnel(Context ctx, std::shared_ptr<Stream> below, http::Proxy proxy,
                                      std::string host, std::uint16_t port, std::string endpoint)
 {
@@ -55,7 +82,7 @@ Task<std::shared_ptr<Stream>> tunnel(Context ctx, std::shared_ptr<Stream> below,
         if (glued.empty())
             co_return below;
         std::vector<std::byte> prefix{glued.begin(), glued.end()};
-        co_return std::make_shared<Prefixed>(std::move(prefix), std::move(below));
+        co_return std::make_shared<PrefixedStream>(std::move(prefix), std::move(below));
     }
 }
 

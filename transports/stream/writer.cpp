@@ -14,7 +14,7 @@ namespace asio = boost::asio;
 namespace {
 
 /// More memory than this is not kept for the next batch.
-constexpr std::size_t most_lent_bytes = 1u << 20;
+constexpr std::size_t max_lent_bytes = 1u << 20;
 
 /// An answer's memory is the link's own, so only a little is kept.
 constexpr std::size_t kept_control_bytes = 512;
@@ -23,15 +23,15 @@ constexpr std::size_t kept_control_bytes = 512;
 /// memory, and a link that is silent holds none.
 thread_local std::unique_ptr<Chunk> spare_chunk;
 
-std::unique_ptr<Chunk> borrow_chunk()
+std::unique_ptr<Chunk> acquire_chunk()
 {
     return spare_chunk ? std::move(spare_chunk) : std::make_unique<Chunk>();
 }
 
-void give_back(std::unique_ptr<Chunk> chunk)
+void release(std::unique_ptr<Chunk> chunk)
 {
     const auto bytes = chunk->capacity_bytes();
-    if (bytes > most_lent_bytes || (spare_chunk && spare_chunk->capacity_bytes() >= bytes))
+    if (bytes > max_lent_bytes || (spare_chunk && spare_chunk->capacity_bytes() >= bytes))
         return;
     chunk->clear();
     spare_chunk = std::move(chunk);
@@ -63,9 +63,9 @@ Task<> Writer::write(Batch batch, Encoder& encoder)
         }
         if (error_)
             throw boost::system::system_error{error_};
-        if (is_finished_ && !begins_within_)
+        if (is_finished_)
             throw boost::system::system_error{asio::error::operation_aborted};
-        auto chunk = borrow_chunk();
+        auto chunk = acquire_chunk();
         encoder.encode(*chunk, at, end);
         const auto total = chunk->total_bytes();
         chunk_ = std::move(chunk);
@@ -82,7 +82,12 @@ void Writer::answer(std::span<const std::byte> bytes)
 {
     if (is_finished_ || error_)
         return;
-    control_.assign(bytes.begin(), bytes.end());
+    if (answers_ == max_answers)
+        control_.resize(last_answer_at_);
+    else
+        ++answers_;
+    last_answer_at_ = control_.size();
+    control_.insert(control_.end(), bytes.begin(), bytes.end());
     start_pumping();
 }
 
@@ -134,9 +139,8 @@ Task<> Writer::pump(const Batch* batch)
             if (ec)
                 throw boost::system::system_error{ec};
         }
-        begins_within_ = chunk_ && chunk_->is_open() && written_ == chunk_->total_bytes();
         if (chunk_)
-            give_back(std::move(chunk_));
+            release(std::move(chunk_));
     } catch (const boost::system::system_error& e) {
         // A message may be out by half, and what it borrowed does not stay
         error_ = e.code();
@@ -149,18 +153,20 @@ Task<> Writer::pump(const Batch* batch)
     wake();
 }
 
-/// What the next write_some() is to take: control bytes go between messages, and once finished no
-/// further message begins.
+/// The bytes of the next write_some(): control bytes go between messages and between fragments, and
+/// once finished no further one begins.
 std::span<const asio::const_buffer> Writer::next(Pieces& pieces)
 {
-    if (sending_.empty() && is_between_messages())
+    if (sending_.empty() && (!chunk_ || next_boundary(written_) == written_)) {
         std::swap(sending_, control_.empty() ? question_ : control_);
+        answers_ = 0;
+    }
     std::size_t count = 0;
     if (!sending_.empty()) {
         pieces[count++] = asio::buffer(sending_) + sent_;
     } else if (chunk_) {
         const bool is_cut = is_finished_ || !control_.empty() || !question_.empty();
-        chunk_->for_each_piece(written_, is_cut ? end_of_message(written_) : chunk_->total_bytes(),
+        chunk_->for_each_piece(written_, is_cut ? next_boundary(written_) : chunk_->total_bytes(),
                                [&](std::span<const std::byte> piece) {
                                    pieces[count++] = asio::buffer(piece.data(), piece.size());
                                });
@@ -190,22 +196,13 @@ void Writer::took(std::size_t bytes, const Batch* batch)
     batch->mark_written(count);
 }
 
-bool Writer::is_between_messages() const
+/// The first place in the chunk, at `at` or behind it, where no message or fragment is cut.
+std::size_t Writer::next_boundary(std::size_t at) const
 {
-    if (!chunk_ || written_ == 0)
-        return !begins_within_;
-    const auto& ends = chunk_->ends();
-    return std::binary_search(ends.begin(), ends.end(), written_);
-}
-
-/// Where the message ends, as far as the chunk has it, of which the byte `at` is a part, but not the
-/// first; `at` itself between two messages.
-std::size_t Writer::end_of_message(std::size_t at) const
-{
-    if (at == 0 && !begins_within_)
+    if (at == 0)
         return 0;
     const auto& ends = chunk_->ends();
-    const auto end = std::lower_bound(ends.begin(), ends.end(), std::max<std::size_t>(at, 1));
+    const auto end = std::lower_bound(ends.begin(), ends.end(), at);
     return end == ends.end() ? chunk_->total_bytes() : *end;
 }
 

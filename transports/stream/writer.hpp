@@ -15,12 +15,12 @@
 
 namespace sidecar::stream {
 
-/// Writes messages whole and in order, control bytes (a pong, a close) between them, and nothing
-/// behind the last word. One per connection, owned by its transport and by its own writing in the
+/// Writes messages in order, control bytes (a pong, a close) between them or between the fragments of
+/// one, and nothing behind the last word. One per connection, owned by its transport and by its own writing in the
 /// background. Side: the loop's thread.
 ///
-/// Invariants: one write_some at a time; after finish() at most the rest of the message under way
-/// and the last word go out; after the first error nothing does. Memory for encoded messages is
+/// Invariants: one write_some at a time; after finish() at most the rest of the message, or of the
+/// fragment, under way and the last word go out; after the first error nothing does. Memory for encoded messages is
 /// lent by the thread while there is something to write, so an idle link keeps none.
 class Writer : public std::enable_shared_from_this<Writer> {
 public:
@@ -33,10 +33,11 @@ public:
     /// a stop leaves unsent is counted exactly. Throws system_error: the stream's, or
     /// operation_aborted where finish() came first.
     [[nodiscard]] Task<> write(Batch batch, Encoder& encoder);
-    /// Sends bytes of the protocol's own as soon as the message under way is out; in place of an
-    /// earlier answer that has not begun, so that a peer that asks and never reads makes nothing
-    /// grow. Without effect after finish().
+    /// Sends bytes of the protocol's own as soon as the message or fragment under way is out. Where
+    /// max_answers wait already, in place of the last of them, so that a peer that asks and never
+    /// reads makes nothing grow. Without effect after finish().
     void answer(std::span<const std::byte> bytes);
+    static constexpr std::size_t max_answers = 16;
     /// Sends bytes of the protocol's own likewise, but nothing takes their place. One at a time:
     /// wait_written() first.
     void ask(std::span<const std::byte> bytes);
@@ -48,7 +49,7 @@ public:
     [[nodiscard]] Task<bool> wait_written(Context ctx, TimePoint deadline);
 
     [[nodiscard]] bool is_finished() const noexcept { return is_finished_; }
-    /// Bytes of the protocol's own that are not written yet; who answers bounds them by it.
+    /// Bytes of the protocol's own that are not written yet.
     [[nodiscard]] std::size_t queued_bytes() const noexcept
     {
         return control_.size() + question_.size() + sending_.size();
@@ -64,13 +65,12 @@ public:
 
 private:
     struct Waiter;
-    using Pieces = std::array<boost::asio::const_buffer, Chunk::most_pieces>;
+    using Pieces = std::array<boost::asio::const_buffer, Chunk::max_pieces>;
 
     [[nodiscard]] Task<> pump(const Batch* batch);
     [[nodiscard]] std::span<const boost::asio::const_buffer> next(Pieces& pieces);
     void took(std::size_t bytes, const Batch* batch);
-    [[nodiscard]] bool is_between_messages() const;
-    [[nodiscard]] std::size_t end_of_message(std::size_t at) const;
+    [[nodiscard]] std::size_t next_boundary(std::size_t at) const;
     [[nodiscard]] static Task<> pump_in_background(std::shared_ptr<Writer> self);
     void start_pumping();
     void wake();
@@ -79,7 +79,9 @@ private:
     std::unique_ptr<Chunk> chunk_;         // sidecar side; null: no message is being written
     std::size_t written_ = 0;              // sidecar side; bytes of the chunk
     std::size_t marked_ = 0;               // sidecar side; messages of it
-    std::vector<std::byte> control_;       // sidecar side; waits for the message under way
+    std::vector<std::byte> control_;       // sidecar side; answers and the last word, not begun
+    std::size_t last_answer_at_ = 0;       // sidecar side; in control_
+    std::size_t answers_ = 0;              // sidecar side; in control_
     std::vector<std::byte> question_;      // sidecar side; of ask(); the same
     std::vector<std::byte> sending_;       // sidecar side; control bytes that are being written
     std::size_t sent_ = 0;                 // sidecar side; of those
@@ -87,7 +89,6 @@ private:
     error_code error_;                     // sidecar side
     bool is_pumping_ = false;              // sidecar side
     bool is_finished_ = false;             // sidecar side
-    bool begins_within_ = false; // sidecar side; the chunk goes on with the message of the last one
 };
 
 } // namespace sidecar::stream

@@ -1,9 +1,8 @@
 #include <sidecar/transports/tcp.hpp>
 
 #include "connector.hpp"
-#include "printable.hpp"
 #include "reader.hpp"
-#include "target.hpp"
+#include "text.hpp"
 #include "tls/error.hpp"
 #include "uri.hpp"
 #include "writer.hpp"
@@ -30,29 +29,15 @@ std::string_view socket_path(std::string_view host) { return host.substr(unix_pr
 
 bool is_strange(unsigned char c) { return c < 0x20 || c >= 0x7f; }
 
-/// Bytes of a stranger's, for people: printable ASCII as it is, the rest escaped, not more than a few.
-std::string printable_start(std::span<const std::byte> bytes)
-{
-    constexpr std::size_t most_shown = 48;
-    std::string text;
-    for (const auto byte : bytes.first(std::min(bytes.size(), most_shown))) {
-        const auto c = std::to_integer<unsigned char>(byte);
-        if (c == '"' || c == '\\')
-            text += fmt::format("\\{}", static_cast<char>(c));
-        else if (c >= 0x20 && c < 0x7f)
-            text += static_cast<char>(c);
-        else
-            text += fmt::format("\\x{:02x}", c);
-    }
-    return fmt::format("\"{}\"{}", text, bytes.size() > most_shown ? "..." : "");
-}
+constexpr std::size_t max_shown_bytes = 48;
 
 std::string describe_unfinished(std::span<const std::byte> bytes)
 {
     if (bytes.empty())
         return {};
-    return fmt::format("in the middle of a message, {} bytes of it had come: {}", bytes.size(),
-                       printable_start(bytes));
+    return fmt::format(
+        "in the middle of a message, {} bytes of it had come: {}", bytes.size(),
+        http::quote({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, max_shown_bytes));
 }
 
 /// Where TLS was cut, nothing says that the peer had no more to say.
@@ -98,9 +83,9 @@ Failure bad_framing(std::string why)
 std::string tcp_endpoint(const std::string& host, std::uint16_t port)
 {
     if (is_unix(host))
-        return "unix:" + http::printable(socket_path(host), host.size());
+        return "unix:" + http::escape(socket_path(host));
     if (std::any_of(host.begin(), host.end(), is_strange)) // refused by check_tcp(), but printed
-        return fmt::format("{}:{}", printable_start(std::as_bytes(std::span{host})), port);
+        return fmt::format("\"{}\":{}", http::escape(host, max_shown_bytes), port);
     return host.find(':') == host.npos ? fmt::format("{}:{}", host, port)
                                        : fmt::format("[{}]:{}", host, port);
 }
@@ -124,47 +109,41 @@ stream::Target stream_target(const TcpTarget& target)
     return result;
 }
 
-/// Empty: it can be connected to.
-std::string judge_address(const std::string& host, std::uint16_t port)
+Result<void> validate_address(const std::string& host, std::uint16_t port)
 {
+    const auto refuse = [](const char* why) { return http::refuse(Error::bad_address, why); };
     if (is_unix(host)) {
-        auto why = http::judge_socket_path(socket_path(host));
-        return why.empty() && port != 0 ? "a Unix-domain socket has no port" : why;
+        auto valid = http::validate_socket_path(socket_path(host));
+        return valid && port != 0 ? refuse("a Unix-domain socket has no port") : valid;
     }
     if (host.empty())
-        return "there is no host";
+        return refuse("there is no host");
     if (std::any_of(host.begin(), host.end(), is_strange))
-        return "the host has a control character or one beyond ASCII; a name in another script is "
-               "written as the DNS knows it (xn--...)";
+        return refuse("the host has a control character or one beyond ASCII; a name in another "
+                      "script is written as the DNS knows it (xn--...)");
     if (host.find_first_of("[]/ ") != host.npos)
-        return "the host is a name or an address: no URL, and no brackets around an IPv6 address";
-    return port == 0 ? "the port is 0" : "";
+        return refuse("the host is a name or an address: no URL, and no brackets around an IPv6 "
+                      "address");
+    if (port == 0)
+        return refuse("the port is 0");
+    return http::validate_host_name(host);
 }
 
 } // namespace
 
 Result<void> check_tcp(const TcpTarget& target, std::size_t max_message_bytes)
 {
-    const auto refuse = [&](Error error, std::string why) -> Result<void> {
-        return Failure{error,
-                       {.attempted = "connect",
-                        .endpoint = tcp_endpoint(target.host, target.port),
-                        .explanation = std::move(why)}};
-    };
-    if (auto why = judge_address(target.host, target.port); !why.empty())
-        return refuse(Error::bad_address, std::move(why));
-    if (max_message_bytes == 0)
-        return refuse(Error::bad_options, "the message limit is 0 bytes");
-    return stream::check(stream_target(target));
+    auto valid = validate_address(target.host, target.port);
+    if (valid && max_message_bytes == 0)
+        valid = http::refuse(Error::bad_options, "the message limit is 0 bytes");
+    if (!valid)
+        return http::with_context(valid.error(), "connect", tcp_endpoint(target.host, target.port));
+    return stream::validate(stream_target(target));
 }
 
 Failure with_endpoint(const Failure& failure, const std::string& endpoint)
 {
-    return {static_cast<Error>(failure.code().value()),
-            {.attempted = failure.attempted(),
-             .endpoint = endpoint,
-             .cause = failure.cause(),
-             .explanation = failure.explanation()}};
+    return http::with_context(failure, failure.attempted(), endpoint);
 }
 
 class TcpConnection::Impl {

@@ -1,6 +1,6 @@
 #include "extensions.hpp"
 
-#include "printable.hpp"
+#include "text.hpp"
 
 #include <fmt/format.h>
 
@@ -12,12 +12,10 @@ namespace sidecar::websocket {
 namespace {
 
 constexpr std::string_view extension_name = "permessage-deflate";
-constexpr int least_bits = 8, most_bits = 15;
+constexpr int min_bits = 8, max_bits = 15;
 
-using http::shown;
-
-/// How much of what the peer says is shown.
-constexpr std::size_t shown_bytes = 100;
+/// How much of the peer's words a text shows.
+constexpr std::size_t max_shown_bytes = 100;
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
@@ -127,7 +125,7 @@ int window_bits(std::string_view value)
 {
     constexpr std::array<std::string_view, 8> values{"8", "9", "10", "11", "12", "13", "14", "15"};
     const auto* const found = std::find(values.begin(), values.end(), value);
-    return found == values.end() ? 0 : least_bits + static_cast<int>(found - values.begin());
+    return found == values.end() ? 0 : min_bits + static_cast<int>(found - values.begin());
 }
 
 /// The parameters of the one answer, each checked as it comes.
@@ -148,12 +146,12 @@ public:
         if (is("client_max_window_bits"))
             return take_bits(parameter, offered_.client_max_window_bits, client_bits_);
         return fmt::format("it has a parameter of {} that is not known: {}", extension_name,
-                           shown(parameter.name, shown_bytes));
+                           http::quote(parameter.name, max_shown_bytes));
     }
     /// What was demanded and is not granted; empty: nothing.
     [[nodiscard]] std::string find_missing() const
     {
-        if (offered_.server_max_window_bits != most_bits && server_bits_ == 0)
+        if (offered_.server_max_window_bits != max_bits && server_bits_ == 0)
             return fmt::format("it takes up {} without the server_max_window_bits that was asked "
                                "for",
                                extension_name);
@@ -165,7 +163,7 @@ public:
     }
     [[nodiscard]] Deflation deflation() const
     {
-        const int granted = client_bits_ == 0 ? most_bits : client_bits_;
+        const int granted = client_bits_ == 0 ? max_bits : client_bits_;
         return {.peer_keeps_context = !server_no_context_takeover_,
                 .keeps_context =
                     !client_no_context_takeover_ && !offered_.client_no_context_takeover,
@@ -182,7 +180,7 @@ private:
             return fmt::format("it has {} twice", parameter.name);
         if (parameter.value)
             return fmt::format("{} has a value ({}), and may have none", parameter.name,
-                               shown(*parameter.value, shown_bytes));
+                               http::quote(*parameter.value, max_shown_bytes));
         flag = true;
         return {};
     }
@@ -195,7 +193,7 @@ private:
         bits = window_bits(*parameter.value);
         if (bits == 0)
             return fmt::format("{} is {}, and must be a number from 8 to 15", parameter.name,
-                               shown(*parameter.value, shown_bytes));
+                               http::quote(*parameter.value, max_shown_bytes));
         if (bits > most)
             return fmt::format("{} is {}, and no more than {} was offered", parameter.name, bits,
                                most);
@@ -209,25 +207,22 @@ private:
     int client_bits_ = 0;                     // sidecar side; zero: not said
 };
 
-std::string judge_range(std::string_view name, int value, int least, int most)
-{
-    if (value >= least && value <= most)
-        return {};
-    return fmt::format("compression.{} is {}, and must be {} to {}", name, value, least, most);
-}
-
 } // namespace
 
-std::string judge_compression(const CompressionOptions& options)
+Result<void> validate(const CompressionOptions& options)
 {
-    for (auto fault : {judge_range("server_max_window_bits", options.server_max_window_bits,
-                                   least_bits, most_bits),
-                       judge_range("client_max_window_bits", options.client_max_window_bits,
-                                   least_bits, most_bits),
-                       judge_range("level", options.level, 0, 9),
-                       judge_range("mem_level", options.mem_level, 1, 9)})
-        if (!fault.empty())
-            return fault;
+    struct Row {
+        const char* name;
+        int value, min, max;
+    };
+    for (const auto& [name, value, min, max] :
+         {Row{"server_max_window_bits", options.server_max_window_bits, min_bits, max_bits},
+          Row{"client_max_window_bits", options.client_max_window_bits, min_bits, max_bits},
+          Row{"level", options.level, 0, 9}, Row{"mem_level", options.mem_level, 1, 9}})
+        if (value < min || value > max)
+            return http::refuse(
+                Error::bad_options,
+                fmt::format("compression.{} is {}, and must be {} to {}", name, value, min, max));
     return {};
 }
 
@@ -240,10 +235,10 @@ std::string offer_of(const CompressionOptions& options)
         offer += "; server_no_context_takeover";
     if (options.client_no_context_takeover)
         offer += "; client_no_context_takeover";
-    if (options.server_max_window_bits != most_bits)
+    if (options.server_max_window_bits != max_bits)
         offer += fmt::format("; server_max_window_bits={}", options.server_max_window_bits);
     offer += "; client_max_window_bits";
-    if (options.client_max_window_bits != most_bits)
+    if (options.client_max_window_bits != max_bits)
         offer += fmt::format("={}", options.client_max_window_bits);
     return offer;
 }
@@ -253,11 +248,11 @@ Agreement agree(const CompressionOptions& options, std::string_view answer)
     const auto elements = Parser{answer}.parse();
     if (!elements)
         return {.fault = fmt::format("its Sec-WebSocket-Extensions cannot be read: {}",
-                                     shown(answer, shown_bytes))};
+                                     http::quote(answer, max_shown_bytes))};
     for (const auto& element : *elements)
         if (!is_same_token(element.name, extension_name))
             return {.fault = fmt::format("it chose an extension that was not offered: {}",
-                                         shown(element.name, shown_bytes))};
+                                         http::quote(element.name, max_shown_bytes))};
     if (elements->empty())
         return {};
     if (elements->size() > 1)

@@ -2,6 +2,7 @@
 // it means. Pure.
 #pragma once
 
+#include <sidecar/error.hpp>
 #include <sidecar/transports/compression_options.hpp>
 
 #include <cstddef>
@@ -21,13 +22,13 @@ struct Deflation {
     std::size_t threshold_bytes = 128; ///< shorter ones of ours are sent plain
 };
 
-/// Why the options cannot be; empty: they can.
-[[nodiscard]] std::string judge_compression(const CompressionOptions& options);
+/// Errors: bad_options.
+[[nodiscard]] Result<void> validate(const CompressionOptions& options);
 
 /// The Sec-WebSocket-Extensions of the request.
 [[nodiscard]] std::string offer_of(const CompressionOptions& options);
 
-/// What an answer's Sec-WebSocket-Extensions came to.
+/// The meaning of an answer's Sec-WebSocket-Extensions.
 struct Agreement {
     std::optional<Deflation> deflation{}; ///< none: the peer compresses nothing
     std::string fault{};                  ///< why the handshake fails; empty: it does not

@@ -1,8 +1,7 @@
 // The client's side of the opening handshake, RFC 6455 section 4.1, without any I/O.
 #pragma once
 
-#include "http_head.hpp"
-#include "secrets.hpp"
+#include "answer.hpp"
 #include "url.hpp"
 
 #include <sidecar/transports/websocket.hpp>
@@ -16,10 +15,15 @@
 
 namespace sidecar::websocket {
 
-/// Makes the request and judges the answer. Pure: whoever has the stream writes request(), and gives
-/// what is read to take() until that gives a verdict; every verdict comes as soon as the bytes allow
-/// it, whatever follows them. Owned by the transport for the time of the handshake; sidecar side.
-/// Invariant: memory and time are bounded by `max_head_bytes`, whatever the peer sends.
+/// 16 bytes from the system's source of entropy, in base64. Throws system_error.
+[[nodiscard]] std::string make_key();
+/// What Sec-WebSocket-Accept must be: SHA-1 of the key and of the RFC's identifier, in base64.
+[[nodiscard]] std::string accept_of(std::string_view key);
+
+/// Makes the request and judges the answer. The owner of the stream writes request(), then passes the
+/// bytes that it reads to take() until that returns a verdict. Every verdict comes as soon as the
+/// bytes allow it, whatever follows them. Owned by the transport for the time of the handshake;
+/// sidecar side. Invariant: memory and time are bounded by `max_head_bytes`, whatever the peer sends.
 class Handshake {
 public:
     struct Accepted {
@@ -29,9 +33,11 @@ public:
         std::string extensions{};
     };
 
-    /// The options must have passed check_request(). `extensions`: what is offered as
-    /// Sec-WebSocket-Extensions. Throws system_error if there is no entropy.
-    Handshake(const Url& url, const WebSocket::Options& options, std::string extensions = {});
+    /// The options must have passed validate_request(). `extensions`: what is offered as
+    /// Sec-WebSocket-Extensions. `secrets`: those of the way to here, beside the options' own.
+    /// `endpoint`: for texts; empty: the URL. Throws system_error if there is no entropy.
+    Handshake(const Url& url, const WebSocket::Options& options, std::string extensions = {},
+              http::Secrets secrets = {}, std::string endpoint = {});
 
     [[nodiscard]] const std::string& request() const noexcept { return request_; }
     /// Takes in more of the answer. Nothing: all of it was taken, and more is needed. Not to be
@@ -45,23 +51,19 @@ public:
 
 private:
     [[nodiscard]] Failure refusal(std::string why, FailureDetails details = {}) const;
-    [[nodiscard]] Failure not_http(std::string_view rest) const;
     [[nodiscard]] Failure too_large(std::string_view what) const;
-    [[nodiscard]] Failure refused(const http::HttpHead& head, std::string_view body) const;
     [[nodiscard]] Result<Accepted> judge(std::string_view rest) const;
-    [[nodiscard]] std::string find_fault(const http::HttpHead& head) const;
-    [[nodiscard]] std::string find_fault_in_choice(const http::HttpHead& head) const;
-    [[nodiscard]] std::string quote(std::string_view text) const;
+    [[nodiscard]] Result<void> validate(const http::HttpHead& head) const;
+    [[nodiscard]] Result<void> validate_choice(const http::HttpHead& head) const;
 
-    const std::string endpoint_;                  // sidecar side; masked
+    http::Secrets secrets_;                       // sidecar side
+    const std::string endpoint_;                  // sidecar side; without secrets
     const std::string key_;                       // sidecar side
     const std::vector<std::string> subprotocols_; // sidecar side; offered
     const std::string extensions_;                // sidecar side; offered
     const std::size_t max_head_bytes_;            // sidecar side
-    http::Secrets secrets_;                       // sidecar side
     std::string request_;                         // sidecar side
     http::HeadReader reader_;                     // sidecar side
-    std::size_t interim_bytes_ = 0;               // sidecar side; in answers 1xx
 };
 
 } // namespace sidecar::websocket

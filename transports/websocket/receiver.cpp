@@ -7,6 +7,14 @@
 #include <utility>
 
 namespace sidecar::websocket {
+namespace {
+
+Failure broken(std::string rule)
+{
+    return {Error::protocol_violation, {.explanation = std::move(rule)}};
+}
+
+} // namespace
 
 /// Short texts that follow each other are validated together, since to begin costs as much as 200
 /// bytes do. They are collected with a NUL between them, so a character that is cut at the end of one
@@ -68,8 +76,8 @@ DecodedFrame Receiver::decode_slowly(std::span<const std::byte> bytes)
 DecodedFrame Receiver::decode_frame(std::span<const std::byte> bytes)
 {
     const auto head = FrameHead::parse(bytes);
-    if (const auto why = violation(bytes, head); !why.empty()) {
-        fail(Error::protocol_violation, close_code::protocol_error, why);
+    if (const auto valid = validate(bytes, head); !valid) {
+        fail(Error::protocol_violation, close_code::protocol_error, valid.error().explanation());
         return {};
     }
     if (head.head_bytes == 0)
@@ -90,51 +98,51 @@ DecodedFrame Receiver::decode_frame(std::span<const std::byte> bytes)
     return begin_fragment(head, body);
 }
 
-/// Empty: none. Looks at a head that has not come whole as far as it has.
-std::string Receiver::violation(std::span<const std::byte> bytes, const FrameHead& head) const
+/// Looks at a head that has not come whole as far as it has.
+Result<void> Receiver::validate(std::span<const std::byte> bytes, const FrameHead& head) const
 {
     if (bytes.empty())
         return {};
     const FrameHead first{.first = std::to_integer<std::uint8_t>(bytes[0])};
     if (const auto rsv = first.first & FrameHead::rsv; rsv != 0) {
         if (!inflater_)
-            return "a reserved bit is set, and no extension was agreed on";
+            return broken("a reserved bit is set, and no extension was agreed on");
         if (rsv != FrameHead::compressed)
-            return "a reserved bit is set that has no meaning";
+            return broken("a reserved bit is set that has no meaning");
         if (!may_be_compressed(first))
-            return "the bit of a compressed message is set on another frame than its first";
+            return broken("the bit of a compressed message is set on another frame than its first");
     }
     switch (first.opcode()) {
     case Opcode::continuation:
         if (!is_in_message())
-            return "a fragment continues no message";
+            return broken("a fragment continues no message");
         break;
     case Opcode::text:
     case Opcode::binary:
         if (is_in_message())
-            return "a message begins before the fragments of another have ended";
+            return broken("a message begins before the fragments of another have ended");
         break;
     case Opcode::close:
     case Opcode::ping:
     case Opcode::pong:
         if (!first.is_final())
-            return "a control frame is fragmented";
+            return broken("a control frame is fragmented");
         break;
-    default: return fmt::format("the opcode {} is a reserved one", first.first & 0x0f);
+    default: return broken(fmt::format("the opcode {} is a reserved one", first.first & 0x0f));
     }
     if (bytes.size() < 2)
         return {};
     const auto second = std::to_integer<std::uint8_t>(bytes[1]);
     if ((second & 0x80) != 0)
-        return "the server has masked a frame";
-    if (first.is_control() && second > most_control_bytes)
-        return "a control frame has more than 125 bytes";
+        return broken("the server has masked a frame");
+    if (first.is_control() && second > max_control_bytes)
+        return broken("a control frame has more than 125 bytes");
     if (head.head_bytes == 0)
         return {};
     if (!head.is_shortest)
-        return "a length is not written in the fewest bytes";
+        return broken("a length is not written in the fewest bytes");
     if (head.payload_bytes >> 63 != 0)
-        return "the highest bit of a length is set";
+        return broken("the highest bit of a length is set");
     return {};
 }
 
@@ -147,7 +155,7 @@ DecodedFrame Receiver::decode_control(const FrameHead& head, std::span<const std
         return {};
     const auto payload = body.first(size);
     if (head.opcode() == Opcode::ping)
-        pings_.note(payload);
+        ping_.note(payload);
     else if (head.opcode() == Opcode::pong)
         pong_.note(payload);
     else if (head.opcode() == Opcode::close)
@@ -164,15 +172,17 @@ std::size_t Receiver::look_ahead(std::span<const std::byte> bytes, std::size_t o
         const bool is_strange =
             head.is_masked
             || (rsv != 0 && (rsv != FrameHead::compressed || !may_be_compressed(head)))
-            || (head.is_control() && head.payload_bytes > most_control_bytes);
+            || (head.is_control() && head.payload_bytes > max_control_bytes);
         // What is wrong, and what a Close says, is decode()'s to judge, after all that comes before
         if (head.head_bytes == 0 || is_strange || head.opcode() == Opcode::close
             || head.payload_bytes > rest.size() - head.head_bytes)
             break;
         const auto size = static_cast<std::size_t>(head.payload_bytes);
-        if (head.opcode() == Opcode::ping)
-            pings_.note_ahead(rest.subspan(head.head_bytes, size));
         offset += head.head_bytes + size;
+        if (head.opcode() == Opcode::ping) {
+            ping_.note_ahead(rest.subspan(head.head_bytes, size));
+            break;
+        }
     }
     return offset;
 }
@@ -239,9 +249,9 @@ DecodedFrame Receiver::begin_fragment(const FrameHead& head, std::span<const std
     }
     fragmented_ = head.is_final() ? Fragmented::last_fragment : Fragmented::begun;
     fragment_left_bytes_ = head.payload_bytes;
-    if (head.payload_bytes == 0 && ++empty_fragments_ > most_empty_fragments) {
+    if (head.payload_bytes == 0 && ++empty_fragments_ > max_empty_fragments) {
         fail(Error::protocol_violation, close_code::policy_violation,
-             fmt::format("a message has more than {} empty fragments", most_empty_fragments));
+             fmt::format("a message has more than {} empty fragments", max_empty_fragments));
         return {};
     }
     return take_fragment(body, head.head_bytes);

@@ -2,11 +2,9 @@
 #pragma once
 
 #include "assembly.hpp"
-#include "close_code.hpp"
 #include "frame.hpp"
 #include "inflate.hpp"
 #include "pings.hpp"
-#include "pong.hpp"
 #include "utf8.hpp"
 
 #include <sidecar/error.hpp>
@@ -42,7 +40,7 @@ struct DecodedFrame {
 };
 
 /// What a client makes of the bytes that its server sends. Owned by its Protocol. It holds the
-/// fragments of one message, or what has been inflated of it, and the latest ping; it never holds
+/// fragments of one message, or what has been inflated of it, and one ping; it never holds
 /// bytes of a plain message that comes in one frame.
 ///
 /// Invariants: a message is given out only if all of it is good; text is refused at the octet where
@@ -53,7 +51,7 @@ class Receiver {
 public:
     /// A message may have no more empty fragments than this. They carry nothing, so nothing else
     /// would ever end a message of them; fragments that carry something end at the message limit.
-    static constexpr std::size_t most_empty_fragments = 1024;
+    static constexpr std::size_t max_empty_fragments = 1024;
 
     explicit Receiver(std::size_t max_message_bytes) noexcept
         : max_message_bytes_{max_message_bytes}
@@ -90,10 +88,10 @@ public:
     /// nothing has ended.
     void received(std::span<const std::byte> bytes, bool is_last);
 
-    /// Looks for pings in bytes that cannot be decoded yet, because nobody takes their messages:
-    /// `bytes` begin where decode() will go on, or at `bytes[offset]`, if an earlier look ended
-    /// there. Gives where this one ends: at what is not whole, or no ping for sure. A ping that was
-    /// found counts as come, and will not count again.
+    /// Looks for the next ping in bytes that cannot be decoded yet, because nobody takes their
+    /// messages: `bytes` begin where decode() will go on; the look begins at `bytes[offset]`, where
+    /// an earlier one has ended. Returns where this one ends: behind a ping, or at a frame that is
+    /// not whole or not in order. A ping that was found counts as arrived, and will not count again.
     [[nodiscard]] std::size_t look_ahead(std::span<const std::byte> bytes, std::size_t offset);
     /// Of the fragment under way: what stands before the next head.
     [[nodiscard]] std::uint64_t fragment_left_bytes() const noexcept
@@ -104,10 +102,9 @@ public:
     /// Empty as long as the peer may go on.
     [[nodiscard]] const std::optional<Ending>& ending() const noexcept { return ending_; }
 
-    /// The latest one, if it is not answered yet.
-    [[nodiscard]] Pings& pings() noexcept { return pings_; }
-    [[nodiscard]] const Pings& pings() const noexcept { return pings_; }
-    [[nodiscard]] Pong& pong() noexcept { return pong_; }
+    [[nodiscard]] PendingPing& ping() noexcept { return ping_; }
+    [[nodiscard]] const PendingPing& ping() const noexcept { return ping_; }
+    [[nodiscard]] LastPong& pong() noexcept { return pong_; }
 
     /// Memory beyond the object itself.
     [[nodiscard]] std::size_t held_bytes() const noexcept
@@ -130,7 +127,7 @@ private:
                                    std::span<const std::byte> behind) noexcept;
     [[nodiscard]] DecodedFrame decode_slowly(std::span<const std::byte> bytes);
     [[nodiscard]] DecodedFrame decode_frame(std::span<const std::byte> bytes);
-    [[nodiscard]] std::string violation(std::span<const std::byte> bytes,
+    [[nodiscard]] Result<void> validate(std::span<const std::byte> bytes,
                                         const FrameHead& head) const;
     [[nodiscard]] DecodedFrame decode_control(const FrameHead& head,
                                               std::span<const std::byte> body);
@@ -175,8 +172,8 @@ private:
     std::uint64_t fragment_left_bytes_ = 0;  // sidecar side; of the fragment under way
     std::size_t empty_fragments_ = 0;        // sidecar side; of the message under way
     std::optional<Ending> ending_;           // sidecar side
-    Pong pong_;                              // sidecar side
-    Pings pings_;                            // sidecar side
+    LastPong pong_;                          // sidecar side
+    PendingPing ping_;                       // sidecar side; answered before decode() goes on
     std::optional<Inflater> inflater_;       // sidecar side; none: nothing is compressed
 };
 

@@ -1,7 +1,7 @@
 #include "redirect.hpp"
 
-#include "credentials.hpp"
-#include "http_head.hpp"
+#include "answer.hpp"
+#include "options.hpp"
 #include "uri.hpp"
 #include "url.hpp"
 
@@ -104,9 +104,17 @@ std::string resolve_location(std::string_view base, std::string_view location)
     return fmt::format("{}{}{}", from.front, without_dots(folder + std::string{path}), query);
 }
 
-Redirects::Redirects(const WebSocket::Options& options) : options_{options}
+Redirects::Redirects(const WebSocket::Options& options)
+    : options_{options}, secrets_{secrets_of(options)}
 {
     asked_.insert(options.url);
+}
+
+std::string Redirects::endpoint() const
+{
+    const auto url = redact_url(options_.url);
+    // Of the application's own URL the path stays as it is
+    return asked_.size() == 1 ? url : secrets_.redact(url);
 }
 
 Result<bool> Redirects::follow(const Failure& refusal)
@@ -115,47 +123,54 @@ Result<bool> Redirects::follow(const Failure& refusal)
         || !is_redirection(refusal.http_status()) || refusal.location().empty())
         return false;
     const auto to = resolve_location(options_.url, refusal.location());
-    if (auto why = judge(to); !why.empty())
-        return Failure{Error::handshake_refused,
-                       {.attempted = refusal.attempted(),
-                        .endpoint = refusal.endpoint(),
-                        .explanation = fmt::format("{}, which is not followed: {}",
-                                                   refusal.explanation(), why),
-                        .http_status = refusal.http_status(),
-                        .location = refusal.location()}};
+    if (auto valid = validate(to); !valid)
+        return Failure{
+            Error::handshake_refused,
+            {.attempted = refusal.attempted(),
+             .endpoint = refusal.endpoint(),
+             .explanation = fmt::format("{}, which is not followed: {}", refusal.explanation(),
+                                        secrets_.redact(valid.error().explanation())),
+             .http_status = refusal.http_status(),
+             .location = refusal.location()}};
     const auto here = parse_url(options_.url).value();
     const auto there = parse_url(to).value();
     if (http::lower(here.host) != http::lower(there.host) || here.port != there.port)
-        leave_credentials();
+        keep_public_options();
     options_.url = to;
+    for (const auto& value : query_values(to))
+        secrets_.add(value);
     asked_.insert(to);
     return true;
 }
 
-/// Empty: it may be followed.
-std::string Redirects::judge(const std::string& to) const
+Result<void> Redirects::validate(const std::string& to) const
 {
+    const auto refuse = [](std::string why) {
+        return http::refuse(Error::handshake_refused, std::move(why));
+    };
     const auto there = parse_url(to);
     if (!there)
-        return there.error().explanation();
+        return there.error();
     const auto here = parse_url(options_.url).value();
     if (here.unix_path != there->unix_path)
-        return "it leads to or from a Unix-domain socket";
+        return refuse("it leads to or from a Unix-domain socket");
     if (here.is_secure && !there->is_secure)
-        return "it leads from wss:// to ws://";
+        return refuse("it leads from wss:// to ws://");
     if (asked_.count(to) != 0)
-        return "it leads in a circle, for that URL was asked already";
+        return refuse("it leads in a circle, for that URL was asked already");
     if (asked_.size() > options_.max_redirects)
-        return fmt::format("it is one more than max_redirects ({})", options_.max_redirects);
+        return refuse(
+            fmt::format("it is one more than max_redirects ({})", options_.max_redirects));
     return {};
 }
 
-/// The Host field and the name that TLS verifies belonged to the host that was left.
-void Redirects::leave_credentials()
+/// A custom header, a cookie or a subprotocol may hold a token as well as Authorization does; the Host
+/// field and the name that TLS verifies belonged to the host that was left.
+void Redirects::keep_public_options()
 {
-    std::erase_if(options_.headers, [](const auto& field) {
-        return is_credential(field.first) || http::equal_ignoring_case(field.first, "Host");
-    });
+    std::erase_if(options_.headers,
+                  [](const auto& field) { return !is_public_header(field.first); });
+    options_.subprotocols = public_subprotocols(options_.subprotocols);
     options_.basic_auth.reset();
     options_.bearer.clear();
     options_.tls.certificate_file.clear();

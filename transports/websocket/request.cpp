@@ -1,7 +1,8 @@
 #include "request.hpp"
 
+#include "answer.hpp"
 #include "authorization.hpp"
-#include "http_head.hpp"
+#include "uri.hpp"
 
 #include <fmt/format.h>
 
@@ -18,7 +19,7 @@ namespace {
 /// RFC 9110 section 5.6.2.
 bool is_token_char(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')
+    return http::is_alpha(c) || http::is_digit(c)
            || std::string_view{"!#$%&'*+-.^_`|~"}.find(c) != std::string_view::npos;
 }
 bool is_token(std::string_view text)
@@ -29,7 +30,7 @@ bool is_token(std::string_view text)
 bool is_field_char(char c) { return c == '\t' || (c >= 0x20 && c < 0x7f); }
 bool is_host_char(char c)
 {
-    return c > 0x20 && c < 0x7f
+    return http::is_visible(c)
            && std::string_view{"/?#@\\\"<>^`{|},"}.find(c) == std::string_view::npos;
 }
 
@@ -43,48 +44,48 @@ bool is_ours(std::string_view name)
                           [&](std::string_view other) { return equal_ignoring_case(name, other); });
 }
 
-/// Empty: nothing is wrong. A name that is none may be a whole line, with its secret: only what
-/// could be a name of it is shown.
-std::string judge_field(std::string_view name, std::string_view value)
+Failure bad(std::string why) { return http::refuse(Error::bad_options, std::move(why)); }
+
+/// A name that is none may be a whole line, with its secret: the text shows only the part that could
+/// be a name.
+Result<void> validate_field(std::string_view name, std::string_view value)
 {
     if (!is_token(name)) {
         const auto end = std::find_if_not(name.begin(), name.end(), is_token_char);
-        return fmt::format(
-            "the name of the header field \"{}...\" has a character that no name has",
-            name.substr(0, static_cast<std::size_t>(end - name.begin())));
+        return bad(
+            fmt::format("the name of the header field \"{}...\" has a character that no name has",
+                        name.substr(0, static_cast<std::size_t>(end - name.begin()))));
     }
     if (equal_ignoring_case(name, "Sec-WebSocket-Protocol"))
-        return fmt::format("the header field \"{}\" is the handshake's own; use the option "
-                           "subprotocols",
-                           name);
+        return bad(fmt::format(
+            "the header field \"{}\" is the handshake's own; use the option subprotocols", name));
     if (is_ours(name))
-        return fmt::format("the header field \"{}\" is the handshake's own", name);
-    const auto bad = std::find_if_not(value.begin(), value.end(), is_field_char);
-    if (bad != value.end())
-        return fmt::format("the value of the header field \"{}\" ({} bytes) has a byte 0x{:02x} at "
-                           "position {}, which no field may have",
-                           name, value.size(), static_cast<unsigned char>(*bad),
-                           bad - value.begin());
+        return bad(fmt::format("the header field \"{}\" is the handshake's own", name));
+    const auto wrong = std::find_if_not(value.begin(), value.end(), is_field_char);
+    if (wrong != value.end())
+        return bad(fmt::format("the value of the header field \"{}\" ({} bytes) has a byte "
+                               "0x{:02x} at position {}, which no field may have",
+                               name, value.size(), static_cast<unsigned char>(*wrong),
+                               wrong - value.begin()));
     if (equal_ignoring_case(name, "Host")
         && (value.empty() || !std::all_of(value.begin(), value.end(), is_host_char)))
-        return fmt::format("the value of the header field \"{}\" ({} bytes) is no host", name,
-                           value.size());
+        return bad(fmt::format("the value of the header field \"{}\" ({} bytes) is no host", name,
+                               value.size()));
     return {};
 }
 
 /// RFC 6455 section 4.1, item 10.
-std::string judge_subprotocols(const std::vector<std::string>& subprotocols)
+Result<void> validate_subprotocols(const std::vector<std::string>& subprotocols)
 {
     std::set<std::string_view> seen;
-    for (std::size_t i = 0; i < subprotocols.size(); ++i) {
-        if (!is_token(subprotocols[i]))
-            return fmt::format(
-                "subprotocol {} of {} ({} bytes) is empty or has a character that no "
-                "token has",
-                i + 1, subprotocols.size(), subprotocols[i].size());
-        if (!seen.insert(subprotocols[i]).second)
-            return fmt::format("subprotocol {} of {} ({} bytes) stands there twice", i + 1,
-                               subprotocols.size(), subprotocols[i].size());
+    for (const auto& one : subprotocols) {
+        const char* const why = !is_token(one) ? "is empty or has a character that no token has"
+                                : !seen.insert(one).second ? "stands there twice"
+                                                           : nullptr;
+        if (why)
+            return bad(fmt::format("subprotocol {} of {} ({} bytes) {}",
+                                   &one - subprotocols.data() + 1, subprotocols.size(), one.size(),
+                                   why));
     }
     return {};
 }
@@ -96,62 +97,59 @@ std::size_t count(const WebSocket::Options& options, std::string_view name)
                       [&](const auto& field) { return equal_ignoring_case(field.first, name); }));
 }
 
-std::string judge_authorization(const WebSocket::Options& options)
+Result<void> validate_authorization(const WebSocket::Options& options)
 {
     const bool has_bearer = !options.bearer.empty();
     if (options.basic_auth && has_bearer)
-        return "the options basic_auth and bearer exclude each other";
+        return bad("the options basic_auth and bearer exclude each other");
     if ((options.basic_auth || has_bearer) && count(options, "Authorization") != 0)
-        return fmt::format(
-            "the option {} and the header field \"Authorization\" exclude each other",
-            has_bearer ? "bearer" : "basic_auth");
+        return bad(
+            fmt::format("the option {} and the header field \"Authorization\" exclude each other",
+                        has_bearer ? "bearer" : "basic_auth"));
     if (options.basic_auth)
-        return http::judge_basic(options.basic_auth->user, options.basic_auth->password);
-    return has_bearer ? http::judge_bearer(options.bearer) : std::string{};
+        return http::validate_basic(options.basic_auth->user, options.basic_auth->password);
+    return has_bearer ? http::validate_bearer(options.bearer) : Result<void>{};
 }
 
-std::string judge_origin(const WebSocket::Options& options)
+Result<void> validate_origin(const WebSocket::Options& options)
 {
     const auto& origin = options.origin;
     if (origin.empty())
         return {};
     if (count(options, "Origin") != 0)
-        return "the option origin and the header field \"Origin\" exclude each other";
-    const auto is_visible = [](char c) { return c > 0x20 && c < 0x7f; };
-    if (!std::all_of(origin.begin(), origin.end(), is_visible))
-        return fmt::format("the origin ({} bytes) has a space, a control character or one beyond "
-                           "ASCII in it",
-                           origin.size());
+        return bad("the option origin and the header field \"Origin\" exclude each other");
+    if (!std::all_of(origin.begin(), origin.end(), http::is_visible))
+        return bad(fmt::format("the origin ({} bytes) has a space, a control character or one "
+                               "beyond ASCII in it",
+                               origin.size()));
     return {};
 }
 
-std::string judge(const WebSocket::Options& options)
+Result<void> validate(const WebSocket::Options& options)
 {
     for (const auto& [name, value] : options.headers)
-        if (auto why = judge_field(name, value); !why.empty())
-            return why;
+        if (auto valid = validate_field(name, value); !valid)
+            return valid;
     if (count(options, "Host") > 1)
-        return "the header field \"Host\" stands there twice";
-    if (auto why = judge_authorization(options); !why.empty())
-        return why;
-    if (auto why = judge_origin(options); !why.empty())
-        return why;
+        return bad("the header field \"Host\" stands there twice");
+    if (auto valid = validate_authorization(options); !valid)
+        return valid;
+    if (auto valid = validate_origin(options); !valid)
+        return valid;
     if (options.max_head_bytes == 0)
-        return "max_head_bytes is zero, so no answer would fit";
-    return judge_subprotocols(options.subprotocols);
+        return bad("max_head_bytes is zero, so no answer would fit");
+    return validate_subprotocols(options.subprotocols);
 }
 
 } // namespace
 
-Result<void> check_request(const WebSocket::Options& options)
+Result<void> validate_request(const WebSocket::Options& options)
 {
-    auto why = judge(options);
-    if (why.empty())
-        return {};
-    return Failure{Error::bad_options,
-                   {.attempted = "build the handshake's request",
-                    .endpoint = masked(options.url),
-                    .explanation = std::move(why)}};
+    auto valid = validate(options);
+    if (valid)
+        return valid;
+    return http::with_context(valid.error(), "build the handshake's request",
+                              redact_url(options.url));
 }
 
 std::string authorization(const WebSocket::Options& options)

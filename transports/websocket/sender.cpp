@@ -10,65 +10,50 @@ namespace sidecar::websocket {
 
 namespace {
 
-void append_bytes(Sender::Buffer& out, std::span<const std::byte> bytes)
+void append_frame(Sender::Buffer& out, Opcode opcode, std::span<const std::byte> payload,
+                  std::uint8_t flags = FrameHead::fin)
 {
-    out.insert(out.end(), bytes.begin(), bytes.end());
+    const auto key = new_mask_key();
+    const auto append = [&](std::span<const std::byte> bytes) {
+        out.insert(out.end(), bytes.begin(), bytes.end());
+    };
+    append(ClientHead{opcode, payload.size(), flags}.bytes());
+    append(key);
+    append(payload);
+    mask(std::span{out}.last(payload.size()), key);
 }
 
 /// The longest beginning of UTF-8 that has at most so many bytes and no cut character.
-std::string_view cut(std::string_view text, std::size_t most_bytes)
+std::string_view cut(std::string_view text, std::size_t max_bytes)
 {
-    if (text.size() <= most_bytes)
+    if (text.size() <= max_bytes)
         return text;
     const auto continues = [&](std::size_t at) {
         return (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80;
     };
-    while (most_bytes != 0 && continues(most_bytes))
-        --most_bytes;
-    return text.substr(0, most_bytes);
+    while (max_bytes != 0 && continues(max_bytes))
+        --max_bytes;
+    return text.substr(0, max_bytes);
 }
 
 } // namespace
 
-FrameInPieces::FrameInPieces(Buffer& out, Opcode opcode, std::uint64_t payload_bytes,
-                             std::uint8_t flags)
-{
-    append_bytes(out, ClientHead{opcode, payload_bytes, flags}.bytes());
-    append_bytes(out, key_);
-}
-
-void FrameInPieces::append(Buffer& out, std::span<const std::byte> piece)
-{
-    append_bytes(out, piece);
-    mask(std::span{out}.last(piece.size()), key_, offset_);
-    offset_ += piece.size();
-}
-
-void MessageInPieces::append(Buffer& out, std::span<const std::byte> piece)
-{
-    if (!deflater_ || !append_compressed(out, piece)) {
-        if (!plain_)
-            plain_.emplace(out, opcode_, payload_bytes_);
-        plain_->append(out, piece);
-    }
-    offset_ += piece.size();
-}
-
-/// False: nothing was appended, and the message goes plain.
-bool MessageInPieces::append_compressed(Buffer& out, std::span<const std::byte> piece)
+void PartialMessage::append(Buffer& out, std::span<const std::byte> piece)
 {
     const bool is_first = offset_ == 0;
-    const bool is_last = offset_ + piece.size() == payload_bytes_;
-    const auto deflated = deflater_->deflate(piece, is_last);
-    if (is_first && deflated.size() >= piece.size()) {
+    offset_ += piece.size();
+    const bool is_last = offset_ == payload_bytes_;
+    auto payload = piece;
+    if (deflater_)
+        payload = deflater_->deflate(piece, is_last);
+    if (deflater_ && is_first && payload.size() >= piece.size()) {
         std::exchange(deflater_, nullptr)->discard();
-        return false;
+        payload = piece;
     }
-    const auto flags = (is_first ? FrameHead::compressed : 0) | (is_last ? FrameHead::fin : 0);
-    FrameInPieces{out, opcode_, deflated.size(), static_cast<std::uint8_t>(flags)}.append(out,
-                                                                                          deflated);
-    opcode_ = Opcode::continuation;
-    return true;
+    const auto flags =
+        (is_first && deflater_ ? FrameHead::compressed : 0) | (is_last ? FrameHead::fin : 0);
+    append_frame(out, std::exchange(opcode_, Opcode::continuation), payload,
+                 static_cast<std::uint8_t>(flags));
 }
 
 /// False: it would get no smaller, and nothing was appended.
@@ -79,8 +64,7 @@ bool Sender::append_compressed(Buffer& out, Opcode opcode, std::span<const std::
         deflater_->discard();
         return false;
     }
-    FrameInPieces{out, opcode, deflated.size(), FrameHead::fin | FrameHead::compressed}.append(
-        out, deflated);
+    append_frame(out, opcode, deflated, FrameHead::fin | FrameHead::compressed);
     return true;
 }
 
@@ -88,17 +72,17 @@ bool Sender::append(Buffer& out, Opcode opcode, std::span<const std::byte> paylo
 {
     if (is_over_)
         return false;
-    FrameInPieces{out, opcode, payload.size()}.append(out, payload);
+    append_frame(out, opcode, payload);
     return true;
 }
 
 bool Sender::append_close(Buffer& out, std::uint16_t code, std::string_view reason)
 {
-    std::array<std::byte, most_control_bytes> payload;
+    std::array<std::byte, max_control_bytes> payload;
     std::size_t size = 0;
     if (code != close_code::none) {
         boost::endian::store_big_u16(reinterpret_cast<unsigned char*>(payload.data()), code);
-        reason = cut(reason, most_control_bytes - sizeof code);
+        reason = cut(reason, max_control_bytes - sizeof code);
         const auto bytes = std::as_bytes(std::span{reason});
         std::copy(bytes.begin(), bytes.end(), payload.begin() + sizeof code);
         size = sizeof code + bytes.size();

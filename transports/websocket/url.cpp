@@ -15,7 +15,7 @@ using http::lower;
 
 constexpr auto npos = std::string_view::npos;
 
-Failure because(std::string why) { return {Error::bad_address, {.explanation = std::move(why)}}; }
+Failure because(std::string why) { return http::refuse(Error::bad_address, std::move(why)); }
 
 bool has_at_sign(std::string_view text)
 {
@@ -32,43 +32,42 @@ std::string missing_scheme(std::string_view text)
     const auto meant = fmt::format("ws://{}", text);
     // An '@' behind a slash may still be the end of a password.
     return fmt::format("the scheme is missing; did you mean {}?",
-                       has_at_sign(text) ? http::masked_with_care(meant) : masked(meant));
+                       has_at_sign(text) ? http::redact_text(meant) : redact_url(meant));
 }
 
-/// Empty: it is one for us.
-std::string judge_scheme(std::string_view text, const Components& url)
+Result<void> validate_scheme(std::string_view text, const Components& url)
 {
     const auto scheme = lower(url.scheme);
     if (scheme == "ws" || scheme == "wss")
         return {};
     const auto rest = text.substr(scheme.size());
     if (scheme == "http" || scheme == "https")
-        return fmt::format("the scheme is \"{}\", it must be ws or wss; did you mean {}?", scheme,
-                           masked(fmt::format("ws{}{}", scheme == "https" ? "s" : "", rest)));
-    return fmt::format("the scheme is \"{}\", it must be ws, wss, ws+unix or wss+unix", scheme);
+        return because(
+            fmt::format("the scheme is \"{}\", it must be ws or wss; did you mean {}?", scheme,
+                        redact_url(fmt::format("ws{}{}", scheme == "https" ? "s" : "", rest))));
+    return because(
+        fmt::format("the scheme is \"{}\", it must be ws, wss, ws+unix or wss+unix", scheme));
 }
 
-/// What no URL of ours may have, whatever its grammar. Empty: nothing.
-std::string judge_parts(std::string_view text, const Components& url)
+/// Refuses the parts that no URL of ours may have, whatever its grammar.
+Result<void> validate_parts(std::string_view text, const Components& url)
 {
     if (url.user_info)
-        return "user information has no place in it; give the option basic_auth or an "
-               "Authorization header instead";
+        return because("user information has no place in it; give the option basic_auth or an "
+                       "Authorization header instead");
     if (url.fragment)
-        return "a fragment has no place in it (RFC 6455 section 3)";
+        return because("a fragment has no place in it (RFC 6455 section 3)");
     if (url.port && url.port->find(':') != npos)
-        return "an IPv6 address stands in brackets, like ws://[::1]:8080/";
+        return because("an IPv6 address stands in brackets, like ws://[::1]:8080/");
     if (url.host.empty())
-        return "there is no host";
-    if (url.port && !url.port->empty() && !http::parse_port(*url.port)) {
-        // In "ws://user:123456/789@host/" it is the beginning of a password.
-        const bool is_showable =
-            std::all_of(url.port->begin(), url.port->end(), http::is_digit) && !has_at_sign(text);
-        return is_showable
-                   ? fmt::format("the port is \"{}\", it must be between 1 and 65535", *url.port)
-                   : "the port is not a number between 1 and 65535";
-    }
-    return {};
+        return because("there is no host");
+    if (!url.port || url.port->empty() || http::parse_port(*url.port))
+        return {};
+    // In "ws://user:123456/789@host/" it is the beginning of a password.
+    if (std::all_of(url.port->begin(), url.port->end(), http::is_digit) && !has_at_sign(text))
+        return because(
+            fmt::format("the port is \"{}\", it must be between 1 and 65535", *url.port));
+    return because("the port is not a number between 1 and 65535");
 }
 
 std::string resource(std::string_view path, const std::optional<std::string_view>& query)
@@ -82,10 +81,10 @@ Result<Url> take_apart_host(std::string_view text)
     const auto url = http::split(text);
     if (url.scheme.empty())
         return because(missing_scheme(text));
-    if (auto why = judge_scheme(text, url); !why.empty())
-        return because(std::move(why));
-    if (auto why = judge_parts(text, url); !why.empty())
-        return because(std::move(why));
+    if (auto valid = validate_scheme(text, url); !valid)
+        return valid.error();
+    if (auto valid = validate_parts(text, url); !valid)
+        return valid.error();
     auto host = http::parse_host(url.host);
     if (!host)
         return host.error();
@@ -103,29 +102,30 @@ Result<Url> take_apart_host(std::string_view text)
     return result;
 }
 
-/// Empty: nothing is wrong with it.
-std::string judge_unix(const http::UnixComponents& url, const std::string& socket)
+Result<void> validate_unix(const http::UnixComponents& url, const std::string& socket)
 {
     const auto scheme = lower(url.scheme);
     if (scheme != "ws+unix" && scheme != "wss+unix")
-        return fmt::format("the scheme is \"{}\", it must be ws, wss, ws+unix or wss+unix", scheme);
+        return because(
+            fmt::format("the scheme is \"{}\", it must be ws, wss, ws+unix or wss+unix", scheme));
     if (url.fragment)
-        return "a fragment has no place in it (RFC 6455 section 3)";
+        return because("a fragment has no place in it (RFC 6455 section 3)");
     if (url.socket.starts_with("//"))
-        return "a host has no place in it; the path stands right behind the colon, like "
-               "ws+unix:/run/feed.sock:/resource";
-    if (auto why = http::judge_socket_path(socket); !why.empty())
-        return why;
+        return because("a host has no place in it; the path stands right behind the colon, like "
+                       "ws+unix:/run/feed.sock:/resource");
+    if (auto valid = http::validate_socket_path(socket); !valid)
+        return valid;
     if (!url.socket.starts_with('/') && !url.socket.starts_with('@'))
-        return "the path of the socket must begin with '/' (or with '@', if it is an abstract "
-               "name)";
+        return because(
+            "the path of the socket must begin with '/' (or with '@', if it is an abstract "
+            "name)");
     if (!http::is_resource(url.socket, ""))
-        return "the path of the socket has a character that must be percent-encoded";
+        return because("the path of the socket has a character that must be percent-encoded");
     if (!url.path.empty() && !url.path.starts_with('/'))
-        return "the resource behind the socket's path must begin with '/'; a ':' in that path is "
-               "written %3A";
+        return because("the resource behind the socket's path must begin with '/'; a ':' in that "
+                       "path is written %3A");
     if (!http::is_resource(url.path, url.query.value_or("")))
-        return "the resource has a character that must be percent-encoded";
+        return because("the resource has a character that must be percent-encoded");
     return {};
 }
 
@@ -133,8 +133,8 @@ Result<Url> take_apart_unix(const http::UnixComponents& url)
 {
     Url result;
     result.unix_path = http::percent_decoded(url.socket);
-    if (auto why = judge_unix(url, result.unix_path); !why.empty())
-        return because(std::move(why));
+    if (auto valid = validate_unix(url, result.unix_path); !valid)
+        return valid.error();
     result.host = result.authority = "localhost"; // there is no better name for it
     result.is_secure = lower(url.scheme) == "wss+unix";
     result.resource = resource(url.path, url.query);
@@ -146,6 +146,10 @@ Result<Url> take_apart(std::string_view text)
 {
     if (text.empty())
         return because("it is empty");
+    if (const auto at = http::find_beyond_ascii_in_host(text); at != npos)
+        return because(fmt::format("there is a byte 0x{:02x} at position {}, in the host name; "
+                                   "write a name beyond ASCII in its xn-- form",
+                                   static_cast<unsigned char>(text[at]), at));
     if (const auto bad = std::find_if_not(text.begin(), text.end(), http::is_visible);
         bad != text.end())
         return because(fmt::format("there is a byte 0x{:02x} at position {}, which must be "
@@ -162,10 +166,7 @@ Result<Url> parse_url(std::string_view text)
     auto result = take_apart(text);
     if (result)
         return result;
-    return Failure{Error::bad_address,
-                   {.attempted = "read the URL",
-                    .endpoint = masked(text),
-                    .explanation = result.error().explanation()}};
+    return http::with_context(result.error(), "read the URL", redact_url(text));
 }
 
 std::vector<std::string> query_values(std::string_view resource)
@@ -178,8 +179,6 @@ std::vector<std::string> query_values(std::string_view resource)
         if (const auto equals = value.find('='); equals != npos)
             value.remove_prefix(equals + 1);
         values.emplace_back(value);
-        if (auto plain = http::percent_decoded(value); plain != value)
-            values.push_back(std::move(plain));
     }
     return values;
 }

@@ -1,7 +1,7 @@
 // The address of a WebSocket, RFC 6455 section 3 and RFC 3986; and how it may appear in texts.
 #pragma once
 
-#include "masked.hpp"
+#include "text.hpp"
 
 #include <sidecar/error.hpp>
 
@@ -12,7 +12,7 @@
 
 namespace sidecar::websocket {
 
-using http::masked;
+using http::redact_url;
 
 /// A URL taken apart for the connection and for the handshake.
 struct Url {
@@ -24,10 +24,10 @@ struct Url {
     std::string resource;    ///< path and query, as given
 };
 
-/// Errors: bad_address, whose text holds nothing that masked() would hide.
+/// Errors: bad_address, whose text shows nothing that redact_url() would not.
 [[nodiscard]] Result<Url> parse_url(std::string_view text);
 
-/// The values of the query, as they stand there and decoded: what masked() hides.
+/// The values of the query, as they are given.
 [[nodiscard]] std::vector<std::string> query_values(std::string_view resource);
 
 } // namespace sidecar::websocket

@@ -1,16 +1,14 @@
 #include <sidecar/transports/websocket.hpp>
 
 #include "connector.hpp"
-#include "credentials.hpp"
 #include "extensions.hpp"
 #include "handshake.hpp"
-#include "last_words.hpp"
+#include "lingering_close.hpp"
+#include "options.hpp"
 #include "protocol.hpp"
 #include "reader.hpp"
 #include "redirect.hpp"
-#include "target_of.hpp"
 #include "tls/error.hpp"
-#include "url.hpp"
 #include "writer.hpp"
 
 #include <sidecar/loop_event.hpp>
@@ -36,15 +34,19 @@ namespace {
 constexpr Duration answer_time = 200ms;
 
 /// For how long a peer that broke the protocol may take to read which rule it was.
-constexpr Duration last_words_time = 500ms;
+constexpr Duration linger_time = 500ms;
 
 /// While the inbox is full, pings are looked for at growing intervals, and as far ahead as this.
 constexpr Duration first_look = 50ms;
-constexpr Duration longest_between_looks = 500ms;
-constexpr std::size_t most_read_ahead = 256u << 10;
+constexpr Duration max_between_looks = 500ms;
+constexpr std::size_t max_read_ahead = 256u << 10;
 
-/// Thrown through the reader when nothing of the peer's is looked at any more; why stands in the
-/// protocol's ending.
+/// A larger message goes out in fragments of that size: a pong and our Close wait for one of them. Two
+/// of them and less go out at once, as the system takes that much anyway.
+constexpr std::size_t fragment_bytes = 128u << 10;
+
+/// Thrown through the reader when the peer's bytes are not looked at any longer; the protocol's ending
+/// says why.
 struct Ended {};
 
 } // namespace
@@ -59,8 +61,7 @@ class WebSocket::Impl final : private stream::Decoder, private stream::Encoder {
 public:
     explicit Impl(const Options& options)
         : options_{std::make_unique<const Options>(options)},
-          endpoint_{websocket::masked(options.url)},
-          credentials_{websocket::credentials_of(options)},
+          endpoint_{websocket::redact_url(options.url)},
           protocol_{options.max_message_bytes}
     {
     }
@@ -77,9 +78,8 @@ private:
     stream::Pass pass_on(std::span<const std::byte> unread, Sink& sink) override;
     void received(std::span<const std::byte> bytes, bool is_last) override;
     void encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::iterator& end) override;
-    void encode_piece(stream::Chunk& chunk, const MessageView& message);
 
-    Task<Result<void>> connect_to(Context ctx, Options options);
+    Task<Result<void>> connect_to(Context ctx, Options options, std::string endpoint);
     Task<Result<void>> shake_hands(Context ctx, websocket::Handshake& handshake);
     void agree(const websocket::Handshake& handshake, const std::string& extensions);
     Task<error_code> send_request(const std::string& request);
@@ -89,16 +89,16 @@ private:
     Task<> say_last_word(Context ctx);
     [[nodiscard]] Failure read_failure(std::exception_ptr exception) const;
 
-    std::unique_ptr<const Options> options_;          // sidecar side; null once connected: a KiB
-    const std::string endpoint_;                      // sidecar side
-    const http::Secrets credentials_;                 // sidecar side; mostly empty
-    stream::Connector connector_;                     // sidecar side
-    std::shared_ptr<stream::Stream> stream_;          // sidecar side; null until connected
-    stream::Reader reader_;                           // sidecar side
-    std::shared_ptr<stream::Writer> writer_;          // sidecar side; null until connected
-    websocket::Protocol protocol_;                    // sidecar side
-    std::optional<websocket::MessageInPieces> large_; // sidecar side; the message that is sent so
-    std::uint64_t looked_until_ = 0;                  // sidecar side; of the stream, for pings
+    std::unique_ptr<const Options> options_;         // sidecar side; null once connected: a KiB
+    const std::string endpoint_;                     // sidecar side
+    http::Secrets secrets_;                          // sidecar side; of all hops
+    stream::Connector connector_;                    // sidecar side
+    std::shared_ptr<stream::Stream> stream_;         // sidecar side; null until connected
+    stream::Reader reader_;                          // sidecar side
+    std::shared_ptr<stream::Writer> writer_;         // sidecar side; null until connected
+    websocket::Protocol protocol_;                   // sidecar side
+    std::optional<websocket::PartialMessage> large_; // sidecar side; goes out in fragments
+    std::uint64_t looked_until_ = 0;                 // sidecar side; of the stream, for pings
     std::optional<Failure> end_; // sidecar side; why no read will succeed any more
     LoopEvent over_;             // sidecar side; close() waits for it
 };
@@ -109,28 +109,29 @@ Task<> WebSocket::Impl::connect(Context ctx)
 {
     websocket::Redirects redirects{*options_};
     for (;;) {
-        const auto connected = co_await connect_to(ctx, redirects.options());
+        secrets_ = redirects.secrets();
+        const auto connected = co_await connect_to(ctx, redirects.options(), redirects.endpoint());
         if (connected)
             break;
         if (!redirects.follow(connected.error()).value())
             throw Exception{connected.error()};
         std::exchange(stream_, nullptr)->abort();
         ctx.log(LogLevel::info, fmt::format("{} redirects to {}", connected.error().endpoint(),
-                                            websocket::masked(redirects.options().url)));
+                                            redirects.endpoint()));
     }
     writer_ = std::make_shared<stream::Writer>(stream_);
     options_.reset();
 }
 
-/// Gives the refusal of the handshake; throws what else goes wrong.
-Task<Result<void>> WebSocket::Impl::connect_to(Context ctx, Options options)
+/// Returns the refusal of the handshake; throws all other failures.
+Task<Result<void>> WebSocket::Impl::connect_to(Context ctx, Options options, std::string endpoint)
 {
     const auto url = websocket::parse_url(options.url).value();
-    auto target = websocket::target_of(url, options);
+    auto target = websocket::target_of(url, options, endpoint);
     stream_ = co_await connector_.connect(ctx, std::move(target));
     ctx.phase(Phase::handshaking, "with " + stream_->peer());
     const auto offer = options.compression ? websocket::offer_of(*options.compression) : "";
-    websocket::Handshake handshake{url, options, offer};
+    websocket::Handshake handshake{url, options, offer, secrets_, std::move(endpoint)};
     co_return co_await shake_hands(ctx, handshake);
 }
 
@@ -216,7 +217,7 @@ Task<> WebSocket::Impl::read_messages(Context ctx, Sink& sink)
         const bool has_room = co_await sink.wait_for_room(ctx, next_look);
         if (has_room || stream_->is_aborted())
             co_return;
-        interval = std::min(2 * interval, longest_between_looks);
+        interval = std::min(2 * interval, max_between_looks);
         if (reader_.is_in_place()) // what has its place is taken in, so that one sees beyond it
             co_await reader_.read(*stream_, sink, *this);
         else
@@ -226,25 +227,32 @@ Task<> WebSocket::Impl::read_messages(Context ctx, Sink& sink)
 
 void WebSocket::Impl::look_for_pings()
 {
-    reader_.read_ahead(*stream_, most_read_ahead);
+    reader_.read_ahead(*stream_, max_read_ahead);
     const auto begin = reader_.undecoded_at();
     const auto bytes = reader_.undecoded();
-    const auto from = std::max(looked_until_, begin + protocol_.fragment_left_bytes()) - begin;
-    if (from >= bytes.size())
-        return;
-    looked_until_ = begin + protocol_.look_ahead(bytes, static_cast<std::size_t>(from));
-    answer();
+    looked_until_ = std::max(looked_until_, begin + protocol_.fragment_left_bytes());
+    while (looked_until_ - begin < bytes.size()) {
+        const auto from = static_cast<std::size_t>(looked_until_ - begin);
+        const auto end = protocol_.look_ahead(bytes, from);
+        if (end == from)
+            return;
+        looked_until_ = begin + end;
+        answer();
+    }
 }
 
 stream::Pass WebSocket::Impl::pass_on(std::span<const std::byte> unread, Sink& sink)
 {
-    auto pass = stream::put_messages(unread, sink, MessageKind::bytes,
-                                     [this](auto bytes) { return protocol_.decode(bytes); });
+    auto pass = stream::put_messages(unread, sink, MessageKind::bytes, [this](auto bytes) {
+        const auto decoded = protocol_.decode(bytes);
+        if (!decoded.is_complete)
+            answer(); // to a ping, before the next one
+        return decoded;
+    });
     if (protocol_.pong().is_waiting())
         sink.note_pong(protocol_.pong().take());
     if (protocol_.ending())
         throw Ended{};
-    answer();
     return pass;
 }
 
@@ -257,7 +265,7 @@ void WebSocket::Impl::received(std::span<const std::byte> bytes, bool is_last)
 
 void WebSocket::Impl::answer()
 {
-    if (!protocol_.owes_answer())
+    if (protocol_.ending() || !protocol_.owes_answer()) // what goes with a Close: say_last_word()
         return;
     std::vector<std::byte> bytes;
     protocol_.append_answer(bytes);
@@ -277,16 +285,23 @@ Task<> WebSocket::Impl::say_last_word(Context ctx)
         if (is_answer)
             (void)co_await writer_->wait_written(ctx, deadline_after(ctx.now(), answer_time));
         else
-            co_await websocket::let_peer_read_last_words(
-                ctx, stream_, writer_, deadline_after(ctx.now(), last_words_time));
+            co_await websocket::lingering_close(ctx, stream_, writer_,
+                                                deadline_after(ctx.now(), linger_time));
     } catch (const boost::system::system_error&) { // how it ended is said already
     }
 }
 
 Failure WebSocket::Impl::read_failure(std::exception_ptr exception) const
 {
-    if (protocol_.ending())
-        return websocket::to_failure(*protocol_.ending(), endpoint_, credentials_);
+    if (const auto& ending = protocol_.ending()) {
+        FailureDetails details{.attempted = "read", .endpoint = endpoint_};
+        details.explanation = ending->explanation;
+        if (ending->error == Error::closed_by_peer) {
+            details.close_code = ending->close_code;
+            details.close_reason = secrets_.redact(ending->reason);
+        }
+        return {ending->error, std::move(details)};
+    }
     try {
         std::rethrow_exception(exception);
     } catch (const Exception& e) {
@@ -307,37 +322,27 @@ Failure WebSocket::Impl::read_failure(std::exception_ptr exception) const
 
 // --- writing and closing
 
+/// Of a large message a fragment at a time, which ends the chunk.
 void WebSocket::Impl::encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::iterator& end)
 {
     // Compressed, much may become little: what is looked at is bounded too
     std::size_t encoded_bytes = 0;
     for (; at != end && !chunk.is_full() && encoded_bytes < stream::Chunk::full_bytes; ++at) {
         const auto message = *at;
-        const bool is_rest = large_.has_value();
-        if (!is_rest && protocol_.is_send_over())
-            return;
-        if (is_rest || message.size() > stream::Chunk::full_bytes) {
-            encode_piece(chunk, message);
-            if (large_)
+        if (large_ || message.size() > 2 * fragment_bytes) {
+            if (!large_)
+                large_.emplace(protocol_.begin_message(message.kind(), message.size()));
+            const auto rest = message.bytes().subspan(large_->offset());
+            large_->append(chunk.bytes(), rest.first(std::min(rest.size(), fragment_bytes)));
+            if (large_->offset() != message.size())
                 return;
+            large_.reset();
         } else {
             (void)protocol_.append_message(chunk.bytes(), message.kind(), message.bytes());
         }
         encoded_bytes += message.size();
         chunk.end_message();
     }
-}
-
-void WebSocket::Impl::encode_piece(stream::Chunk& chunk, const MessageView& message)
-{
-    if (!large_)
-        large_.emplace(protocol_.begin_message(message.kind(), message.size()));
-    const auto rest = message.bytes().subspan(large_->offset());
-    large_->append(chunk.bytes(), rest.first(std::min(rest.size(), stream::Chunk::full_bytes)));
-    if (large_->offset() == message.size())
-        large_.reset();
-    else
-        chunk.leave_open();
 }
 
 Task<> WebSocket::Impl::ping(Context ctx, std::span<const std::byte> payload)

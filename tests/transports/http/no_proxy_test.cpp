@@ -1,4 +1,4 @@
-#include "no_proxy.hpp"
+#include "proxy.hpp"
 
 #include <doctest/doctest.h>
 

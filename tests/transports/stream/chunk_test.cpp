@@ -47,7 +47,7 @@ TEST_CASE("chunk: its pieces are the stream, from any place to any other")
 
 TEST_CASE("chunk: is full before its pieces are more than one system call takes")
 {
-    const std::string payload(stream::Chunk::least_borrowed_bytes, 'x');
+    const std::string payload(stream::Chunk::min_borrowed_bytes, 'x');
     stream::Chunk chunk;
     while (!chunk.is_full()) {
         chunk.bytes().push_back(std::byte{});
@@ -57,7 +57,7 @@ TEST_CASE("chunk: is full before its pieces are more than one system call takes"
     }
     std::size_t pieces = 0;
     chunk.for_each_piece(0, chunk.total_bytes(), [&](std::span<const std::byte>) { ++pieces; });
-    CHECK(pieces <= stream::Chunk::most_pieces);
+    CHECK(pieces <= stream::Chunk::max_pieces);
     CHECK(chunk.total_bytes() >= 512u << 10);
 }
 

@@ -1,6 +1,6 @@
 // Bytes that came before a stream, and the stream behind them.
 #include "fakes.hpp"
-#include "prefixed.hpp"
+#include "tunnel.hpp"
 
 #include <boost/asio/detached.hpp>
 #include <doctest/doctest.h>
@@ -11,7 +11,7 @@
 namespace prefixed_test {
 
 using namespace fakes;
-using stream::Prefixed;
+using stream::PrefixedStream;
 using stream::ReadBuffers;
 
 struct Fixture {
@@ -20,18 +20,18 @@ struct Fixture {
     std::array<char, 4> a{};
     std::array<char, 4> b{};
 
-    Prefixed over(std::string_view prefix)
+    PrefixedStream over(std::string_view prefix)
     {
         const auto bytes = bytes_of(prefix);
         return {{bytes.begin(), bytes.end()}, below};
     }
     /// What one read gave, and the error behind a '!'.
-    std::string read(Prefixed& stream, ReadBuffers into)
+    std::string read(PrefixedStream& stream, ReadBuffers into)
     {
         std::string text;
         boost::asio::co_spawn(
             io,
-            [](Prefixed& from, ReadBuffers to, std::string& result) -> Task<> {
+            [](PrefixedStream& from, ReadBuffers to, std::string& result) -> Task<> {
                 error_code ec;
                 const auto got = co_await from.read_some(to, ec);
                 result = joined(to, got) + (ec ? "!" + ec.message() : "");
@@ -41,7 +41,7 @@ struct Fixture {
         io.run();
         return text;
     }
-    std::string try_read(Prefixed& stream, ReadBuffers into)
+    std::string try_read(PrefixedStream& stream, ReadBuffers into)
     {
         error_code ec;
         const auto got = stream.try_read(into, ec);

@@ -1,4 +1,5 @@
 // The process around the connections: signals, and descriptors that run out.
+#include "support/descriptors.hpp"
 #include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
 #include "support/sanitized.hpp"
@@ -11,6 +12,7 @@
 #include <csignal>
 #include <fcntl.h>
 #include <latch>
+#include <mutex>
 #include <pthread.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -130,6 +132,53 @@ TEST_CASE("descriptors: start() says that there are too few, however many are le
         Feeds feed{{.host = host, .port = peer.port()}, quiet(brief)};
         CHECK(feed.start(10s));
     }
+}
+
+TEST_CASE("descriptors: a child that the application starts inherits none, whatever the link does")
+{
+    const auto before = open_descriptors();
+    std::mutex mutex;
+    std::string inheritable, phases; // guarded by mutex
+    const auto look = [&](const char* phase) {
+        const std::lock_guard lock{mutex};
+        inheritable += inheritable_descriptors(before);
+        phases += phase;
+    };
+    RawPeer peer{[&](RawConnection& c) {
+        look("connected, ");
+        echo_lines(c);
+    }};
+    RawPeer proxy{[&](RawConnection& c) {
+        c.read_until("\r\n\r\n");
+        look("tunnelling, ");
+        c.send("HTTP/1.1 200 OK\r\n\r\nthrough\n");
+        c.wait_for_end();
+    }};
+    const std::string path = "@sidecar-descriptors-" + std::to_string(::getpid());
+    RawPeer local{echo_lines, RawPeer::UnixPath{path}};
+    const FullBacklog full;
+    auto options = quiet(brief);
+    options.lookup = [&](const std::string&) {
+        look("looking up, ");
+        return std::vector{boost::asio::ip::make_address("127.0.0.1")};
+    };
+    {
+        Feeds feed{{.host = "a.name", .port = peer.port()}, options};
+        REQUIRE(feed.start(10s));
+        REQUIRE(feed.send("hello"));
+        REQUIRE(feed.receive(10s));
+        CHECK_FALSE(feed.open({.host = "127.0.0.1", .port = full.port()}, 20ms));
+        look("in vain, ");
+        REQUIRE(feed.open({.host = "unix:" + path, .port = 0}, 10s));
+        REQUIRE(feed.open({.host = "far.example",
+                           .port = 1,
+                           .proxy = {.url = "http://127.0.0.1:" + std::to_string(proxy.port())}},
+                          10s));
+        CHECK(feed.native_handle().value() >= 0);
+        look("up");
+    }
+    CHECK(inheritable == "");
+    CHECK(phases == "looking up, connected, in vain, tunnelling, up");
 }
 
 TEST_CASE("signals: one to the process is taken by who waits for it, never by a thread of ours")

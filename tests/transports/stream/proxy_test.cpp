@@ -240,6 +240,57 @@ TEST_CASE("proxy: the environment is read at each start, and its mistakes are to
     CHECK(failure.message().find("s3cret") == std::string::npos);
 }
 
+TEST_CASE("proxy: the environment is read by the application's start, not by a reconnect")
+{
+    int connections = 0;
+    RawPeer proxy{[&](RawConnection& c) {
+        c.read_until("\r\n\r\n");
+        c.send("HTTP/1.1 200 OK\r\n\r\n" + std::to_string(++connections) + "\n");
+        if (connections != 1)
+            c.wait_for_end();
+    }};
+    auto target = through("");
+    target.proxy.from_environment = true;
+    auto options = without_lookup();
+    options.link.reconnect = Reconnect{.window = 1ms};
+    const Variable set{"http_proxy", at(proxy)};
+    Feeds feed{target, options};
+    const Variable other{"http_proxy", "socks5://nowhere"};
+    CHECK(feed.start(10s).error() == Error::bad_options);
+    {
+        const Variable right{"http_proxy", at(proxy)};
+        REQUIRE(feed.start(10s));
+    }
+    std::string heard;
+    while (heard.size() < 2) {
+        const auto message = feed.receive(10s);
+        REQUIRE((message || message.error() == Error::disconnected));
+        if (message)
+            heard += message->text();
+    }
+    CHECK(heard == "12");
+}
+
+TEST_CASE("proxy: a host that can be none is refused by check(), with the form that it should have")
+{
+    const auto why = [](const Tcp<Lines>::Options& options) {
+        const auto checked = Tcp<Lines>::check(options);
+        REQUIRE_FALSE(checked);
+        return checked.error().explanation();
+    };
+    CHECK(why(through("http://m\xc3\xbcnchen.test:3128"))
+          == "proxy.url is no URL of a proxy like http://host:port: the host name has a character "
+             "beyond ASCII; write it in its xn-- form (http://m\\xc3\\xbcnchen.test:3128)");
+    auto target = through("http://p:3128");
+    target.host = std::string(300, 'h');
+    CHECK(why(target) == "the host name has 300 bytes, a name has at most 253");
+    target.host = ".example.com";
+    CHECK(why(target) == "the host name has an empty part before a dot");
+    target = through("http://p:3128");
+    target.proxy.tls.insecure_skip_verification = true;
+    CHECK(why(target) == "proxy.tls has no meaning without a proxy of https://");
+}
+
 TEST_CASE("proxy: one whose URL makes no sense is refused by check()")
 {
     const auto checked = Tcp<Lines>::check(through("http://u:s3cret@p:0"));

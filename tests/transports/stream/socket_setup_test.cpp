@@ -17,7 +17,6 @@ namespace socket_setup_test {
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-using stream::judge;
 using stream::SocketSetup;
 
 struct Socket {
@@ -36,15 +35,21 @@ struct Socket {
 const stream::SocketSetup defaults{};
 const boost::asio::ip::tcp::endpoint peer_v4{boost::asio::ip::make_address("127.0.0.1"), 1};
 
+/// Empty: they are good.
+std::string why(const stream::SocketSetup& setup, bool is_unix)
+{
+    const auto valid = stream::validate(setup, is_unix);
+    return valid ? std::string{} : valid.error().explanation();
+}
 std::string why(const SocketOptions& options, bool is_unix = false)
 {
-    return judge({.options = options}, is_unix);
+    return why(stream::SocketSetup{.options = options}, is_unix);
 }
 
 TEST_CASE("socket: values that make no sense are told by the option's name")
 {
-    CHECK(judge(defaults, false).empty());
-    CHECK(judge(defaults, true).empty());
+    CHECK(why(defaults, false).empty());
+    CHECK(why(defaults, true).empty());
     const std::pair<SocketOptions, const char*> cases[] = {
         {{.receive_buffer_bytes = 1u << 31}, "receive_buffer_bytes"},
         {{.send_buffer_bytes = SIZE_MAX}, "send_buffer_bytes"},
@@ -76,7 +81,7 @@ TEST_CASE("socket: values that make no sense are told by the option's name")
                .bind_address = "::1",
                .busy_poll = 1us})
               .empty());
-    CHECK(judge({.keep_alive = false, .options = {.keep_alive_idle = 1s}}, false)
+    CHECK(why(SocketSetup{.keep_alive = false, .options = {.keep_alive_idle = 1s}}, false)
               .starts_with("keep_alive is off"));
 }
 

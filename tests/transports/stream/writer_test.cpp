@@ -17,7 +17,7 @@ public:
     {
         for (; at != end && !chunk.is_full(); ++at) {
             chunk.bytes().push_back(std::byte{'<'});
-            if (at->size() >= stream::Chunk::least_borrowed_bytes)
+            if (at->size() >= stream::Chunk::min_borrowed_bytes)
                 chunk.borrow(at->bytes());
             else
                 chunk.bytes().insert(chunk.bytes().end(), at->bytes().begin(), at->bytes().end());
@@ -137,7 +137,94 @@ TEST_CASE("writer: an answer goes out by itself, and between two messages of a b
     rig.take(1000);
     CHECK(run.is_good());
     // The write under way was of the whole batch
-    CHECK(rig.stream->taken == "[a]<one><two>[c]"); // of two that wait, the later counts
+    CHECK(rig.stream->taken == "[a]<one><two>[b][c]");
+}
+
+TEST_CASE("writer: sixteen answers wait in order, beyond that the last of them is the latest")
+{
+    for (int round = 0; round < 2; ++round) {
+        Rig rig;
+        rig.stream->window = 0;
+        FakeOutbox outbox{{"one"}};
+        const auto run = rig.write(outbox);
+        std::string expected = "<one>";
+        for (int i = 0; i < 100; ++i) {
+            const auto answer =
+                "[" + std::string(static_cast<std::size_t>(i % 7), 'a') + std::to_string(i) + "]";
+            rig.writer->answer(bytes_of(answer));
+            if (i < 15 || i == 99)
+                expected += answer;
+        }
+        if (round == 1) {
+            rig.writer->finish(bytes_of("[bye]"));
+            expected += "[bye]";
+        }
+        CHECK(rig.writer->queued_bytes() == expected.size() - 5);
+        rig.take(1000);
+        CHECK(rig.stream->taken == expected);
+        rig.writer->answer(bytes_of("[later]"));
+        settle(rig.io);
+        CHECK(rig.stream->taken == expected + (round == 1 ? "" : "[later]"));
+    }
+}
+
+/// Each message in fragments of four bytes: "(" begins one, "|" goes on, ")" ends it.
+class Fragments final : public stream::Encoder {
+public:
+    void encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::iterator& end) override
+    {
+        for (; at != end; ++at) {
+            const auto rest = at->bytes().subspan(offset_);
+            const auto piece = rest.first(std::min<std::size_t>(4, rest.size()));
+            chunk.bytes().push_back(offset_ == 0 ? std::byte{'('} : std::byte{'|'});
+            chunk.bytes().insert(chunk.bytes().end(), piece.begin(), piece.end());
+            offset_ += piece.size();
+            if (offset_ < at->size())
+                return;
+            offset_ = 0;
+            chunk.bytes().push_back(std::byte{')'});
+            chunk.end_message();
+        }
+    }
+
+private:
+    std::size_t offset_ = 0;
+};
+
+TEST_CASE("writer: an answer and a question wait for a fragment, not for its message")
+{
+    Rig rig;
+    Fragments encoder;
+    rig.stream->window = 0;
+    FakeOutbox outbox{{"aaaabbbbcccc", "dd"}};
+    const Run run{rig.io, rig.writer->write(outbox.batch(), encoder)};
+    settle(rig.io);
+    rig.take(2); // in the middle of the first fragment
+    rig.writer->answer(bytes_of("[1]"));
+    rig.take(3 + 3 + 1); // its rest, the answer, and the beginning of the next one
+    rig.writer->answer(bytes_of("[2]"));
+    rig.writer->ask(bytes_of("[q]"));
+    CHECK(outbox.marked == 0);
+    rig.take(1000);
+    CHECK(run.is_good());
+    CHECK(rig.stream->taken == "(aaaa[1]|bbbb[2][q]|cccc)(dd)");
+    CHECK(outbox.marked == 2);
+}
+
+TEST_CASE("writer: the last word waits for a fragment, and its message is not counted as written")
+{
+    Rig rig;
+    Fragments encoder;
+    rig.stream->window = 0;
+    FakeOutbox outbox{{"aa", "bbbbccccdddd"}};
+    const Run run{rig.io, rig.writer->write(outbox.batch(), encoder)};
+    settle(rig.io);
+    rig.take(6); // in the middle of the second message's first fragment
+    rig.writer->finish(bytes_of("[bye]"));
+    rig.take(1000);
+    CHECK(rig.stream->taken == "(aa)(bbbb[bye]");
+    CHECK(run.error() == boost::asio::error::operation_aborted);
+    CHECK(outbox.marked == 1);
 }
 
 TEST_CASE("writer: an answer waits for the rest of one message, not of the batch")
@@ -285,10 +372,10 @@ TEST_CASE("writer: answers go before a question, and none takes its place")
     rig.writer->ask(bytes_of("[q]"));
     rig.writer->answer(bytes_of("[a]"));
     rig.writer->answer(bytes_of("[b]"));
-    CHECK(rig.writer->queued_bytes() == 6);
+    CHECK(rig.writer->queued_bytes() == 9);
     rig.take(1000);
     CHECK(run.is_good());
-    CHECK(rig.stream->taken == "<one><two>[b][q]");
+    CHECK(rig.stream->taken == "<one><two>[a][b][q]");
 }
 
 TEST_CASE("writer: who waits for a question is told when it is out, whatever is written besides")

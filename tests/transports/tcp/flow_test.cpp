@@ -1,5 +1,6 @@
 // Slow peers, full queues, and what several links share.
 #include "support/dense_streams.hpp"
+#include "support/descriptors.hpp"
 #include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
 #include "tcp_peer.hpp"
@@ -13,6 +14,7 @@
 #include <latch>
 #include <poll.h>
 #include <sys/socket.h>
+#include <thread>
 
 using namespace sidecar;
 using namespace std::chrono_literals;
@@ -242,6 +244,32 @@ TEST_CASE("tcp: a link waits for room neither behind a message that never ends, 
         REQUIRE(feed.receive(10s).value().size() == 200);
     REQUIRE(other->send("x"));
     CHECK(feed.receive(10s).value().text() == large);
+}
+
+TEST_CASE("tcp: after a failed send a large message arrives whole while its bytes keep coming")
+{
+    constexpr std::size_t pieces = 80, piece = 10'000;
+    std::latch may_go_on{1};
+    RawPeer peer{[&](RawConnection& c) {
+        c.send(std::string("\x00\x0c\x35\x00", 4)); // 800,000 bytes
+        may_go_on.wait();
+        for (std::size_t i = 0; i < pieces; ++i) {
+            c.send(std::string(piece, static_cast<char>('a' + i % 26)));
+            std::this_thread::sleep_for(5ms);
+        }
+        c.wait_for_end();
+    }};
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
+    REQUIRE(feed.start(10s));
+    const auto sockets = sockets_to(peer.port());
+    REQUIRE(sockets.size() == 1);
+    REQUIRE(::shutdown(sockets.front(), SHUT_WR) == 0);
+    (void)feed.send("fails");
+    (void)feed.flush(1s);
+    may_go_on.count_down();
+    const auto message = feed.receive(10s);
+    REQUIRE(message.has_value());
+    CHECK(message->size() == pieces * piece);
 }
 
 TEST_CASE("tcp: a stop in the middle of a large message discards it, and gives its memory back")

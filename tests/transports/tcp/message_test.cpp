@@ -222,9 +222,9 @@ TEST_CASE("tcp: broken streams end the link with what was wrong")
     const auto half = ends_with(LengthPrefix{}, std::string("\0\0\0\5ab", 6));
     CHECK(half == Error::disconnected);
     CHECK(half.message().find("6 bytes of it had come") != std::string::npos);
-    CHECK(half.message().find(R"("\x00\x00\x00\x05ab")") != std::string::npos);
+    CHECK(half.message().find("00 00 00 05 61 62") != std::string::npos);
     CHECK(ends_with(Lines{}, "whole\nlast \"line\r").explanation()
-          == R"(in the middle of a message, 11 bytes of it had come: "last \"line\x0d")");
+          == R"(in the middle of a message, 11 bytes of it had come: "last "line\r")");
     const auto shown = ends_with(Lines{}, std::string(900, 'x')).explanation();
     CHECK(shown.find("900 bytes") != std::string::npos);
     CHECK(shown.size() < 150);

@@ -21,6 +21,13 @@ std::string told(const CompressionOptions& options, std::string_view answer)
            + std::to_string(deflation.window_bits);
 }
 
+/// Empty: the options are good.
+std::string why(const CompressionOptions& options)
+{
+    const auto valid = websocket::validate(options);
+    return valid ? std::string{} : valid.error().explanation();
+}
+
 TEST_CASE("compression: what is offered")
 {
     CHECK(offer_of({}) == "permessage-deflate; client_max_window_bits");
@@ -36,15 +43,15 @@ TEST_CASE("compression: what is offered")
 
 TEST_CASE("compression: options that cannot be are named")
 {
-    CHECK(judge_compression({}).empty());
-    CHECK(judge_compression({.server_max_window_bits = 8, .level = 0, .mem_level = 1}).empty());
-    CHECK(judge_compression({.server_max_window_bits = 7})
+    CHECK(why({}).empty());
+    CHECK(why({.server_max_window_bits = 8, .level = 0, .mem_level = 1}).empty());
+    CHECK(why({.server_max_window_bits = 7})
           == "compression.server_max_window_bits is 7, and must be 8 to 15");
-    CHECK(judge_compression({.client_max_window_bits = 16})
+    CHECK(why({.client_max_window_bits = 16})
           == "compression.client_max_window_bits is 16, and must be 8 to 15");
-    CHECK(judge_compression({.level = 10}) == "compression.level is 10, and must be 0 to 9");
-    CHECK(judge_compression({.level = -1}) == "compression.level is -1, and must be 0 to 9");
-    CHECK(judge_compression({.mem_level = 0}) == "compression.mem_level is 0, and must be 1 to 9");
+    CHECK(why({.level = 10}) == "compression.level is 10, and must be 0 to 9");
+    CHECK(why({.level = -1}) == "compression.level is -1, and must be 0 to 9");
+    CHECK(why({.mem_level = 0}) == "compression.mem_level is 0, and must be 1 to 9");
 }
 
 TEST_CASE("compression: answers that agree")

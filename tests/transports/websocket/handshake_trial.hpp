@@ -1,7 +1,6 @@
 // Tries answers on the handshake, cut in every way.
 #pragma once
 
-#include "accept_key.hpp"
 #include "handshake.hpp"
 
 #include <doctest/doctest.h>

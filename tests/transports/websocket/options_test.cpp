@@ -90,6 +90,18 @@ TEST_CASE("handshake: a refusal that repeats who we are repeats no secret")
         CHECK_FALSE(contains(text, secret));
 }
 
+TEST_CASE("check: options that would be passed over in silence are refused")
+{
+    CHECK(contains(why({.url = "ws://h/", .tls = {.server_name = "n"}}),
+                   "the option tls has no meaning for ws://; use wss://"));
+    CHECK(contains(why({.url = "ws+unix:/s", .tls = {.insecure_skip_verification = true}}),
+                   "no meaning for ws://"));
+    CHECK(contains(why({.url = "ws://h/", .proxy = {.tls = {.server_name = "n"}}}),
+                   "proxy.tls has no meaning without a proxy of https://"));
+    // A redirection may lead to wss://
+    CHECK(WebSocket::check({.url = "ws://h/", .max_redirects = 1, .tls = {.server_name = "n"}}));
+}
+
 TEST_CASE("check: a proxy and options of sockets that make no sense are refused")
 {
     CHECK(contains(why({.url = "ws://h/", .proxy = {.url = "socks5://u:s3cret@p"}}), "proxy.url"));

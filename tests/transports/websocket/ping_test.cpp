@@ -10,6 +10,8 @@
 
 #include <doctest/doctest.h>
 
+#include <sys/socket.h>
+
 #include <atomic>
 #include <set>
 
@@ -145,8 +147,7 @@ TEST_CASE("ping: two hundred thousand of a peer that never reads hold nothing up
     CHECK(feed.stop().joined);
 }
 
-TEST_CASE("ping: of many that come at once the latest is answered, and each of those that wait for "
-          "their answer")
+TEST_CASE("ping: of a thousand that come at once the first and the latest are answered, in order")
 {
     std::vector<std::string> answers;
     {
@@ -170,11 +171,66 @@ TEST_CASE("ping: of many that come at once the latest is answered, and each of t
         REQUIRE(feed.start(10s));
         CHECK(failure_of(feed) == Error::closed_by_peer);
     }
-    REQUIRE(!answers.empty());
+    REQUIRE(answers.size() >= 16);
+    for (std::size_t i = 0; i < 15; ++i)
+        CHECK(answers[i] == "first " + std::to_string(i));
     CHECK(answers.back() == "first 999");
 }
 
-TEST_CASE("ping: is answered between large messages, never within one")
+TEST_CASE("ping: each is answered, in order, were they sent in one write or by the octet")
+{
+    for (const bool is_trickled : {false, true}) {
+        std::string pings;
+        std::vector<std::string> sent, heard;
+        for (int i = 0; i < 10; ++i) {
+            sent.push_back("payload-" + std::to_string(i));
+            pings += frame(0x89, sent.back());
+        }
+        RawPeer peer{[&](RawConnection& c) {
+            c.accept_websocket();
+            if (is_trickled)
+                c.trickle(pings);
+            else
+                c.send(pings);
+            for (int i = 0; i < 10; ++i)
+                heard.push_back(read_client_frame(c).payload);
+            c.send(frame(0x88, ""));
+            c.wait_for_end();
+        }};
+        Client feed{{.url = peer.url()}, quiet()};
+        REQUIRE(feed.start(10s));
+        CHECK(failure_of(feed) == Error::closed_by_peer);
+        CHECK(heard == sent);
+    }
+}
+
+TEST_CASE("ping: each is answered, in order, while the inbox is full")
+{
+    SignalOnce is_answered;
+    std::vector<std::string> sent, heard;
+    RawPeer peer{[&](RawConnection& c) {
+        c.accept_websocket();
+        std::string bytes;
+        for (int i = 0; i < 100; ++i)
+            bytes += frame(0x81, "message");
+        for (int i = 0; i < 12; ++i) {
+            sent.push_back("payload-" + std::to_string(i));
+            bytes += frame(0x89, sent.back()) + frame(0x82, "between");
+        }
+        c.send(bytes);
+        for (int i = 0; i < 12; ++i)
+            heard.push_back(read_client_frame(c).payload);
+        is_answered.give();
+        c.wait_for_end();
+    }};
+    Client feed{{.url = peer.url(), .max_message_bytes = 10'000}, small_inbox()};
+    REQUIRE(feed.start(10s));
+    is_answered.wait();
+    CHECK(heard == sent);
+}
+
+TEST_CASE(
+    "ping: is answered between the fragments of large messages, which arrive as they were sent")
 {
     constexpr int count = 4;
     std::string large(3u << 20, '\0');
@@ -187,7 +243,7 @@ TEST_CASE("ping: is answered between large messages, never within one")
             for (int messages = 0; messages < count;) {
                 c.send(frame(0x89, "p"));
                 frames.push_back(read_client_frame(c));
-                messages += frames.back().first_byte == 0x82;
+                messages += frames.back().first_byte == 0x80;
             }
             c.send(frame(0x89, "last"));
             do
@@ -205,16 +261,55 @@ TEST_CASE("ping: is answered between large messages, never within one")
         CHECK(failure_of(feed) == Error::closed_by_peer);
         CHECK(feed.stats().messages_sent == count);
     }
-    int messages = 0;
+    int messages = 0, pongs_within = 0;
+    std::string message;
     for (const auto& one : frames) {
-        if (one.first_byte == 0x82) {
+        if (one.first_byte == 0x8a) {
+            pongs_within += !message.empty();
+            continue;
+        }
+        if (one.is_close())
+            continue;
+        CHECK(one.first_byte
+              == ((message.empty() ? 0x02u : 0u)
+                  | (message.size() + one.payload.size() == large.size() ? 0x80u : 0u)));
+        message += one.payload;
+        if (message.size() == large.size()) {
             ++messages;
-            CHECK((one.payload == large));
-        } else {
-            CHECK((one.first_byte == 0x8a || one.is_close()));
+            CHECK((std::exchange(message, {}) == large));
         }
     }
     CHECK(messages == count);
+    CHECK(pongs_within > 0);
+}
+
+TEST_CASE("ping: the pong to a peer that reads slowly waits for a fragment, not for 16 MiB")
+{
+    constexpr std::size_t size = 16u << 20;
+    std::size_t between = 0, pieces = 0;
+    RawPeer peer{[&](RawConnection& c) {
+        const int small = 64 << 10;
+        ::setsockopt(c.fd(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+        c.accept_websocket();
+        (void)read_client_frame(c);
+        c.send(frame(0x89, "now"));
+        for (auto next = read_client_frame(c); next.first_byte != 0x8a; ++pieces) {
+            between += next.payload.size();
+            next = read_client_frame(c);
+        }
+        for (auto next = read_client_frame(c); next.first_byte != 0x80;)
+            next = read_client_frame(c);
+        c.send(frame(0x88, ""));
+        c.wait_for_end();
+    }};
+    auto options = quiet();
+    options.outbox = {.bytes = 64u << 20, .messages = 10};
+    Client feed{{.url = peer.url(), .socket = {.send_buffer_bytes = 64u << 10}}, options};
+    REQUIRE(feed.start(10s));
+    REQUIRE(feed.send(std::string(size, 'x')));
+    CHECK(failure_of(feed) == Error::closed_by_peer);
+    CAPTURE(pieces);
+    CHECK(between < size / 8);
 }
 
 TEST_CASE("mask: the keys of thousands of data frames, pongs and the Close differ")

@@ -270,7 +270,7 @@ TEST_CASE("protocol: close codes by RFC 6455 section 7.4 and the registry")
     }
 }
 
-TEST_CASE("protocol: a ping is answered with its payload; of several that wait, the latest")
+TEST_CASE("protocol: a ping is answered with its payload; of several that were decoded, the latest")
 {
     Driver driver{mebibyte};
     auto& protocol = driver.protocol();
@@ -312,10 +312,18 @@ TEST_CASE("protocol: pings among bytes that cannot be decoded yet are found once
         const auto text = octets(one.waiting);
         const auto bytes = std::as_bytes(std::span{text});
         Protocol at_once{mebibyte}, octet_by_octet{mebibyte};
-        CHECK(at_once.look_ahead(bytes, 0) == one.seen);
+        const auto look = [](Protocol& protocol, std::span<const std::byte> at, std::size_t from) {
+            for (;;) { // one look ends behind a ping
+                const auto end = protocol.look_ahead(at, from);
+                if (end == from)
+                    return end;
+                from = end;
+            }
+        };
+        CHECK(look(at_once, bytes, 0) == one.seen);
         std::size_t offset = 0;
         for (std::size_t size = 1; size <= bytes.size(); ++size)
-            offset = octet_by_octet.look_ahead(bytes.first(size), offset);
+            offset = look(octet_by_octet, bytes.first(size), offset);
         CHECK(offset == one.seen);
         for (auto* protocol : {&at_once, &octet_by_octet}) {
             std::vector<std::byte> out;
@@ -396,8 +404,8 @@ TEST_CASE("protocol: the reason of our Close is cut where a character ends")
             reason += "\xe2\x82\xac";
         protocol.append_close(out, 1000, reason);
         const auto payload = frames_of(out).at(0).payload;
-        CHECK(payload.size() <= most_control_bytes);
-        CHECK(payload.size() > most_control_bytes - 3);
+        CHECK(payload.size() <= max_control_bytes);
+        CHECK(payload.size() > max_control_bytes - 3);
         CHECK(is_utf8(std::as_bytes(std::span{payload}.subspan(2))));
     }
     Protocol protocol{0};
@@ -418,15 +426,43 @@ TEST_CASE("protocol: what is sent is whole, masked, and has the shortest length"
         std::vector<std::byte> out;
         CHECK(protocol.append_message(out, MessageKind::bytes, bytes));
         CHECK(protocol.append_message(out, MessageKind::text, bytes));
-        FrameInPieces pieces{out, Opcode::binary, size};
-        for (std::size_t at = 0, step = 1; at < size; at += step, step = step * 3 % 1000)
-            pieces.append(out, bytes.subspan(at, step = std::min(step, size - at)));
         const auto frames = frames_of(out);
-        REQUIRE(frames.size() == 3);
+        REQUIRE(frames.size() == 2);
         CHECK(frames[0].first == 0x82);
         CHECK(frames[1].first == 0x81);
-        for (const auto& frame : frames)
-            CHECK((frame.payload == payload));
+        for (const auto& one : frames)
+            CHECK((one.payload == payload));
+    }
+}
+
+TEST_CASE("protocol: a message in pieces is a message in fragments, between which a pong may go")
+{
+    std::string payload;
+    for (std::size_t i = 0; i < 5000; ++i)
+        payload += static_cast<char>(i * 7);
+    const auto bytes = std::as_bytes(std::span{payload});
+    for (const std::size_t step : {1u, 100u, 999u, 2500u, 5000u}) {
+        CAPTURE(step);
+        Protocol protocol{0};
+        std::vector<std::byte> out;
+        auto message = protocol.begin_message(MessageKind::text, bytes.size());
+        while (message.offset() < bytes.size()) {
+            const auto rest = bytes.subspan(message.offset());
+            message.append(out, rest.first(std::min(step, rest.size())));
+            (void)protocol.append_pong(out, std::as_bytes(std::span{"p", 1}));
+        }
+        std::string whole;
+        const auto frames = frames_of(out);
+        for (std::size_t i = 0; i < frames.size(); ++i) {
+            if (i % 2 == 1) {
+                CHECK(frames[i].first == 0x8a);
+                continue;
+            }
+            whole += frames[i].payload;
+            CHECK(frames[i].first
+                  == ((i == 0 ? 0x01u : 0u) | (i + 2 == frames.size() ? 0x80u : 0u)));
+        }
+        CHECK((whole == payload));
     }
 }
 
@@ -459,10 +495,10 @@ TEST_CASE(
             text += octets("00 00");
         return text + octets("80 01 'b'");
     };
-    CHECK(told(hear(empty(Receiver::most_empty_fragments), 10)) == "t:ab on");
-    CHECK(told(hear(empty(Receiver::most_empty_fragments + 1), 10)) == "wrong 1008");
+    CHECK(told(hear(empty(Receiver::max_empty_fragments), 10)) == "t:ab on");
+    CHECK(told(hear(empty(Receiver::max_empty_fragments + 1), 10)) == "wrong 1008");
     // the count is one message's
-    auto twice = empty(Receiver::most_empty_fragments);
+    auto twice = empty(Receiver::max_empty_fragments);
     twice += twice;
     CHECK(told(hear(twice, 10)) == "t:ab t:ab on");
 

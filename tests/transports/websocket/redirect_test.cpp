@@ -153,7 +153,7 @@ TEST_CASE("redirect: credentials never go to another host or port, and do not co
         Redirects redirects{from};
         REQUIRE(redirects.follow(redirection(to)).value());
         const auto& now = redirects.options();
-        CHECK(now.subprotocols == from.subprotocols);
+        CHECK(now.subprotocols == std::vector<std::string>{"a", "b"});
         CHECK(now.origin == from.origin);
         const auto is_all = now.headers.size() == from.headers.size();
         if (is_all) {
@@ -184,6 +184,57 @@ TEST_CASE("redirect: credentials never go to another host or port, and do not co
         CHECK_FALSE(keeps(from, "ws://other:81/x"));
         CHECK_FALSE(keeps(from, "//h.evil:81/x"));
     }
+}
+
+TEST_CASE("redirect: another origin hears only what is public")
+{
+    auto given = options("ws://h/");
+    given.headers = {{"X-Feed", "s3cret"},
+                     {"X-Signature", "abc"},
+                     {"User-Agent", "mine"},
+                     {"Cookie", "a=b"},
+                     {"X-Forwarded-For", "::1"}};
+    const std::pair<std::vector<std::string>, std::vector<std::string>> cases[] = {
+        {{"graphql-transport-ws", "mqtt", "v12.stomp", "MQTTV3.1"},
+         {"graphql-transport-ws", "mqtt", "v12.stomp", "MQTTV3.1"}},
+        {{"base64url.bearer.authorization.k8s.io.dG9rZW4", "chat"}, {}},
+        {{"access_token", "abcdef", "chat"}, {"chat"}},
+        {{"realtime", "openai-insecure-api-key.sk-abc", "beta-v1"}, {"realtime"}},
+        {{"chat", "eyJhbGciOiJIUzI1NiJ9"}, {"chat"}},
+        {{"chat", "s3cret"}, {"chat"}},
+        {{"chat", "token-abc"}, {"chat"}},
+        {{std::string(33, 'a')}, {}},
+    };
+    for (const auto& c : cases) {
+        given.subprotocols = c.first;
+        Redirects away{given}, here{given};
+        REQUIRE(away.follow(redirection("ws://x/")).value());
+        CHECK(away.options().subprotocols == c.second);
+        CHECK(away.options().headers == decltype(given.headers){{"User-Agent", "mine"}});
+        REQUIRE(here.follow(redirection("/x")).value());
+        CHECK(here.options().subprotocols == c.first);
+        CHECK(here.options().headers == given.headers);
+    }
+}
+
+TEST_CASE("redirect: a secret of one hop is one in the texts of all later hops")
+{
+    auto given = options("ws://h/feed/secr3t?token=secr3t%2F1&x=harml3ss");
+    given.bearer = "bear3r-token";
+    given.headers = {{"X-Feed", "f33d-header"}};
+    given.subprotocols = {"chat", "t0ken-in-protocol"};
+    Redirects redirects{given};
+    CHECK(redirects.endpoint() == "ws://h/feed/secr3t?token=***&x=***");
+    REQUIRE(redirects.follow(redirection("ws://x/v2/secr3t%2F1/bear3r-token/f33d-header?y=n3xt"))
+                .value());
+    CHECK(redirects.endpoint() == "ws://x/v2/***/***/***?y=***");
+    REQUIRE(redirects.follow(redirection("/n3xt/t0ken-in-protocol/secr3t%2f1/z")).value());
+    CHECK(redirects.endpoint() == "ws://x/***/***/***/z");
+    CHECK(redirects.secrets().redact("secr3t/1 harml3ss bear3r-token f33d-header n3xt t0ken-in")
+          == "*** *** *** *** *** ***");
+    const auto refused = redirects.follow(redirection("http://x:0/bear3r-token/"));
+    REQUIRE_FALSE(refused);
+    CHECK_FALSE(contains(refused.error().message(), "bear3r-token"));
 }
 
 } // namespace redirect_test

@@ -81,8 +81,9 @@ TEST_CASE("websocket: no log, error, dump or report holds a secret of the URL or
           == std::string::npos);
 }
 
-TEST_CASE("websocket: a close reason that repeats a credential does not get it into any text, and "
-          "is not touched otherwise")
+TEST_CASE(
+    "websocket: a close reason that repeats a secret does not get it into any text, and is not "
+    "touched otherwise")
 {
     struct Row {
         WebSocket::Options options;
@@ -93,14 +94,16 @@ TEST_CASE("websocket: a close reason that repeats a credential does not get it i
         {{.bearer = "t0ken-of-ours"}, "bad token t0ken-o", "bad token ***"}, // cut by the peer
         {{.basic_auth = BasicAuth{"user", "s3cret"}},
          "user: s3cret dXNlcjpzM2NyZXQ=",
-         "user: *** ***="},
+         "***: *** ***="},
         {{.headers = {{"X-Api-Key", "s3cret"}, {"X-Team", "trades"}}},
          "trades: s3cret",
-         "trades: ***"},
-        {{.url = "?channel=trades&token=s3cret%21"},
-         "trades: s3cret! s3cret%21",
-         "trades: *** ***"},
-        {{.url = "?channel=trades"}, "trades halted", "trades halted"},
+         "***: ***"},
+        {{.headers = {{"User-Agent", "trader"}}, .subprotocols = {"chat", "secret.s3cret"}},
+         "no chat for trader with secret.s3cret",
+         "no chat for trader with ***"},
+        {{.url = "?ticket=t1cket&jwt=eyJh.b%2Bc"}, "t1cket, eyJh.b+c, eyJh.b%2bc", "***, ***, ***"},
+        {{.url = "?channel=trades&token=s3cret%21"}, "trades: s3cret! s3cret%21", "***: *** ***"},
+        {{.url = "?channel"}, "trades halted", "trades halted"},
     };
     for (const auto& row : rows) {
         RawPeer peer{[&](RawConnection& c) {
@@ -116,6 +119,39 @@ TEST_CASE("websocket: a close reason that repeats a credential does not get it i
         CHECK(failure.close_reason() == row.told);
         CHECK(failure.message().find('"' + row.told + '"') != std::string::npos);
     }
+}
+
+TEST_CASE(
+    "websocket: after redirections no text holds a secret of any hop, and another origin gets "
+    "none")
+{
+    std::string request;
+    RawPeer last{[&](RawConnection& c) {
+        request = c.read_until("\r\n\r\n");
+        c.send("HTTP/1.1 403 no s3cret-token\r\nContent-Length: 99\r\n\r\n"
+               "s3cret-token, cust0m-value, t0ken-protocol, h0p-token");
+        c.half_close();
+        c.wait_for_end();
+    }};
+    RawPeer first{[&](RawConnection& c) {
+        c.read_until("\r\n\r\n");
+        c.send("HTTP/1.1 302 x\r\nLocation: " + last.url()
+               + "v2/feed/s3cret-token/cust0m-value?hop=h0p-token\r\n\r\n");
+        c.half_close();
+        c.wait_for_end();
+    }};
+    const auto texts = all_texts_of({.url = first.url() + "feed?token=s3cret-token",
+                                     .headers = {{"X-Custom", "cust0m-value"}},
+                                     .subprotocols = {"chat", "t0ken-protocol"},
+                                     .max_redirects = 3});
+    CAPTURE(texts);
+    CHECK(texts.find("redirects to " + last.url() + "v2/feed/***/***?hop=***")
+          != std::string::npos);
+    CHECK(texts.find("***, ***, ***, ***") != std::string::npos);
+    for (const auto* secret : {"s3cret", "cust0m", "t0ken", "h0p"})
+        CHECK(texts.find(secret) == std::string::npos);
+    CHECK(request.find("Sec-WebSocket-Protocol: chat\r\n") != std::string::npos);
+    CHECK(request.find("X-Custom") == std::string::npos);
 }
 
 } // namespace secrets_test

@@ -11,8 +11,8 @@
 namespace url_test {
 
 using namespace sidecar;
-using websocket::masked;
 using websocket::parse_url;
+using websocket::redact_url;
 
 bool contains(const std::string& text, std::string_view part)
 {
@@ -22,7 +22,7 @@ bool contains(const std::string& text, std::string_view part)
 /// Every text that options can lead to before there is a socket.
 std::string all_texts(const WebSocket::Options& options)
 {
-    std::string text = WebSocket::endpoint(options) + "\n" + masked(options.url);
+    std::string text = WebSocket::endpoint(options) + "\n" + redact_url(options.url);
     if (const auto checked = WebSocket::check(options); !checked) {
         const auto& failure = checked.error();
         text += "\n" + failure.message() + "\n" + failure.endpoint() + "\n" + failure.explanation()
@@ -188,6 +188,24 @@ TEST_CASE("url: a slip of the pen is answered with what was probably meant")
     CHECK(contains(why("http://h/?token=secret"), "did you mean ws://h/?token=***?"));
 }
 
+TEST_CASE("url: a host name is checked once, as a name, and one beyond ASCII is told its xn-- form")
+{
+    CHECK(
+        why("ws://m\xc3\xbcnchen.test/")
+        == "there is a byte 0xc3 at position 6, in the host name; write a name beyond ASCII in its "
+           "xn-- form");
+    CHECK(contains(why("m\xc3\xbcnchen.test:80/x"), "xn-- form"));
+    CHECK(contains(why("wss://user@m\xc3\xbcnchen.test:80/"), "xn-- form"));
+    CHECK(why("ws://m%C3%BCnchen.test/")
+          == "the host name has a character beyond ASCII; write it in its xn-- form");
+    CHECK(contains(why("ws://h/m\xc3\xbcnchen"), "must be percent-encoded"));
+    CHECK(parse_url("ws://" + std::string(253, 'h') + "./").has_value());
+    CHECK(why("ws://" + std::string(254, 'h') + "/")
+          == "the host name has 254 bytes, a name has at most 253");
+    for (const auto* url : {"ws://.example.com/", "wss://a..example.com/", "ws://%2eexample.com/"})
+        CHECK(why(url) == "the host name has an empty part before a dot");
+}
+
 TEST_CASE("url: bytes that no URL has are refused, wherever they stand")
 {
     for (int byte = 0; byte < 256; ++byte) {
@@ -198,12 +216,12 @@ TEST_CASE("url: bytes that no URL has are refused, wherever they stand")
             const auto url = before + static_cast<char>(byte) + "/";
             CHECK(contains(why(url), fmt::format("0x{:02x} at position {}", byte, before.size())));
             if (byte != ' ')
-                CHECK_FALSE(contains(masked(url), std::string(1, static_cast<char>(byte))));
+                CHECK_FALSE(contains(redact_url(url), std::string(1, static_cast<char>(byte))));
         }
     }
 }
 
-TEST_CASE("masked: user information and the values of the query go, all else stays")
+TEST_CASE("redact: user information and the values of the query go, all else stays")
 {
     const std::pair<std::string, std::string> cases[] = {
         {"ws://h/p", "ws://h/p"},
@@ -229,7 +247,7 @@ TEST_CASE("masked: user information and the values of the query go, all else sta
         {"wss+unix:@name", "wss+unix:@name"},
     };
     for (const auto& [url, expected] : cases)
-        CHECK(masked(url) == expected);
+        CHECK(redact_url(url) == expected);
 }
 
 TEST_CASE("url: no text ever holds a secret, however broken the URL is")

@@ -138,13 +138,22 @@ TEST_CASE("back-off: what cannot heal ends it at once, unless the predicate says
 TEST_CASE("back-off: a server that restarts, is overloaded or names a time is given longer")
 {
     for (const std::uint16_t code : {1012, 1013}) {
-        Backoff latest{widest(), 1};
-        CHECK(latest.next(with_close(code), at(0s)) == at(30s)); // 5 s, and a window of 25 s
         auto options = widest();
+        options.max_window = 30s;
+        Backoff latest{options, 1};
+        CHECK(latest.next(with_close(code), at(0s)) == at(30s)); // 5 s, and a window of 25 s
         options.random = [] { return std::uint64_t{0}; };
         Backoff soonest{options, 1};
         CHECK(soonest.next(with_close(code), at(0s)) == at(5s));
     }
+    auto short_options = widest();
+    short_options.window = 100ms;
+    short_options.max_window = 2400ms;
+    Backoff bounded{short_options, 1};
+    CHECK(bounded.next(with_close(1012), at(0s)) == at(2400ms)); // and not later
+    short_options.random = [] { return std::uint64_t{0}; };
+    Backoff earliest{short_options, 1};
+    CHECK(earliest.next(with_close(1013), at(0s)) == at(400ms));
     Backoff other{widest(), 1};
     CHECK(other.next(with_close(1001), at(0s)) == at(1s));
     Backoff told{widest(), 1};

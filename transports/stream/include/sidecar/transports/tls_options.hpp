@@ -31,6 +31,8 @@ struct TlsOptions {
     /// Takes any certificate of anybody. For tests only: whoever stands in between reads and writes
     /// everything. Each start logs a warning.
     bool insecure_skip_verification = false;
+
+    friend bool operator==(const TlsOptions&, const TlsOptions&) = default;
 };
 
 } // namespace sidecar

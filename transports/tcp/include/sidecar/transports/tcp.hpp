@@ -90,7 +90,7 @@ public:
         for (; at != end && !chunk.is_full(); ++at) {
             const auto payload = at->bytes();
             if constexpr (has_head_and_tail) {
-                if (payload.size() >= stream::Chunk::least_borrowed_bytes) {
+                if (payload.size() >= stream::Chunk::min_borrowed_bytes) {
                     framing_.encode_head(chunk.bytes(), payload);
                     chunk.borrow(payload);
                     framing_.encode_tail(chunk.bytes(), payload);

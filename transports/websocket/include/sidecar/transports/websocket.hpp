@@ -18,16 +18,16 @@
 
 namespace sidecar {
 
-/// What is shown to a peer that asks who one is, RFC 7617. Neither appears in any text.
+/// HTTP basic credentials, RFC 7617. Neither appears in any text.
 struct BasicAuth {
     std::string user{}; ///< no ':' and no control character in it
     std::string password{};
 };
 
-/// The client's end of a WebSocket connection (RFC 6455). Pings are answered, of several that wait
-/// the latest, also while the inbox is full, as far as the next 256 KiB of what comes; text is
-/// checked to be UTF-8 both ways; the peer's close code and reason stand in the failure that ends
-/// the link. close() succeeds only if the peer's Close has come. A peer that breaks the protocol is
+/// The client's end of a WebSocket connection (RFC 6455). Each ping is answered, in order, of more
+/// than 16 that wait the latest; also while the inbox is full, as far as the next 256 KiB that come.
+/// A message above 256 KiB goes out in fragments, between which a pong or our Close may go. Text is
+/// checked to be UTF-8 both ways; the failure that ends the link has the peer's close code and reason. close() succeeds only if the peer's Close has come. A peer that breaks the protocol is
 /// told so and may read it for up to half a second before the link ends.
 class SIDECAR_API WebSocket {
 public:
@@ -57,10 +57,10 @@ public:
         /// Sent as bearer authorization (RFC 6750); appears in no text. Empty: none.
         std::string bearer{};
         /// So many redirections (301, 302, 303, 307, 308) are followed, within the time of the
-        /// start; only to the same or a more secure scheme, and credentials (`basic_auth`,
-        /// `bearer`, header fields whose names say so, such as Authorization and Cookie, and a
-        /// client's certificate) never go to another host or port. Zero: none; the redirection is
-        /// a refusal with its Location.
+        /// start; only to the same or a more secure scheme. Another host or port gets only what is
+        /// public: no `basic_auth`, no `bearer`, no header but such as User-Agent, no subprotocol
+        /// that may be a token, no client's certificate. Zero: none; the redirection is a refusal
+        /// with its Location.
         unsigned max_redirects = 0;
         /// A longer head of the handshake's answer fails the start; bytes. As much again may come
         /// in interim answers (1xx). Zero is bad_options.
@@ -71,7 +71,8 @@ public:
         bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods unless `socket` says
         SocketOptions socket{};
         ProxyOptions proxy{};
-        TlsOptions tls{}; ///< for wss://
+        /// For wss://. With ws://, unless a redirection may lead to wss://, it is bad_options.
+        TlsOptions tls{};
     };
 
     explicit WebSocket(const Options& options);

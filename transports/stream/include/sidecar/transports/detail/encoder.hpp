@@ -14,12 +14,12 @@ namespace sidecar::stream {
 
 /// Encoded messages that are written together: bytes of its own, and payloads that are borrowed
 /// from the outbox because copying them would cost more than the system call does. Owned by the
-/// Writer while it writes. Invariant: ends() grow and the last is total_bytes(), once the last
-/// message was ended; behind the last stands the beginning of a message if the chunk is_open().
+/// Writer while it writes. Invariant: ends() grow; behind the last there is nothing, or a fragment: a
+/// piece of a message behind which the protocol's own bytes may come.
 class SIDECAR_API Chunk {
 public:
     /// A smaller payload is copied: a piece of its own costs the system about as much.
-    static constexpr std::size_t least_borrowed_bytes = 32u << 10;
+    static constexpr std::size_t min_borrowed_bytes = 32u << 10;
 
     /// For encoders: they append here what surrounds a payload, or all of it.
     [[nodiscard]] std::vector<std::byte>& bytes() noexcept { return bytes_; }
@@ -30,11 +30,7 @@ public:
         borrowed_bytes_ += payload.size();
     }
     void end_message() { ends_.push_back(total_bytes()); }
-    /// The last message goes on in the next chunk, which begins with the rest of it: one that is
-    /// large need not be copied at once.
-    void leave_open() noexcept { is_open_ = true; }
-    [[nodiscard]] bool is_open() const noexcept { return is_open_; }
-    /// No further message: what is here is written first.
+    /// No further message: the chunk is written first.
     [[nodiscard]] bool is_full() const noexcept
     {
         return bytes_.size() >= full_bytes || borrowed_bytes_ >= full_borrowed_bytes
@@ -57,7 +53,6 @@ public:
         borrowed_.clear();
         ends_.clear();
         borrowed_bytes_ = 0;
-        is_open_ = false;
     }
     /// Memory that it keeps, about.
     [[nodiscard]] std::size_t capacity_bytes() const noexcept
@@ -66,13 +61,13 @@ public:
     }
 
     /// Pieces of a full chunk, at most: what surrounds each borrowed payload, and the payloads.
-    static constexpr std::size_t most_pieces = 33;
+    static constexpr std::size_t max_pieces = 33;
     /// Bytes of its own of a full chunk, about.
     static constexpr std::size_t full_bytes = 256u << 10;
 
 private:
     static constexpr std::size_t full_borrowed_bytes = 1u << 20;
-    static constexpr std::size_t full_borrowed = (most_pieces - 1) / 2;
+    static constexpr std::size_t full_borrowed = (max_pieces - 1) / 2;
     struct Borrowed {
         std::size_t at; // so many of bytes_ come before it
         std::span<const std::byte> payload;
@@ -82,7 +77,6 @@ private:
     std::vector<Borrowed> borrowed_; // sidecar side
     std::vector<std::size_t> ends_;  // sidecar side
     std::size_t borrowed_bytes_ = 0; // sidecar side
-    bool is_open_ = false;           // sidecar side
 };
 
 template <class Piece>
@@ -113,9 +107,9 @@ public:
     Encoder& operator=(const Encoder&) = delete;
     virtual ~Encoder() = default;
 
-    /// Encodes messages from `at` on, until the chunk is full or the batch ends; at least one, or
-    /// the next piece of one that leaves the chunk open: then `at` stays on it, and the next call
-    /// goes on with it. Between the pieces nothing else is written.
+    /// Encodes messages from `at` on, until the chunk is full or the batch ends; at least one, or a
+    /// fragment of one, with which the chunk then ends: `at` stays on that message, and the next call
+    /// goes on with it.
     virtual void encode(Chunk& chunk, Batch::iterator& at, const Batch::iterator& end) = 0;
 };
 

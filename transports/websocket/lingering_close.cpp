@@ -1,4 +1,4 @@
-#include "last_words.hpp"
+#include "lingering_close.hpp"
 
 #include <sidecar/loop_event.hpp>
 
@@ -16,7 +16,7 @@ namespace asio = boost::asio;
 namespace {
 
 /// A peer that sends more than this has not looked for our Close in a long time.
-constexpr std::size_t most_discarded_bytes = 64u << 20;
+constexpr std::size_t max_discarded_bytes = 64u << 20;
 
 struct Discarding {
     bool is_over = false; // sidecar side
@@ -28,7 +28,7 @@ Task<> discard(std::shared_ptr<stream::Stream> stream, std::shared_ptr<Discardin
 {
     std::vector<std::byte> buffer(16u << 10);
     error_code ec;
-    for (std::size_t total = 0; !ec && !stream->is_aborted() && total < most_discarded_bytes;) {
+    for (std::size_t total = 0; !ec && !stream->is_aborted() && total < max_discarded_bytes;) {
         const stream::ReadBuffers into{asio::buffer(buffer)};
         total += co_await stream->read_some(into, ec);
     }
@@ -38,20 +38,8 @@ Task<> discard(std::shared_ptr<stream::Stream> stream, std::shared_ptr<Discardin
 
 } // namespace
 
-Failure to_failure(const Ending& ending, const std::string& endpoint,
-                   const http::Secrets& credentials)
-{
-    FailureDetails details{.attempted = "read", .endpoint = endpoint};
-    details.explanation = ending.explanation;
-    if (ending.error == Error::closed_by_peer) {
-        details.close_code = ending.close_code;
-        details.close_reason = credentials.hide(ending.reason);
-    }
-    return {ending.error, std::move(details)};
-}
-
-Task<> let_peer_read_last_words(Context ctx, std::shared_ptr<stream::Stream> stream,
-                                std::shared_ptr<stream::Writer> writer, TimePoint deadline)
+Task<> lingering_close(Context ctx, std::shared_ptr<stream::Stream> stream,
+                       std::shared_ptr<stream::Writer> writer, TimePoint deadline)
 {
     // From the beginning: a peer that waits for us to read would take no last word either.
     auto state = std::make_shared<Discarding>();
