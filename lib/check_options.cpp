@@ -1,10 +1,13 @@
 #include "check_options.hpp"
 
 #include "link/backoff.hpp"
+#include "link/liveness.hpp"
+#include "link/rate_limit.hpp"
 
 #include <fmt/format.h>
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -54,6 +57,20 @@ Result<void> check_link(const LinkOptions& options)
         if (auto checked = check_outbox(*options.outbox); !checked)
             return checked;
     return options.reconnect ? check_reconnect(*options.reconnect) : Result<void>{};
+}
+
+Result<void> check_upkeep(const LinkOptions& options, const LinkConfig& config)
+{
+    if (options.rate_limit)
+        if (auto checked = check_rate_limit(*options.rate_limit); !checked)
+            return checked;
+    if (!options.liveness)
+        return {};
+    if (auto checked = check_liveness(*options.liveness); !checked)
+        return checked;
+    if (const auto& heartbeat = options.liveness->heartbeat)
+        return config.check_send(heartbeat->kind, std::as_bytes(std::span{heartbeat->message}));
+    return {};
 }
 
 Result<void> check_budget(const StopBudget& budget)

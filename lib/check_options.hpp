@@ -1,6 +1,7 @@
 // Whether options make sense, before anything is made. Pure.
 #pragma once
 
+#include <sidecar/detail/any_transport.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/options.hpp>
 
@@ -12,6 +13,8 @@ namespace sidecar::detail {
 [[nodiscard]] Result<void> check_inbox(const QueueLimits& limits, std::size_t max_message_bytes);
 [[nodiscard]] Result<void> check_outbox(const QueueLimits& limits);
 [[nodiscard]] Result<void> check_link(const LinkOptions& options);
+/// Liveness and rate limit; also what the transport has against sending the heartbeat.
+[[nodiscard]] Result<void> check_upkeep(const LinkOptions& options, const LinkConfig& config);
 [[nodiscard]] Result<void> check_budget(const StopBudget& budget);
 
 } // namespace sidecar::detail

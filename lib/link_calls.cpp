@@ -85,8 +85,8 @@ std::uint32_t link_connection(const LinkRef& ref) noexcept
 
 namespace {
 
-StickyMessage sticky_message(MessageKind kind, std::span<const std::byte> payload,
-                             IsAnswer is_answer)
+SubscriptionMessage subscription_message(MessageKind kind, std::span<const std::byte> payload,
+                                         IsAnswer is_answer)
 {
     const MessageView view{{}, kind, payload};
     return {kind, std::string{view.text()}, std::move(is_answer)};
@@ -101,7 +101,8 @@ Result<void> link_stick(const LinkRef& ref, std::string key, MessageKind kind,
         return std::move(*failure);
     if (auto checked = ref.link->config().check_send(kind, payload); !checked)
         return checked;
-    return ref.link->stick(std::move(key), sticky_message(kind, payload, std::move(is_answer)));
+    return ref.link->stick(std::move(key),
+                           subscription_message(kind, payload, std::move(is_answer)));
 }
 
 Result<bool> link_unstick(const LinkRef& ref, std::string_view key, MessageKind kind,
@@ -111,21 +112,21 @@ Result<bool> link_unstick(const LinkRef& ref, std::string_view key, MessageKind 
         return std::move(*failure);
     if (auto checked = ref.link->config().check_send(kind, payload); !payload.empty() && !checked)
         return checked.error();
-    return ref.link->unstick(key, sticky_message(kind, payload, std::move(is_answer)));
+    return ref.link->unstick(key, subscription_message(kind, payload, std::move(is_answer)));
 }
 
 std::optional<StickyState> link_sticky_state(const LinkRef& ref, std::string_view key)
 {
     if (!is_here(ref))
         return std::nullopt;
-    return ref.link->sticky().state(key);
+    return ref.link->subscriptions().state(key);
 }
 
 StickyCounts link_sticky_counts(const LinkRef& ref)
 {
     if (!is_here(ref))
         return {};
-    return ref.link->sticky().counts();
+    return ref.link->subscriptions().counts();
 }
 
 Result<void> link_close(const LinkRef& ref, Duration timeout)

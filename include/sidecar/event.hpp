@@ -44,11 +44,13 @@ struct Event {
         /// What comes before ordinary messages is done, on a link that has something to restore;
         /// `failure` says which sticky messages were not answered in time, if any
         ready,
-        retry,      ///< an attempt to come back failed; `failure` and `next_attempt` as in `down`
+        /// An attempt to come back failed; `failure` and `next_attempt` as in `down`. The last one of
+        /// an outage has no next attempt.
+        retry,
         high_water, ///< the link's queue is getting full
         low_water,  ///< and has emptied again
         stale,      ///< no data has come for so long: `data_age`
-        fresh,      ///< and now some has
+        fresh,      ///< and now some has; `data_age`: how long none had
     };
     Kind kind = Kind::stopped;
     LinkId link{};

@@ -54,7 +54,7 @@ struct Liveness {
     Duration timeout = std::chrono::seconds{15};
     /// Silence of data. Zero: never too long.
     Duration data_timeout{};
-    OnStale on_stale = OnStale::tell;
+    OnStale on_stale = OnStale::tell; ///< `drop` needs a data_timeout (bad_options)
     /// In place of the transport's ping. Needs an interval (bad_options).
     std::optional<Heartbeat> heartbeat{};
 };

@@ -27,7 +27,7 @@ enum class QueuedSends : std::uint8_t {
 };
 
 /// Whether trying again can help: not where the address, the options or the peer's certificate are
-/// wrong, nor after an HTTP answer of 400 to 499 other than 408, 425 and 429.
+/// wrong, where a message is too big, nor after an HTTP answer of 400 to 499 other than 408, 425 and 429.
 [[nodiscard]] SIDECAR_API bool can_heal(const Failure& failure) noexcept;
 
 /// How a link comes back. The wait before an attempt is drawn evenly from zero to the window, which

@@ -1,5 +1,7 @@
 #include "link/backoff.hpp"
 
+#include "base/thrown.hpp"
+
 #include <boost/asio/error.hpp>
 
 #include <unistd.h>
@@ -31,8 +33,8 @@ bool can_heal(const Failure& failure) noexcept
     const auto status = failure.http_status();
     if (status >= 400 && status <= 499)
         return status == 408 || status == 425 || status == 429;
-    for (const auto permanent :
-         {Error::bad_address, Error::bad_options, Error::misuse, Error::forked, Error::link_closed})
+    for (const auto permanent : {Error::bad_address, Error::bad_options, Error::misuse,
+                                 Error::forked, Error::link_closed, Error::too_big})
         if (failure == permanent)
             return false;
     return true;
@@ -66,6 +68,18 @@ bool is_busy(const Failure& why) noexcept
     return why.close_code() == 1012 || why.close_code() == 1013;
 }
 
+/// Calls a function that is the application's.
+template <class Function>
+auto ask(const char* name, const Function& function)
+{
+    try {
+        return function();
+    } catch (...) {
+        throw Exception{thrown_by(name, std::current_exception(), Error::callback_failed,
+                                  "decide about another attempt")};
+    }
+}
+
 std::uint64_t process_entropy() noexcept
 {
     try {
@@ -88,7 +102,8 @@ Backoff::Backoff(const Reconnect& options, std::uint64_t seed)
 Duration Backoff::draw(Duration window)
 {
     __extension__ using Wide = unsigned __int128;
-    const auto number = options_.random ? options_.random() : next_random(generator_);
+    const auto number =
+        options_.random ? ask("the random function", options_.random) : next_random(generator_);
     const auto choices = static_cast<std::uint64_t>(window.count()) + 1;
     return Duration{static_cast<Duration::rep>(Wide{number} * choices >> 64)};
 }
@@ -99,7 +114,8 @@ bool Backoff::is_worth_it(const Failure& why, TimePoint now) const
         return false;
     if (began_ && options_.max_outage != Duration::max() && now - *began_ >= options_.max_outage)
         return false;
-    return options_.retry_if ? options_.retry_if(why) : can_heal(why);
+    return options_.retry_if ? ask("the retry_if function", [&] { return options_.retry_if(why); })
+                             : can_heal(why);
 }
 
 std::optional<TimePoint> Backoff::next(const Failure& why, TimePoint now)
@@ -116,16 +132,16 @@ std::optional<TimePoint> Backoff::next(const Failure& why, TimePoint now)
         return std::nullopt;
 
     auto window = window_;
-    Duration least{};
+    Duration min{};
     if (is_busy(why)) {
         // Spread within max_window, which no wait of ours exceeds
-        least = std::min(options_.busy_delay, options_.max_window / 6);
+        min = std::min(options_.busy_delay, options_.max_window / 6);
         window =
-            std::min(std::max(window, times(options_.busy_delay, 5)), options_.max_window - least);
+            std::min(std::max(window, times(options_.busy_delay, 5)), options_.max_window - min);
     }
     if (why.retry_after())
-        least = std::max<Duration>(least, *why.retry_after());
-    const auto when = deadline_after(now, add(least, draw(window)));
+        min = std::max<Duration>(min, *why.retry_after());
+    const auto when = deadline_after(now, add(min, draw(window)));
     if (options_.max_outage != Duration::max() && when - *began_ > options_.max_outage)
         return std::nullopt;
     window_ = std::min(times(window_, 2), options_.max_window);

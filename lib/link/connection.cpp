@@ -1,10 +1,13 @@
 #include "link/connection.hpp"
 
+#include "base/thrown.hpp"
+
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 namespace sidecar::detail {
@@ -13,7 +16,17 @@ namespace {
 /// After a failed read, so long has on_connected for what had come before.
 constexpr auto last_turn = std::chrono::milliseconds{100};
 
+/// After a failed write the peer is silent for so long, and then its last words (and the reason that
+/// they may hold) are not waited for.
+constexpr auto last_words = std::chrono::milliseconds{100};
+
+/// And a peer that goes on talking, since only our sending has failed, is listened to for so many
+/// times that long.
+constexpr unsigned max_last_words = 50;
+
 } // namespace
+
+// --- tasks
 
 void Connection::spawn(Role role, const char* name, TimePoint deadline,
                        Task<> (Connection::*run)(Context),
@@ -22,18 +35,32 @@ void Connection::spawn(Role role, const char* name, TimePoint deadline,
     auto& loop = parts_.services.loop;
     auto& slot = loop.open_task(
         fmt::format("link {} {}", static_cast<std::uint32_t>(parts_.settings.id), name),
-        &parts_.owner);
-    tasks_[role] = &slot;
+        &parts_.note);
+    tasks_[role] = &slot; // it may begin at once
     loop.tasks().spawn(slot, (this->*run)(loop.context(slot, deadline)),
                        [this, role, ended](std::exception_ptr exception) {
-                           tasks_[role] = nullptr;
-                           (this->*ended)(std::move(exception));
-                           parts_.services.something_changed();
-                           if (!has_tasks()) {
-                               transport_.reset(); // its buffers; the socket is closed already
-                               parts_.owner.connection_ended();
-                           }
+                           task_ended(role, ended, std::move(exception));
                        });
+}
+
+/// The application's code, and memory, may fail here too: that ends the connection.
+void Connection::task_ended(Role role, void (Connection::*ended)(std::exception_ptr),
+                            std::exception_ptr exception)
+{
+    tasks_[role] = nullptr;
+    try {
+        (this->*ended)(std::move(exception));
+    } catch (...) {
+        if (parts_.events.condemn(failure_of(std::current_exception(), Error::callback_failed,
+                                             "go on with the connection"),
+                                  ConnectionEvents::Cause::any))
+            cut();
+    }
+    parts_.services.something_changed();
+    if (!has_tasks()) {
+        transport_.reset(); // its buffers; the socket is closed already
+        parts_.events.connection_ended();
+    }
 }
 
 void Connection::cancel(Role role)
@@ -46,6 +73,13 @@ void Connection::abort() noexcept
 {
     if (transport_)
         transport_->abort();
+}
+
+void Connection::cut()
+{
+    abort();
+    cancel(listener);
+    cancel(preparer);
 }
 
 void Connection::expect_tasks_to_end() noexcept
@@ -63,37 +97,32 @@ Failure Connection::failure_of(const std::exception_ptr& exception, Error code,
 
 // --- connecting
 
-void Connection::begin(Attempt attempt, TimePoint deadline)
+void Connection::begin(Attempt attempt, TimePoint deadline, TimePoint prepare_by)
 {
+    number_ = attempt.connection;
     attempt_ = std::move(attempt);
+    prepare_by_ = prepare_by;
     set_deadline(deadline, "connect");
     spawn(listener, "listener", deadline, &Connection::listen, &Connection::listener_ended);
 }
 
 void Connection::set_deadline(TimePoint deadline, const char* attempted)
 {
-    timer_ = parts_.services.loop.timers().at(deadline, [this, attempted] {
+    deadline_ = parts_.services.loop.timers().at(deadline, [this, attempted] {
         const Failure why{Error::timed_out,
                           {.attempted = attempted,
                            .endpoint = parts_.settings.endpoint,
-                           .explanation = fmt::format("still {}", parts_.owner.phase_text())}};
-        if (parts_.owner.give_up(why))
-            cancel_connecting();
+                           .explanation = fmt::format("still {}", parts_.note.text_so_far())}};
+        if (parts_.events.condemn(why, ConnectionEvents::Cause::any))
+            cut();
     });
-}
-
-void Connection::cancel_connecting()
-{
-    abort();
-    cancel(listener);
-    cancel(preparer);
 }
 
 Task<> Connection::listen(Context ctx)
 {
     const auto began = ctx.now();
     co_await connect(ctx);
-    if (!parts_.owner.connected(ctx.now() - began) || !prepare())
+    if (!parts_.events.connected(ctx.now() - began) || !prepare())
         co_return; // given up, or stopped, in the same moment
     co_await read_all(parts_.services.loop.context(*tasks_[listener]));
 }
@@ -109,10 +138,20 @@ Task<> Connection::connect(Context ctx)
     return transport_->connect(ctx);
 }
 
+Task<std::shared_ptr<const LinkConfig>> Connection::make_config(Context ctx)
+{
+    try {
+        co_return co_await parts_.settings.config->for_attempt(ctx, std::move(attempt_));
+    } catch (...) {
+        throw Exception{thrown_by("the function that makes the options", std::current_exception(),
+                                  Error::connect_failed, "connect", parts_.settings.endpoint)};
+    }
+}
+
 Task<> Connection::connect_anew(Context ctx)
 {
     ctx.waiting_for("the options of this attempt");
-    const auto config = co_await parts_.settings.config->for_attempt(ctx, std::move(attempt_));
+    const auto config = co_await make_config(ctx);
     if (const auto checked = config->check(); !checked)
         throw Exception{checked.error()};
     ctx.waiting_for("connecting");
@@ -120,27 +159,35 @@ Task<> Connection::connect_anew(Context ctx)
     co_await transport_->connect(ctx);
 }
 
+/// Runs on_connected, if there is one.
 bool Connection::prepare()
 {
-    const auto prospect = parts_.owner.prospect();
-    timer_.cancel();
-    stage_ = Stage::session;
-    parts_.upkeep.keep_alive.up();
-    if (!parts_.settings.options->on_connected)
-        return open(prospect.continuity, {});
+    deadline_.cancel();
+    is_connected_ = true;
+    const auto& loop = parts_.services.loop;
+    const auto& options = *parts_.settings.options;
+    const auto connection = number_;
+    const auto continuity = connection == 1 ? Continuity::first : Continuity::lost;
+    parts_.keep_alive.up();
+    parts_.outbox.set_gate(SendGate::session);
+    if (!options.on_connected)
+        return open(continuity, {});
     session_ = std::make_unique<SessionImpl>(
         SessionImpl::Surroundings{
             .services = parts_.services,
             .config = *parts_.settings.config,
             .intake = parts_.intake,
-            .wake_writer = [this] { wake_writer(); },
-            .protocol = [this] { return parts_.owner.negotiated(); },
-            .announce_up = [this](Continuity c) { parts_.owner.announce_up(c); }},
-        prospect.number, prospect.continuity);
-    parts_.owner.set_phase(Phase::restoring, {});
-    set_deadline(prospect.deadline, "prepare the connection");
+            .outbox = parts_.outbox,
+            .wake_writer = [this] { parts_.writer.wake(); },
+            .protocol = [this] { return parts_.note.protocol(); },
+            .announce_up = [this](Continuity c) { parts_.events.announce_up(c); }},
+        connection, continuity);
+    parts_.note.set_phase(Phase::restoring, {});
+    const auto deadline =
+        std::min(prepare_by_, deadline_after(loop.now(), options.on_connected_timeout));
+    set_deadline(deadline, "prepare the connection");
     spawn_writer();
-    spawn(preparer, "on_connected", prospect.deadline, &Connection::run_on_connected,
+    spawn(preparer, "on_connected", deadline, &Connection::run_on_connected,
           &Connection::preparer_ended);
     return true;
 }
@@ -157,16 +204,43 @@ void Connection::preparer_ended(std::exception_ptr exception)
     auto unread = session_->take_unread();
     session_.reset();
     session_over_.set();
-    if (exception) {
-        if (parts_.owner.give_up(
-                failure_of(exception, Error::callback_failed, "prepare the connection")))
-            cancel_connecting();
-        return;
-    }
-    (void)open(continuity, std::move(unread));
+    if (!exception)
+        return (void)open(continuity, std::move(unread));
+    parts_.services.discarded.fetch_add(unread.size());
+    if (parts_.events.condemn(thrown_by("the on_connected function", exception,
+                                        Error::callback_failed, "prepare the connection",
+                                        parts_.settings.endpoint),
+                              ConnectionEvents::Cause::any))
+        cut();
 }
 
-void Connection::cancel_preparing() { cancel(preparer); }
+/// Puts in what on_connected left, and begins to write: subscriptions first, and then, once they are
+/// answered, ordinary messages. False: it is too late for that.
+bool Connection::open(Continuity continuity, std::deque<Message> unread)
+{
+    // Before prepared(): subscriptions that are added later must not delay `ready`.
+    const bool has_subscriptions = parts_.subscriptions.begin_connection();
+    if (!parts_.events.prepared(continuity)) {
+        parts_.services.discarded.fetch_add(unread.size());
+        return false;
+    }
+    deadline_.cancel();
+    parts_.outbox.set_gate(has_subscriptions ? SendGate::restoring : SendGate::open);
+    if (has_subscriptions) {
+        auto& loop = parts_.services.loop;
+        answers_ =
+            loop.timers().at(deadline_after(loop.now(), parts_.settings.options->confirm_timeout),
+                             [this] { answers_overdue(); });
+    }
+    parts_.intake.put_first(std::move(unread));
+    if (!has_subscriptions && parts_.settings.options->on_connected)
+        parts_.events.restored(std::nullopt);
+    if (tasks_[writer])
+        parts_.writer.wake();
+    else
+        spawn_writer();
+    return true;
+}
 
 // --- reading
 
@@ -174,9 +248,8 @@ Task<> Connection::read_all(Context ctx)
 {
     const auto& tasks = parts_.services.loop.tasks();
     auto& intake = parts_.intake;
-    auto& keep_alive = parts_.upkeep.keep_alive;
     Sink* sink = &intake;
-    if (auto* heartbeats = keep_alive.heartbeats())
+    if (auto* heartbeats = parts_.keep_alive.heartbeats())
         sink = &heartbeats->around(intake);
     std::exception_ptr exception;
     while (!exception) {
@@ -186,13 +259,13 @@ Task<> Connection::read_all(Context ctx)
         const auto turn = tasks.turn();
         try {
             co_await transport_->read(ctx, *sink);
-            parts_.gauges.reads.fetch_add(1, std::memory_order_relaxed);
+            parts_.reads.fetch_add(1, std::memory_order_relaxed);
         } catch (...) {
             exception = std::current_exception();
         }
         parts_.services.inbox.publish();
         if (intake.has_put())
-            keep_alive.data_came();
+            parts_.keep_alive.data_came();
         // A transport that never has to wait must not starve the others
         if (!exception && turn == tasks.turn())
             co_await boost::asio::post(ctx.executor(), boost::asio::use_awaitable);
@@ -217,20 +290,153 @@ Task<> Connection::end_session(Context ctx, std::exception_ptr exception)
 void Connection::listener_ended(std::exception_ptr exception)
 {
     parts_.intake.end();
-    timer_.cancel();
+    deadline_.cancel();
+    answers_.cancel();
+    last_words_.cancel();
     if (std::exchange(is_watching_, false))
-        parts_.intake.unwatch(answers_);
+        parts_.intake.unwatch(parts_.subscriptions);
     std::optional<Failure> why;
     if (exception)
-        why = stage_ == Stage::connecting ? failure_of(exception, Error::connect_failed, "connect")
-                                          : failure_of(exception, Error::disconnected, "read");
+        why = is_connected_ ? failure_of(exception, Error::disconnected, "read")
+                            : failure_of(exception, Error::connect_failed, "connect");
     abort();
     cancel(writer);
     cancel(preparer);
     cancel(pinger);
     drained_.set();
-    parts_.sticky.end_connection();
-    parts_.owner.reading_ended(std::move(why));
+    parts_.subscriptions.end_connection();
+    parts_.events.reading_ended(std::move(why));
+}
+
+// --- writing
+
+void Connection::spawn_writer()
+{
+    spawn(writer, "writer", TimePoint::max(), &Connection::write_all, &Connection::writer_ended);
+}
+
+Task<> Connection::write_all(Context ctx)
+{
+    return parts_.writer.run(ctx, *transport_,
+                             {.look = [this] { look_whether_restored(); },
+                              .begin = [this] { watch_for_answers(); },
+                              .idle =
+                                  [this] {
+                                      parts_.services.something_changed();
+                                      drained_.set();
+                                  }});
+}
+
+void Connection::ping()
+{
+    if (!tasks_[pinger])
+        spawn(pinger, "ping", TimePoint::max(), &Connection::write_ping, &Connection::pinger_ended);
+}
+
+Task<> Connection::write_ping(Context ctx)
+{
+    const auto payload = parts_.keep_alive.ping_payload();
+    ctx.waiting_for("the peer to take the ping");
+    co_await transport_->ping(ctx, payload);
+    parts_.keep_alive.asked_written();
+}
+
+/// Where a ping cannot be written, nothing can be.
+void Connection::pinger_ended(std::exception_ptr exception)
+{
+    if (exception && tasks_[listener])
+        sending_failed(failure_of(exception, Error::disconnected, "ping"));
+}
+
+void Connection::writer_ended(std::exception_ptr exception)
+{
+    parts_.outbox.give_up();
+    drained_.set();
+    if (exception)
+        sending_failed(failure_of(exception, Error::disconnected, "write"));
+}
+
+/// The listener may still find out why (a close frame, the reason in it).
+void Connection::sending_failed(Failure why)
+{
+    if (why != Error::cancelled
+        && parts_.events.condemn(std::move(why), ConnectionEvents::Cause::send))
+        await_last_words(max_last_words);
+}
+
+/// What has arrived is delivered, however long the application takes for it; only a peer that says
+/// nothing more is not waited for.
+void Connection::await_last_words(unsigned windows)
+{
+    auto& loop = parts_.services.loop;
+    // Bytes, not reads: one read takes in all of a large message
+    const auto progress = [this] {
+        return std::pair{parts_.reads.load(std::memory_order_relaxed),
+                         parts_.keep_alive.signs().heard.at()};
+    };
+    last_words_ = loop.timers().at(deadline_after(loop.now(), last_words),
+                                   [this, windows, progress, before = progress()] {
+                                       const bool has_read = before != progress();
+                                       if (parts_.intake.is_paused())
+                                           await_last_words(windows);
+                                       else if (has_read && windows != 0)
+                                           await_last_words(windows - 1);
+                                       else
+                                           abort();
+                                   });
+}
+
+// --- subscriptions
+
+void Connection::watch_for_answers()
+{
+    const bool expects = parts_.subscriptions.expects_answers();
+    if (expects == is_watching_)
+        return;
+    is_watching_ = expects;
+    if (expects)
+        parts_.intake.watch(parts_.subscriptions);
+    else
+        parts_.intake.unwatch(parts_.subscriptions);
+}
+
+void Connection::subscription_answered()
+{
+    watch_for_answers();
+    parts_.writer.wake();
+}
+
+/// Only the writer says that it is restored: so the answer goes to the application first.
+void Connection::look_whether_restored()
+{
+    if (parts_.outbox.gate() == SendGate::restoring && parts_.subscriptions.is_restored())
+        finish_restoring(std::nullopt);
+}
+
+void Connection::answers_overdue()
+{
+    constexpr std::size_t max_named = 16;
+    if (parts_.outbox.gate() != SendGate::restoring)
+        return;
+    const auto keys = parts_.subscriptions.unconfirmed();
+    std::string text = "no answer to";
+    for (std::size_t i = 0; i < keys.size() && i < max_named; ++i)
+        text += fmt::format("{} \"{}\"", i == 0 ? "" : ",", keys[i]);
+    if (keys.size() > max_named)
+        text += fmt::format(" and {} more", keys.size() - max_named);
+    finish_restoring(Failure{Error::unconfirmed,
+                             {.attempted = "send the sticky messages",
+                              .endpoint = parts_.settings.endpoint,
+                              .explanation = std::move(text)}});
+}
+
+void Connection::finish_restoring(std::optional<Failure> failure)
+{
+    answers_.cancel();
+    parts_.subscriptions.stop_waiting();
+    parts_.outbox.set_gate(SendGate::open);
+    parts_.writer.wake();
+    parts_.events.restored(std::move(failure));
 }
 
 // --- closing
@@ -244,13 +450,21 @@ void Connection::begin_close(TimePoint drain_by, TimePoint deadline)
     }
     drain_by_ = drain_by;
     if (drain_by <= parts_.services.loop.now())
-        parts_.owner.close_began();
+        close_begins();
     spawn(closer, "close", deadline, &Connection::say_goodbye, &Connection::closer_ended);
+}
+
+/// From now on nothing but the goodbye is written.
+void Connection::close_begins()
+{
+    parts_.outbox.set_gate(SendGate::shut);
+    parts_.events.close_began();
 }
 
 bool Connection::has_unsent() const
 {
-    return parts_.outbox.has_unsent() || (stage_ != Stage::session && parts_.sticky.is_unwritten());
+    return parts_.outbox.has_unsent()
+           || (parts_.outbox.gate() >= SendGate::restoring && parts_.subscriptions.is_unwritten());
 }
 
 /// A coroutine, so that a close() that throws at once ends like one that throws later.
@@ -260,7 +474,7 @@ Task<> Connection::say_goodbye(Context ctx)
         ctx.waiting_for("what is queued to be written");
         (void)co_await ctx.wait(drained_, *drain_by_);
     }
-    parts_.owner.close_began();
+    close_begins();
     ctx.waiting_for("the peer's answer to the close");
     co_await transport_->close(ctx, CloseReason{});
 }
@@ -270,7 +484,7 @@ void Connection::closer_ended(std::exception_ptr exception)
     std::optional<Failure> why;
     if (exception)
         why = failure_of(exception, Error::disconnected, "close");
-    parts_.owner.close_ended(std::move(why));
+    parts_.events.close_ended(std::move(why));
     abort();
 }
 

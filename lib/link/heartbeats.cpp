@@ -43,10 +43,4 @@ bool Heartbeats::is_answer(const MessageView& message)
     }
 }
 
-MessageView Heartbeats::read(std::uint64_t& position) const
-{
-    ++position;
-    return {{}, heartbeat_.kind, std::as_bytes(std::span{heartbeat_.message})};
-}
-
 } // namespace sidecar::detail

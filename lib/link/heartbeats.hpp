@@ -17,7 +17,7 @@ namespace sidecar::detail {
 /// Stands between a transport and the link's inbox, and recognises answers; and is the batch of one
 /// message that the link's writer writes between two others. Owned by the link's KeepAlive; only a
 /// link with a heartbeat has one, so others pay nothing. Side: sidecar.
-class Heartbeats final : public Sink, private BatchSource {
+class Heartbeats final : public Sink {
 public:
     /// `on_answer`: called for each. Lifetime: `journal` outlives it.
     Heartbeats(Heartbeat heartbeat, Journal& journal, std::function<void()> on_answer);
@@ -29,10 +29,7 @@ public:
         return *this;
     }
 
-    // --- the message
-    void set_due(bool is_due) noexcept { is_due_ = is_due; }
-    [[nodiscard]] bool is_due() const noexcept { return is_due_; }
-    [[nodiscard]] Batch batch() noexcept { return {*this, 0, 1}; }
+    [[nodiscard]] const Heartbeat& message() const noexcept { return heartbeat_; }
 
     // --- Sink
     bool put(MessageKind kind, std::span<const std::byte> payload) override;
@@ -54,14 +51,11 @@ public:
 
 private:
     [[nodiscard]] bool is_answer(const MessageView& message);
-    MessageView read(std::uint64_t& position) const override;
-    void mark_written(std::size_t, std::uint64_t) override {}
 
     const Heartbeat heartbeat_;             // sidecar side
     Journal& journal_;                      // both
     const std::function<void()> on_answer_; // sidecar side
     Sink* inbox_ = nullptr;                 // sidecar side
-    bool is_due_ = false;                   // sidecar side
 };
 
 } // namespace sidecar::detail

@@ -246,9 +246,11 @@ void Intake::end()
 {
     end_pause();
     services_.inbox.publish();
-    // Nothing may be lost without being counted, and there is nobody left to wait for space.
-    if (!push_pending())
-        drop_pending();
+    try {
+        (void)push_pending();
+    } catch (...) { // the application's code, of which the connection's end says enough
+    }
+    drop_pending();    // nobody is left to wait for space
     cancel_in_place(); // what never came whole
 }
 

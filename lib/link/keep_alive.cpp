@@ -50,8 +50,6 @@ void KeepAlive::down() noexcept
     ++generation_;
     counts_.is_up.store(false);
     timer_.cancel();
-    if (heartbeats_)
-        heartbeats_->set_due(false);
 }
 
 void KeepAlive::arm(TimePoint when)
@@ -121,7 +119,7 @@ bool KeepAlive::act(const LivenessMonitor::Verdict& verdict)
         break;
     case What::tell_stale:
     case What::drop_stale: link_.tell_data(Event::Kind::stale, verdict.silence); break;
-    case What::tell_fresh: link_.tell_data(Event::Kind::fresh, Duration{}); break;
+    case What::tell_fresh: link_.tell_data(Event::Kind::fresh, verdict.silence); break;
     case What::drop_dead: break;
     }
     if (verdict.what != What::drop_dead && verdict.what != What::drop_stale)

@@ -66,6 +66,11 @@ public:
     [[nodiscard]] Payload ping_payload() const noexcept;
     /// Null: the peer is asked by the transport's ping.
     [[nodiscard]] Heartbeats* heartbeats() noexcept { return heartbeats_.get(); }
+    /// Null: the same, or there is no question.
+    [[nodiscard]] const Heartbeat* heartbeat() const noexcept
+    {
+        return heartbeats_ ? &heartbeats_->message() : nullptr;
+    }
     [[nodiscard]] SignsOfLife& signs() noexcept { return signs_; }
 
     // --- both

@@ -27,10 +27,15 @@ LinkImpl::LinkImpl(LinkServices& services, LinkObserver& observer, LinkSettings 
               settings_.options->overflow},
       outbox_{settings_.options->outbox.value_or(services.outbox), services.stop, services.written,
               services.loop},
-      upkeep_{services.loop, *this, *settings_.options, *settings_.config},
+      subscriptions_{outbox_},
+      writer_{outbox_, settings_.options->rate_limit, services.loop},
+      keep_alive_{services.loop, *this,
+                  settings_.options->liveness.value_or(settings_.config->default_liveness()),
+                  settings_.config->can_ping()},
       note_{services.loop}
 {
-    intake_.tell(upkeep_.keep_alive);
+    intake_.tell(keep_alive_);
+    subscriptions_.on_answer = [this] { connection_->subscription_answered(); };
     if (const auto& reconnect = settings_.options->reconnect)
         backoff_ = std::make_unique<Backoff>(*reconnect, make_seed(settings_.id));
 }
@@ -60,11 +65,13 @@ void LinkImpl::attempt()
                                                                  .settings = settings_,
                                                                  .intake = intake_,
                                                                  .outbox = outbox_,
-                                                                 .sticky = sticky_,
-                                                                 .gauges = gauges_,
-                                                                 .upkeep = upkeep_,
-                                                                 .owner = *this});
-    connection_->begin(std::move(attempt), deadline);
+                                                                 .subscriptions = subscriptions_,
+                                                                 .writer = writer_,
+                                                                 .keep_alive = keep_alive_,
+                                                                 .note = note_,
+                                                                 .reads = gauges_.reads,
+                                                                 .events = *this});
+    connection_->begin(std::move(attempt), deadline, schedule_.connect_by);
 }
 
 bool LinkImpl::connected(Duration took)
@@ -73,15 +80,6 @@ bool LinkImpl::connected(Duration took)
         return false;
     gauges_.connect_time = took.count();
     return true;
-}
-
-ConnectionOwner::Prospect LinkImpl::prospect() const
-{
-    return {.number = connection() + 1,
-            .continuity = connection() == 0 ? Continuity::first : Continuity::lost,
-            .deadline = std::min(
-                schedule_.connect_by,
-                deadline_after(services_.loop.now(), settings_.options->on_connected_timeout))};
 }
 
 void LinkImpl::announce_up(Continuity continuity)
@@ -107,7 +105,7 @@ bool LinkImpl::prepared(Continuity continuity)
     if (backoff_)
         backoff_->up(services_.loop.now());
     note_.end_connecting();
-    note_.set(Phase::open, {});
+    note_.set_phase(Phase::open, {});
     gauges_.is_up = true;
     // Before the event: who sees that can send.
     outbox_.open(schedule_.is_announced ? connection() : connection() + 1);
@@ -116,20 +114,12 @@ bool LinkImpl::prepared(Continuity continuity)
     return true;
 }
 
-bool LinkImpl::give_up(Failure why)
-{
-    why = why.with_trace(note_.trace());
-    if (!life_.give_up(why))
-        return false;
-    if (!life_.may_return())
-        set_outcome(std::move(why)); // nobody has to wait until it has ended
-    return true;
-}
-
 void LinkImpl::restored(std::optional<Failure> failure)
 {
     if (failure)
         services_.journal.record(*failure);
+    if (is_stopping())
+        return;
     push_event(
         {.position = 0, .kind = Event::Kind::ready, .link = id(), .failure = std::move(failure)});
 }
@@ -147,70 +137,93 @@ void LinkImpl::push_event(LinkEvent event)
 
 // --- what follows from an end
 
-bool LinkImpl::writing_ended(std::optional<Failure> why)
+bool LinkImpl::keeps_queue() const noexcept
 {
-    if (!life_.writing_ended(std::move(why)))
+    return backoff_ && backoff_->queued() == QueuedSends::keep;
+}
+
+bool LinkImpl::condemn(Failure why, Cause cause)
+{
+    if (life_.state() != Life::State::up && cause == Cause::any) {
+        why = why.with_trace(note_.trace());
+        if (!life_.give_up(why))
+            return false;
+        if (!life_.may_return())
+            set_outcome(std::move(why)); // nobody has to wait until it has ended
+        return true;
+    }
+    if (cause == Cause::send ? !life_.writing_ended(std::move(why))
+                             : !life_.condemn(std::move(why)))
         return false;
-    upkeep_.keep_alive.down();
+    keep_alive_.down();
     gauges_.is_up = false;
-    outbox_.end_connection(backoff_ && backoff_->queued() == QueuedSends::keep);
+    outbox_.end_connection(keeps_queue());
     return true;
 }
 
 void LinkImpl::reading_ended(std::optional<Failure> why)
 {
-    upkeep_.keep_alive.down();
+    keep_alive_.down();
     note_.end_connecting();
     if (why && life_.state() == Life::State::connecting)
         why = why->with_trace(note_.trace());
-    const auto end = life_.reading_ended(std::move(why));
+    auto end = life_.reading_ended(std::move(why));
     const bool was_announced = std::exchange(schedule_.is_announced, false);
-    const auto next = end.may_return ? next_attempt(end.failure) : std::nullopt;
     gauges_.is_up = false;
     if (!was_announced)
         gauges_.failed_attempts.fetch_add(1);
-    outbox_.end_connection(next && backoff_->queued() == QueuedSends::keep);
     if (end.is_recorded)
         services_.journal.record(end.failure);
-    // The end of an outage that was told already is told once more: nothing follows any more.
-    const bool is_news = end.is_announced || was_announced || (connection() != 0 && !next);
-    if (is_news && !is_stopping())
-        push_event({.position = 0,
-                    .kind = Event::Kind::down,
-                    .link = id(),
-                    .failure = end.failure,
-                    .next_attempt = next});
-    else if (next)
-        push_event({.position = 0,
-                    .kind = Event::Kind::retry,
-                    .link = id(),
-                    .failure = end.failure,
-                    .next_attempt = next});
+    auto next = end.may_return ? next_attempt(end.failure) : std::nullopt;
+    outbox_.end_connection(next && keeps_queue());
+    // An outage that was announced is not announced again: its end is the last retry, but for that
+    // of a link that the application closes.
+    const bool is_closed = connection() != 0 && end.failure == Error::link_closed;
+    const bool is_down = end.is_announced || was_announced || is_closed;
+    if (is_down ? !is_stopping() : next || (connection() != 0 && !is_stopping()))
+        next = announce_end(is_down ? Event::Kind::down : Event::Kind::retry, end.failure, next);
     if (!next)
         return end_for_good(end.failure);
     life_.back_off();
     schedule_.next_at = *next;
     schedule_.last_failure = end.failure;
-    note_.set(Phase::backing_off, {});
+    note_.set_phase(Phase::backing_off, {});
 }
 
-/// Empty: there will be none.
-std::optional<TimePoint> LinkImpl::next_attempt(const Failure& why)
+/// Gives the next attempt; there is none where no memory is left to announce it.
+std::optional<TimePoint> LinkImpl::announce_end(Event::Kind kind, Failure& why,
+                                                std::optional<TimePoint> next)
+{
+    try {
+        push_event(
+            {.position = 0, .kind = kind, .link = id(), .failure = why, .next_attempt = next});
+        return next;
+    } catch (...) {
+        why = to_failure(std::current_exception(), Error::no_resources, "go on with the link",
+                         settings_.endpoint);
+        outbox_.end_connection(false);
+        return std::nullopt;
+    }
+}
+
+/// Empty: there will be none. A function of the application's that throws is then the reason.
+std::optional<TimePoint> LinkImpl::next_attempt(Failure& why)
 {
     try {
         const auto next = backoff_->next(why, services_.loop.now());
         // Who opens the link would have given up by then.
         return next && *next < schedule_.connect_by ? next : std::nullopt;
     } catch (...) {
-        services_.journal.record(to_failure(std::current_exception(), Error::callback_failed,
-                                            "decide about another attempt", settings_.endpoint));
+        why = to_failure(std::current_exception(), Error::callback_failed,
+                         "decide about another attempt", settings_.endpoint);
+        services_.journal.record(why);
         return std::nullopt;
     }
 }
 
 void LinkImpl::end_for_good(const Failure& why)
 {
-    note_.set(Phase::down, {});
+    note_.set_phase(Phase::down, {});
     outbox_.end_connection(false);
     count_unsent();
     set_outcome(why);
@@ -260,7 +273,7 @@ void LinkImpl::begin_quiescing(bool by_application)
     const bool was_backing_off = life_.state() == Life::State::backing_off;
     const Failure why = by_application ? Error::link_closed : Error::stopping;
     if (!by_application)
-        upkeep_.keep_alive.down(); // the stop has deadlines of its own
+        keep_alive_.down(); // the stop has deadlines of its own
     release_senders();
     outbox_.settle_pushes();
     intake_.quiesce();
@@ -280,7 +293,7 @@ void LinkImpl::begin_quiescing(bool by_application)
 
 void LinkImpl::begin_close(TimePoint deadline)
 {
-    note_.set(Phase::closing, {});
+    note_.set_phase(Phase::closing, {});
     connection_->begin_close(services_.loop.now(), deadline);
 }
 
@@ -290,10 +303,10 @@ void LinkImpl::close_alone(TimePoint drain_by, TimePoint deadline)
         return; // it ends already
     begin_quiescing(true);
     if (life_.state() == Life::State::connecting)
-        return connection_->cancel_connecting();
+        return connection_->cut();
     if (!life_.is_open())
         return;
-    note_.set(Phase::closing, {});
+    note_.set_phase(Phase::closing, {});
     connection_->begin_close(drain_by, deadline);
     schedule_.timer = services_.loop.timers().at(deadline, [this] { cut(); });
 }
@@ -301,7 +314,7 @@ void LinkImpl::close_alone(TimePoint drain_by, TimePoint deadline)
 void LinkImpl::cut()
 {
     schedule_.was_cut = true;
-    connection_->cancel_connecting();
+    connection_->cut();
 }
 
 void LinkImpl::abort() noexcept
@@ -326,6 +339,36 @@ void LinkImpl::count_unsent()
 {
     outbox_.settle_pushes();
     gauges_.is_over.store(life_.state() != Life::State::backing_off);
+}
+
+// --- signs of life
+
+void LinkImpl::ask_peer()
+{
+    const auto* heartbeat = keep_alive_.heartbeat();
+    if (!heartbeat)
+        return connection_->ping();
+    (void)outbox_.push_priority(
+        {.message = Message{MessageView{
+             {}, heartbeat->kind, std::as_bytes(std::span{heartbeat->message})}},
+         .origin = PriorityMessage::Origin::heartbeat,
+         .on_step = [this](std::uint64_t, PriorityMessage::Step step) {
+             if (step == PriorityMessage::Step::written)
+                 keep_alive_.asked_written();
+         }});
+    writer_.wake();
+}
+
+void LinkImpl::tell_data(Event::Kind kind, Duration data_age)
+{
+    push_event({.position = 0, .kind = kind, .link = id(), .failure = {}, .data_age = data_age});
+}
+
+void LinkImpl::drop(FailureDetails why)
+{
+    why.endpoint = settings_.endpoint;
+    if (condemn({Error::unresponsive, std::move(why)}, Cause::any))
+        connection_->cut();
 }
 
 } // namespace sidecar::detail

@@ -4,12 +4,14 @@
 #include "link/backoff.hpp"
 #include "link/connection.hpp"
 #include "link/intake.hpp"
+#include "link/keep_alive.hpp"
 #include "link/life.hpp"
 #include "link/link_settings.hpp"
 #include "link/outcome.hpp"
 #include "link/phase_note.hpp"
 #include "link/services.hpp"
-#include "link/sticky.hpp"
+#include "link/subscriptions.hpp"
+#include "link/writer.hpp"
 #include "queue/outbox.hpp"
 
 #include <sidecar/detail/any_transport.hpp>
@@ -24,6 +26,18 @@ namespace sidecar::detail {
 
 class LinkImpl;
 
+/// What others see of a link. Both: atomic.
+struct LinkGauges {
+    std::atomic<std::uint64_t> reads{0}, wakeups{0};
+    std::atomic<std::uint64_t> connections{0}, failed_attempts{0};
+    std::atomic<Duration::rep> connect_time{0};
+    std::atomic<std::uint32_t> connection{0}; ///< the latest that came up
+    std::atomic<bool> is_up{false};
+    std::atomic<bool> is_over{false};   ///< what is queued is not written any more
+    std::atomic<bool> is_closed{false}; ///< by the application, or soon
+    std::atomic<bool> has_ended{false}; ///< nothing of it runs any more
+};
+
 /// Who is told how a link's life goes on. Side: sidecar.
 class LinkObserver {
 public:
@@ -37,11 +51,11 @@ protected:
 };
 
 /// Makes a connection, and another one when that is gone and the link comes back. `Life` decides what
-/// follows from what happens to them, `Backoff` when the next one is tried; `Intake` takes what is
-/// read, `Outbox` holds what is to be written, `Sticky` what each connection begins with. Shared by
+/// follows from what happens to them, `Backoff` when the next one is tried; `Intake` takes messages
+/// in, `Writer` takes them out of `Outbox`, `Subscriptions` are what each connection begins with. Shared by
 /// the run's registry and by the application's Link; the registry keeps it for as long as one of its
 /// tasks runs. Invariant: no two connections at once.
-class LinkImpl final : public ConnectionOwner,
+class LinkImpl final : public ConnectionEvents,
                        private KeepAliveLink,
                        public std::enable_shared_from_this<LinkImpl> {
 public:
@@ -67,12 +81,6 @@ public:
     void destroy_transport() noexcept;
     void count_unsent();
     void expect_tasks_to_end() noexcept;
-    void set_phase(Phase phase, std::string_view detail) override { note_.set(phase, detail); }
-    void set_protocol(std::string_view protocol) override { note_.set_protocol(protocol); }
-    void note_tried(std::string_view address, std::string_view outcome, Duration took) override
-    {
-        note_.tried(address, outcome, took);
-    }
 
     // --- app side, any thread
     /// Timeout zero: does not wait. The clock is asked only where there is something to wait for.
@@ -80,8 +88,8 @@ public:
                       const SendOptions& options);
     Result<void> flush(TimePoint deadline);
     [[nodiscard]] Failure flush_failed(Error code, std::string why) const;
-    Result<void> stick(std::string key, StickyMessage message);
-    Result<bool> unstick(std::string_view key, StickyMessage message);
+    Result<void> stick(std::string key, SubscriptionMessage message);
+    Result<bool> unstick(std::string_view key, SubscriptionMessage message);
     Result<void> close(Duration timeout);
     [[nodiscard]] const LinkConfig& config() const noexcept { return *settings_.config; }
 
@@ -96,32 +104,28 @@ public:
     [[nodiscard]] std::uint32_t connection() const noexcept { return gauges_.connection.load(); }
     [[nodiscard]] std::string describe() const;
     [[nodiscard]] const Outbox& outbox() const noexcept { return outbox_; }
-    [[nodiscard]] const Sticky& sticky() const noexcept { return sticky_; }
+    [[nodiscard]] const Subscriptions& subscriptions() const noexcept { return subscriptions_; }
     [[nodiscard]] Intake::Pauses pauses() const noexcept { return intake_.pauses(); }
-    [[nodiscard]] const KeepAlive& keep_alive() const noexcept { return upkeep_.keep_alive; }
-    [[nodiscard]] const Pacer& pacer() const noexcept { return upkeep_.pacer; }
+    [[nodiscard]] const KeepAlive& keep_alive() const noexcept { return keep_alive_; }
+    [[nodiscard]] const Writer& writer() const noexcept { return writer_; }
     [[nodiscard]] ConnectTrace connect_trace() const { return note_.trace(); }
     [[nodiscard]] const LinkGauges& gauges() const noexcept { return gauges_; }
 
 private:
-    // ConnectionOwner
+    // ConnectionEvents
     bool connected(Duration took) override;
+    void announce_up(Continuity continuity) override;
     bool prepared(Continuity continuity) override;
-    bool give_up(Failure why) override;
-    bool writing_ended(std::optional<Failure> why) override;
+    void restored(std::optional<Failure> failure) override;
+    bool condemn(Failure why, Cause cause) override;
     void close_began() override
     {
-        upkeep_.keep_alive.down(); // the close has a deadline of its own
+        keep_alive_.down(); // the close has a deadline of its own
         life_.close_began();
     }
     void close_ended(std::optional<Failure> why) override { life_.close_ended(std::move(why)); }
     void reading_ended(std::optional<Failure> why) override;
     void connection_ended() override;
-    void announce_up(Continuity continuity) override;
-    void restored(std::optional<Failure> failure) override;
-    Prospect prospect() const override;
-    std::string negotiated() const override { return note_.protocol(); }
-    std::string phase_text() const override { return note_.text_so_far(); }
 
     // KeepAliveLink
     void ask_peer() override;
@@ -135,12 +139,15 @@ private:
     void cut();
     void attempt();
     [[nodiscard]] bool is_stopping() const noexcept;
-    [[nodiscard]] std::optional<TimePoint> next_attempt(const Failure& why);
+    [[nodiscard]] std::optional<TimePoint> announce_end(Event::Kind kind, Failure& why,
+                                                        std::optional<TimePoint> next);
+    [[nodiscard]] std::optional<TimePoint> next_attempt(Failure& why);
     void end_for_good(const Failure& why);
     void note_end();
     void push_event(LinkEvent event);
     void set_outcome(Result<void> outcome);
     void wake_writer();
+    [[nodiscard]] bool keeps_queue() const noexcept;
     [[nodiscard]] Failure refusal(const char* attempted) const;
     [[nodiscard]] Failure too_big(std::size_t payload_bytes) const;
 
@@ -163,8 +170,9 @@ private:
     Schedule schedule_;                      // sidecar side
     Intake intake_;                          // sidecar side, but for its pauses
     Outbox outbox_;                          // both
-    Sticky sticky_;                          // both
-    Upkeep upkeep_;                          // as its members say
+    Subscriptions subscriptions_;            // both
+    Writer writer_;                          // sidecar side, but for its counters
+    KeepAlive keep_alive_;                   // sidecar side, but for its counters
     std::unique_ptr<Connection> connection_; // sidecar side
     PhaseNote note_;                         // both
     Outcome outcome_;                        // both; of the connecting that somebody waits for

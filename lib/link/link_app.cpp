@@ -86,10 +86,7 @@ Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload
 
 void LinkImpl::wake_writer()
 {
-    services_.loop.post([self = shared_from_this()] {
-        if (self->connection_)
-            self->connection_->wake_writer();
-    });
+    services_.loop.post([self = shared_from_this()] { self->writer_.wake(); });
 }
 
 Result<void> LinkImpl::flush(TimePoint deadline)
@@ -98,10 +95,11 @@ Result<void> LinkImpl::flush(TimePoint deadline)
         return called_on_loop("flush", settings_.endpoint);
     using Fate = Outbox::Fate;
     Outbox::Mark mark{outbox_};
-    const auto last_sticky = sticky_.last_unwritten();
+    const auto last_subscription = subscriptions_.last_unwritten();
     const auto look = [&] {
         const auto fate = outbox_.fate(mark);
-        return fate != Fate::lost && sticky_.is_unwritten(last_sticky) ? Fate::waiting : fate;
+        return fate != Fate::lost && subscriptions_.is_unwritten(last_subscription) ? Fate::waiting
+                                                                                    : fate;
     };
     auto fate = Fate::waiting;
     const bool woke = services_.written.wait_until(services_.loop, deadline, [&] {
@@ -132,22 +130,22 @@ Failure LinkImpl::flush_failed(Error code, std::string why) const
             {.attempted = "flush", .endpoint = settings_.endpoint, .explanation = std::move(why)}};
 }
 
-Result<void> LinkImpl::stick(std::string key, StickyMessage message)
+Result<void> LinkImpl::stick(std::string key, SubscriptionMessage message)
 {
     if (services_.stop.is_made() || gauges_.is_closed.load() || gauges_.has_ended.load())
         return refusal("add a sticky message");
     if (message.payload.size() > outbox_.limit_bytes())
         return too_big(message.payload.size());
-    if (sticky_.stick(std::move(key), std::move(message), outbox_.pushed_position()))
+    if (subscriptions_.add(std::move(key), std::move(message)))
         wake_writer();
     return {};
 }
 
-Result<bool> LinkImpl::unstick(std::string_view key, StickyMessage message)
+Result<bool> LinkImpl::unstick(std::string_view key, SubscriptionMessage message)
 {
     if (services_.stop.is_made() || gauges_.is_closed.load() || gauges_.has_ended.load())
         return refusal("take a sticky message back");
-    const auto removal = sticky_.unstick(key, std::move(message), outbox_.pushed_position());
+    const auto removal = subscriptions_.remove(key, std::move(message));
     if (removal.has_changed) {
         wake_writer();
         services_.written.wake(); // who flushes, perhaps for what is not to be written any more
@@ -183,7 +181,7 @@ Result<void> LinkImpl::close(Duration timeout)
 std::string LinkImpl::describe() const
 {
     return fmt::format("link {} ({}): {}, outbox {} messages", static_cast<std::uint32_t>(id()),
-                       settings_.endpoint, note_.text(), outbox_.queued_messages());
+                       settings_.endpoint, note_.text(), outbox_.counts().queued);
 }
 
 } // namespace sidecar::detail

@@ -120,7 +120,7 @@ std::uint64_t Links::unsent_messages() const
     std::lock_guard lock{mutex_};
     auto count = ended_.unsent;
     for (const auto& [id, link] : links_)
-        count += link->outbox().unsent_messages();
+        count += link->outbox().counts().unsent();
     return count;
 }
 
@@ -140,31 +140,28 @@ bool Links::is_connecting() const
 
 void Links::add(Stats& stats, const LinkImpl& link)
 {
-    if (const auto* ring = link.outbox().ring()) {
-        stats.messages_queued += ring->pushed();
-        stats.outbox_peak_messages = std::max(stats.outbox_peak_messages, ring->peak_messages());
-        stats.outbox_peak_bytes = std::max(stats.outbox_peak_bytes, ring->peak_bytes());
-    }
-    stats.messages_queued += link.outbox().control().counts().accepted;
+    const auto outbox = link.outbox().counts();
+    stats.messages_queued += outbox.accepted;
+    stats.outbox_peak_messages = std::max(stats.outbox_peak_messages, outbox.peak_messages);
+    stats.outbox_peak_bytes = std::max(stats.outbox_peak_bytes, outbox.peak_bytes);
     const auto& gauges = link.gauges();
     const auto pauses = link.pauses();
-    stats.messages_sent += link.outbox().sent().messages.load();
-    stats.bytes_sent += link.outbox().sent().bytes.load();
+    stats.messages_sent += outbox.sent;
+    stats.bytes_sent += outbox.sent_bytes;
     stats.reads += gauges.reads.load();
-    stats.writes += gauges.writes.load();
+    stats.writes += link.writer().writes();
     stats.reading_pauses += pauses.count;
     stats.reading_paused += pauses.total;
     stats.loop_wakeups += gauges.wakeups.load();
-    stats.unsent +=
-        gauges.is_over.load() ? link.outbox().unsent_messages() : link.outbox().lost_messages();
-    stats.unsent_late += link.outbox().late_messages();
+    stats.unsent += gauges.is_over.load() ? outbox.unsent() : outbox.lost;
+    stats.unsent_late += outbox.late;
     stats.connections += gauges.connections.load();
     stats.failed_attempts += gauges.failed_attempts.load();
     if (const auto connections = gauges.connections.load(); connections != 0)
         stats.reconnects += connections - 1;
     stats.pings += link.keep_alive().pings();
     stats.unresponsive += link.keep_alive().drops();
-    const auto waits = link.pacer().waits();
+    const auto waits = link.writer().waits();
     stats.rate_limit_waits += waits.count;
     stats.rate_limited += waits.total;
 }
@@ -172,14 +169,9 @@ void Links::add(Stats& stats, const LinkImpl& link)
 /// What a link that is gone has no more.
 void Links::add_present(Stats& stats, const LinkImpl& link)
 {
-    const auto control = link.outbox().control().counts();
-    stats.outbox_messages += control.queued;
-    stats.outbox_bytes += control.queued_bytes;
-    if (const auto* ring = link.outbox().ring()) {
-        const auto counts = ring->counts();
-        stats.outbox_messages += counts.queued();
-        stats.outbox_bytes += counts.queued_bytes();
-    }
+    const auto outbox = link.outbox().counts();
+    stats.outbox_messages += outbox.queued;
+    stats.outbox_bytes += outbox.queued_bytes;
     if (const auto age = link.keep_alive().data_age())
         stats.data_age = std::max(stats.data_age.value_or(Duration{}), *age);
 }

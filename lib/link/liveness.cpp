@@ -57,7 +57,8 @@ LivenessMonitor::Verdict LivenessMonitor::look_for_data(const Signs& signs, Time
         if (signs.data_at == stale_data_at_)
             return {};
         is_stale_ = false;
-        return {.what = What::tell_fresh};
+        return {.what = What::tell_fresh,
+                .silence = signs.data_at - std::max(up_at_, stale_data_at_)};
     }
     const auto since = begin_of(signs.data_at, signs);
     const auto due = deadline_after(since, data_timeout_);
@@ -114,6 +115,8 @@ Result<void> check_liveness(const Liveness& options)
     if (options.interval > options.timeout && options.interval > zero)
         return refuse("the interval is longer than the timeout; a shorter interval finds a dead "
                       "peer as soon, and takes fewer slow ones for dead");
+    if (options.on_stale == OnStale::drop && options.data_timeout == zero)
+        return refuse("on_stale without a data_timeout would never drop");
     if (options.heartbeat && options.interval == zero)
         return refuse("a heartbeat without an interval would never be sent");
     return {};

@@ -32,7 +32,7 @@ public:
     struct Verdict {
         What what = What::wait;
         TimePoint next_look = TimePoint::max(); ///< with `wait` only
-        Duration silence{};                     ///< how long nothing came
+        Duration silence{}; ///< how long nothing came; with `tell_fresh`: until the data that came
         bool was_asked = true; ///< with `drop_dead`: false: the question could not be written
     };
 

@@ -3,6 +3,7 @@
 
 #include "base/wait_point.hpp"
 #include "link/connect_log.hpp"
+#include "loop/context.hpp"
 
 #include <sidecar/context.hpp>
 
@@ -15,12 +16,12 @@ namespace sidecar::detail {
 
 /// Written by the link's tasks, read by dump(), reports and the application. Owned by its link.
 /// Side: any thread.
-class PhaseNote {
+class PhaseNote final : public PhaseListener {
 public:
     /// Lifetime: `clock` outlives it.
     explicit PhaseNote(const AppClock& clock) noexcept : clock_{clock} {}
 
-    void set(Phase phase, std::string_view detail)
+    void set_phase(Phase phase, std::string_view detail) override
     {
         phase_.store(phase);
         if (phase < Phase::open)
@@ -28,7 +29,7 @@ public:
         std::lock_guard lock{mutex_};
         detail_ = detail;
     }
-    void set_protocol(std::string_view protocol)
+    void set_protocol(std::string_view protocol) override
     {
         std::lock_guard lock{mutex_};
         protocol_ = protocol;
@@ -64,7 +65,7 @@ public:
         detail_.clear();
     }
     void end_connecting() { connecting_.end(clock_.now()); }
-    void tried(std::string_view address, std::string_view outcome, Duration took)
+    void note_tried(std::string_view address, std::string_view outcome, Duration took) override
     {
         connecting_.tried(address, outcome, took);
     }

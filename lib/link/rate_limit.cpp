@@ -1,21 +1,32 @@
 #include "link/rate_limit.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <string>
 
 namespace sidecar::detail {
+namespace {
+
+__extension__ using Wide = __int128;
+
+TimePoint later(TimePoint from, Wide nanoseconds) noexcept
+{
+    constexpr Wide longest = Duration::max().count();
+    return deadline_after(
+        from, Duration{static_cast<Duration::rep>(std::min<Wide>(nanoseconds, longest))});
+}
+
+} // namespace
+
+// --- a bucket
 
 TokenBucket::TokenBucket(std::uint64_t rate, Duration per, std::uint64_t burst) noexcept
-    : rate_{rate},
-      per_{std::max<Duration::rep>(per.count(), 1)},
-      full_{(burst != 0 ? burst : rate) * per_},
-      level_{full_}
+    : rate_{rate}, per_{std::max<Duration::rep>(per.count(), 1)}, full_{burst * per_}, level_{full_}
 {
 }
 
 void TokenBucket::fill(TimePoint now) noexcept
 {
-    if (rate_ == 0)
-        return;
     if (!has_begun_) {
         has_begun_ = true;
         filled_at_ = now;
@@ -34,42 +45,95 @@ TokenBucket::Parts TokenBucket::needed(std::uint64_t tokens) const noexcept
     return std::min(tokens * per_, full_);
 }
 
-bool TokenBucket::has(std::uint64_t tokens) const noexcept
-{
-    return rate_ == 0 || level_ >= needed(tokens);
-}
+bool TokenBucket::has(std::uint64_t tokens) const noexcept { return level_ >= needed(tokens); }
 
-void TokenBucket::take(std::uint64_t tokens) noexcept
-{
-    if (rate_ != 0)
-        level_ -= tokens * per_;
-}
+void TokenBucket::take(std::uint64_t tokens) noexcept { level_ -= tokens * per_; }
 
 TimePoint TokenBucket::when(std::uint64_t tokens) const noexcept
 {
+    return has(tokens) ? filled_at_
+                       : later(filled_at_, (needed(tokens) - level_ + rate_ - 1) / rate_);
+}
+
+// --- a window
+
+/// A take that is larger than the limit stays for as many windows as it fills.
+TimePoint SlidingWindow::end_of(const Taken& taken) const noexcept
+{
+    const Wide per = per_.count();
+    return later(taken.last,
+                 taken.tokens <= limit_ ? per : (per * taken.tokens + limit_ - 1) / limit_);
+}
+
+void SlidingWindow::fill(TimePoint now) noexcept
+{
+    now_ = std::max(now_, now);
+    while (!taken_.empty() && end_of(taken_.front()) <= now_) {
+        used_ -= taken_.front().tokens;
+        taken_.pop_front();
+    }
+}
+
+bool SlidingWindow::has(std::uint64_t tokens) const noexcept
+{
+    return used_ == 0 || (used_ < limit_ && tokens <= limit_ - used_) || tokens == 0;
+}
+
+void SlidingWindow::take(std::uint64_t tokens)
+{
+    if (tokens == 0)
+        return;
+    if (!taken_.empty() && now_ - taken_.back().first <= per_ / 64) {
+        taken_.back().tokens += tokens;
+        taken_.back().last = now_;
+    } else {
+        taken_.push_back({tokens, now_, now_});
+    }
+    used_ += tokens;
+}
+
+TimePoint SlidingWindow::when(std::uint64_t tokens) const noexcept
+{
     if (has(tokens))
-        return filled_at_;
-    const Parts nanoseconds = (needed(tokens) - level_ + rate_ - 1) / rate_;
-    constexpr Parts longest = Duration::max().count();
-    return deadline_after(
-        filled_at_, Duration{static_cast<Duration::rep>(std::min<Parts>(nanoseconds, longest))});
+        return now_;
+    auto used = used_;
+    for (const auto& taken : taken_) {
+        used -= taken.tokens;
+        if (used == 0 || (tokens <= limit_ && used <= limit_ - tokens))
+            return end_of(taken);
+    }
+    return now_;
 }
 
-RateLimiter::RateLimiter(const RateLimit& limit) noexcept
-    : is_off_{limit.messages == 0 && limit.bytes == 0},
-      messages_{limit.messages, limit.per, limit.burst_messages},
-      bytes_{limit.bytes, limit.per, limit.burst_bytes}
+// --- both
+
+TimePoint RateLimiter::Quota::when(std::uint64_t tokens, TimePoint now) noexcept
 {
+    if (!is_limited)
+        return TimePoint::min();
+    if (has_burst) {
+        bucket.fill(now);
+        return bucket.has(tokens) ? TimePoint::min() : bucket.when(tokens);
+    }
+    window.fill(now);
+    return window.has(tokens) ? TimePoint::min() : window.when(tokens);
 }
 
-bool RateLimiter::take(std::size_t payload_bytes, TimePoint now) noexcept
+void RateLimiter::Quota::take(std::uint64_t tokens)
 {
-    if (is_off_)
-        return true;
-    messages_.fill(now);
-    bytes_.fill(now);
-    if (!messages_.has(1) || !bytes_.has(payload_bytes)) {
-        next_at_ = std::max({messages_.when(1), bytes_.when(payload_bytes)});
+    if (!is_limited)
+        return;
+    if (has_burst)
+        bucket.take(tokens);
+    else
+        window.take(tokens);
+}
+
+bool RateLimiter::take(std::size_t payload_bytes, TimePoint now)
+{
+    const auto when = std::max(messages_.when(1, now), bytes_.when(payload_bytes, now));
+    if (when != TimePoint::min()) {
+        next_at_ = when;
         return false;
     }
     messages_.take(1);
@@ -83,12 +147,13 @@ Result<void> check_rate_limit(const RateLimit& limit)
         return Failure{Error::bad_options,
                        {.attempted = "start", .explanation = std::string{"rate limit: "} + why}};
     };
-    const bool is_off = limit.messages == 0 && limit.bytes == 0;
-    if (!is_off && (limit.per <= Duration{} || limit.per > std::chrono::hours{24}))
-        return refuse("`per` must be positive, and a day at most");
     if ((limit.messages == 0 && limit.burst_messages != 0)
         || (limit.bytes == 0 && limit.burst_bytes != 0))
         return refuse("a burst without a rate would go once, and never again");
+    if (limit.messages == 0 && limit.bytes == 0)
+        return refuse("it limits neither messages nor bytes; leave it out for no limit");
+    if (limit.per <= Duration{} || limit.per > std::chrono::hours{24})
+        return refuse("`per` must be positive, and a day at most");
     return {};
 }
 

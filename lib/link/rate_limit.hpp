@@ -1,4 +1,4 @@
-// How much may be sent now, and when more may, as a pure pair of token buckets.
+// How much may be sent now, and when more may. Pure.
 #pragma once
 
 #include <sidecar/error.hpp>
@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 
 namespace sidecar::detail {
 
@@ -14,10 +15,10 @@ namespace sidecar::detail {
 /// Invariant: never fuller than its burst.
 class TokenBucket {
 public:
-    /// `rate` tokens in each `per`; zero: no limit. `burst` zero: as `rate`.
+    /// `rate` tokens in each `per`; at most `burst` at once.
     TokenBucket(std::uint64_t rate, Duration per, std::uint64_t burst) noexcept;
 
-    /// Adds what time has brought. The first call begins the time.
+    /// Adds the tokens of the time that has passed. The first call begins the time.
     void fill(TimePoint now) noexcept;
     /// Whether so many may be taken now. More than a burst may when it is full.
     [[nodiscard]] bool has(std::uint64_t tokens) const noexcept;
@@ -27,7 +28,6 @@ public:
 
 private:
     __extension__ using Parts = __int128;
-    /// What there must be in the bucket.
     [[nodiscard]] Parts needed(std::uint64_t tokens) const noexcept;
 
     std::uint64_t rate_;     // sidecar side; parts for each nanosecond
@@ -38,23 +38,72 @@ private:
     bool has_begun_ = false; // sidecar side
 };
 
+/// The tokens that were taken within the last `per`. Those taken within a sixty-fourth of it count
+/// as taken at the latest of their times, so that it holds few entries. Invariant: in no window of
+/// `per` are more than `limit` taken, but for a single larger take, which goes alone and is paid
+/// with as many windows.
+class SlidingWindow {
+public:
+    SlidingWindow(std::uint64_t limit, Duration per) noexcept : limit_{limit}, per_{per} {}
+
+    /// Forgets what is older.
+    void fill(TimePoint now) noexcept;
+    [[nodiscard]] bool has(std::uint64_t tokens) const noexcept;
+    /// At the time of the latest fill(). Throws bad_alloc.
+    void take(std::uint64_t tokens);
+    [[nodiscard]] TimePoint when(std::uint64_t tokens) const noexcept;
+
+private:
+    struct Taken {
+        std::uint64_t tokens;
+        TimePoint first, last;
+    };
+    [[nodiscard]] TimePoint end_of(const Taken& taken) const noexcept;
+
+    std::uint64_t limit_;     // sidecar side
+    Duration per_;            // sidecar side
+    TimePoint now_{};         // sidecar side; never goes back
+    std::uint64_t used_ = 0;  // sidecar side
+    std::deque<Taken> taken_; // sidecar side; oldest first
+};
+
 /// Decides for a link's writer which messages of the outbox may go now. Owned by the link, over all
 /// its connections.
 class RateLimiter {
 public:
-    explicit RateLimiter(const RateLimit& limit) noexcept;
+    explicit RateLimiter(const RateLimit& limit) noexcept
+        : messages_{limit.messages, limit.per, limit.burst_messages},
+          bytes_{limit.bytes, limit.per, limit.burst_bytes}
+    {
+    }
 
-    [[nodiscard]] bool is_off() const noexcept { return is_off_; }
     /// True: the message counts as sent. False: it has to wait until next_at().
-    [[nodiscard]] bool take(std::size_t payload_bytes, TimePoint now) noexcept;
+    [[nodiscard]] bool take(std::size_t payload_bytes, TimePoint now);
     /// After a refusal.
     [[nodiscard]] TimePoint next_at() const noexcept { return next_at_; }
 
 private:
-    const bool is_off_;    // sidecar side
-    TokenBucket messages_; // sidecar side
-    TokenBucket bytes_;    // sidecar side
-    TimePoint next_at_{};  // sidecar side
+    /// A bucket where a burst was asked for, else a window; nothing where the limit is zero.
+    struct Quota {
+        Quota(std::uint64_t limit, Duration per, std::uint64_t burst) noexcept
+            : is_limited{limit != 0},
+              has_burst{burst != 0},
+              bucket{limit, per, burst},
+              window{limit, per}
+        {
+        }
+        /// When so many may be taken; `now` at the latest: at once.
+        [[nodiscard]] TimePoint when(std::uint64_t tokens, TimePoint now) noexcept;
+        void take(std::uint64_t tokens);
+
+        const bool is_limited, has_burst; // sidecar side
+        TokenBucket bucket;               // sidecar side
+        SlidingWindow window;             // sidecar side
+    };
+
+    Quota messages_;      // sidecar side
+    Quota bytes_;         // sidecar side
+    TimePoint next_at_{}; // sidecar side
 };
 
 /// Errors: bad_options. Pure.

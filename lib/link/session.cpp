@@ -58,17 +58,25 @@ Task<> SessionImpl::pass_on(Message message)
 
 Task<> SessionImpl::send(MessageKind kind, std::span<const std::byte> payload)
 {
-    return send_shared(std::make_shared<Outgoing>(MessageView{{}, kind, payload}));
+    return send_message(Message{MessageView{{}, kind, payload}});
 }
 
-Task<> SessionImpl::send_shared(std::shared_ptr<Outgoing> outgoing)
+Task<> SessionImpl::send_message(Message message)
 {
-    const auto& message = outgoing->message;
     if (auto checked = around_.config.check_send(message.kind(), message.bytes()); !checked)
         throw Exception{checked.error()};
+    const auto outgoing = std::make_shared<Outgoing>();
     std::erase_if(waited_for_, [](const auto& waited_for) { return waited_for.expired(); });
     waited_for_.push_back(outgoing);
-    outgoing_.push_back(outgoing);
+    (void)around_.outbox.push_priority(
+        {.message = std::move(message),
+         .origin = PriorityMessage::Origin::session,
+         .on_step = [outgoing](std::uint64_t, PriorityMessage::Step step) {
+             if (step != PriorityMessage::Step::written)
+                 return;
+             outgoing->is_written = true;
+             outgoing->done.set();
+         }});
     around_.wake_writer();
     while (!outgoing->is_written) {
         if (ended_)

@@ -3,6 +3,7 @@
 
 #include "link/intake.hpp"
 #include "link/services.hpp"
+#include "queue/outbox.hpp"
 
 #include <sidecar/detail/any_transport.hpp>
 #include <sidecar/loop_event.hpp>
@@ -20,7 +21,7 @@
 namespace sidecar::detail {
 
 /// Stands between a new connection and the application while on_connected runs: what arrives waits
-/// here (256 KiB, or one message), what is sent is fetched by the connection's writer. Owned by the
+/// here (256 KiB, or one message), what is sent goes into the outbox's priority lane. Owned by the
 /// connection. Side: sidecar.
 class SessionImpl final : public Session, public MessageWatcher {
 public:
@@ -28,6 +29,7 @@ public:
         LinkServices& services;
         const LinkConfig& config;
         Intake& intake;
+        Outbox& outbox;
         std::function<void()> wake_writer;
         std::function<std::string()> protocol;
         std::function<void(Continuity)> announce_up; ///< once, before anything is handed on
@@ -48,18 +50,6 @@ public:
     bool is_full() const override;
     bool may_take(std::size_t) const override { return true; }
 
-    /// A message on its way out. Shared by who waits for it and by the writer.
-    struct Outgoing {
-        explicit Outgoing(const MessageView& view) : message{view} {}
-        Message message;
-        LoopEvent done;
-        bool is_written = false;
-    };
-    [[nodiscard]] bool has_to_write() const noexcept { return !outgoing_.empty(); }
-    [[nodiscard]] std::vector<std::shared_ptr<Outgoing>> take_outgoing()
-    {
-        return std::exchange(outgoing_, {});
-    }
     [[nodiscard]] Continuity continuity() const noexcept { return continuity_; }
     /// The connection broke: who waits here is told, after what has come.
     void end(Failure why);
@@ -68,7 +58,12 @@ public:
 
 private:
     Task<> send(MessageKind kind, std::span<const std::byte> payload) override;
-    Task<> send_shared(std::shared_ptr<Outgoing> outgoing);
+    /// A message on its way out. Shared by its sender and by the outbox.
+    struct Outgoing {
+        LoopEvent done;
+        bool is_written = false;
+    };
+    Task<> send_message(Message message);
 
     static constexpr std::size_t most_unread_bytes = 256u << 10;
 
@@ -78,8 +73,7 @@ private:
     std::deque<Message> unread_;                      // sidecar side
     std::size_t unread_bytes_ = 0;                    // sidecar side
     LoopEvent arrived_;                               // sidecar side
-    std::vector<std::shared_ptr<Outgoing>> outgoing_; // sidecar side; not fetched yet
-    std::vector<std::weak_ptr<Outgoing>> waited_for_; // sidecar side; to be told of the end
+    std::vector<std::weak_ptr<Outgoing>> waited_for_; // sidecar side; until they are written
     std::optional<Failure> ended_;                    // sidecar side
 };
 

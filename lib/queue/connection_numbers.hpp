@@ -18,7 +18,8 @@ public:
     [[nodiscard]] std::uint32_t of(LinkId link) { return numbers_.empty() ? 1 : look_up(link); }
     void note(const LinkEvent& event)
     {
-        const bool is_end = event.kind == Event::Kind::down && !event.next_attempt;
+        const bool is_end = (event.kind == Event::Kind::down || event.kind == Event::Kind::retry)
+                            && !event.next_attempt;
         if (event.kind == Event::Kind::up && event.connection > 1)
             numbers_[event.link] = event.connection;
         else if (is_end)

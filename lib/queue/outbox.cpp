@@ -5,7 +5,7 @@
 
 namespace sidecar::detail {
 
-/// With push_mutex_ held. A ring costs two kilobytes before its memory.
+/// With mutex_ held. A ring costs two kilobytes before its memory.
 RecordRing& Outbox::make_ring()
 {
     if (!owner_) {
@@ -17,189 +17,89 @@ RecordRing& Outbox::make_ring()
     return *owner_;
 }
 
+// --- pushing
+
 Outbox::Push Outbox::push(LinkId link, MessageKind kind, std::span<const std::byte> payload,
                           Sender& sender)
 {
-    std::lock_guard lock{push_mutex_};
+    std::lock_guard lock{mutex_};
     if (stop_.is_made())
         return Push::closed;
-    if (sender.connection && *sender.connection != loss_.connection)
+    if (sender.connection && *sender.connection != connection_)
         return Push::wrong_connection;
-    if (!is_open() || sender.drops.value_or(loss_.drops) != loss_.drops)
+    if (!is_open() || sender.drops.value_or(drops_) != drops_)
         return Push::closed;
-    sender.drops = loss_.drops;
-    if (sender.connection)
-        link = static_cast<LinkId>(static_cast<std::uint32_t>(link) | bound_bit);
+    sender.drops = drops_;
     auto& ring = make_ring();
     if (payload.size() > ring.largest_message())
         return Push::too_big;
-    if (sender.lane == Lane::control) [[unlikely]]
-        return control_.push(link, kind, payload, sender.connection.value_or(0), sender.deadline)
-                   ? Push::queued
-                   : Push::full;
-    if (sender.deadline != TimePoint::max()) [[unlikely]]
-        return push_with_deadline(ring, link, kind, payload, sender.deadline);
+    if (sender.lane == Lane::control || sender.connection || sender.deadline != TimePoint::max())
+        [[unlikely]]
+        return push_conditionally(ring, link, kind, payload, sender);
     if (!ring.push(link, kind, payload))
         return Push::full;
     ring.publish();
     return Push::queued;
 }
 
-/// With push_mutex_ held.
-Outbox::Push Outbox::push_with_deadline(RecordRing& ring, LinkId link, MessageKind kind,
-                                        std::span<const std::byte> payload, TimePoint deadline)
+/// With mutex_ held.
+Outbox::Push Outbox::push_conditionally(RecordRing& ring, LinkId link, MessageKind kind,
+                                        std::span<const std::byte> payload, const Sender& sender)
 {
-    deadlines_.pending.add(ring.write_position(), deadline);
-    if (!ring.push(link, kind, payload)) {
-        deadlines_.pending.take_back_last();
+    const auto connection = sender.connection.value_or(0);
+    if (sender.lane == Lane::control) {
+        if (!lane_.has_room(payload.size()))
+            return Push::full;
+        lane_.push({.message = Message{MessageView{link, kind, payload}},
+                    .connection = connection,
+                    .deadline = sender.deadline});
+        note_lane();
+        return Push::queued;
+    }
+    conditions_.add({ring.write_position(), sender.deadline, connection});
+    bool is_queued = false;
+    try {
+        is_queued = ring.push(link, kind, payload);
+    } catch (...) { // or the next message would get the condition
+        conditions_.take_back_last();
+        throw;
+    }
+    if (!is_queued) {
+        conditions_.take_back_last();
         return Push::full;
     }
-    deadlines_.is_any.store(true, std::memory_order_relaxed); // which the publication shows
+    has_conditions_.store(true, std::memory_order_relaxed); // which the publication shows
     ring.publish();
     return Push::queued;
+}
+
+std::uint64_t Outbox::push_priority(PriorityMessage message, bool keeps_place)
+{
+    std::lock_guard lock{mutex_};
+    if (keeps_place && owner_)
+        message.place = owner_->write_position();
+    const auto number = lane_.push(std::move(message));
+    note_lane();
+    return number;
+}
+
+bool Outbox::withdraw(std::uint64_t number)
+{
+    std::lock_guard lock{mutex_};
+    const bool was_there = lane_.withdraw(number);
+    note_lane();
+    return was_there;
+}
+
+bool Outbox::replace(std::uint64_t number, Message message)
+{
+    std::lock_guard lock{mutex_};
+    return lane_.replace(number, message);
 }
 
 bool Outbox::wakes_writer() noexcept
 {
     return writer_sleeps_.load(std::memory_order_seq_cst) && writer_sleeps_.exchange(false);
-}
-
-Outbox::Mark::Mark(Outbox& outbox) : outbox_{outbox}
-{
-    std::lock_guard lock{outbox.push_mutex_};
-    position_ = outbox.owner_ ? outbox.owner_->write_position() : 0;
-    control_ = outbox.control_.counts().accepted;
-    outbox.loss_.marks.push_back(this);
-    if (std::exchange(outbox.loss_.is_late_untold, false))
-        loss_ = Fate::late;
-    if (outbox.loss_.has_lost && !outbox.is_open())
-        loss_ = Fate::lost;
-}
-
-Outbox::Mark::~Mark()
-{
-    std::lock_guard lock{outbox_.push_mutex_};
-    std::erase(outbox_.loss_.marks, this);
-    if (loss_.load() == Fate::late && !is_late_told_)
-        outbox_.loss_.is_late_untold = true;
-}
-
-std::uint64_t Outbox::pushed_position()
-{
-    std::lock_guard lock{push_mutex_};
-    return owner_ ? owner_->write_position() : 0;
-}
-
-Outbox::Fate Outbox::fate(Mark& mark)
-{
-    const bool is_over = (mark.position_ == 0 || ring()->reads_published() >= mark.position_)
-                         && control_.first_open() > mark.control_;
-    if (!is_over)
-        return mark.loss_.load() == Fate::lost ? Fate::lost : Fate::waiting;
-    // What is lost is told and leaves the queue with the mutex held
-    std::lock_guard lock{push_mutex_};
-    const auto loss = mark.loss_.load();
-    mark.is_late_told_ = loss == Fate::late;
-    return loss == Fate::waiting ? Fate::written : loss;
-}
-
-/// With push_mutex_ held. What is lost with its connection says more than what was late.
-template <class IsBefore>
-void Outbox::tell_marks(Fate loss, IsBefore is_before) noexcept
-{
-    bool is_told = false;
-    for (auto* mark : loss_.marks) {
-        if (!is_before(*mark))
-            continue;
-        is_told = true;
-        if (mark->loss_.load() != Fate::lost)
-            mark->loss_ = loss;
-    }
-    if (loss == Fate::lost)
-        loss_.has_lost = true;
-    else if (!is_told)
-        loss_.is_late_untold = true;
-}
-
-/// With push_mutex_ held: the message there is lost.
-void Outbox::tell_loss(std::uint64_t position, Fate loss) noexcept
-{
-    tell_marks(loss, [position](const Mark& mark) { return position < mark.position_; });
-}
-
-/// The same, for the control message of this number; with no_number nothing happens.
-void Outbox::tell_control_loss(std::uint64_t number, Fate loss) noexcept
-{
-    if (number != ControlLane::no_number)
-        tell_marks(loss, [number](const Mark& mark) { return number <= mark.control_; });
-}
-
-void Outbox::open(std::uint32_t connection)
-{
-    std::lock_guard lock{push_mutex_};
-    loss_.connection = connection;
-    loss_.has_lost = false;
-    is_open_.store(true, std::memory_order_seq_cst);
-}
-
-void Outbox::end_connection(bool keep)
-{
-    {
-        std::lock_guard lock{push_mutex_};
-        const bool was_open = is_open();
-        loss_.connection = 0;
-        is_open_.store(keep && was_open, std::memory_order_seq_cst);
-        auto* const ring = owner_.get();
-        if (keep && was_open && ring) {
-            keep_what_may_follow(*ring);
-        } else if (!keep) {
-            ++loss_.drops;
-            if (ring)
-                lose_until(*ring, ring->write_position());
-        }
-        loss_.batch_end = 0;
-        tell_control_loss(control_.note_failed(), Fate::lost);
-        tell_control_loss(control_.lose(!keep), Fate::lost);
-    }
-    written_.wake();
-}
-
-/// With push_mutex_ held. Of the batch whose write failed a message may be written in part, but if
-/// the transport marks, it is the first that is not marked. If it does not, any of them may be.
-void Outbox::keep_what_may_follow(RecordRing& ring)
-{
-    const auto published = ring.published();
-    if (const auto begin = ring.read_position(); loss_.batch_end > begin)
-        lose_until(ring, loss_.batch_was_marked ? begin + 1 : loss_.batch_end);
-    loss_.stale_until = published;
-    for (auto at = ring.read_position(); at < published; at = ring.after(at)) {
-        at = ring.find_message(at);
-        if (is_stale(ring, at))
-            return tell_loss(at, Fate::lost); // who waits for a later one waits for this one too
-    }
-}
-
-/// It is bound to a connection that is gone.
-bool Outbox::is_stale(const RecordRing& ring, std::uint64_t position) const noexcept
-{
-    return position < loss_.stale_until
-           && (static_cast<std::uint32_t>(ring.view(position).link()) & bound_bit) != 0;
-}
-
-/// With push_mutex_ held.
-void Outbox::lose_until(RecordRing& ring, std::uint64_t position)
-{
-    if (ring.read_position() < std::min(position, ring.published()))
-        tell_loss(ring.read_position(), Fate::lost);
-    while (ring.read_position() < position && ring.read_position() != ring.published())
-        lose_one(ring);
-    ring.publish_reads();
-}
-
-void Outbox::lose_one(RecordRing& ring)
-{
-    ring.pop();
-    loss_.messages.fetch_add(1);
 }
 
 void Outbox::close() noexcept
@@ -208,145 +108,353 @@ void Outbox::close() noexcept
     written_.wake();
 }
 
-std::optional<Batch> Outbox::next_batch(std::uint64_t limit)
+// --- marks
+
+Outbox::Mark::Mark(Outbox& outbox) : outbox_{outbox}
+{
+    std::lock_guard lock{outbox.mutex_};
+    position_ = outbox.owner_ ? outbox.owner_->write_position() : 0;
+    number_ = outbox.lane_.last_number();
+    outbox.marks_.push_back(this);
+    if (std::exchange(outbox.is_late_untold_, false))
+        loss_ = Fate::late;
+    if (outbox.has_lost_ && !outbox.is_open())
+        loss_ = Fate::lost;
+}
+
+Outbox::Mark::~Mark()
+{
+    std::lock_guard lock{outbox_.mutex_};
+    std::erase(outbox_.marks_, this);
+    if (loss_.load() == Fate::late && !is_late_told_)
+        outbox_.is_late_untold_ = true;
+}
+
+Outbox::Fate Outbox::fate(Mark& mark)
+{
+    const bool is_ring_over = mark.position_ == 0 || ring()->reads_published() >= mark.position_;
+    if (!is_ring_over)
+        return mark.loss_.load() == Fate::lost ? Fate::lost : Fate::waiting;
+    // A loss is noted, and its message leaves the queue, with the mutex held
+    std::lock_guard lock{mutex_};
+    const auto loss = mark.loss_.load();
+    if (lane_.first_open() <= mark.number_)
+        return loss == Fate::lost ? Fate::lost : Fate::waiting;
+    mark.is_late_told_ = loss == Fate::late;
+    return loss == Fate::waiting ? Fate::written : loss;
+}
+
+/// With mutex_ held. What is lost with its connection says more than what was late.
+template <class IsBefore>
+void Outbox::tell_marks(Fate loss, IsBefore is_before) noexcept
+{
+    bool is_told = false;
+    for (auto* mark : marks_) {
+        if (!is_before(*mark))
+            continue;
+        is_told = true;
+        if (mark->loss_.load() != Fate::lost)
+            mark->loss_ = loss;
+    }
+    if (loss == Fate::lost)
+        has_lost_ = true;
+    else if (!is_told)
+        is_late_untold_ = true;
+}
+
+/// With mutex_ held: the message there is lost.
+void Outbox::tell_loss(std::uint64_t position, Fate loss) noexcept
+{
+    tell_marks(loss, [position](const Mark& mark) { return position < mark.position_; });
+}
+
+/// The same, for the message of this number; with no_number nothing happens.
+void Outbox::tell_priority_loss(std::uint64_t number, Fate loss) noexcept
+{
+    if (number != PriorityLane::no_number)
+        tell_marks(loss, [number](const Mark& mark) { return number <= mark.number_; });
+}
+
+// --- connections
+
+void Outbox::open(std::uint32_t connection)
+{
+    std::lock_guard lock{mutex_};
+    connection_ = connection;
+    has_lost_ = false;
+    is_open_.store(true, std::memory_order_seq_cst);
+}
+
+void Outbox::end_connection(bool keep)
+{
+    out_.gate = SendGate::shut;
+    out_.keep_at_end = keep && out_.keep_at_end.value_or(true);
+    {
+        std::lock_guard lock{mutex_};
+        connection_ = 0;
+        is_open_.store(keep && is_open(), std::memory_order_seq_cst);
+        if (!keep)
+            ++drops_;
+        if (!out_.is_out)
+            settle_end();
+    }
+    written_.wake();
+}
+
+/// With mutex_ held, and no batch out.
+void Outbox::settle_end()
+{
+    if (!out_.keep_at_end)
+        return;
+    const bool keep = *std::exchange(out_.keep_at_end, std::nullopt);
+    tell_priority_loss(lane_.end_connection(keep), Fate::lost);
+    note_lane();
+    if (!owner_)
+        return;
+    if (!keep)
+        return lose_until(*owner_, owner_->write_position());
+    // Who waits for a later one waits for this one too; it is dropped when its turn comes.
+    const auto bound = conditions_.first_unmet(owner_->write_position(), 0, TimePoint::min());
+    if (bound)
+        tell_loss(bound->position, Fate::lost);
+}
+
+/// With mutex_ held.
+void Outbox::lose_until(RecordRing& ring, std::uint64_t position)
+{
+    if (ring.read_position() < std::min(position, ring.published()))
+        tell_loss(ring.read_position(), Fate::lost);
+    while (ring.read_position() < position && ring.read_position() != ring.published()) {
+        ring.pop();
+        lost_.fetch_add(1);
+    }
+    ring.publish_reads();
+}
+
+// --- writing
+
+std::optional<Batch> Outbox::next_batch()
 {
     auto* const ring = ring_.load(std::memory_order_seq_cst);
-    if (!ring)
+    auto end = ring ? ring->published() : 0;
+    // After that look: a subscription that was added before an ordinary message is seen then
+    if (has_priority_.load(std::memory_order_seq_cst) && take_priority(end)) [[unlikely]] {
+        out_.end = priority_bit | lane_.writing_end();
+        return Batch{*this, priority_bit | lane_.writing().front().number, out_.end};
+    }
+    if (!ring || out_.gate != SendGate::open)
         return std::nullopt;
-    auto end = std::min(ring->published(), limit);
-    if (ring->read_position() < std::min(end, loss_.stale_until)) [[unlikely]]
-        end = pass_over_stale(*ring, end);
-    if (deadlines_.is_any.load(std::memory_order_relaxed)) [[unlikely]]
-        end = pass_over_late(*ring, end);
+    if (has_conditions_.load(std::memory_order_relaxed)) [[unlikely]]
+        end = pass_over_unmet(*ring, end);
     if (ring->read_position() >= end)
         return std::nullopt;
-    loss_.is_writing = true;
-    loss_.batch_end = end;
-    loss_.batch_was_marked = false;
+    out_.is_out = true;
+    out_.is_heartbeat = out_.was_marked = false;
+    out_.end = end;
     return Batch{*this, ring->read_position(), end};
 }
 
-/// What is stale at the front is lost; gives where the next of it stands, or `end`.
-std::uint64_t Outbox::pass_over_stale(RecordRing& ring, std::uint64_t end)
+/// False: nothing of the priority lane may go now; `end`: where ordinary messages then end.
+bool Outbox::take_priority(std::uint64_t& end)
 {
+    PriorityLane::Dropped dropped;
     {
-        std::lock_guard lock{push_mutex_};
-        while (ring.read_position() < end
-               && is_stale(ring, ring.find_message(ring.read_position()))) {
-            tell_loss(ring.read_position(), Fate::lost);
-            lose_one(ring);
+        std::lock_guard lock{mutex_};
+        if (out_.gate >= SendGate::restoring) {
+            dropped = lane_.drop(connection_, clock_.now());
+            tell_priority_loss(dropped.first_unsent, Fate::lost);
+            tell_priority_loss(dropped.first_late, Fate::late);
         }
-        ring.publish_reads();
+        out_.is_out = lane_.take(out_.gate, owner_ ? owner_->read_position() : 0);
+        end = std::min(end, lane_.first_place());
+        note_lane();
     }
-    written_.wake();
-    for (auto at = ring.read_position(); at < std::min(end, loss_.stale_until);
-         at = ring.after(at)) {
-        at = ring.find_message(at);
-        if (is_stale(ring, at))
-            return at;
-    }
-    return end;
+    if (dropped.first_late != PriorityLane::no_number
+        || dropped.first_unsent != PriorityLane::no_number)
+        written_.wake(); // who waits for what was dropped
+    out_.was_marked = false;
+    out_.is_heartbeat =
+        out_.is_out && lane_.writing().front().origin == PriorityMessage::Origin::heartbeat;
+    return out_.is_out;
 }
 
-/// What is late at the front is lost; gives where the next that is late stands, or `end`.
-std::uint64_t Outbox::pass_over_late(RecordRing& ring, std::uint64_t end)
+/// Messages at the front that are late, or bound to another connection, are lost; gives where the
+/// next of them is, or `end`.
+std::uint64_t Outbox::pass_over_unmet(RecordRing& ring, std::uint64_t end)
 {
     {
-        std::lock_guard lock{push_mutex_};
+        std::lock_guard lock{mutex_};
         const auto now = clock_.now();
         for (;;) {
-            deadlines_.pending.forget_until(ring.read_position());
-            const auto late = deadlines_.pending.first_late(end, now);
-            if (late == end || late != ring.read_position()) {
-                end = late;
+            conditions_.forget_until(ring.read_position());
+            const auto unmet = conditions_.first_unmet(end, connection_, now);
+            if (!unmet || unmet->position != ring.read_position()) {
+                end = unmet ? unmet->position : end;
                 break;
             }
-            tell_loss(late, Fate::late);
-            lose_one(ring);
-            deadlines_.late.fetch_add(1);
+            const bool is_late = unmet->deadline <= now;
+            tell_loss(unmet->position, is_late ? Fate::late : Fate::lost);
+            ring.pop();
+            lost_.fetch_add(1);
+            late_.fetch_add(is_late ? 1 : 0);
         }
-        deadlines_.is_any.store(!deadlines_.pending.empty(), std::memory_order_relaxed);
+        has_conditions_.store(!conditions_.empty(), std::memory_order_relaxed);
         ring.publish_reads();
     }
     written_.wake();
     return end;
 }
 
-std::vector<Message> Outbox::take_control()
+void Outbox::begin_write(const Batch& part)
 {
-    ControlLane::Taken taken;
+    out_.end = part.end_position();
+    if ((out_.end & priority_bit) == 0) [[likely]]
+        return;
     {
-        std::lock_guard lock{push_mutex_};
-        taken = control_.take(loss_.connection, clock_.now());
-        tell_control_loss(taken.first_unsent, Fate::lost);
-        tell_control_loss(taken.first_late, Fate::late);
+        std::lock_guard lock{mutex_};
+        lane_.put_back(out_.end & ~priority_bit);
     }
-    if (taken.messages.empty())
-        written_.wake(); // who waits for what was dropped
-    return std::move(taken.messages);
+    for (const auto& message : lane_.writing())
+        if (message.on_step)
+            message.on_step(message.number, PriorityMessage::Step::writing);
 }
 
-void Outbox::give_up_batch()
+void Outbox::put_back()
 {
-    loss_.is_writing = false;
-    std::lock_guard lock{push_mutex_};
-    tell_control_loss(control_.note_failed(), Fate::lost);
-}
-
-void Outbox::note_control_written()
-{
-    const auto before = control_.counts();
-    control_.note_written();
-    const auto after = control_.counts();
-    sent_.messages.fetch_add(after.written - before.written, std::memory_order_relaxed);
-    sent_.bytes.fetch_add(after.written_bytes - before.written_bytes, std::memory_order_relaxed);
-    written_.wake();
+    std::lock_guard lock{mutex_};
+    lane_.put_back(0);
+    note_lane();
+    out_.is_out = false;
+    settle_end();
 }
 
 void Outbox::finish(const Batch& batch)
 {
     batch.mark_written(SIZE_MAX);
-    loss_.is_writing = false;
-    loss_.batch_end = 0;
+    out_.is_out = false;
+    if (!out_.keep_at_end) [[likely]]
+        return;
+    std::lock_guard lock{mutex_};
+    settle_end();
 }
 
+/// If the transport marks, only the first message that is not marked may be written in part; if it
+/// does not, any may be.
+void Outbox::give_up()
+{
+    {
+        std::lock_guard lock{mutex_};
+        if (out_.is_out && (out_.end & priority_bit) != 0) {
+            tell_priority_loss(lane_.lose_writing(out_.was_marked ? 1 : SIZE_MAX), Fate::lost);
+            lane_.put_back(0);
+            note_lane();
+        } else if (out_.is_out) {
+            const auto begin = owner_->read_position();
+            if (out_.end > begin)
+                lose_until(*owner_, out_.was_marked ? begin + 1 : out_.end);
+        }
+        out_.is_out = false;
+        settle_end();
+    }
+    written_.wake();
+}
+
+bool Outbox::has_unsent() const
+{
+    if (out_.is_out || (ring() && !ring()->empty()))
+        return true;
+    std::lock_guard lock{mutex_};
+    return lane_.counts().queued != 0;
+}
+
+/// The priority lane is not looked at: each of its senders wakes the writer.
 bool Outbox::prepare_sleep() noexcept
 {
+    if (out_.gate != SendGate::open)
+        return true;
     writer_sleeps_.store(true, std::memory_order_seq_cst);
     auto* const ring = ring_.load(std::memory_order_seq_cst);
     if (ring && ring->has_spare_blocks())
         ring->free_spare_blocks();
     if (ring && ring->is_worth_restarting()) {
-        std::lock_guard lock{push_mutex_};
+        std::lock_guard lock{mutex_};
         if (ring->empty())
             ring->restart();
     }
-    return (!ring || ring->published() == ring->read_position()) && !control_.has_any();
+    return !ring || ring->published() == ring->read_position();
 }
 
 MessageView Outbox::read(std::uint64_t& position) const
 {
+    if ((position & priority_bit) != 0) [[unlikely]] {
+        auto number = position & ~priority_bit;
+        const auto message = lane_.read(number);
+        position = priority_bit | number;
+        return message;
+    }
     const auto& ring = *ring_.load(std::memory_order_relaxed);
     const auto at = ring.find_message(position);
     position = ring.after(at);
-    const auto view = ring.view(at);
-    const auto link = static_cast<std::uint32_t>(view.link()) & ~bound_bit;
-    return {static_cast<LinkId>(link), view.kind(), view.bytes()};
+    return ring.view(at);
 }
 
 void Outbox::mark_written(std::size_t count, std::uint64_t end)
 {
     ++progress_;
+    out_.was_marked = true;
+    if ((end & priority_bit) != 0) [[unlikely]]
+        return mark_priority_written(count);
     auto& ring = *ring_.load(std::memory_order_relaxed);
-    loss_.batch_was_marked = true;
     const auto messages = ring.popped_so_far();
     const auto bytes = ring.popped_bytes_so_far();
     for (; count != 0 && ring.read_position() < end; --count)
         ring.pop();
-    sent_.messages.fetch_add(ring.popped_so_far() - messages, std::memory_order_relaxed);
-    sent_.bytes.fetch_add(ring.popped_bytes_so_far() - bytes, std::memory_order_relaxed);
+    sent_.fetch_add(ring.popped_so_far() - messages, std::memory_order_relaxed);
+    sent_bytes_.fetch_add(ring.popped_bytes_so_far() - bytes, std::memory_order_relaxed);
     ring.publish_reads();
     written_.wake();
+}
+
+void Outbox::mark_priority_written(std::size_t count)
+{
+    PriorityLane::Messages written;
+    {
+        std::lock_guard lock{mutex_};
+        written = lane_.written(count);
+        note_lane();
+    }
+    for (const auto& message : written)
+        if (message.origin != PriorityMessage::Origin::heartbeat) {
+            sent_.fetch_add(1, std::memory_order_relaxed);
+            sent_bytes_.fetch_add(message.message.size(), std::memory_order_relaxed);
+        }
+    for (const auto& message : written)
+        if (message.on_step)
+            message.on_step(message.number, PriorityMessage::Step::written);
+    written_.wake();
+}
+
+Outbox::Counts Outbox::counts() const
+{
+    Counts counts;
+    std::lock_guard lock{mutex_};
+    const auto& lane = lane_.counts();
+    counts.sent = sent_.load();
+    counts.sent_bytes = sent_bytes_.load();
+    counts.accepted = lane.accepted;
+    counts.late = late_.load() + lane.late;
+    counts.lost = lost_.load() + lane.unsent + lane.late;
+    counts.queued = lane.queued;
+    counts.queued_bytes = lane.queued_bytes;
+    if (owner_) {
+        const auto ring = owner_->counts();
+        counts.accepted += ring.pushed;
+        counts.queued += ring.queued();
+        counts.queued_bytes += ring.queued_bytes();
+        counts.peak_messages = owner_->peak_messages();
+        counts.peak_bytes = owner_->peak_bytes();
+    }
+    return counts;
 }
 
 } // namespace sidecar::detail

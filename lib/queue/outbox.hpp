@@ -3,9 +3,9 @@
 
 #include "base/stop_request.hpp"
 #include "base/wait_point.hpp"
-#include "queue/control_lane.hpp"
+#include "queue/priority_lane.hpp"
 #include "queue/record_ring.hpp"
-#include "queue/send_deadlines.hpp"
+#include "queue/send_conditions.hpp"
 
 #include <sidecar/batch.hpp>
 #include <sidecar/error.hpp>
@@ -24,11 +24,12 @@
 
 namespace sidecar::detail {
 
-/// Any thread of the application pushes, the link's writer takes batches out. Owned by its link,
-/// and goes on over its connections. What was accepted is either written or counted as unsent, never
-/// both; and what is bound to a connection is written on that one or not at all. Many links never send, so
-/// the ring behind it is made by the first push; and each time when the writer has nothing to do,
-/// what a burst took of memory goes back but for half a MiB.
+/// Two lanes: the application's ordinary messages in a ring, and the few that go before them. Any
+/// thread pushes, the link's writer takes batches out. Owned by its link, and goes on over its
+/// connections. A message that was accepted is either written or counted as unsent, never both. The
+/// batch that is out stays as it is until the writer returns it: a connection that ends before
+/// then is settled at the return. Many links never send, so the ring is made by the first push; each
+/// time when the writer has nothing to do, the memory of a burst is released but for half a MiB.
 class Outbox final : public BatchSource {
 public:
     /// Lifetime: `stop`, `written` and `clock` outlive it. `written`: where senders wait.
@@ -62,12 +63,11 @@ public:
     /// The writer could not be woken after all, so the next push has to.
     void note_not_woken() noexcept { writer_sleeps_.store(true, std::memory_order_seq_cst); }
     [[nodiscard]] bool is_open() const noexcept { return is_open_.load(std::memory_order_seq_cst); }
-    /// `lost`: some of it is; `late`: all is written but for what was dropped since its time was over,
-    /// while somebody waited or since that was last told. What was lost with a connection before is
-    /// told until the next one is there, which begins anew.
+    /// `lost`: a connection ended with unwritten messages. `late`: the rest is written, and some
+    /// expired during the wait or since the last report. A loss with an earlier connection is
+    /// reported until the next one is there.
     enum class Fate { waiting, written, lost, late };
-    /// Stands behind all that was pushed before, for one who waits for it, and is told what of it is
-    /// lost. Lifetime: the outbox outlives it.
+    /// Waits behind all that was pushed before it. Lifetime: the outbox outlives it.
     class Mark {
     public:
         explicit Mark(Outbox& outbox);
@@ -79,17 +79,22 @@ public:
         friend class Outbox;
         Outbox& outbox_;                        // app side
         std::uint64_t position_ = 0;            // app side; constant
+        std::uint64_t number_ = 0;              // app side; constant; in the priority lane
         bool is_late_told_ = false;             // app side
-        std::uint64_t control_ = 0;             // app side; constant
-        std::atomic<Fate> loss_{Fate::waiting}; // both: atomic, written with push_mutex_ held
+        std::atomic<Fate> loss_{Fate::waiting}; // both: atomic, written with mutex_ held
     };
     [[nodiscard]] Fate fate(Mark& mark);
-    /// The end of all that was pushed.
-    [[nodiscard]] std::uint64_t pushed_position();
     [[nodiscard]] std::size_t largest_message() const noexcept { return largest_.load(); }
     [[nodiscard]] std::size_t limit_bytes() const noexcept { return limits_.bytes; }
 
     // --- both
+    /// Adds a message of the link itself to the priority lane; a subscription gets its place behind
+    /// all ordinary messages so far if `keeps_place`. Gives its number. The caller wakes the writer.
+    std::uint64_t push_priority(PriorityMessage message, bool keeps_place = false);
+    /// True: it was waiting, and will not be written.
+    bool withdraw(std::uint64_t number);
+    /// True: it was waiting, and says this from now on.
+    bool replace(std::uint64_t number, Message message);
     /// From now on pushes are refused, and who waits for room is woken.
     void close() noexcept;
     /// Null as long as nothing was pushed.
@@ -97,74 +102,50 @@ public:
     {
         return ring_.load(std::memory_order_acquire);
     }
-    [[nodiscard]] std::uint64_t queued_messages() const noexcept
-    {
-        return (ring() ? ring()->counts().queued() : 0) + control_.counts().queued;
-    }
-    /// Accepted and lost.
-    [[nodiscard]] std::uint64_t lost_messages() const
-    {
-        const auto control = control_.counts();
-        return loss_.messages.load() + control.unsent + control.late;
-    }
-    /// Of those, whose time was over before they were written.
-    [[nodiscard]] std::uint64_t late_messages() const
-    {
-        return deadlines_.late.load() + control_.counts().late;
-    }
-    [[nodiscard]] const ControlLane& control() const noexcept { return control_; }
-    /// Accepted and not written.
-    [[nodiscard]] std::uint64_t unsent_messages() const noexcept
-    {
-        return lost_messages() + queued_messages();
-    }
+    struct Counts {
+        std::uint64_t accepted = 0; ///< messages of the link itself count when they are written
+        std::uint64_t sent = 0, sent_bytes = 0;
+        std::uint64_t lost = 0; ///< accepted and lost, `late` included
+        std::uint64_t late = 0; ///< expired before they were written
+        std::uint64_t queued = 0, queued_bytes = 0;
+        std::uint64_t peak_messages = 0, peak_bytes = 0;
+        /// Accepted and not written.
+        [[nodiscard]] std::uint64_t unsent() const noexcept { return lost + queued; }
+    };
+    [[nodiscard]] Counts counts() const;
 
     // --- sidecar side
-    /// This connection is up.
+    /// How much the writer may take from now on.
+    void set_gate(SendGate gate) noexcept { out_.gate = gate; }
+    [[nodiscard]] SendGate gate() const noexcept { return out_.gate; }
+    /// This connection is up, and pushes are accepted.
     void open(std::uint32_t connection);
     /// It is gone, and nothing is written before the next open(). `keep`: pushes that are not bound
     /// to a connection go on, and what is queued stays, but for what is bound to the one that is
     /// gone and for what of an unfinished batch may be written in part. Otherwise all that is queued
-    /// is lost and counted, and pushes are refused.
+    /// is lost and counted, and pushes are refused. Takes effect when no batch is out.
     void end_connection(bool keep);
     /// Waits for pushes that are half done; after close() nothing comes any more.
-    void settle_pushes() { std::lock_guard lock{push_mutex_}; }
-    /// Whether something is accepted and not written, or just being written.
-    [[nodiscard]] bool has_unsent() const noexcept
-    {
-        return loss_.is_writing || (ring() && !ring()->empty()) || control_.counts().queued != 0;
-    }
-    /// What goes before all ordinary messages; empty: nothing. Then note_control_written(), or
-    /// give_up_batch() after a failure.
-    [[nodiscard]] std::vector<Message> take_control();
-    void note_control_written();
-    /// All that is queued now, up to this position; empty: nothing. Then finish(), or
-    /// give_up_batch() after a failure.
-    [[nodiscard]] std::optional<Batch> next_batch(std::uint64_t limit = UINT64_MAX);
-    /// How far it is written.
-    [[nodiscard]] std::uint64_t written_position() const noexcept
-    {
-        return ring() ? ring()->reads_published() : 0;
-    }
-    /// The writer is about to sleep. False: something has come, so it must not.
+    void settle_pushes() { std::lock_guard lock{mutex_}; }
+    /// Whether a message of the application's is accepted and not written, or a batch is out.
+    [[nodiscard]] bool has_unsent() const;
+    /// All that may be written now: of the priority lane, or else of the ordinary one. Empty:
+    /// nothing. Then begin_write() and finish() or give_up(); or put_back().
+    [[nodiscard]] std::optional<Batch> next_batch();
+    /// Whether the batch that is out counts for the rate limit.
+    [[nodiscard]] bool is_rate_limited() const noexcept { return !out_.is_heartbeat; }
+    [[nodiscard]] bool is_priority() const noexcept { return (out_.end & priority_bit) != 0; }
+    /// Only this part of it, its front, is handed to the transport.
+    void begin_write(const Batch& part);
+    /// None of it was written.
+    void put_back();
+    /// The rest of it is written.
+    void finish(const Batch& batch);
+    /// Its write failed, or there is none.
+    void give_up();
+    /// The writer is about to sleep. False: there is something to write, so it must not.
     [[nodiscard]] bool prepare_sleep() noexcept;
     void woke() noexcept { writer_sleeps_.store(false, std::memory_order_relaxed); }
-    /// What of the batch was not marked yet is written.
-    void finish(const Batch& batch);
-    /// Only this part of it, its front, is handed to the transport.
-    void narrow_batch(const Batch& part) noexcept { loss_.batch_end = part.end_position(); }
-    /// None of it was written.
-    void put_back_batch() noexcept
-    {
-        loss_.is_writing = false;
-        loss_.batch_end = 0;
-    }
-    /// Its write failed.
-    void give_up_batch();
-    struct Written { // both: atomic
-        std::atomic<std::uint64_t> messages{0}, bytes{0};
-    };
-    [[nodiscard]] const Written& sent() const noexcept { return sent_; }
     /// Grows with each piece that the system takes, of a message too.
     [[nodiscard]] std::uint64_t progress() const noexcept { return progress_; }
 
@@ -173,57 +154,58 @@ public:
     void mark_written(std::size_t count, std::uint64_t end) override;
 
 private:
+    /// In a position of the priority lane, beside the message's number.
+    static constexpr std::uint64_t priority_bit = std::uint64_t{1} << 63;
+
     [[nodiscard]] RecordRing& make_ring();
-    void keep_what_may_follow(RecordRing& ring);
+    [[nodiscard]] Push push_conditionally(RecordRing& ring, LinkId link, MessageKind kind,
+                                          std::span<const std::byte> payload, const Sender& sender);
+    [[nodiscard]] bool take_priority(std::uint64_t& end);
+    [[nodiscard]] std::uint64_t pass_over_unmet(RecordRing& ring, std::uint64_t end);
+    void mark_priority_written(std::size_t count);
+    void settle_end();
     void lose_until(RecordRing& ring, std::uint64_t position);
-    void lose_one(RecordRing& ring);
     template <class IsBefore>
     void tell_marks(Fate loss, IsBefore is_before) noexcept;
     void tell_loss(std::uint64_t position, Fate loss) noexcept;
-    void tell_control_loss(std::uint64_t number, Fate loss) noexcept;
-    [[nodiscard]] std::uint64_t pass_over_stale(RecordRing& ring, std::uint64_t end);
-    [[nodiscard]] Push push_with_deadline(RecordRing& ring, LinkId link, MessageKind kind,
-                                          std::span<const std::byte> payload, TimePoint deadline);
-    [[nodiscard]] std::uint64_t pass_over_late(RecordRing& ring, std::uint64_t end);
-    [[nodiscard]] bool is_stale(const RecordRing& ring, std::uint64_t position) const noexcept;
-
-    /// In a record of ours, whose link is known, beside what is left of its number.
-    static constexpr std::uint32_t bound_bit = 1u << 23;
+    void tell_priority_loss(std::uint64_t number, Fate loss) noexcept;
+    void note_lane() noexcept { has_priority_.store(!lane_.empty(), std::memory_order_seq_cst); }
 
     const QueueLimits limits_; // both: constant
     const StopRequest& stop_;  // both
     WaitPoint& written_;       // both
     const AppClock& clock_;    // both
 
-    std::mutex push_mutex_;                  // app side: one producer at a time
-    std::unique_ptr<RecordRing> owner_;      // app side: guarded by push_mutex_
-    std::atomic<RecordRing*> ring_{nullptr}; // app side produces, sidecar side consumes
-    std::atomic<std::size_t> largest_{0};    // both: atomic; 0: no ring yet
-    std::atomic<bool> is_open_{false};       // both: atomic
-    std::atomic<bool> writer_sleeps_{false}; // both: atomic
-    Written sent_;                           // both: atomic
-    std::uint64_t progress_ = 0;             // sidecar side
+    mutable std::mutex mutex_;                // one producer at a time
+    std::unique_ptr<RecordRing> owner_;       // both: guarded by mutex_
+    std::atomic<RecordRing*> ring_{nullptr};  // app side produces, sidecar side consumes
+    std::atomic<std::size_t> largest_{0};     // both: atomic; 0: no ring yet
+    std::atomic<bool> is_open_{false};        // both: atomic
+    std::atomic<bool> writer_sleeps_{false};  // both: atomic
+    SendConditions conditions_;               // both: guarded by mutex_
+    std::atomic<bool> has_conditions_{false}; // both: atomic
+    PriorityLane lane_;                       // both: guarded by mutex_, but for its `writing`
+    std::atomic<bool> has_priority_{false};   // both: atomic
+    std::uint32_t connection_ = 0;            // both: guarded by mutex_; the present one; 0: none
+    std::uint64_t drops_ = 0;                 // both: guarded by mutex_
+    bool is_late_untold_ = false;             // both: guarded by mutex_; no mark was there
+    bool has_lost_ = false;                   // both: guarded by mutex_; something, since open()
+    std::vector<Mark*> marks_;                // both: guarded by mutex_; who waits at present
+    std::atomic<std::uint64_t> lost_{0}, late_{0};       // both: atomic; of the ordinary lane
+    std::atomic<std::uint64_t> sent_{0}, sent_bytes_{0}; // both: atomic
+    std::uint64_t progress_ = 0;                         // sidecar side
 
-    struct Losses {
-        std::atomic<std::uint64_t> messages{0}; // both: atomic
-        std::uint32_t connection = 0;  // both: guarded by push_mutex_; the present one; 0: none
-        std::uint64_t drops = 0;       // both: guarded by push_mutex_
-        bool is_late_untold = false;   // both: guarded by push_mutex_; something was, nobody knows
-        bool has_lost = false;         // both: guarded by push_mutex_; something, since open()
-        std::vector<Mark*> marks;      // both: guarded by push_mutex_; who waits at present
-        std::uint64_t stale_until = 0; // sidecar side; what is bound before it is lost
-        std::uint64_t batch_end = 0;   // sidecar side; of the batch that is out, or failed
-        bool is_writing = false;       // sidecar side; a batch is out
-        bool batch_was_marked = false; // sidecar side; in that batch something was marked
+    /// The batch that is out, and what waits for its return.
+    struct Out {
+        SendGate gate = SendGate::shut;
+        bool is_out = false;
+        bool is_heartbeat = false;
+        bool was_marked = false; // something of it is written
+        std::uint64_t end = 0;
+        /// The connection ended meanwhile; whether messages are kept.
+        std::optional<bool> keep_at_end{};
     };
-    struct Deadlines {
-        SendDeadlines pending;              // both: guarded by push_mutex_
-        std::atomic<bool> is_any{false};    // both: atomic
-        std::atomic<std::uint64_t> late{0}; // both: atomic; messages that were dropped
-    };
-    Deadlines deadlines_; // as its members say
-    ControlLane control_; // both
-    Losses loss_;         // as its members say
+    Out out_; // sidecar side
 };
 
 } // namespace sidecar::detail

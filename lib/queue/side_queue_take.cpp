@@ -14,7 +14,8 @@ bool ends_call(const SideEntry& entry) noexcept
 {
     return entry.what == What::gap
            || (entry.what == What::event
-               && ((entry.event->kind == Event::Kind::down
+               && (((entry.event->kind == Event::Kind::down
+                     || (entry.event->kind == Event::Kind::retry && !entry.event->next_attempt))
                     && !(*entry.event->failure == Error::link_closed))
                    || entry.event->kind == Event::Kind::gap));
 }

@@ -60,7 +60,8 @@ std::optional<Failure> failure_of(SideEntry& entry)
     if (entry.what == SideEntry::What::message)
         return std::nullopt;
     auto event = event_of(entry);
-    if (event.kind != Event::Kind::down && event.kind != Event::Kind::gap)
+    const bool is_last = event.kind == Event::Kind::retry && !event.next_attempt;
+    if (event.kind != Event::Kind::down && event.kind != Event::Kind::gap && !is_last)
         return std::nullopt;
     if (event.failure == Error::link_closed)
         return std::nullopt; // who closed it knows

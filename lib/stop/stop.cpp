@@ -91,7 +91,7 @@ Task<> Stop::drain(AllLinks& links, TimePoint deadline)
 {
     std::uint64_t queued = 0;
     for (const auto& link : links)
-        queued += link->outbox().queued_messages();
+        queued += link->outbox().counts().queued;
     const auto lost_before = links_.unsent_messages() - queued;
     // From where the last look ended: what is drained stays so.
     const bool drained = co_await until(

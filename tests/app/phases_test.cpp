@@ -175,7 +175,7 @@ TEST_CASE("phases: what makes the options may throw anything, and never leaves t
     CHECK(next_text(feed) == "down 1 more (the connection broke)");
     for (int i = 0; i < 4; ++i)
         CHECK(next_text(feed).starts_with("retry 1 more"));
-    CHECK(next_text(feed) == "down 1 last (the address cannot be understood)");
+    CHECK(next_text(feed) == "retry 1 last (the address cannot be understood)");
     CHECK(attempts == 6);
     CHECK(feed.stop().joined);
 }

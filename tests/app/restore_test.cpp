@@ -133,7 +133,8 @@ TEST_CASE("on_connected: its failure is the connection's, and backs off")
     CHECK(t.next() == "down 1 more (the connection broke)");
     const auto retry = t.feed.next_event(1h);
     CHECK(text_of(retry) == "retry 1 more (the application's code threw an exception)");
-    CHECK(retry->failure->explanation() == "the login was refused");
+    CHECK(retry->failure->explanation()
+          == "the on_connected function threw: the login was refused");
     CHECK(t.next() == "up 2 lost"); // nobody has seen the one that failed
     CHECK(t.next() == "ready 2");
 
@@ -141,7 +142,7 @@ TEST_CASE("on_connected: its failure is the connection's, and backs off")
     first.server->on_message = [](Exchange& peer, std::string_view) { peer.deliver("refused"); };
     const auto failure = first.feed.start(1s).error();
     CHECK(failure == Error::callback_failed);
-    CHECK(failure.explanation() == "the login was refused");
+    CHECK(failure.explanation() == "the on_connected function threw: the login was refused");
 }
 
 TEST_CASE("on_connected: what it passed on makes the connection known, and so its end")
@@ -170,7 +171,8 @@ TEST_CASE("on_connected: has a deadline, and is told of the end of its connectio
         peer.deliver("refused");
         peer.fail({Error::closed_by_peer, {.close_code = 1008}});
     };
-    CHECK(refuses.feed.start(1h).error().explanation() == "the login was refused");
+    CHECK(refuses.feed.start(1h).error().explanation()
+          == "the on_connected function threw: the login was refused");
     Trial closes{{.on_connected = log_in}};
     closes.server->on_message = [](Exchange& peer, std::string_view) {
         peer.fail({Error::closed_by_peer, {.close_code = 1008}});

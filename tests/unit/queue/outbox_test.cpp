@@ -26,6 +26,20 @@ struct Fixture {
         : outbox{limits, stop, written, clock}
     {
         outbox.open(1);
+        outbox.set_gate(detail::SendGate::open);
+    }
+    void open(std::uint32_t connection)
+    {
+        outbox.open(connection);
+        outbox.set_gate(detail::SendGate::open);
+    }
+    /// The next batch, which the transport is given.
+    std::optional<Batch> begin_write()
+    {
+        auto batch = outbox.next_batch();
+        if (batch)
+            outbox.begin_write(*batch);
+        return batch;
     }
     Outbox::Push push(std::size_t bytes)
     {
@@ -35,7 +49,7 @@ struct Fixture {
     std::size_t write()
     {
         std::size_t count = 0;
-        while (const auto batch = outbox.next_batch()) {
+        while (const auto batch = begin_write()) {
             for ([[maybe_unused]] const auto& message : *batch)
                 ++count;
             outbox.finish(*batch);
@@ -47,7 +61,7 @@ struct Fixture {
     std::vector<std::size_t> write_sizes()
     {
         std::vector<std::size_t> sizes;
-        while (const auto batch = outbox.next_batch()) {
+        while (const auto batch = begin_write()) {
             for (const auto& message : *batch)
                 sizes.push_back(message.size());
             outbox.finish(*batch);
@@ -79,15 +93,15 @@ TEST_CASE("Outbox: what is accepted is written or unsent, and says why it takes 
     CHECK(f.push(10) == Outbox::Push::full);
     Outbox::Mark mark{f.outbox};
     CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
-    CHECK(f.outbox.unsent_messages() == 3);
+    CHECK(f.outbox.counts().unsent() == 3);
     CHECK(f.write() == 3);
     CHECK(f.outbox.fate(mark) == Outbox::Fate::written);
     CHECK(f.push(10) == Outbox::Push::queued);
     f.outbox.close();
     CHECK(f.push(10) == Outbox::Push::closed);
-    CHECK(f.outbox.unsent_messages() == 1);
-    CHECK(f.outbox.sent().messages == 3);
-    CHECK(f.outbox.sent().bytes == 1020);
+    CHECK(f.outbox.counts().unsent() == 1);
+    CHECK(f.outbox.counts().sent == 3);
+    CHECK(f.outbox.counts().sent_bytes == 1020);
 }
 
 TEST_CASE("Outbox: when the writer has nothing to do, a burst's memory goes back")
@@ -126,7 +140,7 @@ TEST_CASE("Outbox: a small ring keeps its memory, and goes on through any traffi
         REQUIRE(f.outbox.prepare_sleep());
         f.outbox.woke();
     }
-    CHECK(f.outbox.sent().messages == 3000);
+    CHECK(f.outbox.counts().sent == 3000);
 }
 
 TEST_CASE("Outbox: threads push while the writer writes, sleeps and begins the ring anew")
@@ -165,8 +179,8 @@ TEST_CASE("Outbox: threads push while the writer writes, sleeps and begins the r
     for (auto& sender : senders)
         sender.join();
     CHECK(written == threads * each);
-    CHECK(f.outbox.unsent_messages() == 0);
-    CHECK(f.outbox.sent().messages == written);
+    CHECK(f.outbox.counts().unsent() == 0);
+    CHECK(f.outbox.counts().sent == written);
 }
 
 TEST_CASE("Outbox: at the end of its connection what is queued is dropped, and who waits is told")
@@ -181,12 +195,12 @@ TEST_CASE("Outbox: at the end of its connection what is queued is dropped, and w
     f.outbox.end_connection(false);
     CHECK(f.outbox.fate(written) == Outbox::Fate::written);
     CHECK(f.outbox.fate(queued) == Outbox::Fate::lost);
-    CHECK(f.outbox.lost_messages() == 1);
-    CHECK(f.outbox.unsent_messages() == 1);
+    CHECK(f.outbox.counts().lost == 1);
+    CHECK(f.outbox.counts().unsent() == 1);
     CHECK(f.push(10) == Outbox::Push::closed);
     Outbox::Mark while_down{f.outbox};
     CHECK(f.outbox.fate(while_down) == Outbox::Fate::lost);
-    f.outbox.open(2);
+    f.open(2);
     Outbox::Mark anew{f.outbox};
     CHECK(f.outbox.fate(anew) == Outbox::Fate::written);
     CHECK(f.push(10) == Outbox::Push::queued);
@@ -216,12 +230,12 @@ TEST_CASE("Outbox: what is bound to a connection is written on that one or lost"
     CHECK(f.outbox.fate(behind) == Outbox::Fate::lost);
     CHECK(push(1) == Outbox::Push::wrong_connection);
     CHECK(push({}) == Outbox::Push::queued); // waits for the next one
-    f.outbox.open(2);
+    f.open(2);
     CHECK(push(2) == Outbox::Push::queued);
     CHECK(f.write() == 4);
-    CHECK(f.outbox.lost_messages() == 1);
+    CHECK(f.outbox.counts().lost == 1);
     CHECK(f.outbox.fate(before) == Outbox::Fate::written);
-    CHECK(f.outbox.unsent_messages() == 1);
+    CHECK(f.outbox.counts().unsent() == 1);
 }
 
 TEST_CASE("Outbox: what may be written in part is not kept, but what stands behind it is")
@@ -231,18 +245,17 @@ TEST_CASE("Outbox: what may be written in part is not kept, but what stands behi
         Fixture f;
         for (int i = 0; i < 5; ++i)
             CHECK(f.push(10) == Outbox::Push::queued);
-        const auto batch = f.outbox.next_batch();
+        const auto batch = f.begin_write();
         REQUIRE(batch);
         CHECK(f.push(10) == Outbox::Push::queued); // behind the batch
         if (marks)
             batch->mark_written(2);
-        f.outbox.give_up_batch();
+        f.outbox.give_up();
         f.outbox.end_connection(true);
-        CHECK(f.outbox.lost_messages()
-              == (marks ? 1 : 5)); // who marks nothing may have written any
-        f.outbox.open(2);
+        CHECK(f.outbox.counts().lost == (marks ? 1 : 5)); // who marks nothing may have written any
+        f.open(2);
         CHECK(f.write() == (marks ? 3 : 1));
-        CHECK(f.outbox.sent().messages + f.outbox.lost_messages() == 6);
+        CHECK(f.outbox.counts().sent + f.outbox.counts().lost == 6);
     }
 }
 
@@ -261,14 +274,14 @@ TEST_CASE("Outbox: a message whose time is over when its turn comes is dropped a
     CHECK(f.push(5) == Outbox::Push::queued);
     f.clock.time = TimePoint{2s};
     CHECK(f.write_sizes() == std::vector<std::size_t>{2, 4, 5});
-    CHECK(f.outbox.late_messages() == 2);
-    CHECK(f.outbox.lost_messages() == 2);
-    CHECK(f.outbox.queued_messages() == 0);
-    CHECK(f.outbox.sent().messages == 3);
+    CHECK(f.outbox.counts().late == 2);
+    CHECK(f.outbox.counts().lost == 2);
+    CHECK(f.outbox.counts().queued == 0);
+    CHECK(f.outbox.counts().sent == 3);
     CHECK(push(6, TimePoint{2s}) == Outbox::Push::queued);
     CHECK_FALSE(f.outbox.next_batch());
     CHECK(f.outbox.prepare_sleep());
-    CHECK(f.outbox.late_messages() == 3);
+    CHECK(f.outbox.counts().late == 3);
 }
 
 TEST_CASE("Outbox: who waits for what is late has nothing more to wait for")
@@ -310,7 +323,7 @@ TEST_CASE("Outbox: who waits is told of what is lost of his own, not of what cam
         CHECK(push(never));
         Outbox::Mark mark{f.outbox};
         CHECK(push(soon));
-        const auto batch = f.outbox.next_batch();
+        const auto batch = f.begin_write();
         REQUIRE(batch);
         CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
         f.outbox.finish(*batch);
@@ -336,11 +349,12 @@ TEST_CASE("Outbox: who waits is told of what is lost of his own, not of what cam
         CHECK(push(soon, Lane::control));
         Outbox::Mark mark{f.outbox};
         CHECK(push(never, Lane::control));
-        CHECK(f.outbox.take_control().size() == 1);
+        const auto batch = f.begin_write();
+        REQUIRE(batch);
         CHECK(f.outbox.fate(mark) == Outbox::Fate::late);
         Outbox::Mark second{f.outbox};
         CHECK(f.outbox.fate(second) == Outbox::Fate::waiting);
-        f.outbox.note_control_written();
+        f.outbox.finish(*batch);
         CHECK(f.outbox.fate(second) == Outbox::Fate::written);
     }
     SUBCASE("what is bound behind it, and lost, says nothing of it")
@@ -357,9 +371,9 @@ TEST_CASE("Outbox: who waits is told of what is lost of his own, not of what cam
     SUBCASE("what is being written of the control lane when the connection breaks is lost")
     {
         CHECK(push(never, Lane::control));
-        CHECK(f.outbox.take_control().size() == 1);
+        REQUIRE(f.begin_write());
         Outbox::Mark mark{f.outbox};
-        f.outbox.give_up_batch();
+        f.outbox.give_up();
         CHECK(f.outbox.fate(mark) == Outbox::Fate::lost);
         f.outbox.end_connection(true);
         CHECK(f.outbox.fate(mark) == Outbox::Fate::lost);
@@ -371,7 +385,7 @@ TEST_CASE("Outbox: who waits is told of what is lost of his own, not of what cam
         f.outbox.end_connection(true);
         Outbox::Mark mark{f.outbox};
         CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
-        f.outbox.open(2);
+        f.open(2);
         CHECK(push(never));
         CHECK(f.write() == 1);
         CHECK(f.outbox.fate(mark) == Outbox::Fate::lost);
@@ -402,13 +416,12 @@ TEST_CASE("Outbox: deadlines stay right over many laps of the ring")
     for (const auto size : f.write_sizes())
         written.push_back(size);
     CHECK(written == expected);
-    CHECK(f.outbox.late_messages() == late);
+    CHECK(f.outbox.counts().late == late);
 }
 
 TEST_CASE("Outbox: the control lane goes first, and takes messages while the outbox is full")
 {
     Fixture f{{.bytes = 4096, .messages = 2}};
-    f.outbox.open(1);
     CHECK(f.push(1) == Outbox::Push::queued);
     CHECK(f.push(2) == Outbox::Push::queued);
     CHECK(f.push(3) == Outbox::Push::full);
@@ -417,16 +430,13 @@ TEST_CASE("Outbox: the control lane goes first, and takes messages while the out
           == Outbox::Push::queued);
     Outbox::Mark mark{f.outbox};
     CHECK_FALSE(f.outbox.prepare_sleep());
-    CHECK(f.outbox.queued_messages() == 3);
-    CHECK(f.write() == 2);
-    CHECK_FALSE(f.outbox.prepare_sleep()); // for the control message
+    CHECK(f.outbox.counts().queued == 3);
     CHECK(f.outbox.has_unsent());
     CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
-    CHECK(f.outbox.take_control().size() == 1);
-    f.outbox.note_control_written();
+    CHECK(f.write_sizes() == std::vector<std::size_t>{9, 1, 2});
     CHECK(f.outbox.fate(mark) == Outbox::Fate::written);
-    CHECK(f.outbox.sent().messages == 3);
-    CHECK(f.outbox.sent().bytes == 12);
+    CHECK(f.outbox.counts().sent == 3);
+    CHECK(f.outbox.counts().sent_bytes == 12);
     CHECK_FALSE(f.outbox.has_unsent());
     CHECK(f.outbox.prepare_sleep());
 }
@@ -435,7 +445,6 @@ TEST_CASE(
     "Outbox: what the control lane holds when a connection ends is kept or unsent like the rest")
 {
     Fixture f;
-    f.outbox.open(1);
     Outbox::Sender free{.lane = Lane::control}, bound{.connection = 1, .lane = Lane::control};
     const auto push = [&](Outbox::Sender& sender) {
         return f.outbox.push(LinkId{0}, MessageKind::bytes, {}, sender);
@@ -443,14 +452,83 @@ TEST_CASE(
     CHECK(push(free) == Outbox::Push::queued);
     CHECK(push(bound) == Outbox::Push::queued);
     f.outbox.end_connection(true);
-    CHECK(f.outbox.lost_messages() == 1);
+    CHECK(f.outbox.counts().lost == 1);
     CHECK(push(bound) == Outbox::Push::wrong_connection);
-    f.outbox.open(2);
-    CHECK(f.outbox.take_control().size() == 1);
-    f.outbox.give_up_batch(); // the write failed
-    CHECK(f.outbox.lost_messages() == 2);
+    f.open(2);
+    REQUIRE(f.begin_write());
+    f.outbox.give_up(); // the write failed
+    CHECK(f.outbox.counts().lost == 2);
     f.outbox.end_connection(false);
-    CHECK(f.outbox.queued_messages() == 0);
+    CHECK(f.outbox.counts().queued == 0);
+}
+
+TEST_CASE("Outbox: a bound message behind the ring's end has one position for all who look")
+{
+    Fixture f{{.bytes = 4096}};
+    const auto push = [&](std::size_t bytes, std::optional<std::uint32_t> connection) {
+        Outbox::Sender sender{.connection = connection};
+        return f.outbox.push(LinkId{0}, MessageKind::bytes, std::vector<std::byte>(bytes), sender);
+    };
+    for (int i = 0; i < 10; ++i)
+        REQUIRE(f.push(96) == Outbox::Push::queued);
+    CHECK(f.write() == 10);
+    for (int i = 0; i < 9; ++i)
+        REQUIRE(f.push(96) == Outbox::Push::queued);
+    REQUIRE(push(96, 1) == Outbox::Push::queued); // the first of the next lap
+    f.outbox.end_connection(true);
+    f.open(2);
+    CHECK(f.write() == 9);
+    CHECK(f.outbox.counts().lost == 1);
+    CHECK(f.outbox.counts().queued == 0);
+}
+
+TEST_CASE("Outbox: a batch that is out stays as it is until it is returned")
+{
+    Fixture f{{.bytes = 4096}};
+    const auto push = [&](char letter) {
+        const std::string text(200, letter);
+        return f.outbox.push(LinkId{0}, MessageKind::text, std::as_bytes(std::span{text}));
+    };
+    for (const auto letter : {'a', 'b', 'c'})
+        REQUIRE(push(letter) == Outbox::Push::queued);
+    const auto batch = f.begin_write();
+    REQUIRE(batch);
+    Outbox::Mark mark{f.outbox};
+    bool keeps = false;
+    SUBCASE("keep") { keeps = true; }
+    SUBCASE("drop") {}
+    f.outbox.end_connection(keeps);
+    while (push('X') == Outbox::Push::queued) {
+    }
+    std::string read;
+    for (const auto& message : *batch)
+        read += message.text().front();
+    CHECK(read == "abc");
+    CHECK(f.outbox.counts().lost == 0);
+    batch->mark_written(2);
+    f.outbox.give_up();
+    CHECK(f.outbox.counts().sent == 2);
+    CHECK(f.outbox.fate(mark) == Outbox::Fate::lost);
+    if (!keeps)
+        CHECK(f.outbox.counts().lost == 1);
+}
+
+TEST_CASE("Outbox: of priority messages that are written in part the rest is kept")
+{
+    Fixture f;
+    Outbox::Sender sender{.lane = Lane::control};
+    for (std::size_t i = 1; i <= 6; ++i)
+        REQUIRE(f.outbox.push(LinkId{0}, MessageKind::bytes, std::vector<std::byte>(i), sender)
+                == Outbox::Push::queued);
+    const auto batch = f.begin_write();
+    REQUIRE(batch);
+    batch->mark_written(2);
+    f.outbox.give_up();
+    f.outbox.end_connection(true);
+    CHECK(f.outbox.counts().sent == 2);
+    CHECK(f.outbox.counts().lost == 1); // it may be written in part
+    f.open(2);
+    CHECK(f.write_sizes() == std::vector<std::size_t>{4, 5, 6});
 }
 
 } // namespace outbox_test

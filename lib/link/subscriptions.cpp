@@ -1,0 +1,302 @@
+#include "link/subscriptions.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace sidecar::detail {
+namespace {
+
+bool recognises(const SubscriptionMessage& message, const MessageView& answer) noexcept
+{
+    try {
+        return message.is_answer(answer);
+    } catch (...) {
+        return false;
+    }
+}
+
+} // namespace
+
+// --- with the mutex held
+
+void Subscriptions::push(const std::string& key, Entry& entry, bool is_removal, bool keeps_place)
+{
+    const auto& message = is_removal ? *entry.removal : *entry.message;
+    (is_removal ? entry.queued_removal : entry.queued) = outbox_.push_priority(
+        {.message = Message{MessageView{{}, message.kind, message.bytes()}},
+         .origin = PriorityMessage::Origin::subscription,
+         .on_step =
+             [this, key, is_removal](std::uint64_t number, PriorityMessage::Step step) {
+                 note_step(key, is_removal, number, step);
+             }},
+        keeps_place);
+    expected_.reset();
+}
+
+/// True: it was in the outbox, and will not be written.
+bool Subscriptions::withdraw(std::uint64_t number)
+{
+    expected_.reset();
+    return number != 0 && outbox_.withdraw(number);
+}
+
+void Subscriptions::erase(Entries::iterator at)
+{
+    entries_.erase(at);
+    expected_.reset();
+}
+
+void Subscriptions::confirm(Entry& entry) noexcept
+{
+    entry.state = StickyState::confirmed;
+    entry.is_awaited = false;
+    expected_.reset();
+}
+
+/// A key that is there already.
+bool Subscriptions::add_again(const std::string& key, Entry& entry, SubscriptionMessage message)
+{
+    // The peer may have the removal already, so it is told anew
+    const bool was_removed = entry.removal && !withdraw(entry.queued_removal);
+    if (std::exchange(entry.removal, nullptr) && !was_removed)
+        entry.state = entry.state_before;
+    entry.queued_removal = 0;
+    const bool is_there = !has_connection_ || entry.queued != 0
+                          || (!was_removed && entry.state != StickyState::waiting);
+    if (is_there && entry.message->says_the_same(message))
+        return false;
+    entry.message = std::make_shared<const SubscriptionMessage>(std::move(message));
+    entry.state = StickyState::waiting;
+    entry.unwritten = ++calls_;
+    expected_.reset();
+    if (!has_connection_)
+        return false;
+    if (entry.queued == 0
+        || !outbox_.replace(entry.queued,
+                            Message{MessageView{{}, entry.message->kind, entry.message->bytes()}}))
+        push(key, entry, false, !entry.is_awaited);
+    return true;
+}
+
+// --- app side
+
+bool Subscriptions::add(std::string key, SubscriptionMessage message)
+{
+    std::lock_guard lock{mutex_};
+    const auto [at, is_new] = entries_.try_emplace(std::move(key));
+    if (!is_new)
+        return add_again(at->first, at->second, std::move(message));
+    at->second.message = std::make_shared<const SubscriptionMessage>(std::move(message));
+    at->second.order = next_order_++;
+    at->second.unwritten = ++calls_;
+    if (has_connection_)
+        push(at->first, at->second, false, true);
+    return has_connection_;
+}
+
+Subscriptions::Removal Subscriptions::remove(std::string_view key, SubscriptionMessage message)
+{
+    std::lock_guard lock{mutex_};
+    const auto at = entries_.find(key);
+    if (at == entries_.end() || at->second.removal)
+        return {};
+    auto& entry = at->second;
+    const bool is_on_its_way = entry.queued != 0 && !withdraw(entry.queued);
+    if (!is_on_its_way)
+        entry.queued = entry.unwritten = 0;
+    if (!has_connection_ || !(entry.was_sent || is_on_its_way) || message.payload.empty()) {
+        erase(at);
+        return {true, true};
+    }
+    entry.removal = std::make_shared<const SubscriptionMessage>(std::move(message));
+    entry.unwritten_removal = ++calls_;
+    entry.state_before = std::exchange(entry.state, StickyState::removal_pending);
+    entry.is_awaited = false;
+    push(at->first, entry, true, true);
+    return {true, true};
+}
+
+// --- both
+
+std::optional<StickyState> Subscriptions::state(std::string_view key) const
+{
+    std::lock_guard lock{mutex_};
+    const auto at = entries_.find(key);
+    return at == entries_.end() ? std::nullopt : std::optional{at->second.state};
+}
+
+StickyCounts Subscriptions::counts() const
+{
+    std::lock_guard lock{mutex_};
+    StickyCounts counts;
+    for (const auto& [key, entry] : entries_) {
+        switch (entry.state) {
+        case StickyState::waiting: ++counts.waiting; break;
+        case StickyState::pending: ++counts.pending; break;
+        case StickyState::confirmed: ++counts.confirmed; break;
+        case StickyState::removal_pending: ++counts.removal_pending; break;
+        }
+    }
+    return counts;
+}
+
+std::uint64_t Subscriptions::last_unwritten() const
+{
+    std::lock_guard lock{mutex_};
+    std::uint64_t last = 0;
+    for (const auto& [key, entry] : entries_)
+        last = std::max({last, entry.unwritten, entry.removal ? entry.unwritten_removal : 0});
+    return last;
+}
+
+bool Subscriptions::is_unwritten(std::uint64_t until) const
+{
+    const auto is_due = [until](std::uint64_t number) { return number != 0 && number <= until; };
+    if (until == 0)
+        return false;
+    std::lock_guard lock{mutex_};
+    return std::any_of(entries_.begin(), entries_.end(), [&](const auto& pair) {
+        const auto& entry = pair.second;
+        return is_due(entry.unwritten) || (entry.removal && is_due(entry.unwritten_removal));
+    });
+}
+
+// --- sidecar side
+
+bool Subscriptions::begin_connection()
+{
+    std::lock_guard lock{mutex_};
+    has_connection_ = true;
+    std::vector<std::pair<std::uint64_t, Entries::value_type*>> ordered;
+    for (auto& pair : entries_) {
+        pair.second.is_awaited = true;
+        ordered.emplace_back(pair.second.order, &pair);
+    }
+    std::sort(ordered.begin(), ordered.end());
+    for (const auto& [order, pair] : ordered)
+        push(pair->first, pair->second, false, false);
+    return !ordered.empty();
+}
+
+void Subscriptions::end_connection()
+{
+    std::lock_guard lock{mutex_};
+    has_connection_ = false;
+    expected_.reset();
+    std::erase_if(entries_, [](const auto& pair) { return pair.second.removal != nullptr; });
+    for (auto& [key, entry] : entries_) {
+        entry.state = StickyState::waiting;
+        entry.was_sent = entry.is_awaited = false;
+        entry.queued = 0;
+    }
+}
+
+/// From its writing on it is pending, for an answer may be read before the end of the write is seen.
+void Subscriptions::note_step(const std::string& key, bool is_removal, std::uint64_t number,
+                              PriorityMessage::Step step)
+{
+    std::lock_guard lock{mutex_};
+    const auto at = entries_.find(key);
+    if (at == entries_.end())
+        return;
+    auto& entry = at->second;
+    if (number != (is_removal ? entry.queued_removal : entry.queued))
+        return; // another one has taken its place
+    const auto& message = is_removal ? entry.removal : entry.message;
+    expected_.reset();
+    if (step == PriorityMessage::Step::writing) {
+        entry.was_sent = true;
+        if (!is_removal && !entry.removal)
+            entry.state = StickyState::pending;
+        else if (!is_removal)
+            entry.state_before = StickyState::pending;
+        return;
+    }
+    (is_removal ? entry.unwritten_removal : entry.unwritten) = 0;
+    (is_removal ? entry.queued_removal : entry.queued) = 0;
+    if (message->is_answer)
+        return; // which confirms it
+    if (is_removal)
+        erase(at);
+    else if (!entry.removal && entry.state == StickyState::pending)
+        confirm(entry);
+}
+
+/// In the order in which they were given.
+std::vector<Subscriptions::Expected> Subscriptions::find_expected() const
+{
+    std::vector<std::pair<std::uint64_t, Expected>> found;
+    for (const auto& [key, entry] : entries_) {
+        if (entry.state == StickyState::pending && entry.message->is_answer)
+            found.emplace_back(entry.order, Expected{key, entry.message, false});
+        else if (entry.removal && entry.removal->is_answer)
+            found.emplace_back(entry.order, Expected{key, entry.removal, true});
+    }
+    std::sort(found.begin(), found.end(),
+              [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::vector<Expected> expected;
+    for (auto& [order, write] : found)
+        expected.push_back(std::move(write));
+    return expected;
+}
+
+std::shared_ptr<const std::vector<Subscriptions::Expected>> Subscriptions::expected()
+{
+    std::lock_guard lock{mutex_};
+    if (!expected_)
+        expected_ = std::make_shared<const std::vector<Expected>>(find_expected());
+    return expected_;
+}
+
+bool Subscriptions::expects_answers() { return !expected()->empty(); }
+
+MessageWatcher::Verdict Subscriptions::offer(const MessageView& message)
+{
+    const auto candidates = expected(); // kept, for the mutex is not held meanwhile
+    const auto answered =
+        std::find_if(candidates->begin(), candidates->end(),
+                     [&](const Expected& one) { return recognises(*one.message, message); });
+    if (answered == candidates->end())
+        return Verdict::pass;
+    {
+        std::lock_guard lock{mutex_};
+        const auto at = entries_.find(answered->key);
+        if (at == entries_.end())
+            return Verdict::pass;
+        auto& entry = at->second;
+        if (answered->is_removal && entry.removal == answered->message)
+            erase(at);
+        else if (!answered->is_removal && entry.message == answered->message && !entry.removal)
+            confirm(entry);
+        else
+            return Verdict::pass; // too late: it is not wanted now
+    }
+    on_answer();
+    return Verdict::pass;
+}
+
+std::vector<std::string> Subscriptions::unconfirmed() const
+{
+    std::lock_guard lock{mutex_};
+    std::vector<std::string> keys;
+    for (const auto& [key, entry] : entries_)
+        if (entry.is_awaited)
+            keys.push_back(key);
+    return keys;
+}
+
+bool Subscriptions::is_restored() const
+{
+    std::lock_guard lock{mutex_};
+    return std::none_of(entries_.begin(), entries_.end(),
+                        [](const auto& pair) { return pair.second.is_awaited; });
+}
+
+void Subscriptions::stop_waiting()
+{
+    std::lock_guard lock{mutex_};
+    for (auto& [key, entry] : entries_)
+        entry.is_awaited = false;
+}
+
+} // namespace sidecar::detail
