@@ -3,23 +3,33 @@
 
     tools/check_structure.py [--root DIRECTORY] [--expected FILE]
 
-Prints a line for each thing that is not as it should be, and fails if there is one. What FILE names, a line each, is
-printed but lets the check pass. The rules:
+Prints a line for each violation, and fails if there is one. A violation that FILE names, a line each, is printed but
+lets the check pass. The rules:
 
-  up       lib/ has rooms, one above the other; a file includes from its own room and from those below
-  circle   no file includes itself over others
-  border   transports never include lib/; include/ and lib/ never include a transport
-  length   no file has more than 400 lines
-  members  no class of lib/ has more than 15 data members
+  up         lib/ has rooms, one above the other; a file includes from its own room and from those below
+  across     a room of transports/ includes from itself and from those that TRANSPORTS names for it
+  top        lib/ itself holds rooms only, no file
+  circle     no file includes itself over others
+  border     transports never include lib/; include/ and lib/ never include a transport
+  lines      a file has at most so many
+  members    a class of lib/ has at most so many data members, those of its nested classes included
+  functions  a class of lib/ declares at most so many, likewise
 """
 import argparse
 import pathlib
 import re
 import sys
 
-ROOMS = ["base", "queue", "loop", "link", "stop", "report"]  # what lies in lib/ itself is above them all
-MOST_LINES = 400
-MOST_MEMBERS = 15
+LIMITS = {"lines": 500, "members": 49, "functions": 69}
+ROOMS = ["base", "queue", "loop", "link", "stop", "report", "feed"]
+TRANSPORTS = {
+    "http": [],
+    "stream": ["http", "tls"],
+    "tls": ["http", "stream"],
+    "tcp": ["http", "stream", "tls"],
+    "websocket": ["http", "stream", "tls"],
+    "mock": [],
+}
 
 
 # ---- classes and their members
@@ -78,11 +88,14 @@ def statements(body):
             at += 1
 
 
-def members_of(body):
-    """The names of the data members that a class body declares."""
-    names = []
+def declared_in(body):
+    """The names of the data members that a class body declares, and how many functions."""
+    names, functions = [], 0
     for statement in statements(body):
         text = re.sub(r"^\s*((public|protected|private)\s*:\s*)+", "", statement)
+        if re.match(r"\s*(static|template|constexpr|friend)\b", text) and "(" in without_brackets(text).split("=")[0]:
+            functions += not re.match(r"\s*friend\b", text)
+            continue
         if re.match(r"\s*(using|typedef|friend|static|template|enum|static_assert|extern|constexpr|inline static)\b", text):
             continue
         nested = re.match(r"\s*(class|struct|union)\b[^{;]*\{", text)
@@ -92,21 +105,33 @@ def members_of(body):
         text = re.sub(r"\(\s*\*\s*(\w+)\s*\)\s*\([^()]*\)", r"\1", without_brackets(text))  # a pointer to a function
         declarators = [part.split("=")[0] for part in re.split(r",(?![^()]*\))", text)]
         if "(" in declarators[0] or re.search(r"\boperator\b", text):
+            functions += 1
             continue
         for part in declarators:
             name = re.search(r"(\w+)\s*(:\s*\w+\s*)?$", part)  # a bit-field has its width behind it
             if name:
                 names.append(name.group(1))
-    return names
+    return names, functions
+
+
+def members_of(body):
+    return declared_in(body)[0]
 
 
 def classes_of(text):
-    """Name and data members of every class that the text defines, nested ones too."""
+    """Name, data members and number of functions of every class that the text defines; what a nested one has is its
+    outer class's too."""
     text = without_comments_and_literals(text)
     head = r"(?<!enum )\b(?:class|struct|union)\b(?:\s+alignas\s*\([^()]*\))?\s+(\w[\w:]*)(?:<[^;{}]*>)?(?:\s+final)?\s*(?::(?!:)[^;{}()]*)?\{"
+    found = []  # where it begins and ends, its name, members and functions
     for match in re.finditer(head, text):
-        body_begin = match.end() - 1
-        yield match.group(1), members_of(text[body_begin + 1:end_of_block(text, body_begin) - 1])
+        begin = match.end() - 1
+        end = end_of_block(text, begin)
+        members, functions = declared_in(text[begin + 1:end - 1])
+        found.append((begin, end, match.group(1), members, functions))
+    for begin, end, name, _, _ in found:
+        inside = [one for one in found if begin <= one[0] and one[1] <= end]
+        yield name, [member for one in inside for member in one[3]], sum(one[4] for one in inside)
 
 
 # ---- files and what they include
@@ -166,6 +191,9 @@ def violations(tree):
             if name.startswith("lib/") and other.startswith("lib/"):
                 if room_of(name) is None or room_of(other) is None or room_of(other) > room_of(name):
                     yield f"up {name} {other}", "a file includes from its own room and those below"
+            rooms = [path.split("/")[1] for path in (name, other) if path.startswith("transports/")]
+            if len(rooms) == 2 and rooms[1] not in [rooms[0], *TRANSPORTS.get(rooms[0], [])]:
+                yield f"across {name} {other}", "TRANSPORTS does not name its room"
             if name.startswith("transports/") and other.startswith("lib/"):
                 yield f"border {name} {other}", "a transport sees public headers only"
             if not name.startswith("transports/") and other.startswith("transports/"):
@@ -175,13 +203,15 @@ def violations(tree):
     for name in in_circles(tree.includes):
         yield f"circle {name}", "it includes itself over others"
     for name, text in tree.files.items():
-        lines = text.count("\n")
-        if lines > MOST_LINES:
-            yield f"length {name}", f"{lines} lines, the most is {MOST_LINES}"
+        sizes = [("lines", "", text.count("\n"))]
         if name.startswith("lib/"):
-            for class_name, members in classes_of(text):
-                if len(members) > MOST_MEMBERS:
-                    yield f"members {name} {class_name}", f"{len(members)} data members, the most is {MOST_MEMBERS}: {' '.join(members)}"
+            if name.count("/") == 1:
+                yield f"top {name}", "lib/ itself holds rooms only"
+            for class_name, members, functions in classes_of(text):
+                sizes += [("members", f" {class_name}", len(members)), ("functions", f" {class_name}", functions)]
+        for rule, of, count in sizes:
+            if count > LIMITS[rule]:
+                yield f"{rule} {name}{of}", f"{count}, at most {LIMITS[rule]}"
 
 
 def main():

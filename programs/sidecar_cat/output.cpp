@@ -54,9 +54,11 @@ void append(std::string& out, fmt::format_string<Args...> format, Args&&... args
 void append_hex(std::string& out, std::string_view bytes)
 {
     constexpr std::string_view digits = "0123456789abcdef";
+    auto at = out.size();
+    out.resize(at + 2 * bytes.size());
     for (const char byte : bytes) {
-        out += digits[static_cast<unsigned char>(byte) >> 4];
-        out += digits[byte & 15];
+        out[at++] = digits[static_cast<unsigned char>(byte) >> 4];
+        out[at++] = digits[byte & 15];
     }
 }
 

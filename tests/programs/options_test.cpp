@@ -143,8 +143,9 @@ TEST_CASE("options: binary messages are printed in hex, a stream's lines as they
 TEST_CASE("options: a secret is read from a file or a variable, without blanks and without the "
           "byte order mark that an editor writes")
 {
-    for (const auto& text : {"bearer:t\n"s, "\xef\xbb\xbf"
-                                            "bearer:t"s,
+    for (const auto& text : {"bearer:t\n"s,
+                             "\xef\xbb\xbf"
+                             "bearer:t"s,
                              "\xef\xbb\xbf bearer:t\r\n"s}) {
         const TextFile file{text};
         CHECK(settings_of({"--auth", file.argument(), "ws://h"}).websocket.bearer == "t");
@@ -256,13 +257,32 @@ TEST_CASE("options: the scheme of the URL decides the transport, in either case 
 
 TEST_CASE("options: what is no URL of ours is refused without repeating it")
 {
-    for (const auto* wrong :
-         {"h",           "h:80",           "http://secret", "ws:secret",     "ws:/secret",
-          "tcp:secret:1", "tcp://",        "tcp://h",       "tcp://:1",      "tcp://h:",
-          "tcp://h:0",   "tcp://h:65536",  "tcp://h:-1",    "tcp://h:1x",    "tcp://::1:1",
-          "tcp://[::1]", "tcp://[]:1",     "tcp://[::1:1",  "tcp://user:secret@h:1",
-          "tcp://h:1/secret", "tcp://h:1?secret", "unix:",  "unix:secret",   "unix:/",
-          "unix:@",      "unix://host"}) {
+    for (const auto* wrong : {"h",
+                              "h:80",
+                              "http://secret",
+                              "ws:secret",
+                              "ws:/secret",
+                              "tcp:secret:1",
+                              "tcp://",
+                              "tcp://h",
+                              "tcp://:1",
+                              "tcp://h:",
+                              "tcp://h:0",
+                              "tcp://h:65536",
+                              "tcp://h:-1",
+                              "tcp://h:1x",
+                              "tcp://::1:1",
+                              "tcp://[::1]",
+                              "tcp://[]:1",
+                              "tcp://[::1:1",
+                              "tcp://user:secret@h:1",
+                              "tcp://h:1/secret",
+                              "tcp://h:1?secret",
+                              "unix:",
+                              "unix:secret",
+                              "unix:/",
+                              "unix:@",
+                              "unix://host"}) {
         CAPTURE(wrong);
         CHECK(is_wrong({wrong}, "sidecar-cat: "));
     }

@@ -180,7 +180,7 @@ class Ending(unittest.TestCase):
     @unittest.skipIf("SANITIZED" in os.environ, "a sanitizer takes more address space")
     def test_no_memory_after_it_was_up_is_no_failed_connecting(self):
         def limit():
-            resource.setrlimit(resource.RLIMIT_AS, (540 << 20, 540 << 20))
+            resource.setrlimit(resource.RLIMIT_AS, (440 << 20, 440 << 20))
         with WebSocketPeer(says("x", b"y" * (64 << 20)), compression=None) as peer:
             program = start("--max-message", "64M", peer.url, preexec_fn=limit)
             out, err = program.communicate(timeout=PATIENCE)

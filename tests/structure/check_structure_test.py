@@ -33,7 +33,7 @@ class Tree(unittest.TestCase):
             "lib/queue/b.cpp": '#include "b.hpp"\n#include <vector>\n',
             "lib/stop/c.hpp": '#include "link/d.hpp"\n#include <sidecar/e.hpp>\n',
             "lib/link/d.hpp": '#include "queue/b.hpp"\n',
-            "lib/top.cpp": '#include "stop/c.hpp"\n',
+            "lib/feed/top.cpp": '#include "stop/c.hpp"\n',
             "include/sidecar/e.hpp": "\n",
             "transports/x/x.cpp": '#include "x.hpp"\n#include <sidecar/transports/x.hpp>\n',
             "transports/x/x.hpp": "\n",
@@ -45,10 +45,21 @@ class Tree(unittest.TestCase):
             self.assertEqual(self.found_in({"lib/loop/a.hpp": text, "lib/link/b.hpp": ""}),
                              (["up lib/loop/a.hpp lib/link/b.hpp"], False))
 
-    def test_the_stop_is_for_the_top_only(self):
+    def test_the_stop_is_for_the_rooms_above_only(self):
         self.assertEqual(self.found_in({"lib/link/a.cpp": '#include "stop/b.hpp"\n', "lib/stop/b.hpp": "",
-                                        "lib/run.cpp": '#include "stop/b.hpp"\n'}),
+                                        "lib/feed/run.cpp": '#include "stop/b.hpp"\n'}),
                          (["up lib/link/a.cpp lib/stop/b.hpp"], False))
+
+    def test_a_file_at_the_top_of_the_library_is_found(self):
+        self.assertEqual(self.found_in({"lib/run.cpp": ""}), (["top lib/run.cpp"], False))
+
+    def test_a_room_of_the_transports_includes_from_those_that_are_named_for_it(self):
+        self.assertEqual(self.found_in({
+            "transports/http/a.cpp": '#include "stream/b.hpp"\n', "transports/stream/b.hpp": '#include "http/c.hpp"\n',
+            "transports/http/c.hpp": "", "transports/tcp/d.cpp": "#include <sidecar/transports/websocket.hpp>\n",
+            "transports/websocket/include/sidecar/transports/websocket.hpp": ""}),
+            (["across transports/http/a.cpp transports/stream/b.hpp",
+              "across transports/tcp/d.cpp transports/websocket/include/sidecar/transports/websocket.hpp"], False))
 
     def test_a_folder_that_is_no_room_is_found(self):
         self.assertEqual(self.found_in({"lib/misc/a.hpp": ""}), (["up lib/misc/a.hpp"], False))
@@ -69,24 +80,29 @@ class Tree(unittest.TestCase):
               "border transports/x/a.cpp lib/base/b.hpp"], False))
 
     def test_long_files_are_found(self):
-        self.assertEqual(self.found_in({"include/sidecar/a.hpp": "\n" * 401, "transports/x/b.cpp": "\n" * 400}),
-                         (["length include/sidecar/a.hpp"], False))
+        self.assertEqual(self.found_in({"include/sidecar/a.hpp": "\n" * 501, "transports/x/b.cpp": "\n" * 500}),
+                         (["lines include/sidecar/a.hpp"], False))
 
     def test_large_classes_of_the_library_are_found(self):
-        def members(count):
-            return "class A {\n" + "".join(f"    int a{i}_ = 0;\n" for i in range(count)) + "};\n"
-        self.assertEqual(self.found_in({"lib/base/a.hpp": members(16), "lib/base/b.hpp": members(15),
-                                        "transports/x/c.hpp": members(16)}),
-                         (["members lib/base/a.hpp A"], False))
+        def declares(what, limit, more):
+            count = check_structure.LIMITS[limit] + more
+            return "class A {\n" + "".join(f"    {what.format(i)};\n" for i in range(count)) + "};\n"
+        for what, limit in (("int a{}_ = 0", "members"), ("void f{}() const", "functions")):
+            self.assertEqual(self.found_in({"lib/base/a.hpp": declares(what, limit, 1), "lib/base/b.hpp": declares(what, limit, 0),
+                                            "transports/x/c.hpp": declares(what, limit, 1)}),
+                             ([f"{limit} lib/base/a.hpp A"], False))
 
     def test_what_is_expected_passes_and_what_is_mended_is_told(self):
-        self.assertEqual(self.found_in({"lib/a.hpp": "\n" * 500}, "# why\nlength lib/a.hpp\nlength lib/b.hpp # soon\n"),
+        self.assertEqual(self.found_in({"lib/base/a.hpp": "\n" * 501}, "# why\nlines lib/base/a.hpp\nlines lib/b.hpp # soon\n"),
                          (["expected", "mended, so its line in expected.txt can go"], True))
 
 
 class Members(unittest.TestCase):
     def members(self, body):
-        return dict(check_structure.classes_of("class A final : public B<C> {" + body + "};"))["A"]
+        return self.declared(body)[0]
+
+    def declared(self, body):
+        return check_structure.declared_in(check_structure.without_comments_and_literals(body))
 
     def test_every_form_of_a_member_counts(self):
         for body in ("int a_;", "int a_ = f(1, 2);", "int a_{1};", "std::atomic<int> a_{0};", "const int& a_;", "T* a_ = nullptr;",
@@ -111,9 +127,21 @@ class Members(unittest.TestCase):
     def test_members_behind_functions_count(self):
         self.assertEqual(self.members("A() : x_{1} {} int a_; int f() { return 1; } int b_; struct N { int c_; void g() {} }; int d_;"), ["a_", "b_", "d_"])
 
-    def test_nested_classes_count_for_themselves(self):
-        self.assertEqual(dict(check_structure.classes_of("struct A { struct B { int a, b; }; int c; }; template <class T> struct C<T*> { T d; };")),
-                         {"A": ["c"], "B": ["a", "b"], "C": ["d"]})
+    def test_what_a_nested_class_has_counts_for_its_outer_class_too(self):
+        text = "struct A { struct B { int a, b; void f(); }; int c; int g(); }; template <class T> struct C<T*> { T d; };"
+        self.assertEqual({name: (members, functions) for name, members, functions in check_structure.classes_of(text)},
+                         {"A": (["c", "a", "b"], 2), "B": (["a", "b"], 1), "C": (["d"], 0)})
+
+    def test_every_form_of_a_function_counts_once(self):
+        for body in ("int a() const;", "A(int a) : a_{a}, b_{b} { c(); }", "bool operator==(const A&) const = default;",
+                     "[[nodiscard]] auto a() const -> int { return a_; }", "A& operator=(const A&) { int a_ = 1; return *this; }",
+                     "template <class F> void f(F a_) { int b_; }", "explicit operator bool() const noexcept { return true; }",
+                     "void f(int a = 1, std::vector<int> b = {1});", "~A() noexcept(true);", "static int f();",
+                     "static constexpr int f(int a) { return a; }", "private: Task<> f(int) { for (int a_ = 0;;) { } }"):
+            self.assertEqual(self.declared(body), ([], 1), body)
+        for body in ("friend bool operator<(A a, A b) { return true; }", "static constexpr int a_ = 1;", "int a_ = f(1);", "using F = void(int);",
+                     "std::function<void(int)> a_;", "static_assert(sizeof(int) == 4);"):
+            self.assertEqual(self.declared(body)[1], 0, body)
 
 
 if __name__ == "__main__":
