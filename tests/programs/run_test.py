@@ -433,6 +433,14 @@ class Secured(unittest.TestCase):
             self.assertEqual((status, out), (2, b""), arguments)
             self.assertIn(b"cannot prepare TLS", err)
 
+    def test_an_openssl_that_cannot_start_is_an_error_and_no_abort(self):
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write("openssl_conf = a\n[a]\nproviders = b\n[b]\nlegacy = c\n[c]\nactivate = 1\n")
+            file.flush()
+            status, out, err = run("wss://127.0.0.1:1/", env={**os.environ, "OPENSSL_CONF": file.name})
+        self.assertIn((status, out), ((1, b""), (2, b"")))
+        self.assertEqual(len(err.splitlines()), 1)
+
     def test_insecure_takes_everybody_and_warns(self):
         status, out, err = self.talk("--insecure", certificate="expired")
         self.assertEqual((status, out), (0, b"hello\n"))
@@ -596,6 +604,12 @@ class Usage(unittest.TestCase):
             self.assertEqual(status, 2, arguments)
             self.assertNotEqual(err, b"")
             self.assertNotIn(b"secret", err)
+
+    def test_a_proxy_beyond_ascii_is_advised_to_be_written_in_its_xn_form(self):
+        status, out, err = run("--proxy", "http://m\u00fcnchen.test:1", "ws://h/")
+        self.assertEqual((status, out), (2, b""))
+        self.assertIn(b"xn-- form", err)
+        self.assertNotIn(b"percent", err)
 
     def test_a_secret_that_cannot_be_read_is_a_mistake_of_usage(self):
         for path in ("/nowhere", "/tmp", "/dev/zero"):
