@@ -17,11 +17,18 @@
 namespace sidecar::stream {
 namespace {
 
-/// The environment as the application's thread has read it last.
-struct {
+/// The environment as a thread of the application has read it last. It never goes: a thread that a stop
+/// has left behind may look at it at the end of the process.
+struct Environment {
     std::mutex mutex;
     std::optional<http::ProxyEnvironment> variables; // both: guarded by mutex
-} environment;
+
+    [[nodiscard]] static Environment& instance()
+    {
+        static auto& only = *new Environment;
+        return only;
+    }
+};
 
 Failure bad_options(const Target& target, std::string why)
 {
@@ -33,6 +40,7 @@ void read_environment()
 {
     auto variables = http::ProxyEnvironment::read(
         [](const char* name) -> const char* { return std::getenv(name); });
+    auto& environment = Environment::instance();
     const std::lock_guard lock{environment.mutex};
     environment.variables = std::move(variables);
 }
@@ -42,6 +50,7 @@ Result<std::optional<http::Proxy>> choose_proxy(const Target& target)
 {
     http::ProxyEnvironment::Variable chosen{"proxy.url", target.proxy.url};
     if (chosen.value.empty() && target.proxy.from_environment) {
+        auto& environment = Environment::instance();
         const std::lock_guard lock{environment.mutex};
         if (!environment.variables)
             return bad_options(target,

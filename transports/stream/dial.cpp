@@ -74,7 +74,7 @@ namespace {
 
 /// How long a full backlog is left alone before the next attempt; it doubles up to the second.
 constexpr auto first_backlog_wait = std::chrono::milliseconds{5};
-constexpr auto longest_backlog_wait = std::chrono::milliseconds{100};
+constexpr auto max_backlog_wait = std::chrono::milliseconds{100};
 
 /// The system's address of a Unix-domain socket.
 struct UnixAddress {
@@ -193,7 +193,7 @@ Task<std::shared_ptr<Stream>> Dialer::connect_unix(Context ctx, std::string path
             throw Exception{unix_failure(path, endpoint, ec, {})};
         ctx.phase(Phase::connecting, shown + ", whose backlog is full");
         (void)co_await ctx.wait(aborted_, deadline_after(ctx.now(), pause));
-        pause = std::min<Duration>(2 * pause, longest_backlog_wait);
+        pause = std::min<Duration>(2 * pause, max_backlog_wait);
     }
     throw boost::system::system_error{asio::error::operation_aborted};
 }

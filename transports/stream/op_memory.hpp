@@ -25,7 +25,7 @@ public:
         in_use_ = true;
         return bytes_.data();
     }
-    void give_back(void* memory) noexcept
+    void release(void* memory) noexcept
     {
         if (memory == bytes_.data())
             in_use_ = false;
@@ -54,7 +54,7 @@ public:
         static_assert(alignof(T) <= alignof(std::max_align_t));
         return static_cast<T*>(memory_->take(count * sizeof(T)));
     }
-    void deallocate(T* memory, std::size_t) noexcept { memory_->give_back(memory); }
+    void deallocate(T* memory, std::size_t) noexcept { memory_->release(memory); }
     template <class U>
     friend bool operator==(const OpAllocator& a, const OpAllocator<U>& b) noexcept
     {

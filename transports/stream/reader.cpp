@@ -13,20 +13,20 @@ namespace asio = boost::asio;
 namespace {
 
 /// The own buffer makes room for so much at least when the sink has none.
-constexpr std::size_t least_room = 64u << 10;
+constexpr std::size_t min_room = 64u << 10;
 
 /// The next head is mostly among them, and little that would have to be copied.
 constexpr std::size_t beyond_bytes = 4096;
 
 /// Less room than this is not worth a system call.
-constexpr std::size_t least_in_sink = 16u << 10;
+constexpr std::size_t min_in_sink = 16u << 10;
 
 /// To move more than this, each time that some more of a message has come, would cost more than to
 /// receive it did.
-constexpr std::size_t most_moved = 32u << 10;
+constexpr std::size_t max_moved = 32u << 10;
 
 /// What a read that has to wait makes room for, at most. If more has come, receive() takes it.
-constexpr std::size_t most_waited_for = 4096;
+constexpr std::size_t max_waited_for = 4096;
 
 void throw_if(error_code ec, const Stream& stream)
 {
@@ -131,12 +131,12 @@ std::size_t Reader::receive(Stream& stream, Sink& sink, error_code& ec)
     const auto rest = unread();
     std::span<std::byte> room;
     // A larger message is collected where it grows
-    if (rest.size() <= most_moved && missing_bytes_ <= most_moved)
+    if (rest.size() <= max_moved && missing_bytes_ <= max_moved)
         room = sink.receive_buffer(
-            std::max(rest.size() + std::max(missing_bytes_, beyond_bytes), least_in_sink));
+            std::max(rest.size() + std::max(missing_bytes_, beyond_bytes), min_in_sink));
     if (room.empty()) {
         // At most doubles: announced is not come
-        const auto wanted = std::max(least_room, std::min(missing_bytes_, buffer_.size()));
+        const auto wanted = std::max(min_room, std::min(missing_bytes_, buffer_.size()));
         const auto got = stream.try_read({buffer_.prepare(wanted)}, ec);
         buffer_.commit(got);
         return got;
@@ -150,10 +150,10 @@ std::size_t Reader::receive(Stream& stream, Sink& sink, error_code& ec)
     return got;
 }
 
-void Reader::read_ahead(Stream& stream, std::size_t most_bytes)
+void Reader::read_ahead(Stream& stream, std::size_t max_bytes)
 {
     constexpr std::size_t step = 16u << 10;
-    while (!ahead_error_ && !is_in_place() && buffer_.size() < most_bytes) {
+    while (!ahead_error_ && !is_in_place() && buffer_.size() < max_bytes) {
         const auto got = stream.try_read({buffer_.prepare(step)}, ahead_error_);
         buffer_.commit(got);
         if (got < step)
@@ -174,7 +174,7 @@ void Reader::waited(std::size_t got)
 {
     buffer_.commit(got);
     if (got == wait_bytes_)
-        wait_bytes_ = std::min(wait_bytes_ * 2, most_waited_for);
+        wait_bytes_ = std::min(wait_bytes_ * 2, max_waited_for);
 }
 
 /// Once after each pass. What is left moves out of the sink's memory.

@@ -47,9 +47,9 @@ public:
     // --- while the sink has no room, for a protocol that must see more than the next message
     /// A large message has begun in the sink's memory: read() takes in its rest without more room.
     [[nodiscard]] bool is_in_place() const noexcept { return in_place_.data() != nullptr; }
-    /// Takes in what is there already, as long as no more than `most_bytes` have come and are not
+    /// Takes in what is there already, as long as no more than `max_bytes` have come and are not
     /// consumed. What the stream says besides is thrown by a later read(), in its order.
-    void read_ahead(Stream& stream, std::size_t most_bytes);
+    void read_ahead(Stream& stream, std::size_t max_bytes);
     /// What the decoder has not been shown yet, or has not consumed. Lifetime: until the next call.
     [[nodiscard]] std::span<const std::byte> undecoded() const noexcept
     {

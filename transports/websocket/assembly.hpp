@@ -28,12 +28,12 @@ public:
         size_ += bytes.size();
     }
     /// Room for at least one more byte, for whoever fills it and says so by commit(): all that there
-    /// is, or as much again as there are bytes, but for no more than `most_bytes`, not zero, in all.
-    [[nodiscard]] std::span<std::byte> prepare(std::size_t most_bytes)
+    /// is, or as much again as there are bytes, but for no more than `max_bytes`, not zero, in all.
+    [[nodiscard]] std::span<std::byte> prepare(std::size_t max_bytes)
     {
         if (size_ == capacity_) [[unlikely]]
-            resize(std::min(std::max(size_ * 2, kept_bytes), most_bytes));
-        return {memory_.get() + size_, std::min(capacity_, most_bytes) - size_};
+            resize(std::min(std::max(size_ * 2, kept_bytes), max_bytes));
+        return {memory_.get() + size_, std::min(capacity_, max_bytes) - size_};
     }
     void commit(std::size_t bytes) noexcept { size_ += bytes; }
     void clear() noexcept

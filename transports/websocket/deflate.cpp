@@ -15,13 +15,13 @@ constexpr std::size_t tail_bytes = 4;
 /// zlib refuses a window of 256 bytes for raw streams, and takes 512 where it does not. That is
 /// right for a peer with 256 too: zlib never refers further back than its window less 262 bytes
 /// (MIN_LOOKAHEAD in its deflate.h), here 250.
-constexpr int least_bits_of_zlib = 9;
+constexpr int min_bits_of_zlib = 9;
 
 /// Room beyond deflateBound(), which does not count the flush.
 constexpr std::size_t flush_bytes = 64;
 
 /// More than this is not kept for the next piece.
-constexpr std::size_t most_kept_output = 512u << 10;
+constexpr std::size_t max_kept_output = 512u << 10;
 
 /// Where a piece is compressed to; one for the thread. Never filled before it is written to.
 struct Output {
@@ -30,7 +30,7 @@ struct Output {
 
     void make_room(std::size_t bytes)
     {
-        if (size >= bytes && size <= std::max(bytes, most_kept_output))
+        if (size >= bytes && size <= std::max(bytes, max_kept_output))
             return;
         memory.reset(new std::byte[bytes]);
         size = bytes;
@@ -54,7 +54,7 @@ public:
         : window_bits_{agreed.window_bits}, level_{agreed.level}, mem_level_{agreed.mem_level}
     {
         const auto code =
-            ::deflateInit2(&z_, level_, Z_DEFLATED, -std::max(window_bits_, least_bits_of_zlib),
+            ::deflateInit2(&z_, level_, Z_DEFLATED, -std::max(window_bits_, min_bits_of_zlib),
                            mem_level_, Z_DEFAULT_STRATEGY);
         if (code != Z_OK)
             throw std::bad_alloc{};
@@ -112,7 +112,7 @@ std::span<const std::byte> Deflater::deflate(std::span<const std::byte> piece, b
         stream_ = std::make_unique<Stream>(agreed_);
     const auto size = stream_->run(piece);
     if (is_last && !agreed_.keeps_context)
-        give_back();
+        release();
     return std::span{output.memory.get(), is_last ? size - tail_bytes : size};
 }
 
@@ -123,10 +123,10 @@ void Deflater::discard() noexcept
     if (agreed_.keeps_context)
         stream_->forget();
     else
-        give_back();
+        release();
 }
 
-void Deflater::give_back() noexcept
+void Deflater::release() noexcept
 {
     stream_->forget();
     Stream::spare = std::move(stream_);
@@ -136,7 +136,7 @@ std::size_t Deflater::held_bytes() const noexcept
 {
     if (!stream_)
         return 0;
-    const int bits = std::max(agreed_.window_bits, least_bits_of_zlib);
+    const int bits = std::max(agreed_.window_bits, min_bits_of_zlib);
     return (std::size_t{1} << (bits + 2)) + (std::size_t{1} << (agreed_.mem_level + 9));
 }
 

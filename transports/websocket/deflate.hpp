@@ -45,7 +45,7 @@ public:
 private:
     class Stream;
 
-    void give_back() noexcept;
+    void release() noexcept;
 
     Deflation agreed_;               // sidecar side
     std::unique_ptr<Stream> stream_; // sidecar side; null: none needed

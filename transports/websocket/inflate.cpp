@@ -15,13 +15,13 @@ constexpr std::array<std::byte, 4> tail{std::byte{0}, std::byte{0}, std::byte{0x
                                         std::byte{0xff}};
 
 /// A message whose last part is shorter is inflated together with its tail: one call less.
-constexpr std::size_t most_joined = 4096;
+constexpr std::size_t max_joined = 4096;
 
 /// About what zlib says in zconf.h: the window, and its state.
 constexpr std::size_t stream_bytes = (32u << 10) + (9u << 10);
 
 /// zlib counts in unsigned int.
-constexpr std::size_t most_at_once = 1u << 30;
+constexpr std::size_t max_at_once = 1u << 30;
 
 } // namespace
 
@@ -50,7 +50,7 @@ public:
     };
     [[nodiscard]] Step step(std::span<std::byte> to)
     {
-        const auto room = static_cast<uInt>(std::min(to.size(), most_at_once));
+        const auto room = static_cast<uInt>(std::min(to.size(), max_at_once));
         z_.next_out = reinterpret_cast<Bytef*>(to.data());
         z_.avail_out = room;
         const auto code = ::inflate(&z_, Z_SYNC_FLUSH);
@@ -117,31 +117,31 @@ void Inflater::begin()
 }
 
 Inflater::Verdict Inflater::inflate(std::span<const std::byte> bytes, bool is_last, Assembly& out,
-                                    std::size_t most_bytes)
+                                    std::size_t max_bytes)
 {
     taken_bytes_ += bytes.size();
-    const bool is_joined = is_last && bytes.size() <= most_joined;
+    const bool is_joined = is_last && bytes.size() <= max_joined;
     auto verdict = Verdict::good;
     while (!is_joined && !bytes.empty() && verdict == Verdict::good) {
-        const auto part = bytes.first(std::min(bytes.size(), most_at_once));
-        verdict = run(part, 0, out, most_bytes);
+        const auto part = bytes.first(std::min(bytes.size(), max_at_once));
+        verdict = run(part, 0, out, max_bytes);
         bytes = bytes.subspan(part.size());
     }
     if (is_last && taken_bytes_ != 0 && verdict == Verdict::good)
-        verdict = run_tail(bytes, out, most_bytes);
+        verdict = run_tail(bytes, out, max_bytes);
     if (is_last && verdict == Verdict::good)
         end();
     return verdict;
 }
 
-/// The last bytes, at most most_joined, and the tail.
+/// The last bytes, at most max_joined, and the tail.
 Inflater::Verdict Inflater::run_tail(std::span<const std::byte> bytes, Assembly& out,
-                                     std::size_t most_bytes)
+                                     std::size_t max_bytes)
 {
-    std::array<std::byte, most_joined + tail.size()> joined;
+    std::array<std::byte, max_joined + tail.size()> joined;
     std::copy(tail.begin(), tail.end(), std::copy(bytes.begin(), bytes.end(), joined.begin()));
     const auto verdict =
-        run(std::span{joined}.first(bytes.size() + tail.size()), tail.size(), out, most_bytes);
+        run(std::span{joined}.first(bytes.size() + tail.size()), tail.size(), out, max_bytes);
     if (verdict != Verdict::good || stream_->is_between_blocks())
         return verdict;
     fault_ = "it ends within a block";
@@ -162,7 +162,7 @@ void Inflater::end() noexcept
 /// `tail_bytes`: of those at the end that are left alone if a block that ends its stream stands
 /// right before them.
 Inflater::Verdict Inflater::run(std::span<const std::byte> bytes, std::size_t tail_bytes,
-                                Assembly& out, std::size_t most_bytes)
+                                Assembly& out, std::size_t max_bytes)
 {
     stream_->give(bytes);
     for (bool has_more = true; has_more;) {
@@ -172,8 +172,8 @@ Inflater::Verdict Inflater::run(std::span<const std::byte> bytes, std::size_t ta
             stream_->go_on();
         }
         std::byte beyond{};
-        const bool is_full = out.size() == most_bytes;
-        const auto step = stream_->step(is_full ? std::span{&beyond, 1} : out.prepare(most_bytes));
+        const bool is_full = out.size() == max_bytes;
+        const auto step = stream_->step(is_full ? std::span{&beyond, 1} : out.prepare(max_bytes));
         if (is_full && step.written_bytes != 0)
             return Verdict::too_large;
         if (!is_full)
@@ -187,10 +187,10 @@ Inflater::Verdict Inflater::run(std::span<const std::byte> bytes, std::size_t ta
     return Verdict::good;
 }
 
-std::size_t Inflater::most_further_bytes(std::size_t most_bytes) const noexcept
+std::size_t Inflater::max_further_bytes(std::size_t max_bytes) const noexcept
 {
     constexpr auto largest = std::numeric_limits<std::size_t>::max();
-    const auto most = most_bytes > largest / 16 ? largest : 8 * most_bytes + 1024;
+    const auto most = max_bytes > largest / 16 ? largest : 8 * max_bytes + 1024;
     return most - std::min(most, taken_bytes_);
 }
 

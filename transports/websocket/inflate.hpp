@@ -38,16 +38,16 @@ public:
     void begin();
     /// A message has begun and not ended.
     [[nodiscard]] bool is_under_way() const noexcept { return is_under_way_; }
-    /// Appends what more of the message comes to; `most_bytes` for all of the message. `is_last`: it
+    /// Appends what more of the message comes to; `max_bytes` for all of the message. `is_last`: it
     /// ends with these bytes. Not after another verdict than good. Throws bad_alloc.
     [[nodiscard]] Verdict inflate(std::span<const std::byte> bytes, bool is_last, Assembly& out,
-                                  std::size_t most_bytes);
+                                  std::size_t max_bytes);
     /// zlib's words, or ours. Lifetime: static.
     [[nodiscard]] std::string_view fault() const noexcept { return fault_; }
 
-    /// How many compressed bytes a message may still have, where it may have `most_bytes`. No
+    /// How many compressed bytes a message may still have, where it may have `max_bytes`. No
     /// compressor needs as many; without this bound a message of empty blocks would never end.
-    [[nodiscard]] std::size_t most_further_bytes(std::size_t most_bytes) const noexcept;
+    [[nodiscard]] std::size_t max_further_bytes(std::size_t max_bytes) const noexcept;
 
     /// Memory beyond the object itself, about.
     [[nodiscard]] std::size_t held_bytes() const noexcept;
@@ -56,9 +56,9 @@ private:
     class Stream;
 
     [[nodiscard]] Verdict run(std::span<const std::byte> bytes, std::size_t tail_bytes,
-                              Assembly& out, std::size_t most_bytes);
+                              Assembly& out, std::size_t max_bytes);
     [[nodiscard]] Verdict run_tail(std::span<const std::byte> bytes, Assembly& out,
-                                   std::size_t most_bytes);
+                                   std::size_t max_bytes);
     void end() noexcept;
 
     bool keeps_context_;             // sidecar side

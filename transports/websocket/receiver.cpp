@@ -86,9 +86,9 @@ DecodedFrame Receiver::decode_frame(std::span<const std::byte> bytes)
     if (head.is_control())
         return decode_control(head, body);
     const bool is_compressed = (head.first & FrameHead::compressed) != 0 || is_inflating();
-    const auto most_bytes = is_compressed ? inflater_->most_further_bytes(max_message_bytes_)
-                                          : max_message_bytes_ - assembly_.size();
-    if (head.payload_bytes > most_bytes) {
+    const auto max_bytes = is_compressed ? inflater_->max_further_bytes(max_message_bytes_)
+                                         : max_message_bytes_ - assembly_.size();
+    if (head.payload_bytes > max_bytes) {
         fail_too_big(is_compressed ? "" : size_so_far(head),
                      is_compressed ? ", and no such message needs so many compressed" : "");
         return {};

@@ -60,17 +60,16 @@ TEST_CASE("redirect: followed on request, with all that is public")
                 c.wait_for_end();
             }};
             Redirecting begin{end.url() + "there?x=y", is_trickled, status};
-            Sidecar<WebSocket> feed{
-                {.url = begin.peer.url() + "here",
-                 .headers = {{"Cookie", "s3cret"},
-                             {"X-Color", "red"},
-                             {"User-Agent", "mine"},
-                             {"Host", "virtual"}},
-                 .subprotocols = {"a", "b"},
-                 .origin = "https://o.example",
-                 .bearer = "s3cret",
-                 .max_redirects = 1},
-                quiet()};
+            Sidecar<WebSocket> feed{{.url = begin.peer.url() + "here",
+                                     .headers = {{"Cookie", "s3cret"},
+                                                 {"X-Color", "red"},
+                                                 {"User-Agent", "mine"},
+                                                 {"Host", "virtual"}},
+                                     .subprotocols = {"a", "b"},
+                                     .origin = "https://o.example",
+                                     .bearer = "s3cret",
+                                     .max_redirects = 1},
+                                    quiet()};
             REQUIRE(feed.start(10s));
             CHECK(feed.receive(10s).value().text() == "hello");
             CHECK(contains(begin.request, "Authorization: Bearer s3cret"));
