@@ -115,6 +115,8 @@ struct FailureDetails {
     std::optional<std::chrono::seconds> retry_after{};
     /// How the connecting went that failed so; empty: that is not what failed.
     std::optional<ConnectTrace> trace{};
+    /// Whether another attempt may succeed while the program stays as it is; empty: the code says it.
+    std::optional<bool> is_passing{};
 };
 
 /// Why something failed: a code to decide by, and details to read. Cheap to copy; immutable, any
@@ -143,6 +145,8 @@ public:
     {
         return details().retry_after;
     }
+
+    [[nodiscard]] std::optional<bool> is_passing() const noexcept { return details().is_passing; }
 
     /// Lifetime: the failure's.
     [[nodiscard]] const std::optional<ConnectTrace>& trace() const noexcept

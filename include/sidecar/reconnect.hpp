@@ -26,8 +26,10 @@ enum class QueuedSends : std::uint8_t {
           ///< SendOptions) and those of which a part may be written; send() goes on queueing
 };
 
-/// Whether trying again can help: not where the address, the options or the peer's certificate are
-/// wrong, where a message is too big, nor after an HTTP answer of 400 to 499 other than 408, 425 and 429.
+/// Whether trying again can help while the program stays as it is. Failure::is_passing() says it where
+/// that is known (a refused certificate never passes, a file that could not be read may); else not
+/// where the address or the options are wrong, where a message is too big, nor after an HTTP answer of
+/// 400 to 499 other than 408, 425 and 429.
 [[nodiscard]] SIDECAR_API bool can_heal(const Failure& failure) noexcept;
 
 /// How a link comes back. The wait before an attempt is drawn evenly from zero to the window, which

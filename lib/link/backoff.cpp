@@ -2,8 +2,6 @@
 
 #include "base/thrown.hpp"
 
-#include <boost/asio/error.hpp>
-
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,22 +12,10 @@
 
 namespace sidecar {
 
-namespace {
-
-/// The connection broke in the middle of the handshake, so nothing was judged.
-bool was_cut_off(const Failure& failure) noexcept
-{
-    const auto cause = failure.cause();
-    return cause == boost::asio::error::eof
-           || (cause && cause.category() == boost::system::system_category());
-}
-
-} // namespace
-
 bool can_heal(const Failure& failure) noexcept
 {
-    if (failure == Error::tls_failed)
-        return was_cut_off(failure);
+    if (const auto is_passing = failure.is_passing())
+        return *is_passing;
     const auto status = failure.http_status();
     if (status >= 400 && status <= 499)
         return status == 408 || status == 425 || status == 429;

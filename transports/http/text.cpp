@@ -209,7 +209,8 @@ Failure with_context(const Failure& failure, std::string attempted, std::string 
             {.attempted = std::move(attempted),
              .endpoint = std::move(endpoint),
              .cause = failure.cause(),
-             .explanation = failure.explanation()}};
+             .explanation = failure.explanation(),
+             .is_passing = failure.is_passing()}};
 }
 
 } // namespace sidecar::http

@@ -2,8 +2,10 @@
 
 #include "text.hpp"
 
-#include <boost/asio/ip/address_v6.hpp>
+#include <boost/asio/ip/address.hpp>
 #include <fmt/format.h>
+
+#include <arpa/inet.h>
 
 #include <algorithm>
 #include <charconv>
@@ -48,6 +50,7 @@ void split_authority(std::string_view authority, Components& to)
 
 /// RFC 1035 section 2.3.4, as text and without the dot at its end.
 constexpr std::size_t max_name_bytes = 253;
+constexpr std::size_t max_label_bytes = 63;
 
 Failure because(std::string why) { return refuse(Error::bad_address, std::move(why)); }
 
@@ -174,15 +177,17 @@ Result<Host> parse_host(std::string_view host)
     const auto name = percent_decoded(host);
     if (host.find_first_of("[]") != npos)
         return because("the brackets of an IPv6 address surround the whole host, like [::1]");
+    if (!is_percent_encoding_right(host))
+        return because("the host name has characters that no host name has");
     if (auto valid = validate_host_name(name); !valid)
         return valid.error();
-    if (!is_percent_encoding_right(host) || !std::all_of(name.begin(), name.end(), is_name_char))
-        return because("the host name has characters that no host name has");
     return Host{.name = name, .field = std::string{host}};
 }
 
 Result<void> validate_host_name(std::string_view name)
 {
+    if (!address_bytes(std::string{name}).empty())
+        return {};
     if (std::any_of(name.begin(), name.end(), is_beyond_ascii))
         return because("the host name has a character beyond ASCII; write it in its xn-- form");
     if (name.ends_with('.')) // a name that is complete
@@ -190,9 +195,38 @@ Result<void> validate_host_name(std::string_view name)
     if (name.size() > max_name_bytes)
         return because(fmt::format("the host name has {} bytes, a name has at most {}", name.size(),
                                    max_name_bytes));
-    if (name.starts_with('.') || name.find("..") != npos)
+    if (name.empty() || name.starts_with('.') || name.find("..") != npos)
         return because("the host name has an empty part before a dot");
+    const auto is_label_char = [](char c) {
+        return is_alpha(c) || is_digit(c) || c == '-' || c == '_';
+    };
+    while (!name.empty()) {
+        const auto label = cut(name, ".");
+        if (!std::all_of(label.begin(), label.end(), is_label_char))
+            return because("the host name has characters that no host name has");
+        if (label.size() > max_label_bytes)
+            return because("a part of the host name between two dots has more than 63 bytes");
+        name.remove_prefix(std::min<std::size_t>(name.size(), 1));
+    }
     return {};
+}
+
+std::string address_bytes(const std::string& text)
+{
+    const auto bytes_of = [](const auto& bytes) {
+        return std::string{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+    };
+    if (text.find('\0') != text.npos)
+        return {};
+    boost::system::error_code ec;
+    const auto address = boost::asio::ip::make_address(text.substr(0, text.find('%')), ec);
+    if (!ec)
+        return address.is_v4() ? bytes_of(address.to_v4().to_bytes())
+                               : bytes_of(address.to_v6().to_bytes());
+    in_addr v4{};
+    if (::inet_aton(text.c_str(), &v4) == 0)
+        return {};
+    return {reinterpret_cast<const char*>(&v4), sizeof v4};
 }
 
 std::size_t find_beyond_ascii_in_host(std::string_view url)

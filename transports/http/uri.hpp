@@ -68,8 +68,12 @@ struct Host {
 /// Errors: bad_address; the explanation names no part of the host.
 [[nodiscard]] Result<Host> parse_host(std::string_view host);
 /// Whether this can be the name of a host, for any use: in a request, for a look-up, in a
-/// certificate. Addresses pass too. Errors: bad_address.
+/// certificate. Its parts have 1 to 63 letters, digits, '-' and '_'; a dot may end it. Addresses pass
+/// too. Errors: bad_address; the explanation names no part of the host.
 [[nodiscard]] Result<void> validate_host_name(std::string_view name);
+/// In network order, 4 or 16 bytes; empty if the text is no address. Takes everything that the
+/// resolver takes for one ("127.1"); a zone does not count.
+[[nodiscard]] std::string address_bytes(const std::string& text);
 /// The first byte beyond ASCII in the host of a URL, with or without a scheme, by its place in the
 /// URL; npos: there is none.
 [[nodiscard]] std::size_t find_beyond_ascii_in_host(std::string_view url);

@@ -69,14 +69,6 @@ Result<std::optional<http::Proxy>> choose_proxy(const Target& target)
     return std::optional{*std::move(proxy)};
 }
 
-/// Before anything is connected: a start has looked at what it knew, not at where a redirection
-/// leads, nor at what the environment says. Throws Exception: bad_options.
-void require_tls(const TlsOptions& options, const std::string& endpoint)
-{
-    if (auto checked = check_tls(options, endpoint); !checked)
-        throw Exception{checked.error()};
-}
-
 /// The failure to reach the proxy, as a failure of the whole way.
 Failure on_the_way(const Failure& failure, const http::Proxy& proxy, const std::string& endpoint)
 {
@@ -90,6 +82,12 @@ Failure on_the_way(const Failure& failure, const http::Proxy& proxy, const std::
              .explanation = std::move(why)}};
 }
 
+Result<void> check_tls(const TlsOptions& options, const std::string& endpoint)
+{
+    const auto prepared = prepare_tls(options, endpoint);
+    return prepared ? Result<void>{} : prepared.error();
+}
+
 } // namespace
 
 Result<void> validate(const Target& target)
@@ -97,8 +95,11 @@ Result<void> validate(const Target& target)
     const bool is_unix = !target.unix_path.empty();
     if (auto valid = validate(target.socket, is_unix); !valid)
         return bad_options(target, "the socket's option " + valid.error().explanation());
-    if (target.proxy.from_environment && target.proxy.url.empty() && !detail::is_library_thread())
-        read_environment();
+    if (!detail::is_library_thread()) {
+        read_trust_environment();
+        if (target.proxy.from_environment && target.proxy.url.empty())
+            read_environment();
+    }
     bool may_be_secure = target.proxy.from_environment;
     if (!target.proxy.url.empty() && !is_unix) {
         const auto proxy = choose_proxy(target);
@@ -118,12 +119,13 @@ Result<void> validate(const Target& target)
 
 Task<std::shared_ptr<Stream>> Connector::connect(Context ctx, Target target)
 {
+    TlsContextPtr tls; // before anything is connected
     if (target.tls)
-        require_tls(*target.tls, target.endpoint);
+        tls = prepare_tls(*target.tls, target.endpoint).value();
     under_way_ = co_await dial(ctx, target);
-    if (target.tls) {
+    if (tls) {
         ctx.phase(Phase::securing, "with " + under_way_->peer());
-        under_way_ = co_await secure(ctx, under_way_, *target.tls, target.host, target.endpoint);
+        under_way_ = co_await secure(ctx, under_way_, tls, target.host, target.endpoint);
     }
     if (is_aborted_)
         throw boost::system::system_error{boost::asio::error::operation_aborted};
@@ -145,8 +147,9 @@ Task<std::shared_ptr<Stream>> Connector::dial_proxy(Context ctx, Target target, 
 {
     const auto secured_endpoint =
         fmt::format("the proxy {} on the way to {}", proxy.shown, target.endpoint);
+    TlsContextPtr tls;
     if (proxy.is_secure)
-        require_tls(target.proxy.tls, secured_endpoint);
+        tls = prepare_tls(target.proxy.tls, secured_endpoint).value();
     std::optional<Failure> failure;
     try {
         under_way_ =
@@ -156,10 +159,9 @@ Task<std::shared_ptr<Stream>> Connector::dial_proxy(Context ctx, Target target, 
     }
     if (failure)
         throw Exception{*failure};
-    if (proxy.is_secure) {
+    if (tls) {
         ctx.phase(Phase::securing, "with the proxy " + proxy.shown);
-        under_way_ =
-            co_await secure(ctx, under_way_, target.proxy.tls, proxy.host, secured_endpoint);
+        under_way_ = co_await secure(ctx, under_way_, tls, proxy.host, secured_endpoint);
     }
     co_return co_await tunnel(ctx, under_way_, std::move(proxy), target.host, target.port,
                               target.endpoint);

@@ -1,6 +1,6 @@
 #include "tunnel.hpp"
 
-#include "tls/error.hpp"
+#include "tls/tls.hpp"
 #include "tunnel_handshake.hpp"
 
 #include <boost/asio/error.hpp>

@@ -122,6 +122,28 @@ Task<bool> Writer::wait_written(Context ctx, TimePoint deadline)
     co_return is_in_time;
 }
 
+/// In the background, since shutdown() cannot be waited for with a deadline: TLS has to write.
+Task<bool> Writer::shut_down(Context ctx, TimePoint deadline)
+{
+    const auto self = shared_from_this();
+    bool is_in_time = co_await wait_written(ctx, deadline);
+    if (!is_in_time)
+        co_return false;
+    asio::co_spawn(stream_->executor(), shut_down_in_background(self), [](std::exception_ptr) {});
+    Waiter waiter{*this};
+    while (is_in_time && !is_shut_)
+        is_in_time = co_await ctx.wait(waiter.event, deadline);
+    co_return is_in_time;
+}
+
+Task<> Writer::shut_down_in_background(std::shared_ptr<Writer> self)
+{
+    error_code ec; // a connection that is gone already has nobody to tell
+    co_await self->stream_->shutdown(ec);
+    self->is_shut_ = true;
+    self->wake();
+}
+
 /// Writes the chunk and all control bytes. The caller has set is_pumping_. Ends without an
 /// exception; error_ tells.
 Task<> Writer::pump(const Batch* batch)

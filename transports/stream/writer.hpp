@@ -47,6 +47,9 @@ public:
     /// Waits until all that was answered, and the last word, are written. False: the deadline came
     /// first. Throws system_error where writing has failed. Any number may wait.
     [[nodiscard]] Task<bool> wait_written(Context ctx, TimePoint deadline);
+    /// Waits likewise, then ends the stream's sending half (over TLS with close_notify). False: the
+    /// deadline came first.
+    [[nodiscard]] Task<bool> shut_down(Context ctx, TimePoint deadline);
 
     [[nodiscard]] bool is_finished() const noexcept { return is_finished_; }
     /// Bytes of the protocol's own that are not written yet.
@@ -72,6 +75,7 @@ private:
     void took(std::size_t bytes, const Batch* batch);
     [[nodiscard]] std::size_t next_boundary(std::size_t at) const;
     [[nodiscard]] static Task<> pump_in_background(std::shared_ptr<Writer> self);
+    [[nodiscard]] static Task<> shut_down_in_background(std::shared_ptr<Writer> self);
     void start_pumping();
     void wake();
 
@@ -89,6 +93,7 @@ private:
     error_code error_;                     // sidecar side
     bool is_pumping_ = false;              // sidecar side
     bool is_finished_ = false;             // sidecar side
+    bool is_shut_ = false;                 // sidecar side; the stream's sending half
 };
 
 } // namespace sidecar::stream

@@ -3,7 +3,7 @@
 #include "connector.hpp"
 #include "reader.hpp"
 #include "text.hpp"
-#include "tls/error.hpp"
+#include "tls/tls.hpp"
 #include "uri.hpp"
 #include "writer.hpp"
 
@@ -21,6 +21,9 @@ namespace sidecar {
 namespace asio = boost::asio;
 
 namespace {
+
+/// How long our end may take after the peer's: the application is to hear of it now.
+constexpr Duration answer_time = std::chrono::milliseconds{200};
 
 constexpr std::string_view unix_prefix = "unix:";
 
@@ -151,7 +154,7 @@ public:
     explicit Impl(TcpTarget target) : target_{std::move(target)} {}
 
     Task<> connect(Context ctx);
-    Task<> read(Sink& sink, stream::Decoder& decoder);
+    Task<> read(Context ctx, Sink& sink, stream::Decoder& decoder);
     Task<> write(Batch batch, stream::Encoder& encoder) { return writer_->write(batch, encoder); }
     Task<> close(Context ctx);
     void abort() noexcept;
@@ -159,6 +162,7 @@ public:
 private:
     [[nodiscard]] std::string endpoint() const { return tcp_endpoint(target_.host, target_.port); }
     [[nodiscard]] Failure read_failure(std::exception_ptr exception) const;
+    Task<> end_our_half(Context ctx);
 
     const TcpTarget target_;                 // sidecar side
     stream::Connector connector_;            // sidecar side
@@ -177,7 +181,7 @@ Task<> TcpConnection::Impl::connect(Context ctx)
         ctx.negotiated(protocol);
 }
 
-Task<> TcpConnection::Impl::read(Sink& sink, stream::Decoder& decoder)
+Task<> TcpConnection::Impl::read(Context ctx, Sink& sink, stream::Decoder& decoder)
 {
     std::exception_ptr exception;
     try {
@@ -187,9 +191,22 @@ Task<> TcpConnection::Impl::read(Sink& sink, stream::Decoder& decoder)
     }
     if (!exception)
         co_return;
-    end_ = read_failure(std::move(exception));
+    const auto failure = read_failure(std::move(exception));
+    if (failure.cause() == asio::error::eof)
+        co_await end_our_half(ctx);
+    end_ = failure;
     over_.set();
     throw Exception{*end_};
+}
+
+/// The peer has ended its half in order, so it is answered likewise.
+Task<> TcpConnection::Impl::end_our_half(Context ctx)
+{
+    writer_->finish({});
+    try {
+        (void)co_await writer_->shut_down(ctx, deadline_after(ctx.now(), answer_time));
+    } catch (const boost::system::system_error&) { // how the stream has ended tells more
+    }
 }
 
 Failure TcpConnection::Impl::read_failure(std::exception_ptr exception) const
@@ -219,10 +236,7 @@ Task<> TcpConnection::Impl::close(Context ctx)
 {
     writer_->finish({});
     try {
-        error_code ec; // a connection that is gone already has nobody to tell
-        const bool is_written = co_await writer_->wait_written(ctx, ctx.deadline());
-        if (is_written)
-            co_await stream_->shutdown(ec);
+        (void)co_await writer_->shut_down(ctx, ctx.deadline());
     } catch (const boost::system::system_error&) { // how the stream has ended tells more
     }
     while (!end_ && !stream_->is_aborted())
@@ -244,9 +258,9 @@ void TcpConnection::Impl::abort() noexcept
 TcpConnection::TcpConnection(TcpTarget target) : impl_{std::make_unique<Impl>(std::move(target))} {}
 TcpConnection::~TcpConnection() = default;
 Task<> TcpConnection::connect(Context ctx) { return impl_->connect(ctx); }
-Task<> TcpConnection::read(Sink& sink, stream::Decoder& decoder)
+Task<> TcpConnection::read(Context ctx, Sink& sink, stream::Decoder& decoder)
 {
-    return impl_->read(sink, decoder);
+    return impl_->read(ctx, sink, decoder);
 }
 Task<> TcpConnection::write(Batch batch, stream::Encoder& encoder)
 {

@@ -1,28 +1,67 @@
 #include "context.hpp"
 
-#include "engine.hpp"
 #include "files.hpp"
+#include "tls.hpp"
+#include "uri.hpp"
+#include "verify.hpp"
 
 #include <fmt/format.h>
 #include <openssl/crypto.h>
-#include <openssl/sha.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
-#include <mutex>
-#include <new>
+#include <ctime>
 #include <utility>
 
 namespace sidecar::stream {
 namespace {
 
 /// An SSL_CTX with a bundle of authorities has a few MiB.
-constexpr std::size_t most_contexts = 8;
+constexpr std::size_t max_contexts = 8;
 
+/// Of options as given, so another attempt cannot help.
 Failure bad(std::string why)
 {
-    return {Error::bad_options, {.attempted = "prepare TLS", .explanation = std::move(why)}};
+    return {Error::bad_options,
+            {.attempted = "prepare TLS", .explanation = std::move(why), .is_passing = false}};
+}
+
+/// The system's trust store.
+struct SystemStore {
+    std::string file = X509_get_default_cert_file();
+    std::string directories = X509_get_default_cert_dir(); ///< with ':' between them
+};
+
+/// As the application's thread found it last. Never destroyed, like the contexts.
+class LastSystemStore {
+public:
+    static LastSystemStore& get()
+    {
+        static auto& last = *new LastSystemStore;
+        return last;
+    }
+    void set(SystemStore store)
+    {
+        const std::lock_guard lock{mutex_};
+        store_ = std::move(store);
+    }
+    [[nodiscard]] SystemStore store() const
+    {
+        const std::lock_guard lock{mutex_};
+        return store_;
+    }
+
+private:
+    mutable std::mutex mutex_;
+    SystemStore store_; // both: guarded by mutex_
+};
+
+std::vector<std::string> split(std::string_view list)
+{
+    std::vector<std::string> parts;
+    for (; !list.empty(); list.remove_prefix(std::min(list.size(), parts.back().size() + 1)))
+        parts.emplace_back(list.substr(0, list.find(':')));
+    return parts;
 }
 
 bool is_own_trust(const TlsOptions& options)
@@ -30,41 +69,52 @@ bool is_own_trust(const TlsOptions& options)
     return !options.ca_file.empty() || !options.ca_directory.empty() || !options.ca_pem.empty();
 }
 
-std::string default_path(const char* variable, const char* otherwise)
+/// Without a look at any file.
+Result<void> validate(const TlsOptions& options)
 {
-    const char* set = ::secure_getenv(variable); // as OpenSSL does
-    return set ? set : otherwise;
+    if (options.certificate_file.empty() != options.key_file.empty())
+        return bad("certificate_file and key_file are needed both, or neither");
+    if (!options.server_name.empty() && !http::validate_host_name(options.server_name))
+        return bad("server_name is neither a host name nor an address");
+    if (options.minimum != TlsVersion::tls_1_2 && options.minimum != TlsVersion::tls_1_3)
+        return bad("minimum is no version of TLS");
+    std::size_t alpn_bytes = 0;
+    for (const auto& protocol : options.alpn) {
+        if (protocol.empty() || protocol.size() > 255)
+            return bad("each of alpn has 1 to 255 bytes (RFC 7301)");
+        alpn_bytes += 1 + protocol.size();
+    }
+    if (alpn_bytes > 0xffff)
+        return bad("alpn is too long");
+    return {};
 }
 
-/// The context and its options' files, each field with its length before it.
-class Digest {
-public:
-    void add(const std::string& field)
-    {
-        text_ += fmt::format("{}:", field.size());
-        text_ += field;
+std::string stamp_of(const TlsOptions& options)
+{
+    std::vector<std::string> paths{options.ca_file, options.ca_directory, options.certificate_file,
+                                   options.key_file};
+    if (!is_own_trust(options)) {
+        const auto [file, directories] = LastSystemStore::get().store();
+        paths.push_back(file);
+        for (auto& directory : split(directories))
+            paths.push_back(std::move(directory));
     }
-    [[nodiscard]] std::string finish()
-    {
-        std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
-        SHA256(reinterpret_cast<const unsigned char*>(text_.data()), text_.size(), digest.data());
-        OPENSSL_cleanse(text_.data(), text_.size());
-        return {reinterpret_cast<const char*>(digest.data()), digest.size()};
-    }
-
-private:
-    std::string text_;
-};
+    std::string stamp;
+    for (const auto& path : paths)
+        stamp += (path.empty() ? path : file_stamp(path)) + '\n';
+    return stamp;
+}
 
 /// The contexts made last, the latest first. For the whole process; never destroyed, since a thread
 /// that a stop left alone may still use it when the process ends.
 class Contexts {
 public:
-    std::shared_ptr<const TlsContext> find(const std::string& key)
+    std::shared_ptr<const TlsContext> find(const TlsOptions& options, const std::string& stamp)
     {
         std::lock_guard lock{mutex_};
-        const auto found = std::find_if(kept_.begin(), kept_.end(),
-                                        [&](const auto& kept) { return kept->key() == key; });
+        const auto found = std::find_if(kept_.begin(), kept_.end(), [&](const auto& kept) {
+            return kept->stamp() == stamp && kept->options() == options;
+        });
         if (found == kept_.end())
             return nullptr;
         std::rotate(kept_.begin(), found, found + 1);
@@ -74,7 +124,7 @@ public:
     {
         std::lock_guard lock{mutex_};
         kept_.insert(kept_.begin(), std::move(made));
-        if (kept_.size() > most_contexts)
+        if (kept_.size() > max_contexts)
             kept_.pop_back();
     }
 
@@ -83,176 +133,250 @@ private:
     std::vector<std::shared_ptr<const TlsContext>> kept_; // both: guarded by mutex_
 };
 
-Contexts& contexts()
+// --- sessions
+
+bool is_worth_keeping(SSL_SESSION* session)
 {
-    static auto& all = *new Contexts;
-    return all;
+    const unsigned char* ticket = nullptr;
+    std::size_t ticket_bytes = 0;
+    SSL_SESSION_get0_ticket(session, &ticket, &ticket_bytes);
+    return SSL_SESSION_is_resumable(session) == 1 && ticket_bytes <= TlsSessions::max_ticket_bytes;
 }
 
-/// OpenSSL must not clean up at exit, for the same reason.
-void begin_using_openssl()
+/// A handshake that resumes shows no certificate, so its dates are looked at here.
+bool is_over(SSL_SESSION* session)
 {
-    static const bool is_done = OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, nullptr) == 1;
-    if (!is_done)
-        throw std::bad_alloc{};
+    const auto now = std::time(nullptr);
+    if (now > static_cast<std::time_t>(SSL_SESSION_get_time(session)
+                                       + SSL_SESSION_get_timeout(session)))
+        return true;
+    const auto* certificate = SSL_SESSION_get0_peer(session);
+    return certificate && X509_cmp_current_time(X509_get0_notAfter(certificate)) <= 0;
+}
+
+int keep_session(SSL* ssl, SSL_SESSION* session)
+{
+    const auto& check = *static_cast<PeerCheck*>(SSL_get_app_data(ssl));
+    try {
+        check.context->sessions().put(check.session_key, session);
+    } catch (const std::bad_alloc&) { // not through OpenSSL, which is C
+    }
+    return 0; // OpenSSL's reference stays its own
 }
 
 } // namespace
 
-TlsContext::TlsContext(const TlsOptions& options, std::string key)
-    : ssl_{SSL_CTX_new(TLS_client_method())},
-      key_{std::move(key)},
-      minimum_{options.minimum},
-      is_system_trust_{!is_own_trust(options)},
-      verifies_{!options.insecure_skip_verification}
+void TlsSessions::put(const std::string& key, SSL_SESSION* session)
 {
-    if (!ssl_)
-        throw std::bad_alloc{};
-    set_versions();
-    SSL_CTX_set_options(ssl_.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(ssl_.get(), SSL_MODE_AUTO_RETRY);
-    SSL_CTX_set_verify(ssl_.get(), verifies_ ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
-    offer(options.alpn);
-    TlsEngine::install_callbacks(ssl_.get());
+    if (!is_worth_keeping(session))
+        return;
+    // A copy: OpenSSL forbids to resume its own once the connection ends without close_notify
+    SessionPtr copy{SSL_SESSION_dup(session)};
+    if (!copy)
+        return;
+    std::lock_guard lock{mutex_};
+    const auto has_key = [&](const Kept& kept) { return kept.key == key; };
+    if (std::count_if(kept_.begin(), kept_.end(), has_key)
+        >= static_cast<std::ptrdiff_t>(max_per_key))
+        kept_.erase(std::find_if(kept_.begin(), kept_.end(), has_key));
+    else if (kept_.size() == max_sessions)
+        kept_.erase(kept_.begin());
+    kept_.push_back({key, std::move(copy)});
 }
 
-/// The machine's settings (openssl.cnf) may demand more than we do.
-void TlsContext::set_versions()
+SessionPtr TlsSessions::take(const std::string& key)
 {
-    const auto ours = minimum_ == TlsVersion::tls_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
-    const auto theirs = SSL_CTX_get_min_proto_version(ssl_.get());
-    SSL_CTX_set_min_proto_version(ssl_.get(), std::max<long>(ours, theirs));
+    std::lock_guard lock{mutex_};
+    for (auto at = kept_.size(); at-- > 0;) {
+        if (kept_[at].key != key)
+            continue;
+        auto session = std::move(kept_[at].session);
+        kept_.erase(kept_.begin() + static_cast<std::ptrdiff_t>(at));
+        if (!is_over(session.get()))
+            return session;
+    }
+    return nullptr;
 }
 
-void TlsContext::offer(const std::vector<std::string>& alpn)
+void TlsSessions::forget(const std::string& key)
 {
-    std::string wire;
-    for (const auto& protocol : alpn)
-        wire += static_cast<char>(protocol.size()) + protocol;
-    if (!wire.empty()
-        && SSL_CTX_set_alpn_protos(ssl_.get(), reinterpret_cast<const unsigned char*>(wire.data()),
-                                   static_cast<unsigned>(wire.size()))
-               != 0)
-        throw std::bad_alloc{};
+    std::lock_guard lock{mutex_};
+    std::erase_if(kept_, [&](const Kept& kept) { return kept.key == key; });
 }
+
+// --- contexts
+
+TlsContext::TlsContext(const TlsOptions& options, std::string stamp)
+    : options_{options}, stamp_{std::move(stamp)}
+{
+}
+
+bool TlsContext::is_system_trust() const noexcept { return !is_own_trust(options_); }
 
 Result<std::shared_ptr<const TlsContext>> TlsContext::make(const TlsOptions& options,
-                                                           std::string key)
+                                                           std::string stamp)
 {
     ERR_clear_error();
-    const std::shared_ptr<TlsContext> made{new TlsContext{options, std::move(key)}};
-    if (auto done = made->trust(options); !done)
-        return done.error();
-    if (auto done = made->use_certificate(options); !done)
-        return done.error();
+    const std::shared_ptr<TlsContext> made{new TlsContext{options, std::move(stamp)}};
+    for (const auto step : {&TlsContext::begin, &TlsContext::trust, &TlsContext::use_certificate})
+        if (auto done = (made.get()->*step)(); !done)
+            return done.error();
     ERR_clear_error();
     return std::shared_ptr<const TlsContext>{made};
 }
 
-Result<void> TlsContext::trust(const TlsOptions& options)
+Result<void> TlsContext::begin()
 {
-    if (is_system_trust_) {
-        if (SSL_CTX_set_default_verify_paths(ssl_.get()) != 1)
-            return bad("the system's trust store cannot be used: " + take_error_text());
-        return {};
-    }
-    if (!options.ca_file.empty()) {
-        const auto text = read_file("ca_file", options.ca_file);
+    // OpenSSL must not clean up at exit: a thread that a stop left alone may still use it
+    if (OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, nullptr) == 1)
+        ssl_.reset(SSL_CTX_new(TLS_client_method()));
+    if (!ssl_)
+        return openssl_failed();
+    auto* const ssl = ssl_.get();
+    // The machine's settings (openssl.cnf) may demand more than we do
+    const auto ours = options_.minimum == TlsVersion::tls_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
+    const auto theirs = SSL_CTX_get_min_proto_version(ssl);
+    SSL_CTX_set_min_proto_version(ssl, std::max<long>(ours, theirs));
+    SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_mode(ssl, SSL_MODE_AUTO_RETRY);
+    SSL_CTX_set_verify(ssl, options_.insecure_skip_verification ? SSL_VERIFY_NONE : SSL_VERIFY_PEER,
+                       nullptr);
+    SSL_CTX_set_cert_verify_callback(ssl, verify_peer, nullptr);
+    SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
+    SSL_CTX_sess_set_new_cb(ssl, keep_session);
+    std::string offer;
+    for (const auto& protocol : options_.alpn)
+        offer += static_cast<char>(protocol.size()) + protocol;
+    if (!offer.empty()
+        && SSL_CTX_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(offer.data()),
+                                   static_cast<unsigned>(offer.size()))
+               != 0)
+        return openssl_failed();
+    return {};
+}
+
+Result<void> TlsContext::trust()
+{
+    if (is_system_trust())
+        return trust_system();
+    if (!options_.ca_file.empty()) {
+        const auto text = read_file("ca_file", options_.ca_file);
         if (!text)
             return text.error();
-        if (auto done = add_authorities(named("ca_file", options.ca_file), *text); !done)
+        const auto found = parse_certificates(named("ca_file", options_.ca_file), *text);
+        if (auto done = found ? add_authorities(*found) : found.error(); !done)
             return done;
     }
-    if (!options.ca_pem.empty())
-        if (auto done = add_authorities("ca_pem", options.ca_pem); !done)
+    if (!options_.ca_pem.empty()) {
+        const auto found = parse_certificates("ca_pem", options_.ca_pem);
+        if (auto done = found ? add_authorities(*found) : bad(found.error().explanation()); !done)
             return done;
-    if (!options.ca_directory.empty()) {
-        if (auto done = check_directory(options.ca_directory); !done)
+    }
+    if (!options_.ca_directory.empty()) {
+        const auto found = read_directory("ca_directory", options_.ca_directory);
+        if (found && found->empty())
+            return unusable(named("ca_directory", options_.ca_directory)
+                            + " holds no certificate under its hashed name (\"openssl rehash\" "
+                              "makes them)");
+        if (auto done = found ? add_authorities(*found) : found.error(); !done)
             return done;
-        if (SSL_CTX_load_verify_dir(ssl_.get(), options.ca_directory.c_str()) != 1)
-            return bad(named("ca_directory", options.ca_directory) + ": " + take_error_text());
     }
     // What was given is trusted, also if it is no root: an intermediate, or the peer's own
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ssl_.get()), X509_V_FLAG_PARTIAL_CHAIN);
     return {};
 }
 
-Result<void> TlsContext::add_authorities(const std::string& where, const std::string& pem)
+/// Whatever of it cannot be read is not there, as for OpenSSL, but for what the system may have at
+/// the next attempt.
+Result<void> TlsContext::trust_system()
 {
-    const auto found = parse_certificates(where, pem);
-    if (!found)
-        return found.error();
-    for (const auto& certificate : *found)
-        if (X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl_.get()), certificate.get()) != 1)
-            return bad(where + ": " + take_error_text());
+    const auto [file, directories] = LastSystemStore::get().store();
+    std::vector<Result<std::vector<CertificatePtr>>> parts;
+    if (const auto text = read_file("the system's trust store", file))
+        parts.push_back(parse_certificates(file, *text));
+    else
+        parts.push_back(text.error());
+    for (const auto& directory : split(directories))
+        parts.push_back(read_directory("the system's trust store", directory));
+    for (const auto& part : parts) {
+        if (!part && part.error() == Error::no_resources)
+            return part.error();
+        if (auto done = part ? add_authorities(*part) : Result<void>{}; !done)
+            return done;
+    }
+    ERR_clear_error();
     return {};
 }
 
-Result<void> TlsContext::use_certificate(const TlsOptions& options)
+Result<void> TlsContext::add_authorities(const std::vector<CertificatePtr>& authorities)
 {
-    if (options.certificate_file.empty())
+    for (const auto& certificate : authorities)
+        if (X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl_.get()), certificate.get()) != 1)
+            return openssl_failed();
+    return {};
+}
+
+Result<void> TlsContext::use_certificate()
+{
+    if (options_.certificate_file.empty())
         return {};
-    const auto name = named("certificate_file", options.certificate_file);
-    const auto text = read_file("certificate_file", options.certificate_file);
+    const auto name = named("certificate_file", options_.certificate_file);
+    const auto text = read_file("certificate_file", options_.certificate_file);
     if (!text)
         return text.error();
     const auto chain = parse_certificates(name, *text);
     if (!chain)
         return chain.error();
-    auto key_text = read_file("key_file", options.key_file);
+    auto key_text = read_file("key_file", options_.key_file);
     if (!key_text)
         return key_text.error();
-    const auto key_name = named("key_file", options.key_file);
-    const auto key = parse_key(key_name, *key_text, options.key_password);
+    const auto key_name = named("key_file", options_.key_file);
+    const auto key = parse_key(key_name, *key_text, options_.key_password);
     OPENSSL_cleanse(key_text->data(), key_text->size());
     if (!key)
         return key.error();
     if (X509_check_private_key(chain->front().get(), key->get()) != 1) {
         ERR_clear_error();
-        return bad(fmt::format("{} is not the key of {}", key_name, name));
+        return unusable(fmt::format("{} is not the key of {}", key_name, name));
     }
     bool is_taken = SSL_CTX_use_certificate(ssl_.get(), chain->front().get()) == 1
                     && SSL_CTX_use_PrivateKey(ssl_.get(), key->get()) == 1;
     for (auto at = chain->begin() + 1; is_taken && at != chain->end(); ++at)
         is_taken = SSL_CTX_add1_chain_cert(ssl_.get(), at->get()) == 1;
     if (!is_taken)
-        return bad(fmt::format("{} cannot be used: {}", name, take_error_text()));
+        return unusable(fmt::format("{} cannot be used: {}", name, take_error_text()));
     return {};
 }
 
-std::string TlsContext::key_of(const TlsOptions& options)
+void read_trust_environment()
 {
-    Digest digest;
-    const auto add_file = [&](const std::string& path) {
-        digest.add(path.empty() ? path : file_stamp(path));
-    };
-    add_file(options.ca_file);
-    add_file(options.ca_directory);
-    digest.add(options.ca_pem);
-    if (!is_own_trust(options)) {
-        add_file(default_path(X509_get_default_cert_file_env(), X509_get_default_cert_file()));
-        add_file(default_path(X509_get_default_cert_dir_env(), X509_get_default_cert_dir()));
-    }
-    add_file(options.certificate_file);
-    add_file(options.key_file);
-    digest.add(options.key_password);
-    for (const auto& protocol : options.alpn)
-        digest.add(protocol);
-    digest.add(options.minimum == TlsVersion::tls_1_3 ? "1.3" : "1.2");
-    digest.add(options.insecure_skip_verification ? "insecure" : "verified");
-    return digest.finish();
+    SystemStore store;
+    if (const char* file = ::secure_getenv(X509_get_default_cert_file_env())) // as OpenSSL does
+        store.file = file;
+    if (const char* directories = ::secure_getenv(X509_get_default_cert_dir_env()))
+        store.directories = directories;
+    LastSystemStore::get().set(std::move(store));
 }
 
 Result<std::shared_ptr<const TlsContext>> tls_context(const TlsOptions& options)
 {
-    begin_using_openssl();
-    auto key = TlsContext::key_of(options);
-    if (auto found = contexts().find(key))
+    static auto& contexts = *new Contexts;
+    if (auto valid = validate(options); !valid)
+        return valid.error();
+    auto stamp = stamp_of(options);
+    if (auto found = contexts.find(options, stamp))
         return found;
-    auto made = TlsContext::make(options, std::move(key));
+    auto made = TlsContext::make(options, std::move(stamp));
     if (made)
-        contexts().keep(*made);
+        contexts.keep(*made);
     return made;
+}
+
+Failure openssl_failed()
+{
+    return {Error::tls_failed,
+            {.attempted = "prepare TLS",
+             .explanation = "OpenSSL cannot be used: " + take_error_text()}};
 }
 
 } // namespace sidecar::stream

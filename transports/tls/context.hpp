@@ -1,4 +1,4 @@
-// What connections with the same options share: OpenSSL's SSL_CTX. Private to TLS.
+// What connections with the same options share: OpenSSL's SSL_CTX, and sessions. Private to TLS.
 #pragma once
 
 #include "openssl.hpp"
@@ -6,47 +6,77 @@
 #include <sidecar/error.hpp>
 #include <sidecar/transports/tls_options.hpp>
 
+#include <cstddef>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
 namespace sidecar::stream {
 
-/// An SSL_CTX made of options: trust, own certificate, versions, what is offered. Shared by the
-/// connections under way and by a cache of the process. Invariant: never changed once it is made, so
-/// any thread may use it.
-class TlsContext {
+/// TLS sessions of earlier connections, for the next ones to the same peer. The key says which
+/// server, and which name was verified. Invariants: at most max_sessions, the oldest goes first; what
+/// take() returns is not returned again (a ticket that is used twice lets others see that both came
+/// from here, RFC 8446 appendix C.4). Side: any thread.
+class TlsSessions {
 public:
-    /// Reads the files. Errors: bad_options. `key` is what key_of() gives.
-    [[nodiscard]] static Result<std::shared_ptr<const TlsContext>> make(const TlsOptions& options,
-                                                                        std::string key);
-    /// Tells apart options, and what stood in their files; a digest, so no secret is in it.
-    [[nodiscard]] static std::string key_of(const TlsOptions& options);
+    static constexpr std::size_t max_sessions = 64;
+    static constexpr std::size_t max_per_key = 4;
+    static constexpr std::size_t max_ticket_bytes = 16u << 10;
 
-    [[nodiscard]] SSL_CTX* get() const noexcept { return ssl_.get(); }
-    [[nodiscard]] const std::string& key() const noexcept { return key_; }
-    [[nodiscard]] TlsVersion minimum() const noexcept { return minimum_; }
-    [[nodiscard]] bool is_system_trust() const noexcept { return is_system_trust_; }
-    [[nodiscard]] bool verifies() const noexcept { return verifies_; }
+    /// Keeps a copy, unless it cannot be resumed.
+    void put(const std::string& key, SSL_SESSION* session);
+    /// The latest; null: none. Drops one that is over, or whose certificate has expired.
+    [[nodiscard]] SessionPtr take(const std::string& key);
+    /// Drops those of this key: a server that refused one may refuse the others too.
+    void forget(const std::string& key);
 
 private:
-    TlsContext(const TlsOptions& options, std::string key);
-    [[nodiscard]] Result<void> trust(const TlsOptions& options);
-    [[nodiscard]] Result<void> add_authorities(const std::string& where, const std::string& pem);
-    [[nodiscard]] Result<void> use_certificate(const TlsOptions& options);
-    void offer(const std::vector<std::string>& alpn);
-    void set_versions();
+    struct Kept {
+        std::string key;
+        SessionPtr session;
+    };
 
-    SslContextPtr ssl_;
-    std::string key_;
-    TlsVersion minimum_;
-    bool is_system_trust_;
-    bool verifies_;
+    std::mutex mutex_;
+    std::vector<Kept> kept_; // both: guarded by mutex_; the oldest first
+};
+
+/// An SSL_CTX made of options: trust, own certificate, versions, what is offered. Shared by the
+/// connections under way and by a cache of the process. Invariant: but for its sessions it is never
+/// changed once it is made, so any thread may use it.
+class TlsContext {
+public:
+    /// Reads the files. `stamp` says which files they were. Errors: bad_options, no_resources,
+    /// tls_failed where OpenSSL cannot be used.
+    [[nodiscard]] static Result<std::shared_ptr<const TlsContext>> make(const TlsOptions& options,
+                                                                        std::string stamp);
+
+    [[nodiscard]] SSL_CTX* get() const noexcept { return ssl_.get(); }
+    [[nodiscard]] const TlsOptions& options() const noexcept { return options_; }
+    [[nodiscard]] const std::string& stamp() const noexcept { return stamp_; }
+    [[nodiscard]] bool is_system_trust() const noexcept;
+    [[nodiscard]] TlsSessions& sessions() const noexcept { return sessions_; }
+
+private:
+    TlsContext(const TlsOptions& options, std::string stamp);
+    [[nodiscard]] Result<void> begin();
+    [[nodiscard]] Result<void> trust();
+    [[nodiscard]] Result<void> trust_system();
+    [[nodiscard]] Result<void> add_authorities(const std::vector<CertificatePtr>& authorities);
+    [[nodiscard]] Result<void> use_certificate();
+
+    const TlsOptions options_;     // both: constant
+    const std::string stamp_;      // both: constant
+    SslContextPtr ssl_;            // both: constant once made
+    mutable TlsSessions sessions_; // both: its own invariant
 };
 
 /// The context for these options: one that was made before if the files are what they were. The
 /// process keeps the last few. Side: any thread. Blocks: while files are read, if they must be.
-/// Errors: bad_options.
+/// Errors: those of TlsContext::make(), and bad_options without a look at any file.
 [[nodiscard]] Result<std::shared_ptr<const TlsContext>> tls_context(const TlsOptions& options);
+
+/// OpenSSL cannot be used at all, in its own words; empties the thread's queue of errors.
+[[nodiscard]] Failure openssl_failed();
 
 } // namespace sidecar::stream

@@ -1,9 +1,5 @@
 #include "engine.hpp"
 
-#include "certificate.hpp"
-#include "sessions.hpp"
-#include "tls_memory.hpp"
-
 #include <algorithm>
 #include <cstring>
 #include <new>
@@ -15,33 +11,20 @@ namespace asio = boost::asio;
 
 namespace {
 
-void require(bool is_done)
-{
-    if (!is_done)
-        throw std::bad_alloc{};
-}
+/// More than this is not kept: only a handshake with a very long chain of ours needs it.
+constexpr std::size_t max_spare_output_bytes = 128u << 10;
 
-void demand_name(SSL* ssl, const TlsName& name)
-{
-    auto* const parameters = SSL_get0_param(ssl);
-    X509_VERIFY_PARAM_set_hostflags(parameters, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT
-                                                    | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    if (!name.address.empty())
-        require(X509_VERIFY_PARAM_set1_ip(
-                    parameters, reinterpret_cast<const unsigned char*>(name.address.data()),
-                    name.address.size())
-                == 1);
-    if (!name.name.empty())
-        require(X509_VERIFY_PARAM_set1_host(parameters, name.name.data(), name.name.size()) == 1
-                && SSL_set_tlsext_host_name(ssl, name.name.c_str()) == 1);
-}
+// One of each, on the heap: a large thread_local would be taken from every thread's stack. TLS within
+// TLS, or a link with leftovers, takes fresh ones
+thread_local std::unique_ptr<TlsInput> spare_input;
+thread_local std::vector<std::byte> spare_output;
 
 /// Bytes of several pieces, in order.
 class Pieces {
 public:
     explicit Pieces(std::span<const asio::const_buffer> from) : from_{from} {}
 
-    /// The next record's worth. Where one piece has it, from there; else collected in `staging`.
+    /// The next record's worth. From its piece where one has it all; else collected in `staging`.
     std::span<const std::byte> next(std::span<std::byte> staging)
     {
         skip_empty();
@@ -80,25 +63,55 @@ private:
     std::size_t at_ = 0; // of the first
 };
 
+void note_renegotiation(const SSL* ssl, int where, int alert)
+{
+    constexpr int is_ours = SSL_CB_ALERT | SSL_CB_WRITE;
+    if ((where & is_ours) == is_ours && (alert & 0xff) == SSL_AD_NO_RENEGOTIATION)
+        static_cast<PeerCheck*>(SSL_get_app_data(ssl))->has_declined_renegotiation = true;
+}
+
 } // namespace
 
-TlsEngine::TlsEngine(std::shared_ptr<const TlsContext> context, const TlsName& name,
-                     std::string session_key)
-    : context_{std::move(context)},
-      session_key_{std::move(session_key)},
-      wanted_{name.text},
-      ssl_{SSL_new(context_->get())}
+std::unique_ptr<TlsInput> acquire_input()
 {
-    require(ssl_ != nullptr);
-    SSL_set_app_data(ssl_.get(), this);
-    auto* const bio = BIO_new(bio_method());
-    require(bio != nullptr);
-    BIO_set_data(bio, this);
-    BIO_set_init(bio, 1);
-    SSL_set_bio(ssl_.get(), bio, bio);
-    demand_name(ssl_.get(), name);
+    if (spare_input)
+        return std::move(spare_input);
+    return std::unique_ptr<TlsInput>{new TlsInput}; // not make_unique, which would fill it
+}
+
+void release(std::unique_ptr<TlsInput> input) noexcept
+{
+    if (input)
+        spare_input = std::move(input);
+}
+
+void release(std::vector<std::byte>& output) noexcept
+{
+    output.clear();
+    if (output.capacity() <= max_spare_output_bytes && output.capacity() > spare_output.capacity())
+        spare_output = std::move(output);
+    output = {};
+}
+
+TlsEngine::TlsEngine(std::shared_ptr<const TlsContext> context, std::string wanted,
+                     std::string session_key)
+    : peer_{.context = std::move(context),
+            .wanted = std::move(wanted),
+            .session_key = std::move(session_key)},
+      ssl_{SSL_new(peer_.context->get())},
+      fault_{.minimum = peer_.context->options().minimum}
+{
+    BioPtr bio{ssl_ ? BIO_new(bio_method()) : nullptr};
+    if (!bio || !demand_name(ssl_.get(), peer_.wanted))
+        throw Exception{openssl_failed()};
+    SSL_set_app_data(ssl_.get(), &peer_);
+    SSL_set_info_callback(ssl_.get(), note_renegotiation);
+    BIO_set_data(bio.get(), this);
+    BIO_set_init(bio.get(), 1);
+    SSL_set_bio(ssl_.get(), bio.get(), bio.get());
+    (void)bio.release();
     SSL_set_connect_state(ssl_.get());
-    if (const auto session = tls_sessions().take(session_key_))
+    if (const auto session = peer_.context->sessions().take(peer_.session_key))
         SSL_set_session(ssl_.get(), session.get());
     ERR_clear_error();
 }
@@ -115,16 +128,16 @@ TlsEngine::Step TlsEngine::shake_hands()
     ERR_clear_error();
     const auto step = step_after(SSL_do_handshake(ssl_.get()));
     const bool is_resumed = step == Step::done && SSL_session_reused(ssl_.get()) == 1;
-    // Those of TLS 1.2 serve again, and no new one is told
+    // Those of TLS 1.2 serve again, and OpenSSL reports no new one
     if (is_resumed && SSL_version(ssl_.get()) == TLS1_2_VERSION)
-        tls_sessions().put(session_key_, SSL_get0_session(ssl_.get()));
+        peer_.context->sessions().put(peer_.session_key, SSL_get0_session(ssl_.get()));
     return step;
 }
 
 TlsEngine::Step TlsEngine::read(std::span<std::byte> into, std::size_t& got)
 {
     ERR_clear_error();
-    most_output_ = most_unsent_bytes;
+    max_output_ = max_unsent_bytes;
     auto step = Step::done;
     for (std::size_t at = 0; at < into.size();) {
         std::size_t bytes = 0;
@@ -136,45 +149,38 @@ TlsEngine::Step TlsEngine::read(std::span<std::byte> into, std::size_t& got)
         at += bytes;
         got += bytes;
     }
-    most_output_ = std::numeric_limits<std::size_t>::max();
+    max_output_ = std::numeric_limits<std::size_t>::max();
     return step;
 }
 
-std::size_t TlsEngine::seal(std::span<const asio::const_buffer> from, SealedRecords& sealed)
+TlsEngine::Step TlsEngine::seal(std::span<const asio::const_buffer> from, SealedRecords& sealed)
 {
-    static thread_local std::array<std::byte, most_record_bytes> staging;
-    if (has_failed_ || has_said_goodbye_)
-        return 0;
+    if (has_failed_ || has_notified_)
+        return Step::failed;
     ERR_clear_error();
+    auto staging = acquire_input();
     Pieces pieces{from};
     std::size_t total = 0;
-    while (sealed.count < SealedRecords::most && !has_failed_) {
-        const auto record = pieces.next(staging);
+    auto step = Step::done;
+    while (step == Step::done && sealed.count < SealedRecords::max) {
+        const auto record = pieces.next(std::span{*staging}.first(max_record_bytes));
         if (record.empty())
             break;
-        total += record.size();
-        seal_record(record, total, sealed);
+        std::size_t written = 0;
+        step = step_after(SSL_write_ex(ssl_.get(), record.data(), record.size(), &written));
+        if (step == Step::done)
+            sealed.records[sealed.count++] = {total += record.size(), put_bytes_};
     }
-    return sealed.count == 0 ? 0 : sealed.records[sealed.count - 1].plain_end;
+    release(std::move(staging));
+    return sealed.count == 0 ? step : Step::done;
 }
 
-void TlsEngine::seal_record(std::span<const std::byte> record, std::size_t plain_end,
-                            SealedRecords& sealed)
-{
-    std::size_t written = 0;
-    const int result = SSL_write_ex(ssl_.get(), record.data(), record.size(), &written);
-    if (result == 1)
-        sealed.records[sealed.count++] = {plain_end, put_bytes_};
-    else if (step_after(result) != Step::failed)
-        note_fault(); // there is room for all, so there is nothing to wait for
-}
-
-void TlsEngine::say_goodbye()
+void TlsEngine::close_notify()
 {
     ERR_clear_error();
-    if (!has_failed_ && !has_said_goodbye_)
+    if (!has_failed_ && !has_notified_)
         (void)SSL_shutdown(ssl_.get()); // 0 and an error alike: the answer is not there yet
-    has_said_goodbye_ = true;
+    has_notified_ = true;
     ERR_clear_error();
 }
 
@@ -207,9 +213,29 @@ void TlsEngine::note_fault()
         fault_.is_ssl = ERR_GET_LIB(code) == ERR_LIB_SSL;
         fault_.reason = ERR_GET_REASON(code);
         fault_.reason_text = error_text(code);
-        fault_.minimum = context_->minimum();
     }
     ERR_clear_error();
+}
+
+error_code TlsEngine::read_error(bool is_first) const
+{
+    if (!fault_.is_ssl)
+        return make_error_code(TlsEnd::local);
+    const int alert = fault_.reason - SSL_AD_REASON_OFFSET;
+    if (peer_.has_declined_renegotiation && alert == SSL_AD_HANDSHAKE_FAILURE)
+        return make_error_code(TlsEnd::renegotiation);
+    if (alert >= 0 && alert < 256)
+        return alert_code(is_first && is_verdict(alert) ? TlsEnd::refusal : TlsEnd::alert, alert);
+    switch (fault_.reason) {
+    case SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC:
+    case SSL_R_BAD_RECORD_TYPE:
+    case SSL_R_WRONG_VERSION_NUMBER:
+    case SSL_R_PACKET_LENGTH_TOO_LONG:
+    case SSL_R_ENCRYPTED_LENGTH_TOO_LONG:
+    case SSL_R_DATA_LENGTH_TOO_LONG:
+    case SSL_R_LENGTH_MISMATCH: return make_error_code(TlsEnd::bad_record);
+    default: return make_error_code(TlsEnd::protocol);
+    }
 }
 
 std::string TlsEngine::application_protocol() const
@@ -232,7 +258,8 @@ BIO_METHOD* TlsEngine::bio_method()
 {
     static BIO_METHOD* const method = [] {
         auto* made = BIO_meth_new(BIO_TYPE_SOURCE_SINK | BIO_get_new_index(), "sidecar");
-        require(made != nullptr);
+        if (!made)
+            throw Exception{openssl_failed()};
         BIO_meth_set_read_ex(made, bio_read);
         BIO_meth_set_write_ex(made, bio_write);
         BIO_meth_set_ctrl(made, [](BIO*, int command, long, void*) -> long {
@@ -262,15 +289,15 @@ int TlsEngine::bio_write(BIO* bio, const char* from, std::size_t size, std::size
     auto& self = *static_cast<TlsEngine*>(BIO_get_data(bio));
     BIO_clear_retry_flags(bio);
     *taken = size;
-    if (self.has_said_goodbye_)
+    if (self.has_notified_)
         return 1;
-    if (self.output_.size() >= self.most_output_) {
+    if (self.output_.size() >= self.max_output_) {
         BIO_set_retry_write(bio);
         return 0;
     }
     try {
         if (self.output_.capacity() == 0)
-            self.output_ = lend_output();
+            self.output_ = std::exchange(spare_output, {});
         const auto* const bytes = reinterpret_cast<const std::byte*>(from);
         self.output_.insert(self.output_.end(), bytes, bytes + size);
     } catch (const std::bad_alloc&) { // not through OpenSSL, which is C
@@ -278,50 +305,6 @@ int TlsEngine::bio_write(BIO* bio, const char* from, std::size_t size, std::size
     }
     self.put_bytes_ += size;
     return 1;
-}
-
-/// Verifies as OpenSSL would, and notes what it found.
-int TlsEngine::verify(X509_STORE_CTX* store, void*)
-{
-    auto* const ssl =
-        static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
-    auto& self = *static_cast<TlsEngine*>(SSL_get_app_data(ssl));
-    if (!self.context_->verifies())
-        return 1;
-    const int result = X509_verify_cert(store);
-    if (result == 1)
-        return 1;
-    try {
-        auto& refusal = self.refusal_.emplace();
-        refusal.code = X509_STORE_CTX_get_error(store);
-        refusal.depth = X509_STORE_CTX_get_error_depth(store);
-        if (const auto* certificate = X509_STORE_CTX_get_current_cert(store))
-            refusal.certificate = facts_of(certificate);
-        refusal.wanted = self.wanted_;
-        refusal.is_system_trust = self.context_->is_system_trust();
-        refusal.now = utc_now();
-        refusal.code_text = X509_verify_cert_error_string(refusal.code);
-    } catch (const std::bad_alloc&) { // not through OpenSSL
-    }
-    return 0;
-}
-
-int TlsEngine::new_session(SSL* ssl, SSL_SESSION* session)
-{
-    auto& self = *static_cast<TlsEngine*>(SSL_get_app_data(ssl));
-    try {
-        tls_sessions().put(self.session_key_, session);
-    } catch (const std::bad_alloc&) { // not through OpenSSL
-    }
-    return 0; // OpenSSL's reference stays its own
-}
-
-void TlsEngine::install_callbacks(SSL_CTX* context)
-{
-    SSL_CTX_set_cert_verify_callback(context, verify, nullptr);
-    SSL_CTX_set_session_cache_mode(context,
-                                   SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
-    SSL_CTX_sess_set_new_cb(context, new_session);
 }
 
 } // namespace sidecar::stream

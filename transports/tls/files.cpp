@@ -1,18 +1,19 @@
 #include "files.hpp"
 
-#include "verdict.hpp"
+#include "errors.hpp"
 
 #include <fmt/format.h>
 #include <openssl/crypto.h>
 #include <openssl/pem.h>
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <system_error>
 
@@ -20,20 +21,38 @@ namespace sidecar::stream {
 namespace {
 
 /// The system's bundle has a few hundred KiB.
-constexpr std::size_t most_file_bytes = 64u << 20;
+constexpr std::size_t max_file_bytes = 64u << 20;
 
-using FilePtr = std::unique_ptr<std::FILE, FreeWith<std::fclose>>;
 using DirectoryPtr = std::unique_ptr<DIR, FreeWith<::closedir>>;
 
-Failure unusable(std::string why)
-{
-    return {Error::bad_options, {.attempted = "prepare TLS", .explanation = std::move(why)}};
-}
+struct Descriptor {
+    explicit Descriptor(const std::string& path)
+        : fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)}
+    {
+    }
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+    ~Descriptor() { fd < 0 ? 0 : ::close(fd); }
+    const int fd;
+};
 
 Failure unreadable(const std::string& name, int error)
 {
     return unusable(
-        fmt::format("{} cannot be read: {}", name, std::generic_category().message(error)));
+        fmt::format("{} cannot be read: {}", name, std::generic_category().message(error)), error);
+}
+
+/// Nobody can make a regular file block by holding its other end.
+Result<void> validate_kind(const std::string& name, int fd)
+{
+    struct stat s {};
+    if (::fstat(fd, &s) != 0)
+        return unreadable(name, errno);
+    if (S_ISDIR(s.st_mode))
+        return unreadable(name, EISDIR);
+    if (!S_ISREG(s.st_mode))
+        return unusable(name + " is no regular file");
+    return {};
 }
 
 BioPtr memory_bio(const std::string& text)
@@ -76,32 +95,39 @@ bool is_hashed_name(std::string_view name)
 
 } // namespace
 
-std::string named(const char* what, const std::string& path)
+Failure unusable(std::string why, int error)
 {
-    return fmt::format("{} {}", what, quoted(path, 256));
+    const bool is_lack = error == EMFILE || error == ENFILE || error == ENOMEM;
+    return {is_lack ? Error::no_resources : Error::bad_options,
+            {.attempted = "prepare TLS", .explanation = std::move(why), .is_passing = true}};
 }
 
-Result<std::string> read_file(const char* what, const std::string& path)
+std::string named(const char* option, const std::string& path)
 {
-    const auto name = named(what, path);
+    return fmt::format("{} {}", option, quoted(path, 256));
+}
+
+Result<std::string> read_file(const char* option, const std::string& path)
+{
+    const auto name = named(option, path);
     if (path.find('\0') != path.npos)
         return unusable(name + " is no path");
-    const FilePtr file{std::fopen(path.c_str(), "re")};
-    if (!file)
+    const Descriptor file{path};
+    if (file.fd < 0)
         return unreadable(name, errno);
-    std::setvbuf(file.get(), nullptr, _IONBF, 0); // what it holds may be secret
+    if (auto valid = validate_kind(name, file.fd); !valid)
+        return valid.error();
     std::string text;
-    for (std::size_t at = 0;; text.resize(at)) {
+    for (std::size_t at = 0;;) {
         text.resize(std::max<std::size_t>(2 * at, 64u << 10));
-        const auto got = std::fread(text.data() + at, 1, text.size() - at, file.get());
-        at += got;
-        if (std::ferror(file.get()))
+        const auto got = ::read(file.fd, text.data() + at, text.size() - at);
+        if (got < 0)
             return unreadable(name, errno);
-        if (at < text.size()) {
-            text.resize(at);
+        at += static_cast<std::size_t>(got);
+        text.resize(at);
+        if (got == 0)
             return text;
-        }
-        if (at > most_file_bytes)
+        if (at > max_file_bytes)
             return unusable(name + " is too large");
     }
 }
@@ -148,19 +174,26 @@ Result<KeyPtr> parse_key(const std::string& where, const std::string& pem,
     return key;
 }
 
-Result<void> check_directory(const std::string& path)
+Result<std::vector<CertificatePtr>> read_directory(const char* option, const std::string& path)
 {
-    const auto name = named("ca_directory", path);
+    const auto name = named(option, path);
     if (path.find('\0') != path.npos)
         return unusable(name + " is no path");
     const DirectoryPtr directory{::opendir(path.c_str())};
     if (!directory)
         return unreadable(name, errno);
-    while (const auto* entry = ::readdir(directory.get()))
-        if (is_hashed_name(entry->d_name))
-            return {};
-    return unusable(
-        name + " holds no certificate under its hashed name (\"openssl rehash\" makes them)");
+    std::vector<CertificatePtr> all;
+    while (const auto* entry = ::readdir(directory.get())) {
+        if (!is_hashed_name(entry->d_name))
+            continue;
+        const auto text = read_file(option, path + "/" + entry->d_name);
+        if (!text && text.error() == Error::no_resources)
+            return text.error();
+        if (auto found = text ? parse_certificates(name, *text) : text.error(); found)
+            std::move(found->begin(), found->end(), std::back_inserter(all));
+    }
+    ERR_clear_error();
+    return all;
 }
 
 std::string file_stamp(const std::string& path)

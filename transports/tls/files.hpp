@@ -1,5 +1,5 @@
 // Certificates and keys of our own, from files. Private to TLS. Side: any thread. Blocks: while the
-// file system does.
+// file system does, never for another process: only regular files are read.
 #pragma once
 
 #include "openssl.hpp"
@@ -11,9 +11,12 @@
 
 namespace sidecar::stream {
 
-/// A file's whole content; what it fails with is told as an explanation that begins with `what`, the
-/// option's name. Errors of all these: bad_options.
-[[nodiscard]] Result<std::string> read_file(const char* what, const std::string& path);
+/// A refusal in words; whatever a file holds may be another at the next attempt, so it is passing.
+/// Error: no_resources where the system lacked a descriptor or memory, else bad_options.
+[[nodiscard]] Failure unusable(std::string why, int error = 0);
+
+/// A file's whole content. Explanations of all these begin with `option` and the path.
+[[nodiscard]] Result<std::string> read_file(const char* option, const std::string& path);
 
 /// All certificates in PEM text; at least one.
 [[nodiscard]] Result<std::vector<CertificatePtr>> parse_certificates(const std::string& where,
@@ -21,14 +24,16 @@ namespace sidecar::stream {
 /// The key in PEM text. The password appears in no text.
 [[nodiscard]] Result<KeyPtr> parse_key(const std::string& where, const std::string& pem,
                                        const std::string& password);
-/// A directory that can be read, and has at least one certificate under its hashed name.
-[[nodiscard]] Result<void> check_directory(const std::string& path);
+/// The certificates that stand in a directory under their hashed names ("5ed36f99.0"); files that
+/// hold none do not count.
+[[nodiscard]] Result<std::vector<CertificatePtr>> read_directory(const char* option,
+                                                                 const std::string& path);
 
-/// What tells whether a file is still the same: its path, identity, size and time; of one that is
-/// not there the path.
+/// What tells whether a file is still the same: its path, identity, size and time; only the path of
+/// one that is not there.
 [[nodiscard]] std::string file_stamp(const std::string& path);
 
 /// 'ca_file "/etc/ca.pem"', for texts.
-[[nodiscard]] std::string named(const char* what, const std::string& path);
+[[nodiscard]] std::string named(const char* option, const std::string& path);
 
 } // namespace sidecar::stream

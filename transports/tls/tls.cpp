@@ -1,113 +1,99 @@
 #include "tls.hpp"
 
-#include "sessions.hpp"
+#include "context.hpp"
+#include "errors.hpp"
+#include "text.hpp"
 #include "tls_stream.hpp"
+#include "uri.hpp"
 
-#include <boost/asio/error.hpp>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <utility>
 
 namespace sidecar::stream {
-
-namespace asio = boost::asio;
-
 namespace {
 
-Failure bad(std::string why, const std::string& endpoint)
+/// Without what no certificate has: an address's zone, the dot behind a name.
+std::string wanted_name(std::string name)
 {
-    return {Error::bad_options,
-            {.attempted = "prepare TLS", .endpoint = endpoint, .explanation = std::move(why)}};
+    if (!http::address_bytes(name).empty())
+        return name.substr(0, name.find('%'));
+    if (name.ends_with('.'))
+        name.pop_back();
+    return name;
 }
 
-Failure failed(std::string why, const std::string& endpoint, error_code cause = {})
+Failure failed(FailureDetails details, const std::string& endpoint)
 {
-    return {Error::tls_failed,
-            {.attempted = "secure the connection",
-             .endpoint = endpoint,
-             .cause = cause,
-             .explanation = std::move(why)}};
+    details.attempted = "secure the connection";
+    details.endpoint = endpoint;
+    return {Error::tls_failed, std::move(details)};
 }
 
-/// What is wrong without a look at any file; empty: nothing.
-std::string find_fault(const TlsOptions& options)
+/// Throws Exception: bad_options.
+std::string name_to_verify(const TlsOptions& options, const std::string& host,
+                           const std::string& endpoint)
 {
-    if (options.certificate_file.empty() != options.key_file.empty())
-        return "certificate_file and key_file are needed both, or neither";
-    if (!options.server_name.empty() && !is_server_name(options.server_name))
-        return "server_name is neither a host name nor an address";
-    if (options.minimum != TlsVersion::tls_1_2 && options.minimum != TlsVersion::tls_1_3)
-        return "minimum is no version of TLS";
-    std::size_t alpn_bytes = 0;
-    for (const auto& protocol : options.alpn) {
-        if (protocol.empty() || protocol.size() > 255)
-            return "each of alpn has 1 to 255 bytes (RFC 7301)";
-        alpn_bytes += 1 + protocol.size();
-    }
-    if (alpn_bytes > 0xffff)
-        return "alpn is too long";
-    return {};
-}
-
-Result<std::shared_ptr<const TlsContext>> prepare(const TlsOptions& options,
-                                                  const std::string& endpoint)
-{
-    if (auto fault = find_fault(options); !fault.empty())
-        return bad(std::move(fault), endpoint);
-    auto context = tls_context(options);
-    if (!context)
-        return bad(context.error().explanation(), endpoint);
-    return context;
-}
-
-/// Sessions of one server, asked for by one name, under one trust and one certificate of ours.
-std::string session_key(const TlsContext& context, const TlsName& name, const std::string& endpoint)
-{
-    return fmt::format("{}{}:{} {}", context.key(), name.text.size(), name.text, endpoint);
+    auto name = wanted_name(options.server_name.empty() ? host : options.server_name);
+    const auto refuse = [&](const char* why) {
+        throw Exception{
+            Failure{Error::bad_options,
+                    {.attempted = "prepare TLS", .endpoint = endpoint, .explanation = why}}};
+    };
+    if (name.empty() && !options.insecure_skip_verification)
+        refuse("there is no host whose name could be verified: server_name is needed");
+    if (!name.empty() && !http::validate_host_name(name)) // ".x" would mean anything below x
+        refuse("the host is neither a name nor an address");
+    return name;
 }
 
 } // namespace
 
-Result<void> check_tls(const TlsOptions& options, const std::string& endpoint)
+Result<TlsContextPtr> prepare_tls(const TlsOptions& options, const std::string& endpoint)
 {
-    const auto context = prepare(options, endpoint);
+    auto context = tls_context(options);
     if (!context)
-        return context.error();
-    return {};
+        return http::with_context(context.error(), context.error().attempted(), endpoint);
+    return context;
 }
 
-Task<std::shared_ptr<Stream>> secure(Context ctx, std::shared_ptr<Stream> below, TlsOptions options,
-                                     std::string host, std::string endpoint)
+Task<std::shared_ptr<Stream>> secure(Context ctx, std::shared_ptr<Stream> below,
+                                     TlsContextPtr context, std::string host, std::string endpoint)
 {
-    const auto context = prepare(options, endpoint).value();
-    const auto name = tls_name(host, options.server_name);
-    if (name.is_empty() && context->verifies())
-        throw Exception{
-            bad("there is no host whose name could be verified: server_name is needed", endpoint)};
-    if (!context->verifies())
+    const auto& options = context->options();
+    const auto name = name_to_verify(options, host, endpoint);
+    if (options.insecure_skip_verification)
         ctx.log(LogLevel::warning,
                 fmt::format("TLS to {} is not secure: the certificate is not verified "
                             "(insecure_skip_verification), so that anybody in between can read and "
                             "change everything",
                             endpoint));
-    const auto key = session_key(*context, name, endpoint);
-    const auto engine = std::make_shared<TlsEngine>(context, name, key);
+    const auto session_key = fmt::format("{} {}", name, endpoint);
+    const auto engine = std::make_shared<TlsEngine>(context, name, session_key);
     const auto tls = std::make_shared<Tls>(below, engine);
-    error_code ec;
-    auto why = co_await tls->shake_hands(ec);
-    if (ec == asio::error::operation_aborted)
-        throw boost::system::system_error{ec};
-    if (why.empty() && context->verifies() && !engine->is_verified())
-        why =
-            "the peer showed no certificate that could be verified"; // not reached, as far as known
-    if (!why.empty()) {
-        tls_sessions().forget(key);
-        error_code gone;                // there may be nobody any more
-        co_await below->shutdown(gone); // what we said is to be read before the socket goes
-        throw Exception{failed(std::move(why), endpoint, ec)};
-    }
-    co_return tls;
+    auto why = co_await tls->shake_hands();
+    if (!why && !options.insecure_skip_verification
+        && !engine->is_verified()) // as far as known never
+        why = FailureDetails{.explanation = "the peer showed no certificate that could be verified",
+                             .is_passing = false};
+    if (!why)
+        co_return tls;
+    context->sessions().forget(session_key);
+    error_code gone;                // nobody may be there
+    co_await below->shutdown(gone); // our alert is to be read before the socket goes
+    throw Exception{failed(*std::move(why), endpoint)};
+}
+
+bool is_truncated(error_code ec) noexcept { return ec == make_error_code(TlsEnd::truncated); }
+
+std::optional<Failure> tls_refusal(error_code ec, const std::string& endpoint)
+{
+    if (ec.category() != tls_category() || ec.value() < static_cast<int>(TlsEnd::refusal))
+        return std::nullopt;
+    return failed(
+        {.explanation = "the peer refused the handshake with the " + alert_text(ec.value() % 1000),
+         .is_passing = false},
+        endpoint);
 }
 
 } // namespace sidecar::stream

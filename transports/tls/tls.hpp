@@ -1,4 +1,4 @@
-// TLS over another stream. Private to the transports.
+// TLS over another stream. Private to the transports; also there where the library is built without.
 #pragma once
 
 #include "stream.hpp"
@@ -7,22 +7,38 @@
 #include <sidecar/transports/tls_options.hpp>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace sidecar::stream {
 
-/// What can be said about the options before there is a socket. Errors: bad_options, also where the
-/// library was built without TLS.
-[[nodiscard]] SIDECAR_API Result<void> check_tls(const TlsOptions& options,
-                                                 const std::string& endpoint);
+class TlsContext;
+using TlsContextPtr = std::shared_ptr<const TlsContext>;
 
-/// Shakes hands over `below` and gives the stream inside, which owns `below`. `host` is what was
-/// connected to, a name or an address: it is verified, and if it is a name sent as SNI. `endpoint`
-/// is what failures call the other side. Throws Exception: tls_failed; operation_aborted once
-/// `below` was aborted.
+/// Checks the options, and makes of them what their connections share, unless that was done before
+/// and the files are what they were. Side: both. Blocks: while files are read. Errors: bad_options,
+/// also where the library was built without TLS; no_resources; tls_failed where OpenSSL cannot start.
+[[nodiscard]] SIDECAR_API Result<TlsContextPtr> prepare_tls(const TlsOptions& options,
+                                                            const std::string& endpoint);
+
+/// Reads the variables that say where the system's trust store is. Side: app, since getenv() may crash
+/// beside the application's setenv().
+SIDECAR_API void read_trust_environment();
+
+/// Shakes hands over `below` and returns the stream inside, which owns `below`. `host`, a name or an
+/// address, was connected to: it is verified, and a name is sent as SNI, unless server_name is set.
+/// `endpoint` is the other side's name in failures. Throws Exception: tls_failed; operation_aborted
+/// once `below` was aborted.
 [[nodiscard]] SIDECAR_API Task<std::shared_ptr<Stream>> secure(Context ctx,
                                                                std::shared_ptr<Stream> below,
-                                                               TlsOptions options, std::string host,
+                                                               TlsContextPtr context,
+                                                               std::string host,
                                                                std::string endpoint);
+
+/// The connection ended without close_notify.
+[[nodiscard]] SIDECAR_API bool is_truncated(error_code ec) noexcept;
+/// The failure where a read's error says that the peer refused the handshake after all.
+[[nodiscard]] SIDECAR_API std::optional<Failure> tls_refusal(error_code ec,
+                                                             const std::string& endpoint);
 
 } // namespace sidecar::stream

@@ -1,11 +1,11 @@
 #include "tls_stream.hpp"
 
-#include "error.hpp"
-
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/error.hpp>
 
 #include <algorithm>
-#include <cstring>
+#include <array>
+#include <exception>
 #include <utility>
 
 namespace sidecar::stream {
@@ -19,39 +19,117 @@ constexpr std::size_t whole_record_bytes = 17u << 10;
 
 /// What a read that has to wait makes room for; it lands where the plaintext is to stand, so that a
 /// link that waits needs no memory. If more has come, the next look takes it.
-constexpr std::size_t most_in_one_wait = 4096;
+constexpr std::size_t max_in_one_wait = 4096;
 
 /// A peer that sends without pause what is no plaintext (tickets, KeyUpdate) gets no more than this
 /// of one turn.
-constexpr std::size_t most_without_plaintext = 256u << 10;
+constexpr std::size_t max_without_plaintext = 256u << 10;
 
 /// Of the peer's first bytes, for the text that says what it speaks instead of TLS.
-constexpr std::size_t most_heard_bytes = 128;
+constexpr std::size_t max_heard_bytes = 128;
 
 std::span<std::byte> span_of(asio::mutable_buffer buffer)
 {
     return {static_cast<std::byte*>(buffer.data()), buffer.size()};
 }
 
-error_code code_of(const HandshakeFault& fault, bool has_read)
-{
-    if (!fault.is_ssl)
-        return make_error_code(TlsEnd::local);
-    if (const int alert = fault.reason - SSL_AD_REASON_OFFSET; alert >= 0 && alert < 256)
-        return alert_code(has_read ? TlsEnd::alert : TlsEnd::refusal, alert);
-    switch (fault.reason) {
-    case SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC:
-    case SSL_R_BAD_RECORD_TYPE:
-    case SSL_R_WRONG_VERSION_NUMBER:
-    case SSL_R_PACKET_LENGTH_TOO_LONG:
-    case SSL_R_ENCRYPTED_LENGTH_TOO_LONG:
-    case SSL_R_DATA_LENGTH_TOO_LONG:
-    case SSL_R_LENGTH_MISMATCH: return make_error_code(TlsEnd::bad_record);
-    default: return make_error_code(TlsEnd::protocol);
-    }
-}
+template <class Function>
+struct OnExit {
+    ~OnExit() { function(); }
+    Function function;
+};
+template <class Function>
+OnExit(Function) -> OnExit<Function>;
 
 } // namespace
+
+// --- sending
+
+TlsPump::TlsPump(std::shared_ptr<Stream> below, std::shared_ptr<TlsEngine> engine)
+    : below_{std::move(below)}, engine_{std::move(engine)}
+{
+}
+
+TlsPump::~TlsPump() = default;
+
+Task<> TlsPump::flush(std::uint64_t put_bytes)
+{
+    const auto self = shared_from_this();
+    while (!error_ && sent_bytes_ < put_bytes) {
+        if (is_pumping_) {
+            LoopEvent sent;
+            waiters_.push_back(&sent);
+            const OnExit leave{[&] { std::erase(waiters_, &sent); }};
+            co_await sent.wait();
+        } else {
+            is_pumping_ = true;
+            const OnExit end_turn{[this] { is_pumping_ = false, wake(); }};
+            while (!error_ && sent_bytes_ < put_bytes)
+                co_await send_some();
+        }
+    }
+    start(); // what came meanwhile
+}
+
+void TlsPump::start()
+{
+    if (is_pumping_ || error_ || !has_more())
+        return;
+    is_pumping_ = true;
+    asio::co_spawn(below_->executor(), run(shared_from_this()),
+                   [](std::exception_ptr) {}); // error_ tells
+}
+
+Task<> TlsPump::run(std::shared_ptr<TlsPump> self)
+{
+    const OnExit end_turn{[&] { self->is_pumping_ = false, self->wake(); }};
+    while (!self->error_ && self->has_more())
+        co_await self->send_some();
+}
+
+void TlsPump::abort() noexcept
+{
+    if (!error_)
+        error_ = asio::error::operation_aborted;
+    wake();
+}
+
+bool TlsPump::has_more() const noexcept
+{
+    return at_ != sending_.size() || !engine_->output().empty();
+}
+
+Task<> TlsPump::send_some()
+{
+    if (at_ == sending_.size()) {
+        at_ = 0;
+        release(sending_);
+        sending_ = std::exchange(engine_->output(), {});
+    }
+    const asio::const_buffer rest = asio::buffer(sending_) + at_;
+    const std::span<const asio::const_buffer> from{&rest, 1};
+    error_code ec;
+    const auto sent = co_await below_->write_some(from, ec);
+    if (below_->is_aborted())
+        ec = asio::error::operation_aborted;
+    at_ += sent;
+    sent_bytes_ += sent;
+    if (ec && !error_)
+        error_ = ec;
+    if (at_ == sending_.size() || error_) {
+        at_ = 0;
+        release(sending_);
+    }
+    wake();
+}
+
+void TlsPump::wake()
+{
+    for (auto* waiter : waiters_)
+        waiter->set();
+}
+
+// --- the handshake
 
 Tls::Tls(std::shared_ptr<Stream> below, std::shared_ptr<TlsEngine> engine)
     : below_{std::move(below)},
@@ -60,63 +138,63 @@ Tls::Tls(std::shared_ptr<Stream> below, std::shared_ptr<TlsEngine> engine)
 {
 }
 
-// --- the handshake
-
-Task<std::string> Tls::shake_hands(error_code& ec)
+Task<std::optional<FailureDetails>> Tls::shake_hands()
 {
     for (;;) {
         const auto step = engine_->shake_hands();
         // Also the alert with which we refuse. Where it fails, the peer may have said why
         co_await pump_->flush(engine_->put_bytes());
-        if (below_->is_aborted()) {
-            ec = asio::error::operation_aborted;
-            co_return "aborted";
-        }
+        if (below_->is_aborted())
+            throw boost::system::system_error{asio::error::operation_aborted};
         if (step == TlsEngine::Step::done)
             break;
         if (step == TlsEngine::Step::failed || step == TlsEngine::Step::closed)
             co_return why_failed();
         if (step == TlsEngine::Step::wants_output) {
-            if (pump_->error())
-                ended_below(pump_->error());
-            else
+            if (!pump_->error())
                 continue;
+            below_end_ = pump_->error();
         }
-        auto why = co_await hear_more(ec);
-        if (!why.empty())
+        if (auto why = co_await hear_more())
             co_return why;
     }
     is_shaking_hands_ = false;
     heard_ = {};
-    co_return std::string{};
+    co_return std::nullopt;
 }
 
-/// Gives why that was the end; empty: it was not.
-Task<std::string> Tls::hear_more(error_code& ec)
+/// Returns why that was the end; empty: it was not.
+Task<std::optional<FailureDetails>> Tls::hear_more()
 {
-    std::array<std::byte, most_in_one_wait> memory;
-    const ReadBuffers into{asio::buffer(memory)};
     do {
+        error_code ec;
         if (!below_end_)
-            co_await wait_below(into, ec);
+            co_await wait_below(ec);
         if (ec)
-            co_return "aborted";
-        const bool is_over = below_end_ || heard_.size() == most_heard_bytes;
+            throw boost::system::system_error{ec};
+        const bool is_over = below_end_ || heard_.size() == max_heard_bytes;
         if (!can_be_tls(heard_)
             && (is_over || !can_be_http(heard_) || heard_.find('\n') != heard_.npos))
-            co_return describe_not_tls(heard_);
+            co_return FailureDetails{.explanation = describe_not_tls(heard_),
+                                     .http_status = http_status_of(heard_)};
     } while (!can_be_tls(heard_)); // the first line of an answer is waited for
     if (!below_end_)
-        co_return std::string{};
-    if (below_end_ != asio::error::eof)
-        ec = below_end_;
-    co_return heard_.empty() ? "the peer ended the connection before it answered in the handshake"
-                             : "the peer ended the connection in the middle of the handshake";
+        co_return std::nullopt;
+    co_return FailureDetails{
+        .cause = below_end_ == asio::error::eof ? error_code{} : below_end_,
+        .explanation = heard_.empty()
+                           ? "the peer ended the connection before it answered in the handshake"
+                           : "the peer ended the connection in the middle of the handshake"};
 }
 
-std::string Tls::why_failed() const
+FailureDetails Tls::why_failed() const
 {
-    return engine_->refusal() ? describe(*engine_->refusal()) : describe(engine_->fault());
+    if (const auto& refusal = engine_->refusal())
+        return {.explanation = describe(*refusal), .is_passing = false};
+    FailureDetails details{.explanation = describe(engine_->fault())};
+    if (is_permanent(engine_->fault()))
+        details.is_passing = false;
+    return details;
 }
 
 // --- reading
@@ -168,9 +246,10 @@ std::size_t Tls::pull(ReadBuffers into, bool may_ask_below, error_code& ec)
     auto step = TlsEngine::Step::done;
     for (bool is_first = true;; is_first = false) {
         step = decrypt(into, got);
-        if (step != TlsEngine::Step::wants_input || below_end_ || !may_ask_below)
+        if (step != TlsEngine::Step::wants_input || below_end_ || !may_ask_below
+            || is_waiting_below_)
             break;
-        if ((!is_first && below_->is_drained()) || taken_in >= most_without_plaintext)
+        if ((!is_first && below_->is_drained()) || taken_in >= max_without_plaintext)
             break;
         const auto more = ask_below(room - got);
         if (more == 0 && !below_end_)
@@ -178,8 +257,9 @@ std::size_t Tls::pull(ReadBuffers into, bool may_ask_below, error_code& ec)
         taken_in += more;
     }
     is_stuck_ = step == TlsEngine::Step::wants_output;
-    is_drained_ =
-        is_stuck_ || (step == TlsEngine::Step::wants_input && !below_end_ && below_->is_drained());
+    is_drained_ = is_stuck_
+                  || (step == TlsEngine::Step::wants_input && !below_end_
+                      && (is_waiting_below_ || below_->is_drained()));
     has_read_ = has_read_ || got != 0;
     pump_->start(); // an answer, or the alert that tells the peer what it did wrong
     if (got == 0)
@@ -201,7 +281,7 @@ TlsEngine::Step Tls::decrypt(ReadBuffers into, std::size_t& got)
             break;
     }
     if (!engine_->has_input())
-        give_back(std::move(input_));
+        release(std::move(input_));
     return step;
 }
 
@@ -209,21 +289,27 @@ TlsEngine::Step Tls::decrypt(ReadBuffers into, std::size_t& got)
 std::size_t Tls::ask_below(std::size_t wanted)
 {
     if (!input_)
-        input_ = lend_input();
+        input_ = acquire_input();
     const auto size = std::clamp(wanted, whole_record_bytes, input_->size());
     error_code ec;
     const auto got = below_->try_read({asio::buffer(*input_, size)}, ec);
     engine_->set_input(std::span{*input_}.first(got));
     if (ec)
-        ended_below(ec);
+        below_end_ = ec;
     return got;
 }
 
-/// Waits for the first of what comes next, and takes it in. `ec`: operation_aborted, of which
-/// nothing stays.
+/// Waits for the peer's next bytes, and takes them in, or until another caller has. `ec`:
+/// operation_aborted, of which nothing stays.
 Task<> Tls::wait_below(ReadBuffers into, error_code& ec)
 {
-    const auto first = std::min(into[0].size(), most_in_one_wait);
+    if (is_waiting_below_) {
+        co_await came_.wait();
+        co_return;
+    }
+    is_waiting_below_ = true;
+    const OnExit wake_other{[this] { is_waiting_below_ = false, came_.set(); }};
+    const auto first = std::min(into[0].size(), max_in_one_wait);
     const ReadBuffers landing{asio::buffer(into[0], first)};
     error_code end;
     const auto got = co_await below_->read_some(landing, end);
@@ -232,27 +318,34 @@ Task<> Tls::wait_below(ReadBuffers into, error_code& ec)
         co_return;
     }
     if (end)
-        ended_below(end);
+        below_end_ = end;
     const auto bytes = span_of(into[0]).first(got);
-    if (is_shaking_hands_ && heard_.size() < most_heard_bytes)
+    if (is_shaking_hands_ && heard_.size() < max_heard_bytes)
         heard_.append(reinterpret_cast<const char*>(bytes.data()),
-                      std::min(got, most_heard_bytes - heard_.size()));
+                      std::min(got, max_heard_bytes - heard_.size()));
+    is_drained_ = false;
     if (got == 0)
         co_return;
     if (!input_)
-        input_ = lend_input();
+        input_ = acquire_input();
     std::copy(bytes.begin(), bytes.end(), input_->begin());
     engine_->set_input(std::span{*input_}.first(got));
 }
 
-void Tls::ended_below(error_code ec) { below_end_ = ec; }
+/// The same for callers without memory.
+Task<> Tls::wait_below(error_code& ec)
+{
+    std::array<std::byte, max_in_one_wait> memory;
+    const ReadBuffers into{asio::buffer(memory)};
+    co_await wait_below(into, ec);
+}
 
-/// What is told where no plaintext came.
+/// The error where no plaintext came.
 error_code Tls::end_code(TlsEngine::Step step) const
 {
     switch (step) {
     case TlsEngine::Step::closed: return asio::error::eof;
-    case TlsEngine::Step::failed: return code_of(engine_->fault(), has_read_);
+    case TlsEngine::Step::failed: return engine_->read_error(!has_read_);
     case TlsEngine::Step::wants_input:
         return below_end_ == asio::error::eof ? make_error_code(TlsEnd::truncated) : below_end_;
     default: return {};
@@ -263,16 +356,21 @@ error_code Tls::end_code(TlsEngine::Step step) const
 
 Task<std::size_t> Tls::write_some(std::span<const asio::const_buffer> from, error_code& ec)
 {
-    if (is_aborted_ || pump_->error()) {
-        ec = is_aborted_ ? error_code{asio::error::operation_aborted} : pump_->error();
-        co_return 0;
-    }
     SealedRecords sealed;
-    auto taken = engine_->seal(from, sealed);
-    if (taken == 0) {
-        ec = make_error_code(TlsEnd::local);
-        co_return 0;
+    while (sealed.count == 0) {
+        if (is_aborted_ || pump_->error()) {
+            ec = is_aborted_ ? error_code{asio::error::operation_aborted} : pump_->error();
+            co_return 0;
+        }
+        const auto step = engine_->seal(from, sealed);
+        if (sealed.count == 0 && (step != TlsEngine::Step::wants_input || below_end_))
+            ec = below_end_ ? end_code(step) : make_error_code(TlsEnd::local);
+        else if (sealed.count == 0)
+            co_await wait_below(ec);
+        if (ec)
+            co_return 0;
     }
+    auto taken = sealed.plain_bytes(engine_->put_bytes());
     co_await pump_->flush(engine_->put_bytes());
     engine_->release_memory();
     if (pump_->error()) {
@@ -285,7 +383,7 @@ Task<std::size_t> Tls::write_some(std::span<const asio::const_buffer> from, erro
 
 Task<> Tls::shutdown(error_code& ec)
 {
-    engine_->say_goodbye();
+    engine_->close_notify();
     co_await pump_->flush(engine_->put_bytes());
     ec = pump_->error();
     if (!ec)

@@ -3,35 +3,77 @@
 
 #include "engine.hpp"
 #include "stream.hpp"
-#include "tls_memory.hpp"
-#include "tls_pump.hpp"
+
+#include <sidecar/loop_event.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
-#include <string_view>
+#include <vector>
 
 namespace sidecar::stream {
 
-/// Owned by the transport, as any stream; owns the one below. The engine decides what bytes mean,
-/// the pump sends; this feeds the engine with what comes.
+/// Sends what the engine puts out. The only writer to the stream below: for callers that wait until
+/// something is out, and in the background for answers to the peer (a KeyUpdate, an alert). Owned by
+/// its stream and by its own sending in the background. Side: the loop's thread.
 ///
-/// Reading looks at what OpenSSL holds before it looks at the stream below, and waits only if
-/// neither has anything. The end of the stream below without the peer's close_notify is told as
-/// TlsEnd::truncated, with it as eof. write_some takes up to four records, and gives how much of it
-/// is in records that went out whole, so that what a failure leaves is counted as the peer sees it.
+/// Invariants: one write_some at a time; everything goes in its order, also after the caller that
+/// waited for it was cancelled; after the first error nothing goes.
+class TlsPump : public std::enable_shared_from_this<TlsPump> {
+public:
+    TlsPump(std::shared_ptr<Stream> below, std::shared_ptr<TlsEngine> engine);
+    TlsPump(const TlsPump&) = delete;
+    TlsPump& operator=(const TlsPump&) = delete;
+    ~TlsPump();
+
+    /// Waits until so many bytes of all that was ever put out are sent, or sending has failed. Any
+    /// number may wait. Throws system_error where the awaiting coroutine is cancelled.
+    [[nodiscard]] Task<> flush(std::uint64_t put_bytes);
+    /// Sends all there is, in the background.
+    void start();
+    /// No more is sent.
+    void abort() noexcept;
+
+    [[nodiscard]] std::uint64_t sent_bytes() const noexcept { return sent_bytes_; }
+    [[nodiscard]] error_code error() const noexcept { return error_; }
+
+private:
+    [[nodiscard]] bool has_more() const noexcept;
+    [[nodiscard]] Task<> send_some();
+    [[nodiscard]] static Task<> run(std::shared_ptr<TlsPump> self);
+    void wake();
+
+    const std::shared_ptr<Stream> below_;     // sidecar side
+    const std::shared_ptr<TlsEngine> engine_; // sidecar side
+    std::vector<std::byte> sending_;          // sidecar side; taken from the engine
+    std::size_t at_ = 0;                      // sidecar side; how much of it is out
+    std::uint64_t sent_bytes_ = 0;            // sidecar side; in all
+    std::vector<LoopEvent*> waiters_;         // sidecar side
+    error_code error_;                        // sidecar side
+    bool is_pumping_ = false;                 // sidecar side
+};
+
+/// Owned by the transport, as any stream; owns the one below. The engine decides what bytes mean, the
+/// pump sends, this feeds the engine.
 ///
-/// Invariants: has input memory only while it holds ciphertext that OpenSSL has not taken; what
-/// reading puts out is sent without waiting for it, up to TlsEngine::most_unsent_bytes.
+/// Reading looks at what OpenSSL holds before it looks at the stream below, and waits only if neither
+/// has anything. If the stream below ends without the peer's close_notify, the error is
+/// TlsEnd::truncated, with it eof. write_some takes up to four records, and returns how much of it is
+/// in records that went out whole, so that a failure's unsent bytes are counted as the peer sees them.
+///
+/// Invariants: one read_some below at a time, of the reader or of a writer that needs the peer's
+/// bytes first; it has input memory only while it holds ciphertext that OpenSSL has not taken;
+/// what reading puts out is sent without waiting, up to TlsEngine::max_unsent_bytes.
 class Tls final : public Stream {
 public:
     Tls(std::shared_ptr<Stream> below, std::shared_ptr<TlsEngine> engine);
 
-    /// Before anything else. Gives why it failed; empty: it is done. What was refused is told to the
-    /// peer. `ec` is the cause, where the stream below has one; operation_aborted once that was
-    /// aborted.
-    [[nodiscard]] Task<std::string> shake_hands(error_code& ec);
+    /// Before anything else. Returns why it failed; empty: it is done. The peer hears a refusal.
+    /// Throws system_error: operation_aborted once the stream below was aborted.
+    [[nodiscard]] Task<std::optional<FailureDetails>> shake_hands();
 
     Task<std::size_t> read_some(ReadBuffers into, error_code& ec) override;
     std::size_t try_read(ReadBuffers into, error_code& ec) override;
@@ -50,11 +92,10 @@ private:
     [[nodiscard]] TlsEngine::Step decrypt(ReadBuffers into, std::size_t& got);
     [[nodiscard]] std::size_t ask_below(std::size_t wanted);
     [[nodiscard]] Task<> wait_below(ReadBuffers into, error_code& ec);
-    void ended_below(error_code ec);
+    [[nodiscard]] Task<> wait_below(error_code& ec);
     [[nodiscard]] error_code end_code(TlsEngine::Step step) const;
-    [[nodiscard]] Task<std::string> hear_more(error_code& ec);
-    [[nodiscard]] std::string why_failed() const;
-    [[nodiscard]] std::string_view heard() const;
+    [[nodiscard]] Task<std::optional<FailureDetails>> hear_more();
+    [[nodiscard]] FailureDetails why_failed() const;
 
     const std::shared_ptr<Stream> below_;     // sidecar side
     const std::shared_ptr<TlsEngine> engine_; // sidecar side
@@ -62,11 +103,13 @@ private:
     std::unique_ptr<TlsInput> input_;         // sidecar side; null: nothing is left of the input
     std::string heard_;    // sidecar side; the peer's first bytes, till the handshake is done
     error_code below_end_; // sidecar side; no more will come from below
-    bool is_shaking_hands_ = true; // sidecar side
-    bool has_read_ = false;        // sidecar side; plaintext, ever
-    bool is_drained_ = false;      // sidecar side
-    bool is_stuck_ = false;        // sidecar side; reading has to wait for the pump
-    bool is_aborted_ = false;      // sidecar side
+    LoopEvent came_;       // sidecar side; the read below is over
+    bool is_waiting_below_ = false; // sidecar side
+    bool is_shaking_hands_ = true;  // sidecar side
+    bool has_read_ = false;         // sidecar side; plaintext, ever
+    bool is_drained_ = false;       // sidecar side
+    bool is_stuck_ = false;         // sidecar side; reading has to wait for the pump
+    bool is_aborted_ = false;       // sidecar side
 };
 
 } // namespace sidecar::stream

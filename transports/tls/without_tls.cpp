@@ -4,28 +4,26 @@
 #include <utility>
 
 namespace sidecar::stream {
-namespace {
 
-Failure not_built(std::string endpoint)
+Result<TlsContextPtr> prepare_tls(const TlsOptions&, const std::string& endpoint)
 {
-    return {Error::bad_options,
-            {.attempted = "connect with TLS",
-             .endpoint = std::move(endpoint),
-             .explanation = "the library was built without TLS (the Meson option tls)"}};
+    return Failure{Error::bad_options,
+                   {.attempted = "connect with TLS",
+                    .endpoint = endpoint,
+                    .explanation = "the library was built without TLS (the Meson option tls)"}};
 }
 
-} // namespace
+void read_trust_environment() {}
 
-Result<void> check_tls(const TlsOptions&, const std::string& endpoint)
-{
-    return not_built(endpoint);
-}
-
-Task<std::shared_ptr<Stream>> secure(Context, std::shared_ptr<Stream>, TlsOptions, std::string,
+Task<std::shared_ptr<Stream>> secure(Context, std::shared_ptr<Stream>, TlsContextPtr, std::string,
                                      std::string endpoint)
 {
-    throw Exception{not_built(std::move(endpoint))};
+    throw Exception{prepare_tls({}, std::move(endpoint)).error()};
     co_return nullptr;
 }
+
+bool is_truncated(error_code) noexcept { return false; }
+
+std::optional<Failure> tls_refusal(error_code, const std::string&) { return std::nullopt; }
 
 } // namespace sidecar::stream

@@ -46,12 +46,9 @@ Task<> lingering_close(Context ctx, std::shared_ptr<stream::Stream> stream,
     asio::co_spawn(stream->executor(), discard(stream, state), [](std::exception_ptr) {});
     bool is_in_time = false;
     try {
-        is_in_time = co_await writer->wait_written(ctx, deadline);
+        is_in_time = co_await writer->shut_down(ctx, deadline);
     } catch (const boost::system::system_error&) { // nobody is there to read it
     }
-    error_code ec;
-    if (is_in_time)
-        co_await stream->shutdown(ec);
     while (is_in_time && !state->is_over)
         is_in_time = co_await ctx.wait(state->changed, deadline);
 }

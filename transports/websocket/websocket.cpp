@@ -8,7 +8,7 @@
 #include "protocol.hpp"
 #include "reader.hpp"
 #include "redirect.hpp"
-#include "tls/error.hpp"
+#include "tls/tls.hpp"
 #include "writer.hpp"
 
 #include <sidecar/loop_event.hpp>
@@ -272,18 +272,21 @@ void WebSocket::Impl::answer()
     writer_->answer(bytes);
 }
 
-/// The answer to the peer's Close, or the Close that tells it what it did wrong.
+/// The answer to the peer's Close, unless ours was first, or the Close that tells it what it did
+/// wrong; behind either the end of our half, so that the peer sees a whole end of TLS too.
 Task<> WebSocket::Impl::say_last_word(Context ctx)
 {
-    if (protocol_.is_send_over())
-        co_return; // ours was first
-    std::vector<std::byte> bytes;
-    protocol_.append_answer(bytes);
-    writer_->finish(bytes);
     const bool is_answer = protocol_.ending()->error == Error::closed_by_peer;
+    if (!protocol_.is_send_over()) {
+        std::vector<std::byte> bytes;
+        protocol_.append_answer(bytes);
+        writer_->finish(bytes);
+    } else if (!is_answer) {
+        co_return;
+    }
     try {
         if (is_answer)
-            (void)co_await writer_->wait_written(ctx, deadline_after(ctx.now(), answer_time));
+            (void)co_await writer_->shut_down(ctx, deadline_after(ctx.now(), answer_time));
         else
             co_await websocket::lingering_close(ctx, stream_, writer_,
                                                 deadline_after(ctx.now(), linger_time));

@@ -56,6 +56,44 @@ TEST_CASE("tls goodbye: close_notify is an orderly end")
     CHECK_FALSE(has(failure.message(), "truncated"));
 }
 
+TEST_CASE("tls goodbye: the peer's close_notify is answered by ours")
+{
+    for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+        std::atomic<bool> has_heard = false;
+        TlsPeer peer{{.version = version}, [&](TlsConnection& c) {
+                         c.say_goodbye();
+                         has_heard = c.wait_for_goodbye();
+                     }};
+        LinesFeed feed{lines_to(peer.port()), at_home()};
+        REQUIRE(feed.start(20s));
+        CHECK(failure_of(feed).cause() == boost::asio::error::eof);
+        REQUIRE(peer.wait_for_ended(1));
+        CHECK(has_heard);
+    }
+}
+
+TEST_CASE("tls goodbye: a peer that ends since we decline its renegotiation is told as such")
+{
+    TlsPeer peer{{.version = TLS1_2_VERSION}, [](TlsConnection& c) {
+                     SSL_renegotiate(c.end.get());
+                     SSL_do_handshake(c.end.get());
+                     c.raw.send(c.end.take());
+                     try {
+                         c.read(1);
+                     } catch (const PeerGone&) {
+                         c.raw.send(c.end.take());
+                         c.raw.wait_for_end();
+                     }
+                 }};
+    LinesFeed feed{lines_to(peer.port()), at_home()};
+    REQUIRE(feed.start(20s));
+    const auto failure = failure_of(feed);
+    CHECK(failure == Error::disconnected);
+    CHECK(failure.cause().message()
+          == "the peer asked for renegotiation of TLS, and ended the connection when that was "
+             "declined");
+}
+
 TEST_CASE("tls goodbye: a stop says it, and is ok only if the peer answers it")
 {
     for (const bool answers : {true, false}) {

@@ -5,6 +5,8 @@
 #include <boost/asio/error.hpp>
 #include <doctest/doctest.h>
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
@@ -65,7 +67,11 @@ TEST_CASE("tls: each certificate that is refused has its own text")
         {"common", "localhost", "\"localhost\" names no host or address"},
         {"common-address", "127.0.0.1", "\"127.0.0.1\" names no host or address"},
         {"mixed", "localhost", "issued for \"other.example\" instead of \"localhost\""},
-        {"no-server", "localhost", "is not meant for servers"},
+        {"no-server", "localhost", "is not meant for servers (its extended key usage)"},
+        {"usage", "localhost", "is not meant for servers (its key usage)"},
+        {"valid", "_x.wild.example",
+         "instead of \"_x.wild.example\" (a wildcard stands for letters, digits and hyphens, not "
+         "for '_')"},
     };
     for (const auto& row : rows) {
         const auto failure = start_against(row.certificate, row.host);
@@ -124,6 +130,20 @@ TEST_CASE("tls: authorities come from a file, a directory or a text, and all cou
             .code()
         == error_code{});
     CHECK(::start_against({.certificate = "self-signed"}, {.ca_file = certificate("valid.pem")})
+          == Error::tls_failed);
+}
+
+TEST_CASE("tls: a cross-signed chain is taken whichever of its roots is trusted")
+{
+    for (const std::string root : {"ca.pem", "other-ca.pem"}) {
+        CAPTURE(root);
+        CHECK(::start_against({.certificate = "crossed"}, {.ca_file = certificate(root)}).message()
+              == Failure{}.message());
+    }
+    CHECK(::start_against({.certificate = "crossed"}, {.ca_file = certificate("self-signed.pem")})
+          == Error::tls_failed);
+    CHECK(::start_against({.certificate = "crossed"}, {.ca_file = certificate("ca.pem")},
+                          "other.example")
           == Error::tls_failed);
 }
 
@@ -258,6 +278,8 @@ TEST_CASE("tls: files that cannot be used are told before there is a socket, wit
     };
     const auto client = certificate("client.pem"), key = certificate("client.key"),
                encrypted = certificate("client.enc.key");
+    const auto pipe = certificate("a-named-pipe"); // without a writer: opening it would block
+    REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
     const Row rows[] = {
         {{.ca_file = "/nowhere/ca.pem"},
          "ca_file \"/nowhere/ca.pem\" cannot be read: No such file or directory"},
@@ -266,6 +288,10 @@ TEST_CASE("tls: files that cannot be used are told before there is a socket, wit
         {{.ca_pem = "nothing"}, "ca_pem holds no certificate in PEM form"},
         {{.ca_pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"},
          "ca_pem: its certificate number 1 cannot be read"},
+        {{.ca_file = "/dev/null"}, "ca_file \"/dev/null\" is no regular file"},
+        {{.ca_file = pipe}, "is no regular file"},
+        {with_key(pipe, key), "is no regular file"},
+        {with_key(client, pipe), "is no regular file"},
         {{.ca_directory = "/nowhere"}, "ca_directory \"/nowhere\" cannot be read"},
         {{.ca_directory = certificate("")}, "no certificate under its hashed name"},
         {{.certificate_file = client}, "both, or neither"},
@@ -278,7 +304,7 @@ TEST_CASE("tls: files that cannot be used are told before there is a socket, wit
         {{.server_name = "two words"}, "server_name"},
     };
     for (const auto& row : rows) {
-        const auto failure = stream::check_tls(row.options, "localhost:1").error();
+        const auto failure = stream::prepare_tls(row.options, "localhost:1").error();
         const auto text = failure.message();
         CAPTURE(text);
         CHECK(failure == Error::bad_options);

@@ -2,7 +2,7 @@
 // there read without waiting.
 #include "../stream/fakes.hpp"
 #include "support/tls_peer.hpp"
-#include "tls/error.hpp"
+#include "tls/errors.hpp"
 #include "tls/tls.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -37,8 +37,9 @@ struct Lab {
     {
         connecting.emplace(io, [](Lab& lab) -> Task<> {
             sidecar::TlsOptions options{.ca_file = certificate("ca.pem")};
-            lab.tls = co_await sidecar::stream::secure({lab.context, sidecar::TimePoint::max()},
-                                                       lab.below, options, "localhost", "a fake");
+            lab.tls = co_await sidecar::stream::secure(
+                {lab.context, sidecar::TimePoint::max()}, lab.below,
+                sidecar::stream::prepare_tls(options, "a fake").value(), "localhost", "a fake");
         }(*this));
         settle(io);
     }
@@ -516,8 +517,9 @@ TEST_CASE("tls records: TLS goes over TLS")
     Run connecting{
         outer.io, [](Lab& lab, std::shared_ptr<sidecar::stream::Stream>& made) -> Task<> {
             sidecar::TlsOptions options{.ca_file = certificate("ca.pem")};
-            made = co_await sidecar::stream::secure({lab.context, sidecar::TimePoint::max()},
-                                                    lab.tls, options, "feed.example", "a fake");
+            made = co_await sidecar::stream::secure(
+                {lab.context, sidecar::TimePoint::max()}, lab.tls,
+                sidecar::stream::prepare_tls(options, "a fake").value(), "feed.example", "a fake");
         }(outer, tls)};
     const auto carry = [&](auto&& work) {
         settle(outer.io);
@@ -544,6 +546,102 @@ TEST_CASE("tls records: TLS goes over TLS")
         all += memory.substr(0, got);
     } while (!ec && !tls->is_drained());
     CHECK(all == large);
+}
+
+/// A ticket of two records, of which the first is returned apart.
+std::pair<std::string, std::string> large_ticket(Lab& lab)
+{
+    SSL_CTX_set_session_ticket_cb(
+        const_cast<SSL_CTX*>(lab.server_context.get()),
+        [](SSL* ssl, void*) {
+            const std::string data(700, 't');
+            return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), data.data(), data.size());
+        },
+        nullptr, nullptr);
+    SSL_set_max_send_fragment(lab.server.get(), 512);
+    const auto records = lab.server.seal_ticket();
+    const auto first_bytes =
+        5u + (static_cast<unsigned char>(records[3]) << 8) + static_cast<unsigned char>(records[4]);
+    REQUIRE(first_bytes < records.size());
+    return {records.substr(0, first_bytes), records.substr(first_bytes)};
+}
+
+TEST_CASE("tls records: a write waits for the rest of a ticket, which a pending read takes in")
+{
+    Lab lab{{.version = TLS1_3_VERSION}};
+    const auto [first, rest] = large_ticket(lab);
+    lab.start_reading();
+    lab.below->come(first);
+    settle(lab.io);
+    lab.start_writing("written");
+    CHECK_FALSE(lab.writing->is_over());
+    lab.below->come(rest);
+    settle(lab.io);
+    REQUIRE(lab.writing->is_good());
+    CHECK_FALSE(lab.write_error);
+    CHECK(lab.exchange() == "written");
+    lab.below->come(lab.server.seal("read"));
+    settle(lab.io);
+    CHECK(lab.reading->is_good());
+    CHECK(lab.text == "read");
+}
+
+TEST_CASE("tls records: a write takes in the rest of a ticket itself where nobody reads")
+{
+    Lab lab{{.version = TLS1_3_VERSION}};
+    const auto [first, rest] = large_ticket(lab);
+    lab.below->come(first);
+    sidecar::error_code ec;
+    CHECK(lab.read_all(ec).empty());
+    lab.start_writing("written");
+    CHECK_FALSE(lab.writing->is_over());
+    CHECK(lab.read_all(ec).empty()); // not below, where the write waits
+    lab.below->come(joined({rest, lab.server.seal("read")}));
+    settle(lab.io);
+    REQUIRE(lab.writing->is_good());
+    CHECK_FALSE(lab.write_error);
+    CHECK(lab.exchange() == "written");
+    CHECK_FALSE(lab.tls->is_drained());
+    CHECK(lab.read_all(ec) == "read");
+
+    const auto [begun, never] = large_ticket(lab);
+    lab.below->come(begun);
+    CHECK(lab.read_all(ec).empty());
+    lab.start_writing("lost");
+    lab.below->end_with(asio::error::eof);
+    settle(lab.io);
+    CHECK(lab.writing->is_over());
+    CHECK(sidecar::stream::is_truncated(lab.write_error));
+}
+
+TEST_CASE("tls records: a reader goes on where the write that took in a ticket was cancelled")
+{
+    Lab lab{{.version = TLS1_3_VERSION}};
+    const auto [first, rest] = large_ticket(lab);
+    lab.below->come(first);
+    sidecar::error_code ec;
+    CHECK(lab.read_all(ec).empty());
+    asio::cancellation_signal signal;
+    bool is_over = false;
+    asio::co_spawn(
+        lab.io,
+        [](Lab& l) -> Task<> {
+            const asio::const_buffer from = asio::buffer("x", 1);
+            const std::span<const asio::const_buffer> span{&from, 1};
+            sidecar::error_code error;
+            (void)co_await l.tls->write_some(span, error);
+        }(lab),
+        asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr) { is_over = true; }));
+    settle(lab.io);
+    lab.start_reading();
+    CHECK_FALSE(lab.reading->is_over());
+    signal.emit(asio::cancellation_type::terminal);
+    settle(lab.io);
+    CHECK(is_over);
+    lab.below->come(joined({rest, lab.server.seal("read")}));
+    settle(lab.io);
+    CHECK(lab.reading->is_good());
+    CHECK(lab.text == "read");
 }
 
 } // namespace records_test

@@ -1,7 +1,6 @@
 // Codes into words, by table.
-#include "tls/error.hpp"
-#include "tls/name.hpp"
-#include "tls/verdict.hpp"
+#include "tls/errors.hpp"
+#include "tls/tls.hpp"
 
 #include <doctest/doctest.h>
 #include <openssl/ssl.h>
@@ -28,8 +27,7 @@ Refusal refused(int code, int depth = 0)
                             .not_after = "2026-02-01 00:00:00 UTC"},
             .wanted = "feed.example",
             .is_system_trust = true,
-            .now = "2026-03-01 00:00:00 UTC",
-            .code_text = "openssl's words"};
+            .now = "2026-03-01 00:00:00 UTC"};
 }
 
 bool is_printable(const std::string& text)
@@ -60,12 +58,12 @@ TEST_CASE("tls verdict: each refused certificate has its own text")
          R"(unknown issuer: the chain ends with "S", which is self-signed and not in the system's trust store)"},
         {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, 0,
          R"(unknown issuer: the certificate of "S" was issued by "I", which is not in the system's trust store and which the peer did not send)"},
-        {X509_V_ERR_INVALID_PURPOSE, 0,
-         R"(the certificate of "S" is not meant for servers (its extended key usage))"},
+        {X509_V_ERR_INVALID_PURPOSE, 1,
+         R"(the certificate of the authority "S" may not issue certificates for servers)"},
         {X509_V_ERR_INVALID_CA, 1,
          R"(the certificate of the authority "S" was used to issue another, and may not be (it is no authority))"},
         {X509_V_ERR_EE_KEY_TOO_SMALL, 0, R"(the certificate of "S" has a key that is too weak)"},
-        {X509_V_ERR_CERT_REVOKED, 0, R"(the certificate of "S" was refused: openssl's words)"},
+        {X509_V_ERR_CERT_REVOKED, 0, R"(the certificate of "S" was refused: certificate revoked)"},
     };
     for (const auto& row : rows)
         CHECK(describe(refused(row.code, row.depth)) == row.text);
@@ -154,6 +152,45 @@ TEST_CASE("tls verdict: what is no TLS is known by its first bytes")
     CHECK(is_printable(describe_not_tls(std::string(100, '\xff'))));
 }
 
+TEST_CASE("tls verdict: only a certificate or a protocol that is named ends all attempts")
+{
+    for (int alert = 0; alert < 256; ++alert) {
+        const bool is_named = (alert >= 41 && alert <= 46) || alert == 48 || alert == 49
+                              || alert == 116 || alert == 70 || alert == 120;
+        CAPTURE(alert);
+        CHECK(is_verdict(alert) == is_named);
+        CHECK(is_permanent(HandshakeFault{.reason = SSL_AD_REASON_OFFSET + alert}) == is_named);
+    }
+    CHECK(is_permanent(HandshakeFault{.reason = SSL_R_UNSUPPORTED_PROTOCOL}));
+    CHECK_FALSE(is_permanent(HandshakeFault{.reason = SSL_R_BAD_SIGNATURE}));
+    CHECK_FALSE(is_permanent(HandshakeFault{.is_ssl = false, .reason = SSL_R_UNKNOWN_PROTOCOL}));
+    CHECK_FALSE(is_permanent(HandshakeFault{}));
+}
+
+TEST_CASE("tls verdict: close_notify in the handshake has a text, and HTTP a status")
+{
+    CHECK(describe(HandshakeFault{})
+          == "the peer ended the connection with close_notify in the middle of the handshake");
+    CHECK(http_status_of("HTTP/1.0 503 Service Unavailable\r\n") == 503);
+    CHECK(http_status_of("HTTP/1.1 400\r\n") == 400);
+    for (const auto* none : {"220 mail", "HTTP/", "HTTP/1.1 x", "HTTP/1.1"})
+        CHECK(http_status_of(none) == 0);
+}
+
+TEST_CASE("tls verdict: a purpose is refused by the usage that forbids it, a wildcard by its reach")
+{
+    auto refusal = refused(X509_V_ERR_INVALID_PURPOSE);
+    CHECK(describe(refusal)
+          == R"(the certificate of "S" is not meant for servers (its key usage))");
+    refusal = refused(X509_V_ERR_HOSTNAME_MISMATCH);
+    refusal.certificate.names = {"*.wild.test"};
+    refusal.certificate.name_count = 1;
+    refusal.wanted = "_x.wild.test";
+    CHECK(
+        describe(refusal)
+        == R"(the certificate is issued for "*.wild.test" instead of "_x.wild.test" (a wildcard stands for letters, digits and hyphens, not for '_'))");
+}
+
 TEST_CASE(
     "tls errors: what ends a stream is told apart, and alerts in place of the first byte refuse")
 {
@@ -169,49 +206,6 @@ TEST_CASE(
     CHECK(*refusal == Error::tls_failed);
     CHECK(refusal->message().find("certificate_required (116): it demands a client certificate")
           != std::string::npos);
-}
-
-TEST_CASE("tls name: names lose their dot, addresses their zone, and each is only one of both")
-{
-    struct Row {
-        std::string host, server_name, name, address, text;
-    };
-    const auto v6 = std::string(15, '\0') + '\x01';
-    const Row rows[] = {
-        {"feed.example", "", "feed.example", "", "feed.example"},
-        {"feed.example.", "", "feed.example", "", "feed.example"},
-        {"feed.example", "other.example", "other.example", "", "other.example"},
-        {"192.0.2.1", "", "", "\xc0\x00\x02\x01"s, "192.0.2.1"},
-        {"192.0.2.1", "feed.example", "feed.example", "", "feed.example"},
-        {"feed.example", "192.0.2.1", "", "\xc0\x00\x02\x01"s, "192.0.2.1"},
-        {"::1", "", "", v6, "::1"},
-        {"::1%lo", "", "", v6, "::1"},
-        {"127.1", "", "", "\x7f\x00\x00\x01"s, "127.1"},
-        {"0x7f000001", "", "", "\x7f\x00\x00\x01"s, "0x7f000001"},
-        {"", "", "", "", ""},
-    };
-    for (const auto& row : rows) {
-        const auto found = tls_name(row.host, row.server_name);
-        CHECK(found.name == row.name);
-        CHECK(found.address == row.address);
-        CHECK(found.text == row.text);
-        CHECK(found.is_empty() == row.text.empty());
-    }
-}
-
-TEST_CASE("tls name: a server_name is a host name or an address")
-{
-    for (const std::string good :
-         {"a", "a.", "a-b.c_d.example", "xn--mnchen-3ya.example", "::1", "1.2.3.4"})
-        CHECK(is_server_name(good));
-    for (const auto& bad : {""s, "."s, ".example"s, "a..b"s, "a b"s, "*.example"s, "m\xc3\xbcn"s,
-                            "a\0b"s, "1.2.3.4\0x"s, std::string(64, 'a'), "a\n"s})
-        CHECK_FALSE(is_server_name(bad));
-    std::string longest;
-    while (longest.size() < 253)
-        longest += longest.size() % 2 == 0 ? "a" : ".";
-    CHECK(is_server_name(longest));
-    CHECK_FALSE(is_server_name(longest + ".aa"));
 }
 
 } // namespace verdict_test

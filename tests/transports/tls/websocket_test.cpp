@@ -68,6 +68,37 @@ TEST_CASE("wss: three messages, a Close and close_notify that came in one record
     }
 }
 
+TEST_CASE("wss: a closing handshake ends with our close_notify, whoever closes first")
+{
+    for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+        CAPTURE(version);
+        std::atomic<int> notified = 0;
+        TlsPeer theirs{{.version = version}, [&](TlsConnection& c) {
+                           accept_websocket(c);
+                           c.send(close_1000);
+                           read_close(c);
+                           notified += c.wait_for_goodbye();
+                       }};
+        WssFeed closed{to(theirs), at_home()};
+        REQUIRE(closed.start(20s));
+        CHECK(failure_of(closed) == Error::closed_by_peer);
+        REQUIRE(theirs.wait_for_ended(1));
+        CHECK(notified == 1);
+
+        TlsPeer ours{{.version = version}, [&](TlsConnection& c) {
+                         accept_websocket(c);
+                         read_close(c);
+                         c.send(close_1000);
+                         notified += c.wait_for_goodbye();
+                     }};
+        WssFeed closing{to(ours), at_home()};
+        REQUIRE(closing.start(20s));
+        CHECK(closing.stop().close.verdict == Verdict::ok);
+        REQUIRE(ours.wait_for_ended(1));
+        CHECK(notified == 2);
+    }
+}
+
 TEST_CASE("wss: a connection that is cut after a complete Close is well closed")
 {
     TlsPeer theirs{{}, [](TlsConnection& c) {

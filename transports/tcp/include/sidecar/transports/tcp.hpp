@@ -49,7 +49,7 @@ public:
     ~TcpConnection();
 
     Task<> connect(Context ctx);
-    Task<> read(Sink& sink, stream::Decoder& decoder);
+    Task<> read(Context ctx, Sink& sink, stream::Decoder& decoder);
     Task<> write(Batch batch, stream::Encoder& encoder);
     Task<> close(Context ctx);
     void abort() noexcept;
@@ -192,7 +192,7 @@ public:
     }
 
     Task<> connect(Context ctx) { return connection_.connect(ctx); }
-    Task<> read(Context, Sink& sink) { return connection_.read(sink, codec_); }
+    Task<> read(Context ctx, Sink& sink) { return connection_.read(ctx, sink, codec_); }
     Task<> write(Context, Batch batch) { return connection_.write(batch, codec_); }
     Task<> close(Context ctx, CloseReason) { return connection_.close(ctx); }
     void abort() noexcept { connection_.abort(); }

@@ -1,0 +1,342 @@
+#include "errors.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
+
+#include <algorithm>
+#include <charconv>
+
+namespace sidecar::stream {
+namespace {
+
+struct Alert {
+    int number;
+    const char* name;
+    const char* meaning = "";
+    bool is_verdict = false;
+};
+
+constexpr const char* refuses_certificate = "it refuses our certificate";
+constexpr const char* demands_certificate = "it demands a client certificate";
+
+// RFC 8446 section 6.2, and those of RFC 5246 and RFC 6066 that are still sent.
+constexpr Alert alerts[] = {
+    {0, "close_notify"},
+    {10, "unexpected_message"},
+    {20, "bad_record_mac"},
+    {21, "decryption_failed"},
+    {22, "record_overflow"},
+    {30, "decompression_failure"},
+    {40, "handshake_failure",
+     "it accepts none of what was offered, or demands a client certificate"},
+    {41, "no_certificate", demands_certificate, true},
+    {42, "bad_certificate", refuses_certificate, true},
+    {43, "unsupported_certificate", refuses_certificate, true},
+    {44, "certificate_revoked", refuses_certificate, true},
+    {45, "certificate_expired", refuses_certificate, true},
+    {46, "certificate_unknown", refuses_certificate, true},
+    {47, "illegal_parameter"},
+    {48, "unknown_ca", "it does not trust who issued our certificate", true},
+    {49, "access_denied", "it knows our certificate, and lets us not in", true},
+    {50, "decode_error"},
+    {51, "decrypt_error"},
+    {60, "export_restriction"},
+    {70, "protocol_version", "it speaks none of the versions that were offered", true},
+    {71, "insufficient_security", "it demands stronger ciphers than were offered"},
+    {80, "internal_error", "it has trouble of its own"},
+    {86, "inappropriate_fallback"},
+    {90, "user_canceled"},
+    {100, "no_renegotiation"},
+    {109, "missing_extension"},
+    {110, "unsupported_extension"},
+    {111, "certificate_unobtainable"},
+    {112, "unrecognized_name", "it has no host of the name that was asked for"},
+    {113, "bad_certificate_status_response"},
+    {114, "bad_certificate_hash_value"},
+    {115, "unknown_psk_identity"},
+    {116, "certificate_required", demands_certificate, true},
+    {120, "no_application_protocol", "it speaks none of the application protocols offered", true},
+};
+
+const Alert* find_alert(int number) noexcept
+{
+    const auto* const found = std::find_if(std::begin(alerts), std::end(alerts),
+                                           [&](const Alert& a) { return a.number == number; });
+    return found == std::end(alerts) ? nullptr : found;
+}
+
+class Category final : public boost::system::error_category {
+public:
+    const char* name() const noexcept override { return "sidecar.tls"; }
+    std::string message(int value) const override
+    {
+        if (value >= static_cast<int>(TlsEnd::alert))
+            return "the peer's TLS " + alert_text(value % 1000);
+        switch (static_cast<TlsEnd>(value)) {
+        case TlsEnd::truncated: return "the peer's end came without TLS's close_notify";
+        case TlsEnd::bad_record: return "a TLS record is broken, or was changed on its way";
+        case TlsEnd::protocol: return "the peer broke the TLS protocol";
+        case TlsEnd::renegotiation:
+            return "the peer asked for renegotiation of TLS, and ended the connection when that "
+                   "was declined";
+        default: return "TLS failed on our side";
+        }
+    }
+};
+
+// --- certificates
+
+std::string whose(const Refusal& refusal)
+{
+    return fmt::format("the certificate of {}{}", refusal.depth == 0 ? "" : "the authority ",
+                       quoted(refusal.certificate.subject));
+}
+
+const char* trusted(const Refusal& refusal)
+{
+    return refusal.is_system_trust ? "the system's trust store" : "the authorities given";
+}
+
+std::string names_of(const CertificateFacts& certificate)
+{
+    std::vector<std::string> names;
+    for (const auto& name : certificate.names)
+        names.push_back(quoted(name));
+    auto text = fmt::format("{}", fmt::join(names, ", "));
+    if (certificate.name_count > names.size())
+        text += fmt::format(" and {} more", certificate.name_count - names.size());
+    return text;
+}
+
+/// A wildcard is there for the wanted name, but for a character that it does not stand for.
+bool is_beyond_wildcard(const Refusal& refusal)
+{
+    const auto label = refusal.wanted.substr(0, refusal.wanted.find('.'));
+    const auto& names = refusal.certificate.names;
+    return label.find('_') != label.npos
+           && std::find(names.begin(), names.end(), "*" + refusal.wanted.substr(label.size()))
+                  != names.end();
+}
+
+std::string wrong_name(const Refusal& refusal)
+{
+    const auto& names = refusal.certificate.names;
+    if (refusal.certificate.name_count == 0)
+        return fmt::format("{} names no host or address (subjectAltName; a common name does not "
+                           "count), so it is not for {}",
+                           whose(refusal), quoted(refusal.wanted));
+    if (std::find(names.begin(), names.end(), refusal.wanted) != names.end())
+        return fmt::format("the certificate is issued for {} as a name (dNSName), and not as an "
+                           "address (iPAddress)",
+                           quoted(refusal.wanted));
+    return fmt::format("the certificate is issued for {} instead of {}{}",
+                       names_of(refusal.certificate), quoted(refusal.wanted),
+                       is_beyond_wildcard(refusal)
+                           ? " (a wildcard stands for letters, digits and hyphens, not for '_')"
+                           : "");
+}
+
+struct RefusalText {
+    int code;
+    const char* text; ///< follows the name of the certificate
+};
+constexpr RefusalText refusal_texts[] = {
+    {X509_V_ERR_INVALID_CA, "was used to issue another, and may not be (it is no authority)"},
+    {X509_V_ERR_KEYUSAGE_NO_CERTSIGN,
+     "was used to issue another, and may not be (it is no authority)"},
+    {X509_V_ERR_PATH_LENGTH_EXCEEDED, "may not stand so high in a chain"},
+    {X509_V_ERR_CERT_SIGNATURE_FAILURE, "has a signature that is not its issuer's"},
+    {X509_V_ERR_EE_KEY_TOO_SMALL, "has a key that is too weak"},
+    {X509_V_ERR_CA_KEY_TOO_SMALL, "has a key that is too weak"},
+    {X509_V_ERR_CA_MD_TOO_WEAK, "is signed with a digest that is too weak"},
+    {X509_V_ERR_PERMITTED_VIOLATION,
+     "is for a name that its authority may not issue certificates for"},
+    {X509_V_ERR_EXCLUDED_VIOLATION,
+     "is for a name that its authority may not issue certificates for"},
+};
+
+const char* wrong_purpose(const Refusal& refusal)
+{
+    if (refusal.depth != 0)
+        return "may not issue certificates for servers";
+    return refusal.certificate.is_for_servers ? "is not meant for servers (its key usage)"
+                                              : "is not meant for servers (its extended key usage)";
+}
+
+/// Apart from dates, names and issuers.
+std::string other_refusal(const Refusal& refusal)
+{
+    if (refusal.code == X509_V_ERR_CERT_CHAIN_TOO_LONG)
+        return "the chain of certificates is too long";
+    if (refusal.code == X509_V_ERR_INVALID_PURPOSE)
+        return fmt::format("{} {}", whose(refusal), wrong_purpose(refusal));
+    for (const auto& [code, text] : refusal_texts)
+        if (code == refusal.code)
+            return fmt::format("{} {}", whose(refusal), text);
+    return fmt::format("{} was refused: {}", whose(refusal),
+                       X509_verify_cert_error_string(refusal.code));
+}
+
+// --- handshakes
+
+const char* offered_versions(TlsVersion minimum)
+{
+    return minimum == TlsVersion::tls_1_3 ? "TLS 1.3" : "TLS 1.2 and 1.3";
+}
+
+/// -1: it is none.
+int alert_of(const HandshakeFault& fault) noexcept
+{
+    const int alert = fault.reason - SSL_AD_REASON_OFFSET;
+    return fault.is_ssl && alert >= 0 && alert < 256 ? alert : -1;
+}
+
+bool is_about_version(int reason) noexcept
+{
+    constexpr int reasons[] = {SSL_R_UNSUPPORTED_PROTOCOL, SSL_R_WRONG_SSL_VERSION,
+                               SSL_R_WRONG_VERSION_NUMBER, SSL_R_UNKNOWN_PROTOCOL,
+                               SSL_R_VERSION_TOO_LOW};
+    return std::find(std::begin(reasons), std::end(reasons), reason) != std::end(reasons);
+}
+
+} // namespace
+
+const boost::system::error_category& tls_category() noexcept
+{
+    static const Category category;
+    return category;
+}
+
+error_code make_error_code(TlsEnd end) noexcept { return {static_cast<int>(end), tls_category()}; }
+
+error_code alert_code(TlsEnd kind, int alert) noexcept
+{
+    return {static_cast<int>(kind) + alert, tls_category()};
+}
+
+std::string alert_text(int alert)
+{
+    const auto* const found = find_alert(alert);
+    if (!found)
+        return fmt::format("alert {}", alert);
+    return fmt::format("alert {} ({}){}{}", found->name, alert, *found->meaning ? ": " : "",
+                       found->meaning);
+}
+
+bool is_verdict(int alert) noexcept
+{
+    const auto* const found = find_alert(alert);
+    return found && found->is_verdict;
+}
+
+std::string describe(const Refusal& refusal)
+{
+    switch (refusal.code) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return fmt::format("{} expired on {} (it is {} by this machine's clock)", whose(refusal),
+                           refusal.certificate.not_after, refusal.now);
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return fmt::format("{} is not valid before {} (it is {} by this machine's clock)",
+                           whose(refusal), refusal.certificate.not_before, refusal.now);
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH: return wrong_name(refusal);
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+        return fmt::format("{} is self-signed, and it is not in {}", whose(refusal),
+                           trusted(refusal));
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+        return fmt::format("unknown issuer: the chain ends with {}, which is self-signed and not "
+                           "in {}",
+                           quoted(refusal.certificate.subject), trusted(refusal));
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+        return fmt::format("unknown issuer: {} was issued by {}, which is not in {} and which the "
+                           "peer did not send",
+                           whose(refusal), quoted(refusal.certificate.issuer), trusted(refusal));
+    default: return other_refusal(refusal);
+    }
+}
+
+std::string describe(const HandshakeFault& fault)
+{
+    const auto* const versions = offered_versions(fault.minimum);
+    if (const int alert = alert_of(fault); alert >= 0)
+        return fmt::format("the peer refused the handshake with the {}{}", alert_text(alert),
+                           alert == SSL_AD_PROTOCOL_VERSION ? fmt::format(" ({})", versions) : "");
+    if (fault.is_ssl && fault.reason == 0)
+        return "the peer ended the connection with close_notify in the middle of the handshake";
+    if (fault.is_ssl && is_about_version(fault.reason))
+        return fmt::format("the peer wants another protocol version than {}", versions);
+    if (fault.is_ssl && fault.reason == SSL_R_NO_PROTOCOLS_AVAILABLE)
+        return fmt::format("this machine's settings of OpenSSL forbid {}", versions);
+    return fmt::format("the handshake failed: {}", fault.reason_text);
+}
+
+bool is_permanent(const HandshakeFault& fault) noexcept
+{
+    return fault.is_ssl
+           && (is_verdict(alert_of(fault)) || is_about_version(fault.reason)
+               || fault.reason == SSL_R_NO_PROTOCOLS_AVAILABLE);
+}
+
+// --- what is no TLS
+
+bool can_be_tls(std::string_view first_bytes) noexcept
+{
+    // change_cipher_spec, alert, handshake, application_data; then the version, 3.x
+    if (!first_bytes.empty() && (first_bytes[0] < 20 || first_bytes[0] > 23))
+        return false;
+    return first_bytes.size() < 2 || first_bytes[1] == 3;
+}
+
+bool can_be_http(std::string_view first_bytes) noexcept
+{
+    constexpr std::string_view http = "HTTP/";
+    const auto common = std::min(http.size(), first_bytes.size());
+    return common != 0 && first_bytes.substr(0, common) == http.substr(0, common);
+}
+
+std::string describe_not_tls(std::string_view first_bytes)
+{
+    if (first_bytes.starts_with("HTTP/"))
+        return fmt::format("the peer speaks no TLS here: it answered plain HTTP, {}",
+                           quoted(first_bytes.substr(0, first_bytes.find_first_of("\r\n"))));
+    return fmt::format("the peer speaks no TLS here: it sent {}", quoted(first_bytes, 32));
+}
+
+std::uint16_t http_status_of(std::string_view first_bytes) noexcept
+{
+    std::uint16_t status = 0;
+    const auto space = first_bytes.find(' ');
+    if (first_bytes.starts_with("HTTP/") && space != first_bytes.npos) {
+        const auto digits = first_bytes.substr(space + 1, 3);
+        std::from_chars(digits.data(), digits.data() + digits.size(), status);
+    }
+    return status;
+}
+
+std::string utc_text(const std::tm& time)
+{
+    return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}:{:02} UTC", time.tm_year + 1900,
+                       time.tm_mon + 1, time.tm_mday, time.tm_hour, time.tm_min, time.tm_sec);
+}
+
+std::string quoted(std::string_view bytes, std::size_t max_bytes)
+{
+    std::string text;
+    for (const char c : bytes.substr(0, max_bytes)) {
+        if (c == '"' || c == '\\')
+            text += fmt::format("\\{}", c);
+        else if (c == '\r' || c == '\n')
+            text += c == '\r' ? "\\r" : "\\n";
+        else if (c >= 0x20 && c < 0x7f)
+            text += c;
+        else
+            text += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    }
+    return fmt::format("\"{}\"{}", text, bytes.size() > max_bytes ? "..." : "");
+}
+
+} // namespace sidecar::stream
