@@ -7,8 +7,8 @@
 #include "base/notify_fd.hpp"
 #include "check_options.hpp"
 #include "link_calls.hpp"
+#include "queue/memory_budget.hpp"
 #include "queue/overflow.hpp"
-#include "queue/queue_limits.hpp"
 #include "run.hpp"
 #include "runs.hpp"
 

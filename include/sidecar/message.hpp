@@ -136,8 +136,7 @@ public:
     /// The payload as bytes. Lifetime: as text().
     [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return view().bytes(); }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    /// When it came, on the sidecar's clock; its age is what has passed since. It may be told too early
-    /// by 100 us, and by a five hundredth part of the time that what waits with it has come in. The
+    /// When it arrived, on the sidecar's clock: when the turn of the loop began in which it was read. The
     /// epoch, for a message that did not come from receive() or next_event().
     [[nodiscard]] TimePoint arrival() const noexcept { return arrival_; }
     [[nodiscard]] MessageView view() const noexcept

@@ -44,8 +44,9 @@ struct Overflow {
     OverflowPolicy policy = OverflowPolicy::pause_reading;
     /// For `conflate`, and only there.
     ConflationKey key{};
-    /// Of the link's own queue: how much it holds, a message counting with its payload and about 200
-    /// bytes. It must hold the largest message. 0: 1 MiB, or four times the largest message.
+    /// Of the link's own queue: how much it holds, a message counting with about 350 bytes and, above 96
+    /// bytes, its payload; with a key about 100 bytes more. It must hold the largest message. 0: 1 MiB, or
+    /// four times the largest message.
     std::size_t queue_bytes = 0;
     std::size_t queue_messages = 0; ///< 0: as many as the bytes allow
     /// Messages that have waited for longer when they would be taken, or when room is needed, are

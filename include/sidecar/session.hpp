@@ -56,7 +56,7 @@ public:
     /// order. Errors (thrown): the connection's own. Cancellation: throws operation_aborted.
     [[nodiscard]] virtual Task<Message> receive() = 0;
     /// Hands a message on to the application, after all that was handed on before. Waits for free
-    /// space in the inbox.
+    /// space in the inbox. Errors (thrown): too_big for more than a quarter of the inbox's bytes.
     [[nodiscard]] virtual Task<> pass_on(Message message) = 0;
     /// Says what follows; Event::continuity tells it. Without effect after the first pass_on().
     virtual void set_continuity(Continuity continuity) noexcept = 0;

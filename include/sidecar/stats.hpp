@@ -28,11 +28,13 @@ struct Stats {
     std::uint64_t messages_received = 0, bytes_received = 0; ///< put into the inbox
     std::uint64_t messages_taken = 0;                        ///< handed to the application
     /// Received and lost, by GapReason; none of it with OverflowPolicy::pause_reading and no max_age.
-    /// messages_received = messages_taken + lost() + inbox_messages, always.
-    std::uint64_t dropped_oldest = 0, dropped_newest = 0, conflated = 0, too_old = 0;
+    std::uint64_t dropped_oldest = 0, dropped_newest = 0, too_old = 0;
+    /// Received and replaced by newer ones of the same keys, with OverflowPolicy::conflate: not lost.
+    /// messages_received = messages_taken + lost() + conflated + inbox_messages, always.
+    std::uint64_t conflated = 0;
     [[nodiscard]] std::uint64_t lost() const noexcept
     {
-        return dropped_oldest + dropped_newest + conflated + too_old;
+        return dropped_oldest + dropped_newest + too_old;
     }
     /// For how long the oldest one waits that is queued now; zero: none is.
     Duration oldest_message_age{};

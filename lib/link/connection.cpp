@@ -102,6 +102,10 @@ void Connection::begin(Attempt attempt, TimePoint deadline, TimePoint prepare_by
     number_ = attempt.connection;
     attempt_ = std::move(attempt);
     prepare_by_ = prepare_by;
+    parts_.intake.begin_connection([this] {
+        abort();
+        cancel(listener);
+    });
     set_deadline(deadline, "connect");
     spawn(listener, "listener", deadline, &Connection::listen, &Connection::listener_ended);
 }
@@ -232,7 +236,8 @@ bool Connection::open(Continuity continuity, std::deque<Message> unread)
             loop.timers().at(deadline_after(loop.now(), parts_.settings.options->confirm_timeout),
                              [this] { answers_overdue(); });
     }
-    parts_.intake.put_first(std::move(unread));
+    if (!parts_.intake.put_first(std::move(unread)))
+        return false; // the listener ends with the cause
     if (!has_subscriptions && parts_.settings.options->on_connected)
         parts_.events.restored(std::nullopt);
     if (tasks_[writer])

@@ -1,9 +1,9 @@
 // One connection of a link: a transport with its listener, writer and closer.
 #pragma once
 
-#include "link/intake.hpp"
 #include "link/keep_alive.hpp"
 #include "link/link_settings.hpp"
+#include "link/link_sink.hpp"
 #include "link/phase_note.hpp"
 #include "link/services.hpp"
 #include "link/session.hpp"
@@ -60,7 +60,7 @@ public:
     struct Parts {
         LinkServices& services;
         const LinkSettings& settings;
-        Intake& intake;
+        LinkSink& intake;
         Outbox& outbox;
         Subscriptions& subscriptions;
         Writer& writer;

@@ -44,7 +44,6 @@ LinkImpl::LinkImpl(LinkServices& services, LinkObserver& observer, LinkSettings 
 
 void LinkImpl::begin(TimePoint deadline)
 {
-    services_.inbox.share_with(settings_.config->max_message_bytes());
     schedule_.connect_by = deadline;
     attempt();
 }
@@ -88,8 +87,7 @@ void LinkImpl::announce_up(Continuity continuity)
         return;
     gauges_.connection.fetch_add(1);
     gauges_.connections.fetch_add(1);
-    push_event({.position = 0,
-                .kind = Event::Kind::up,
+    push_event({.kind = Event::Kind::up,
                 .link = id(),
                 .failure = {},
                 .continuity = continuity,
@@ -120,18 +118,14 @@ void LinkImpl::restored(std::optional<Failure> failure)
         services_.journal.record(*failure);
     if (is_stopping())
         return;
-    push_event(
-        {.position = 0, .kind = Event::Kind::ready, .link = id(), .failure = std::move(failure)});
+    push_event({.kind = Event::Kind::ready, .link = id(), .failure = std::move(failure)});
 }
 
-void LinkImpl::push_event(LinkEvent event)
+void LinkImpl::push_event(Event event)
 {
     event.connection = connection();
-    event.at = services_.loop.now();
-    event.wall_time =
-        services_.loop.is_virtual()
-            ? WallTime{std::chrono::duration_cast<WallTime::duration>(event.at.time_since_epoch())}
-            : std::chrono::system_clock::now();
+    if (event.kind == Event::Kind::up)
+        intake_.set_connection(event.connection);
     services_.inbox.push_event(std::move(event));
 }
 
@@ -195,8 +189,7 @@ std::optional<TimePoint> LinkImpl::announce_end(Event::Kind kind, Failure& why,
                                                 std::optional<TimePoint> next)
 {
     try {
-        push_event(
-            {.position = 0, .kind = kind, .link = id(), .failure = why, .next_attempt = next});
+        push_event({.kind = kind, .link = id(), .failure = why, .next_attempt = next});
         return next;
     } catch (...) {
         why = to_failure(std::current_exception(), Error::no_resources, "go on with the link",
@@ -285,7 +278,7 @@ void LinkImpl::begin_quiescing(bool by_application)
         return;
     schedule_.timer.cancel();
     if (!is_stopping())
-        push_event({.position = 0, .kind = Event::Kind::down, .link = id(), .failure = why});
+        push_event({.kind = Event::Kind::down, .link = id(), .failure = why});
     end_for_good(why);
     if (!connection_->has_tasks())
         note_end();
@@ -361,7 +354,7 @@ void LinkImpl::ask_peer()
 
 void LinkImpl::tell_data(Event::Kind kind, Duration data_age)
 {
-    push_event({.position = 0, .kind = kind, .link = id(), .failure = {}, .data_age = data_age});
+    push_event({.kind = kind, .link = id(), .failure = {}, .data_age = data_age});
 }
 
 void LinkImpl::drop(FailureDetails why)

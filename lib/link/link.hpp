@@ -3,10 +3,10 @@
 
 #include "link/backoff.hpp"
 #include "link/connection.hpp"
-#include "link/intake.hpp"
 #include "link/keep_alive.hpp"
 #include "link/life.hpp"
 #include "link/link_settings.hpp"
+#include "link/link_sink.hpp"
 #include "link/outcome.hpp"
 #include "link/phase_note.hpp"
 #include "link/services.hpp"
@@ -51,7 +51,7 @@ protected:
 };
 
 /// Makes a connection, and another one when that is gone and the link comes back. `Life` decides what
-/// follows from what happens to them, `Backoff` when the next one is tried; `Intake` takes messages
+/// follows from what happens to them, `Backoff` when the next one is tried; `LinkSink` takes messages
 /// in, `Writer` takes them out of `Outbox`, `Subscriptions` are what each connection begins with. Shared by
 /// the run's registry and by the application's Link; the registry keeps it for as long as one of its
 /// tasks runs. Invariant: no two connections at once.
@@ -105,7 +105,7 @@ public:
     [[nodiscard]] std::string describe() const;
     [[nodiscard]] const Outbox& outbox() const noexcept { return outbox_; }
     [[nodiscard]] const Subscriptions& subscriptions() const noexcept { return subscriptions_; }
-    [[nodiscard]] Intake::Pauses pauses() const noexcept { return intake_.pauses(); }
+    [[nodiscard]] LinkSink::Pauses pauses() const noexcept { return intake_.pauses(); }
     [[nodiscard]] const KeepAlive& keep_alive() const noexcept { return keep_alive_; }
     [[nodiscard]] const Writer& writer() const noexcept { return writer_; }
     [[nodiscard]] ConnectTrace connect_trace() const { return note_.trace(); }
@@ -144,7 +144,7 @@ private:
     [[nodiscard]] std::optional<TimePoint> next_attempt(Failure& why);
     void end_for_good(const Failure& why);
     void note_end();
-    void push_event(LinkEvent event);
+    void push_event(Event event);
     void set_outcome(Result<void> outcome);
     void wake_writer();
     [[nodiscard]] bool keeps_queue() const noexcept;
@@ -168,7 +168,7 @@ private:
     Life life_;                              // sidecar side
     std::unique_ptr<Backoff> backoff_;       // sidecar side; null: it does not come back
     Schedule schedule_;                      // sidecar side
-    Intake intake_;                          // sidecar side, but for its pauses
+    LinkSink intake_;                        // sidecar side, but for its pauses
     Outbox outbox_;                          // both
     Subscriptions subscriptions_;            // both
     Writer writer_;                          // sidecar side, but for its counters

@@ -19,33 +19,33 @@
 
 namespace sidecar::detail {
 
+/// Waits for free space in the inbox. Side: sidecar.
+class SpaceWaiter {
+public:
+    virtual void space_came() = 0;
+
+protected:
+    ~SpaceWaiter() = default;
+};
+
 /// The links that wait for free space in the inbox. Owned by the run. Side: sidecar.
 class SpaceWaiters {
 public:
-    /// An entry in the list for as long as it lives: also a wait that is cancelled, or whose
-    /// coroutine is freed, leaves nothing behind. Lifetime: `event` outlives it.
-    class Entry {
-    public:
-        Entry(SpaceWaiters& list, LoopEvent& event) : list_{list}, event_{event}
-        {
-            list_.waiters_.push_back(&event_);
-        }
-        Entry(const Entry&) = delete;
-        Entry& operator=(const Entry&) = delete;
-        ~Entry() { std::erase(list_.waiters_, &event_); }
-
-    private:
-        SpaceWaiters& list_; // sidecar side
-        LoopEvent& event_;   // sidecar side
-    };
+    /// Its space_came() is called once. Lifetime: until then, or remove().
+    void add(SpaceWaiter& waiter)
+    {
+        if (std::find(waiters_.begin(), waiters_.end(), &waiter) == waiters_.end())
+            waiters_.push_back(&waiter);
+    }
+    void remove(SpaceWaiter& waiter) noexcept { std::erase(waiters_, &waiter); }
     void wake_all()
     {
-        for (auto* event : std::exchange(waiters_, {}))
-            event->set();
+        for (auto* waiter : std::exchange(waiters_, {}))
+            waiter->space_came();
     }
 
 private:
-    std::vector<LoopEvent*> waiters_; // sidecar side
+    std::vector<SpaceWaiter*> waiters_; // sidecar side
 };
 
 /// The parts of a run that its links share. Owned by the run, outlives every link.

@@ -16,8 +16,6 @@ SessionImpl::~SessionImpl() { around_.intake.unwatch(*this); }
 
 MessageWatcher::Verdict SessionImpl::offer(const MessageView& message)
 {
-    if (is_full())
-        return Verdict::full;
     unread_.emplace_back(message);
     unread_bytes_ += message.size();
     arrived_.set();
@@ -48,10 +46,9 @@ Task<Message> SessionImpl::receive()
 
 Task<> SessionImpl::pass_on(Message message)
 {
+    around_.intake.check_can_hold(message.size());
     around_.announce_up(continuity_);
-    LoopEvent space;
-    while (!around_.intake.push_now(message))
-        co_await around_.intake.wait_for_space(space);
+    co_await around_.intake.pass_on(std::move(message));
 }
 
 // --- sending

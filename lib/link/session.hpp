@@ -1,7 +1,7 @@
 // The library's own Session: a connection in the hands of on_connected.
 #pragma once
 
-#include "link/intake.hpp"
+#include "link/link_sink.hpp"
 #include "link/services.hpp"
 #include "queue/outbox.hpp"
 
@@ -28,7 +28,7 @@ public:
     struct Surroundings {
         LinkServices& services;
         const LinkConfig& config;
-        Intake& intake;
+        LinkSink& intake;
         Outbox& outbox;
         std::function<void()> wake_writer;
         std::function<std::string()> protocol;

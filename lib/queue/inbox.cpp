@@ -1,12 +1,23 @@
-// The loop's side of the inbox: putting in, memory, waiting for space.
 #include "queue/inbox.hpp"
 
+#include "queue/receive_call.hpp"
+
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 namespace sidecar::detail {
 
 // --- sidecar side
+
+/// What is pushed next has arrived in this turn of the loop. Mostly two compares.
+void Inbox::stamp(LinkId link, std::uint32_t connection, std::size_t payload_bytes)
+{
+    const Stamp stamp{link, connection, clock_.turn_began()};
+    if (!(stamp == producer_.stamp))
+        ring_.stamp(producer_.stamp = stamp, payload_bytes);
+    producer_.stamped_link = static_cast<std::uint32_t>(link);
+}
 
 void Inbox::publish_some()
 {
@@ -18,7 +29,7 @@ void Inbox::publish_some()
 
 void Inbox::publish_ring()
 {
-    arrivals_.note(ring_.unpublished_position(), clock_.turn_began());
+    producer_.stamped_link = no_link;
     ring_.publish();
 }
 
@@ -31,76 +42,63 @@ void Inbox::publish_all()
     ready_.raise();
 }
 
-void Inbox::push_event(LinkEvent event)
+void Inbox::push_event(Event event)
 {
     publish();
-    if (event.at == TimePoint{})
-        event.at = clock_.now();
-    event.position = ring_.write_position();
-    side_.push(std::move(event));
+    event.at = clock_.turn_began();
+    beside_.push(ring_.write_position(), std::make_unique<Event>(std::move(event)));
     arrived_.wake();
     ready_.raise();
 }
 
-/// Who is told that something stands beside the ring must find there what comes before it.
-SideQueue::Put Inbox::push_to(LinkQueue& queue, MessageKind kind,
-                              std::span<const std::byte> payload)
+/// A consumer that sees it must see what comes before it in the ring.
+LinkQueue::PutOutcome Inbox::push_to(LinkQueue& queue, MessageKind kind,
+                                     std::span<const std::byte> payload)
 {
     if (!ring_.is_published())
         publish_ring();
-    const auto put = side_.put(queue, ring_.write_position(), kind, payload, clock_.turn_began());
-    if (put == SideQueue::Put::taken && ++producer_.unannounced >= bits_to_wake_for)
+    const auto outcome = beside_.put(queue, ring_.write_position(), {queue.link(), kind, payload},
+                                     clock_.turn_began());
+    if (outcome == LinkQueue::PutOutcome::taken && ++producer_.unannounced >= bits_to_wake_for)
         publish_all();
-    return put;
+    return outcome;
 }
 
 std::span<std::byte> Inbox::receive_buffer(std::size_t at_least)
 {
-    // A receiver that is close behind still finds in the cache what it reads, and gives back
-    // memory that is there too.
+    // A receiver that is close behind still finds in the cache what it reads, and releases memory that
+    // is there too.
     if (receive_memory_.is_far_ahead(at_least))
         (void)producer_.yield.until([&] { return !receive_memory_.is_far_ahead(at_least); },
                                     ring_.pushed_bytes_so_far());
-    return receive_memory_.buffer(at_least, producer_.largest_limit);
+    return receive_memory_.buffer(at_least);
 }
 
 Block Inbox::reserve(std::size_t payload_bytes)
 {
     auto& budget = ring_.budget();
-    if (payload_bytes <= ring_.largest_copied()
-        || producer_.reserved_bytes + payload_bytes > budget.limit() / 2
-        || !budget.take(payload_bytes, producer_.largest_limit))
+    if (payload_bytes <= ring_.largest_copied() || !budget.lend(payload_bytes))
         return {};
     try {
-        auto block = ring_.take_block(payload_bytes);
-        producer_.reserved_bytes += payload_bytes;
-        return block;
+        return ring_.take_block(payload_bytes);
     } catch (...) {
         budget.put_back(payload_bytes);
         throw;
     }
 }
 
-bool Inbox::push_reserved(LinkId link, MessageKind kind, Block& block, std::size_t payload_bytes)
+bool Inbox::push_reserved(LinkId link, MessageKind kind, Block& block, std::size_t payload_bytes,
+                          std::uint32_t connection)
 {
-    if (!ring_.push_block(link, kind, block, payload_bytes, payload_bytes))
-        return false;
-    producer_.reserved_bytes -= payload_bytes;
-    return true;
+    stamp(link, connection, payload_bytes);
+    return ring_.push_block(LinkId{}, kind, block, payload_bytes, payload_bytes);
 }
 
 void Inbox::cancel_reserved(std::size_t payload_bytes) noexcept
 {
-    producer_.reserved_bytes -= payload_bytes;
     ring_.budget().put_back(payload_bytes);
-    if (space_wanted_.exchange(false) && on_space)
-        on_space();
-}
-
-void Inbox::ask_for_space() noexcept
-{
-    space_wanted_.store(true, std::memory_order_seq_cst);
-    right_.synchronise();
+    if (space_wanted_.exchange(false))
+        call_on_space();
 }
 
 // --- both
@@ -109,7 +107,7 @@ void Inbox::end()
 {
     ended_.store(true, std::memory_order_seq_cst);
     arrived_.wake();
-    right_.wake();
+    lock_.wake();
     ready_.raise();
 }
 
@@ -117,46 +115,335 @@ void Inbox::end_from_signal() noexcept
 {
     ended_.store(true, std::memory_order_seq_cst);
     arrived_.wake_from_signal();
-    right_.wake_from_signal();
-    ready_.raise_for_good(); // from now on there is always something to be told
+    lock_.wake_from_signal();
+    ready_.raise_for_good(); // from now on there is always something to receive
 }
 
 void Inbox::set_terminal_failure(std::optional<Failure> why)
 {
-    const bool is_terminal = why.has_value();
-    terminal_.set(std::move(why));
+    {
+        std::lock_guard lock{terminal_mutex_};
+        terminal_ = std::move(why);
+        is_terminal_.store(terminal_.has_value(), std::memory_order_seq_cst);
+    }
     arrived_.wake();
-    if (is_terminal)
+    if (is_terminal_.load())
         ready_.raise();
+}
+
+void Inbox::notify_through(std::shared_ptr<const NotifyFd> fd)
+{
+    ready_.attach(std::move(fd));
+    if (has_something())
+        ready_.raise();
+}
+
+bool Inbox::has_something() const noexcept
+{
+    return !ring_.empty() || beside_.has_any() || is_final();
 }
 
 Inbox::Counts Inbox::counts() const
 {
     const auto ring = ring_.counts();
-    const auto side = side_.counts();
-    return {.received = ring.pushed + side.received,
-            .received_bytes = ring.pushed_bytes + side.received_bytes,
-            .taken = ring.popped + side.taken,
-            .queued = ring.queued() + side.queued(),
-            .queued_bytes = ring.queued_bytes() + side.queued_bytes(),
-            .peak_messages = ring_.peak_messages() + side.peak_messages,
-            .peak_bytes = ring_.peak_bytes() + side.peak_bytes,
-            .lost = side.lost};
+    const auto beside = beside_.counts();
+    return {.received = ring.pushed + beside.received,
+            .received_bytes = ring.pushed_bytes + beside.received_bytes,
+            .taken = ring.popped + beside.taken,
+            .queued = ring.queued() + beside.queued(),
+            .queued_bytes = ring.queued_bytes() + beside.queued_bytes(),
+            .peak_messages = ring_.peak_messages() + beside.peak_messages,
+            .peak_bytes = ring_.peak_bytes() + beside.peak_bytes,
+            .lost = beside.lost};
 }
 
 Duration Inbox::oldest_age() const
 {
-    auto oldest = side_.oldest();
-    if (!ring_.empty())
-        if (const auto at = arrivals_.peek(ring_.reads_published());
-            at && (!oldest || *at < *oldest))
-            oldest = at;
+    auto oldest = beside_.oldest();
+    std::optional<TimePoint> first;
+    while (!ring_.empty()) {
+        if (lock_.try_lock_to_look()) {
+            if (ring_.read_position() < ring_.published()) {
+                (void)ring_.front();
+                first = ring_.front_arrival();
+            }
+            lock_.unlock();
+            break;
+        }
+        const Duration arrival{consumer_.arrival.load(std::memory_order_relaxed)};
+        if (arrival != Duration{} && lock_.has_handler()) {
+            first = TimePoint{arrival};
+            break;
+        }
+        std::this_thread::yield();
+    }
+    if (first && (!oldest || *first < *oldest))
+        oldest = first;
     return oldest ? std::max(clock_.now() - *oldest, Duration{}) : Duration{};
 }
 
-bool Inbox::has_something() const noexcept
+// --- app side
+
+/// For those who ask for the oldest message while a handler runs.
+void Inbox::note_front() noexcept
 {
-    return !ring_.empty() || side_.has_any() || is_final();
+    if (ring_.read_position() >= ring_.published())
+        return;
+    (void)ring_.front();
+    consumer_.arrival.store(ring_.front_arrival().time_since_epoch().count(),
+                            std::memory_order_relaxed);
+}
+
+Inbox::Next Inbox::next()
+{
+    const auto published = ring_.published();
+    if (beside_.is_due(ring_.read_position())) [[unlikely]]
+        return Next::event;
+    return ring_.read_position() < published ? Next::message : Next::nothing;
+}
+
+Failure Inbox::nothing_left() const
+{
+    if (ended())
+        return Error::stopped;
+    std::lock_guard lock{terminal_mutex_};
+    return terminal_.value_or(Failure{Error::timed_out});
+}
+
+Result<Message> Inbox::take_message()
+{
+    const auto view = ring_.front();
+    return ring_.has_block(ring_.read_position()) ? take_block(view) : take_copy(view);
+}
+
+/// Built where the caller will have it: a message holds its bytes, so each move would copy them.
+Result<Message> Inbox::take_copy(const MessageView& view)
+{
+    Result<Message> message{Result<Message>::in_place_value, view, ring_.front_arrival()};
+    count_taken(ring_.front_arrival());
+    ring_.pop();
+    return message;
+}
+
+Result<Message> Inbox::take_block(const MessageView& view)
+{
+    Result<Message> message{Result<Message>::in_place_value,
+                            view.link(),
+                            view.kind(),
+                            ring_.take_block_of(ring_.read_position()),
+                            view.size(),
+                            view.connection(),
+                            ring_.front_arrival()};
+    count_taken(ring_.front_arrival());
+    ring_.pop();
+    return message;
+}
+
+/// Empty: there was nothing to take after all, or it is left where it is.
+std::optional<Event> Inbox::take_beside(PolicyQueue::Ends ends, bool& is_left)
+{
+    auto taken = beside_.take(ring_.read_position(), ends);
+    is_left = taken.is_left;
+    if (taken.frees_space)
+        call_on_space();
+    if (taken.event && taken.event->kind == Event::Kind::message)
+        count_taken(taken.event->at);
+    return std::move(taken.event);
+}
+
+Result<Message> Inbox::receive(Duration timeout)
+{
+    ReceiveCall call{*this, timeout};
+    bool is_left = false;
+    for (;;) {
+        switch (call.wait()) {
+        case Next::nothing: return call.failure();
+        case Next::message: return take_message();
+        case Next::event: break;
+        }
+        auto event = take_beside(PolicyQueue::Ends::take, is_left);
+        if (!event)
+            continue;
+        if (event->kind == Event::Kind::message)
+            return std::move(event->message);
+        if (ends_call(*event))
+            return to_failure(*std::move(event));
+    }
+}
+
+Result<Event> Inbox::next_event(Duration timeout)
+{
+    ReceiveCall call{*this, timeout};
+    bool is_left = false;
+    for (std::optional<Event> event;;) {
+        switch (call.wait()) {
+        case Next::nothing:
+            if (!(call.failure() == Error::stopped) || std::exchange(consumer_.has_stopped, true))
+                return call.failure();
+            event = Event{.at = clock_.now()}; // which is `stopped`
+            break;
+        case Next::message:
+            event = Event{.kind = Event::Kind::message};
+            event->message = *take_message();
+            event->link = event->message.link();
+            event->connection = event->message.connection();
+            event->at = event->message.arrival();
+            break;
+        case Next::event: event = take_beside(PolicyQueue::Ends::take, is_left); break;
+        }
+        if (!event)
+            continue;
+        if (event->wall_time == WallTime{})
+            event->wall_time = wall_time(event->at);
+        return *std::move(event);
+    }
+}
+
+WallTime Inbox::wall_time(TimePoint at) const
+{
+    using std::chrono::duration_cast, std::chrono::system_clock;
+    if (clock_.is_virtual())
+        return WallTime{duration_cast<WallTime::duration>(at.time_since_epoch())};
+    return system_clock::now() - duration_cast<WallTime::duration>(clock_.now() - at);
+}
+
+Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
+{
+    if (!lock_.try_lock()) {
+        if (lock_.is_in_handler())
+            return Failure{Error::misuse, {.attempted = "poll", .explanation = nested_in_handler}};
+        return std::size_t{0}; // another thread is taking them
+    }
+    struct Unlock {
+        Inbox& inbox;
+        ~Unlock()
+        {
+            inbox.lock_.end_handler();
+            inbox.consumer_.arrival.store(0, std::memory_order_relaxed);
+            inbox.unlock();
+        }
+    };
+    const Unlock unlock_at_end{*this}; // also when the handler throws
+    lock_.begin_handler();
+    const bool was_final = is_final();
+    if (was_final)
+        lock_.wake(); // a receiver that waits for the lock
+    std::size_t count = 0;
+    while (count < limit) {
+        const auto next = this->next();
+        if (next == Next::nothing)
+            break;
+        if (next == Next::message) {
+            count += hand_over(handler, limit - count);
+            continue;
+        }
+        // Where messages were handed over before, an event that ends the call is for the next one.
+        bool is_left = false;
+        auto event =
+            take_beside(count == 0 ? PolicyQueue::Ends::take : PolicyQueue::Ends::leave, is_left);
+        if (is_left)
+            break;
+        if (!event)
+            continue;
+        if (ends_call(*event))
+            return to_failure(*std::move(event));
+        if (event->kind == Event::Kind::message) {
+            ++count;
+            note_front();
+            handler(event->message.view());
+        }
+    }
+    poll_found(count);
+    if (count == 0 && was_final && limit != 0)
+        return nothing_left();
+    return count;
+}
+
+/// Space is released now and then, so that the loop can go on while a long poll lasts.
+std::size_t Inbox::hand_over(MessageHandler handler, std::size_t limit)
+{
+    constexpr std::size_t stride = 256, stride_bytes = 64u << 10;
+    struct PublishReads {
+        Inbox& inbox;
+        ~PublishReads() { inbox.publish_reads(); }
+    };
+    const PublishReads publish_at_end{*this}; // also when the handler throws
+    note_front();
+    // In this order: what comes beside the ring later is behind what is published now.
+    const auto published = ring_.published();
+    const auto until = std::min(published, beside_.next_position());
+    const auto most = std::min(limit, stride);
+    std::size_t count = 0;
+    const auto bytes_at_start = ring_.popped_bytes_so_far();
+    do {
+        struct Pop {
+            RecordRing& ring;
+            ~Pop() { ring.pop(); }
+        } pop{ring_};
+        const auto view = ring_.front();
+        ++count;
+        count_taken(ring_.front_arrival());
+        handler(view);
+    } while (count < most && ring_.read_position() < until
+             && ring_.popped_bytes_so_far() - bytes_at_start < stride_bytes);
+    return count;
+}
+
+void Inbox::poll_found(std::size_t count)
+{
+    if (count != 0) {
+        consumer_.idle_since = {};
+        return;
+    }
+    consumer_.ages.ran_dry();
+    if (!ring_.has_spare_blocks())
+        return;
+    const auto now = clock_.now();
+    if (consumer_.idle_since == TimePoint{})
+        consumer_.idle_since = now;
+    else if (now - consumer_.idle_since >= idle_time)
+        release_spare_memory();
+}
+
+void Inbox::release_spare_memory()
+{
+    if (ring_.has_spare_blocks())
+        ring_.free_spare_blocks();
+}
+
+// --- what the consumer has freed
+
+void Inbox::publish_reads() noexcept
+{
+    ring_.publish_reads(std::memory_order_release);
+    lock_.fence();
+    wake_space_waiters();
+}
+
+void Inbox::unlock() noexcept
+{
+    ready_.lower_unless([this] { return has_something(); });
+    lock_.unlock(); // orders what was freed before the look at who wants space
+    wake_space_waiters();
+}
+
+void Inbox::wake_space_waiters() noexcept
+{
+    const bool is_due = space_due_.load(std::memory_order_relaxed) && space_due_.exchange(false);
+    const bool is_wanted = space_wanted_.load(std::memory_order_seq_cst) && ring_.half_free()
+                           && space_wanted_.exchange(false);
+    if (is_due || is_wanted)
+        call_on_space();
+}
+
+void Inbox::call_on_space() noexcept
+{
+    try {
+        if (on_space)
+            on_space();
+    } catch (...) { // no memory; the next look for messages tries again
+        space_due_.store(true);
+    }
 }
 
 } // namespace sidecar::detail

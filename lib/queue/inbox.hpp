@@ -1,47 +1,42 @@
-// The queue from the loop to the application: messages of all links and what happened to these, in
-// one order.
+// The queue from the loop to the application: messages of all links and their events, in one order.
 #pragma once
 
 #include "base/wait_point.hpp"
 #include "base/yield_before_sleep.hpp"
-#include "queue/arrivals.hpp"
-#include "queue/connection_numbers.hpp"
-#include "queue/consumer_right.hpp"
-#include "queue/link_events.hpp"
+#include "queue/consumer_lock.hpp"
 #include "queue/message_ages.hpp"
+#include "queue/policy_queue.hpp"
 #include "queue/ready_descriptor.hpp"
 #include "queue/receive_memory.hpp"
 #include "queue/record_ring.hpp"
-#include "queue/side_queue.hpp"
-#include "queue/terminal_failure.hpp"
 
 #include <sidecar/detail/message_handler.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/event.hpp>
 #include <sidecar/message.hpp>
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 
 namespace sidecar::detail {
 
-/// Puts the parts together: a ring of messages, memory to receive in, what stands beside the ring, and
-/// those who wait (receivers for a message, links for free space). Owned by the run. The loop is the
-/// only producer; of the application's threads one at a time consumes. Invariant: everything that was
-/// put in comes out, in order, before `stopped` or a terminal failure is said; and the memory of
-/// messages, whole or not, stays within the limits, of the inbox and of the links that have their own. Once a receiver has found nothing for half a
-/// second, there stay of what is beside the ring two buffers to receive in and a block or some, of
-/// 256 KiB each.
+/// A ring of messages, memory to receive in, the queues beside the ring, and those who wait: receivers
+/// for a message, links for free space. Owned by the run. The loop is the only producer; of the
+/// application's threads one at a time consumes. Invariants: everything that was put in comes out, in
+/// order, before `stopped` or a terminal failure; the memory of messages, whole or not, stays within
+/// the limits, of the inbox and of the links that have their own. When a receiver has found nothing for
+/// half a second, the memory outside the ring shrinks to two receive buffers and at most 256 KiB of
+/// blocks.
 class Inbox {
 public:
-    /// So long a consumer finds nothing before what a burst took of memory goes back.
+    /// After so long without a message the memory of a burst is released.
     static constexpr Duration idle_time = std::chrono::milliseconds{500};
 
     Inbox(const QueueLimits& limits, Duration spin, AppClock& clock)
@@ -49,24 +44,27 @@ public:
           receive_memory_{ring_},
           clock_{clock},
           spin_{spin},
-          side_{clock},
-          arrivals_{clock.is_virtual()},
+          beside_{clock},
           consumer_{clock.is_virtual()}
     {
     }
 
     // --- sidecar side: messages
-    /// Takes a message in; one that stands in receive_buffer() is not copied. False: no space,
-    /// nothing changed. The receiver sees it from publish() on, at the latest: a long batch is
-    /// published bit by bit, so that a receiver that is awake can be at work meanwhile. One that
-    /// sleeps is woken for more than a bit.
-    [[nodiscard]] bool push(LinkId link, MessageKind kind, std::span<const std::byte> payload)
+    /// Takes a message in; one in receive_buffer() is not copied. False: no space, nothing changed. The
+    /// receiver sees it from publish() on, at the latest: a long batch is published bit by bit, so that
+    /// a receiver that is awake can be at work meanwhile. One that sleeps is woken for more than a bit.
+    [[nodiscard]] bool push(LinkId link, MessageKind kind, std::span<const std::byte> payload,
+                            std::uint32_t connection = 1)
     {
+        if (producer_.stamped_link != static_cast<std::uint32_t>(link)) [[unlikely]]
+            stamp(link, connection, payload.size());
         const bool is_pushed = receive_memory_.is_slice(payload)
-                                   ? receive_memory_.push(link, kind, payload)
-                                   : ring_.push(link, kind, payload);
-        if (!is_pushed)
+                                   ? receive_memory_.push(LinkId{}, kind, payload)
+                                   : ring_.push(LinkId{}, kind, payload);
+        if (!is_pushed) {
+            producer_.stamped_link = no_link; // it may come in a later turn
             return false;
+        }
         if (ring_.unpublished_bytes() >= publish_bytes) [[unlikely]]
             publish_some();
         return true;
@@ -77,80 +75,74 @@ public:
         if (!ring_.is_published() || producer_.unannounced != 0)
             publish_all();
     }
-    /// It stands behind all that was pushed before: its position is set here, and its time if it
-    /// is not set yet.
-    void push_event(LinkEvent event);
-    void push_event(Event::Kind kind, LinkId link, std::optional<Failure> failure)
-    {
-        push_event(LinkEvent{0, kind, link, std::move(failure)});
-    }
+    /// It comes behind all that was pushed before. Its time is set here: the present turn's begin, as
+    /// the messages' is. Throws bad_alloc, and then has changed nothing.
+    void push_event(Event event);
 
     // --- sidecar side: links with a queue of their own
-    /// `overflow`: not plain, and resolved. Lifetime: see SideQueue.
+    /// See PolicyQueue::open().
     [[nodiscard]] LinkQueue& open_queue(LinkId link, Overflow overflow)
     {
-        return side_.open(link, std::move(overflow));
+        return beside_.open(link, std::move(overflow));
     }
     /// Side: any.
-    void close_queue(LinkQueue& queue) noexcept { side_.close(queue); }
+    void close_queue(LinkQueue& queue) noexcept { beside_.close(queue); }
     /// Like push(), into this queue.
-    [[nodiscard]] SideQueue::Put push_to(LinkQueue& queue, MessageKind kind,
-                                         std::span<const std::byte> payload);
+    [[nodiscard]] LinkQueue::PutOutcome push_to(LinkQueue& queue, MessageKind kind,
+                                                std::span<const std::byte> payload);
     /// Whether a message of this size would be taken. False: on_space is called once it is.
     [[nodiscard]] bool want_room_in(LinkQueue& queue, std::size_t payload_bytes)
     {
-        return side_.want_room(queue, payload_bytes, clock_.now());
+        return beside_.want_room(queue, payload_bytes, clock_.now());
     }
 
     // --- sidecar side: memory
-    /// A link with such a limit shares this inbox. One message of the largest limit always finds
-    /// memory beside what reserve() and receive_buffer() take, or a link would wait for what
-    /// another's peer does not send.
-    void share_with(std::size_t max_message_bytes) noexcept
-    {
-        producer_.largest_limit = std::max(producer_.largest_limit, max_message_bytes);
-    }
     /// See ReceiveMemory.
     [[nodiscard]] std::span<std::byte> receive_buffer(std::size_t at_least);
     /// A block for a message of this size that is to be filled in place: all of it is counted from
     /// now on, until push_reserved() or cancel_reserved(). Empty when it is too small to be worth it,
-    /// or when there is not plenty of memory: what is reserved but has not come takes at most half
-    /// of it.
+    /// or when there is not plenty of memory; see MemoryBudget::lend().
     [[nodiscard]] Block reserve(std::size_t payload_bytes);
     /// False: no space for its record; the block is the caller's still.
     [[nodiscard]] bool push_reserved(LinkId link, MessageKind kind, Block& block,
-                                     std::size_t payload_bytes);
+                                     std::size_t payload_bytes, std::uint32_t connection = 1);
     void cancel_reserved(std::size_t payload_bytes) noexcept;
 
     // --- sidecar side: waiting for space
+    /// Any message of up to this size finds space once the application has taken the others, whatever
+    /// memory is lent to peers.
+    [[nodiscard]] std::size_t largest_message() const noexcept
+    {
+        return ring_.budget().limit() / 2;
+    }
     /// Whether a message of this size would find space now.
     [[nodiscard]] bool has_space(std::size_t payload_bytes) const noexcept
     {
         return ring_.has_space(payload_bytes);
     }
-    /// Asks for one `on_space`. What the consumer freed before is seen after this; so look whether
-    /// there is space once more, then wait.
-    void ask_for_space() noexcept;
-    /// ask_for_space(), and true if it makes no sense to wait any more.
+    /// Whether there is space for it, or no use in waiting for some. False: on_space is called once.
     [[nodiscard]] bool want_space(std::size_t payload_bytes)
     {
-        ask_for_space();
+        space_wanted_.store(true, std::memory_order_seq_cst);
+        lock_.fence(); // the space that the consumer freed before is seen after this
         return has_space(payload_bytes) || ended();
     }
-    /// Called once after ask_for_space(), when the consumer has freed about half or a link has
-    /// released memory. Side: app or sidecar, so it must only post.
+    /// Called after want_space() or want_room_in(), when the consumer has freed about half or a link
+    /// has released memory. If it throws, it is called again at the next look for messages. Side: app or
+    /// sidecar, so it must only post.
     std::function<void()> on_space;
 
     // --- both
-    /// Nothing more will come: who has taken what is queued gets `stopped`.
+    /// Nothing more will come: receivers that have taken everything get `stopped`.
     void end();
-    /// The same, for those who can be woken from there. Side: any thread and any signal handler.
+    /// The same, where only futexes can be used. Side: any thread and any signal handler.
     void end_from_signal() noexcept;
     [[nodiscard]] bool ended() const noexcept { return ended_.load(std::memory_order_seq_cst); }
 
     // --- app side, any thread
     /// The next message; passes over `up`, returns the failure of a `down`.
     [[nodiscard]] Result<Message> receive(Duration timeout);
+    /// The next event. `stopped` comes once, and then the error of that name.
     [[nodiscard]] Result<Event> next_event(Duration timeout);
     /// Hands over up to `limit` messages that are there now. What the handler throws passes
     /// through, its message counted as taken.
@@ -168,8 +160,8 @@ public:
     void expect_answer() noexcept { consumer_.yield.expect_answer(1); }
 
     [[nodiscard]] const RecordRing& ring() const noexcept { return ring_; }
-    [[nodiscard]] const SideQueue& side() const noexcept { return side_; }
-    /// Of the ring and of what stands beside it. received = taken + queued + lost, always.
+    [[nodiscard]] const PolicyQueue& beside() const noexcept { return beside_; }
+    /// Of the ring and of the queues beside it. received = taken + queued + lost, always.
     struct Counts {
         std::uint64_t received = 0, received_bytes = 0, taken = 0, queued = 0, queued_bytes = 0;
         std::uint64_t peak_messages = 0, peak_bytes = 0; ///< the sum of both peaks
@@ -190,77 +182,78 @@ public:
     }
 
 private:
-    class Turn;
+    friend class ReceiveCall;
     enum class Next { nothing, message, event };
 
+    void stamp(LinkId link, std::uint32_t connection, std::size_t payload_bytes);
+    void publish_ring();
+    void publish_all();
+    void publish_some();
+
     [[nodiscard]] Next next();
-    [[nodiscard]] bool is_final() const noexcept { return ended() || terminal_.is_set(); }
+    [[nodiscard]] bool is_final() const noexcept
+    {
+        return ended() || is_terminal_.load(std::memory_order_seq_cst);
+    }
     [[nodiscard]] Failure nothing_left() const;
-    /// The message at `position`, as the application sees it.
-    [[nodiscard]] MessageView view(std::uint64_t position)
-    {
-        return ring_.view(position, consumer_.connections.of(ring_.link_of(position)));
-    }
     [[nodiscard]] WallTime wall_time(TimePoint at) const;
-    /// Of the message at `position`, which has not come before what was told to be before it.
-    [[nodiscard]] TimePoint arrival(std::uint64_t position)
-    {
-        return std::max(arrivals_.of(position), consumer_.told_until);
-    }
     void count_taken(TimePoint arrival)
     {
         if (consumer_.ages.count_one()) [[unlikely]]
             consumer_.ages.note(arrival, clock_.now());
     }
     [[nodiscard]] Result<Message> take_message();
-    [[nodiscard]] Result<Message> take_copy(std::uint64_t position);
-    [[nodiscard]] Result<Message> take_block_of(std::uint64_t position);
-    [[nodiscard]] SideQueue::Entry take_beside(SideQueue::Ends ends, bool& is_left);
-    void note_beside(SideEntry& entry);
-    void publish_ring();
-    std::size_t hand_over(MessageHandler handler, std::size_t limit);
+    [[nodiscard]] Result<Message> take_copy(const MessageView& view);
+    [[nodiscard]] Result<Message> take_block(const MessageView& view);
+    void note_front() noexcept;
+    [[nodiscard]] std::optional<Event> take_beside(PolicyQueue::Ends ends, bool& is_left);
+    [[nodiscard]] std::size_t hand_over(MessageHandler handler, std::size_t limit);
+    void poll_found(std::size_t count);
+    void release_spare_memory();
     void publish_reads() noexcept;
-    void note_idle();
-    void wake_space_waiters();
-    void publish_all();
-    void publish_some();
+    void unlock() noexcept;
+    void wake_space_waiters() noexcept;
+    void call_on_space() noexcept;
 
+    static constexpr auto nested_in_handler =
+        "called within a handler of poll(), which has the messages to itself";
     static constexpr std::size_t publish_bytes = 4u << 10;
     static constexpr unsigned bits_to_wake_for = 32;
+    static constexpr auto no_link = UINT64_MAX;
     struct alignas(64) Producer {
-        YieldBeforeSleep yield;                // before it runs further ahead of the consumer
-        std::size_t largest_limit = 0;         // of a message, of all links
-        std::size_t reserved_bytes = 0;        // by reserve()
-        unsigned unannounced = 0;              // publications for which nobody was woken
+        YieldBeforeSleep yield;               // before it runs further ahead of the consumer
+        std::uint64_t stamped_link = no_link; // what is pushed belongs to it, until it is published
+        Stamp stamp;                          // the latest
+        unsigned unannounced = 0;             // publications for which nobody was woken
         std::atomic<std::uint64_t> wakeups{0}; // read by anybody
     };
+    struct Consumer {
+        explicit Consumer(bool is_virtual) noexcept : ages{is_virtual} {}
+        MessageAges ages;         // both, each its side
+        YieldBeforeSleep yield;   // before a receiver sleeps
+        TimePoint idle_since{};   // guarded by lock_; when poll() began to find nothing; or none
+        bool has_stopped = false; // guarded by lock_; next_event() has returned `stopped`
+        std::atomic<Duration::rep> arrival{0}; // read by anybody; of a handler's message; 0: none
+    };
 
-    RecordRing ring_;              // both, each its side
+    mutable RecordRing ring_;      // both, each its side; mutable: looks pass over other records
     ReceiveMemory receive_memory_; // sidecar side
     AppClock& clock_;              // both
-    const Duration
-        spin_;          // both: constant; so long a receiver looks again and again before it sleeps
-    Producer producer_; // sidecar side
+    const Duration spin_; // both: constant; so long a receiver looks again before it sleeps
+    Producer producer_;   // sidecar side
 
-    alignas(64) SideQueue side_;            // both
-    Arrivals arrivals_;                     // both, each its side
-    TerminalFailure terminal_;              // both
+    alignas(64) PolicyQueue beside_;        // both
+    mutable std::mutex terminal_mutex_;     //
+    std::optional<Failure> terminal_;       // both: guarded by terminal_mutex_
+    std::atomic<bool> is_terminal_{false};  // both: atomic
     std::atomic<bool> ended_{false};        // both: atomic
     std::atomic<bool> space_wanted_{false}; // both: atomic
+    std::atomic<bool> space_due_{false};    // both: atomic; on_space is to be called
     WaitPoint arrived_;                     // both; receivers sleep here
     ReadyDescriptor ready_;                 // both
 
-    struct Consumer {
-        explicit Consumer(bool is_virtual) noexcept : ages{is_virtual} {}
-        MessageAges ages;              // both, each its side
-        YieldBeforeSleep yield;        // before a receiver sleeps
-        ConnectionNumbers connections; // guarded by right_
-        TimePoint told_until{};        // guarded by right_; of the latest that stands at its place
-        TimePoint idle_since{}; // guarded by right_; when poll() began to find nothing; or none
-    };
-
-    ConsumerRight right_; // app side
-    Consumer consumer_;   // app side
+    mutable ConsumerLock lock_; // both: who consumes, or looks
+    Consumer consumer_;         // app side
 };
 
 } // namespace sidecar::detail

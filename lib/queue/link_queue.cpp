@@ -1,79 +1,451 @@
 #include "queue/link_queue.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace sidecar::detail {
+namespace {
 
-using What = SideEntry::What;
+/// Of the system's allocator, for each piece of memory.
+constexpr std::size_t allocation_bytes = 16;
 
-void LinkQueue::count(const SideEntry& entry) noexcept
+/// What came before such an event is from another time: nothing that comes later replaces it.
+constexpr bool is_seam(Event::Kind kind) noexcept
 {
-    if (entry.what == What::event)
+    return kind == Event::Kind::up || kind == Event::Kind::down || kind == Event::Kind::gap;
+}
+
+/// What a link's events have said so far.
+struct LinkPhase {
+    bool is_up = false, is_ready = false, is_stale = false;
+    bool operator==(const LinkPhase&) const = default;
+
+    /// As it was before an event of this kind.
+    static LinkPhase before(Event::Kind kind) noexcept
+    {
+        return {kind != Event::Kind::up && kind != Event::Kind::retry, kind != Event::Kind::ready,
+                kind == Event::Kind::fresh};
+    }
+    void follow(Event::Kind kind) noexcept
+    {
+        switch (kind) {
+        case Event::Kind::up: *this = {.is_up = true}; break;
+        case Event::Kind::down:
+        case Event::Kind::retry: *this = {}; break;
+        case Event::Kind::ready: is_ready = true; break;
+        case Event::Kind::stale: is_stale = true; break;
+        case Event::Kind::fresh: is_stale = false; break;
+        default: break;
+        }
+    }
+};
+
+} // namespace
+
+// --- entries as the application sees them
+
+bool ends_call(const Event& event) noexcept
+{
+    const bool is_end = event.kind == Event::Kind::down
+                        || (event.kind == Event::Kind::retry && !event.next_attempt);
+    // Of link_closed the application knows: it has closed the link
+    return event.kind == Event::Kind::gap || (is_end && !(event.failure == Error::link_closed));
+}
+
+Failure to_failure(Event event)
+{
+    if (event.failure)
+        return *std::move(event.failure);
+    return {Error::gap,
+            {.attempted = "receive",
+             .endpoint = fmt::format("link {}", static_cast<std::uint32_t>(event.link)),
+             .explanation = fmt::format("{}, {}", event.missing, to_string(event.gap_reason))}};
+}
+
+std::size_t entry_cost(std::size_t payload_bytes, std::size_t key_bytes) noexcept
+{
+    constexpr auto node = sizeof(LinkQueue::Entry) + 2 * sizeof(void*) + allocation_bytes;
+    constexpr auto order = sizeof(LinkQueue::ByArrival::value_type) + 4 * sizeof(void*);
+    constexpr auto key = sizeof(LinkQueue::Keys::value_type) + 3 * sizeof(void*) + allocation_bytes;
+    return node + order
+           + (payload_bytes > Message::inline_bytes ? payload_bytes + allocation_bytes : 0)
+           + (key_bytes != 0 ? key + key_bytes : 0);
+}
+
+// --- what the messages cost
+
+bool LinkQueue::has_room(std::size_t cost, At replaced) const noexcept
+{
+    const bool replaces = replaced != entries_.end();
+    const auto others = by_arrival_.size() - (replaces ? 1 : 0);
+    if (others == 0)
+        return true; // a lone message always fits
+    const auto other_bytes = used_bytes_ - (replaces ? replaced->cost : 0);
+    return others < overflow_->queue_messages && other_bytes + cost <= overflow_->queue_bytes
+           && entries_.size() - by_arrival_.size() <= max_events;
+}
+
+bool LinkQueue::is_half_free() const noexcept
+{
+    return by_arrival_.size() <= overflow_->queue_messages / 2
+           && used_bytes_ <= overflow_->queue_bytes / 2
+           && entries_.size() - by_arrival_.size() <= max_events;
+}
+
+// --- messages that arrive
+
+std::optional<std::string_view> LinkQueue::key_of(const MessageView& message) const
+{
+    if (!overflow_->key)
+        return std::nullopt;
+    try {
+        return overflow_->key(message);
+    } catch (const std::exception& thrown) {
+        throw Exception{
+            Failure{Error::callback_failed,
+                    {.attempted = "take in a message",
+                     .explanation = fmt::format("the key function threw: {}", thrown.what())}}};
+    } catch (...) {
+        throw Exception{
+            Failure{Error::callback_failed,
+                    {.attempted = "take in a message", .explanation = "the key function threw"}}};
+    }
+}
+
+LinkQueue::At LinkQueue::find(const std::optional<std::string_view>& key)
+{
+    const auto found = key ? keys_.find(*key) : keys_.end();
+    return found == keys_.end() ? entries_.end() : found->second;
+}
+
+LinkQueue::PutOutcome LinkQueue::put(const Incoming& incoming)
+{
+    const auto cost = entry_cost(incoming.payload.size(), incoming.key ? incoming.key->size() : 0);
+    if (!has_room(cost, find(incoming.key)))
+        expire(incoming.now);
+    if (!has_room(cost, find(incoming.key))) {
+        switch (overflow_->policy) {
+        case OverflowPolicy::pause_reading: wants_room_ = true; return PutOutcome::no_room;
+        case OverflowPolicy::fail: return PutOutcome::failed;
+        case OverflowPolicy::drop_newest: lose_newest(incoming); return PutOutcome::taken;
+        case OverflowPolicy::drop_oldest:
+        case OverflowPolicy::conflate: break;
+        }
+    }
+    const auto same = find(incoming.key);
+    if (same != entries_.end() && has_room(cost, same)) {
+        replace(same, make(incoming), cost);
+    } else {
+        auto fresh = make_fresh(incoming); // first: what throws has lost nothing
+        auto replaced = same;
+        for (; !has_room(cost, replaced); replaced = find(incoming.key))
+            lose(by_arrival_.begin()->second, GapReason::dropped_oldest);
+        if (replaced != entries_.end())
+            replace(replaced, std::get<Message>(std::move(fresh.entry.front().content)), cost);
+        else
+            append(std::move(fresh));
+    }
+    count_received(incoming);
+    update_peaks(); // when those that were lost for it are counted too
+    return PutOutcome::taken;
+}
+
+bool LinkQueue::want_room(std::size_t payload_bytes, TimePoint now)
+{
+    if (overflow_->policy != OverflowPolicy::pause_reading)
+        return true;
+    const auto cost = entry_cost(payload_bytes);
+    if (!has_room(cost, entries_.end()))
+        expire(now);
+    if (has_room(cost, entries_.end()))
+        return true;
+    wants_room_ = true; // and never false here: somebody else may want more
+    return false;
+}
+
+Message LinkQueue::make(const Incoming& incoming) const
+{
+    return Message{MessageView{link_, incoming.kind, incoming.payload, connection_}, incoming.now};
+}
+
+LinkQueue::Fresh LinkQueue::make_fresh(const Incoming& incoming)
+{
+    Fresh fresh;
+    auto& entry = fresh.entry.emplace_back();
+    entry.place = incoming.place;
+    entry.content = make(incoming);
+    entry.arrival = ++arrivals_;
+    entry.cost = entry_cost(incoming.payload.size(), incoming.key ? incoming.key->size() : 0);
+    fresh.by_arrival.emplace(entry.arrival, fresh.entry.begin());
+    if (incoming.key) {
+        keys_.reserve(keys_.size() + 1);
+        const auto at = fresh.key.emplace(*incoming.key, fresh.entry.begin()).first;
+        entry.key = &at->first;
+    }
+    return fresh;
+}
+
+void LinkQueue::append(Fresh fresh) noexcept
+{
+    const auto& entry = fresh.entry.front();
+    payload_bytes_ += std::get<Message>(entry.content).size();
+    used_bytes_ += entry.cost;
+    by_arrival_.insert(fresh.by_arrival.extract(fresh.by_arrival.begin()));
+    if (entry.key)
+        keys_.insert(fresh.key.extract(fresh.key.begin()));
+    add_entry(fresh.entry);
+}
+
+/// It keeps its place; its arrival is the newer one's.
+void LinkQueue::replace(At at, Message message, std::size_t cost) noexcept
+{
+    ++counts_.lost[static_cast<std::size_t>(GapReason::conflated)];
+    counts_.lost_bytes += message_of(at).size();
+    payload_bytes_ -= message_of(at).size();
+    used_bytes_ -= at->cost;
+    at->content = std::move(message);
+    payload_bytes_ += message_of(at).size();
+    used_bytes_ += at->cost = cost;
+    ++at->replaced;
+    auto node = by_arrival_.extract(at->arrival);
+    node.key() = at->arrival = ++arrivals_;
+    by_arrival_.insert(by_arrival_.end(), std::move(node));
+}
+
+// --- messages that are lost
+
+void LinkQueue::Missing::put_before(const Missing& earlier) noexcept
+{
+    if (earlier.total == 0)
         return;
-    used_bytes_ += cost_of(entry);
-    if (entry.what != What::message)
+    for (std::size_t i = 0; i < count.size(); ++i)
+        count[i] += earlier.count[i];
+    total += earlier.total;
+    at = earlier.at;
+    connection = earlier.connection;
+}
+
+void LinkQueue::lose_newest(const Incoming& incoming)
+{
+    if (entries_.empty() || !std::holds_alternative<std::monostate>(entries_.back().content)) {
+        Entries end(1);
+        end.front().place = incoming.place;
+        end.front().missing.at = incoming.now;
+        end.front().missing.connection = connection_;
+        add_entry(end);
+    }
+    entries_.back().missing.add(GapReason::dropped_newest, 1);
+    count_received(incoming);
+    ++counts_.lost[static_cast<std::size_t>(GapReason::dropped_newest)];
+    counts_.lost_bytes += incoming.payload.size();
+    update_peaks();
+}
+
+/// It is missing before the entry behind it, or at the end; so are those that it has replaced, since
+/// nothing newer stands for them any more.
+void LinkQueue::lose(At at, GapReason reason) noexcept
+{
+    const auto& message = message_of(at);
+    Missing missing{.at = message.arrival(), .connection = message.connection()};
+    missing.add(GapReason::conflated, at->replaced);
+    missing.add(reason, 1);
+    missing.put_before(at->missing);
+    ++counts_.lost[static_cast<std::size_t>(reason)];
+    counts_.lost_bytes += message.size();
+    forget_message(at);
+    const auto next = std::next(at);
+    if (next == entries_.end()) {
+        at->content = std::monostate{};
+        at->missing = missing;
+        trim_run(at);
+    } else {
+        next->missing.put_before(missing);
+        entries_.erase(at);
+        trim_run(next);
+    }
+}
+
+void LinkQueue::expire(TimePoint now) noexcept
+{
+    if (!overflow_ || overflow_->max_age == Duration{})
         return;
-    ++messages_;
-    payload_bytes_ += entry.size;
+    while (!by_arrival_.empty()
+           && now - message_of(by_arrival_.begin()->second).arrival() > overflow_->max_age)
+        lose(by_arrival_.begin()->second, GapReason::too_old);
 }
 
-void LinkQueue::uncount(const SideEntry& entry) noexcept
+/// It counts no more; the entry stays.
+void LinkQueue::forget_message(At at) noexcept
 {
-    if (entry.what == What::event)
+    payload_bytes_ -= message_of(at).size();
+    used_bytes_ -= at->cost;
+    by_arrival_.erase(at->arrival);
+    if (at->key)
+        keys_.erase(keys_.find(*std::exchange(at->key, nullptr)));
+}
+
+// --- events
+
+void LinkQueue::push(Place place, std::unique_ptr<Event> event)
+{
+    const auto kind = event->kind;
+    const auto connection = event->connection;
+    Entries entry(1);
+    entry.front().place = place;
+    entry.front().content = std::move(event);
+    add_entry(entry);
+    trim_run(std::prev(entries_.end()));
+    if (kind == Event::Kind::up)
+        connection_ = connection;
+    if (!is_seam(kind))
         return;
-    used_bytes_ -= cost_of(entry);
-    if (entry.what != What::message)
+    for (auto& [key, at] : keys_)
+        at->key = nullptr;
+    keys_.clear();
+}
+
+/// At the end. Where messages are missing there, they are missing before it.
+void LinkQueue::add_entry(Entries& entry) noexcept
+{
+    if (!entries_.empty() && std::holds_alternative<std::monostate>(entries_.back().content)) {
+        entry.front().missing.put_before(entries_.back().missing);
+        entries_.pop_back();
+    }
+    entries_.splice(entries_.end(), entry);
+}
+
+/// Whether no message is between these neighbours. Those of a link without a policy are in the ring, if
+/// there are any.
+bool LinkQueue::is_same_run(const Entry& a, const Entry& b) const noexcept
+{
+    return !is_message(a) && !is_message(b) && (overflow_ || a.place.position == b.place.position);
+}
+
+/// Of a row of events that is too long, forgets a part between two moments at which the link was in the
+/// same phase. The latest stay: messages behind them belong to the latest connection.
+void LinkQueue::trim_run(At at) noexcept
+{
+    if (is_message(*at) && (at == entries_.begin() || is_message(*--at)))
         return;
-    --messages_;
-    payload_bytes_ -= entry.size;
+    auto end = std::next(at);
+    while (end != entries_.end() && is_same_run(*std::prev(end), *end))
+        ++end;
+    std::array<At, 2 * max_run + 2> run; // two rows at most, joined by a message that was lost
+    std::size_t begin = run.size();
+    for (at = end; begin != 0 && at != entries_.begin();) {
+        --at;
+        if (begin != run.size() && !is_same_run(*at, *run[begin]))
+            break;
+        run[--begin] = at;
+    }
+    if (run.size() - begin <= max_run)
+        return;
+    const auto last = run.size() - max_run / 2; // nothing is forgotten from here on
+    std::array<LinkPhase, run.size()> phases;   // before each
+    const auto event_at = [&](std::size_t i) {
+        return std::get_if<std::unique_ptr<Event>>(&run[i]->content);
+    };
+    if (const auto* event = event_at(begin))
+        phases[begin] = LinkPhase::before((*event)->kind);
+    for (auto i = begin; i < last; ++i) {
+        phases[i + 1] = phases[i];
+        if (const auto* event = event_at(i))
+            phases[i + 1].follow((*event)->kind);
+    }
+    for (auto first = begin; first < last; ++first) {
+        auto same = last;
+        while (!(phases[same] == phases[first]))
+            --same;
+        if (same == first)
+            continue;
+        Missing missing;
+        for (auto i = same; i-- != first;) {
+            missing.put_before(run[i]->missing);
+            entries_.erase(run[i]);
+        }
+        run[same]->missing.put_before(missing);
+        return;
+    }
 }
 
-void LinkQueue::move_oldest_on() noexcept
+void LinkQueue::update_level(std::uint64_t sequence, TimePoint now) noexcept
 {
-    auto next = std::next(List::s_iterator_to(*oldest_));
-    while (next != entries_.end() && next->what != What::message)
-        ++next;
-    oldest_ = next == entries_.end() ? nullptr : &*next;
+    const auto change = level_.update(by_arrival_.size(), payload_bytes_);
+    if (change == WaterLevel::Change::none)
+        return;
+    if (level_event_) // it was not taken yet, and holds no more
+        level_event_.reset();
+    else
+        level_event_ = {sequence,
+                        change == WaterLevel::Change::rose ? Event::Kind::high_water
+                                                           : Event::Kind::low_water,
+                        now};
 }
 
-void LinkQueue::add(SideEntry& entry) noexcept
+// --- taking
+
+bool LinkQueue::front_ends_call() const noexcept
 {
-    entries_.push_back(entry);
-    count(entry);
-    if (!oldest_ && entry.what == What::message)
-        oldest_ = &entry;
+    if (level_event_)
+        return false;
+    const auto& front = entries_.front();
+    const auto* event = std::get_if<std::unique_ptr<Event>>(&front.content);
+    return front.missing.total != 0 || (event && ends_call(**event));
 }
 
-void LinkQueue::remove(SideEntry& entry) noexcept
+Event LinkQueue::take()
 {
-    uncount(entry);
-    if (&entry == oldest_)
-        move_oldest_on();
-    entries_.erase(List::s_iterator_to(entry));
+    Event event{.link = link_};
+    if (level_event_) {
+        event.kind = level_event_->kind;
+        event.connection = connection_;
+        event.at = level_event_->at;
+        level_event_.reset();
+        return event;
+    }
+    auto& front = entries_.front();
+    if (auto& missing = front.missing; missing.total != 0) {
+        const auto reason = std::find_if(missing.count.begin(), missing.count.end(),
+                                         [](auto messages) { return messages != 0; });
+        event.kind = Event::Kind::gap;
+        event.gap_reason = static_cast<GapReason>(reason - missing.count.begin());
+        event.missing = std::exchange(*reason, 0);
+        event.connection = missing.connection;
+        event.at = missing.at;
+        missing.total -= event.missing;
+        if (missing.total == 0 && std::holds_alternative<std::monostate>(front.content))
+            entries_.pop_front();
+        return event;
+    }
+    if (auto* its_event = std::get_if<std::unique_ptr<Event>>(&front.content)) {
+        event = std::move(**its_event);
+    } else {
+        forget_message(entries_.begin());
+        event.kind = Event::Kind::message;
+        event.message = std::get<Message>(std::move(front.content));
+        event.connection = event.message.connection();
+        event.at = event.message.arrival();
+        event.missing = front.replaced;
+        ++counts_.taken;
+        counts_.taken_bytes += event.message.size();
+    }
+    entries_.pop_front();
+    return event;
 }
 
-LinkQueue::List::iterator LinkQueue::begin_of_gaps(List::iterator gap) noexcept
+void LinkQueue::count_received(const Incoming& incoming) noexcept
 {
-    while (gap != entries_.begin() && std::prev(gap)->what == What::gap)
-        --gap;
-    return gap;
+    ++counts_.received;
+    counts_.received_bytes += incoming.payload.size();
 }
 
-SideEntry* LinkQueue::gap_at_end(GapReason reason) noexcept
+void LinkQueue::update_peaks() noexcept
 {
-    for (auto entry = entries_.rbegin(); entry != entries_.rend() && entry->what == What::gap;
-         ++entry)
-        if (entry->reason == reason)
-            return &*entry;
-    return nullptr;
-}
-
-void LinkQueue::replace(SideEntry& message, SideEntry& fresh) noexcept
-{
-    uncount(message);
-    std::swap(static_cast<SideContent&>(message), static_cast<SideContent&>(fresh));
-    message.at = fresh.at;
-    count(message);
+    counts_.peak_messages = std::max(counts_.peak_messages, counts_.queued());
+    counts_.peak_bytes = std::max(counts_.peak_bytes, counts_.queued_bytes());
 }
 
 } // namespace sidecar::detail

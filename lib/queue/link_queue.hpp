@@ -1,152 +1,218 @@
-// The queue of one link that keeps its messages beside the inbox.
+// One link's part of the stream that waits beside the ring.
 #pragma once
 
-#include "queue/conflation.hpp"
 #include "queue/overflow.hpp"
-#include "queue/side_entry.hpp"
 
-#include <boost/intrusive/list.hpp>
+#include <sidecar/clock.hpp>
+#include <sidecar/event.hpp>
+#include <sidecar/message.hpp>
+#include <sidecar/overflow.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <list>
+#include <map>
 #include <memory>
-#include <utility>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <variant>
 
 namespace sidecar::detail {
 
-/// The messages, gaps and seams of one link, in order, with what is counted of them. Owned by the
-/// SideQueue, whose mutex guards it; it links and counts, and decides nothing. Invariants: `oldest` is
-/// the first message; no two gaps of one reason stand in one run of gaps; what a gap or message costs
-/// is in `used_bytes`.
+/// What went in and out of all links' queues. Invariant: received = taken + queued() + what was lost.
+struct QueueCounts {
+    std::uint64_t received = 0, received_bytes = 0, taken = 0, taken_bytes = 0, lost_bytes = 0;
+    std::array<std::uint64_t, 5> lost{}; ///< by GapReason; `conflated`: replaced by newer ones
+    std::uint64_t peak_messages = 0, peak_bytes = 0;
+    [[nodiscard]] std::uint64_t queued() const noexcept
+    {
+        return received - taken - lost[1] - lost[2] - lost[3] - lost[4];
+    }
+    [[nodiscard]] std::uint64_t queued_bytes() const noexcept
+    {
+        return received_bytes - taken_bytes - lost_bytes;
+    }
+};
+
+/// Whether receive() and poll() end at such an event.
+[[nodiscard]] bool ends_call(const Event& event) noexcept;
+/// What they return then.
+[[nodiscard]] Failure to_failure(Event event);
+
+/// The events of one link and, if it has an overflow policy, its messages, in order; with what is
+/// missing between them. Owned by the PolicyQueue, whose mutex guards it. Invariants: messages are
+/// within the policy's bounds, unless there is only one; of entries without a message there are at most
+/// max_run in a row and about max_events in all.
 class LinkQueue {
 public:
-    using List = boost::intrusive::list<
-        SideEntry, boost::intrusive::member_hook<SideEntry, SideEntry::Hook, &SideEntry::in_link>,
-        boost::intrusive::constant_time_size<false>>;
+    /// Beyond that the oldest seams of a row are forgotten: of a link that comes and goes while nobody
+    /// looks, the latest connections are kept.
+    static constexpr std::size_t max_run = 64;
+    /// Beyond that the queue has no room, since so many seams separate its messages.
+    static constexpr std::size_t max_events = 1024;
 
-    LinkQueue(LinkId link, Overflow overflow)
+    /// `overflow`: resolved; none: only events are queued. Lifetime: `counts` outlives it.
+    LinkQueue(LinkId link, std::optional<Overflow> overflow, QueueCounts& counts)
         : link_{link},
           overflow_{std::move(overflow)},
-          keys_{overflow_.policy == OverflowPolicy::conflate ? std::make_unique<ConflationTable>()
-                                                             : nullptr},
-          level_{overflow_.high, overflow_.low}
+          level_{overflow_ ? overflow_->high : WaterMark{},
+                 overflow_ ? overflow_->low : WaterMark{}},
+          counts_{counts}
     {
     }
     LinkQueue(const LinkQueue&) = delete;
     LinkQueue& operator=(const LinkQueue&) = delete;
 
     [[nodiscard]] LinkId link() const noexcept { return link_; }
-    [[nodiscard]] const Overflow& overflow() const noexcept { return overflow_; } ///< resolved
+    /// Calls the policy's key function. Throws, if that does, what names it. Side: sidecar, without the
+    /// mutex.
+    [[nodiscard]] std::optional<std::string_view> key_of(const MessageView& message) const;
 
-    /// Whether a message that costs so much fits, once `replaced` is gone.
-    [[nodiscard]] bool has_room(std::size_t cost,
-                                const SideEntry* replaced = nullptr) const noexcept
+    /// Where an entry belongs: in the order of all links' entries, and before which record of the ring.
+    struct Place {
+        std::uint64_t sequence = 0, position = 0;
+        bool operator==(const Place&) const = default;
+    };
+    struct Incoming {
+        Place place;
+        MessageKind kind;
+        std::span<const std::byte> payload;
+        std::optional<std::string_view> key;
+        TimePoint now;
+    };
+    enum class PutOutcome { taken, no_room, failed };
+    /// `taken`: it waits, or was lost as the policy says, and counted. `no_room`: see take_wish().
+    /// `failed`: the policy is to fail. If it is not taken, or this throws bad_alloc, then only what is
+    /// too old has changed.
+    [[nodiscard]] PutOutcome put(const Incoming& incoming);
+    /// Whether a message of this size would be taken. False: see take_wish().
+    [[nodiscard]] bool want_room(std::size_t payload_bytes, TimePoint now);
+    /// Throws bad_alloc, and then has changed nothing.
+    void push(Place place, std::unique_ptr<Event> event);
+    /// Loses what has waited for too long.
+    void expire(TimePoint now) noexcept;
+    /// Adds or takes back an event of its level, which comes before all else. Call it after each change.
+    void update_level(std::uint64_t sequence, TimePoint now) noexcept;
+
+    [[nodiscard]] bool is_empty() const noexcept { return !level_event_ && entries_.empty(); }
+    /// Of what comes first; the queue must not be empty.
+    [[nodiscard]] Place front_place() const noexcept
     {
-        const auto others = messages_ - (replaced ? 1 : 0);
-        const auto gone = replaced ? cost_of(*replaced) : 0;
-        // A lone message always fits, whatever stands there of gaps, which are few then
-        return others < overflow_.queue_messages
-               && (others == 0 || used_bytes_ - gone + cost <= overflow_.queue_bytes);
+        return level_event_ ? Place{level_event_->sequence, 0} : entries_.front().place;
     }
-    [[nodiscard]] bool is_half_free() const noexcept
+    [[nodiscard]] bool front_ends_call() const noexcept;
+    /// Takes the first: an event, a gap, or a message.
+    [[nodiscard]] Event take();
+
+    /// True once: want_room() or put() found no room, and now half is free.
+    [[nodiscard]] bool take_wish() noexcept
     {
-        return messages_ <= overflow_.queue_messages / 2
-               && used_bytes_ <= overflow_.queue_bytes / 2;
+        return wants_room_ && is_half_free() && std::exchange(wants_room_, false);
     }
-    [[nodiscard]] bool is_expired(const SideEntry& message, TimePoint now) const noexcept
+    /// No more will be put.
+    void close() noexcept { is_closed_ = true; }
+    /// Closed and empty, or of a link without a policy.
+    [[nodiscard]] bool is_done() const noexcept { return is_empty() && (is_closed_ || !overflow_); }
+    /// When the oldest message arrived.
+    [[nodiscard]] std::optional<TimePoint> oldest() const noexcept
     {
-        return overflow_.max_age != Duration{} && now - message.at > overflow_.max_age;
+        return by_arrival_.empty()
+                   ? std::nullopt
+                   : std::optional{message_of(by_arrival_.begin()->second).arrival()};
     }
-    [[nodiscard]] SideEntry* oldest() const noexcept { return oldest_; }
+    /// Of its messages, as the bound counts them.
     [[nodiscard]] std::size_t used_bytes() const noexcept { return used_bytes_; }
-    [[nodiscard]] bool is_empty() const noexcept { return entries_.empty(); }
-    /// Null where nothing is conflated.
-    [[nodiscard]] ConflationTable* keys() const noexcept { return keys_.get(); }
-
-    /// At the end.
-    void add(SideEntry& entry) noexcept;
-    void add_before(SideEntry& entry, SideEntry& gap) noexcept
-    {
-        entries_.insert(List::s_iterator_to(entry), gap);
-        count(gap);
-    }
-    /// Without counting; before the queue and the entries go.
-    void let_go_of_all() noexcept
-    {
-        if (keys_)
-            keys_->clear();
-        entries_.clear();
-    }
-    /// It leaves the queue, with all that was counted of it.
-    void remove(SideEntry& entry) noexcept;
-    /// Where it stands there is now a gap of this reason. Gives the gaps that merged with others, and
-    /// so are not in the queue any more, to `dispose`.
-    template <class Dispose>
-    void turn_into_gap(SideEntry& message, GapReason reason, Dispose dispose);
-    /// The gap of this reason that a further loss at the end belongs to; null: none.
-    [[nodiscard]] SideEntry* gap_at_end(GapReason reason) noexcept;
-    /// Exchanges a message's content with a fresh one's, that is in no queue, and so leaves it its
-    /// place.
-    void replace(SideEntry& message, SideEntry& fresh) noexcept;
-
-    [[nodiscard]] WaterLevel::Change update_level() noexcept
-    {
-        return level_.update(messages_, payload_bytes_);
-    }
-
-    std::uint32_t connection = 0; // both: guarded; what is put belongs to it
-    SideEntry* untold = nullptr;  // both: guarded; an event of its level that waits to be taken
-    bool wants_space = false;     // both: guarded; its listener waits
-    bool is_closed = false;       // both: guarded; nothing will be put any more
+    [[nodiscard]] std::size_t entry_count() const noexcept { return entries_.size(); }
 
 private:
-    [[nodiscard]] static std::size_t cost_of(const SideEntry& entry) noexcept
-    {
-        return sizeof(SideEntry) + (entry.payload ? entry.payload.get_deleter().capacity : 0);
-    }
-    void count(const SideEntry& entry) noexcept;
-    void uncount(const SideEntry& entry) noexcept;
-    void move_oldest_on() noexcept;
-    [[nodiscard]] List::iterator begin_of_gaps(List::iterator gap) noexcept;
+    /// How many messages are missing before an entry.
+    struct Missing {
+        std::array<std::uint64_t, 5> count{}; // by GapReason
+        std::uint64_t total = 0;
+        TimePoint at{};               // when the first of them arrived
+        std::uint32_t connection = 0; // of the first of them
+        void add(GapReason reason, std::uint64_t messages) noexcept
+        {
+            count[static_cast<std::size_t>(reason)] += messages;
+            total += messages;
+        }
+        void put_before(const Missing& earlier) noexcept;
+    };
+    /// One piece of the stream; without content, a place where messages are missing at the end.
+    struct Entry {
+        Place place{};
+        Missing missing{}; // before it
+        std::variant<std::monostate, Message, std::unique_ptr<Event>> content{};
+        std::uint64_t replaced = 0;       // message: how many older ones it has replaced
+        std::uint64_t arrival = 0;        // message: its number in by_arrival_
+        std::size_t cost = 0;             // message: as counted in used_bytes_
+        const std::string* key = nullptr; // message: in keys_; null: nothing replaces it
+    };
+    using Entries = std::list<Entry>;
+    using At = Entries::iterator;
+    using ByArrival = std::map<std::uint64_t, At>;
+    struct Hash {
+        using is_transparent = void;
+        std::size_t operator()(std::string_view key) const noexcept
+        {
+            return std::hash<std::string_view>{}(key);
+        }
+    };
+    using Keys = std::unordered_map<std::string, At, Hash, std::equal_to<>>;
+    /// A message that is not in the queue yet: then adding it needs no memory.
+    struct Fresh {
+        Entries entry;
+        ByArrival by_arrival;
+        Keys key;
+    };
+    struct LevelEvent {
+        std::uint64_t sequence;
+        Event::Kind kind;
+        TimePoint at;
+    };
 
-    const LinkId link_;           // both: constant
-    const Overflow overflow_;     // both: constant
-    List entries_;                // both: guarded, as all that follows
-    SideEntry* oldest_ = nullptr; // the first message; null: none
-    std::size_t messages_ = 0;    //
+    friend std::size_t entry_cost(std::size_t payload_bytes, std::size_t key_bytes) noexcept;
+    [[nodiscard]] static const Message& message_of(At at) { return std::get<Message>(at->content); }
+    [[nodiscard]] static bool is_message(const Entry& entry) noexcept
+    {
+        return std::holds_alternative<Message>(entry.content);
+    }
+    [[nodiscard]] At find(const std::optional<std::string_view>& key);
+    [[nodiscard]] bool has_room(std::size_t cost, At replaced) const noexcept;
+    [[nodiscard]] bool is_half_free() const noexcept;
+    [[nodiscard]] Message make(const Incoming& incoming) const;
+    [[nodiscard]] Fresh make_fresh(const Incoming& incoming);
+    void append(Fresh fresh) noexcept;
+    void replace(At at, Message message, std::size_t cost) noexcept;
+    void lose_newest(const Incoming& incoming);
+    void lose(At at, GapReason reason) noexcept;
+    void add_entry(Entries& entry) noexcept;
+    void forget_message(At at) noexcept;
+    void trim_run(At at) noexcept;
+    [[nodiscard]] bool is_same_run(const Entry& a, const Entry& b) const noexcept;
+    void count_received(const Incoming& incoming) noexcept;
+    void update_peaks() noexcept;
+
+    const LinkId link_;                      // both: constant
+    const std::optional<Overflow> overflow_; // both: constant
+    Entries entries_;                        // both: guarded, as all that follows
+    ByArrival by_arrival_;                   // the messages, the oldest first
+    Keys keys_;                              // messages that a newer one of their key replaces
+    std::uint64_t arrivals_ = 0;             // so many messages were numbered
     std::size_t payload_bytes_ = 0, used_bytes_ = 0;
-    const std::unique_ptr<ConflationTable> keys_; //
-    WaterLevel level_;                            //
+    WaterLevel level_;
+    std::optional<LevelEvent> level_event_; // not taken yet
+    std::uint32_t connection_ = 1;          // the latest `up`'s; what is put belongs to it
+    bool wants_room_ = false, is_closed_ = false;
+    QueueCounts& counts_; // of all links
 };
 
-template <class Dispose>
-void LinkQueue::turn_into_gap(SideEntry& message, GapReason reason, Dispose dispose)
-{
-    uncount(message);
-    if (&message == oldest_)
-        move_oldest_on();
-    message.what = SideEntry::What::gap;
-    message.reason = reason;
-    message.missing = 1;
-    message.size = 0;
-    used_bytes_ += sizeof(SideEntry);
-    bool has_message = true; // the run holds `message` itself, not merged
-    const auto first = begin_of_gaps(List::s_iterator_to(message));
-    for (auto gap = first; gap != entries_.end() && gap->what == SideEntry::What::gap;) {
-        auto earlier = first;
-        while (earlier != gap && earlier->reason != gap->reason)
-            ++earlier;
-        auto& entry = *gap++;
-        if (&*earlier == &entry)
-            continue;
-        earlier->missing += entry.missing;
-        has_message = has_message && &entry != &message;
-        entries_.erase(List::s_iterator_to(entry));
-        used_bytes_ -= sizeof(SideEntry);
-        dispose(entry);
-    }
-    if (has_message)
-        message.payload.reset();
-}
+/// What a message costs of its queue's bytes: its memory, with the key if there is one.
+[[nodiscard]] std::size_t entry_cost(std::size_t payload_bytes, std::size_t key_bytes = 0) noexcept;
 
 } // namespace sidecar::detail

@@ -1,16 +1,35 @@
-// How much memory a queue may use beside its ring.
+// How much memory a queue may use.
 #pragma once
 
+#include <sidecar/options.hpp>
+
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 
 namespace sidecar::detail {
 
-/// Counts the bytes of a queue's blocks: large messages, buffers to receive in, and what links hold
-/// of messages that have not come whole. It owns no memory, it only says whether there may be more.
-/// The producer takes, and puts back what it did not hand on; the consumer gives back what it has
-/// read. Owned by the RecordRing whose consumer publishes it. Invariant: taken - given back <= limit.
+/// How many messages a queue may hold: where the limit is 0, one for every 64 bytes, which small
+/// messages reach at about the time when they fill the ring.
+[[nodiscard]] constexpr std::size_t message_limit(const QueueLimits& limits) noexcept
+{
+    return limits.messages != 0 ? limits.messages : std::max<std::size_t>(limits.bytes / 64, 1);
+}
+
+/// The limits with nothing left open.
+[[nodiscard]] constexpr QueueLimits resolved(QueueLimits limits, std::size_t default_bytes) noexcept
+{
+    if (limits.bytes == 0)
+        limits.bytes = default_bytes;
+    limits.messages = message_limit(limits);
+    return limits;
+}
+
+/// Counts the bytes of a queue's blocks: large messages, buffers to receive in, and messages that have
+/// not arrived whole. It owns no memory, it only says whether there may be more. The producer takes,
+/// and puts back what it did not hand on; the consumer gives back what it has read. Owned by the
+/// RecordRing whose consumer publishes it. Invariant: taken - given back <= limit.
 class MemoryBudget {
 public:
     explicit MemoryBudget(std::size_t limit_bytes) noexcept : limit_{limit_bytes} {}
@@ -24,14 +43,20 @@ public:
         producer_.given_back_seen = given_back_.load(std::memory_order_acquire);
         return free_as_last_seen() >= bytes;
     }
-    /// False: nothing was taken, since less than `bytes` are free, or less than `spare_bytes` would
-    /// be left.
-    [[nodiscard]] bool take(std::size_t bytes, std::size_t spare_bytes = 0) noexcept
+    /// False: nothing was taken, since less than `bytes` are free.
+    [[nodiscard]] bool take(std::size_t bytes) noexcept
     {
-        if (bytes > limit_ || spare_bytes > limit_ || !has(bytes + spare_bytes))
+        if (bytes > limit_ || !has(bytes))
             return false;
         producer_.taken += bytes;
         return true;
+    }
+    /// The same for memory that is lent to a peer, which may never fill it: half of all stays free
+    /// beside it. So once the consumer has read everything, any message of up to half finds memory,
+    /// whatever other peers do not send.
+    [[nodiscard]] bool lend(std::size_t bytes) noexcept
+    {
+        return bytes <= limit_ / 2 && has(bytes + limit_ / 2) && take(bytes);
     }
     void put_back(std::size_t bytes) noexcept { producer_.taken -= bytes; }
     /// What is in use, as far as the producer has seen the consumer.

@@ -1,6 +1,6 @@
 #include "queue/overflow.hpp"
 
-#include "queue/side_entry.hpp"
+#include "queue/link_queue.hpp"
 
 #include <fmt/format.h>
 
@@ -49,8 +49,7 @@ bool is_plain(const Overflow& overflow) noexcept
 Overflow resolved(Overflow overflow, std::size_t max_message_bytes)
 {
     if (overflow.queue_bytes == 0)
-        overflow.queue_bytes =
-            std::max(default_queue_bytes, 4 * side_entry_cost(max_message_bytes));
+        overflow.queue_bytes = std::max(default_queue_bytes, 4 * entry_cost(max_message_bytes));
     if (overflow.queue_messages == 0)
         overflow.queue_messages = SIZE_MAX;
     overflow.low.messages = low_level(overflow.low.messages, overflow.high.messages);
@@ -65,10 +64,10 @@ Result<void> check_overflow(const Overflow& overflow, std::size_t max_message_by
         return refuse(conflates ? "conflating needs a key" : "a key is for conflating only");
     if (overflow.max_age < Duration{})
         return refuse("max_age is negative");
-    if (overflow.queue_bytes != 0 && overflow.queue_bytes < side_entry_cost(max_message_bytes))
+    if (overflow.queue_bytes != 0 && overflow.queue_bytes < entry_cost(max_message_bytes))
         return refuse(fmt::format("a queue of {} bytes cannot hold a message of {}; it needs {}",
                                   overflow.queue_bytes, max_message_bytes,
-                                  side_entry_cost(max_message_bytes)));
+                                  entry_cost(max_message_bytes)));
     const auto is_above = [](std::size_t low, std::size_t high) { return low != 0 && low >= high; };
     if (is_above(overflow.low.messages, overflow.high.messages)
         || is_above(overflow.low.bytes, overflow.high.bytes))

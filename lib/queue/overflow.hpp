@@ -1,4 +1,4 @@
-// What follows from a queue that is full: decisions only, no memory, no clock, no thread.
+// What an overflow policy's options mean: decisions only, no memory, no clock, no thread.
 #pragma once
 
 #include <sidecar/error.hpp>
@@ -8,40 +8,6 @@
 
 namespace sidecar::detail {
 
-/// What a link's queue looks like to a message that has come.
-struct OverflowSituation {
-    bool has_room = false;     ///< for it, once the one of the same key is gone, if there is one
-    bool has_same_key = false; ///< one that it may replace waits
-    bool has_older = false;    ///< any message waits
-    bool operator==(const OverflowSituation&) const = default;
-};
-
-enum class OverflowAction {
-    append,
-    replace,     ///< the one of the same key
-    lose_oldest, ///< and then ask again
-    lose_newest, ///< the one that has come
-    wait,
-    fail,
-};
-
-[[nodiscard]] constexpr OverflowAction decide_overflow(OverflowPolicy policy,
-                                                       OverflowSituation situation) noexcept
-{
-    if (situation.has_room)
-        return policy == OverflowPolicy::conflate && situation.has_same_key
-                   ? OverflowAction::replace
-                   : OverflowAction::append;
-    switch (policy) {
-    case OverflowPolicy::pause_reading: return OverflowAction::wait;
-    case OverflowPolicy::drop_newest: return OverflowAction::lose_newest;
-    case OverflowPolicy::fail: return OverflowAction::fail;
-    case OverflowPolicy::drop_oldest:
-    case OverflowPolicy::conflate: break;
-    }
-    return situation.has_older ? OverflowAction::lose_oldest : OverflowAction::lose_newest;
-}
-
 /// Whether the links' common inbox will do: nothing is set that needs a queue of the link's own.
 [[nodiscard]] bool is_plain(const Overflow& overflow) noexcept;
 /// With nothing left open.
@@ -49,7 +15,7 @@ enum class OverflowAction {
 /// Whether it makes sense; asked before it is resolved.
 [[nodiscard]] Result<void> check_overflow(const Overflow& overflow, std::size_t max_message_bytes);
 
-/// Says when a queue has grown to its high mark, and when it has then shrunk to the low one. Owned by
+/// Reports when a queue has grown to its high mark, and when it has then shrunk to the low one. Owned by
 /// the queue, guarded by what guards that. Invariant: the two alternate, `rose` first.
 class WaterLevel {
 public:

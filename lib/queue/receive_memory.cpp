@@ -4,7 +4,7 @@
 
 namespace sidecar::detail {
 
-std::span<std::byte> ReceiveMemory::buffer(std::size_t at_least, std::size_t spare_bytes)
+std::span<std::byte> ReceiveMemory::buffer(std::size_t at_least)
 {
     if (buffer_bytes_ < smallest_buffer || at_least > buffer_bytes_)
         return {};
@@ -13,7 +13,7 @@ std::span<std::byte> ReceiveMemory::buffer(std::size_t at_least, std::size_t spa
         free_ = {buffer_.get(), buffer_bytes_};
     if (free_.size() >= at_least)
         return free_;
-    if (!ring_.budget().take(buffer_bytes_, spare_bytes))
+    if (!ring_.budget().lend(buffer_bytes_))
         return {};
     Block next;
     try {

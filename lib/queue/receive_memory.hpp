@@ -21,15 +21,14 @@ public:
     /// Lifetime: `ring` outlives it.
     explicit ReceiveMemory(RecordRing& ring) noexcept
         : ring_{ring},
-          // Two of them may stay when all is read: half of the budget is left for the largest
-          // message.
-          buffer_bytes_{std::min(std::bit_floor(ring.budget().limit() / 4), largest_buffer)}
+          // Two of them may stay when all is read, and something is left to lend
+          buffer_bytes_{std::min(std::bit_floor(ring.budget().limit() / 8), largest_buffer)}
     {
     }
 
-    /// What is free of the buffer, at least so many bytes; empty where there is no memory for a
-    /// buffer of that size beside `spare_bytes` of other blocks. Lifetime: until the next call.
-    [[nodiscard]] std::span<std::byte> buffer(std::size_t at_least, std::size_t spare_bytes);
+    /// The free part of the buffer, at least so many bytes; empty where there is no memory for a
+    /// buffer of that size. Lifetime: until the next call.
+    [[nodiscard]] std::span<std::byte> buffer(std::size_t at_least);
     /// Whether a message stands in the buffer and is better left there. A smaller one costs less
     /// when it is copied.
     [[nodiscard]] bool is_slice(std::span<const std::byte> payload) const noexcept
@@ -58,7 +57,7 @@ public:
     [[nodiscard]] std::size_t buffer_bytes() const noexcept { return buffer_bytes_; }
 
 private:
-    static constexpr std::size_t largest_buffer = 256u << 10, smallest_buffer = 16u << 10;
+    static constexpr std::size_t largest_buffer = 256u << 10, smallest_buffer = 8u << 10;
     static constexpr std::size_t smallest_slice = 32;
 
     RecordRing& ring_;               // sidecar side: its producer

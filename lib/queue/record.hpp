@@ -1,6 +1,7 @@
-// How a record stands in the ring.
+// How a record is laid out in the ring.
 #pragma once
 
+#include <sidecar/clock.hpp>
 #include <sidecar/message.hpp>
 
 #include <cstddef>
@@ -8,19 +9,19 @@
 
 namespace sidecar::detail {
 
-/// What a record begins with. Owned by the ring that it stands in: the producer writes it, and
-/// until it is popped only the consumer reads it. A record is one of
+/// The first bytes of a record. Owned by its ring: the producer writes it, and until it is popped only
+/// the consumer reads it. A record is one of
 /// - a message whose payload follows;
-/// - a message whose payload stands elsewhere: in a slice of a buffer (its address follows) or in a
-///   block of its own (a BlockRecord follows);
-/// - no message: a gap (nothing here, go on at the ring's start), or a block to be freed here (a
-///   BlockRecord follows).
+/// - a message with its payload elsewhere: in a slice of a buffer (its address follows) or in a block
+///   (a BlockRecord follows);
+/// - no message: a stamp (a Stamp follows), a gap (go on at the ring's start), or a block to be freed
+///   here (a BlockRecord follows).
 /// Two words, not bit-fields: writing one of those reads the word first, and that line is the other
 /// core's.
 struct RecordHeader {
     static constexpr std::uint32_t link_mask = 0xffffff, kind_shift = 24, block_bit = 1u << 26,
                                    slice_bit = 1u << 27, gap_bit = 1u << 28,
-                                   freed_block_bit = 1u << 29;
+                                   freed_block_bit = 1u << 29, stamp_bit = 1u << 30;
 
     std::uint32_t size; // of the payload
     std::uint32_t what; // link, kind, bits
@@ -38,7 +39,7 @@ struct RecordHeader {
     }
     [[nodiscard]] bool is_message() const noexcept
     {
-        return (what & (gap_bit | freed_block_bit)) == 0;
+        return (what & (gap_bit | freed_block_bit | stamp_bit)) == 0;
     }
     /// Its payload's address follows.
     [[nodiscard]] bool is_elsewhere() const noexcept
@@ -47,18 +48,28 @@ struct RecordHeader {
     }
     [[nodiscard]] bool has_block() const noexcept { return (what & block_bit) != 0; }
     [[nodiscard]] bool is_gap() const noexcept { return (what & gap_bit) != 0; }
+    [[nodiscard]] bool is_stamp() const noexcept { return (what & stamp_bit) != 0; }
 };
 
 struct BlockRecord {
     std::byte* block;          // null: taken out
     std::size_t capacity;      // as the pool knows it
-    std::size_t counted_bytes; // what the budget gets back when it is popped
+    std::size_t counted_bytes; // released to the budget when it is popped
+};
+
+/// Where and when the messages behind it arrived, up to the next stamp: one for all messages that a
+/// link reads in one turn of the loop, so that a message costs no more for it.
+struct Stamp {
+    LinkId link{};
+    std::uint32_t connection = 0;
+    TimePoint arrival{}; // the turn's begin
+    bool operator==(const Stamp&) const = default;
 };
 
 inline constexpr std::size_t record_alignment = 8;
 static_assert(sizeof(RecordHeader) == record_alignment);
 
-/// What a record takes of the ring that has so many bytes behind its header.
+/// Bytes of the ring for a record with so many bytes behind its header.
 [[nodiscard]] constexpr std::size_t record_bytes(std::size_t body) noexcept
 {
     return (sizeof(RecordHeader) + body + record_alignment - 1) & ~(record_alignment - 1);
@@ -66,5 +77,6 @@ static_assert(sizeof(RecordHeader) == record_alignment);
 
 inline constexpr std::size_t slice_record_bytes = record_bytes(sizeof(std::byte*));
 inline constexpr std::size_t block_record_bytes = record_bytes(sizeof(BlockRecord));
+inline constexpr std::size_t stamp_record_bytes = record_bytes(sizeof(Stamp));
 
 } // namespace sidecar::detail

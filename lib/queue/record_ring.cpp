@@ -1,7 +1,5 @@
 #include "queue/record_ring.hpp"
 
-#include "queue/queue_limits.hpp"
-
 #include <algorithm>
 #include <bit>
 #include <sys/mman.h>
@@ -67,6 +65,10 @@ bool RecordRing::make_way_slowly(std::size_t record)
         ring_.reset(new std::byte[ring_bytes_]);
     if (producer_.to_free)
         append_block_to_free();
+    if (std::exchange(producer_.has_stamp, false)) {
+        fill_gap(stamp_record_bytes);
+        append_stamp();
+    }
     fill_gap(record);
     producer_.plain_until = std::min(end_of_lap(producer_.tail), producer_.head_seen + ring_bytes_);
     producer_.pushes_until = producer_.popped_seen + message_limit_;
@@ -111,8 +113,10 @@ bool RecordRing::has_space(std::size_t payload_bytes) const noexcept
     // any smaller one.
     const auto in_ring = std::min(payload_bytes, largest_copied_);
     const bool may_be_large = payload_bytes > largest_copied_;
+    // With a stamp, that it may need
     const auto record =
-        record_bytes(may_be_large ? std::max(in_ring, sizeof(BlockRecord)) : in_ring);
+        record_bytes(may_be_large ? std::max(in_ring, sizeof(BlockRecord)) : in_ring)
+        + stamp_record_bytes;
     return fits(record) && (!may_be_large || budget_.has(payload_bytes));
 }
 
@@ -164,16 +168,6 @@ Block RecordRing::take_block_of(std::uint64_t position) noexcept
     Block block{std::exchange(record.block, nullptr), BlockReturn{pool_, record.capacity}};
     std::memcpy(body, &record, sizeof record); // what pop() will find
     return block;
-}
-
-void RecordRing::pop_other() noexcept
-{
-    if (header(consumer_.head)->is_gap()) {
-        consumer_.head = end_of_lap(consumer_.head);
-        return;
-    }
-    free_block(consumer_.head);
-    consumer_.head += block_record_bytes;
 }
 
 void RecordRing::free_block(std::uint64_t position) noexcept

@@ -75,6 +75,20 @@ public:
     {
         return freed_.head.load(std::memory_order_acquire) < producer_.free_position;
     }
+    /// This goes before the next message that is pushed, which has so many bytes. One at a time: a later
+    /// one replaces it.
+    void stamp(const Stamp& stamp, std::size_t payload_bytes)
+    {
+        const auto record = stamp_record_bytes + record_bytes(payload_bytes);
+        producer_.has_stamp = payload_bytes > largest_copied_
+                              || producer_.tail + record > producer_.plain_until
+                              || producer_.pushed >= producer_.pushes_until;
+        producer_.stamp = stamp;
+        if (!producer_.has_stamp) [[likely]]
+            append_stamp(); // the message fits behind it
+        else
+            producer_.plain_until = 0; // the next push looks, and finds it
+    }
     /// A block from the pool; the caller counts it. Throws bad_alloc.
     [[nodiscard]] Block take_block(std::size_t bytes);
     /// Shows the consumer what was pushed. Sequentially consistent, which is what "publish, then
@@ -88,11 +102,6 @@ public:
     [[nodiscard]] bool is_published() const noexcept
     {
         return producer_.published_tail == producer_.tail;
-    }
-    /// Where what was pushed and not yet published begins.
-    [[nodiscard]] std::uint64_t unpublished_position() const noexcept
-    {
-        return producer_.published_tail;
     }
     /// Of messages that were pushed and not yet published.
     [[nodiscard]] std::uint64_t unpublished_bytes() const noexcept
@@ -127,20 +136,24 @@ public:
             const auto* h = header(position);
             if (h->is_message()) [[likely]]
                 return position;
-            position = h->is_gap() ? end_of_lap(position) : position + block_record_bytes;
+            position = after_other(position);
         }
     }
-    [[nodiscard]] LinkId link_of(std::uint64_t at) const noexcept { return header(at)->link(); }
-    /// `connection`: the number of the one that brought it.
-    [[nodiscard]] MessageView view(std::uint64_t position,
-                                   std::uint32_t connection = 0) const noexcept
+    /// The message at `position`, of the link that it was pushed with.
+    [[nodiscard]] MessageView view(std::uint64_t position) const noexcept
     {
         const auto* h = header(position);
-        const auto* payload = reinterpret_cast<const std::byte*>(h + 1);
-        if (const void* address = payload; h->is_elsewhere())
-            std::memcpy(&payload, address, sizeof payload);
-        return {h->link(), h->kind(), {payload, h->size}, connection};
+        return {h->link(), h->kind(), payload_of(*h)};
     }
+    /// The first message, of the link and connection in its stamp. read_position() must be below
+    /// published(), and is then that message's.
+    [[nodiscard]] MessageView front() noexcept
+    {
+        const auto* h = pass_over_others();
+        return {consumer_.stamp.link, h->kind(), payload_of(*h), consumer_.stamp.connection};
+    }
+    /// When that message arrived. Call front() before.
+    [[nodiscard]] TimePoint front_arrival() const noexcept { return consumer_.stamp.arrival; }
     /// The position behind the record at `position`.
     [[nodiscard]] std::uint64_t after(std::uint64_t position) const noexcept
     {
@@ -161,9 +174,7 @@ public:
     /// Frees the record at read_position() for the producer, who sees it after publish_reads().
     void pop() noexcept
     {
-        while (!header(consumer_.head)->is_message()) [[unlikely]]
-            pop_other();
-        const auto* h = header(consumer_.head);
+        const auto* h = pass_over_others();
         ++consumer_.popped;
         consumer_.popped_bytes += h->size;
         if (h->has_block())
@@ -278,6 +289,8 @@ private:
         Block to_free;                   // its record goes before the next message's
         std::size_t to_free_bytes = 0;   // as the budget counts it
         std::uint64_t free_position = 0; // behind the latest such record
+        Stamp stamp;                     // its record goes before the next message's
+        bool has_stamp = false;
     };
     struct alignas(cache_line) Published { // written by the producer
         std::atomic<std::uint64_t> tail{0};
@@ -288,6 +301,7 @@ private:
         std::uint64_t popped = 0, popped_bytes = 0;
         std::uint64_t published_seen = 0;
         std::uint64_t began = 0; // where the ring last began at its start
+        Stamp stamp;             // the latest that it passed
         std::atomic<std::uint64_t> peak_messages{0}, peak_bytes{0}; // read by anybody
     };
     struct alignas(cache_line) Freed { // written by the consumer
@@ -310,12 +324,41 @@ private:
     {
         return end_of_lap(position) - position >= record ? position : end_of_lap(position);
     }
+    [[nodiscard]] static std::span<const std::byte> payload_of(const RecordHeader& h) noexcept
+    {
+        const auto* payload = reinterpret_cast<const std::byte*>(&h + 1);
+        if (const void* address = payload; h.is_elsewhere())
+            std::memcpy(&payload, address, sizeof payload);
+        return {payload, h.size};
+    }
+    /// The position behind a record that is no message.
+    [[nodiscard]] std::uint64_t after_other(std::uint64_t position) const noexcept
+    {
+        const auto* h = header(position);
+        return h->is_gap() ? end_of_lap(position)
+                           : position + (h->is_stamp() ? stamp_record_bytes : block_record_bytes);
+    }
+    [[nodiscard]] const RecordHeader* pass_over_others() noexcept
+    {
+        for (;;) {
+            const auto* h = header(consumer_.head);
+            if (h->is_message()) [[likely]]
+                return h;
+            if (h->is_stamp())
+                std::memcpy(static_cast<void*>(&consumer_.stamp), h + 1, sizeof(Stamp));
+            else if (!h->is_gap())
+                free_block(consumer_.head);
+            consumer_.head = after_other(consumer_.head);
+        }
+    }
     /// By what the producer last saw of the consumer.
     [[nodiscard]] bool seems_to_fit(std::size_t record) const noexcept
     {
-        const auto from = producer_.to_free
-                              ? place(producer_.tail, block_record_bytes) + block_record_bytes
-                              : producer_.tail;
+        auto from = producer_.tail;
+        if (producer_.to_free)
+            from = place(from, block_record_bytes) + block_record_bytes;
+        if (producer_.has_stamp)
+            from = place(from, stamp_record_bytes) + stamp_record_bytes;
         return place(from, record) + record - producer_.head_seen <= ring_bytes_
                && producer_.pushed - producer_.popped_seen < message_limit_;
     }
@@ -370,8 +413,14 @@ private:
                                              std::span<const std::byte> payload);
     void fill_gap(std::size_t record);
     void append_block_to_free();
+    void append_stamp()
+    {
+        auto* h =
+            ::new (header(producer_.tail)) RecordHeader{.size = 0, .what = RecordHeader::stamp_bit};
+        std::memcpy(static_cast<void*>(h + 1), &producer_.stamp, sizeof(Stamp));
+        producer_.tail += stamp_record_bytes;
+    }
     static void write_block_record(void* body, Block& block, std::size_t counted_bytes) noexcept;
-    void pop_other() noexcept;
     void free_block(std::uint64_t position) noexcept;
     void note_depth() noexcept
     {

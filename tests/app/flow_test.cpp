@@ -7,6 +7,10 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <optional>
+#include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -133,6 +137,149 @@ TEST_CASE("a link behind a full inbox sleeps until there is room, whatever the m
         CHECK(feed.stats().messages_taken == count);
         CHECK(feed.stop().clean());
     }
+}
+
+/// on_connected reads nothing for a second, in which five messages arrive.
+LinkOptions leaves_five_unread(MockPeer peer)
+{
+    return {.on_connected = [peer](Context ctx, Session&) mutable -> Task<> {
+        for (int i = 0; i < 5; ++i)
+            peer.deliver(std::to_string(i));
+        co_await ctx.sleep_for(1s);
+    }};
+}
+
+TEST_CASE("messages that on_connected left unread come as soon as there is room, though the peer "
+          "says nothing more")
+{
+    for (const bool has_own_queue : {false, true}) {
+        CAPTURE(has_own_queue);
+        MockPeer peer;
+        auto link = leaves_five_unread(peer);
+        if (has_own_queue)
+            link.overflow = {.queue_messages = 2};
+        Sidecar<Mock> feed{{.peer = peer, .max_message_bytes = 512},
+                           silenced({.inbox = {.bytes = 4096, .messages = 2}, .link = link})};
+        REQUIRE(feed.start(10s));
+        for (int i = 0; i < 5; ++i)
+            CHECK(text(feed.receive(1s)) == std::to_string(i));
+        CHECK(feed.receive(1s).error() == Error::timed_out);
+        CHECK(feed.stop().clean());
+    }
+}
+
+TEST_CASE(
+    "what throws while messages that on_connected left unread are handed on ends the link, in "
+    "order and with that cause")
+{
+    struct Row {
+        Overflow overflow;
+        int handed_on;
+        Error error;
+        std::string_view message;
+    };
+    const auto key = [](const MessageView& message) -> std::optional<std::string_view> {
+        if (message.text() == "3")
+            throw std::runtime_error{"no such field"};
+        return std::nullopt;
+    };
+    for (const auto& row : {
+             Row{{.policy = OverflowPolicy::fail, .queue_messages = 2},
+                 2,
+                 Error::overflow,
+                 "the link's queue is full, and its policy is to fail then"},
+             Row{{.policy = OverflowPolicy::conflate, .key = key},
+                 3,
+                 Error::callback_failed,
+                 "the key function threw: no such field"},
+         }) {
+        CAPTURE(row.message);
+        MockPeer peer;
+        auto link = leaves_five_unread(peer);
+        link.overflow = row.overflow;
+        Sidecar<Mock> feed{{.peer = peer, .max_message_bytes = 512}, silenced({.link = link})};
+        (void)feed.start(10s);
+        CHECK(feed.next_event(1s)->kind == Event::Kind::up);
+        for (int i = 0; i < row.handed_on; ++i)
+            CHECK(text(feed.receive(1s)) == std::to_string(i));
+        const auto down = feed.next_event(1s);
+        REQUIRE(down->kind == Event::Kind::down);
+        CHECK(down->failure == row.error);
+        CHECK(down->failure->message().find(row.message) != std::string::npos);
+        CHECK(feed.state() == State::disconnected);
+        CHECK(feed.send("x").error() == Error::not_connected);
+        CHECK(feed.stop().clean());
+    }
+}
+
+TEST_CASE("pass_on: a message that the inbox could never hold is refused, with both sizes")
+{
+    MockPeer peer;
+    bool is_passed_on = false;
+    Sidecar<Mock> feed{
+        {.peer = peer},
+        silenced({.link = {.on_connected = [&](Context, Session& session) -> Task<> {
+                      co_await session.pass_on(Message{
+                          MessageView{{}, MessageKind::bytes, std::vector<std::byte>(2u << 20)}});
+                      is_passed_on = true;
+                      co_await session.pass_on(Message{
+                          MessageView{{}, MessageKind::bytes, std::vector<std::byte>(5u << 20)}});
+                  }}})};
+    const auto started = feed.start(10s);
+    CHECK(is_passed_on);
+    CHECK(started.error() == Error::too_big);
+    CHECK(started.error().message().find("5242880 bytes, the inbox takes at most 2097152")
+          != std::string::npos);
+    CHECK(feed.stop().clean());
+}
+
+TEST_CASE("pass_on: waits beside a link's full queue, and goes on when the application has taken a "
+          "part")
+{
+    MockPeer peer;
+    Sidecar<Mock> feed{
+        {.peer = peer, .max_message_bytes = 512},
+        silenced({.link = {.on_connected = [](Context, Session& session) -> Task<> {
+                               for (int i = 0; i < 6; ++i) {
+                                   const auto text = std::to_string(i);
+                                   co_await session.pass_on(Message{MessageView{
+                                       {}, MessageKind::text, std::as_bytes(std::span{text})}});
+                               }
+                           },
+                           .overflow = {.queue_messages = 2}}})};
+    std::thread starter{[&] { CHECK(feed.start(10s)); }};
+    for (int i = 0; i < 6;) // virtual time does not wait for the start
+        if (const auto message = feed.receive(1s)) {
+            CHECK(text(message) == std::to_string(i));
+            ++i;
+        }
+    starter.join();
+    CHECK(feed.stop().clean());
+}
+
+TEST_CASE("subscriptions see each message once, also one that is offered again for lack of room")
+{
+    MockPeer peer;
+    Sidecar<Mock> feed{{.peer = peer, .max_message_bytes = 512},
+                       silenced({.inbox = {.bytes = 4096, .messages = 2}})};
+    REQUIRE(feed.start(1s));
+    std::atomic<int> asked{0};
+    const auto is_ok = [&](const MessageView& message) {
+        asked += message.text() == "ok";
+        return message.text() == "ok";
+    };
+    auto link = feed.link().value();
+    REQUIRE(link.stick("a", "sub a", is_ok));
+    REQUIRE(link.stick("b", "sub b", is_ok));
+    REQUIRE(feed.call("a call", [](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
+    for (const auto* message : {"1", "2", "ok", "3", "4", "5"})
+        peer.deliver(message);
+    REQUIRE(feed.call("a call", [](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
+    for (const auto* message : {"1", "2", "ok", "3", "4", "5"})
+        CHECK(text(feed.receive(1s)) == message);
+    CHECK(asked == 1);
+    CHECK(link.sticky_counts().pending == 1);
+    CHECK(link.sticky_counts().confirmed == 1);
 }
 
 } // namespace flow_test

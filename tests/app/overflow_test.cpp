@@ -67,7 +67,7 @@ struct Flooded {
     {
         const auto stats = feed.stats();
         CHECK(stats.messages_received
-              == stats.messages_taken + stats.lost() + stats.inbox_messages);
+              == stats.messages_taken + stats.lost() + stats.conflated + stats.inbox_messages);
     }
 
     MockPeer peer;

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <latch>
 #include <memory>
+#include <new>
 #include <poll.h>
 #include <semaphore>
 #include <string>
@@ -55,10 +56,11 @@ struct Fixture {
 TEST_CASE("Inbox: messages and events come in one order, whoever asks")
 {
     Fixture f;
-    f.inbox.push_event(Event::Kind::up, LinkId{3}, std::nullopt);
+    f.inbox.push_event({.kind = Event::Kind::up, .link = LinkId{3}});
     REQUIRE(f.push("one"));
     REQUIRE(f.push("two"));
-    f.inbox.push_event(Event::Kind::down, LinkId{3}, Failure{Error::disconnected});
+    f.inbox.push_event(
+        {.kind = Event::Kind::down, .link = LinkId{3}, .failure = Failure{Error::disconnected}});
     REQUIRE(f.push("three"));
     f.inbox.end();
 
@@ -242,7 +244,7 @@ TEST_CASE("Inbox: the descriptor is readable while there is something to be told
     CHECK(is_readable(*fd));
     CHECK(f.receive() == "before");
     CHECK_FALSE(is_readable(*fd));
-    f.inbox.push_event(Event::Kind::up, LinkId{}, std::nullopt);
+    f.inbox.push_event({.kind = Event::Kind::up, .link = LinkId{}});
     CHECK(is_readable(*fd));
     CHECK(f.poll() == 0);
     CHECK_FALSE(is_readable(*fd));
@@ -370,7 +372,7 @@ TEST_CASE("Inbox: times do not go back, though those of messages are of the turn
         const auto push = [&](bool is_beside) {
             if (is_beside)
                 REQUIRE(inbox.push_to(queue, MessageKind::text, {})
-                        == detail::SideQueue::Put::taken);
+                        == detail::LinkQueue::PutOutcome::taken);
             else
                 REQUIRE(inbox.push(LinkId{0}, MessageKind::text, {}));
             inbox.publish();
@@ -379,7 +381,7 @@ TEST_CASE("Inbox: times do not go back, though those of messages are of the turn
         push(has_queue);
         for (int i = 0; i < 20; ++i) { // within one stamp
             clock.time += 3us;
-            inbox.push_event(Event::Kind::up, LinkId{0}, std::nullopt);
+            inbox.push_event({.kind = Event::Kind::up, .link = LinkId{0}});
             clock.time += 3us;
             push(has_queue);
             clock.began += 5us; // a turn that began before all this
@@ -395,6 +397,126 @@ TEST_CASE("Inbox: times do not go back, though those of messages are of the turn
         }
         CHECK(last >= TimePoint{1s + 60us});
         inbox.close_queue(queue);
+    }
+}
+
+TEST_CASE("Inbox: memory that is lent to peers leaves space for any message of a quarter of it")
+{
+    Fixture f; // of 1 MiB, so that a link may have messages of up to 256 KiB
+    std::vector<detail::Block> lent;
+    while (auto block = f.inbox.reserve(100'000)) // of smaller links, whose peers stall
+        lent.push_back(std::move(block));
+    CHECK(lent.size() == 2);
+    CHECK(f.inbox.largest_message() == 256u << 10);
+    CHECK(f.inbox.has_space(256u << 10));
+    CHECK(f.push(std::string(256u << 10, 'x')));
+    CHECK_FALSE(f.inbox.want_space(256u << 10));
+    CHECK(f.receive().size() == 256u << 10);
+    CHECK(f.inbox.want_space(256u << 10));
+    for (std::size_t i = 0; i < lent.size(); ++i)
+        f.inbox.cancel_reserved(100'000);
+}
+
+TEST_CASE("Inbox: messages carry their link, connection and the begin of the turn they came in")
+{
+    struct Clock final : ManualClock {
+        [[nodiscard]] TimePoint turn_began() const noexcept override { return began; }
+        TimePoint began{1s};
+    } clock;
+    Inbox inbox{{.bytes = 1u << 20}, {}, clock};
+    inbox.on_space = [] {};
+    const LinkId large_number{0xffff'fffe};
+    const auto push = [&](LinkId link, std::uint32_t connection, std::size_t size) {
+        const std::vector<std::byte> payload(size);
+        REQUIRE(inbox.push(link, MessageKind::bytes, payload, connection));
+        inbox.publish();
+    };
+    push(LinkId{3}, 1, 10);
+    push(LinkId{3}, 1, 100'000);
+    push(large_number, 70'000, 10);
+    clock.began = TimePoint{2s};
+    push(large_number, 70'000, 10);
+    push(LinkId{3}, 2, 100'000);
+    struct Row {
+        LinkId link;
+        std::uint32_t connection;
+        TimePoint arrival;
+    };
+    clock.time = TimePoint{10s};
+    for (const auto& row :
+         {Row{LinkId{3}, 1, TimePoint{1s}}, Row{LinkId{3}, 1, TimePoint{1s}},
+          Row{large_number, 70'000, TimePoint{1s}}, Row{large_number, 70'000, TimePoint{2s}},
+          Row{LinkId{3}, 2, TimePoint{2s}}}) {
+        CHECK(inbox.oldest_age() == clock.time - row.arrival);
+        const auto message = inbox.receive({});
+        REQUIRE(message);
+        CHECK(message->link() == row.link);
+        CHECK(message->connection() == row.connection);
+        CHECK(message->arrival() == row.arrival);
+    }
+    CHECK(inbox.oldest_age() == Duration{});
+}
+
+TEST_CASE("Inbox: where on_space has no memory it is called again at the next look for messages")
+{
+    Fixture f{{.bytes = 1u << 16, .messages = 2}};
+    int calls = 0;
+    f.inbox.on_space = [&] {
+        if (++calls == 1)
+            throw std::bad_alloc{};
+    };
+    REQUIRE(f.push("1"));
+    REQUIRE(f.push("2"));
+    CHECK_FALSE(f.inbox.want_space(1));
+    CHECK(f.receive() == "1");
+    CHECK(calls == 1);
+    CHECK(f.receive() == "2");
+    CHECK(calls == 2);
+    CHECK(f.receive().empty());
+    CHECK(calls == 2);
+}
+
+TEST_CASE("Inbox: how long the oldest message waits is known while a handler runs")
+{
+    ManualClock clock;
+    Inbox inbox{{.bytes = 1u << 16}, {}, clock};
+    const auto push = [&] {
+        REQUIRE(inbox.push(LinkId{}, MessageKind::bytes, {}));
+        inbox.publish();
+    };
+    clock.time = TimePoint{1s};
+    push();
+    clock.time = TimePoint{2s};
+    push();
+    clock.time = TimePoint{5s};
+    std::vector<Duration> ages;
+    auto handler = [&](const MessageView&) { ages.push_back(inbox.oldest_age()); };
+    CHECK(inbox.poll(MessageHandler{handler}, 1).value() == 1);
+    CHECK(inbox.oldest_age() == 3s);
+    CHECK(inbox.poll(MessageHandler{handler}, 1).value() == 1);
+    CHECK(ages == std::vector<Duration>{4s, 3s});
+    CHECK(inbox.oldest_age() == 0s);
+}
+
+TEST_CASE("Inbox: of two receivers neither hears `stopped` while messages wait")
+{
+    for (int round = 0; round < 200; ++round) {
+        Fixture f;
+        constexpr int count = 50;
+        for (int i = 0; i < count; ++i)
+            REQUIRE(f.push("m"));
+        f.inbox.end();
+        std::atomic<int> taken{0}, early{0};
+        const auto receive = [&] {
+            while (f.inbox.receive(30s).has_value())
+                ++taken;
+            early += f.inbox.counts().queued != 0;
+        };
+        std::thread other{receive};
+        receive();
+        other.join();
+        CHECK(taken == count);
+        CHECK(early == 0);
     }
 }
 

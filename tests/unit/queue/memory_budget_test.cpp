@@ -11,32 +11,36 @@ namespace memory_budget_test {
 using namespace sidecar;
 using detail::MemoryBudget;
 
-TEST_CASE("MemoryBudget: grants what is free beside the spare, and refuses without taking")
+TEST_CASE("MemoryBudget: grants free bytes, lends only while half stays free, and refuses without "
+          "taking")
 {
     struct Row {
-        std::size_t used, bytes, spare;
-        bool is_granted;
+        std::size_t used, bytes;
+        bool is_granted, is_lent;
     };
     for (const auto& row : {
-             Row{0, 0, 0, true},
-             Row{0, 100, 0, true},
-             Row{0, 101, 0, false},
-             Row{0, 60, 40, true},
-             Row{0, 60, 41, false},
-             Row{60, 40, 0, true},
-             Row{60, 41, 0, false},
-             Row{100, 0, 0, true},
-             Row{100, 1, 0, false},
-             Row{0, SIZE_MAX, 1, false},
-             Row{0, 1, SIZE_MAX, false},
+             Row{0, 0, true, true},
+             Row{0, 50, true, true},
+             Row{0, 51, true, false},
+             Row{0, 100, true, false},
+             Row{0, 101, false, false},
+             Row{30, 20, true, true},
+             Row{30, 21, true, false},
+             Row{60, 40, true, false},
+             Row{60, 41, false, false},
+             Row{100, 0, true, false},
+             Row{100, 1, false, false},
+             Row{0, SIZE_MAX, false, false},
          }) {
         CAPTURE(row.used);
         CAPTURE(row.bytes);
-        CAPTURE(row.spare);
-        MemoryBudget budget{100};
+        MemoryBudget budget{100}, lender{100};
         REQUIRE(budget.take(row.used));
-        CHECK(budget.take(row.bytes, row.spare) == row.is_granted);
+        REQUIRE(lender.take(row.used));
+        CHECK(budget.take(row.bytes) == row.is_granted);
         CHECK(budget.used() == row.used + (row.is_granted ? row.bytes : 0));
+        CHECK(lender.lend(row.bytes) == row.is_lent);
+        CHECK(lender.used() == row.used + (row.is_lent ? row.bytes : 0));
     }
 }
 
@@ -80,6 +84,30 @@ TEST_CASE("MemoryBudget: one thread takes while another gives back, and the limi
     producer.join();
     CHECK(is_within);
     CHECK(budget.has(limit));
+}
+
+TEST_CASE("QueueLimits: what is left open is derived")
+{
+    struct Row {
+        QueueLimits given, meant;
+    };
+    constexpr std::size_t default_bytes = 8u << 20;
+    for (const auto& row : {
+             Row{{}, {8u << 20, 1u << 17}},
+             Row{{.bytes = 4u << 20}, {4u << 20, 1u << 16}},
+             Row{{.messages = 7}, {8u << 20, 7}},
+             Row{{.bytes = 1000, .messages = 3}, {1000, 3}},
+             Row{{.bytes = 10}, {10, 1}},
+         }) {
+        CAPTURE(row.given.bytes);
+        const auto limits = detail::resolved(row.given, default_bytes);
+        CHECK(limits.bytes == row.meant.bytes);
+        CHECK(limits.messages == row.meant.messages);
+    }
+    // So leaving the count open changes nothing for an application with the default sizes.
+    const Options defaults;
+    CHECK(detail::message_limit({.bytes = defaults.inbox.bytes}) == defaults.inbox.messages);
+    CHECK(detail::message_limit({.bytes = defaults.outbox.bytes}) == defaults.outbox.messages);
 }
 
 } // namespace memory_budget_test

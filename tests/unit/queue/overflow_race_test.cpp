@@ -115,10 +115,10 @@ void run(Overflow overflow, bool is_slow)
             for (;;) {
                 has_space.store(false);
                 const auto put = inbox.push_to(queue, MessageKind::text, bytes);
-                if (put == SideQueue::Put::taken)
+                if (put == LinkQueue::PutOutcome::taken)
                     break;
                 inbox.publish();
-                if (put == SideQueue::Put::failed)
+                if (put == LinkQueue::PutOutcome::failed)
                     std::this_thread::yield();
                 else
                     has_space.wait(false);
@@ -127,7 +127,7 @@ void run(Overflow overflow, bool is_slow)
             if (i % 50 == 0)
                 inbox.publish();
             if (i % 1000 == 999)
-                inbox.push_event(Event::Kind::up, LinkId{1}, std::nullopt);
+                inbox.push_event({.kind = Event::Kind::up, .link = LinkId{1}});
         }
         inbox.publish();
         inbox.close_queue(queue);

@@ -1,6 +1,6 @@
 #include "queue/overflow.hpp"
 
-#include "queue/side_entry.hpp"
+#include "queue/link_queue.hpp"
 
 #include <doctest/doctest.h>
 
@@ -14,44 +14,9 @@ namespace overflow_test {
 using namespace sidecar;
 using namespace std::chrono_literals;
 using namespace detail;
-using Action = OverflowAction;
 using Policy = OverflowPolicy;
 
 const ConflationKey any_key = [](const MessageView&) { return std::optional{std::string_view{}}; };
-
-TEST_CASE("decide_overflow: every policy in every situation")
-{
-    struct Row {
-        Policy policy;
-        OverflowSituation situation; // has_room, has_same_key, has_older
-        Action action;
-    };
-    const Row rows[] = {
-        {Policy::pause_reading, {true, false, false}, Action::append},
-        {Policy::pause_reading, {true, false, true}, Action::append},
-        {Policy::pause_reading, {false, false, true}, Action::wait},
-        {Policy::pause_reading, {false, false, false}, Action::wait},
-        {Policy::drop_oldest, {true, false, true}, Action::append},
-        {Policy::drop_oldest, {false, false, true}, Action::lose_oldest},
-        {Policy::drop_oldest, {false, false, false}, Action::lose_newest},
-        {Policy::drop_newest, {true, false, true}, Action::append},
-        {Policy::drop_newest, {false, false, true}, Action::lose_newest},
-        {Policy::drop_newest, {false, false, false}, Action::lose_newest},
-        {Policy::conflate, {true, false, true}, Action::append},
-        {Policy::conflate, {true, true, true}, Action::replace},
-        {Policy::conflate, {false, true, true}, Action::lose_oldest},
-        {Policy::conflate, {false, false, true}, Action::lose_oldest},
-        {Policy::conflate, {false, false, false}, Action::lose_newest},
-        {Policy::fail, {true, false, true}, Action::append},
-        {Policy::fail, {false, false, true}, Action::fail},
-        {Policy::fail, {false, false, false}, Action::fail},
-    };
-    for (const auto& row : rows) {
-        INFO(to_string(row.policy), " room ", row.situation.has_room, " key ",
-             row.situation.has_same_key, " older ", row.situation.has_older);
-        CHECK(decide_overflow(row.policy, row.situation) == row.action);
-    }
-}
 
 TEST_CASE("is_plain: anything set needs a queue of the link's own")
 {
@@ -71,7 +36,7 @@ TEST_CASE("resolved: leaves nothing open")
     CHECK(small.queue_messages == SIZE_MAX);
     CHECK(small.low.messages == 50);
     CHECK(small.low.bytes == 4000);
-    CHECK(resolved({}, 1u << 20).queue_bytes > 4u << 20);
+    CHECK(resolved(Overflow{}, 1u << 20).queue_bytes > 4u << 20);
     const auto set = resolved(Overflow{.queue_bytes = 5000,
                                        .queue_messages = 7,
                                        .high = {.messages = 10},
@@ -94,8 +59,8 @@ TEST_CASE("check_overflow: what makes no sense is refused and says why")
         {{.policy = Policy::conflate}, "needs a key"},
         {{.policy = Policy::drop_oldest, .key = any_key}, "for conflating only"},
         {{.max_age = -1s}, "negative"},
-        {{.queue_bytes = side_entry_cost(1000)}, ""},
-        {{.queue_bytes = side_entry_cost(1000) - 1}, "cannot hold a message of 1000"},
+        {{.queue_bytes = entry_cost(1000)}, ""},
+        {{.queue_bytes = entry_cost(1000) - 1}, "cannot hold a message of 1000"},
         {{.high = {.messages = 10}, .low = {.messages = 9}}, ""},
         {{.high = {.messages = 10}, .low = {.messages = 10}}, "below the high"},
         {{.high = {.messages = 10}, .low = {.bytes = 1}}, "below the high"},
@@ -144,23 +109,6 @@ TEST_CASE("WaterLevel: without marks nothing is told")
     WaterLevel level{{}, {}};
     CHECK(level.update(SIZE_MAX, SIZE_MAX) == WaterLevel::Change::none);
     CHECK(level.update(0, 0) == WaterLevel::Change::none);
-}
-
-TEST_CASE(
-    "side_payload_capacity: at least what is asked for, at most a quarter more, from few sizes")
-{
-    std::size_t last = 0, sizes = 0;
-    for (std::size_t bytes = 0; bytes <= largest_pooled_side_payload; ++bytes) {
-        const auto capacity = side_payload_capacity(bytes);
-        REQUIRE(capacity >= bytes);
-        REQUIRE((bytes <= smallest_side_payload || capacity <= bytes + bytes / 4));
-        REQUIRE(side_payload_capacity(capacity) == capacity);
-        sizes += capacity != last;
-        last = capacity;
-    }
-    CHECK(sizes == 41);
-    CHECK(side_payload_capacity(largest_pooled_side_payload + 1)
-          == largest_pooled_side_payload + 1);
 }
 
 } // namespace overflow_test

@@ -39,7 +39,7 @@ public:
     /// Receives so many bytes, the next of the stream; false: the ring has no room to receive in.
     bool receive(std::size_t bytes)
     {
-        const auto buffer = memory_.buffer(bytes, 0);
+        const auto buffer = memory_.buffer(bytes);
         if (buffer.empty())
             return false;
         for (auto& byte : buffer.first(bytes))
@@ -106,12 +106,12 @@ TEST_CASE("ReceiveMemory: a queue too small for a buffer gives none, nor does on
           "reached, and it recovers")
 {
     RecordRing tiny{{.bytes = 4096, .messages = 1000}};
-    CHECK(ReceiveMemory{tiny}.buffer(1, 0).empty());
+    CHECK(ReceiveMemory{tiny}.buffer(1).empty());
 
     RecordRing ring{{.bytes = 1u << 20, .messages = 1u << 16}};
     Receiver receiver{ring};
     constexpr std::size_t piece = 16u << 10;
-    CHECK(ReceiveMemory{ring}.buffer((1u << 20) + 1, 0).empty());
+    CHECK(ReceiveMemory{ring}.buffer((1u << 20) + 1).empty());
     std::size_t received = 0;
     for (int round = 0; round < 3; ++round) {
         CAPTURE(round);
@@ -229,7 +229,7 @@ TEST_CASE("ReceiveMemory: what is a slice")
 {
     RecordRing ring{{.bytes = 1u << 20, .messages = 1000}};
     ReceiveMemory memory{ring};
-    const auto buffer = memory.buffer(memory.buffer_bytes(), 0);
+    const auto buffer = memory.buffer(memory.buffer_bytes());
     REQUIRE(buffer.size() == memory.buffer_bytes());
     const std::string elsewhere(100, 'e');
     const auto largest = ring.largest_copied();
@@ -245,7 +245,7 @@ TEST_CASE("ReceiveMemory: what is a slice")
     REQUIRE(memory.push(LinkId{}, MessageKind::bytes, buffer.subspan(50, 100)));
     CHECK_FALSE(memory.is_slice(buffer.first(100)));
     CHECK(memory.is_slice(buffer.subspan(150, 100)));
-    CHECK(memory.buffer(1, 0).data() == buffer.data() + 150);
+    CHECK(memory.buffer(1).data() == buffer.data() + 150);
 }
 
 TEST_CASE(
@@ -255,7 +255,7 @@ TEST_CASE(
     RecordRing ring{{.bytes = 8u << 20, .messages = 1u << 16}};
     ReceiveMemory memory{ring};
     for (int i = 0; i < 1000; ++i) {
-        const auto buffer = memory.buffer(16u << 10, 1u << 20);
+        const auto buffer = memory.buffer(16u << 10);
         REQUIRE_FALSE(buffer.empty());
         REQUIRE(memory.push(LinkId{}, MessageKind::bytes, buffer.first(16u << 10)));
         ring.publish();

@@ -128,7 +128,7 @@ TEST_CASE(
         detail::ReceiveMemory memory{ring};
         const std::vector<std::byte> payload(size);
         for (int i = 0; ring.has_space(1u << 14); ++i) {
-            const auto buffer = memory.buffer(size, 1u << 14);
+            const auto buffer = memory.buffer(size);
             REQUIRE((buffer.empty() || i % 3 == 0
                          ? ring.push(LinkId{}, MessageKind::bytes, payload)
                          : memory.push(LinkId{}, MessageKind::bytes, buffer.first(size))));

@@ -1,7 +1,6 @@
-#include "queue/side_queue.hpp"
+#include "queue/policy_queue.hpp"
 
 #include "queue/overflow.hpp"
-#include "queue/terminal_failure.hpp"
 
 #include "manual_clock.hpp"
 #include "support/sanitized.hpp"
@@ -9,17 +8,19 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <memory>
+#include <numeric>
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace side_queue_test {
+namespace policy_queue_test {
 
 using namespace sidecar;
 using namespace std::chrono_literals;
 using namespace detail;
 using Policy = OverflowPolicy;
-using Put = SideQueue::Put;
+using Put = LinkQueue::PutOutcome;
 
 /// "k1=7" has the key "k1"; what has no '=' has none.
 std::optional<std::string_view> key_of(const MessageView& message)
@@ -37,8 +38,8 @@ struct Fixture {
     }
     Put put(std::string_view text)
     {
-        return side.put(queue, position, MessageKind::text, std::as_bytes(std::span{text}),
-                        clock.time);
+        return side.put(queue, position,
+                        {LinkId{7}, MessageKind::text, std::as_bytes(std::span{text})}, clock.time);
     }
     void put_all(std::initializer_list<std::string_view> texts)
     {
@@ -47,7 +48,7 @@ struct Fixture {
     }
     void push(Event::Kind kind, LinkId link = LinkId{7})
     {
-        side.push(LinkEvent{position, kind, link, std::nullopt});
+        side.push(position, std::make_unique<Event>(Event{.kind = kind, .link = link}));
     }
     /// What is due, as words: "a", "gap 3 dropped_oldest", "up".
     std::vector<std::string> take_all()
@@ -62,18 +63,17 @@ struct Fixture {
     }
     std::string take()
     {
-        const auto taken = side.take(position, SideQueue::Ends::take);
-        if (!taken.entry)
+        const auto taken = side.take(position, PolicyQueue::Ends::take);
+        if (!taken.event)
             return {};
         space_freed += taken.frees_space;
-        const auto& entry = *taken.entry;
-        switch (entry.what) {
-        case SideEntry::What::message: return std::string{entry.view().text()};
-        case SideEntry::What::gap:
-            return "gap " + std::to_string(entry.missing) + " " + std::string{name(entry.reason)};
-        case SideEntry::What::event: break;
-        }
-        return std::string{to_string(entry.event->kind)};
+        const auto& event = *taken.event;
+        if (event.kind == Event::Kind::message)
+            return std::string{event.message.text()};
+        if (event.kind == Event::Kind::gap)
+            return "gap " + std::to_string(event.missing) + " "
+                   + std::string{name(event.gap_reason)};
+        return std::string{to_string(event.kind)};
     }
     static std::string_view name(GapReason reason)
     {
@@ -82,7 +82,7 @@ struct Fixture {
     }
 
     ManualClock clock;
-    SideQueue side{clock};
+    PolicyQueue side{clock};
     LinkQueue& queue;
     std::uint64_t position = 0;
     int space_freed = 0;
@@ -90,7 +90,12 @@ struct Fixture {
 
 using Words = std::vector<std::string>;
 
-TEST_CASE("SideQueue: an entry is due once the records before it are taken")
+std::uint64_t lost_of(const QueueCounts& counts)
+{
+    return std::accumulate(counts.lost.begin(), counts.lost.end(), std::uint64_t{0});
+}
+
+TEST_CASE("PolicyQueue: an entry is due once the records before it are taken")
 {
     Fixture f;
     CHECK_FALSE(f.side.has_any());
@@ -101,21 +106,22 @@ TEST_CASE("SideQueue: an entry is due once the records before it are taken")
     f.push(Event::Kind::down);
     CHECK(f.side.has_any());
     CHECK_FALSE(f.side.is_due(39));
-    CHECK_FALSE(f.side.take(39, SideQueue::Ends::take).entry);
+    CHECK_FALSE(f.side.take(39, PolicyQueue::Ends::take).event);
     CHECK(f.side.is_due(40));
-    CHECK(f.side.take(40, SideQueue::Ends::take).entry->view().text() == "a");
+    CHECK(f.side.take(40, PolicyQueue::Ends::take).event->message.text() == "a");
     CHECK_FALSE(f.side.is_due(79));
     CHECK(f.take() == "down");
     CHECK_FALSE(f.side.has_any());
 }
 
-TEST_CASE("SideQueue: of two links the entries keep their order")
+TEST_CASE("PolicyQueue: of two links the entries keep their order")
 {
     Fixture f;
     auto& other = f.side.open(LinkId{8}, resolved({.policy = Policy::drop_oldest}, 1000));
     const auto put_other = [&](std::string_view text) {
-        CHECK(f.side.put(other, 0, MessageKind::text, std::as_bytes(std::span{text}), {})
-              == Put::taken);
+        CHECK(
+            f.side.put(other, 0, {LinkId{8}, MessageKind::text, std::as_bytes(std::span{text})}, {})
+            == Put::taken);
     };
     f.push(Event::Kind::up);
     f.put_all({"a"});
@@ -124,7 +130,7 @@ TEST_CASE("SideQueue: of two links the entries keep their order")
     f.put_all({"b", "c"});
     put_other("y");
     f.put_all({"d"});
-    CHECK(f.take_all() == Words{"up", "gap 1 oldest", "x", "up", "b", "c", "y", "d"});
+    CHECK(f.take_all() == Words{"up", "x", "up", "gap 1 oldest", "b", "c", "y", "d"});
 }
 
 TEST_CASE("drop_oldest: the oldest are missing at their place, and what comes after is whole")
@@ -148,7 +154,7 @@ TEST_CASE("drop_oldest: a seam stays where it is, and each side of it has its ow
 
 TEST_CASE("drop_oldest: a message that fits in an empty queue is never lost itself")
 {
-    Fixture f{{.policy = Policy::drop_oldest, .queue_bytes = side_entry_cost(1000)}};
+    Fixture f{{.policy = Policy::drop_oldest, .queue_bytes = entry_cost(1000)}};
     const std::string large(1000, 'x');
     f.put_all({large, "small", large});
     CHECK(f.take_all() == Words{"gap 2 oldest", large});
@@ -179,9 +185,9 @@ TEST_CASE("conflate: the latest of each key stands where the first that was not 
 {
     Fixture f{{.policy = Policy::conflate, .key = key_of}};
     f.put_all({"a=1", "b=1", "hello", "a=2", "hello", "b=2", "a=3"});
-    const auto taken = f.side.take(0, SideQueue::Ends::take);
-    CHECK(taken.entry->view().text() == "a=3");
-    CHECK(taken.entry->missing == 2); // so many has it replaced
+    const auto taken = f.side.take(0, PolicyQueue::Ends::take);
+    CHECK(taken.event->message.text() == "a=3");
+    CHECK(taken.event->missing == 2); // so many has it replaced
     CHECK(f.take_all() == Words{"b=2", "hello", "hello"});
     f.put_all({"a=4"}); // replaces nothing: what was taken is gone
     CHECK(f.take_all() == Words{"a=4"});
@@ -190,7 +196,7 @@ TEST_CASE("conflate: the latest of each key stands where the first that was not 
 
 TEST_CASE("conflate: never across a seam of the link, but another link's is none")
 {
-    for (const auto kind : {Event::Kind::up, Event::Kind::down, Event::Kind::gap}) {
+    for (const auto kind : {Event::Kind::up, Event::Kind::down}) {
         Fixture f{{.policy = Policy::conflate, .key = key_of}};
         f.put_all({"a=1"});
         f.push(kind);
@@ -237,9 +243,9 @@ TEST_CASE("conflate: an empty message and an empty key are a message and a key l
                    return std::optional{message.text().substr(0, 0)};
                }}};
     f.put_all({"", "x", ""});
-    const auto taken = f.side.take(0, SideQueue::Ends::take);
-    CHECK(taken.entry->size == 0);
-    CHECK(taken.entry->missing == 2);
+    const auto taken = f.side.take(0, PolicyQueue::Ends::take);
+    CHECK(taken.event->message.size() == 0);
+    CHECK(taken.event->missing == 2);
     CHECK_FALSE(f.side.has_any());
 }
 
@@ -303,7 +309,7 @@ TEST_CASE("max_age: what is too old makes way first, whatever the policy")
     f.put_all({"a", "b", "c"});
     f.clock.time += 11ms;
     f.put_all({"d"});
-    CHECK(f.take_all() == Words{"gap 2 too old", "gap 1 newest", "d"});
+    CHECK(f.take_all() == Words{"gap 1 newest", "gap 2 too old", "d"});
     Fixture pausing{{.queue_messages = 1, .max_age = 10ms}};
     pausing.put_all({"a"});
     CHECK(pausing.put("b") == Put::no_room);
@@ -350,51 +356,50 @@ TEST_CASE("water: what was not told yet and does not hold any more is not told")
     CHECK(f.take() == "high water");
 }
 
-TEST_CASE("SideQueue: what would end a call is left to the next one")
+TEST_CASE("PolicyQueue: what would end a call is left to the next one")
 {
     Fixture f;
     f.put_all({"a", "b", "c", "d"});
-    CHECK(f.side.take(0, SideQueue::Ends::leave).is_left);
+    CHECK(f.side.take(0, PolicyQueue::Ends::leave).is_left);
     CHECK(f.take() == "gap 1 oldest");
-    CHECK(f.side.take(0, SideQueue::Ends::leave).entry->view().text() == "b");
+    CHECK(f.side.take(0, PolicyQueue::Ends::leave).event->message.text() == "b");
     f.push(Event::Kind::up);
     f.push(Event::Kind::down);
     CHECK(f.take() == "c");
     CHECK(f.take() == "d");
-    CHECK(f.side.take(0, SideQueue::Ends::leave).entry->event->kind == Event::Kind::up);
-    const auto left = f.side.take(0, SideQueue::Ends::leave);
+    CHECK(f.side.take(0, PolicyQueue::Ends::leave).event->kind == Event::Kind::up);
+    const auto left = f.side.take(0, PolicyQueue::Ends::leave);
     CHECK(left.is_left);
-    CHECK_FALSE(left.entry);
+    CHECK_FALSE(left.event);
     CHECK(f.take() == "down");
 }
 
-TEST_CASE("SideQueue: messages and gaps carry the connection that brought them")
+TEST_CASE("PolicyQueue: messages and gaps carry the connection that brought them")
 {
     Fixture f{{.policy = Policy::drop_newest, .queue_messages = 1}};
-    LinkEvent up{0, Event::Kind::up, LinkId{7}, std::nullopt};
-    up.connection = 4;
-    f.side.push(up);
+    f.side.push(0, std::make_unique<Event>(
+                       Event{.kind = Event::Kind::up, .link = LinkId{7}, .connection = 4}));
     f.put_all({"a", "b"});
     CHECK(f.take() == "up");
-    CHECK(f.side.take(0, SideQueue::Ends::take).entry->view().connection() == 4);
-    CHECK(f.side.take(0, SideQueue::Ends::take).entry->connection == 4);
+    CHECK(f.side.take(0, PolicyQueue::Ends::take).event->message.connection() == 4);
+    CHECK(f.side.take(0, PolicyQueue::Ends::take).event->connection == 4);
 }
 
-TEST_CASE("SideQueue: a closed queue goes with its last entry")
+TEST_CASE("PolicyQueue: a closed queue goes with its last entry")
 {
     Fixture f;
     f.put_all({"a", "b", "c", "d"});
-    CHECK(f.side.memory_bytes() > 0);
+    CHECK(f.side.use().bytes > 0);
     f.side.close(f.queue);
     CHECK(f.take_all() == Words{"gap 1 oldest", "b", "c", "d"});
-    CHECK(f.side.memory_bytes() <= SideEntryPool::most_kept_bytes);
+    CHECK(f.side.use().bytes == 0);
     CHECK(f.side.counts().received == 4);
     auto& again = f.side.open(LinkId{7}, resolved({.policy = Policy::drop_oldest}, 10));
     CHECK(&again != nullptr);
     f.side.close(again);
 }
 
-TEST_CASE("SideQueue: the oldest message's arrival is known")
+TEST_CASE("PolicyQueue: the oldest message's arrival is known")
 {
     Fixture f;
     CHECK_FALSE(f.side.oldest());
@@ -407,9 +412,9 @@ TEST_CASE("SideQueue: the oldest message's arrival is known")
     CHECK(f.side.oldest() == TimePoint{6s});
 }
 
-TEST_CASE(
-    "SideQueue: a consumer that sleeps for a minute at 50,000 messages a second costs no more than "
-    "the bound")
+TEST_CASE("PolicyQueue: a consumer that sleeps for a minute at 50,000 messages a second costs no "
+          "more than "
+          "the bound")
 {
     constexpr std::size_t bound = 256u << 10;
     constexpr std::uint64_t count = is_sanitized ? 300'000 : 3'000'000;
@@ -425,22 +430,22 @@ TEST_CASE(
             if (f.put(text) != Put::taken)
                 FAIL("not taken");
         }
-        CHECK(f.side.memory_bytes() <= bound + sizeof(SideEntry) + SideEntryPool::most_kept_bytes);
+        CHECK(f.side.use().bytes <= bound);
         const auto counts = f.side.counts();
         CHECK(counts.received == count);
         CHECK(counts.queued() >= (policy == Policy::conflate ? 7 : counts.peak_messages - 1));
-        CHECK(counts.received == counts.queued() + counts.lost_messages());
+        CHECK(counts.received == counts.queued() + lost_of(counts));
         std::uint64_t taken = 0, missing = 0;
         while (f.side.has_any()) {
-            const auto next = f.side.take(0, SideQueue::Ends::take);
-            taken += next.entry->what == SideEntry::What::message;
-            missing += next.entry->missing;
+            const auto next = f.side.take(0, PolicyQueue::Ends::take);
+            taken += next.event->kind == Event::Kind::message;
+            missing += next.event->missing;
         }
         CHECK(taken + missing == count);
     }
 }
 
-TEST_CASE("SideQueue: its peak is what waited at once, not what came and was lost")
+TEST_CASE("PolicyQueue: its peak is what waited at once, not what came and was lost")
 {
     for (const auto policy : {Policy::drop_oldest, Policy::drop_newest, Policy::conflate}) {
         Overflow overflow{.policy = policy, .queue_messages = 2};
@@ -453,7 +458,7 @@ TEST_CASE("SideQueue: its peak is what waited at once, not what came and was los
     }
 }
 
-TEST_CASE("SideQueue: gaps between messages count towards the bound")
+TEST_CASE("PolicyQueue: gaps between messages cost no memory")
 {
     constexpr std::size_t bound = 256u << 10;
     Fixture f{{.policy = Policy::drop_newest, .queue_bytes = bound}};
@@ -463,21 +468,139 @@ TEST_CASE("SideQueue: gaps between messages count towards the bound")
         if (i % 10 == 9)
             (void)f.take();
     }
-    CHECK(f.side.memory_bytes() <= bound + sizeof(SideEntry) + SideEntryPool::most_kept_bytes);
+    CHECK(f.side.use().bytes <= bound);
     const auto counts = f.side.counts();
-    CHECK(counts.received == counts.taken + counts.queued() + counts.lost_messages());
+    CHECK(counts.received == counts.taken + counts.queued() + lost_of(counts));
 }
 
-TEST_CASE("TerminalFailure: is there until it is taken back")
+TEST_CASE("conflate with max_age: the oldest is the one that arrived first, not the first in order")
 {
-    TerminalFailure failure;
-    CHECK_FALSE(failure.is_set());
-    CHECK_FALSE(failure.why());
-    failure.set(Failure{Error::connect_failed});
-    CHECK(failure.is_set());
-    CHECK(failure.why() == Error::connect_failed);
-    failure.set(std::nullopt);
-    CHECK_FALSE(failure.is_set());
+    Fixture f{{.policy = Policy::conflate, .key = key_of, .queue_messages = 2, .max_age = 2s}};
+    f.put_all({"a=1", "b=1"});
+    f.clock.time += 1500ms;
+    f.put_all({"a=2"}); // in its old place
+    CHECK(f.side.oldest() == TimePoint{});
+    f.clock.time += 1s;
+    f.put_all({"c=1"}); // b=1 is too old, and so it makes way, not the fresh a=2
+    CHECK(f.side.oldest() == TimePoint{1500ms});
+    CHECK(f.take_all() == Words{"a=2", "gap 1 too old", "c=1"});
+    CHECK(f.side.counts().lost[static_cast<std::size_t>(GapReason::too_old)] == 1);
 }
 
-} // namespace side_queue_test
+TEST_CASE("conflate: with too many keys the one that was not renewed for the longest makes way")
+{
+    Fixture f{{.policy = Policy::conflate, .key = key_of, .queue_messages = 2}};
+    f.put_all({"a=1", "b=1", "a=2", "c=1"});
+    CHECK(f.take_all() == Words{"a=2", "gap 1 oldest", "c=1"});
+}
+
+TEST_CASE("pause_reading: asking for little room takes back no wish for much")
+{
+    Fixture f{{.queue_bytes = 2 * entry_cost(1000)}};
+    const std::string large(1000, 'x');
+    f.put_all({large, large});
+    CHECK_FALSE(f.side.want_room(f.queue, 1000, f.clock.time));
+    CHECK_FALSE(f.side.want_room(f.queue, 0, f.clock.time));
+    CHECK(f.take() == large);
+    CHECK(f.side.want_room(f.queue, 0, f.clock.time)); // there is some
+    CHECK(f.take() == large);
+    CHECK(f.space_freed == 1);
+}
+
+TEST_CASE(
+    "PolicyQueue: a link that comes and goes while nobody takes costs bounded memory, and its "
+    "story stays true")
+{
+    for (const auto policy : {Policy::drop_oldest, Policy::drop_newest, Policy::conflate}) {
+        for (const bool is_ready : {false, true}) {
+            CAPTURE(to_string(policy));
+            Overflow overflow{.policy = policy, .queue_messages = 4};
+            if (policy == Policy::conflate)
+                overflow.key = key_of;
+            Fixture f{std::move(overflow)};
+            constexpr std::uint32_t connections = 20'000;
+            const auto push = [&](Event::Kind kind, std::uint32_t connection) {
+                f.side.push(0, std::make_unique<Event>(Event{
+                                   .kind = kind,
+                                   .link = LinkId{7},
+                                   .failure = Failure{Error::disconnected},
+                                   .connection = connection,
+                               }));
+            };
+            for (std::uint32_t connection = 1; connection <= connections; ++connection) {
+                push(Event::Kind::up, connection);
+                if (is_ready)
+                    push(Event::Kind::ready, connection);
+                CHECK(f.put("k=" + std::to_string(connection)) == Put::taken);
+                push(Event::Kind::down, connection);
+                for (std::uint32_t i = 0; i < connection % 3; ++i)
+                    push(Event::Kind::retry, connection);
+                REQUIRE(f.side.use().entries <= 4 + 5 * LinkQueue::max_run);
+            }
+            CHECK(f.side.counts().queued() == 4);
+            std::uint64_t accounted = 0;
+            std::uint32_t connection = 0;
+            bool is_up = false, was_ready = false;
+            while (f.side.has_any()) {
+                const auto event = *f.side.take(0, PolicyQueue::Ends::take).event;
+                CHECK(event.connection >= connection);
+                switch (event.kind) {
+                case Event::Kind::up:
+                    CHECK_FALSE(is_up);
+                    is_up = true;
+                    was_ready = false;
+                    connection = event.connection;
+                    break;
+                case Event::Kind::ready:
+                    CHECK(is_up);
+                    CHECK_FALSE(was_ready);
+                    was_ready = true;
+                    break;
+                case Event::Kind::down:
+                    CHECK(is_up);
+                    is_up = false;
+                    connection = event.connection;
+                    break;
+                case Event::Kind::retry: CHECK_FALSE(is_up); break;
+                case Event::Kind::gap: accounted += event.missing; break;
+                default:
+                    CHECK(is_up);
+                    CHECK(event.connection == connection);
+                    ++accounted;
+                }
+            }
+            CHECK(accounted == connections);
+            CHECK_FALSE(is_up);
+            CHECK(connection == connections);
+        }
+    }
+}
+
+TEST_CASE(
+    "PolicyQueue: the events of a link without a policy are bounded too while nothing arrives")
+{
+    Fixture f;
+    for (int i = 0; i < 10'000; ++i) {
+        f.push(Event::Kind::up, LinkId{1});
+        f.push(Event::Kind::down, LinkId{1});
+        for (int attempt = 0; attempt < i % 3; ++attempt)
+            f.push(Event::Kind::retry, LinkId{1});
+        f.push(Event::Kind::retry, LinkId{2});
+    }
+    CHECK(f.side.use().entries <= 2 * LinkQueue::max_run);
+    bool is_up = false;
+    std::size_t retries = 0;
+    while (f.side.has_any()) {
+        const auto event = *f.side.take(0, PolicyQueue::Ends::take).event;
+        if (event.kind == Event::Kind::retry) {
+            retries += event.link == LinkId{2};
+            continue;
+        }
+        CHECK(is_up == (event.kind == Event::Kind::down));
+        is_up = !is_up;
+    }
+    CHECK_FALSE(is_up);
+    CHECK(retries >= LinkQueue::max_run / 2);
+}
+
+} // namespace policy_queue_test

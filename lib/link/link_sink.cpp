@@ -1,0 +1,424 @@
+#include "link/link_sink.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace sidecar::detail {
+namespace {
+
+/// The same key function, whose failure names it.
+ConflationKey named(ConflationKey key, const std::string& endpoint)
+{
+    if (!key)
+        return key;
+    return [key = std::move(key), endpoint](const MessageView& message) {
+        const auto fail = [&](std::string explanation) {
+            return Exception{Failure{Error::callback_failed,
+                                     {.attempted = "take in a message",
+                                      .endpoint = endpoint,
+                                      .explanation = std::move(explanation)}}};
+        };
+        try {
+            return key(message);
+        } catch (const std::exception& thrown) {
+            throw fail(fmt::format("the key function threw: {}", thrown.what()));
+        } catch (...) {
+            throw fail("the key function threw");
+        }
+    };
+}
+
+} // namespace
+
+LinkSink::LinkSink(LinkServices& services, LinkId link, std::size_t max_message_bytes,
+                   std::string endpoint, const Overflow& overflow)
+    : services_{services},
+      link_{link},
+      max_message_bytes_{max_message_bytes},
+      endpoint_{std::move(endpoint)}
+{
+    if (is_plain(overflow))
+        return;
+    auto its_overflow = resolved(overflow, max_message_bytes);
+    its_overflow.key = named(std::move(its_overflow.key), endpoint_);
+    queue_ = &services.inbox.open_queue(link, std::move(its_overflow));
+    is_unusual_ = true;
+}
+
+LinkSink::~LinkSink()
+{
+    services_.space.remove(*this);
+    if (queue_)
+        services_.inbox.close_queue(*queue_);
+}
+
+void LinkSink::begin_connection(std::function<void()> on_failure)
+{
+    failure_ = nullptr;
+    on_failure_ = std::move(on_failure);
+    look_whether_unusual();
+}
+
+/// From the request on, not only once the loop has seen it: a receiver may have got `stopped` by then.
+bool LinkSink::refuses() const noexcept
+{
+    return is_quiesced_ || services_.stop.is_made() || services_.inbox.ended();
+}
+
+void LinkSink::quiesce()
+{
+    is_quiesced_ = true;
+    look_whether_unusual();
+    space_came();
+}
+
+void LinkSink::look_whether_unusual() noexcept
+{
+    is_unusual_ = is_quiesced_ || queue_ || has_pending() || failure_ || !watchers_.empty();
+}
+
+/// Outside of the listener's calls.
+void LinkSink::fail(std::exception_ptr why) noexcept
+{
+    if (std::exchange(failure_, std::move(why)))
+        return;
+    look_whether_unusual();
+    if (on_failure_)
+        on_failure_();
+}
+
+// --- watchers
+
+void LinkSink::watch(MessageWatcher& watcher)
+{
+    watchers_.push_back(&watcher);
+    look_whether_unusual();
+}
+
+void LinkSink::unwatch(MessageWatcher& watcher)
+{
+    std::erase(watchers_, &watcher);
+    look_whether_unusual();
+    space_.set();
+}
+
+bool LinkSink::is_watcher_full() const
+{
+    return std::any_of(watchers_.begin(), watchers_.end(),
+                       [](const auto* watcher) { return watcher->is_full(); });
+}
+
+/// One may go while it is asked.
+MessageWatcher::Verdict LinkSink::ask_watchers(const MessageView& message)
+{
+    auto verdict = MessageWatcher::Verdict::pass;
+    for (std::size_t i = 0; i < watchers_.size() && verdict == MessageWatcher::Verdict::pass;) {
+        auto* const watcher = watchers_[i];
+        verdict = watcher->offer(message);
+        if (i < watchers_.size() && watchers_[i] == watcher)
+            ++i;
+    }
+    return verdict;
+}
+
+// --- messages of the transport
+
+void LinkSink::check_size(std::size_t payload_bytes) const
+{
+    if (payload_bytes > max_message_bytes_)
+        throw Exception{Failure{Error::too_big,
+                                {.attempted = "take in a message",
+                                 .endpoint = endpoint_,
+                                 .explanation = fmt::format("{} bytes, the limit is {}",
+                                                            payload_bytes, max_message_bytes_)}}};
+}
+
+bool LinkSink::put(MessageKind kind, std::span<const std::byte> payload)
+{
+    if (payload.size() <= max_message_bytes_ && !is_unusual_ && !services_.stop.is_made()
+        && services_.inbox.push(link_, kind, payload, connection_)) [[likely]] {
+        has_put_ = true;
+        return true;
+    }
+    return put_unusual({link_, kind, payload});
+}
+
+bool LinkSink::put_unusual(const MessageView& message)
+{
+    check_size(message.size());
+    if (failure_)
+        std::rethrow_exception(failure_);
+    const bool is_first = !std::exchange(has_put_, true);
+    if (refuses()) {
+        services_.discarded.fetch_add(1);
+        return true;
+    }
+    // Before the watchers are asked, who are asked once
+    if (!is_first && (has_pending() || is_watcher_full()))
+        return false;
+    const bool has_watchers = !watchers_.empty();
+    if (has_watchers && ask_watchers(message) == MessageWatcher::Verdict::taken)
+        return true;
+    if (!has_pending() && push_whole(message))
+        return true;
+    if (!is_first && !has_watchers)
+        return false;
+    // The first was promised space, that another link has taken meanwhile; watchers have seen this one
+    set_aside(message);
+    return true;
+}
+
+void LinkSink::set_aside(const MessageView& message)
+{
+    pending_.emplace_back(message);
+    look_whether_unusual();
+}
+
+std::span<std::byte> LinkSink::receive_buffer(std::size_t at_least)
+{
+    return services_.inbox.receive_buffer(at_least);
+}
+
+std::span<std::byte> LinkSink::prepare(std::size_t payload_bytes)
+{
+    check_size(payload_bytes);
+    const auto may_take = [&](const auto* watcher) { return watcher->may_take(payload_bytes); };
+    if (in_place_.block || has_pending() || queue_
+        || std::any_of(watchers_.begin(), watchers_.end(), may_take))
+        return {}; // a message for the link's queue is copied there
+    in_place_ = {.block = services_.inbox.reserve(payload_bytes), .bytes = payload_bytes};
+    if (!in_place_.block)
+        return {};
+    return {in_place_.block.get(), payload_bytes};
+}
+
+void LinkSink::commit(MessageKind kind)
+{
+    has_put_ = true;
+    in_place_.kind = kind;
+    in_place_.is_whole = true;
+    look_whether_unusual();
+    const MessageView message{link_, kind, {in_place_.block.get(), in_place_.bytes}};
+    if (refuses())
+        drop_pending();
+    else if (!watchers_.empty() && ask_watchers(message) == MessageWatcher::Verdict::taken)
+        cancel_in_place();
+    else
+        (void)push_pending();
+}
+
+void LinkSink::note_bytes()
+{
+    if (keep_alive_)
+        keep_alive_->signs().heard.note(services_.loop.turn_began());
+}
+
+void LinkSink::note_pong(std::span<const std::byte> payload)
+{
+    if (keep_alive_)
+        keep_alive_->ponged(payload);
+}
+
+// --- into the inbox
+
+bool LinkSink::push_whole(const MessageView& message)
+{
+    auto& inbox = services_.inbox;
+    if (!queue_)
+        return inbox.push(link_, message.kind(), message.bytes(), connection_);
+    const auto outcome = inbox.push_to(*queue_, message.kind(), message.bytes());
+    if (outcome == LinkQueue::PutOutcome::failed)
+        throw Exception{
+            Failure{Error::overflow,
+                    {.attempted = "take in a message",
+                     .endpoint = endpoint_,
+                     .explanation = "the link's queue is full, and its policy is to fail then"}}};
+    return outcome == LinkQueue::PutOutcome::taken;
+}
+
+bool LinkSink::push_pending()
+{
+    auto& inbox = services_.inbox;
+    while (!pending_.empty() && push_whole(pending_.front().view()))
+        pending_.pop_front();
+    if (pending_.empty() && in_place_.is_whole
+        && inbox.push_reserved(link_, in_place_.kind, in_place_.block, in_place_.bytes,
+                               connection_))
+        in_place_ = {};
+    inbox.publish();
+    look_whether_unusual();
+    return !has_pending();
+}
+
+void LinkSink::drop_pending() noexcept
+{
+    services_.discarded.fetch_add(pending_.size() + (in_place_.is_whole ? 1 : 0));
+    pending_.clear();
+    if (in_place_.is_whole)
+        cancel_in_place();
+    look_whether_unusual();
+}
+
+void LinkSink::cancel_in_place() noexcept
+{
+    if (!in_place_.block)
+        return;
+    services_.inbox.cancel_reserved(in_place_.bytes); // another link may wait for just this
+    in_place_ = {};
+    look_whether_unusual();
+}
+
+bool LinkSink::put_first(std::deque<Message> messages) noexcept
+{
+    try {
+        pending_.insert(pending_.begin(), std::move_iterator{messages.begin()},
+                        std::move_iterator{messages.end()});
+        look_whether_unusual();
+    } catch (...) {
+        services_.discarded.fetch_add(messages.size());
+        fail(std::current_exception());
+        return false;
+    }
+    space_came();
+    return !failure_;
+}
+
+void LinkSink::check_can_hold(std::size_t payload_bytes) const
+{
+    const auto most = services_.inbox.largest_message();
+    if (!queue_ && payload_bytes > most)
+        throw Exception{Failure{Error::too_big,
+                                {.attempted = "pass on a message",
+                                 .endpoint = endpoint_,
+                                 .explanation = fmt::format("{} bytes, the inbox takes at most {}",
+                                                            payload_bytes, most)}}};
+}
+
+Task<> LinkSink::pass_on(Message message)
+{
+    check_can_hold(message.size());
+    LoopEvent space;
+    const Listed listed{passing_on_, space};
+    while (!refuses()) {
+        if (push_whole(message.view())) {
+            services_.inbox.publish();
+            co_return;
+        }
+        if (!want_space(message.size()))
+            co_await space.wait();
+    }
+    services_.discarded.fetch_add(1);
+}
+
+// --- waiting for space
+
+bool LinkSink::has_space_for(std::size_t payload_bytes)
+{
+    return queue_ ? services_.inbox.want_room_in(*queue_, payload_bytes)
+                  : services_.inbox.has_space(payload_bytes);
+}
+
+bool LinkSink::want_space(std::size_t payload_bytes)
+{
+    const bool has_space = queue_ ? services_.inbox.want_room_in(*queue_, payload_bytes)
+                                  : services_.inbox.want_space(payload_bytes);
+    if (!has_space)
+        services_.space.add(*this);
+    return has_space;
+}
+
+void LinkSink::space_came()
+{
+    try {
+        while (has_pending() && !failure_ && !refuses() && !push_pending()
+               && want_space(max_message_bytes_)) {
+        }
+    } catch (...) {
+        fail(std::current_exception());
+    }
+    space_.set();
+    for (auto* event : passing_on_)
+        event->set();
+}
+
+Task<bool> LinkSink::wait_for_room(Context ctx, TimePoint deadline)
+{
+    for (;;) {
+        if (failure_)
+            std::rethrow_exception(failure_);
+        if (refuses()) {
+            drop_pending();
+            break;
+        }
+        if (push_pending() && !is_watcher_full() && has_space_for(max_message_bytes_))
+            break;
+        begin_pause();
+        if (!is_watcher_full() && want_space(max_message_bytes_))
+            continue;
+        if (deadline <= ctx.now())
+            co_return false;
+        ctx.waiting_for("room in the inbox");
+        const bool is_in_time = co_await ctx.wait(space_, deadline);
+        if (!is_in_time)
+            co_return false;
+    }
+    end_pause();
+    co_return true;
+}
+
+Task<> LinkSink::deliver_pending(Context ctx)
+{
+    for (;;) {
+        if (failure_)
+            std::rethrow_exception(failure_);
+        if (refuses() || push_pending())
+            co_return;
+        if (!want_space(max_message_bytes_))
+            (void)co_await ctx.wait(space_, TimePoint::max());
+    }
+}
+
+void LinkSink::end() noexcept
+{
+    end_pause();
+    try {
+        if (!failure_)
+            (void)push_pending();
+    } catch (...) { // the application's code, of which the connection's end says enough
+    }
+    services_.inbox.publish();
+    drop_pending();    // nobody is left to wait for space
+    cancel_in_place(); // it never came whole
+}
+
+void LinkSink::begin_pause()
+{
+    if (is_paused())
+        return;
+    pauses_.fetch_add(1, std::memory_order_relaxed);
+    paused_since_.store(services_.loop.now().time_since_epoch().count());
+}
+
+void LinkSink::end_pause() noexcept
+{
+    if (!is_paused())
+        return;
+    const auto since = paused_since_.exchange(not_paused);
+    const auto now = services_.loop.now();
+    paused_before_.fetch_add(now.time_since_epoch().count() - since);
+    if (keep_alive_)
+        keep_alive_->signs().resumed.note(now);
+}
+
+LinkSink::Pauses LinkSink::pauses() const noexcept
+{
+    const auto since = paused_since_.load();
+    const auto now =
+        since == not_paused ? 0 : services_.loop.now().time_since_epoch().count() - since;
+    return {pauses_.load(std::memory_order_relaxed), Duration{paused_before_.load() + now}};
+}
+
+} // namespace sidecar::detail

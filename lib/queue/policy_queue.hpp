@@ -1,0 +1,106 @@
+// Events of all links, and the messages of links with an overflow policy; ordered with the ring by
+// position.
+#pragma once
+
+#include "base/wait_point.hpp"
+#include "queue/link_queue.hpp"
+
+#include <sidecar/event.hpp>
+#include <sidecar/message.hpp>
+#include <sidecar/overflow.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <unordered_map>
+
+namespace sidecar::detail {
+
+/// The queues of all links that have something beside the ring. Each entry comes before the record at
+/// its position in the ring, so there is one order of all. Owned by the inbox. The loop adds, one
+/// consumer takes, anybody asks; all under one mutex, so that the counts are from one moment. To see
+/// that nothing is due, which is the rule, costs one load. Invariant: the entries of all queues are
+/// taken in the order of their sequence numbers, and their positions grow with these, but for events of
+/// levels, which come first.
+class PolicyQueue {
+public:
+    explicit PolicyQueue(const AppClock& clock) noexcept : clock_{clock} {}
+    PolicyQueue(const PolicyQueue&) = delete;
+    PolicyQueue& operator=(const PolicyQueue&) = delete;
+
+    // --- sidecar side
+    /// Makes a queue for the messages of this link. `overflow`: resolved. Lifetime: until close(), and
+    /// then for as long as something in it waits. Side: any.
+    [[nodiscard]] LinkQueue& open(LinkId link, Overflow overflow);
+    /// Side: any.
+    void close(LinkQueue& queue) noexcept;
+    /// Throws bad_alloc, and then has changed nothing.
+    void push(std::uint64_t position, std::unique_ptr<Event> event);
+    /// See LinkQueue. Throws also what names a key function that threw.
+    [[nodiscard]] LinkQueue::PutOutcome put(LinkQueue& queue, std::uint64_t position,
+                                            const MessageView& message, TimePoint now);
+    /// Whether a message of this size would be taken. False: on_space is called once half is free.
+    [[nodiscard]] bool want_room(LinkQueue& queue, std::size_t payload_bytes, TimePoint now);
+
+    // --- app side, who consumes
+    /// Whether the first comes before the record at `position`.
+    [[nodiscard]] bool is_due(std::uint64_t position) const noexcept
+    {
+        return next_position() <= position;
+    }
+    /// Of the first; the largest there is if there is none.
+    [[nodiscard]] std::uint64_t next_position() const noexcept
+    {
+        return next_position_.load(std::memory_order_seq_cst);
+    }
+    struct Taken {
+        std::optional<Event> event; ///< empty: nothing was due after all, or it was left
+        bool is_left = false;       ///< it would end the call, and was not to be taken
+        bool frees_space = false;   ///< a listener that waits for room has it now
+    };
+    enum class Ends { take, leave };
+    [[nodiscard]] Taken take(std::uint64_t position, Ends ends);
+
+    // --- both
+    [[nodiscard]] bool has_any() const noexcept { return next_position() != none; }
+    [[nodiscard]] QueueCounts counts() const;
+    /// When the oldest message that waits has arrived; empty: none waits.
+    [[nodiscard]] std::optional<TimePoint> oldest() const;
+    /// Of all queues: the memory of messages, and the number of entries.
+    struct Use {
+        std::size_t bytes = 0, entries = 0;
+    };
+    [[nodiscard]] Use use() const;
+
+private:
+    static constexpr auto none = UINT64_MAX;
+    /// The first of all entries' sequence numbers is above those of all events of levels.
+    static constexpr std::uint64_t first_sequence = std::uint64_t{1} << 63;
+
+    /// Queues that hold something, by the sequence number of their first entry.
+    using Fronts = std::map<std::uint64_t, LinkQueue*>;
+    struct Listed {
+        std::unique_ptr<LinkQueue> queue;
+        Fronts::node_type node;  // while the queue is empty
+        std::uint64_t front = 0; // else its key in fronts_
+    };
+    using Queues = std::unordered_map<LinkId, Listed>;
+    [[nodiscard]] Listed make(LinkId link, std::optional<Overflow> overflow);
+    void update(Queues::iterator at) noexcept;
+    void update(LinkQueue& queue) noexcept { update(queues_.find(queue.link())); }
+
+    const AppClock& clock_; // both
+    mutable std::mutex mutex_;
+    QueueCounts counts_; // both: guarded by mutex_, as all that follows
+    Queues queues_;
+    Fronts fronts_;
+    std::uint64_t sequence_ = first_sequence, level_sequence_ = 0;
+    std::atomic<std::uint64_t> next_position_{none}; // both: atomic, written with mutex_ held
+};
+
+} // namespace sidecar::detail

@@ -1,0 +1,115 @@
+// One call of receive() or next_event(): waiting for the lock, and for something to take.
+#pragma once
+
+#include "queue/inbox.hpp"
+
+#include <optional>
+
+namespace sidecar::detail {
+
+/// One call of receive() or next_event(): it holds the lock while it takes, and not while it sleeps.
+/// Its end releases what was freed.
+class ReceiveCall {
+public:
+    ReceiveCall(Inbox& inbox, Duration timeout) noexcept : inbox_{inbox}, timeout_{timeout} {}
+    ReceiveCall(const ReceiveCall&) = delete;
+    ReceiveCall& operator=(const ReceiveCall&) = delete;
+    ~ReceiveCall()
+    {
+        if (has_lock_)
+            unlock();
+    }
+
+    /// Waits for what comes next; this thread may take it. `nothing`: see failure().
+    [[nodiscard]] Inbox::Next wait()
+    {
+        if (!lock())
+            return Inbox::Next::nothing;
+        const auto next = inbox_.next();
+        return next != Inbox::Next::nothing ? next : wait_for_more();
+    }
+    [[nodiscard]] const Failure& failure() const noexcept { return *failure_; }
+
+private:
+    [[nodiscard]] bool lock()
+    {
+        return has_lock_ || (has_lock_ = inbox_.lock_.try_lock()) || wait_for_lock();
+    }
+    [[gnu::cold]] bool wait_for_lock()
+    {
+        if (inbox_.lock_.is_in_handler()) {
+            failure_ = Failure{Error::misuse,
+                               {.attempted = "receive", .explanation = Inbox::nested_in_handler}};
+            return false;
+        }
+        // A handler may hold it for long, and a stop must wake this one all the same
+        const auto is_over = [this] { return inbox_.ended() && inbox_.lock_.has_handler(); };
+        if (timeout_ > Duration{})
+            has_lock_ = inbox_.lock_.lock(inbox_.clock_, deadline(), is_over);
+        if (!has_lock_)
+            failure_ = Failure{is_over() ? Error::stopped : Error::timed_out};
+        return has_lock_;
+    }
+    [[nodiscard, gnu::noinline]] Inbox::Next wait_for_more()
+    {
+        while (lock()) {
+            // The end is looked at before the queue is looked at again, or a last message could be
+            // missed.
+            const bool is_final = inbox_.is_final();
+            if (const auto next = inbox_.next(); next != Inbox::Next::nothing)
+                return next;
+            if (is_final) {
+                failure_ = inbox_.nothing_left();
+                break;
+            }
+            inbox_.consumer_.ages.ran_dry();
+            unlock();
+            if (!sleep()) {
+                failure_ = Failure{Error::timed_out};
+                break;
+            }
+        }
+        return Inbox::Next::nothing;
+    }
+    /// False: the time is up.
+    [[nodiscard]] bool sleep()
+    {
+        const auto has_come = [this] { return inbox_.has_something(); };
+        if (timeout_ <= Duration{})
+            return false;
+        auto& clock = inbox_.clock_;
+        if (!clock.is_virtual()
+            && inbox_.consumer_.yield.until(has_come, inbox_.ring_.popped_bytes()))
+            return true;
+        if (inbox_.ring_.has_spare_blocks() && !clock.is_virtual()) {
+            const auto idle = deadline_after(clock.now(), Inbox::idle_time);
+            if (idle < deadline()) {
+                if (inbox_.arrived_.wait_until(clock, idle, has_come, inbox_.spin_))
+                    return true;
+                inbox_.release_spare_memory();
+            }
+        }
+        return inbox_.arrived_.wait_until(clock, deadline(), has_come, inbox_.spin_);
+    }
+    void unlock() noexcept
+    {
+        has_lock_ = false;
+        inbox_.ring_.publish_reads(std::memory_order_release);
+        inbox_.unlock();
+    }
+    /// Only a call that has to wait asks the clock.
+    [[nodiscard]] TimePoint deadline()
+    {
+        if (!deadline_)
+            deadline_ = deadline_after(inbox_.clock_.now(), timeout_);
+        return *deadline_;
+    }
+
+    Inbox& inbox_;                      // app side
+    const Duration timeout_;            // app side
+    bool has_lock_ = false;             // app side
+    std::optional<TimePoint> deadline_; // app side; once somebody asked
+    std::optional<Failure> failure_;    // app side
+};
+
+} // namespace sidecar::detail
