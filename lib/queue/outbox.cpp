@@ -238,16 +238,20 @@ std::optional<Batch> Outbox::next_batch()
     auto* const ring = ring_.load(std::memory_order_seq_cst);
     auto end = ring ? ring->published() : 0;
     // After that look: a subscription that was added before an ordinary message is seen then
-    if (has_priority_.load(std::memory_order_seq_cst) && take_priority(end)) [[unlikely]] {
+    const auto priority = [&]() -> std::optional<Batch> {
+        if (!has_priority_.load(std::memory_order_seq_cst) || !take_priority(end)) [[likely]]
+            return std::nullopt;
         out_.end = priority_bit | lane_.writing_end();
         return Batch{*this, priority_bit | lane_.writing().front().number, out_.end};
-    }
+    };
+    if (auto batch = priority())
+        return batch;
     if (!ring || out_.gate != SendGate::open)
         return std::nullopt;
     if (has_conditions_.load(std::memory_order_relaxed)) [[unlikely]]
         end = pass_over_unmet(*ring, end);
     if (ring->read_position() >= end)
-        return std::nullopt;
+        return priority(); // a subscription may have waited for what was dropped
     out_.is_out = true;
     out_.is_heartbeat = out_.was_marked = false;
     out_.end = end;
