@@ -317,6 +317,7 @@ struct OutboxModel {
         if (gate != SendGate::open)
             return {};
         const auto end = first_place();
+        const auto before = ordinary.size();
         while (!ordinary.empty() && ordinary.front().place < end && is_unmet(ordinary.front())) {
             lose(ordinary.front());
             ordinary.pop_front();
@@ -326,7 +327,8 @@ struct OutboxModel {
                 break;
             batch.push_back(sent);
         }
-        return batch;
+        // What was dropped may have been all that a subscription waited for
+        return batch.empty() && ordinary.size() != before ? next() : batch;
     }
     void lose(const Sent& sent)
     {
