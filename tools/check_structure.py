@@ -166,8 +166,6 @@ class Tree:
 def room_of(name):
     """How high a file of lib/ stands; None for a folder that is no room."""
     parts = name.split("/")
-    if len(parts) == 2:
-        return len(ROOMS)
     return ROOMS.index(parts[1]) if parts[1] in ROOMS else None
 
 
@@ -198,7 +196,7 @@ def violations(tree):
                 yield f"border {name} {other}", "a transport sees public headers only"
             if not name.startswith("transports/") and other.startswith("transports/"):
                 yield f"border {name} {other}", "the library knows no transport"
-        if name.startswith("lib/") and room_of(name) is None:
+        if name.startswith("lib/") and name.count("/") > 1 and room_of(name) is None:
             yield f"up {name}", "this folder is no room"
     for name in in_circles(tree.includes):
         yield f"circle {name}", "it includes itself over others"

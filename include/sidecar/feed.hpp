@@ -2,14 +2,17 @@
 #pragma once
 
 #include <sidecar/detail/any_transport.hpp>
-#include <sidecar/detail/core.hpp>
+#include <sidecar/detail/call.hpp>
 #include <sidecar/detail/export.hpp>
+#include <sidecar/detail/message_handler.hpp>
 #include <sidecar/error.hpp>
+#include <sidecar/error_log.hpp>
 #include <sidecar/event.hpp>
 #include <sidecar/format.hpp>
 #include <sidecar/link.hpp>
 #include <sidecar/message.hpp>
 #include <sidecar/options.hpp>
+#include <sidecar/send_options.hpp>
 #include <sidecar/stats.hpp>
 #include <sidecar/stop_report.hpp>
 #include <sidecar/transport.hpp>
@@ -28,6 +31,10 @@
 
 namespace sidecar {
 
+namespace detail {
+class RunRegistry;
+}
+
 /// A network feed for a synchronous program: all that an application calls. Sidecar<Transport> is
 /// the one that is made; an application is written against `Feed&`, so that its test can hand in a
 /// Sidecar<Mock>.
@@ -35,48 +42,42 @@ namespace sidecar {
 /// Side: app; every call may be made from any thread unless it says otherwise. A call that would
 /// wait, made on the loop's own thread (in a coroutine, in a hook), gives Error::misuse; after a
 /// fork, in the child, Error::forked. A negative timeout counts as zero; Duration::max() means no
-/// deadline.
+/// deadline. A call throws std::bad_alloc where there is no memory; poll() and call() pass on what the
+/// application's own function throws.
 class SIDECAR_API Feed {
 public:
     Feed(const Feed&) = delete;
     Feed& operator=(const Feed&) = delete;
     /// Stops as stop() does. On the loop's own thread, where waiting is impossible, it lets the
     /// thread finish alone.
-    virtual ~Feed() = default;
+    virtual ~Feed();
 
     /// Starts the thread and connects. On failure everything is as before, and start may be called
     /// again. After stop() a new run begins: what the last one left unread is gone. Blocks: until
     /// connected or refused, at most `timeout`; then, on failure, for the stop. Errors:
     /// already_started, bad_options, bad_address, timed_out, stopping, no_resources, the
-    /// transport's own. Cancellation: request_stop() ends it at once.
-    [[nodiscard]] Result<void> start(Duration timeout) { return core_.start(timeout); }
+    /// transport's own. Cancellation: request_stop() ends it at once, also one that is made before the
+    /// thread is there.
+    [[nodiscard]] Result<void> start(Duration timeout);
 
     /// Adds a further link on the same thread, into the same inbox; its transport may be another one
     /// (`feed.open<Tcp<Lines>>({.host = ...}, 5s)`), on the same kind of clock.
     /// `fresh`: makes the options of each attempt to connect anew, the first one too (a token that
     /// expires, a list of hosts); `options` then stand for what is asked before. What it throws is
     /// the failure of the attempt. Blocks and errors: as start(), but a failure leaves the other
-    /// links as they are; bad_options for a transport on another kind of clock.
+    /// links as they are; bad_options for a transport on another kind of clock. A link that is not up
+    /// in time is closed.
     template <class T>
     [[nodiscard]] Result<Link> open(detail::OptionsOf<T> options, Duration timeout,
                                     LinkOptions settings = {}, FreshOptions<T> fresh = {})
     {
         static_assert(detail::is_transport<T>);
-        auto ref = core_.open(std::make_shared<const detail::TransportConfig<T>>(std::move(options),
-                                                                                 std::move(fresh)),
-                              std::move(settings), timeout);
-        if (!ref)
-            return ref.error();
-        return Link{std::move(*ref)};
+        return open_link(std::make_shared<const detail::TransportConfig<T>>(std::move(options),
+                                                                            std::move(fresh)),
+                         std::move(settings), timeout);
     }
     /// The link that start() connected. Errors: not_started.
-    [[nodiscard]] Result<Link> link()
-    {
-        auto ref = core_.first_link();
-        if (!ref)
-            return ref.error();
-        return Link{std::move(*ref)};
-    }
+    [[nodiscard]] Result<Link> link();
 
     /// Queues a text message for the first link. Blocks: not at all (timeout zero), else until
     /// there is room, at most `timeout`. Errors: full (timeout zero) or timed_out; not_connected,
@@ -84,39 +85,42 @@ public:
     /// copied.
     [[nodiscard]] Result<void> send(std::string_view text, Duration timeout = {})
     {
-        return core_.send(MessageKind::text, std::as_bytes(std::span{text}), timeout);
+        return send_message(MessageKind::text, std::as_bytes(std::span{text}),
+                            {.timeout = timeout});
     }
     /// The same for a binary message.
     [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, Duration timeout = {})
     {
-        return core_.send(MessageKind::bytes, bytes, timeout);
+        return send_message(MessageKind::bytes, bytes, {.timeout = timeout});
     }
     /// The same, with what one send can be told besides. Errors: also wrong_connection.
     [[nodiscard]] Result<void> send(std::string_view text, const SendOptions& options)
     {
-        return core_.send(MessageKind::text, std::as_bytes(std::span{text}), options);
+        return send_message(MessageKind::text, std::as_bytes(std::span{text}), options);
     }
     [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, const SendOptions& options)
     {
-        return core_.send(MessageKind::bytes, bytes, options);
+        return send_message(MessageKind::bytes, bytes, options);
     }
     /// Waits until all that was queued on the first link before this call has been handed to the
     /// system; sticky messages that were never written yet included. Blocks: at most `timeout`.
     /// Errors: timed_out, stopping; not_connected, at once, where something of it is lost with its
     /// connection; wrong_connection, where something was bound to one that is gone; expired, once the
-    /// rest is written, where something was too late, during the call or since one last said so.
-    [[nodiscard]] Result<void> flush(Duration timeout) { return core_.flush(timeout); }
+    /// rest is written, where something was too late, during the call or since one last said so;
+    /// stopped after a stop.
+    [[nodiscard]] Result<void> flush(Duration timeout);
 
     /// Waits for the next message, of any link. Blocks: at most `timeout`; zero polls. Errors:
     /// timed_out; a link's failure, once, after what it brought before (and again when no link is
     /// left that is up or tries to be); gap, once, where messages are missing; stopped when a stop
     /// has begun and the queue is empty. Cancellation: request_stop() wakes it.
-    [[nodiscard]] Result<Message> receive(Duration timeout) { return core_.receive(timeout); }
+    [[nodiscard]] Result<Message> receive(Duration timeout);
 
     /// Waits for the next entry of the whole ordered stream: up, message, gap, down and what else
-    /// Event names, and at the end stopped. Blocks: at most `timeout`. Errors: timed_out; the last link's failure when none is
-    /// left. Use either this or receive() and poll(), which pass over what they do not give.
-    [[nodiscard]] Result<Event> next_event(Duration timeout) { return core_.next_event(timeout); }
+    /// Event names, and at the end stopped, once. Blocks: at most `timeout`. Errors: timed_out; the
+    /// last link's failure when none is left; stopped, after the event of that name. Use either this
+    /// or receive() and poll(), which pass over what they do not give.
+    [[nodiscard]] Result<Event> next_event(Duration timeout);
 
     /// Hands the messages that are there, at most `limit`, to `handler(const MessageView&)`; copies
     /// nothing. Blocks: not at all. Gives: how many. Errors: as receive(), but for timed_out.
@@ -126,7 +130,7 @@ public:
     [[nodiscard]] Result<std::size_t> poll(Handler&& handler, std::size_t limit = SIZE_MAX)
     {
         static_assert(detail::is_message_handler<Handler>);
-        return core_.poll(detail::MessageHandler{handler}, limit);
+        return poll_messages(detail::MessageHandler{handler}, limit);
     }
 
     /// Runs `function(Context)`, a coroutine function giving Task<>, on the loop; what it throws
@@ -139,7 +143,7 @@ public:
         static_assert(std::is_invocable_r_v<Task<>, F&, Context>,
                       "spawn() takes a coroutine function: sidecar::Task<> f(sidecar::Context)");
         auto shared = std::make_shared<F>(std::move(function));
-        return core_.spawn(std::move(name), [shared](Context ctx) { return (*shared)(ctx); });
+        return spawn_task(std::move(name), [shared](Context ctx) { return (*shared)(ctx); });
     }
 
     /// Runs `function(Context)`, a coroutine function giving Task<R>, on the loop and waits for its
@@ -154,7 +158,7 @@ public:
         using Value = typename std::invoke_result_t<F&, Context>::value_type;
         auto state = std::make_shared<detail::ValueState<Value>>();
         auto shared = std::make_shared<F>(std::move(function));
-        auto done = core_.call(
+        auto done = call_task(
             std::move(name),
             [shared, state](Context ctx) { return detail::keep_result(state, (*shared)(ctx)); },
             state, timeout);
@@ -171,47 +175,60 @@ public:
 
     /// Begins the stop and returns at once. Side: any thread, the loop's own too, and a signal
     /// handler (it is async-signal-safe). Without effect when nothing runs.
-    void request_stop() noexcept { core_.request_stop(); }
+    void request_stop() noexcept;
 
     /// Waits until a requested stop is over. Blocks: at most `timeout`, and never past the stop's
     /// own total. Any number of threads may wait; all get the same report. Errors: timed_out,
     /// not_started, misuse.
-    [[nodiscard]] Result<StopReport> wait_stopped(Duration timeout)
-    {
-        return core_.wait_stopped(timeout);
-    }
+    [[nodiscard]] Result<StopReport> wait_stopped(Duration timeout);
 
-    /// request_stop() and wait_stopped(). Blocks: at most Options::stop.total. On the loop's own
+    /// request_stop() and wait_stopped() of one run, whatever other threads start. Blocks: at most Options::stop.total. On the loop's own
     /// thread it only requests, and the report says so. Stopping what has stopped gives the same
     /// report again.
-    StopReport stop() { return core_.stop(); }
+    StopReport stop();
 
-    [[nodiscard]] State state() const { return core_.state(); }
+    [[nodiscard]] State state() const;
     /// Counters of the current or last run.
-    [[nodiscard]] Stats stats() const { return core_.stats(); }
+    [[nodiscard]] Stats stats() const;
     /// The latest failures of the run, oldest first, at most 16; Stats::errors counts all.
-    [[nodiscard]] std::vector<Failure> errors() const { return core_.errors(); }
+    [[nodiscard]] std::vector<Failure> errors() const;
     /// Each different failure of the run once, with its number and its times.
-    [[nodiscard]] ErrorLog error_log() const { return core_.error_log(); }
+    [[nodiscard]] ErrorLog error_log() const;
     /// What the links and tasks are doing or waiting for, and since when: the first 64 of each, and
     /// how many more there are.
-    [[nodiscard]] std::string dump() const { return core_.dump(); }
+    [[nodiscard]] std::string dump() const;
 
     /// A descriptor that is readable while receive() or poll() has something to give, the end
     /// included; for poll, epoll, Qt, GLib. It stays the same over restarts. The caller only waits
     /// on it: it neither reads from it nor closes it. Errors: no_resources. Lifetime: until the
     /// sidecar is destroyed.
-    [[nodiscard]] Result<int> native_handle() { return core_.native_handle(); }
+    [[nodiscard]] Result<int> native_handle();
 
 protected:
     /// Makes no connection and no thread; start() does.
-    Feed(std::shared_ptr<const detail::LinkConfig> config, Options settings)
-        : core_{std::move(config), std::move(settings)}
-    {
-    }
+    Feed(std::shared_ptr<const detail::LinkConfig> config, Options settings);
 
 private:
-    detail::Core core_; // app side
+    class SIDECAR_LOCAL Call;
+    [[nodiscard]] Result<Link> open_link(std::shared_ptr<const detail::LinkConfig> config,
+                                         LinkOptions options, Duration timeout);
+    [[nodiscard]] Result<void> send_message(MessageKind kind, std::span<const std::byte> payload,
+                                            const SendOptions& options);
+    [[nodiscard]] Result<std::size_t> poll_messages(detail::MessageHandler handler,
+                                                    std::size_t limit);
+    [[nodiscard]] Result<void> spawn_task(std::string name, detail::TaskFactory factory);
+    /// Waits for the coroutine's end; the state outlives a caller that gave up.
+    [[nodiscard]] Result<void> call_task(std::string name, detail::TaskFactory factory,
+                                         const std::shared_ptr<detail::CallState>& state,
+                                         Duration timeout);
+    [[nodiscard]] Result<void> validate_start() const;
+    [[nodiscard]] Result<void> start_run(Duration timeout);
+    [[nodiscard]] bool is_forked() const noexcept;
+
+    const std::shared_ptr<const detail::LinkConfig> config_; // both: constant
+    const Options options_;                                  // both: constant
+    const std::uint64_t fork_generation_;                    // both: constant
+    const std::unique_ptr<detail::RunRegistry> runs_;        // app side
 };
 
 } // namespace sidecar

@@ -46,6 +46,16 @@ void Journal::record(const Failure& failure)
     note_distinct(failure);
 }
 
+void Journal::record(std::exception_ptr exception, std::string_view attempted) noexcept
+{
+    try {
+        record(to_failure(std::move(exception), Error::callback_failed, attempted, {}));
+    } catch (...) {
+        std::lock_guard lock{mutex_};
+        ++count_;
+    }
+}
+
 /// With mutex_ held.
 void Journal::note_distinct(const Failure& failure)
 {
@@ -106,6 +116,12 @@ void Journal::log(LogLevel level, std::string_view text) const noexcept
     } catch (...) {
         callback_failures_.fetch_add(1);
     }
+}
+
+void Journal::log_without_hook(LogLevel level, std::string_view text) const noexcept
+{
+    if (!hook_)
+        log(level, text);
 }
 
 } // namespace sidecar::detail

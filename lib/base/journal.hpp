@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -27,6 +28,8 @@ public:
     /// runs.
     void use_clock(std::function<TimePoint()> now, bool is_virtual);
     void record(const Failure& failure);
+    /// The same of an exception that belongs to no task; without memory it is only counted.
+    void record(std::exception_ptr exception, std::string_view attempted) noexcept;
     [[nodiscard]] std::optional<Failure> first() const;
     /// The latest, oldest first, at most 16.
     [[nodiscard]] std::vector<Failure> latest() const;
@@ -35,6 +38,8 @@ public:
 
     /// What the hook throws is swallowed and counted.
     void log(LogLevel level, std::string_view text) const noexcept;
+    /// To stderr where there is no hook, and nowhere where there is one: for threads that keep a bound.
+    void log_without_hook(LogLevel level, std::string_view text) const noexcept;
     /// From now on no hook is called on this thread, since what it refers to may be gone.
     void silence(std::thread::id thread) noexcept { silent_thread_.store(thread); }
     [[nodiscard]] std::uint64_t callback_failures() const noexcept

@@ -1,6 +1,8 @@
 // A descriptor that is readable while a condition holds, for poll, epoll, Qt and GLib.
 #pragma once
 
+#include <atomic>
+
 namespace sidecar::detail {
 
 /// Wraps an eventfd. Side: any thread; async-signal-safe but for construction and destruction.
@@ -14,9 +16,17 @@ public:
     [[nodiscard]] int get() const noexcept { return fd_; }
     void raise() const noexcept;
     void lower() const noexcept;
+    /// raise() by a run that may be over, when another has the descriptor: so that this one lowers it.
+    void raise_late() const noexcept
+    {
+        raise();
+        is_raised_late_.store(true);
+    }
+    [[nodiscard]] bool take_late_raise() const noexcept { return is_raised_late_.exchange(false); }
 
 private:
-    int fd_;
+    int fd_;                                          // both: constant
+    mutable std::atomic<bool> is_raised_late_{false}; // both: atomic
 };
 
 } // namespace sidecar::detail

@@ -15,12 +15,14 @@ namespace sidecar::detail {
 /// Owned by the run. Once made it stays. Side: any thread; make() any signal handler too.
 class StopRequest {
 public:
-    void make() noexcept
+    /// True: it is the first.
+    bool make() noexcept
     {
         Duration::rep none = 0;
-        made_at_.compare_exchange_strong(
+        const bool is_first = made_at_.compare_exchange_strong(
             none, std::chrono::steady_clock::now().time_since_epoch().count());
-        fd_.raise();
+        fd_.raise(); // each time: the thread of the first may be off its core before it comes to this
+        return is_first;
     }
     [[nodiscard]] bool is_made() const noexcept { return made_at_.load() != 0; }
     /// On the real clock. Only when it is made.

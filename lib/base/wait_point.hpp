@@ -52,17 +52,17 @@ public:
     /// Waits until `condition()`; false when the deadline came first. Side: app, any thread;
     /// several may ask their conditions at once. Before it sleeps it looks again and again for
     /// `spin` of real time. On virtual time the wait ends in real time too, so that a loop that
-    /// hangs is noticed.
+    /// hangs is noticed: at `give_up`, or after a second where the deadline is nearer.
     template <class Condition>
     [[nodiscard]] bool wait_until(AppClock& clock, TimePoint deadline, Condition condition,
-                                  Duration spin = {})
+                                  Duration spin = {}, TimePoint give_up = TimePoint::max())
     {
         if (condition())
             return true;
         if (clock.is_virtual()) {
             std::unique_lock lock{mutex_};
             sleepers_.fetch_add(1, std::memory_order_seq_cst);
-            const bool held = wait_virtual(lock, clock, deadline, condition);
+            const bool held = wait_virtual(lock, clock, deadline, condition, give_up);
             sleepers_.fetch_sub(1, std::memory_order_relaxed);
             return held;
         }
@@ -164,11 +164,12 @@ private:
 
     template <class Condition>
     bool wait_virtual(std::unique_lock<std::mutex>& lock, AppClock& clock, TimePoint deadline,
-                      const Condition& condition)
+                      const Condition& condition, TimePoint give_up)
     {
         clock_ = &clock;
         const auto patience = std::max<Duration>(deadline - clock.now(), std::chrono::seconds{1});
-        const auto real_deadline = deadline_after(std::chrono::steady_clock::now(), patience);
+        const auto real_deadline =
+            std::min(give_up, deadline_after(std::chrono::steady_clock::now(), patience));
         // A condition that takes what it waited for must not be asked again once it held.
         bool held = condition();
         while (!held) {
@@ -179,7 +180,7 @@ private:
             const auto is_over = [&] { return ticket->has_ended || (held = condition()); };
             bool in_time = true;
             // For wake_from_signal()
-            while (!changed_.wait_for(lock, std::chrono::milliseconds{20}, is_over)) {
+            while (!changed_.wait_for(lock, std::chrono::milliseconds{5}, is_over)) {
                 in_time = std::chrono::steady_clock::now() < real_deadline;
                 if (!in_time)
                     break;

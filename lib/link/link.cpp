@@ -214,12 +214,29 @@ std::optional<TimePoint> LinkImpl::next_attempt(Failure& why)
     }
 }
 
+/// The time that ran out says little; what failed before it says why.
+Failure LinkImpl::start_failure(const Failure& why) const
+{
+    const auto& last = schedule_.last_failure;
+    if (!last || !(why == Error::timed_out) || !backoff_)
+        return why;
+    return Failure{
+        Error::timed_out,
+        {.attempted = why.attempted(),
+         .endpoint = why.endpoint(),
+         .cause = why.cause(),
+         .explanation = fmt::format("{}{}{} attempts, the one before failed: {}", why.explanation(),
+                                    why.explanation().empty() ? "" : "; ",
+                                    gauges_.failed_attempts.load(), last->message())}}
+        .with_trace(note_.trace());
+}
+
 void LinkImpl::end_for_good(const Failure& why)
 {
     note_.set_phase(Phase::down, {});
     outbox_.end_connection(false);
     count_unsent();
-    set_outcome(why);
+    set_outcome(start_failure(why));
     observer_.link_went_down(*this, why);
 }
 

@@ -91,7 +91,10 @@ public:
     Result<void> stick(std::string key, SubscriptionMessage message);
     Result<bool> unstick(std::string_view key, SubscriptionMessage message);
     Result<void> close(Duration timeout);
+    /// Closes it without waiting: nobody has it, since its opening took too long.
+    void withdraw();
     [[nodiscard]] const LinkConfig& config() const noexcept { return *settings_.config; }
+    [[nodiscard]] const std::string& endpoint() const noexcept { return settings_.endpoint; }
 
     // --- both
     /// Lets go of those who wait for a loop that will not answer.
@@ -142,6 +145,7 @@ private:
     [[nodiscard]] std::optional<TimePoint> announce_end(Event::Kind kind, Failure& why,
                                                         std::optional<TimePoint> next);
     [[nodiscard]] std::optional<TimePoint> next_attempt(Failure& why);
+    [[nodiscard]] Failure start_failure(const Failure& why) const;
     void end_for_good(const Failure& why);
     void note_end();
     void push_event(Event event);

@@ -178,6 +178,15 @@ Result<void> LinkImpl::close(Duration timeout)
                 : Failure{Error::timed_out, {.attempted = "close", .endpoint = settings_.endpoint}};
 }
 
+void LinkImpl::withdraw()
+{
+    gauges_.is_closed = true;
+    services_.loop.post([self = shared_from_this()] {
+        const auto now = self->services_.loop.now();
+        self->close_alone(now, deadline_after(now, std::chrono::seconds{1}));
+    });
+}
+
 std::string LinkImpl::describe() const
 {
     return fmt::format("link {} ({}): {}, outbox {} messages", static_cast<std::uint32_t>(id()),

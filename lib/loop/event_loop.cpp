@@ -40,8 +40,7 @@ void EventLoop::run() noexcept
         try {
             run_handlers();
         } catch (...) {
-            journal_.record(
-                to_failure(std::current_exception(), Error::callback_failed, "run a handler", {}));
+            journal_.record(std::current_exception(), "run a handler");
         }
     }
 }

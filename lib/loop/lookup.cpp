@@ -12,9 +12,12 @@
 #include <cerrno>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <new>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 
 namespace sidecar::detail {
 namespace {
@@ -22,9 +25,34 @@ namespace {
 namespace ip = boost::asio::ip;
 
 /// Look-ups under way in this process; an unresponsive name server must not cost a thread per
-/// attempt.
+/// attempt. A forked child has none of the threads, and begins at zero.
 constexpr int max_outstanding = 32;
 std::atomic<int> outstanding{0};
+
+/// The place of one look-up among these.
+class Place {
+public:
+    Place() noexcept
+    {
+        static const int registered = ::pthread_atfork(nullptr, nullptr, [] { outstanding = 0; });
+        (void)registered;
+        is_taken_ = outstanding.fetch_add(1) < max_outstanding;
+        if (!is_taken_)
+            outstanding.fetch_sub(1);
+    }
+    Place(Place&& other) noexcept : is_taken_{std::exchange(other.is_taken_, false)} {}
+    Place& operator=(Place&&) = delete;
+    ~Place() { release(); }
+    void release() noexcept
+    {
+        if (std::exchange(is_taken_, false))
+            outstanding.fetch_sub(1);
+    }
+    [[nodiscard]] bool is_taken() const noexcept { return is_taken_; }
+
+private:
+    bool is_taken_; // the thread that holds it
+};
 
 struct Answer {
     // Written by the helper before it posts, read on the loop after
@@ -101,18 +129,23 @@ std::vector<ip::address> system_lookup(const std::string& host)
     return addresses;
 }
 
-void start_helper(EventLoop& loop, const std::string& host, const std::shared_ptr<Answer>& answer)
+void start_helper(EventLoop& loop, const std::string& host, const std::shared_ptr<Answer>& answer,
+                  Place place)
 {
     const SignalsBlocked signals_blocked;
-    std::thread{[&loop, weak = loop.keeper(), answer, host, lookup = loop.settings().lookup] {
+    std::thread{[&loop, weak = loop.keeper(), answer, host, lookup = loop.settings().lookup,
+                 p = std::move(place)]() mutable {
         try {
             answer->addresses = lookup ? lookup(host) : system_lookup(host);
         } catch (...) {
             answer->exception = std::current_exception();
         }
-        outstanding.fetch_sub(1);
-        if (const auto alive = weak.lock())
-            loop.post([answer] { answer->ready.set(); });
+        p.release();
+        try {
+            if (const auto alive = weak.lock())
+                loop.post([answer] { answer->ready.set(); });
+        } catch (const std::bad_alloc&) { // the attempt then ends at its deadline
+        }
     }}.detach();
 }
 
@@ -125,15 +158,13 @@ Task<std::vector<ip::address>> look_up(EventLoop& loop, std::string host)
     if (!not_literal)
         co_return std::vector{literal};
 
-    if (outstanding.fetch_add(1) >= max_outstanding) {
-        outstanding.fetch_sub(1);
-        fail(Error::lookup_busy, host, fmt::format("{} are outstanding", max_outstanding));
-    }
     auto answer = std::make_shared<Answer>();
     try {
-        start_helper(loop, host, answer);
+        Place place;
+        if (!place.is_taken())
+            fail(Error::lookup_busy, host, fmt::format("{} are outstanding", max_outstanding));
+        start_helper(loop, host, answer, std::move(place));
     } catch (const std::system_error& e) {
-        outstanding.fetch_sub(1);
         fail(Error::no_resources, host, e.what());
     }
     co_await answer->ready.wait();

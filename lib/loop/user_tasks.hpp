@@ -5,7 +5,6 @@
 #include "loop/event_loop.hpp"
 
 #include <sidecar/detail/call.hpp>
-#include <sidecar/detail/core.hpp>
 
 #include <exception>
 #include <functional>

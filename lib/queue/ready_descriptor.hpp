@@ -38,7 +38,7 @@ public:
     void raise_for_good() const noexcept
     {
         if (const auto* fd = present_.load(std::memory_order_seq_cst))
-            fd->raise();
+            fd->raise_late();
     }
     /// The condition may have ended.
     template <class Condition>
@@ -47,7 +47,7 @@ public:
         if (!present_.load(std::memory_order_relaxed)) [[likely]]
             return;
         std::lock_guard lock{mutex_};
-        if (!is_raised_ || holds())
+        if (!(is_raised_ || fd_->take_late_raise()) || holds())
             return;
         fd_->lower();
         is_raised_ = false;

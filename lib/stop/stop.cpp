@@ -44,7 +44,7 @@ void Stop::begin()
     links_.refuse_new();
     asio::co_spawn(services_.loop.io(), run(), [this](std::exception_ptr exception) {
         if (exception)
-            services_.journal.record(to_failure(exception, Error::callback_failed, "stop", {}));
+            services_.journal.record(exception, "stop");
         services_.loop.stop();
     });
 }
@@ -64,7 +64,7 @@ Task<> Stop::run()
         exception = std::current_exception();
     }
     if (exception) // no memory, it must be; what was open is cut off then
-        services_.journal.record(to_failure(exception, Error::callback_failed, "stop", {}));
+        services_.journal.record(exception, "stop");
     for (const auto& link : links)
         link->abort();
     co_await end_tasks(links, by.cancel);

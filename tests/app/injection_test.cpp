@@ -50,9 +50,20 @@ bool burst(Feed& feed, MockPeer& peer)
 
 bool two_links(Feed& feed, MockPeer& peer)
 {
-    // The same peer: its count of operations goes on
-    auto link = feed.open<Mock>({.peer = peer, .max_message_bytes = 1024}, 1s);
-    return link && link->send("x") && link->flush(1s) && feed.send("y") && feed.flush(1s);
+    MockPeer other;
+    auto link = feed.open<Mock>({.peer = other, .max_message_bytes = 1024}, 1s);
+    return link && link->send("x") && link->flush(1s) && feed.send("y") && feed.flush(1s)
+           && exchange(feed, peer);
+}
+
+std::size_t failing_of_second = 0;
+
+bool second_link(Feed& feed, MockPeer& peer)
+{
+    MockPeer other;
+    other.fail_operation(failing_of_second, boost::asio::error::connection_reset);
+    auto link = feed.open<Mock>({.peer = other, .max_message_bytes = 1024}, 1s);
+    return link && link->send("x") && link->flush(1s) && link->close(1s) && exchange(feed, peer);
 }
 
 bool restarts(Feed& feed, MockPeer& peer)
@@ -93,11 +104,9 @@ void check_accounts(Feed& feed, const StopReport& report)
 
 TEST_CASE("injection: the n-th operation of the transport fails, for every n, in every scenario")
 {
-    const std::pair<const char*, Scenario> scenarios[] = {{"exchange", exchange},
-                                                          {"burst", burst},
-                                                          {"two links", two_links},
-                                                          {"restarts", restarts},
-                                                          {"closes", closes}};
+    const std::pair<const char*, Scenario> scenarios[] = {
+        {"exchange", exchange},       {"burst", burst},       {"two links", two_links},
+        {"second link", second_link}, {"restarts", restarts}, {"closes", closes}};
     for (const auto& [name_, scenario] : scenarios) {
         const std::string name = name_;
         CAPTURE(name);
@@ -107,7 +116,9 @@ TEST_CASE("injection: the n-th operation of the transport fails, for every n, in
             REQUIRE(n < 100);
             MockPeer peer;
             Sidecar<Mock> feed{{.peer = peer, .max_message_bytes = 1024}, small_inbox()};
-            peer.fail_operation(n, boost::asio::error::connection_reset);
+            failing_of_second = n;
+            peer.fail_operation(name == "second link" ? 0 : n,
+                                boost::asio::error::connection_reset);
             const bool went_through = feed.start(1s) && scenario(feed, peer);
             const auto report = feed.stop();
             CAPTURE(to_string(report));

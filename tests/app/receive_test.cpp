@@ -149,7 +149,10 @@ TEST_CASE("next_event: gives up, messages, down and stopped in their order")
     CHECK(down->failure.value() == Error::closed_by_peer);
     f.feed.stop();
     CHECK(f.feed.next_event(1s)->kind == Event::Kind::stopped);
-    CHECK(f.feed.next_event(1s).error() == Error::stopped);
+    CHECK(f.feed.next_event(1s).error().message()
+          == "cannot wait for an event (mock): the sidecar has stopped");
+    CHECK(f.feed.flush(1s).error().message() == "cannot flush (mock): the sidecar has stopped");
+    CHECK(f.feed.receive(1s).error() == Error::stopped);
 }
 
 TEST_CASE(

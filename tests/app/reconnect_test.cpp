@@ -230,6 +230,21 @@ TEST_CASE("reconnect: start fails at the first failure, or keeps trying until it
     CHECK(hopeless.server->connect_count == 1);
 }
 
+TEST_CASE("reconnect: a start that ran out of time names its attempts and the last real failure")
+{
+    Trial t{{.reconnect = each_second({.at_start = true})}};
+    t.server->on_connect = [server = t.server.get()](std::uint32_t connect) {
+        if (connect == 2)
+            server->connect_delay = 1h; // of the third
+        throw Exception{refused(503)};
+    };
+    const auto failure = t.feed.start(10s).error();
+    CHECK(failure == Error::timed_out);
+    INFO(failure.message());
+    CHECK(failure.message().find("3 attempts, the one before failed: ") != std::string::npos);
+    CHECK(failure.message().find(refused(503).message()) != std::string::npos);
+}
+
 TEST_CASE("reconnect: an attempt that hangs is given up, and the next one follows")
 {
     Trial t{{.reconnect = each_second({.connect_timeout = 3s})}};

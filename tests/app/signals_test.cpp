@@ -57,6 +57,33 @@ TEST_CASE("stop_on_signals: one more signal, and any after the guard, does what 
     std::signal(SIGUSR1, old);
 }
 
+TEST_CASE("stop_on_signals: a guard that is made after a signal was passed on works too")
+{
+    handled = 0;
+    const auto old = std::signal(SIGUSR1, [](int) { ++handled; });
+    {
+        Sidecar<Mock> first{{}, quiet()}, second{{}, quiet()};
+        REQUIRE(first.start(1s));
+        const auto guard = stop_on_signals(first, {SIGUSR1});
+        std::raise(SIGUSR1);
+        std::raise(SIGUSR1);
+        CHECK(handled == 1);
+        CHECK(first.stop().joined);
+        REQUIRE(second.start(1s));
+        const auto other = stop_on_signals(second, {SIGUSR1});
+        std::raise(SIGUSR1);
+        CHECK(handled == 1);
+        CHECK(other.signal() == SIGUSR1);
+        CHECK(second.receive(10s).error() == Error::stopped);
+        std::raise(SIGUSR1);
+        CHECK(handled == 2);
+        CHECK(second.stop().joined);
+    }
+    std::raise(SIGUSR1);
+    CHECK(handled == 3);
+    std::signal(SIGUSR1, old);
+}
+
 TEST_CASE("stop_on_signals: a second signal ends a process that has no handler of its own")
 {
     const auto child = ::fork();

@@ -12,6 +12,10 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <latch>
+#include <span>
+#include <stdexcept>
+#include <string>
 #include <sys/resource.h>
 #include <thread>
 #include <unistd.h>
@@ -117,7 +121,8 @@ TEST_CASE(
     };
     const auto before = threads();
     Sidecar<Nameless> feed{{}, quiet()};
-    CHECK_THROWS_AS((void)feed.start(1s), std::runtime_error);
+    CHECK(feed.start(1s).error().message()
+          == "cannot start: the application's code threw an exception: no name");
     CHECK(threads() == before);
 }
 
@@ -189,6 +194,79 @@ TEST_CASE("restart: runs that are over are freed though other threads never stop
         REQUIRE(feed.start(1s));
     }
     CHECK(open_descriptors() <= before + 2 * descriptors_of_a_run);
+}
+
+struct Throwing : LeastTransport {
+    using LeastTransport::LeastTransport;
+    static Result<void> check(const Options& options)
+    {
+        if (options.max_message_bytes == 1)
+            throw std::runtime_error{"no such thing"};
+        return {};
+    }
+    static Result<void> check_send(const Options&, MessageKind, std::span<const std::byte>)
+    {
+        throw std::runtime_error{"not that"};
+    }
+};
+
+TEST_CASE("start: what a transport's own checks throw is a failure, of each call that asks them")
+{
+    Sidecar<Throwing> wrong{{.max_message_bytes = 1}, quiet()};
+    CHECK(wrong.start(1s).error() == Error::callback_failed);
+    Sidecar<Throwing> feed{{}, quiet()};
+    REQUIRE(feed.start(1s));
+    CHECK(feed.open({.max_message_bytes = 1}, 1s).error() == Error::callback_failed);
+    CHECK(feed.send("x").error() == Error::callback_failed);
+    auto link = feed.link().value();
+    CHECK(link.send("x").error() == Error::callback_failed);
+    CHECK(link.stick("key", "x").error() == Error::callback_failed);
+    CHECK(feed.stop().joined);
+}
+
+TEST_CASE("start: options that make no sense are refused, by name")
+{
+    Fixture spin{{.spin = -1s}};
+    CHECK(spin.feed.start(1s).error().message()
+          == "cannot start (mock): the options make no sense: spin: the time must not be negative");
+    Fixture stop{{.stop = {.total = 0s}}};
+    CHECK(stop.feed.start(1s).error() == Error::bad_options);
+}
+
+TEST_CASE("open: a MockPeer that has a link already is refused, and keeps that link")
+{
+    Fixture f;
+    REQUIRE(f.feed.start(1s));
+    CHECK(f.feed.open<Mock>({.peer = f.peer}, 1s).error().message()
+          == "cannot connect (mock): the options make no sense: this MockPeer has a link already; "
+             "each link needs a peer of its own");
+    f.peer.deliver("to the first");
+    CHECK(f.feed.next_event(1s)->kind == Event::Kind::up);
+    CHECK(f.feed.receive(1s)->text() == "to the first");
+    CHECK(f.feed.send("x"));
+    CHECK(f.feed.stop().clean());
+}
+
+TEST_CASE("open: a link that is not up in time, since the thread is held, is closed")
+{
+    std::latch entered{1}, release{1};
+    Sidecar<LeastTransport> feed{{}, quiet()};
+    REQUIRE(feed.start(1s));
+    REQUIRE(feed.spawn("holder", [&](Context) -> Task<> {
+        entered.count_down();
+        release.wait();
+        co_return;
+    }));
+    entered.wait();
+    CHECK(feed.open({}, 10ms).error() == Error::timed_out);
+    release.count_down();
+    const auto is_gone = [&] { return feed.dump().find("link 1 ") == std::string::npos; };
+    for (const auto give_up = std::chrono::steady_clock::now() + 10s;
+         !is_gone() && std::chrono::steady_clock::now() < give_up;)
+        std::this_thread::sleep_for(1ms);
+    CHECK(is_gone());
+    CHECK(feed.state() == State::connected);
+    CHECK(feed.stop().clean());
 }
 
 } // namespace start_test

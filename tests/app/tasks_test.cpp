@@ -2,16 +2,23 @@
 #include "support/fixture.hpp"
 #include "support/least_transport.hpp"
 #include "support/quiet.hpp"
+#include "support/sanitized.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
 
 #include <boost/asio/error.hpp>
+#include <boost/asio/ip/address.hpp>
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <latch>
 #include <memory>
+#include <string>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
+#include <vector>
 
 namespace tasks_test {
 
@@ -155,6 +162,49 @@ TEST_CASE("a transport that never has to wait starves nobody, the stop least of 
     consumer.join();
     CHECK(report.clean());
     CHECK(report.discarded_messages + feed.stats().messages_received > 0);
+}
+
+TEST_CASE("resolve: a forked child begins with no look-up under way")
+{
+    if (is_thread_sanitized)
+        return; // it does not follow a process with threads into its child
+    std::latch entered{32}, release{1};
+    std::atomic<int> ended{0};
+    auto options = quiet();
+    options.lookup = [&](const std::string&) {
+        entered.count_down();
+        release.wait();
+        return std::vector{boost::asio::ip::make_address("192.0.2.1")};
+    };
+    const auto resolve = [](Context ctx) -> Task<> { (void)co_await ctx.resolve("a.test"); };
+    Sidecar<LeastTransport> feed{{}, options};
+    REQUIRE(feed.start(10s));
+    for (int i = 0; i < 32; ++i)
+        REQUIRE(feed.spawn("look-up", resolve));
+    entered.wait();
+    const auto one_more = [&]() -> Error {
+        auto present = quiet();
+        present.lookup = [](const std::string&) {
+            return std::vector{boost::asio::ip::make_address("192.0.2.1")};
+        };
+        Sidecar<LeastTransport> other{{}, present};
+        try {
+            other.start(10s).value();
+            other.call("look-up", resolve, 10s).value();
+            return Error{};
+        } catch (const Exception& e) {
+            return static_cast<Error>(e.failure().code().value());
+        }
+    };
+    CHECK(one_more() == Error::lookup_busy);
+    const auto child = ::fork();
+    if (child == 0)
+        ::_exit(one_more() == Error{} ? 0 : 1);
+    int status = -1;
+    CHECK(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+    release.count_down();
+    CHECK(feed.stop().joined);
 }
 
 } // namespace tasks_test

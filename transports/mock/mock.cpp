@@ -106,6 +106,13 @@ Task<> Mock::connect(Context ctx)
     const auto delay = [&] {
         auto& s = *impl.state;
         std::lock_guard lock{s.mutex};
+        if (s.signals)
+            throw Exception{Failure{
+                Error::bad_options,
+                {.attempted = "connect",
+                 .endpoint = "mock",
+                 .explanation =
+                     "this MockPeer has a link already; each link needs a peer of its own"}}};
         s.signals = impl.signals;
         s.executor = ctx.executor();
         s.is_dropped = false;

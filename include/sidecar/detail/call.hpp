@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <type_traits>
@@ -20,6 +21,9 @@ inline constexpr bool gives_task = [] {
     else
         return false;
 }();
+
+/// Makes the user's coroutine once its Context is known. Side: sidecar.
+using TaskFactory = std::function<Task<>(Context)>;
 
 /// Where a coroutine's end is noted. Held by the caller and by the loop, for a caller may give up
 /// before the coroutine ends.

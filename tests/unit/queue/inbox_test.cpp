@@ -77,6 +77,7 @@ TEST_CASE("Inbox: messages and events come in one order, whoever asks")
         CHECK(down->failure == Error::disconnected);
         CHECK(f.inbox.next_event(1s)->message.text() == "three");
         CHECK(f.inbox.next_event(1s)->kind == Event::Kind::stopped);
+        CHECK(f.inbox.next_event(1s).error() == Error::stopped);
     }
     SUBCASE("receive")
     {
@@ -233,6 +234,20 @@ bool is_readable(const NotifyFd& fd)
 {
     ::pollfd entry{.fd = fd.get(), .events = POLLIN, .revents = 0};
     return ::poll(&entry, 1, 0) == 1;
+}
+
+TEST_CASE("Inbox: a descriptor that the run before raises late is lowered by the next look")
+{
+    const auto fd = std::make_shared<NotifyFd>();
+    Fixture before, f;
+    before.inbox.notify_through(fd);
+    f.inbox.notify_through(fd);
+    before.inbox.end_from_signal();
+    CHECK(is_readable(*fd));
+    CHECK(f.poll() == 0);
+    CHECK_FALSE(is_readable(*fd));
+    REQUIRE(f.push("one"));
+    CHECK(is_readable(*fd));
 }
 
 TEST_CASE("Inbox: the descriptor is readable while there is something to be told")

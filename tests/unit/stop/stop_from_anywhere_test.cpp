@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <functional>
 #include <latch>
 #include <memory>
 #include <poll.h>
@@ -237,6 +238,93 @@ TEST_CASE("fork: in the child every call says so, and the destructor touches not
     peer.deliver("the parent goes on");
     CHECK(feed->receive(1s)->text() == "the parent goes on");
     CHECK(feed->stop().clean());
+}
+
+TEST_CASE("stop: is of one run, also where another thread starts the next one meanwhile")
+{
+    Sidecar<LeastTransport> feed{{}, quiet({.total = 300ms})};
+    std::atomic<bool> is_over{false};
+    std::thread starter{[&] {
+        while (!is_over)
+            if (!feed.start(10s))
+                std::this_thread::yield();
+    }};
+    for (int i = 0; i < 100; ++i) {
+        while (feed.state() != State::connected)
+            std::this_thread::yield();
+        const auto began = Clock::now();
+        const auto report = feed.stop();
+        CHECK(Clock::now() - began < 300ms + promptly);
+        CHECK(report.joined);
+    }
+    is_over = true;
+    starter.join();
+}
+
+TEST_CASE("start: one that fails stops its own run, and not the one that another thread started")
+{
+    for (int i = 0; i < 50; ++i) {
+        std::atomic<int> connections{0};
+        auto options = quiet();
+        options.link.on_connected = [&](Context ctx, Session&) -> Task<> {
+            if (connections++ == 0)
+                co_await ctx.sleep_for(1h);
+        };
+        Sidecar<LeastTransport> feed{{}, options};
+        std::thread first{[&] { CHECK(feed.start(10s).error() == Error::stopping); }};
+        while (connections == 0)
+            std::this_thread::yield();
+        CHECK(feed.stop().joined);
+        CHECK(feed.start(10s)); // before or after the first has seen its end
+        first.join();
+        CHECK(feed.state() == State::connected);
+        CHECK(feed.send("x"));
+    }
+}
+
+/// Calls back in the midst of start(), when there is no run yet.
+struct Checked : LeastTransport {
+    struct Options {
+        std::function<void()> on_check{};
+    };
+    explicit Checked(const Options&) : LeastTransport{LeastTransport::Options{}} {}
+    static Result<void> check(const Options& options)
+    {
+        options.on_check();
+        return {};
+    }
+};
+
+TEST_CASE("request_stop: is not lost when it comes during start(), before there is a thread")
+{
+    Feed* self = nullptr;
+    int checks = 0;
+    Sidecar<Checked> feed{{.on_check =
+                               [&] {
+                                   if (checks++ % 2 == 0)
+                                       self->request_stop();
+                               }},
+                          quiet()};
+    self = &feed;
+    for (int i = 0; i < 3; ++i) {
+        CHECK(feed.start(10s).error() == Error::stopping);
+        CHECK(feed.state() == State::idle);
+        REQUIRE(feed.start(10s)); // of a run that is over nothing is left
+        CHECK(feed.stop().joined);
+    }
+}
+
+TEST_CASE("request_stop: a later one of the same run raises no descriptor any more")
+{
+    Sidecar<LeastTransport> feed{{}, quiet()};
+    REQUIRE(feed.start(1s));
+    const int fd = feed.native_handle().value();
+    CHECK(feed.stop().joined);
+    feed.request_stop();
+    REQUIRE(feed.start(1s));
+    CHECK(feed.next_event(1s)->kind == Event::Kind::up);
+    ::pollfd entry{.fd = fd, .events = POLLIN, .revents = 0};
+    CHECK(::poll(&entry, 1, 0) == 0);
 }
 
 } // namespace stop_from_anywhere_test

@@ -17,7 +17,11 @@
 #include <atomic>
 #include <latch>
 #include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string_view>
 #include <thread>
+#include <vector>
 
 namespace stuck_test {
 
@@ -33,7 +37,7 @@ TEST_CASE(
     const auto orphans = orphan_count();
     constexpr auto total = 200ms;
     {
-        // Real time must pass here, so the budget is the mock's hard one of a second.
+        // On virtual time too the total passes in real time.
         Sidecar<Mock> feed{{.peer = peer}, quiet({.total = total})};
         REQUIRE(feed.start(1s));
         REQUIRE(feed.spawn("stuck", [&](Context) -> Task<> {
@@ -44,7 +48,7 @@ TEST_CASE(
         entered.wait();
         const auto began = Clock::now();
         const auto report = feed.stop();
-        CHECK(Clock::now() - began < 1s + promptly);
+        CHECK(Clock::now() - began < total + promptly);
         CHECK_FALSE(report.joined);
         CHECK_FALSE(report.clean());
         CHECK(report.join.verdict == Verdict::timed_out);
@@ -78,7 +82,7 @@ TEST_CASE("stop: what a thread left alone does later reaches no hook of the appl
         const auto dump = feed.dump();
         CHECK(dump.find("\"stuck\": running: it holds the loop's thread") != std::string::npos);
         CHECK_FALSE(feed.stop().joined);
-        CHECK(*lines == 1); // that the thread was left alone
+        CHECK(*lines == 0); // stop() keeps a bound, so it calls no hook
     }
     lines.reset(); // a hook called now would be found by the sanitizer
     release.count_down();
@@ -172,6 +176,81 @@ TEST_CASE("stop: a thread_local whose destructor blocks does not make the join p
     CHECK(report.join.verdict == Verdict::timed_out);
     linger_on.count_down();
     lingered.wait();
+}
+
+TEST_CASE("stop: a log hook that sleeps makes it no later, and runs on no thread that stops")
+{
+    std::latch entered{1}, release{1};
+    const auto orphans = orphan_count();
+    std::mutex mutex;
+    std::vector<std::thread::id> threads;
+    Options options{.stop = {.total = 200ms}};
+    options.log = [&](LogLevel, std::string_view) {
+        {
+            std::lock_guard lock{mutex};
+            threads.push_back(std::this_thread::get_id());
+        }
+        entered.count_down();
+        release.wait();
+    };
+    {
+        Sidecar<Mock> feed{{}, options};
+        REQUIRE(feed.start(1s));
+        REQUIRE(feed.spawn("fails", [](Context) -> Task<> {
+            throw std::runtime_error{"as it should"};
+            co_return;
+        }));
+        entered.wait();
+        const auto began = Clock::now();
+        const auto report = feed.stop();
+        CHECK(Clock::now() - began < 200ms + promptly);
+        CHECK_FALSE(report.joined);
+        CHECK(report.total >= 200ms);
+    }
+    {
+        std::lock_guard lock{mutex};
+        CHECK(threads.size() == 1);
+        CHECK(threads.front() != std::this_thread::get_id());
+    }
+    release.count_down();
+    CHECK(wait_for_orphans(orphans));
+}
+
+std::latch stay_on{1}, stayed{1}; // static, as above
+struct Staying {
+    ~Staying()
+    {
+        stay_on.wait();
+        stayed.count_down();
+    }
+};
+
+TEST_CASE(
+    "wait_stopped: keeps its timeout while another thread joins one that a thread_local holds")
+{
+    Sidecar<LeastTransport> feed{{}, quiet({.total = 600ms})};
+    REQUIRE(feed.start(1s));
+    REQUIRE(feed.call("a call", [](Context) -> Task<> {
+        thread_local const Staying staying;
+        (void)&staying;
+        co_return;
+    }));
+    std::latch stopping{1};
+    std::thread stopper{[&] {
+        stopping.count_down();
+        CHECK_FALSE(feed.stop().joined);
+    }};
+    stopping.wait();
+    feed.request_stop();
+    for (int i = 0; i < 5; ++i) {
+        const auto began = Clock::now();
+        CHECK(feed.wait_stopped(10ms).error() == Error::timed_out);
+        CHECK(Clock::now() - began < 10ms + promptly);
+    }
+    stopper.join();
+    CHECK_FALSE(feed.wait_stopped(0s)->joined); // the same report
+    stay_on.count_down();
+    stayed.wait();
 }
 
 } // namespace stuck_test

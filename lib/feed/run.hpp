@@ -12,12 +12,16 @@
 #include "stop/report_builder.hpp"
 #include "stop/stop.hpp"
 
-#include <sidecar/detail/core.hpp>
+#include <sidecar/send_options.hpp>
 
+#include <algorithm>
 #include <atomic>
+#include <condition_variable>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 
 namespace sidecar::detail {
@@ -37,12 +41,19 @@ public:
     // --- app side
     /// Throws Exception (no_resources) where there is no thread to be had; the run is over then.
     void start_thread();
-    [[nodiscard]] Result<void> wait_for_outcome(LinkImpl& link, TimePoint deadline);
+    /// Waits until the link is up, or why it is not; a link that is neither in time is closed.
+    [[nodiscard]] Result<void> wait_for_link(LinkImpl& link, TimePoint deadline);
     [[nodiscard]] bool wait_for_call(const CallState& state, TimePoint deadline);
+    [[nodiscard]] Result<void> send(LinkImpl& link, MessageKind kind,
+                                    std::span<const std::byte> payload, const SendOptions& options);
+    /// What the link's transport says of a message; what its code throws is a failure too.
+    [[nodiscard]] static Result<void> validate_send(const LinkImpl& link, MessageKind kind,
+                                                    std::span<const std::byte> payload);
+    [[nodiscard]] Result<void> flush(LinkImpl& link, Duration timeout);
     /// Side: any thread and any signal handler.
     void request_stop() noexcept;
     /// Waits for the end; at the stop's total deadline leaves the run to the thread, and the thread
-    /// to itself. Empty: `timeout` came first.
+    /// to itself. Empty: `timeout` came first. Calls no code of the user's.
     [[nodiscard]] std::optional<StopReport> wait_stopped(Duration timeout);
     /// Leaves the run to the thread at once, where waiting for it is impossible.
     void abandon();
@@ -51,6 +62,10 @@ public:
     [[nodiscard]] bool has_start_failed() const noexcept { return start_failed_.load(); }
     [[nodiscard]] bool is_loop_thread() const noexcept { return loop_.is_loop_thread(); }
     [[nodiscard]] StopReport partial_report() const { return report_.partial(); }
+    [[nodiscard]] TimePoint deadline_of(Duration timeout) const
+    {
+        return deadline_after(loop_.now(), std::max(timeout, Duration{}));
+    }
 
     // --- both
     [[nodiscard]] State state() const;
@@ -58,15 +73,11 @@ public:
     [[nodiscard]] std::string dump() const;
 
     [[nodiscard]] bool is_virtual() const noexcept { return loop_.is_virtual(); }
-    [[nodiscard]] TimePoint now() const noexcept { return loop_.now(); }
     [[nodiscard]] const StopRequest& stop_request() const noexcept { return stop_request_; }
     [[nodiscard]] Journal& journal() noexcept { return journal_; }
-    [[nodiscard]] EventLoop& loop() noexcept { return loop_; }
     [[nodiscard]] Inbox& inbox() noexcept { return inbox_; }
-    [[nodiscard]] const Inbox& inbox() const noexcept { return inbox_; }
     [[nodiscard]] Links& links() noexcept { return links_; }
     [[nodiscard]] UserTasks& user_tasks() noexcept { return user_tasks_; }
-    std::atomic<std::uint64_t> sends_refused{0}; // both: atomic
 
 private:
     Run(const Options& options, bool is_virtual);
@@ -74,25 +85,33 @@ private:
     void run_thread() noexcept;
     void never_ran();
     [[nodiscard]] bool wait_for_end(TimePoint real_deadline, bool is_requested);
-    void leave_alone(std::unique_lock<std::mutex> end_lock);
+    [[nodiscard]] bool join_until(std::unique_lock<std::mutex>& lock, TimePoint real_deadline);
+    void orphan_thread();
     [[nodiscard]] StopReport finished_report(bool joined) const;
     void note_over(StopReport report);
 
-    const StopBudget budget_;               // both: constant
-    Journal journal_;                       // both
-    StopRequest stop_request_;              // both
-    EventLoop loop_;                        // sidecar side, but where it says otherwise
-    Inbox inbox_;                           // both
-    LinkServices services_;                 // as its members say
-    Links links_;                           // as its members say
-    ReportBuilder report_;                  // both
-    std::optional<Stop> stop_;              // sidecar side
-    UserTasks user_tasks_;                  // both
-    std::atomic<bool> start_failed_{false}; // both: atomic
+    const StopBudget budget_;                     // both: constant
+    Journal journal_;                             // both
+    StopRequest stop_request_;                    // both
+    EventLoop loop_;                              // sidecar side, but where it says otherwise
+    Inbox inbox_;                                 // both
+    LinkServices services_;                       // as its members say
+    Links links_;                                 // as its members say
+    ReportBuilder report_;                        // both
+    std::optional<Stop> stop_;                    // sidecar side
+    UserTasks user_tasks_;                        // both
+    std::atomic<bool> start_failed_{false};       // both: atomic
+    std::atomic<std::uint64_t> sends_refused_{0}; // both: atomic
+    JoinableThread thread_;                       // app side, but where it says otherwise
 
-    JoinableThread thread_;                  // app side, but where it says otherwise
-    std::mutex end_mutex_;                   // app side: who joins the thread or leaves it alone
-    std::optional<StopReport> final_report_; // app side: guarded by end_mutex_
+    /// How the threads that wait for the end agree who joins or orphans the thread.
+    struct End {
+        std::mutex mutex;
+        std::condition_variable changed;
+        bool is_joining = false;                // app side: guarded by mutex
+        std::optional<StopReport> final_report; // app side: guarded by mutex
+    };
+    End end_; // app side
 };
 
 } // namespace sidecar::detail

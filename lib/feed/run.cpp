@@ -1,4 +1,4 @@
-#include "run.hpp"
+#include "feed/run.hpp"
 
 #include "base/real_time.hpp"
 
@@ -69,7 +69,7 @@ void Run::start_thread()
 
 void Run::never_ran()
 {
-    std::lock_guard lock{end_mutex_};
+    std::lock_guard lock{end_.mutex};
     start_failed_ = true;
     inbox_.end();
     note_over(ReportBuilder::nothing_to_do());
@@ -89,16 +89,20 @@ void Run::run_thread() noexcept
 
 // --- waiting
 
-Result<void> Run::wait_for_outcome(LinkImpl& link, TimePoint deadline)
+Result<void> Run::wait_for_link(LinkImpl& link, TimePoint deadline)
 {
     // The loop gives up at the deadline and knows what it was at; this moment more lets it say so.
     const auto patience = deadline_after(deadline, std::chrono::milliseconds{20});
-    const auto is_known = [&] { return link.outcome().is_known() || stop_request_.is_made(); };
-    if (!services_.progressed.wait_until(loop_, patience, is_known))
+    const auto& outcome = link.outcome();
+    const bool woke = services_.progressed.wait_until(
+        loop_, patience, [&] { return outcome.is_known() || stop_request_.is_made(); });
+    if (!woke) {
+        link.withdraw();
         return Failure{
             Error::timed_out,
             {.attempted = "connect", .explanation = "the loop's thread is held up: " + dump()}};
-    return link.outcome().is_known() ? link.outcome().get() : Failure{Error::stopping};
+    }
+    return outcome.is_known() ? outcome.get() : Failure{Error::stopping};
 }
 
 bool Run::wait_for_call(const CallState& state, TimePoint deadline)
@@ -108,12 +112,47 @@ bool Run::wait_for_call(const CallState& state, TimePoint deadline)
     });
 }
 
+// --- calls on a link
+
+Result<void> Run::validate_send(const LinkImpl& link, MessageKind kind,
+                                std::span<const std::byte> payload)
+{
+    try {
+        return link.config().check_send(kind, payload);
+    } catch (const std::bad_alloc&) {
+        throw;
+    } catch (...) {
+        return to_failure(std::current_exception(), Error::callback_failed, "send",
+                          link.endpoint());
+    }
+}
+
+Result<void> Run::send(LinkImpl& link, MessageKind kind, std::span<const std::byte> payload,
+                       const SendOptions& options)
+{
+    auto result = validate_send(link, kind, payload);
+    if (result)
+        result = link.send(kind, payload, options);
+    if (!result)
+        sends_refused_.fetch_add(1, std::memory_order_relaxed);
+    return result;
+}
+
+Result<void> Run::flush(LinkImpl& link, Duration timeout)
+{
+    if (stop_request_.is_over())
+        return Failure{Error::stopped, {.attempted = "flush", .endpoint = link.endpoint()}};
+    return link.flush(deadline_of(timeout));
+}
+
 // --- stopping
 
 void Run::request_stop() noexcept
 {
-    stop_request_.make();
-    // Who waits must not depend on the loop's thread, which may be held by somebody's code.
+    // Only the first request wakes: a later one may come when the next run has the descriptor.
+    if (!stop_request_.make())
+        return;
+    // Threads that wait must not depend on the loop's thread, which may be held by somebody's code.
     inbox_.end_from_signal();
     services_.progressed.wake_from_signal();
     services_.written.wake_from_signal();
@@ -124,27 +163,41 @@ std::optional<StopReport> Run::wait_stopped(Duration timeout)
     const auto until = deadline_after(real_now(), timeout);
     for (;;) {
         const bool requested = stop_request_.is_made();
-        const auto patience = is_virtual()
-                                  ? std::max<Duration>(budget_.total, std::chrono::seconds{1})
-                                  : budget_.total;
+        // In real time, on a virtual clock too: code that holds the thread passes no virtual time.
         const auto hard =
-            requested ? deadline_after(stop_request_.made_at(), patience) : TimePoint::max();
+            requested ? deadline_after(stop_request_.made_at(), budget_.total) : TimePoint::max();
         const bool done = wait_for_end(std::min(until, hard), requested);
-        std::unique_lock lock{end_mutex_};
-        if (final_report_)
-            return final_report_;
+        std::unique_lock lock{end_.mutex};
         // What the thread ran is over; a thread_local of the user's may still hold it.
-        if (done && thread_.join_until(hard)) {
+        if (!end_.final_report && done && join_until(lock, std::min(until, hard)))
             note_over(finished_report(true));
-            return final_report_;
-        }
-        if (real_now() >= hard) {
-            leave_alone(std::move(lock));
-            return final_report_;
-        }
+        if (!end_.final_report && !end_.is_joining && real_now() >= hard)
+            orphan_thread();
+        if (end_.final_report)
+            return end_.final_report;
         if (real_now() >= until)
             return std::nullopt;
     }
+}
+
+/// With end_.mutex held, which it gives up while it waits. True: this thread has joined.
+bool Run::join_until(std::unique_lock<std::mutex>& lock, TimePoint real_deadline)
+{
+    if (end_.is_joining) {
+        const auto is_free = [this] { return !end_.is_joining; };
+        if (real_deadline == TimePoint::max())
+            end_.changed.wait(lock, is_free);
+        else
+            end_.changed.wait_until(lock, real_deadline, is_free);
+        return false;
+    }
+    end_.is_joining = true;
+    lock.unlock();
+    const bool joined = thread_.join_until(real_deadline);
+    lock.lock();
+    end_.is_joining = false;
+    end_.changed.notify_all();
+    return joined;
 }
 
 bool Run::wait_for_end(TimePoint real_deadline, bool is_requested)
@@ -158,38 +211,39 @@ bool Run::wait_for_end(TimePoint real_deadline, bool is_requested)
     const auto remaining = real_deadline == TimePoint::max()
                                ? Duration::max()
                                : std::max(real_deadline - real_now(), Duration{});
-    return services_.progressed.wait_until(loop_, deadline_after(now(), remaining), [&] {
-        return is_done() || (!is_requested && stop_request_.is_made());
-    }) && is_done();
+    const auto woke = [&] { return is_done() || (!is_requested && stop_request_.is_made()); };
+    return services_.progressed.wait_until(loop_, deadline_after(loop_.now(), remaining), woke, {},
+                                           real_deadline)
+           && is_done();
 }
 
-/// With end_mutex_ held.
-void Run::leave_alone(std::unique_lock<std::mutex> end_lock)
+/// With end_.mutex held, and while no thread joins.
+void Run::orphan_thread()
 {
     journal_.silence(thread_.id());
     thread_.orphan();
     inbox_.end();
     links_.release_senders();
     note_over(finished_report(false));
-    const auto text = final_report_->dump;
-    end_lock.unlock(); // the report is final; the hook may ask for it
-    journal_.log(
+    // Not through the user's hook, which may take longer than the stop
+    journal_.log_without_hook(
         LogLevel::error,
-        fmt::format("the loop's thread did not end in time and is left to itself: {}", text));
+        fmt::format("the loop's thread did not end in time and is left to itself: {}",
+                    end_.final_report->dump));
 }
 
 void Run::abandon()
 {
     request_stop();
-    std::unique_lock lock{end_mutex_};
-    if (!final_report_)
-        leave_alone(std::move(lock));
+    std::lock_guard lock{end_.mutex};
+    if (!end_.final_report)
+        orphan_thread();
 }
 
-/// With end_mutex_ held.
+/// With end_.mutex held.
 void Run::note_over(StopReport report)
 {
-    final_report_ = std::move(report);
+    end_.final_report = std::move(report);
     stop_request_.note_over();
     services_.progressed.wake();
 }
@@ -244,7 +298,7 @@ Stats Run::stats() const
     stats.inbox_peak_bytes = counts.peak_bytes;
     stats.application_wakeups = inbox_.wakeups();
     stats.discarded = services_.discarded.load();
-    stats.sends_refused = sends_refused.load();
+    stats.sends_refused = sends_refused_.load();
     stats.callback_failures = journal_.callback_failures();
     stats.longest_busy = loop_.tasks().longest_busy();
     stats.longest_busy_task = loop_.tasks().longest_busy_task();

@@ -28,7 +28,7 @@ std::array<Entry, 64> entries;
 std::atomic<int> handlers_running{0};
 std::mutex registry;                       // never taken in a handler
 std::array<int, signal_limit> guards_on{}; // guarded by registry
-// Written while no handler of ours is installed
+// Written while no handler of ours is installed on that signal
 std::array<struct ::sigaction, signal_limit> previous_action;
 
 constexpr std::uint64_t bit(int signal) noexcept { return std::uint64_t{1} << (signal - 1); }
@@ -69,12 +69,19 @@ Exception refused(Error error, std::string why)
         Failure{error, {.attempted = "stop on signals", .explanation = std::move(why)}}};
 }
 
+/// False after a signal that was passed on, or once the program has set another handler.
+bool is_installed(int signal) noexcept
+{
+    struct ::sigaction present {};
+    return ::sigaction(signal, nullptr, &present) == 0 && present.sa_handler == on_signal;
+}
+
 /// With the registry held.
 void uninstall(std::uint64_t signals) noexcept
 {
     for (int signal = 1; signal < signal_limit; ++signal) {
         const auto at = static_cast<std::size_t>(signal);
-        if ((signals & bit(signal)) != 0 && --guards_on[at] == 0)
+        if ((signals & bit(signal)) != 0 && --guards_on[at] == 0 && is_installed(signal))
             ::sigaction(signal, &previous_action[at], nullptr);
     }
 }
@@ -87,7 +94,7 @@ void install(std::uint64_t signals)
         const auto at = static_cast<std::size_t>(signal);
         if ((signals & bit(signal)) == 0)
             continue;
-        if (guards_on[at] == 0) {
+        if (!is_installed(signal)) {
             struct ::sigaction action {};
             action.sa_handler = on_signal;
             ::sigemptyset(&action.sa_mask);

@@ -1,7 +1,7 @@
-// The runs of one sidecar, one after the other, and the calls that use them.
+// The runs of one feed, one after the other, and the calls that use them.
 #pragma once
 
-#include "run.hpp"
+#include "feed/run.hpp"
 
 #include <atomic>
 #include <cstdint>
@@ -16,13 +16,13 @@ namespace sidecar::detail {
 /// request_stop() must be async-signal-safe, and send() should cost no reference count that threads
 /// share. Calls count under the generation in which they began; generations take turns with two
 /// counters, so a run that was replaced is freed soon even when calls never cease.
-/// Owned by the Core. Side: app, any thread.
-class Runs {
+/// Owned by the Feed. Side: app, any thread.
+class RunRegistry {
 public:
     /// Keeps the run that it found from being freed.
     class Lease {
     public:
-        explicit Lease(const Runs& runs) noexcept;
+        explicit Lease(const RunRegistry& runs) noexcept;
         Lease(const Lease&) = delete;
         Lease& operator=(const Lease&) = delete;
         ~Lease() { calls_->fetch_sub(1, std::memory_order_release); }
@@ -30,8 +30,8 @@ public:
         [[nodiscard]] Run* get() const noexcept { return run_; }
 
     private:
-        std::atomic<int>* calls_;
-        Run* run_;
+        std::atomic<int>* calls_; // app side
+        Run* run_;                // app side
     };
 
     struct Retired {
@@ -43,24 +43,34 @@ public:
     [[nodiscard]] std::unique_lock<std::mutex> lock() const { return std::unique_lock{mutex_}; }
     /// With the lock held.
     [[nodiscard]] const std::shared_ptr<Run>& present() const noexcept { return present_; }
-    /// With the lock held. Gives the runs that nobody can reach any more, to be freed without the
+    /// With the lock held. Returns the runs that nobody can reach any more, to be freed without the
     /// lock: what the user's coroutines held may call us. Throws bad_alloc, and has done nothing
     /// then.
     [[nodiscard]] std::vector<Retired> replace(std::shared_ptr<Run> run);
     /// With the lock held: the descriptor that is readable while something can be received, which
     /// stays the same over restarts; null: nobody asked for it.
-    std::shared_ptr<NotifyFd> readable;
+    [[nodiscard]] const std::shared_ptr<NotifyFd>& readable() const noexcept { return readable_; }
+    /// Without the lock. Throws Exception (no_resources).
+    [[nodiscard]] const NotifyFd& make_readable();
     /// In a forked child, whose parent has the threads, locks and descriptors: lets go of all
     /// without touching it.
     void leak() noexcept;
 
+    /// How many stops were requested so far. A start() that finds more of them once its run is there
+    /// than when it was called stops that run: a request that came between is not lost. Signal-safe.
+    [[nodiscard]] std::uint32_t stop_requests() const noexcept { return stop_requests_.load(); }
+    /// Before the run is looked up that is to stop. Signal-safe.
+    void count_stop_request() noexcept { stop_requests_.fetch_add(1); }
+
 private:
     mutable std::mutex mutex_;
-    std::shared_ptr<Run> present_;             // app side: guarded by mutex_
-    std::vector<Retired> retired_;             // app side: guarded by mutex_
-    std::atomic<Run*> current_{nullptr};       // app side: atomic
-    std::atomic<std::uint64_t> generation_{0}; // app side: atomic
-    mutable std::atomic<int> calls_[2]{};      // app side: atomic; under way, by their generation
+    std::shared_ptr<Run> present_;                // app side: guarded by mutex_
+    std::shared_ptr<NotifyFd> readable_;          // app side: guarded by mutex_
+    std::vector<Retired> retired_;                // app side: guarded by mutex_
+    std::atomic<Run*> current_{nullptr};          // app side: atomic
+    std::atomic<std::uint64_t> generation_{0};    // app side: atomic
+    std::atomic<std::uint32_t> stop_requests_{0}; // app side: atomic
+    mutable std::atomic<int> calls_[2]{}; // app side: atomic; under way, by their generation
 };
 
 } // namespace sidecar::detail

@@ -1,4 +1,4 @@
-#include "check_options.hpp"
+#include "feed/validate_options.hpp"
 
 #include "link/backoff.hpp"
 #include "link/liveness.hpp"
@@ -73,14 +73,18 @@ Result<void> check_upkeep(const LinkOptions& options, const LinkConfig& config)
     return {};
 }
 
-Result<void> check_budget(const StopBudget& budget)
+Result<void> check_options(const Options& options)
 {
+    const auto refuse = [](const char* why) -> Result<void> {
+        return Failure{Error::bad_options, {.attempted = "start", .explanation = why}};
+    };
     const auto zero = Duration{};
-    if (budget.total <= zero || budget.drain < zero || budget.close < zero || budget.cancel < zero)
-        return Failure{Error::bad_options,
-                       {.attempted = "start",
-                        .explanation = "stop: the total must be positive, no stage negative"}};
-    return {};
+    const auto& stop = options.stop;
+    if (stop.total <= zero || stop.drain < zero || stop.close < zero || stop.cancel < zero)
+        return refuse("stop: the total must be positive, no stage negative");
+    if (options.spin < zero)
+        return refuse("spin: the time must not be negative");
+    return check_outbox(options.outbox);
 }
 
 } // namespace sidecar::detail

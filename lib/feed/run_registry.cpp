@@ -1,4 +1,4 @@
-#include "runs.hpp"
+#include "feed/run_registry.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -8,7 +8,7 @@
 
 namespace sidecar::detail {
 
-Runs::Lease::Lease(const Runs& runs) noexcept
+RunRegistry::Lease::Lease(const RunRegistry& runs) noexcept
 {
     for (;;) {
         const auto generation = runs.generation_.load(std::memory_order_seq_cst);
@@ -22,7 +22,7 @@ Runs::Lease::Lease(const Runs& runs) noexcept
     run_ = runs.current_.load(std::memory_order_seq_cst);
 }
 
-std::vector<Runs::Retired> Runs::replace(std::shared_ptr<Run> run)
+std::vector<RunRegistry::Retired> RunRegistry::replace(std::shared_ptr<Run> run)
 {
     retired_.reserve(retired_.size() + 1);
     std::vector<Retired> unreachable, kept;
@@ -52,11 +52,22 @@ std::vector<Runs::Retired> Runs::replace(std::shared_ptr<Run> run)
     return unreachable;
 }
 
-void Runs::leak() noexcept
+const NotifyFd& RunRegistry::make_readable()
+{
+    std::lock_guard lock{mutex_};
+    if (!readable_) {
+        readable_ = std::make_shared<NotifyFd>();
+        if (present_)
+            present_->inbox().notify_through(readable_);
+    }
+    return *readable_;
+}
+
+void RunRegistry::leak() noexcept
 {
     new std::shared_ptr<Run>{std::move(present_)};
     new std::vector<Retired>{std::move(retired_)};
-    new std::shared_ptr<NotifyFd>{std::move(readable)};
+    new std::shared_ptr<NotifyFd>{std::move(readable_)};
 }
 
 } // namespace sidecar::detail

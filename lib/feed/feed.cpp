@@ -1,0 +1,398 @@
+// Feed: checks who calls, finds the run that is meant, and waits where there is something to wait for.
+#include <sidecar/feed.hpp>
+
+#include "base/fork_guard.hpp"
+#include "base/misuse.hpp"
+#include "feed/run_registry.hpp"
+#include "feed/validate_options.hpp"
+#include "queue/memory_budget.hpp"
+
+#include <new>
+#include <system_error>
+#include <utility>
+
+namespace sidecar {
+
+using namespace detail;
+
+namespace {
+
+/// The same failure, which names the call and the object where it did not.
+Failure of_call(const Failure& failure, const char* attempted, const std::string& endpoint)
+{
+    if (!failure.attempted().empty() && !failure.endpoint().empty())
+        return failure;
+    return {static_cast<Error>(failure.code().value()),
+            {.attempted = failure.attempted().empty() ? attempted : failure.attempted(),
+             .endpoint = failure.endpoint().empty() ? endpoint : failure.endpoint(),
+             .cause = failure.cause(),
+             .explanation = failure.explanation()}};
+}
+
+Options with_limits(Options options)
+{
+    const Options defaults;
+    options.inbox = resolved(options.inbox, defaults.inbox.bytes);
+    options.outbox = resolved(options.outbox, defaults.outbox.bytes);
+    if (options.link.outbox)
+        options.link.outbox = resolved(*options.link.outbox, options.outbox.bytes);
+    return options;
+}
+
+/// The exception under way, which is a lack of memory or comes from the transport's own code.
+Failure thrown(const char* attempted)
+{
+    auto code = Error::callback_failed;
+    try {
+        throw;
+    } catch (const std::bad_alloc&) {
+        code = Error::no_resources;
+    } catch (const std::system_error&) {
+        code = Error::no_resources;
+    } catch (const boost::system::system_error&) {
+        code = Error::no_resources;
+    } catch (...) {
+    }
+    return to_failure(std::current_exception(), code, attempted, {});
+}
+
+} // namespace
+
+/// One call of the application's: the run that it found, and whether it may go on.
+class Feed::Call {
+public:
+    explicit Call(const Feed& feed) noexcept
+        : feed_{feed}, lease_{*feed.runs_}, is_forked_{feed.is_forked()}
+    {
+    }
+
+    [[nodiscard]] Run* operator->() const noexcept { return lease_.get(); }
+    /// There is a run, of this process.
+    [[nodiscard]] explicit operator bool() const noexcept { return lease_.get() && !is_forked_; }
+
+    /// Why this call cannot go on; `waits` if it may block.
+    [[nodiscard]] std::optional<Failure> refused(const char* attempted, bool waits) const
+    {
+        const auto* run = lease_.get();
+        if (is_forked_)
+            return failure(Error::forked, attempted);
+        if (!run || run->has_start_failed())
+            return failure(Error::not_started, attempted);
+        if (waits && run->is_loop_thread())
+            return called_on_loop(attempted, feed_.config_->endpoint());
+        return std::nullopt;
+    }
+    /// The same for calls that a stop refuses.
+    [[nodiscard]] std::optional<Failure> refused_or_stopping(const char* attempted,
+                                                             bool waits) const
+    {
+        if (auto refusal = refused(attempted, waits))
+            return refusal;
+        const auto& stop = lease_.get()->stop_request();
+        return stop.is_made() ? std::optional<Failure>{failure(stop.refusal(), attempted)}
+                              : std::nullopt;
+    }
+    [[nodiscard]] Failure failure(Error code, const char* attempted) const
+    {
+        return {code, {.attempted = attempted, .endpoint = feed_.config_->endpoint()}};
+    }
+    /// The inbox knows neither the call nor the endpoint.
+    template <class T>
+    void name_if_stopped(Result<T>& result, const char* attempted) const
+    {
+        if (result.has_error() && result.error() == Error::stopped) [[unlikely]]
+            result = failure(Error::stopped, attempted);
+    }
+
+private:
+    const Feed& feed_;
+    const RunRegistry::Lease lease_;
+    const bool is_forked_;
+};
+
+Feed::Feed(std::shared_ptr<const LinkConfig> config, Options settings)
+    : config_{std::move(config)},
+      options_{with_limits(std::move(settings))},
+      fork_generation_{fork_generation()},
+      runs_{std::make_unique<RunRegistry>()}
+{
+}
+
+Feed::~Feed()
+{
+    if (is_forked()) {
+        runs_->leak();
+        return;
+    }
+    const auto run = runs_->present();
+    if (!run || run->stop_request().is_over())
+        return;
+    try {
+        if (run->is_loop_thread())
+            run->abandon();
+        else
+            (void)stop();
+    } catch (const std::exception& e) {
+        run->journal().log_without_hook(LogLevel::error, e.what());
+    }
+}
+
+bool Feed::is_forked() const noexcept { return has_forked_since(fork_generation_); }
+
+// --- start and links
+
+Result<void> Feed::start(Duration timeout)
+{
+    try {
+        return start_run(timeout);
+    } catch (...) {
+        return thrown("start");
+    }
+}
+
+Result<void> Feed::validate_start() const
+{
+    const auto limit = config_->max_message_bytes();
+    for (const auto& checked :
+         {config_->check(), check_options(options_), check_inbox(options_.inbox, limit),
+          check_link(options_.link), check_upkeep(options_.link, *config_),
+          check_overflow(options_.link.overflow, limit)})
+        if (!checked)
+            return checked;
+    return {};
+}
+
+Result<void> Feed::start_run(Duration timeout)
+{
+    const auto stops_before = runs_->stop_requests();
+    const auto refuse = [this](Error error) -> Result<void> {
+        return Failure{error, {.attempted = "start", .endpoint = config_->endpoint()}};
+    };
+    if (is_forked())
+        return refuse(Error::forked);
+    if (auto checked = validate_start(); !checked)
+        return of_call(checked.error(), "start", config_->endpoint());
+    if (const Call call{*this}; call && call->is_loop_thread())
+        return called_on_loop("start", config_->endpoint());
+    std::shared_ptr<Run> run;
+    std::shared_ptr<LinkImpl> link;
+    std::vector<RunRegistry::Retired> unreachable; // freed outside the lock
+    {
+        const auto lock = runs_->lock();
+        if (const auto& present = runs_->present(); present && !present->stop_request().is_over())
+            return refuse(Error::already_started);
+        run = Run::make(options_, config_->is_virtual(), runs_->readable());
+        link = run->links().add(config_, options_.link, run->deadline_of(timeout));
+        unreachable = runs_->replace(run);
+        // Not before: a thread that sees a sign of life of it must be able to request its stop
+        run->start_thread();
+    }
+    if (runs_->stop_requests() != stops_before)
+        run->request_stop();
+    auto outcome = run->wait_for_link(*link, run->deadline_of(timeout));
+    if (!outcome) {
+        run->request_stop();
+        (void)run->wait_stopped(Duration::max());
+        run->set_start_failed();
+    }
+    return outcome;
+}
+
+Result<Link> Feed::open_link(std::shared_ptr<const LinkConfig> config, LinkOptions options,
+                             Duration timeout)
+{
+    constexpr auto attempted = "open a link";
+    const Call call{*this};
+    if (auto failure = call.refused(attempted, true))
+        return std::move(*failure);
+    try {
+        if (config->is_virtual() != call->is_virtual())
+            return Failure{Error::bad_options,
+                           {.attempted = attempted,
+                            .endpoint = config->endpoint(),
+                            .explanation = "its transport and the sidecar's first one run on "
+                                           "different kinds of clock, real and virtual time"}};
+        if (options.outbox)
+            options.outbox = resolved(*options.outbox, options_.outbox.bytes);
+        for (const auto& checked :
+             {config->check(), check_inbox(options_.inbox, config->max_message_bytes()),
+              check_link(options), check_upkeep(options, *config),
+              check_overflow(options.overflow, config->max_message_bytes())})
+            if (!checked)
+                return of_call(checked.error(), attempted, config->endpoint());
+        if (auto failure = call.refused_or_stopping(attempted, true))
+            return std::move(*failure);
+        const auto deadline = call->deadline_of(timeout);
+        auto link = call->links().add(std::move(config), options, deadline);
+        if (auto outcome = call->wait_for_link(*link, deadline); !outcome)
+            return outcome.error();
+        return Link{call->shared_from_this(), std::move(link), fork_generation_};
+    } catch (...) {
+        return thrown(attempted);
+    }
+}
+
+Result<Link> Feed::link()
+{
+    const Call call{*this};
+    if (auto failure = call.refused("find the link", false))
+        return std::move(*failure);
+    return Link{call->shared_from_this(), call->links().first()->shared_from_this(),
+                fork_generation_};
+}
+
+// --- the application's coroutines
+
+Result<void> Feed::spawn_task(std::string name, TaskFactory factory)
+{
+    const Call call{*this};
+    if (auto failure = call.refused_or_stopping("spawn", false))
+        return std::move(*failure);
+    call->user_tasks().spawn(std::move(name), std::move(factory), nullptr);
+    return {};
+}
+
+Result<void> Feed::call_task(std::string name, TaskFactory factory,
+                             const std::shared_ptr<CallState>& state, Duration timeout)
+{
+    const Call call{*this};
+    if (auto failure = call.refused_or_stopping("call", true))
+        return std::move(*failure);
+    call->user_tasks().spawn(std::move(name), std::move(factory), state);
+    const bool woke = call->wait_for_call(*state, call->deadline_of(timeout));
+    if (state->done.load(std::memory_order_seq_cst)) {
+        if (state->was_stopped)
+            return call.failure(Error::stopping, "call");
+        return {};
+    }
+    return call.failure(woke ? Error::stopping : Error::timed_out, "call");
+}
+
+// --- messages
+
+Result<void> Feed::send_message(MessageKind kind, std::span<const std::byte> payload,
+                                const SendOptions& options)
+{
+    const Call call{*this};
+    if (auto failure = call.refused("send", false))
+        return std::move(*failure);
+    return call->send(*call->links().first(), kind, payload, options);
+}
+
+Result<void> Feed::flush(Duration timeout)
+{
+    const Call call{*this};
+    if (auto failure = call.refused("flush", true))
+        return std::move(*failure);
+    return call->flush(*call->links().first(), timeout);
+}
+
+Result<Message> Feed::receive(Duration timeout)
+{
+    const Call call{*this};
+    if (auto failure = call.refused("receive", true))
+        return std::move(*failure);
+    // One object for all returns: a message holds its bytes, so each move would copy them
+    auto message = call->inbox().receive(timeout);
+    call.name_if_stopped(message, "receive");
+    return message;
+}
+
+Result<Event> Feed::next_event(Duration timeout)
+{
+    const Call call{*this};
+    if (auto failure = call.refused("wait for an event", true))
+        return std::move(*failure);
+    auto event = call->inbox().next_event(timeout);
+    call.name_if_stopped(event, "wait for an event");
+    return event;
+}
+
+Result<std::size_t> Feed::poll_messages(MessageHandler handler, std::size_t limit)
+{
+    const Call call{*this};
+    if (auto failure = call.refused("poll", true))
+        return std::move(*failure);
+    auto count = call->inbox().poll(handler, limit);
+    call.name_if_stopped(count, "poll");
+    return count;
+}
+
+// --- stopping
+
+void Feed::request_stop() noexcept
+{
+    runs_->count_stop_request();
+    if (const Call call{*this}; call)
+        call->request_stop();
+}
+
+Result<StopReport> Feed::wait_stopped(Duration timeout)
+{
+    const Call call{*this};
+    // After a failed start there is a report still.
+    if (auto failure = call.refused("wait for the stop", true);
+        failure && !(*failure == Error::not_started && call))
+        return std::move(*failure);
+    if (auto report = call->wait_stopped(timeout))
+        return std::move(*report);
+    return call.failure(Error::timed_out, "wait for the stop");
+}
+
+StopReport Feed::stop()
+{
+    runs_->count_stop_request();
+    const Call call{*this};
+    if (is_forked())
+        return {};
+    if (!call)
+        return ReportBuilder::nothing_to_do();
+    call->request_stop();
+    return call->is_loop_thread() ? call->partial_report() : *call->wait_stopped(Duration::max());
+}
+
+// --- questions
+
+State Feed::state() const
+{
+    const Call call{*this};
+    return call && !call->has_start_failed() ? call->state() : State::idle;
+}
+
+Stats Feed::stats() const
+{
+    const Call call{*this};
+    return call ? call->stats() : Stats{};
+}
+
+ErrorLog Feed::error_log() const
+{
+    const Call call{*this};
+    return call ? call->journal().distinct() : ErrorLog{};
+}
+
+std::vector<Failure> Feed::errors() const
+{
+    const Call call{*this};
+    return call ? call->journal().latest() : std::vector<Failure>{};
+}
+
+std::string Feed::dump() const
+{
+    const Call call{*this};
+    return call ? call->dump() : "state idle";
+}
+
+Result<int> Feed::native_handle()
+{
+    if (is_forked())
+        return Failure{Error::forked,
+                       {.attempted = "make an event descriptor", .endpoint = config_->endpoint()}};
+    try {
+        return runs_->make_readable().get();
+    } catch (const Exception& e) {
+        return e.failure();
+    }
+}
+
+} // namespace sidecar

@@ -1,0 +1,116 @@
+// Link: the verbs of one link.
+#include <sidecar/link.hpp>
+
+#include "base/fork_guard.hpp"
+#include "feed/run.hpp"
+
+#include <utility>
+
+namespace sidecar {
+namespace {
+
+detail::SubscriptionMessage subscription_message(MessageKind kind,
+                                                 std::span<const std::byte> payload,
+                                                 IsAnswer is_answer)
+{
+    const MessageView view{{}, kind, payload};
+    return {kind, std::string{view.text()}, std::move(is_answer)};
+}
+
+} // namespace
+
+Link::Link(std::shared_ptr<detail::Run> run, std::shared_ptr<detail::LinkImpl> link,
+           std::uint64_t fork_generation) noexcept
+    : run_{std::move(run)}, link_{std::move(link)}, fork_generation_{fork_generation}
+{
+}
+
+Link& Link::operator=(Link other) noexcept
+{
+    run_.swap(other.run_);
+    link_.swap(other.link_);
+    std::swap(fork_generation_, other.fork_generation_);
+    return *this;
+}
+
+bool Link::is_usable() const noexcept
+{
+    return link_ && !detail::has_forked_since(fork_generation_);
+}
+
+/// Why this link cannot be asked at all.
+std::optional<Failure> Link::refused(const char* attempted) const
+{
+    if (!link_)
+        return Failure{Error::misuse,
+                       {.attempted = attempted, .explanation = "this Link was moved from"}};
+    if (detail::has_forked_since(fork_generation_))
+        return Failure{Error::forked,
+                       {.attempted = attempted, .endpoint = link_->config().endpoint()}};
+    return std::nullopt;
+}
+
+Result<void> Link::send_message(MessageKind kind, std::span<const std::byte> payload,
+                                const SendOptions& options)
+{
+    if (auto failure = refused("send"))
+        return std::move(*failure);
+    return run_->send(*link_, kind, payload, options);
+}
+
+Result<void> Link::flush(Duration timeout)
+{
+    if (auto failure = refused("flush"))
+        return std::move(*failure);
+    return run_->flush(*link_, timeout);
+}
+
+LinkId Link::id() const noexcept { return link_ ? link_->id() : LinkId{}; }
+
+bool Link::is_up() const noexcept { return is_usable() && link_->is_up(); }
+
+std::string Link::protocol() const { return is_usable() ? link_->protocol() : std::string{}; }
+
+Stats Link::stats() const { return is_usable() ? detail::Links::stats_of(*link_) : Stats{}; }
+
+std::uint32_t Link::connection() const noexcept { return link_ ? link_->connection() : 0; }
+
+Result<void> Link::stick_message(std::string key, MessageKind kind,
+                                 std::span<const std::byte> payload, IsAnswer is_answer)
+{
+    if (auto failure = refused("add a sticky message"))
+        return std::move(*failure);
+    if (auto checked = run_->validate_send(*link_, kind, payload); !checked)
+        return checked;
+    return link_->stick(std::move(key), subscription_message(kind, payload, std::move(is_answer)));
+}
+
+Result<bool> Link::unstick_message(std::string_view key, MessageKind kind,
+                                   std::span<const std::byte> payload, IsAnswer is_answer)
+{
+    if (auto failure = refused("take a sticky message back"))
+        return std::move(*failure);
+    if (!payload.empty())
+        if (auto checked = run_->validate_send(*link_, kind, payload); !checked)
+            return checked.error();
+    return link_->unstick(key, subscription_message(kind, payload, std::move(is_answer)));
+}
+
+std::optional<StickyState> Link::sticky_state(std::string_view key) const
+{
+    return is_usable() ? link_->subscriptions().state(key) : std::nullopt;
+}
+
+StickyCounts Link::sticky_counts() const
+{
+    return is_usable() ? link_->subscriptions().counts() : StickyCounts{};
+}
+
+Result<void> Link::close(Duration timeout)
+{
+    if (auto failure = refused("close"))
+        return std::move(*failure);
+    return link_->close(timeout);
+}
+
+} // namespace sidecar
