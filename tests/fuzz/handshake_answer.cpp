@@ -3,7 +3,6 @@
 // stands for what belongs to the key.
 #include "answers.hpp"
 
-#include <accept_key.hpp>
 #include <handshake.hpp>
 
 #include <cstdint>
