@@ -95,7 +95,7 @@ class Tls(Interop):
         return self.servers.nginx(self.certificate, self.key, backends)
 
     def assert_refused(self, url, *arguments, says):
-        status, out, err = self.cat("--no-stdin", "--count", 1, *arguments, url)
+        status, out, err = self.cat("--count", 1, *arguments, url)
         self.assertEqual((status, out), (1, ""), err)
         self.assertRegex(err, says)
 

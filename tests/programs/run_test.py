@@ -378,10 +378,11 @@ class Ending(unittest.TestCase):
         with WebSocketPeer(says("x")) as peer:
             program = start(peer.url, stdin=folder)
             self.assertEqual(program.stderr.readline(), b"sidecar-cat: standard input cannot be read: Is a directory\n")
+            self.assertEqual(program.stdout.readline(), b"x\n")
             program.send_signal(signal.SIGINT)
             out, err = program.communicate(timeout=PATIENCE)
         os.close(folder)
-        self.assertEqual((program.returncode, out, err), (0, b"x\n", b""))
+        self.assertEqual((program.returncode, out, err), (0, b"", b""))
 
     def test_output_that_cannot_be_written_is_told(self):
         with WebSocketPeer(says("x")) as peer, open("/dev/full", "wb") as full:
