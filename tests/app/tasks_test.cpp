@@ -169,7 +169,6 @@ TEST_CASE("resolve: a forked child begins with no look-up under way")
     if (is_thread_sanitized)
         return; // it does not follow a process with threads into its child
     std::latch entered{32}, release{1};
-    std::atomic<int> ended{0};
     auto options = quiet();
     options.lookup = [&](const std::string&) {
         entered.count_down();

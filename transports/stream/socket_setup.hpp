@@ -39,7 +39,7 @@ void open_socket(Socket& socket, const typename Socket::protocol_type& protocol,
     const int fd = ::socket(protocol.family(), protocol.type() | SOCK_CLOEXEC, protocol.protocol());
     if (fd < 0)
         ec = {errno, boost::system::system_category()};
-    else if (socket.assign(protocol, fd, ec))
+    else if (socket.assign(protocol, fd, ec); ec)
         ::close(fd);
 }
 

@@ -8,6 +8,7 @@
 #include <sidecar/transports/detail/encoder.hpp>
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -38,6 +39,8 @@ public:
     /// reads makes nothing grow. Without effect after finish().
     void answer(std::span<const std::byte> bytes);
     static constexpr std::size_t max_answers = 16;
+    /// How long our answer to the peer's end may take: the application is to hear of the end now.
+    static constexpr Duration end_answer_time = std::chrono::milliseconds{200};
     /// Sends bytes of the protocol's own likewise, but nothing takes their place. One at a time:
     /// wait_written() first.
     void ask(std::span<const std::byte> bytes);

@@ -22,9 +22,6 @@ namespace asio = boost::asio;
 
 namespace {
 
-/// How long our end may take after the peer's: the application is to hear of it now.
-constexpr Duration answer_time = std::chrono::milliseconds{200};
-
 constexpr std::string_view unix_prefix = "unix:";
 
 bool is_unix(std::string_view host) { return host.starts_with(unix_prefix); }
@@ -204,7 +201,8 @@ Task<> TcpConnection::Impl::end_our_half(Context ctx)
 {
     writer_->finish({});
     try {
-        (void)co_await writer_->shut_down(ctx, deadline_after(ctx.now(), answer_time));
+        (void)co_await writer_->shut_down(
+            ctx, deadline_after(ctx.now(), stream::Writer::end_answer_time));
     } catch (const boost::system::system_error&) { // how the stream has ended tells more
     }
 }

@@ -30,9 +30,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// How long our answer to the peer's Close may take: the application is to hear of it now.
-constexpr Duration answer_time = 200ms;
-
 /// For how long a peer that broke the protocol may take to read which rule it was.
 constexpr Duration linger_time = 500ms;
 
@@ -286,7 +283,8 @@ Task<> WebSocket::Impl::say_last_word(Context ctx)
     }
     try {
         if (is_answer)
-            (void)co_await writer_->shut_down(ctx, deadline_after(ctx.now(), answer_time));
+            (void)co_await writer_->shut_down(
+                ctx, deadline_after(ctx.now(), stream::Writer::end_answer_time));
         else
             co_await websocket::lingering_close(ctx, stream_, writer_,
                                                 deadline_after(ctx.now(), linger_time));
