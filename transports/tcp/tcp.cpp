@@ -22,6 +22,9 @@ namespace asio = boost::asio;
 
 namespace {
 
+/// After the peer's end, the message that is being written may take so long.
+constexpr Duration blocked_time = std::chrono::milliseconds{10};
+
 constexpr std::string_view unix_prefix = "unix:";
 
 bool is_unix(std::string_view host) { return host.starts_with(unix_prefix); }
@@ -196,13 +199,15 @@ Task<> TcpConnection::Impl::read(Context ctx, Sink& sink, stream::Decoder& decod
     throw Exception{*end_};
 }
 
-/// The peer has ended its half in order, so it is answered likewise.
+/// The peer has ended its half in order, so it is answered likewise. A peer that has stopped taking
+/// our messages takes no answer either: the link then ends without one.
 Task<> TcpConnection::Impl::end_our_half(Context ctx)
 {
     writer_->finish({});
     try {
-        (void)co_await writer_->shut_down(
-            ctx, deadline_after(ctx.now(), stream::Writer::end_answer_time));
+        if (co_await writer_->wait_written(ctx, deadline_after(ctx.now(), blocked_time)))
+            (void)co_await writer_->shut_down(
+                ctx, deadline_after(ctx.now(), stream::Writer::end_answer_time));
     } catch (const boost::system::system_error&) { // how the stream has ended tells more
     }
 }
