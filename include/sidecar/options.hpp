@@ -45,8 +45,10 @@ struct StopBudget {
 };
 
 /// Bounds of a queue. A message counts with its payload and 8 to 16 bytes of record and padding.
-/// Half of `bytes` is for large messages, whole or not, and for the buffers (256 KiB each, or an
-/// eighth of `bytes`) in which transports receive small ones.
+/// Small messages, up to 32 KiB or a 16th of `bytes`, share a ring: the largest power of two that
+/// is no more than half of `bytes`. The rest is for large messages, whole or not, and for the buffers
+/// (256 KiB each, or an eighth of `bytes`) in which transports receive small ones. So a queue of 4 MiB
+/// is full for small messages at about 2 MiB, and takes 2 MiB of large ones still.
 struct QueueLimits {
     std::size_t bytes = 0;    ///< memory the queue may hold; 0: as much as by default
     std::size_t messages = 0; ///< messages the queue may hold; 0: one for every 64 bytes
