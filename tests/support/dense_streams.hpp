@@ -31,8 +31,8 @@ inline void send_in_pieces(RawConnection& c, std::string_view bytes)
 {
     std::minstd_rand random{3};
     while (!bytes.empty()) {
-        const auto size =
-            std::min<std::size_t>(bytes.size(), 1 + random() % (random() % 4 == 0 ? 50'000 : 3000));
+        const std::size_t limit = random() % 4 == 0 ? 50'000 : 3000;
+        const auto size = std::min<std::size_t>(bytes.size(), 1 + random() % limit);
         c.send(bytes.substr(0, size));
         bytes.remove_prefix(size);
     }

@@ -289,7 +289,8 @@ private:
         if (!model_.links[i].is_up)
             return;
         const std::size_t sizes[] = {0, 1, 10, 97, 300};
-        std::string text(sizes[below(5)], static_cast<char>('a' + below(4)));
+        const auto size = sizes[below(5)]; // drawn first with every compiler
+        std::string text(size, static_cast<char>('a' + below(4)));
         if (below(4) == 0 && !text.empty())
             text.front() = 'A';
         const auto bytes = std::as_bytes(std::span{text});
@@ -419,6 +420,7 @@ private:
         case Kind::high_water:
         case Kind::low_water: return;
         case Kind::gap: {
+            (void)model_.first(clock_.time); // links before this one have lost what was too old
             collect_lost(link);
             const auto missing = pending_[link][static_cast<std::size_t>(event.gap_reason)];
             REQUIRE(event.missing == missing);
