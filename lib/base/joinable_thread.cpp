@@ -37,6 +37,7 @@ void JoinableThread::start(std::function<void()> function)
         return nullptr;
     };
     const SignalsBlocked signals_blocked;
+    std::lock_guard lock{mutex_};
     if (const int code = ::pthread_create(&thread_, nullptr, entry, owned.get()); code != 0)
         throw std::system_error{code, std::generic_category()};
     (void)owned.release();
@@ -45,7 +46,10 @@ void JoinableThread::start(std::function<void()> function)
 
 bool JoinableThread::join_until(TimePoint deadline) noexcept
 {
+    std::unique_lock lock{mutex_};
+    const auto thread = thread_;
     while (is_joinable_) {
+        lock.unlock();
         // The sanitizers know no join on the steady clock. A jump of the other one is seen below,
         // or costs its own length if it goes back just while a destructor blocks.
         const auto left = std::clamp<Duration>(deadline - std::chrono::steady_clock::now(),
@@ -53,7 +57,8 @@ bool JoinableThread::join_until(TimePoint deadline) noexcept
         const auto until = std::chrono::system_clock::now().time_since_epoch() + left;
         const auto seconds = std::chrono::floor<std::chrono::seconds>(until);
         const ::timespec when{.tv_sec = seconds.count(), .tv_nsec = (until - seconds).count()};
-        const int code = ::pthread_timedjoin_np(thread_, nullptr, &when);
+        const int code = ::pthread_timedjoin_np(thread, nullptr, &when);
+        lock.lock();
         if (code != ETIMEDOUT)
             is_joinable_ = false;
         else if (std::chrono::steady_clock::now() >= deadline)
@@ -79,6 +84,7 @@ void JoinableThread::orphan() noexcept
 
 void JoinableThread::detach() noexcept
 {
+    std::lock_guard lock{mutex_};
     if (std::exchange(is_joinable_, false))
         ::pthread_detach(thread_);
 }

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <pthread.h>
 #include <thread>
 
@@ -49,10 +50,11 @@ private:
     void detach() noexcept;
 
     Latch ended_{1};                           // both
+    std::mutex mutex_;                         // a thread may be joined before start() returns
     std::atomic<State> state_{State::running}; // both: atomic
     std::atomic<std::thread::id> id_{};        // both: atomic
-    ::pthread_t thread_{};                     // app side
-    bool is_joinable_ = false;                 // app side
+    ::pthread_t thread_{};                     // app side; guarded by mutex_
+    bool is_joinable_ = false;                 // app side; guarded by mutex_
 };
 
 } // namespace sidecar::detail

@@ -390,6 +390,7 @@ void LinkSink::end() noexcept
     } catch (...) { // the application's code, of which the connection's end says enough
     }
     services_.inbox.publish();
+    services_.space.remove(*this);
     drop_pending();    // nobody is left to wait for space
     cancel_in_place(); // it never came whole
 }

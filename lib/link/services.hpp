@@ -10,7 +10,6 @@
 #include <sidecar/loop_event.hpp>
 #include <sidecar/options.hpp>
 
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -26,6 +25,10 @@ public:
 
 protected:
     ~SpaceWaiter() = default;
+
+private:
+    friend class SpaceWaiters;
+    bool is_listed_ = false; // sidecar side
 };
 
 /// The links that wait for free space in the inbox. Owned by the run. Side: sidecar.
@@ -34,14 +37,23 @@ public:
     /// Its space_came() is called once. Lifetime: until then, or remove().
     void add(SpaceWaiter& waiter)
     {
-        if (std::find(waiters_.begin(), waiters_.end(), &waiter) == waiters_.end())
-            waiters_.push_back(&waiter);
+        if (waiter.is_listed_)
+            return;
+        waiters_.push_back(&waiter);
+        waiter.is_listed_ = true;
     }
-    void remove(SpaceWaiter& waiter) noexcept { std::erase(waiters_, &waiter); }
+    /// Without effect on one that does not wait. Its last owner may then be the application.
+    void remove(SpaceWaiter& waiter) noexcept
+    {
+        if (std::exchange(waiter.is_listed_, false))
+            std::erase(waiters_, &waiter);
+    }
     void wake_all()
     {
-        for (auto* waiter : std::exchange(waiters_, {}))
+        for (auto* waiter : std::exchange(waiters_, {})) {
+            waiter->is_listed_ = false;
             waiter->space_came();
+        }
     }
 
 private:

@@ -54,6 +54,20 @@ std::uint64_t number_in(std::string_view text, char behind)
     return number;
 }
 
+/// Sends on the loop's thread, so that the writer finds all of it at once.
+void send_together(Feed& feed, std::vector<std::string> texts, SendOptions options = {})
+{
+    feed.call(
+            "send",
+            [&](Context) -> Task<> {
+                for (const auto& text : texts)
+                    CHECK(feed.send(text, options));
+                co_return;
+            },
+            10s)
+        .value();
+}
+
 TEST_CASE("keep: a ping that fails while a write is under way leaves the write its messages")
 {
     for (const auto queued : {QueuedSends::keep, QueuedSends::drop}) {
@@ -63,8 +77,7 @@ TEST_CASE("keep: a ping that fails while a write is under way leaves the write i
                             .liveness = Liveness{.interval = 1s, .timeout = 10s}}}};
         REQUIRE(f.feed.start(1s));
         f.peer.hold_writes();
-        for (const auto letter : {'a', 'b', 'c'})
-            REQUIRE(f.feed.send(std::string(96, letter)));
+        send_together(f.feed, {std::string(96, 'a'), std::string(96, 'b'), std::string(96, 'c')});
         let_pass(f.feed, 1ms);
         f.peer.fail_operation(1, boost::asio::error::broken_pipe); // the ping
         let_pass(f.feed, 1010ms);
@@ -90,8 +103,7 @@ TEST_CASE(
     Fixture f{{.link = {.reconnect = soon(QueuedSends::keep)}}};
     REQUIRE(f.feed.start(1s));
     f.peer.hold_writes();
-    for (int i = 1; i <= 6; ++i)
-        REQUIRE(f.feed.send(fmt::format("c{}", i), SendOptions{.lane = Lane::control}));
+    send_together(f.feed, {"c1", "c2", "c3", "c4", "c5", "c6"}, {.lane = Lane::control});
     let_pass(f.feed, 1ms);
     f.peer.fail_write(boost::asio::error::broken_pipe, 2);
     f.peer.release_writes();

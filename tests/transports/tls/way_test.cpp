@@ -67,6 +67,8 @@ TEST_CASE(
                             without_lookup()};
     REQUIRE(feed.start(20s));
     CHECK(feed.receive(20s).value().text() == "hello");
+    feed.stop();
+    REQUIRE(proxy.wait_for_ended(1));
     CHECK(connect.starts_with("CONNECT feed.example:443 HTTP/1.1\r\n"));
     CHECK(asked == "feed.example");
     CHECK(contains(request, "\r\nHost: virtual.example\r\n"));
@@ -175,6 +177,8 @@ TEST_CASE("tls: a redirection from ws:// to wss:// is followed, and back it is n
         {.url = plain.url(), .bearer = "s3cret", .max_redirects = 1, .tls = trusting()}, at_home()};
     REQUIRE(feed.start(20s));
     CHECK(feed.receive(20s).value().text() == "hello");
+    feed.stop();
+    REQUIRE(secure.wait_for_ended(1));
     CHECK_FALSE(contains(request, "s3cret"));
 
     TlsPeer back{{}, [&](TlsConnection& c) {
