@@ -181,6 +181,8 @@ Result<void> Feed::start_run(Duration timeout)
         const auto lock = runs_->lock();
         if (const auto& present = runs_->present(); present && !present->stop_request().is_over())
             return refuse(Error::already_started);
+        if (runs_->stop_requests() != stops_before)
+            return refuse(Error::stopping);
         run = Run::make(options_, config_->is_virtual(), runs_->readable());
         link = run->links().add(config_, options_.link, run->deadline_of(timeout));
         unreachable = runs_->replace(run);
