@@ -256,7 +256,8 @@ struct OutboxModel {
     // --- the model
     Sent make(std::size_t size)
     {
-        Sent sent{.id = ++last_id};
+        Sent sent;
+        sent.id = ++last_id;
         sent.text =
             fmt::format("{}:", sent.id) + std::string(size, static_cast<char>('a' + draw(26)));
         return sent;
