@@ -30,12 +30,14 @@ concept reported =
 
 } // namespace sidecar::detail
 
+namespace fmt {
+
 /// Of what the library reports: `{}` is its to_string(), or a failure's message(); `{:l}` one line;
 /// `{:t}` a table or several lines, where there is one. Anything else is fmt::format_error, while
 /// compiling or when it runs. Not by format_to: clang 14 mangles it otherwise than the g++ that built
 /// the system's fmt.
 template <sidecar::detail::reported T>
-struct fmt::formatter<T> {
+struct formatter<T> {
     constexpr auto parse(format_parse_context& ctx)
     {
         auto at = ctx.begin();
@@ -70,3 +72,5 @@ private:
         }
     }
 };
+
+} // namespace fmt
