@@ -45,10 +45,12 @@ struct StopBudget {
 };
 
 /// Bounds of a queue. A message counts with its payload and 8 to 16 bytes of record and padding.
-/// Small messages, up to 32 KiB or a 16th of `bytes`, share a ring: the largest power of two that
-/// is no more than half of `bytes`. The rest is for large messages, whole or not, and for the buffers
-/// (256 KiB each, or an eighth of `bytes`) in which transports receive small ones. So a queue of 4 MiB
-/// is full for small messages at about 2 MiB, and takes 2 MiB of large ones still.
+/// Small messages, up to 32 KiB or a 16th of `bytes`, share a ring. In the inbox the ring has half of
+/// `bytes` (rounded down to a power of two); the rest is for large messages, whole or not, and for the
+/// buffers (256 KiB each, or an eighth of `bytes`) in which transports receive small ones. In an
+/// outbox small messages may take all of `bytes`, and large ones half of it; together they stay
+/// within it. An outbox that is never empty for long uses up to 1.5 times `bytes` of memory (2.5 times
+/// where `bytes` is no power of two), until it is.
 struct QueueLimits {
     std::size_t bytes = 0;    ///< memory the queue may hold; 0: as much as by default
     std::size_t messages = 0; ///< messages the queue may hold; 0: one for every 64 bytes

@@ -42,13 +42,13 @@ Result<void> LinkImpl::send(MessageKind kind, std::span<const std::byte> payload
     Outbox::Sender sender{.connection = options.connection, .lane = options.lane};
     if (options.expires_after != Duration::max())
         sender.deadline = deadline_after(services_.loop.now(), options.expires_after);
-    auto push = outbox_.push(id(), kind, payload, sender);
+    auto push = outbox_.push(kind, payload, sender);
     if (push == Push::full && options.timeout > Duration{}) {
         if (services_.loop.is_loop_thread())
             return called_on_loop("wait for room", settings_.endpoint);
         const auto deadline = deadline_after(services_.loop.now(), options.timeout);
         (void)services_.written.wait_until(services_.loop, deadline, [&] {
-            push = outbox_.push(id(), kind, payload, sender);
+            push = outbox_.push(kind, payload, sender);
             return push != Push::full;
         });
     }

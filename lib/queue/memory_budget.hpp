@@ -39,9 +39,14 @@ public:
     {
         if (free_as_last_seen() >= bytes)
             return true;
+        look();
+        return free_as_last_seen() >= bytes;
+    }
+    /// Looks at the consumer anew.
+    void look() const noexcept
+    {
         // Acquire: what the consumer did with the memory before is over
         producer_.given_back_seen = given_back_.load(std::memory_order_acquire);
-        return free_as_last_seen() >= bytes;
     }
     /// False: nothing was taken, since less than `bytes` are free.
     [[nodiscard]] bool take(std::size_t bytes) noexcept

@@ -9,7 +9,7 @@ namespace sidecar::detail {
 RecordRing& Outbox::make_ring()
 {
     if (!owner_) {
-        owner_ = std::make_unique<RecordRing>(limits_);
+        owner_ = std::make_unique<RecordRing>(limits_, RecordRing::RingShare::all);
         largest_.store(owner_->largest_message());
         // Before the look at writer_sleeps_
         ring_.store(owner_.get(), std::memory_order_seq_cst);
@@ -19,8 +19,7 @@ RecordRing& Outbox::make_ring()
 
 // --- pushing
 
-Outbox::Push Outbox::push(LinkId link, MessageKind kind, std::span<const std::byte> payload,
-                          Sender& sender)
+Outbox::Push Outbox::push(MessageKind kind, std::span<const std::byte> payload, Sender& sender)
 {
     std::lock_guard lock{mutex_};
     if (stop_.is_made())
@@ -35,22 +34,22 @@ Outbox::Push Outbox::push(LinkId link, MessageKind kind, std::span<const std::by
         return Push::too_big;
     if (sender.lane == Lane::control || sender.connection || sender.deadline != TimePoint::max())
         [[unlikely]]
-        return push_conditionally(ring, link, kind, payload, sender);
-    if (!ring.push(link, kind, payload))
+        return push_conditionally(ring, kind, payload, sender);
+    if (!ring.push(link_, kind, payload))
         return Push::full;
     ring.publish();
     return Push::queued;
 }
 
 /// With mutex_ held.
-Outbox::Push Outbox::push_conditionally(RecordRing& ring, LinkId link, MessageKind kind,
+Outbox::Push Outbox::push_conditionally(RecordRing& ring, MessageKind kind,
                                         std::span<const std::byte> payload, const Sender& sender)
 {
     const auto connection = sender.connection.value_or(0);
     if (sender.lane == Lane::control) {
         if (!lane_.has_room(payload.size()))
             return Push::full;
-        lane_.push({.message = Message{MessageView{link, kind, payload}},
+        lane_.push({.message = Message{MessageView{link_, kind, payload}},
                     .connection = connection,
                     .deadline = sender.deadline});
         note_lane();
@@ -59,7 +58,7 @@ Outbox::Push Outbox::push_conditionally(RecordRing& ring, LinkId link, MessageKi
     conditions_.add({ring.write_position(), sender.deadline, connection});
     bool is_queued = false;
     try {
-        is_queued = ring.push(link, kind, payload);
+        is_queued = ring.push(link_, kind, payload);
     } catch (...) { // or the next message would get the condition
         conditions_.take_back_last();
         throw;
@@ -399,7 +398,8 @@ MessageView Outbox::read(std::uint64_t& position) const
     const auto& ring = *ring_.load(std::memory_order_relaxed);
     const auto at = ring.find_message(position);
     position = ring.after(at);
-    return ring.view(at);
+    const auto message = ring.view(at); // a record has room for a part of the link's number only
+    return {link_, message.kind(), message.bytes()};
 }
 
 void Outbox::mark_written(std::size_t count, std::uint64_t end)

@@ -32,10 +32,11 @@ namespace sidecar::detail {
 /// time when the writer has nothing to do, the memory of a burst is released but for half a MiB.
 class Outbox final : public BatchSource {
 public:
-    /// Lifetime: `stop`, `written` and `clock` outlive it. `written`: where senders wait.
-    Outbox(const QueueLimits& limits, const StopRequest& stop, WaitPoint& written,
+    /// Of the link `link`. Lifetime: `stop`, `written` and `clock` outlive it. `written`: where
+    /// senders wait.
+    Outbox(LinkId link, const QueueLimits& limits, const StopRequest& stop, WaitPoint& written,
            const AppClock& clock) noexcept
-        : limits_{limits}, stop_{stop}, written_{written}, clock_{clock}
+        : link_{link}, limits_{limits}, stop_{stop}, written_{written}, clock_{clock}
     {
     }
 
@@ -51,12 +52,11 @@ public:
             TimePoint::max(); ///< if it is not being written by then, it is dropped
         Lane lane = Lane::ordinary;
     };
-    [[nodiscard]] Push push(LinkId link, MessageKind kind, std::span<const std::byte> payload,
-                            Sender& sender);
-    [[nodiscard]] Push push(LinkId link, MessageKind kind, std::span<const std::byte> payload)
+    [[nodiscard]] Push push(MessageKind kind, std::span<const std::byte> payload, Sender& sender);
+    [[nodiscard]] Push push(MessageKind kind, std::span<const std::byte> payload)
     {
         Sender sender;
-        return push(link, kind, payload, sender);
+        return push(kind, payload, sender);
     }
     /// After a push: true, once, if the writer sleeps and has to be woken.
     [[nodiscard]] bool wakes_writer() noexcept;
@@ -158,7 +158,7 @@ private:
     static constexpr std::uint64_t priority_bit = std::uint64_t{1} << 63;
 
     [[nodiscard]] RecordRing& make_ring();
-    [[nodiscard]] Push push_conditionally(RecordRing& ring, LinkId link, MessageKind kind,
+    [[nodiscard]] Push push_conditionally(RecordRing& ring, MessageKind kind,
                                           std::span<const std::byte> payload, const Sender& sender);
     [[nodiscard]] bool take_priority(std::uint64_t& end);
     [[nodiscard]] std::uint64_t pass_over_unmet(RecordRing& ring, std::uint64_t end);
@@ -171,6 +171,7 @@ private:
     void tell_priority_loss(std::uint64_t number, Fate loss) noexcept;
     void note_lane() noexcept { has_priority_.store(!lane_.empty(), std::memory_order_seq_cst); }
 
+    const LinkId link_;        // both: constant
     const QueueLimits limits_; // both: constant
     const StopRequest& stop_;  // both
     WaitPoint& written_;       // both

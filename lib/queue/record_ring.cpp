@@ -21,14 +21,14 @@ void give_back_pages(std::span<std::byte> memory) noexcept
         (void)::madvise(begin, bytes / page * page, MADV_DONTNEED); // in vain: it only stays
 }
 
-std::size_t ring_bytes(const QueueLimits& limits) noexcept
+std::size_t half_bytes(const QueueLimits& limits) noexcept
 {
     return std::bit_floor(std::max<std::size_t>(limits.bytes / 2, 256));
 }
 
 std::size_t block_bytes(const QueueLimits& limits) noexcept
 {
-    return limits.bytes - std::min(limits.bytes, ring_bytes(limits));
+    return limits.bytes - std::min(limits.bytes, half_bytes(limits));
 }
 
 std::shared_ptr<BlockPool> make_pool(const QueueLimits& limits)
@@ -41,10 +41,13 @@ std::shared_ptr<BlockPool> make_pool(const QueueLimits& limits)
 
 } // namespace
 
-RecordRing::RecordRing(const QueueLimits& limits)
-    : ring_bytes_{ring_bytes(limits)},
+RecordRing::RecordRing(const QueueLimits& limits, RingShare share)
+    : ring_bytes_{share == RingShare::half
+                      ? half_bytes(limits)
+                      : std::bit_ceil(std::max<std::size_t>(limits.bytes, 256))},
+      limit_{std::max(limits.bytes, half_bytes(limits))},
       message_limit_{message_limit(limits)},
-      largest_copied_{std::min(ring_bytes_ / 8, largest_in_ring)},
+      largest_copied_{std::min(half_bytes(limits) / 8, largest_in_ring)},
       pool_{make_pool(limits)},
       budget_{block_bytes(limits)}
 {
@@ -70,7 +73,7 @@ bool RecordRing::make_way_slowly(std::size_t record)
         append_stamp();
     }
     fill_gap(record);
-    producer_.plain_until = std::min(end_of_lap(producer_.tail), producer_.head_seen + ring_bytes_);
+    producer_.plain_until = std::min(end_of_lap(producer_.tail), producer_.head_seen + ring_room());
     producer_.pushes_until = producer_.popped_seen + message_limit_;
     return true;
 }
@@ -105,6 +108,7 @@ void RecordRing::look_at_consumer() const noexcept
     // The counters are written before the head is: after this load they are at least as new as it.
     producer_.head_seen = freed_.head.load(std::memory_order_seq_cst);
     producer_.popped_seen = popped();
+    budget_.look();
 }
 
 bool RecordRing::has_space(std::size_t payload_bytes) const noexcept
@@ -124,12 +128,22 @@ Block RecordRing::take_block(std::size_t bytes) { return pool_->take(bytes); }
 
 bool RecordRing::push_large(LinkId link, MessageKind kind, std::span<const std::byte> payload)
 {
-    if (!fits(block_record_bytes) || !budget_.has(payload.size()))
+    if (!fits(block_record_bytes) || !budget_.take(payload.size()))
         return false;
-    auto block = take_block(payload.size());
-    std::memcpy(block.get(), payload.data(), payload.size());
-    (void)budget_.take(payload.size());
-    return push_block(link, kind, block, payload.size(), payload.size());
+    producer_.plain_until = 0; // the ring has less room from now on
+    try {
+        // Again, since the block counts now
+        if (fits(block_record_bytes)) {
+            auto block = take_block(payload.size());
+            std::memcpy(block.get(), payload.data(), payload.size());
+            return push_block(link, kind, block, payload.size(), payload.size());
+        }
+    } catch (...) {
+        budget_.put_back(payload.size());
+        throw;
+    }
+    budget_.put_back(payload.size());
+    return false;
 }
 
 bool RecordRing::push_block(LinkId link, MessageKind kind, Block& block, std::size_t payload_bytes,

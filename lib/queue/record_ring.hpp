@@ -22,8 +22,8 @@
 namespace sidecar::detail {
 
 /// The records of a queue, their order, and who has seen how far. Small messages are copied into the
-/// ring; large ones stand in blocks of their own, which the budget counts. Owned by the Inbox or the
-/// Outbox, which see to it that each side is one thread at a time.
+/// ring; large ones stand in blocks of their own, which the budget counts. Both together stay within
+/// the limit. Owned by the Inbox or the Outbox, which see to it that each side is one thread at a time.
 ///
 /// Positions count bytes since construction and never wrap; the index in the ring is the position
 /// modulo its size. Either side works on cache lines of its own and looks at the other's when it
@@ -31,13 +31,19 @@ namespace sidecar::detail {
 /// Invariant: freed <= read <= published <= pushed <= freed + the ring's size.
 class RecordRing {
 public:
-    explicit RecordRing(const QueueLimits& limits);
+    /// How much of the limit small messages may take. Blocks may take half in either case.
+    enum class RingShare {
+        half, ///< so a peer's large messages find memory whatever else waits
+        all   ///< so the limit is what a sender of small messages gets
+    };
+    explicit RecordRing(const QueueLimits& limits, RingShare share = RingShare::half);
     RecordRing(const RecordRing&) = delete;
     RecordRing& operator=(const RecordRing&) = delete;
     ~RecordRing();
 
     // --- producer side
-    /// Whether any message of up to this size fits now, wherever the ring stands.
+    /// Whether any message of up to this size fits now, wherever the ring stands. Only where the ring
+    /// has half.
     [[nodiscard]] bool has_space(std::size_t payload_bytes) const noexcept;
     /// Copies a message in. False: it does not fit, nothing changed. Throws bad_alloc.
     [[nodiscard]] bool push(LinkId link, MessageKind kind, std::span<const std::byte> payload)
@@ -359,8 +365,13 @@ private:
             from = place(from, block_record_bytes) + block_record_bytes;
         if (producer_.has_stamp)
             from = place(from, stamp_record_bytes) + stamp_record_bytes;
-        return place(from, record) + record - producer_.head_seen <= ring_bytes_
+        return place(from, record) + record - producer_.head_seen <= ring_room()
                && producer_.pushed - producer_.popped_seen < message_limit_;
+    }
+    /// How much of the ring may be in use, beside the blocks.
+    [[nodiscard]] std::size_t ring_room() const noexcept
+    {
+        return std::min(ring_bytes_, limit_ - budget_.used());
     }
     [[nodiscard]] bool fits(std::size_t record) const noexcept
     {
@@ -434,6 +445,7 @@ private:
     }
 
     const std::size_t ring_bytes_;          // both: constant; a power of two
+    const std::size_t limit_;               // both: constant; of the ring and the blocks
     const std::size_t message_limit_;       // both: constant
     const std::size_t largest_copied_;      // both: constant
     std::unique_ptr<std::byte[]> ring_;     // made by the producer before the first publication

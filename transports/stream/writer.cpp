@@ -198,6 +198,7 @@ std::span<const asio::const_buffer> Writer::next(Pieces& pieces)
 
 void Writer::took(std::size_t bytes, const Batch* batch)
 {
+    taken_bytes_ += bytes;
     if (!sending_.empty()) {
         sent_ += bytes;
         if (sent_ < sending_.size())

@@ -10,6 +10,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <vector>
@@ -55,6 +56,8 @@ public:
     [[nodiscard]] Task<bool> shut_down(Context ctx, TimePoint deadline);
 
     [[nodiscard]] bool is_finished() const noexcept { return is_finished_; }
+    /// How many bytes the system has taken so far.
+    [[nodiscard]] std::uint64_t taken_bytes() const noexcept { return taken_bytes_; }
     /// Bytes of the protocol's own that are not written yet.
     [[nodiscard]] std::size_t queued_bytes() const noexcept
     {
@@ -84,6 +87,7 @@ private:
 
     const std::shared_ptr<Stream> stream_; // sidecar side
     std::unique_ptr<Chunk> chunk_;         // sidecar side; null: no message is being written
+    std::uint64_t taken_bytes_ = 0;        // sidecar side
     std::size_t written_ = 0;              // sidecar side; bytes of the chunk
     std::size_t marked_ = 0;               // sidecar side; messages of it
     std::vector<std::byte> control_;       // sidecar side; answers and the last word, not begun

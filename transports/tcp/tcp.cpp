@@ -22,7 +22,7 @@ namespace asio = boost::asio;
 
 namespace {
 
-/// After the peer's end, the message that is being written may take so long.
+/// A peer that has ended and takes none of our bytes for so long will not take our answer either.
 constexpr Duration blocked_time = std::chrono::milliseconds{10};
 
 constexpr std::string_view unix_prefix = "unix:";
@@ -199,15 +199,19 @@ Task<> TcpConnection::Impl::read(Context ctx, Sink& sink, stream::Decoder& decod
     throw Exception{*end_};
 }
 
-/// The peer has ended its half in order, so it is answered likewise. A peer that has stopped taking
-/// our messages takes no answer either: the link then ends without one.
+/// The peer has ended its half in order, so it is answered likewise, behind the message that is being
+/// written.
 Task<> TcpConnection::Impl::end_our_half(Context ctx)
 {
     writer_->finish({});
+    const auto until = deadline_after(ctx.now(), stream::Writer::end_answer_time);
     try {
-        if (co_await writer_->wait_written(ctx, deadline_after(ctx.now(), blocked_time)))
-            (void)co_await writer_->shut_down(
-                ctx, deadline_after(ctx.now(), stream::Writer::end_answer_time));
+        auto taken = writer_->taken_bytes();
+        while (!co_await writer_->wait_written(
+            ctx, std::min(until, deadline_after(ctx.now(), blocked_time))))
+            if (std::exchange(taken, writer_->taken_bytes()) == taken || ctx.now() >= until)
+                co_return;
+        (void)co_await writer_->shut_down(ctx, until);
     } catch (const boost::system::system_error&) { // how the stream has ended tells more
     }
 }

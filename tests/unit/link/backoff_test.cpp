@@ -234,4 +234,12 @@ TEST_CASE("back-off: options that make no sense are refused by name")
     CHECK(detail::check_reconnect({}));
 }
 
+TEST_CASE(
+    "back-off: a message above the limit ends the link for good, since no attempt changes that")
+{
+    Backoff backoff{widest(), 1};
+    CHECK_FALSE(can_heal(Failure{Error::too_big}));
+    CHECK_FALSE(backoff.next(Failure{Error::too_big}, at(0s)));
+}
+
 } // namespace backoff_test

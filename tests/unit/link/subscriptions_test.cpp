@@ -81,7 +81,7 @@ struct Subscribed {
     ManualClock clock;
     detail::StopRequest stop;
     detail::WaitPoint written;
-    Outbox outbox{{.bytes = 1u << 16}, stop, written, clock};
+    Outbox outbox{LinkId{0}, {.bytes = 1u << 16}, stop, written, clock};
     detail::Subscriptions subscriptions{outbox};
     std::uint32_t connection = 0;
     int answers = 0;
@@ -252,7 +252,7 @@ TEST_CASE("subscriptions: it keeps its place among what is queued")
     Subscribed sticky;
     (void)sticky.begin_connection();
     const auto send = [&](std::string_view text) {
-        REQUIRE(sticky.outbox.push(LinkId{}, MessageKind::text, std::as_bytes(std::span{text}))
+        REQUIRE(sticky.outbox.push(MessageKind::text, std::as_bytes(std::span{text}))
                 == Outbox::Push::queued);
     };
     send("one");
@@ -286,7 +286,7 @@ TEST_CASE(
     Subscribed sticky;
     (void)sticky.stick("a", answered("sub a"));
     sticky.outbox.open(1);
-    REQUIRE(sticky.outbox.push(LinkId{}, MessageKind::text, {}) == Outbox::Push::queued);
+    REQUIRE(sticky.outbox.push(MessageKind::text, {}) == Outbox::Push::queued);
     (void)sticky.begin_connection();
     sticky.outbox.set_gate(SendGate::restoring);
     CHECK(sticky.write() == Texts{"sub a"});

@@ -65,7 +65,7 @@ struct OutboxModel {
         if (one_in(4))
             sender.lane = Lane::control;
         const bool is_control = sender.lane == Lane::control;
-        const auto push = outbox.push(LinkId{3}, MessageKind::text, bytes(sent), sender);
+        const auto push = outbox.push(MessageKind::text, bytes(sent), sender);
         if (sender.connection && !is_connected) {
             CHECK(push == Outbox::Push::wrong_connection);
             return;
@@ -389,7 +389,7 @@ struct OutboxModel {
     ManualClock clock;
     detail::StopRequest stop;
     detail::WaitPoint written;
-    Outbox outbox{limits, stop, written, clock};
+    Outbox outbox{LinkId{3}, limits, stop, written, clock};
     std::uint32_t connection = 0;
     bool is_open = false, is_connected = false;
     SendGate gate = SendGate::shut;

@@ -8,7 +8,11 @@
 #include <atomic>
 #include <chrono>
 #include <fstream>
+#include <new>
+#include <span>
 #include <string>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -22,8 +26,8 @@ using detail::StopRequest;
 using detail::WaitPoint;
 
 struct Fixture {
-    explicit Fixture(QueueLimits limits = {.bytes = 4u << 20})
-        : outbox{limits, stop, written, clock}
+    explicit Fixture(QueueLimits limits = {.bytes = 4u << 20}, LinkId link = LinkId{0})
+        : outbox{link, limits, stop, written, clock}
     {
         outbox.open(1);
         outbox.set_gate(detail::SendGate::open);
@@ -43,7 +47,7 @@ struct Fixture {
     }
     Outbox::Push push(std::size_t bytes)
     {
-        return outbox.push(LinkId{0}, MessageKind::bytes, std::vector<std::byte>(bytes));
+        return outbox.push(MessageKind::bytes, std::vector<std::byte>(bytes));
     }
     /// Writes all that is queued; how many messages that was.
     std::size_t write()
@@ -82,6 +86,27 @@ std::size_t resident_bytes()
     file >> all >> resident;
     return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
+
+/// Lets this process map only so much more memory.
+class MemoryLimit {
+public:
+    explicit MemoryLimit(std::size_t bytes)
+    {
+        std::ifstream file{"/proc/self/statm"};
+        std::size_t pages = 0;
+        file >> pages;
+        ::getrlimit(RLIMIT_AS, &before_);
+        auto limit = before_;
+        limit.rlim_cur = pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) + bytes;
+        ::setrlimit(RLIMIT_AS, &limit);
+    }
+    MemoryLimit(const MemoryLimit&) = delete;
+    MemoryLimit& operator=(const MemoryLimit&) = delete;
+    ~MemoryLimit() { ::setrlimit(RLIMIT_AS, &before_); }
+
+private:
+    rlimit before_{};
+};
 
 TEST_CASE("Outbox: what is accepted is written or unsent, and says why it takes no more")
 {
@@ -131,7 +156,7 @@ TEST_CASE("Outbox: when the writer has nothing to do, a burst's memory goes back
 
 TEST_CASE("Outbox: a small ring keeps its memory, and goes on through any traffic")
 {
-    Fixture f{{.bytes = 256u << 10}}; // a ring of 128 KiB, less than an idle outbox may keep
+    Fixture f{{.bytes = 256u << 10}}; // a ring of 256 KiB, no more than an idle outbox may keep
     for (int cycle = 0; cycle < 50; ++cycle) {
         for (int i = 0; i < 60; ++i)
             REQUIRE(f.push(1000) == Outbox::Push::queued);
@@ -187,7 +212,7 @@ TEST_CASE("Outbox: at the end of its connection what is queued is dropped, and w
 {
     Fixture f;
     Outbox::Sender waiting;
-    CHECK(f.outbox.push(LinkId{0}, MessageKind::text, {}, waiting) == Outbox::Push::queued);
+    CHECK(f.outbox.push(MessageKind::text, {}, waiting) == Outbox::Push::queued);
     Outbox::Mark written{f.outbox};
     CHECK(f.write() == 1);
     CHECK(f.push(10) == Outbox::Push::queued);
@@ -205,7 +230,7 @@ TEST_CASE("Outbox: at the end of its connection what is queued is dropped, and w
     CHECK(f.outbox.fate(anew) == Outbox::Fate::written);
     CHECK(f.push(10) == Outbox::Push::queued);
     // Who has waited since before the drop does not go on as if nothing had happened
-    CHECK(f.outbox.push(LinkId{0}, MessageKind::text, {}, waiting) == Outbox::Push::closed);
+    CHECK(f.outbox.push(MessageKind::text, {}, waiting) == Outbox::Push::closed);
     CHECK(f.write() == 1);
     CHECK(f.outbox.fate(queued) == Outbox::Fate::lost);
 }
@@ -215,7 +240,7 @@ TEST_CASE("Outbox: what is bound to a connection is written on that one or lost"
     Fixture f;
     const auto push = [&](std::optional<std::uint32_t> connection) {
         Outbox::Sender sender{.connection = connection};
-        return f.outbox.push(LinkId{0}, MessageKind::text, {}, sender);
+        return f.outbox.push(MessageKind::text, {}, sender);
     };
     CHECK(push(2) == Outbox::Push::wrong_connection);
     CHECK(push(1) == Outbox::Push::queued);
@@ -265,7 +290,7 @@ TEST_CASE("Outbox: a message whose time is over when its turn comes is dropped a
     f.clock.time = TimePoint{1s};
     const auto push = [&](std::size_t bytes, TimePoint deadline) {
         Outbox::Sender sender{.deadline = deadline};
-        return f.outbox.push(LinkId{0}, MessageKind::bytes, std::vector<std::byte>(bytes), sender);
+        return f.outbox.push(MessageKind::bytes, std::vector<std::byte>(bytes), sender);
     };
     CHECK(push(1, TimePoint{2s}) == Outbox::Push::queued);
     CHECK(f.push(2) == Outbox::Push::queued);
@@ -288,7 +313,7 @@ TEST_CASE("Outbox: who waits for what is late has nothing more to wait for")
 {
     Fixture f;
     Outbox::Sender sender{.deadline = TimePoint{1s}};
-    CHECK(f.outbox.push(LinkId{0}, MessageKind::bytes, {}, sender) == Outbox::Push::queued);
+    CHECK(f.outbox.push(MessageKind::bytes, {}, sender) == Outbox::Push::queued);
     Outbox::Mark mark{f.outbox};
     CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
     f.clock.time = TimePoint{1s};
@@ -303,7 +328,7 @@ TEST_CASE("Outbox: who waits is told of what is lost of his own, not of what cam
     Fixture f;
     const auto push = [&](TimePoint deadline, Lane lane = Lane::ordinary) {
         Outbox::Sender sender{.deadline = deadline, .lane = lane};
-        return f.outbox.push(LinkId{0}, MessageKind::bytes, {}, sender) == Outbox::Push::queued;
+        return f.outbox.push(MessageKind::bytes, {}, sender) == Outbox::Push::queued;
     };
     const auto never = TimePoint::max(), soon = TimePoint{1s};
     f.clock.time = soon;
@@ -362,7 +387,7 @@ TEST_CASE("Outbox: who waits is told of what is lost of his own, not of what cam
         CHECK(push(never, Lane::control));
         Outbox::Mark mark{f.outbox};
         Outbox::Sender bound{.connection = 1, .lane = Lane::control};
-        CHECK(f.outbox.push(LinkId{0}, MessageKind::bytes, {}, bound) == Outbox::Push::queued);
+        CHECK(f.outbox.push(MessageKind::bytes, {}, bound) == Outbox::Push::queued);
         Outbox::Mark behind{f.outbox};
         f.outbox.end_connection(true);
         CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
@@ -381,7 +406,7 @@ TEST_CASE("Outbox: who waits is told of what is lost of his own, not of what cam
     SUBCASE("what was bound to an earlier connection is lost for who waits on the next one")
     {
         Outbox::Sender bound{.connection = 1};
-        CHECK(f.outbox.push(LinkId{0}, MessageKind::bytes, {}, bound) == Outbox::Push::queued);
+        CHECK(f.outbox.push(MessageKind::bytes, {}, bound) == Outbox::Push::queued);
         f.outbox.end_connection(true);
         Outbox::Mark mark{f.outbox};
         CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
@@ -402,7 +427,7 @@ TEST_CASE("Outbox: deadlines stay right over many laps of the ring")
         const bool is_late = i % 3 == 0;
         Outbox::Sender sender{.deadline = i % 2 == 0 ? f.clock.time + 1ms * (is_late ? 0 : 9)
                                                      : TimePoint::max()};
-        REQUIRE(f.outbox.push(LinkId{0}, MessageKind::bytes, std::vector<std::byte>(bytes), sender)
+        REQUIRE(f.outbox.push(MessageKind::bytes, std::vector<std::byte>(bytes), sender)
                 == Outbox::Push::queued);
         if (i % 2 == 0 && is_late)
             ++late;
@@ -426,7 +451,7 @@ TEST_CASE("Outbox: the control lane goes first, and takes messages while the out
     CHECK(f.push(2) == Outbox::Push::queued);
     CHECK(f.push(3) == Outbox::Push::full);
     Outbox::Sender sender{.lane = Lane::control};
-    CHECK(f.outbox.push(LinkId{0}, MessageKind::bytes, std::vector<std::byte>(9), sender)
+    CHECK(f.outbox.push(MessageKind::bytes, std::vector<std::byte>(9), sender)
           == Outbox::Push::queued);
     Outbox::Mark mark{f.outbox};
     CHECK_FALSE(f.outbox.prepare_sleep());
@@ -447,7 +472,7 @@ TEST_CASE(
     Fixture f;
     Outbox::Sender free{.lane = Lane::control}, bound{.connection = 1, .lane = Lane::control};
     const auto push = [&](Outbox::Sender& sender) {
-        return f.outbox.push(LinkId{0}, MessageKind::bytes, {}, sender);
+        return f.outbox.push(MessageKind::bytes, {}, sender);
     };
     CHECK(push(free) == Outbox::Push::queued);
     CHECK(push(bound) == Outbox::Push::queued);
@@ -467,7 +492,7 @@ TEST_CASE("Outbox: a bound message behind the ring's end has one position for al
     Fixture f{{.bytes = 4096}};
     const auto push = [&](std::size_t bytes, std::optional<std::uint32_t> connection) {
         Outbox::Sender sender{.connection = connection};
-        return f.outbox.push(LinkId{0}, MessageKind::bytes, std::vector<std::byte>(bytes), sender);
+        return f.outbox.push(MessageKind::bytes, std::vector<std::byte>(bytes), sender);
     };
     for (int i = 0; i < 10; ++i)
         REQUIRE(f.push(96) == Outbox::Push::queued);
@@ -487,7 +512,7 @@ TEST_CASE("Outbox: a batch that is out stays as it is until it is returned")
     Fixture f{{.bytes = 4096}};
     const auto push = [&](char letter) {
         const std::string text(200, letter);
-        return f.outbox.push(LinkId{0}, MessageKind::text, std::as_bytes(std::span{text}));
+        return f.outbox.push(MessageKind::text, std::as_bytes(std::span{text}));
     };
     for (const auto letter : {'a', 'b', 'c'})
         REQUIRE(push(letter) == Outbox::Push::queued);
@@ -518,7 +543,7 @@ TEST_CASE("Outbox: of priority messages that are written in part the rest is kep
     Fixture f;
     Outbox::Sender sender{.lane = Lane::control};
     for (std::size_t i = 1; i <= 6; ++i)
-        REQUIRE(f.outbox.push(LinkId{0}, MessageKind::bytes, std::vector<std::byte>(i), sender)
+        REQUIRE(f.outbox.push(MessageKind::bytes, std::vector<std::byte>(i), sender)
                 == Outbox::Push::queued);
     const auto batch = f.begin_write();
     REQUIRE(batch);
@@ -529,6 +554,91 @@ TEST_CASE("Outbox: of priority messages that are written in part the rest is kep
     CHECK(f.outbox.counts().lost == 1); // it may be written in part
     f.open(2);
     CHECK(f.write_sizes() == std::vector<std::size_t>{4, 5, 6});
+}
+
+TEST_CASE("Outbox: each message has its link's number, however large that is")
+{
+    constexpr LinkId link{0xfedcba98};
+    Fixture f{{.bytes = 1u << 20}, link};
+    Outbox::Sender control{.lane = sidecar::Lane::control};
+    for (const std::size_t bytes : {0u, 10u, 100'000u})
+        REQUIRE(f.push(bytes) == Outbox::Push::queued);
+    REQUIRE(f.outbox.push(MessageKind::text, {}, control) == Outbox::Push::queued);
+    std::size_t count = 0;
+    while (const auto batch = f.begin_write()) {
+        for (const auto& message : *batch) {
+            CHECK(message.link() == link);
+            ++count;
+        }
+        f.outbox.finish(*batch);
+    }
+    CHECK(count == 4);
+}
+
+TEST_CASE(
+    "Outbox: small messages may take all of the bound, large ones about half, both never more")
+{
+    const auto fill = [](Fixture& f, auto bytes_of) {
+        std::size_t held = 0, count = 0;
+        for (auto bytes = bytes_of(count); f.push(bytes) == Outbox::Push::queued;
+             bytes = bytes_of(++count))
+            held += bytes;
+        CHECK(f.outbox.counts().queued == count);
+        CHECK(f.outbox.counts().queued_bytes == held);
+        return held + 16 * count; // with the records
+    };
+    for (const std::size_t bound : {4u << 20, 3u << 20, 1'000'000u, 70'000u}) {
+        const QueueLimits limits{.bytes = bound, .messages = bound};
+        for (const std::size_t bytes : {1u, 24u, 100u, 1024u}) {
+            CAPTURE(bound);
+            CAPTURE(bytes);
+            Fixture f{limits};
+            for (int lap = 0; lap < 5; ++lap) {
+                CHECK(fill(f, [=](std::size_t) { return bytes; }) >= bound * 95 / 100);
+                CHECK(f.outbox.counts().queued_bytes <= bound);
+                const auto queued = f.outbox.counts().queued;
+                CHECK(f.write() == queued);
+            }
+        }
+        Fixture large{limits};
+        CHECK(fill(large, [=](std::size_t) { return bound / 16 + 1; }) >= bound * 4 / 10);
+        CHECK(large.outbox.counts().queued_bytes <= bound * 8 / 10);
+        CHECK(large.push(1024) == Outbox::Push::queued);
+        Fixture mixed{limits};
+        for (int lap = 0; lap < 5; ++lap) {
+            for (int i = 0; i < 5; ++i)
+                REQUIRE(mixed.push(bound / 16 + 1) == Outbox::Push::queued);
+            while (mixed.push(1024) == Outbox::Push::queued) {
+            }
+            CHECK(mixed.outbox.counts().queued_bytes >= bound * 9 / 10);
+            CHECK(mixed.outbox.counts().queued_bytes <= bound);
+            CHECK(mixed.push(bound / 16 + 1) == Outbox::Push::full);
+            const auto queued = mixed.outbox.counts().queued;
+            CHECK(mixed.write() == queued);
+        }
+    }
+}
+
+// A sanitizer reserves address space beyond any limit
+TEST_CASE("Outbox: a message that found no memory leaves its deadline to no other"
+          * doctest::skip(is_sanitized))
+{
+    constexpr std::size_t large = 1u << 30;
+    Fixture f{{.bytes = std::size_t{4} << 30}};
+    Outbox::Sender in_time{.deadline = f.clock.now() + 1s};
+    REQUIRE(f.outbox.push(MessageKind::bytes, {}, in_time) == Outbox::Push::queued);
+    auto* const memory = static_cast<const std::byte*>(
+        ::mmap(nullptr, large, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    {
+        const MemoryLimit limit{64u << 20};
+        CHECK_THROWS_AS((void)f.outbox.push(MessageKind::bytes, std::span{memory, large}, in_time),
+                        std::bad_alloc);
+    }
+    REQUIRE(f.push(10) == Outbox::Push::queued);
+    f.clock.time += 2s;
+    CHECK(f.write_sizes() == std::vector<std::size_t>{10});
+    CHECK(f.outbox.counts().late == 1);
+    CHECK(f.outbox.counts().unsent() == 1);
 }
 
 } // namespace outbox_test

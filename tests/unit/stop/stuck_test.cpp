@@ -9,7 +9,7 @@
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
 
-#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <doctest/doctest.h>
@@ -22,6 +22,9 @@
 #include <string_view>
 #include <thread>
 #include <vector>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 namespace stuck_test {
 
@@ -93,20 +96,18 @@ TEST_CASE("stop: a coroutine that pays no heed to its cancellation is reported a
           "it waits for")
 {
     const auto orphans = orphan_count();
-    auto ignorant_is_over = std::make_shared<std::atomic<bool>>(false);
+    int ends[2] = {};
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
     {
         Sidecar<Mock> feed{{}, quiet()};
         REQUIRE(feed.start(1s));
-        REQUIRE(feed.spawn("ignorant", [ignorant_is_over](Context ctx) -> Task<> {
+        REQUIRE(feed.spawn("ignorant", [from = ends[0]](Context ctx) -> Task<> {
             co_await boost::asio::this_coro::reset_cancellation_state(
                 boost::asio::disable_cancellation());
             ctx.waiting_for("better times");
-            // On real time: the mock's stands still once nobody waits for it
-            boost::asio::steady_timer timer{ctx.executor()};
-            while (!*ignorant_is_over) {
-                timer.expires_after(1ms);
-                co_await timer.async_wait(boost::asio::use_awaitable);
-            }
+            // On a descriptor: the mock's time stands still once nobody waits for it
+            boost::asio::posix::stream_descriptor pipe{ctx.executor(), from};
+            co_await pipe.async_wait(pipe.wait_read, boost::asio::use_awaitable);
         }));
         settle(feed);
         const auto report = feed.stop();
@@ -115,7 +116,7 @@ TEST_CASE("stop: a coroutine that pays no heed to its cancellation is reported a
         CHECK(report.join.verdict == Verdict::timed_out);
         CHECK(mentions(report.stuck, "ignorant", "better times"));
     }
-    *ignorant_is_over = true;
+    ::close(ends[1]); // ends the coroutine, which closes the other end
     CHECK(wait_for_orphans(orphans));
 }
 
