@@ -26,8 +26,7 @@ Failure LinkImpl::refusal(const char* attempted) const
 
 Failure LinkImpl::too_big(std::size_t payload_bytes) const
 {
-    const auto most =
-        outbox_.largest_message() != 0 ? outbox_.largest_message() : outbox_.limit_bytes();
+    const auto most = outbox_.largest_message();
     return {
         Error::too_big,
         {.attempted = "send",

@@ -10,7 +10,6 @@ RecordRing& Outbox::make_ring()
 {
     if (!owner_) {
         owner_ = std::make_unique<RecordRing>(limits_, RecordRing::RingShare::all);
-        largest_.store(owner_->largest_message());
         // Before the look at writer_sleeps_
         ring_.store(owner_.get(), std::memory_order_seq_cst);
     }
@@ -30,7 +29,7 @@ Outbox::Push Outbox::push(MessageKind kind, std::span<const std::byte> payload, 
         return Push::closed;
     sender.drops = drops_;
     auto& ring = make_ring();
-    if (payload.size() > ring.largest_message())
+    if (payload.size() > ring.largest_copied() && payload.size() > largest_message())
         return Push::too_big;
     if (sender.lane == Lane::control || sender.connection || sender.deadline != TimePoint::max())
         [[unlikely]]

@@ -84,7 +84,10 @@ public:
         std::atomic<Fate> loss_{Fate::waiting}; // both: atomic, written with mutex_ held
     };
     [[nodiscard]] Fate fate(Mark& mark);
-    [[nodiscard]] std::size_t largest_message() const noexcept { return largest_.load(); }
+    [[nodiscard]] std::size_t largest_message() const noexcept
+    {
+        return RecordRing::largest_message(limits_);
+    }
     [[nodiscard]] std::size_t limit_bytes() const noexcept { return limits_.bytes; }
 
     // --- both
@@ -180,7 +183,6 @@ private:
     mutable std::mutex mutex_;                // one producer at a time
     std::unique_ptr<RecordRing> owner_;       // both: guarded by mutex_
     std::atomic<RecordRing*> ring_{nullptr};  // app side produces, sidecar side consumes
-    std::atomic<std::size_t> largest_{0};     // both: atomic; 0: no ring yet
     std::atomic<bool> is_open_{false};        // both: atomic
     std::atomic<bool> writer_sleeps_{false};  // both: atomic
     SendConditions conditions_;               // both: guarded by mutex_

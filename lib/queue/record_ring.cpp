@@ -31,6 +31,19 @@ std::size_t block_bytes(const QueueLimits& limits) noexcept
     return limits.bytes - std::min(limits.bytes, half_bytes(limits));
 }
 
+std::size_t copied_bytes(const QueueLimits& limits) noexcept
+{
+    return std::min(half_bytes(limits) / 8, largest_in_ring);
+}
+
+void write_block_record(void* body, Block& block, std::size_t counted_bytes) noexcept
+{
+    const auto capacity = block.get_deleter().capacity;
+    const BlockRecord record{
+        .block = block.release(), .capacity = capacity, .counted_bytes = counted_bytes};
+    std::memcpy(body, &record, sizeof record);
+}
+
 std::shared_ptr<BlockPool> make_pool(const QueueLimits& limits)
 {
     constexpr std::size_t least_idle = 64u << 10, most_idle = 256u << 10;
@@ -47,10 +60,16 @@ RecordRing::RecordRing(const QueueLimits& limits, RingShare share)
                       : std::bit_ceil(std::max<std::size_t>(limits.bytes, 256))},
       limit_{std::max(limits.bytes, half_bytes(limits))},
       message_limit_{message_limit(limits)},
-      largest_copied_{std::min(half_bytes(limits) / 8, largest_in_ring)},
+      largest_copied_{copied_bytes(limits)},
       pool_{make_pool(limits)},
       budget_{block_bytes(limits)}
 {
+}
+
+std::size_t RecordRing::largest_message(const QueueLimits& limits) noexcept
+{
+    // A record's size has 32 bits
+    return std::min<std::size_t>(std::max(copied_bytes(limits), block_bytes(limits)), UINT32_MAX);
 }
 
 RecordRing::~RecordRing()
@@ -155,14 +174,6 @@ bool RecordRing::push_block(LinkId link, MessageKind kind, Block& block, std::si
         append(link, kind, block_record_bytes, payload_bytes, RecordHeader::block_bit), block,
         counted_bytes);
     return true;
-}
-
-void RecordRing::write_block_record(void* body, Block& block, std::size_t counted_bytes) noexcept
-{
-    const auto capacity = block.get_deleter().capacity;
-    const BlockRecord record{
-        .block = block.release(), .capacity = capacity, .counted_bytes = counted_bytes};
-    std::memcpy(body, &record, sizeof record);
 }
 
 void RecordRing::publish() noexcept

@@ -271,12 +271,8 @@ public:
         return std::max(consumer_.peak_bytes.load(std::memory_order_relaxed),
                         counts().queued_bytes());
     }
-    /// The largest message that could ever fit.
-    [[nodiscard]] std::size_t largest_message() const noexcept
-    {
-        // A record's size has 32 bits
-        return std::min<std::size_t>(std::max(largest_copied_, budget_.limit()), UINT32_MAX);
-    }
+    /// The largest message that such a ring could ever hold.
+    [[nodiscard]] static std::size_t largest_message(const QueueLimits& limits) noexcept;
     /// A larger message gets a block of its own.
     [[nodiscard]] std::size_t largest_copied() const noexcept { return largest_copied_; }
     /// Whether at least half of everything is free; when a paused producer is worth waking.
@@ -431,7 +427,6 @@ private:
         std::memcpy(static_cast<void*>(h + 1), &producer_.stamp, sizeof(Stamp));
         producer_.tail += stamp_record_bytes;
     }
-    static void write_block_record(void* body, Block& block, std::size_t counted_bytes) noexcept;
     void free_block(std::uint64_t position) noexcept;
     void note_depth() noexcept
     {
