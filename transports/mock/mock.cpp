@@ -1,21 +1,250 @@
-#include "script.hpp"
+#include <sidecar/transports/mock.hpp>
 
 #include <sidecar/loop_event.hpp>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <fmt/format.h>
 
+#include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace sidecar {
 
 namespace asio = boost::asio;
+
+namespace mock {
+
+/// What the coroutines of one connection wait for. Held by posted handlers too, which may run after
+/// the connection.
+struct Signals {
+    LoopEvent connect, read, write, ping, close; // sidecar side
+    void set_all()
+    {
+        connect.set();
+        read.set();
+        write.set();
+        ping.set();
+        close.set();
+    }
+};
+
+struct Incoming {
+    enum class Kind { message, failure, close, bytes, pong } what = Kind::message;
+    MessageKind kind = MessageKind::text;
+    std::string payload; // of a message, or the reason of a close
+    error_code error;
+    std::uint16_t code = 0;
+};
+
+} // namespace mock
+
+/// Shared by the peer's copies and by the connection there is. Side: any thread, guarded by its
+/// mutex; a change wakes the connection's coroutines, which look again.
+struct MockPeer::State {
+    mutable std::mutex mutex; // guards all below
+
+    // what the test has told
+    std::optional<error_code> connect_error;
+    Duration connect_delay{};
+    Duration close_delay{};
+    std::deque<mock::Incoming> incoming;
+    std::vector<std::pair<Duration, mock::Incoming>> delayed; // not yet seen by a connection
+    std::size_t read_limit = SIZE_MAX;
+    struct WriteFailure {
+        error_code error;
+        std::size_t after;
+    };
+    std::optional<WriteFailure> write_failure;
+    std::size_t failing_operation = 0;
+    error_code operation_error;
+    bool ignores_abort = false;
+    bool holds_writes = false;
+    Duration pong_delay{};
+
+    // what the sidecar did
+    std::vector<std::string> sent;
+    std::vector<std::string> trace;
+    std::size_t write_count = 0;
+    std::size_t connect_count = 0;
+    std::optional<std::uint16_t> closed;
+
+    // the connection there is
+    std::shared_ptr<mock::Signals> signals;
+    boost::asio::any_io_executor executor;
+    bool is_dropped = false;
+
+    template <class Change>
+    void tell(Change change)
+    {
+        std::lock_guard lock{mutex};
+        change(*this);
+        if (signals)
+            boost::asio::post(executor, [s = signals] { s->set_all(); });
+    }
+    template <class Question>
+    auto ask(Question question) const
+    {
+        std::lock_guard lock{mutex};
+        return question(*this);
+    }
+};
+
 using mock::Incoming, mock::Signals;
+
+// --- the peer, in the hands of the test
+
+MockPeer::MockPeer() : state_{std::make_shared<State>()} {}
+
+void MockPeer::refuse_connect(error_code error)
+{
+    state_->tell([&](State& s) { s.connect_error = error; });
+}
+void MockPeer::allow_connect()
+{
+    state_->tell([](State& s) {
+        s.connect_error.reset();
+        s.connect_delay = {};
+    });
+}
+void MockPeer::delay_connect(Duration delay)
+{
+    state_->tell([&](State& s) { s.connect_delay = delay; });
+}
+
+void MockPeer::deliver(std::string_view text)
+{
+    state_->tell(
+        [&](State& s) { s.incoming.push_back({.payload = std::string{text}, .error = {}}); });
+}
+void MockPeer::deliver(std::span<const std::byte> bytes)
+{
+    const MessageView view{{}, MessageKind::bytes, bytes};
+    state_->tell([&](State& s) {
+        s.incoming.push_back(
+            {.kind = MessageKind::bytes, .payload = std::string{view.text()}, .error = {}});
+    });
+}
+void MockPeer::deliver_after(Duration delay, std::string_view text)
+{
+    state_->tell([&](State& s) {
+        s.delayed.push_back({delay, {.payload = std::string{text}, .error = {}}});
+    });
+}
+void MockPeer::limit_reads(std::size_t messages)
+{
+    state_->tell([&](State& s) { s.read_limit = messages; });
+}
+
+void MockPeer::fail_read(error_code error)
+{
+    state_->tell([&](State& s) {
+        s.incoming.push_back({.what = Incoming::Kind::failure, .payload = {}, .error = error});
+    });
+}
+void MockPeer::fail_write(error_code error, std::size_t messages)
+{
+    state_->tell([&](State& s) { s.write_failure = {error, messages}; });
+}
+void MockPeer::drop()
+{
+    state_->tell([](State& s) {
+        s.incoming.push_back(
+            {.what = Incoming::Kind::failure, .payload = {}, .error = asio::error::eof});
+        s.is_dropped = s.signals != nullptr;
+    });
+}
+void MockPeer::close(std::uint16_t code, std::string_view reason)
+{
+    state_->tell([&](State& s) {
+        s.incoming.push_back({.what = Incoming::Kind::close,
+                              .payload = std::string{reason},
+                              .error = {},
+                              .code = code});
+    });
+}
+void MockPeer::fail_operation(std::size_t n, error_code error)
+{
+    state_->tell([&](State& s) {
+        s.failing_operation = n;
+        s.operation_error = error;
+    });
+}
+
+void MockPeer::delay_close(Duration delay)
+{
+    state_->tell([&](State& s) { s.close_delay = delay; });
+}
+void MockPeer::ignore_abort()
+{
+    state_->tell([](State& s) { s.ignores_abort = true; });
+}
+void MockPeer::release_abort()
+{
+    state_->tell([](State& s) { s.ignores_abort = false; });
+}
+void MockPeer::hold_writes()
+{
+    state_->tell([](State& s) { s.holds_writes = true; });
+}
+void MockPeer::release_writes()
+{
+    state_->tell([](State& s) { s.holds_writes = false; });
+}
+
+void MockPeer::delay_pongs(Duration delay)
+{
+    state_->tell([&](State& s) { s.pong_delay = delay; });
+}
+void MockPeer::send_bytes()
+{
+    state_->tell([](State& s) {
+        s.incoming.push_back({.what = Incoming::Kind::bytes, .payload = {}, .error = {}});
+    });
+}
+
+void MockPeer::forget()
+{
+    state_->tell([](State& s) {
+        s.sent.clear();
+        s.trace.clear();
+    });
+}
+std::vector<std::string> MockPeer::sent() const
+{
+    return state_->ask([](const State& s) { return s.sent; });
+}
+std::size_t MockPeer::write_count() const
+{
+    return state_->ask([](const State& s) { return s.write_count; });
+}
+std::size_t MockPeer::connect_count() const
+{
+    return state_->ask([](const State& s) { return s.connect_count; });
+}
+bool MockPeer::was_closed() const
+{
+    return state_->ask([](const State& s) { return s.closed.has_value(); });
+}
+std::uint16_t MockPeer::close_code() const
+{
+    return state_->ask([](const State& s) { return s.closed.value_or(0); });
+}
+std::vector<std::string> MockPeer::trace() const
+{
+    return state_->ask([](const State& s) { return s.trace; });
+}
+
+// --- the transport
 
 namespace {
 

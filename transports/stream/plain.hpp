@@ -1,7 +1,6 @@
 // A socket as a Stream: TCP now; Unix sockets and accepted ones fit as well.
 #pragma once
 
-#include "op_memory.hpp"
 #include "stream.hpp"
 
 #include <boost/asio/generic/stream_protocol.hpp>
@@ -9,6 +8,8 @@
 #include <memory>
 
 namespace sidecar::stream {
+
+class OpMemory;
 
 /// A connected socket, which it owns. Invariant: the socket is non-blocking.
 class Plain final : public Stream {
@@ -34,10 +35,10 @@ private:
     template <class Buffers>
     Task<std::size_t> start_reading(const Buffers& into, error_code& ec);
 
-    Socket socket_;                                                        // sidecar side
-    std::shared_ptr<OpMemory> read_memory_ = std::make_shared<OpMemory>(); // sidecar side
-    bool is_drained_ = false;                                              // sidecar side
-    bool is_aborted_ = false;                                              // sidecar side
+    Socket socket_;                         // sidecar side
+    std::shared_ptr<OpMemory> read_memory_; // sidecar side
+    bool is_drained_ = false;               // sidecar side
+    bool is_aborted_ = false;               // sidecar side
 };
 
 } // namespace sidecar::stream

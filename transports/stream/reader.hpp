@@ -4,7 +4,7 @@
 
 #include "stream.hpp"
 
-#include <sidecar/transports/detail/decoder.hpp>
+#include <sidecar/transports/detail/codec.hpp>
 
 #include <boost/beast/core/flat_buffer.hpp>
 

@@ -1,7 +1,7 @@
 #include "tunnel.hpp"
 
+#include "proxy.hpp"
 #include "tls/tls.hpp"
-#include "tunnel_handshake.hpp"
 
 #include <boost/asio/error.hpp>
 

@@ -5,7 +5,7 @@
 #include "stream.hpp"
 
 #include <sidecar/loop_event.hpp>
-#include <sidecar/transports/detail/encoder.hpp>
+#include <sidecar/transports/detail/codec.hpp>
 
 #include <array>
 #include <chrono>

@@ -3,11 +3,26 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <array>
+#include <limits>
 #include <new>
 #include <utility>
 
 namespace sidecar::websocket {
 namespace {
+
+/// What the sender has removed, RFC 7692 section 7.2.1: the end of an empty stored block.
+constexpr std::array<std::byte, 4> tail{std::byte{0}, std::byte{0}, std::byte{0xff},
+                                        std::byte{0xff}};
+
+/// A message whose last part is shorter is inflated together with its tail: one call less.
+constexpr std::size_t max_joined = 4096;
+
+/// About what zlib says in zconf.h: the window, and its state.
+constexpr std::size_t stream_bytes = (32u << 10) + (9u << 10);
+
+/// zlib counts in unsigned int.
+constexpr std::size_t max_at_once = 1u << 30;
 
 /// What each message ends with after a flush, and is not sent.
 constexpr std::size_t tail_bytes = 4;
@@ -46,6 +61,181 @@ struct Output {
 thread_local Output output;
 
 } // namespace
+
+// --- inflating
+
+/// zlib's state. Invariant: between two calls either no block has ended the stream, or has_ended_.
+class Inflater::Stream {
+public:
+    Stream()
+    {
+        if (::inflateInit2(&z_, -MAX_WBITS) != Z_OK)
+            throw std::bad_alloc{};
+    }
+    Stream(const Stream&) = delete;
+    Stream& operator=(const Stream&) = delete;
+    ~Stream() { ::inflateEnd(&z_); }
+
+    void give(std::span<const std::byte> bytes) noexcept
+    {
+        z_.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(bytes.data()));
+        z_.avail_in = static_cast<uInt>(bytes.size());
+    }
+    [[nodiscard]] std::size_t unread_bytes() const noexcept { return z_.avail_in; }
+    struct Step {
+        std::size_t written_bytes;
+        bool has_failed;
+        bool has_more; ///< there may be more, of what was given already
+    };
+    [[nodiscard]] Step step(std::span<std::byte> to)
+    {
+        const auto room = static_cast<uInt>(std::min(to.size(), max_at_once));
+        z_.next_out = reinterpret_cast<Bytef*>(to.data());
+        z_.avail_out = room;
+        const auto code = ::inflate(&z_, Z_SYNC_FLUSH);
+        if (code == Z_MEM_ERROR)
+            throw std::bad_alloc{};
+        has_ended_ = code == Z_STREAM_END;
+        if (code != Z_BUF_ERROR) // of a call that did nothing it says nothing
+            is_between_blocks_ =
+                has_ended_ || (z_.data_type & (before_head | unused_bits)) == before_head;
+        return {.written_bytes = room - z_.avail_out,
+                .has_failed = code != Z_OK && code != Z_BUF_ERROR && !has_ended_,
+                .has_more = !has_ended_ && (z_.avail_in != 0 || z_.avail_out == 0)};
+    }
+    /// A block was the last of its stream (BFINAL).
+    [[nodiscard]] bool has_ended() const noexcept { return has_ended_; }
+    /// Goes on with another stream behind it, which may refer to what came before, as RFC 7692
+    /// section 7.2.3.4 has it.
+    void go_on() noexcept
+    {
+        ::inflateResetKeep(&z_);
+        has_ended_ = false;
+    }
+    /// Exactly all blocks that have begun have ended.
+    [[nodiscard]] bool is_between_blocks() const noexcept { return is_between_blocks_; }
+    void forget() noexcept
+    {
+        ::inflateReset(&z_);
+        has_ended_ = false;
+    }
+    [[nodiscard]] std::string_view fault() const noexcept
+    {
+        return z_.msg ? std::string_view{z_.msg} : std::string_view{"not in order"};
+    }
+
+    /// One for the thread.
+    static thread_local std::unique_ptr<Stream> spare;
+
+private:
+    /// In data_type.
+    static constexpr int before_head = 128, unused_bits = 7;
+
+    z_stream z_{};                   // sidecar side
+    bool has_ended_ = false;         // sidecar side
+    bool is_between_blocks_ = false; // sidecar side
+};
+
+thread_local std::unique_ptr<Inflater::Stream> Inflater::Stream::spare;
+
+Inflater::Inflater(bool keeps_context) noexcept : keeps_context_{keeps_context} {}
+Inflater::Inflater(Inflater&&) noexcept = default;
+Inflater& Inflater::operator=(Inflater&&) noexcept = default;
+Inflater::~Inflater() = default;
+
+void Inflater::begin()
+{
+    is_under_way_ = true;
+    taken_bytes_ = 0;
+    if (!stream_ && !keeps_context_)
+        stream_ = std::move(Stream::spare);
+    if (!stream_)
+        stream_ = std::make_unique<Stream>();
+    if (stream_->has_ended())
+        stream_->go_on();
+}
+
+Inflater::Verdict Inflater::inflate(std::span<const std::byte> bytes, bool is_last, Assembly& out,
+                                    std::size_t max_bytes)
+{
+    taken_bytes_ += bytes.size();
+    const bool is_joined = is_last && bytes.size() <= max_joined;
+    auto verdict = Verdict::good;
+    while (!is_joined && !bytes.empty() && verdict == Verdict::good) {
+        const auto part = bytes.first(std::min(bytes.size(), max_at_once));
+        verdict = run(part, 0, out, max_bytes);
+        bytes = bytes.subspan(part.size());
+    }
+    if (is_last && taken_bytes_ != 0 && verdict == Verdict::good)
+        verdict = run_tail(bytes, out, max_bytes);
+    if (is_last && verdict == Verdict::good)
+        end();
+    return verdict;
+}
+
+/// The last bytes, at most max_joined, and the tail.
+Inflater::Verdict Inflater::run_tail(std::span<const std::byte> bytes, Assembly& out,
+                                     std::size_t max_bytes)
+{
+    std::array<std::byte, max_joined + tail.size()> joined;
+    std::copy(tail.begin(), tail.end(), std::copy(bytes.begin(), bytes.end(), joined.begin()));
+    const auto verdict =
+        run(std::span{joined}.first(bytes.size() + tail.size()), tail.size(), out, max_bytes);
+    if (verdict != Verdict::good || stream_->is_between_blocks())
+        return verdict;
+    fault_ = "it ends within a block";
+    return Verdict::bad;
+}
+
+void Inflater::end() noexcept
+{
+    is_under_way_ = false;
+    if (keeps_context_)
+        return;
+    stream_->forget();
+    if (!Stream::spare)
+        Stream::spare = std::move(stream_);
+    stream_.reset();
+}
+
+/// `tail_bytes`: of those at the end that are left alone if a block that ends its stream stands
+/// right before them.
+Inflater::Verdict Inflater::run(std::span<const std::byte> bytes, std::size_t tail_bytes,
+                                Assembly& out, std::size_t max_bytes)
+{
+    stream_->give(bytes);
+    for (bool has_more = true; has_more;) {
+        if (stream_->has_ended()) {
+            if (stream_->unread_bytes() == tail_bytes)
+                break;
+            stream_->go_on();
+        }
+        std::byte beyond{};
+        const bool is_full = out.size() == max_bytes;
+        const auto step = stream_->step(is_full ? std::span{&beyond, 1} : out.prepare(max_bytes));
+        if (is_full && step.written_bytes != 0)
+            return Verdict::too_large;
+        if (!is_full)
+            out.commit(step.written_bytes);
+        if (step.has_failed) {
+            fault_ = stream_->fault();
+            return Verdict::bad;
+        }
+        has_more = step.has_more || stream_->has_ended();
+    }
+    return Verdict::good;
+}
+
+std::size_t Inflater::max_further_bytes(std::size_t max_bytes) const noexcept
+{
+    constexpr auto largest = std::numeric_limits<std::size_t>::max();
+    const auto most = max_bytes > largest / 16 ? largest : 8 * max_bytes + 1024;
+    return most - std::min(most, taken_bytes_);
+}
+
+std::size_t Inflater::held_bytes() const noexcept { return stream_ ? stream_bytes : 0; }
+
+// --- deflating
 
 /// zlib's state, and what it was made for.
 class Deflater::Stream {

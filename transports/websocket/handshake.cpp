@@ -2,7 +2,6 @@
 
 #include "authorization.hpp"
 #include "options.hpp"
-#include "request.hpp"
 
 #include <boost/asio/error.hpp>
 #include <boost/endian/conversion.hpp>

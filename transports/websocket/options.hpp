@@ -1,5 +1,5 @@
-// From the options of a WebSocket to its target and its secrets. Without I/O. Private to the
-// transport.
+// From the options of a WebSocket to its target, its secrets and the handshake's request. Without I/O.
+// Private to the transport.
 #pragma once
 
 #include "connector.hpp"
@@ -30,5 +30,17 @@ namespace sidecar::websocket {
 /// that is: a token may come in the place of a name.
 [[nodiscard]] std::vector<std::string> public_subprotocols(
     const std::vector<std::string>& subprotocols);
+
+/// Validates headers, subprotocols and limits. Errors: bad_options; its text has no value of a header
+/// and no subprotocol in it.
+[[nodiscard]] Result<void> validate_request(const WebSocket::Options& options);
+
+/// The value of the Authorization field that the options basic_auth and bearer ask for; empty: none.
+[[nodiscard]] std::string authorization(const WebSocket::Options& options);
+
+/// The request's bytes, for options that validate_request() has passed. `extensions`: what is offered
+/// as Sec-WebSocket-Extensions; empty: nothing.
+[[nodiscard]] std::string build_request(const Url& url, const WebSocket::Options& options,
+                                        std::string_view key, std::string_view extensions);
 
 } // namespace sidecar::websocket

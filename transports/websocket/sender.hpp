@@ -1,12 +1,13 @@
-// The sending half of RFC 6455 without any I/O: messages and control frames in, bytes out.
+// The sending half of RFC 6455 without any I/O: messages and control frames in, bytes out. Each frame is
+// masked (section 5.3), so that nobody who gave the payload foresees the bytes.
 #pragma once
 
 #include "deflate.hpp"
 #include "frame.hpp"
-#include "mask.hpp"
 
 #include <sidecar/message.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -15,6 +16,16 @@
 #include <vector>
 
 namespace sidecar::websocket {
+
+using MaskKey = std::array<std::byte, 4>;
+
+/// A key that nobody can foresee, from the system's source of entropy. It is asked once for
+/// hundreds of keys; what it gave is never used again, also not by a process that forks meanwhile.
+/// Side: any thread. Errors (thrown): system_error when the system has no entropy to give.
+[[nodiscard]] MaskKey new_mask_key();
+
+/// Masks bytes in place. `offset`: how many bytes of the same frame's payload came before them.
+void mask(std::span<std::byte> bytes, MaskKey key, std::size_t offset = 0) noexcept;
 
 class Sender;
 

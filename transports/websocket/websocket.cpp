@@ -3,7 +3,6 @@
 #include "connector.hpp"
 #include "extensions.hpp"
 #include "handshake.hpp"
-#include "lingering_close.hpp"
 #include "options.hpp"
 #include "protocol.hpp"
 #include "reader.hpp"
@@ -13,6 +12,7 @@
 
 #include <sidecar/loop_event.hpp>
 
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/error.hpp>
 #include <fmt/format.h>
 
@@ -45,6 +45,47 @@ constexpr std::size_t fragment_bytes = 128u << 10;
 /// Thrown through the reader when the peer's bytes are not looked at any longer; the protocol's ending
 /// says why.
 struct Ended {};
+
+/// A peer that sends more than this has not looked for our Close in a long time.
+constexpr std::size_t max_discarded_bytes = 64u << 20;
+
+struct Discarding {
+    bool is_over = false; // sidecar side
+    LoopEvent changed;    // sidecar side
+};
+
+/// In the background: a read cannot be waited for with a deadline. The stream's abort() ends it.
+Task<> discard(std::shared_ptr<stream::Stream> stream, std::shared_ptr<Discarding> state)
+{
+    std::vector<std::byte> buffer(16u << 10);
+    error_code ec;
+    for (std::size_t total = 0; !ec && !stream->is_aborted() && total < max_discarded_bytes;) {
+        const stream::ReadBuffers into{asio::buffer(buffer)};
+        total += co_await stream->read_some(into, ec);
+    }
+    state->is_over = true;
+    state->changed.set();
+}
+
+/// After Writer::finish(): waits for the last word to be written, ends our half of the stream, and
+/// waits for the peer to end its own; reads and discards meanwhile, up to a bound. To close a socket
+/// in which unread bytes are, or arrive later, would reset the connection and could destroy the last
+/// word before the peer has read it. Ends at the deadline, or when the stream does (abort()). Throws
+/// nothing but a cancellation.
+Task<> lingering_close(Context ctx, std::shared_ptr<stream::Stream> stream,
+                       std::shared_ptr<stream::Writer> writer, TimePoint deadline)
+{
+    // From the beginning: a peer that waits for us to read would take no last word either.
+    auto state = std::make_shared<Discarding>();
+    asio::co_spawn(stream->executor(), discard(stream, state), [](std::exception_ptr) {});
+    bool is_in_time = false;
+    try {
+        is_in_time = co_await writer->shut_down(ctx, deadline);
+    } catch (const boost::system::system_error&) { // nobody is there to read it
+    }
+    while (is_in_time && !state->is_over)
+        is_in_time = co_await ctx.wait(state->changed, deadline);
+}
 
 } // namespace
 
@@ -286,8 +327,7 @@ Task<> WebSocket::Impl::say_last_word(Context ctx)
             (void)co_await writer_->shut_down(
                 ctx, deadline_after(ctx.now(), stream::Writer::end_answer_time));
         else
-            co_await websocket::lingering_close(ctx, stream_, writer_,
-                                                deadline_after(ctx.now(), linger_time));
+            co_await lingering_close(ctx, stream_, writer_, deadline_after(ctx.now(), linger_time));
     } catch (const boost::system::system_error&) { // how it ended is said already
     }
 }

@@ -1,5 +1,5 @@
 // Every answer a proxy can give, cut in every way.
-#include "tunnel_handshake.hpp"
+#include "proxy.hpp"
 
 #include <boost/asio/error.hpp>
 #include <doctest/doctest.h>

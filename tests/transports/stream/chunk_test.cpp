@@ -1,7 +1,7 @@
 // Encoded messages and borrowed payloads in one order, cut anywhere.
 #include "fakes.hpp"
 
-#include <sidecar/transports/detail/encoder.hpp>
+#include <sidecar/transports/detail/codec.hpp>
 
 namespace chunk_test {
 

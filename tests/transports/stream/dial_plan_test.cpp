@@ -1,5 +1,5 @@
 // The order of addresses, when attempts begin, and what their failure says: without a socket.
-#include "dial_plan.hpp"
+#include "dial.hpp"
 
 #include <boost/asio/error.hpp>
 #include <doctest/doctest.h>

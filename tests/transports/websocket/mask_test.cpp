@@ -1,4 +1,4 @@
-#include <mask.hpp>
+#include <sender.hpp>
 
 #include <doctest/doctest.h>
 

@@ -1,6 +1,6 @@
 // What of the options goes into the request, and which make no sense.
 #include "handshake_trial.hpp"
-#include "request.hpp"
+#include "options.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-#include "request.hpp"
+#include "options.hpp"
 #include "url.hpp"
 
 #include <sidecar/format.hpp>

@@ -3,8 +3,7 @@
 
 #include <sidecar/detail/export.hpp>
 #include <sidecar/transport.hpp>
-#include <sidecar/transports/detail/decoder.hpp>
-#include <sidecar/transports/detail/encoder.hpp>
+#include <sidecar/transports/detail/codec.hpp>
 #include <sidecar/transports/framing.hpp>
 #include <sidecar/transports/proxy_options.hpp>
 #include <sidecar/transports/socket_options.hpp>
