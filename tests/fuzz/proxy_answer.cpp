@@ -2,7 +2,7 @@
 // first byte of an input chooses how the rest is cut.
 #include "answers.hpp"
 
-#include <tunnel_handshake.hpp>
+#include <proxy.hpp>
 
 #include <cstdint>
 #include <string>

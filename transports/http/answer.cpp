@@ -153,13 +153,6 @@ int full_year(int two_digits, chrono::sys_seconds now)
 
 } // namespace
 
-bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept
-{
-    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : int{c}; };
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                      [&](char x, char y) { return lower(x) == lower(y); });
-}
-
 bool contains(const std::vector<std::string_view>& elements, std::string_view name)
 {
     return std::any_of(elements.begin(), elements.end(),

@@ -37,7 +37,6 @@ struct HttpHead {
     [[nodiscard]] std::vector<std::string_view> elements(std::string_view name) const;
 };
 
-[[nodiscard]] bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept;
 /// Whether one of the elements is this, ignoring case.
 [[nodiscard]] bool contains(const std::vector<std::string_view>& elements, std::string_view name);
 

@@ -3,10 +3,10 @@
 #include "text.hpp"
 #include "uri.hpp"
 
+#include <boost/beast/core/detail/base64.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdint>
 #include <utility>
 
 namespace sidecar::http {
@@ -18,17 +18,9 @@ bool is_control(char c) { return (c >= 0 && c < 0x20) || c == 0x7f; }
 
 std::string base64(std::string_view bytes)
 {
-    constexpr std::string_view digits =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    std::string text;
-    for (std::size_t at = 0; at < bytes.size(); at += 3) {
-        const auto group = bytes.substr(at, 3);
-        std::uint32_t bits = 0;
-        for (std::size_t i = 0; i < 3; ++i)
-            bits = bits << 8 | (i < group.size() ? static_cast<unsigned char>(group[i]) : 0u);
-        for (std::size_t i = 0; i < 4; ++i)
-            text += i <= group.size() ? digits[bits >> (18 - 6 * i) & 63] : '=';
-    }
+    namespace base64 = boost::beast::detail::base64;
+    std::string text(base64::encoded_size(bytes.size()), '=');
+    (void)base64::encode(text.data(), bytes.data(), bytes.size());
     return text;
 }
 

@@ -6,6 +6,8 @@
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/ip/address.hpp>
+#include <boost/asio/ip/network_v4.hpp>
+#include <boost/asio/ip/network_v6.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -31,26 +33,20 @@ std::optional<address> parse_address(std::string_view text)
     return parsed;
 }
 
-/// The 16 bytes of the address, IPv4 as mapped into IPv6.
-auto bytes_of(const address& a)
-{
-    namespace ip = boost::asio::ip;
-    return (a.is_v4() ? ip::make_address_v6(ip::v4_mapped, a.to_v4()) : a.to_v6()).to_bytes();
-}
-
 bool is_in_network(const address& host, std::string_view network, std::string_view length)
 {
+    namespace ip = boost::asio::ip;
     const auto base = parse_address(network);
-    std::size_t bits = 0;
+    std::uint16_t bits = 0;
     const auto [end, ec] = std::from_chars(length.data(), length.data() + length.size(), bits);
     if (!base || ec != std::errc{} || end != length.data() + length.size()
-        || base->is_v4() != host.is_v4() || bits > (host.is_v4() ? 32u : 128u))
+        || base->is_v4() != host.is_v4() || bits > (host.is_v4() ? 32 : 128))
         return false;
-    bits += host.is_v4() ? 96 : 0;
-    const auto ours = bytes_of(host), theirs = bytes_of(*base);
-    const auto at = bits / 8;
-    return std::equal(ours.begin(), ours.begin() + static_cast<std::ptrdiff_t>(at), theirs.begin())
-           && (bits % 8 == 0 || (ours[at] ^ theirs[at]) >> (8 - bits % 8) == 0);
+    if (host.is_v4())
+        return ip::network_v4{host.to_v4(), bits}.canonical()
+               == ip::network_v4{base->to_v4(), bits}.canonical();
+    return ip::network_v6{host.to_v6(), bits}.canonical()
+           == ip::network_v6{base->to_v6(), bits}.canonical();
 }
 
 std::string name_of(std::string_view text)

@@ -18,16 +18,13 @@ bool is_printable(char c) { return c >= 0x20 && c < 0x7f; }
 /// A URL of any scheme whose parts are where they seem to be.
 bool is_well_formed(const Components& url)
 {
+    if (!is_resource(url.path, url.query.value_or("")))
+        return false;
+    if (url.is_unix)
+        return (url.socket.starts_with('/') || url.socket.starts_with('@'))
+               && (url.path.empty() || url.path.starts_with('/')) && is_resource(url.socket, "");
     return !url.scheme.empty() && !url.host.empty()
-           && (!url.port || url.port->empty() || parse_port(*url.port)) && parse_host(url.host)
-           && is_resource(url.path, url.query.value_or(""));
-}
-
-bool is_well_formed(const UnixComponents& url)
-{
-    return !url.scheme.empty() && (url.socket.starts_with('/') || url.socket.starts_with('@'))
-           && (url.path.empty() || url.path.starts_with('/')) && is_resource(url.socket, "")
-           && is_resource(url.path, url.query.value_or(""));
+           && (!url.port || url.port->empty() || parse_port(*url.port)) && parse_host(url.host);
 }
 
 std::string redact_query(std::string_view query)
@@ -45,17 +42,6 @@ std::string redact_query(std::string_view query)
         result += '&';
         query.remove_prefix(1);
     }
-}
-
-template <class Url>
-std::string redact_end(const Url& url)
-{
-    std::string result;
-    if (url.query)
-        result.append("?").append(redact_query(*url.query));
-    if (url.fragment)
-        result += "#***";
-    return result;
 }
 
 /// npos: there is none.
@@ -104,6 +90,14 @@ std::string quote(std::string_view bytes, std::size_t max_bytes)
     return bytes.size() > max_bytes ? hex + " ..." : hex;
 }
 
+std::string quote_name(std::string_view bytes, std::size_t max_bytes)
+{
+    std::string text;
+    for (const char c : bytes.substr(0, max_bytes))
+        text += (c == '"' || c == '\\' ? "\\" : "") + escape({&c, 1});
+    return fmt::format("\"{}\"{}", text, bytes.size() > max_bytes ? "..." : "");
+}
+
 std::string redact_text(std::string_view text)
 {
     const auto rest_at = text.find_first_of("?#");
@@ -129,15 +123,19 @@ std::string redact_url(std::string_view text)
 {
     if (!std::all_of(text.begin(), text.end(), is_visible))
         return redact_text(text);
-    if (const auto url = split_unix(text); is_well_formed(url)) {
-        const auto colon = url.path.empty() ? "" : ":";
-        return fmt::format("{}:{}{}{}{}", url.scheme, url.socket, colon, url.path, redact_end(url));
-    }
     const auto url = split(text);
     if (!is_well_formed(url))
         return redact_text(text);
-    return fmt::format("{}://{}{}{}{}{}{}", url.scheme, url.user_info ? "***@" : "", url.host,
-                       url.port ? ":" : "", url.port.value_or(""), url.path, redact_end(url));
+    auto result = url.is_unix
+                      ? fmt::format("{}:{}{}", url.scheme, url.socket, url.path.empty() ? "" : ":")
+                      : fmt::format("{}://{}{}{}{}", url.scheme, url.user_info ? "***@" : "",
+                                    url.host, url.port ? ":" : "", url.port.value_or(""));
+    result += url.path;
+    if (url.query)
+        result += "?" + redact_query(*url.query);
+    if (url.fragment)
+        result += "#***";
+    return result;
 }
 
 void Secrets::insert(std::string secret)

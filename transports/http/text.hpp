@@ -20,6 +20,9 @@ namespace sidecar::http {
 /// `"-ERR\r\n"`, `15 03 01 00 02 02 46`.
 [[nodiscard]] std::string quote(std::string_view bytes, std::size_t max_bytes);
 
+/// A stranger's name in quotes: what is a quote or a backslash in it is escaped too.
+[[nodiscard]] std::string quote_name(std::string_view bytes, std::size_t max_bytes = 64);
+
 /// The URL as it may appear in any text: user information, the values of the query and the fragment
 /// become "***"; the names in the query and the path of a Unix-domain socket stay. In a text that is
 /// no well-formed URL everything that could be one of these is redacted: all behind the first '?',

@@ -87,6 +87,11 @@ bool is_unreserved(char c) noexcept
     return is_alpha(c) || is_digit(c) || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
+bool is_token_char(char c) noexcept
+{
+    return is_alpha(c) || is_digit(c) || std::string_view{"!#$%&'*+-.^_`|~"}.find(c) != npos;
+}
+
 std::string lower(std::string_view text)
 {
     std::string result{text};
@@ -94,6 +99,11 @@ std::string lower(std::string_view text)
         if (c >= 'A' && c <= 'Z')
             c = static_cast<char>(c - 'A' + 'a');
     return result;
+}
+
+bool equal_ignoring_case(std::string_view a, std::string_view b)
+{
+    return a.size() == b.size() && lower(a) == lower(b);
 }
 
 std::string_view cut(std::string_view& text, std::string_view delimiters)
@@ -126,33 +136,24 @@ bool is_percent_encoding_right(std::string_view text)
 Components split(std::string_view text)
 {
     Components result;
-    const auto scheme = text.substr(0, text.find("://"));
-    if (scheme.size() == text.size() || !is_scheme(scheme))
-        return result;
-    result.scheme = scheme;
-    text.remove_prefix(scheme.size() + 3);
-    split_authority(cut(text, "/?#"), result);
-    result.path = cut(text, "?#");
-    if (text.starts_with('?'))
-        result.query = cut(text, "#").substr(1);
-    if (text.starts_with('#'))
-        result.fragment = text.substr(1);
-    return result;
-}
-
-UnixComponents split_unix(std::string_view text)
-{
-    UnixComponents result;
     const auto scheme = text.substr(0, text.find(':'));
-    if (scheme.size() == text.size() || !is_scheme(scheme) || !lower(scheme).ends_with("+unix"))
+    const bool is_unix = lower(scheme).ends_with("+unix");
+    text.remove_prefix(std::min(text.size(), scheme.size() + 1));
+    if (!is_scheme(scheme) || (!is_unix && !text.starts_with("//")))
         return result;
     result.scheme = scheme;
-    text.remove_prefix(scheme.size() + 1);
-    if (text.starts_with("///")) // an authority that is empty
+    result.is_unix = is_unix;
+    if (is_unix) {
+        if (text.starts_with("///")) // an authority that is empty
+            text.remove_prefix(2);
+        result.socket = cut(text, ":?#");
+        if (text.starts_with(':'))
+            result.path = cut(text, "?#").substr(1);
+    } else {
         text.remove_prefix(2);
-    result.socket = cut(text, ":?#");
-    if (text.starts_with(':'))
-        result.path = cut(text, "?#").substr(1);
+        split_authority(cut(text, "/?#"), result);
+        result.path = cut(text, "?#");
+    }
     if (text.starts_with('?'))
         result.query = cut(text, "#").substr(1);
     if (text.starts_with('#'))

@@ -20,9 +20,12 @@ inline constexpr auto npos = std::string_view::npos;
 [[nodiscard]] bool is_visible(char c) noexcept;
 /// RFC 3986 section 2.3.
 [[nodiscard]] bool is_unreserved(char c) noexcept;
+/// RFC 9110 section 5.6.2.
+[[nodiscard]] bool is_token_char(char c) noexcept;
 
 /// ASCII letters only.
 [[nodiscard]] std::string lower(std::string_view text);
+[[nodiscard]] bool equal_ignoring_case(std::string_view a, std::string_view b);
 
 /// Cuts `text` at the first of `delimiters`, and returns the part before it. The delimiter stays.
 /// Lifetime: that of the text.
@@ -34,28 +37,21 @@ inline constexpr auto npos = std::string_view::npos;
 [[nodiscard]] bool is_percent_encoding_right(std::string_view text);
 
 /// The components of a URI by RFC 3986 appendix B, not validated. Lifetime: views into the text.
+///
+/// A scheme that ends in "+unix" has a form of its own, "ws+unix:/path/of.sock:/resource?query", for
+/// neither a socket's path nor its end can be told in an authority. "ws+unix:///path" is the same.
 struct Components {
-    std::string_view scheme; ///< empty: there is no "scheme://"
+    std::string_view scheme; ///< empty: there is no "scheme://", nor such a one
     std::optional<std::string_view> user_info{};
     std::string_view host{}; ///< with brackets and zone
     std::optional<std::string_view> port{};
-    std::string_view path{};
+    bool is_unix = false;
+    std::string_view socket{}; ///< of a Unix-domain socket, in place of all between
+    std::string_view path{};   ///< of the resource; may be empty
     std::optional<std::string_view> query{};
     std::optional<std::string_view> fragment{};
 };
 [[nodiscard]] Components split(std::string_view text);
-
-/// "ws+unix:/path/of.sock:/resource?query", not validated: a form of its own, for neither a socket's
-/// path nor its end can be told in an authority. "ws+unix:///path" is the same. Lifetime: views into
-/// the text.
-struct UnixComponents {
-    std::string_view scheme; ///< empty: the scheme is none that ends in "+unix"
-    std::string_view socket{};
-    std::string_view path{}; ///< of the resource; may be empty
-    std::optional<std::string_view> query{};
-    std::optional<std::string_view> fragment{};
-};
-[[nodiscard]] UnixComponents split_unix(std::string_view text);
 
 /// No value: it is none from 1 to 65535.
 [[nodiscard]] std::optional<std::uint16_t> parse_port(std::string_view digits);

@@ -41,8 +41,8 @@ struct Signals {
 struct Incoming {
     enum class Kind { message, failure, close, bytes, pong } what = Kind::message;
     MessageKind kind = MessageKind::text;
-    std::string payload; // of a message, or the reason of a close
-    error_code error;
+    std::string payload{}; // of a message, or the reason of a close
+    error_code error{};
     std::uint16_t code = 0;
 };
 
@@ -91,6 +91,11 @@ struct MockPeer::State {
         if (signals)
             boost::asio::post(executor, [s = signals] { s->set_all(); });
     }
+    /// The same for what comes from the peer.
+    void add(mock::Incoming next)
+    {
+        tell([&](State& s) { s.incoming.push_back(std::move(next)); });
+    }
     template <class Question>
     auto ask(Question question) const
     {
@@ -100,6 +105,20 @@ struct MockPeer::State {
 };
 
 using mock::Incoming, mock::Signals;
+
+namespace {
+
+std::string to_string(std::span<const std::byte> bytes)
+{
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+Exception failed(const char* attempted, error_code cause, Error code = Error::disconnected)
+{
+    return Exception{Failure{code, {.attempted = attempted, .endpoint = "mock", .cause = cause}}};
+}
+
+} // namespace
 
 // --- the peer, in the hands of the test
 
@@ -121,24 +140,14 @@ void MockPeer::delay_connect(Duration delay)
     state_->tell([&](State& s) { s.connect_delay = delay; });
 }
 
-void MockPeer::deliver(std::string_view text)
-{
-    state_->tell(
-        [&](State& s) { s.incoming.push_back({.payload = std::string{text}, .error = {}}); });
-}
+void MockPeer::deliver(std::string_view text) { state_->add({.payload = std::string{text}}); }
 void MockPeer::deliver(std::span<const std::byte> bytes)
 {
-    const MessageView view{{}, MessageKind::bytes, bytes};
-    state_->tell([&](State& s) {
-        s.incoming.push_back(
-            {.kind = MessageKind::bytes, .payload = std::string{view.text()}, .error = {}});
-    });
+    state_->add({.kind = MessageKind::bytes, .payload = to_string(bytes)});
 }
 void MockPeer::deliver_after(Duration delay, std::string_view text)
 {
-    state_->tell([&](State& s) {
-        s.delayed.push_back({delay, {.payload = std::string{text}, .error = {}}});
-    });
+    state_->tell([&](State& s) { s.delayed.push_back({delay, {.payload = std::string{text}}}); });
 }
 void MockPeer::limit_reads(std::size_t messages)
 {
@@ -147,9 +156,7 @@ void MockPeer::limit_reads(std::size_t messages)
 
 void MockPeer::fail_read(error_code error)
 {
-    state_->tell([&](State& s) {
-        s.incoming.push_back({.what = Incoming::Kind::failure, .payload = {}, .error = error});
-    });
+    state_->add({.what = Incoming::Kind::failure, .error = error});
 }
 void MockPeer::fail_write(error_code error, std::size_t messages)
 {
@@ -158,19 +165,13 @@ void MockPeer::fail_write(error_code error, std::size_t messages)
 void MockPeer::drop()
 {
     state_->tell([](State& s) {
-        s.incoming.push_back(
-            {.what = Incoming::Kind::failure, .payload = {}, .error = asio::error::eof});
+        s.incoming.push_back({.what = Incoming::Kind::failure, .error = asio::error::eof});
         s.is_dropped = s.signals != nullptr;
     });
 }
 void MockPeer::close(std::uint16_t code, std::string_view reason)
 {
-    state_->tell([&](State& s) {
-        s.incoming.push_back({.what = Incoming::Kind::close,
-                              .payload = std::string{reason},
-                              .error = {},
-                              .code = code});
-    });
+    state_->add({.what = Incoming::Kind::close, .payload = std::string{reason}, .code = code});
 }
 void MockPeer::fail_operation(std::size_t n, error_code error)
 {
@@ -205,12 +206,7 @@ void MockPeer::delay_pongs(Duration delay)
 {
     state_->tell([&](State& s) { s.pong_delay = delay; });
 }
-void MockPeer::send_bytes()
-{
-    state_->tell([](State& s) {
-        s.incoming.push_back({.what = Incoming::Kind::bytes, .payload = {}, .error = {}});
-    });
-}
+void MockPeer::send_bytes() { state_->add({.what = Incoming::Kind::bytes}); }
 
 void MockPeer::forget()
 {
@@ -246,30 +242,38 @@ std::vector<std::string> MockPeer::trace() const
 
 // --- the transport
 
-namespace {
-
-Exception failed(const char* attempted, error_code cause, Error code = Error::disconnected)
-{
-    return Exception{Failure{code, {.attempted = attempted, .endpoint = "mock", .cause = cause}}};
-}
-
-} // namespace
-
 struct Mock::Impl {
     using State = MockPeer::State;
 
     explicit Impl(std::shared_ptr<State> s) : state{std::move(s)} {}
 
-    /// What every operation does first. With the mutex held.
-    void enter(State& s, Context ctx, const std::string& what)
+    /// What every operation does first.
+    void enter(Context ctx, const std::string& what)
     {
-        s.trace.push_back(
-            fmt::format("{:.3f} {}",
-                        std::chrono::duration<double>(ctx.now().time_since_epoch()).count(), what));
-        if (s.failing_operation != 0 && --s.failing_operation == 0)
-            throw failed(what.c_str(), s.operation_error);
+        std::lock_guard lock{state->mutex};
+        const std::chrono::duration<double> now = ctx.now().time_since_epoch();
+        state->trace.push_back(fmt::format("{:.3f} {}", now.count(), what));
+        if (state->failing_operation != 0 && --state->failing_operation == 0)
+            throw failed(what.c_str(), state->operation_error);
     }
 
+    void begin_connection(Context ctx)
+    {
+        std::lock_guard lock{state->mutex};
+        if (state->signals)
+            throw Exception{Failure{
+                Error::bad_options,
+                {.attempted = "connect",
+                 .endpoint = "mock",
+                 .explanation =
+                     "this MockPeer has a link already; each link needs a peer of its own"}}};
+        state->signals = signals;
+        state->executor = ctx.executor();
+        state->is_dropped = false;
+        ++state->connect_count;
+    }
+
+    [[nodiscard]] static bool may_write(const State& s) { return !s.holds_writes || s.is_dropped; }
     [[nodiscard]] bool must_end() const
     {
         return is_aborted && !state->ask([](const State& s) { return s.ignores_abort; });
@@ -332,23 +336,9 @@ Mock::~Mock()
 Task<> Mock::connect(Context ctx)
 {
     auto& impl = *impl_;
-    const auto delay = [&] {
-        auto& s = *impl.state;
-        std::lock_guard lock{s.mutex};
-        if (s.signals)
-            throw Exception{Failure{
-                Error::bad_options,
-                {.attempted = "connect",
-                 .endpoint = "mock",
-                 .explanation =
-                     "this MockPeer has a link already; each link needs a peer of its own"}}};
-        s.signals = impl.signals;
-        s.executor = ctx.executor();
-        s.is_dropped = false;
-        ++s.connect_count;
-        impl.enter(s, ctx, "connect");
-        return s.connect_delay;
-    }();
+    impl.begin_connection(ctx);
+    impl.enter(ctx, "connect");
+    const auto delay = impl.state->ask([](const MockPeer::State& s) { return s.connect_delay; });
     co_await impl.wait(ctx, impl.signals->connect, deadline_after(ctx.now(), delay),
                        [](const MockPeer::State& s) { return s.connect_delay == Duration{}; });
     if (const auto error =
@@ -360,25 +350,21 @@ Task<> Mock::read(Context ctx, Sink& sink)
 {
     auto& impl = *impl_;
     auto& s = *impl.state;
-    {
-        std::lock_guard lock{s.mutex};
-        impl.enter(s, ctx, "read");
-    }
-    for (;;) {
+    impl.enter(ctx, "read");
+    const auto has_incoming = [](const MockPeer::State& state) { return !state.incoming.empty(); };
+    const auto has_any = [&](const MockPeer::State& state) {
+        return has_incoming(state) || !state.delayed.empty();
+    };
+    do {
         const auto next = impl.admit_delayed(ctx.now());
-        if (co_await impl.wait(ctx, impl.signals->read, next,
-                               [](const MockPeer::State& state) {
-                                   return !state.incoming.empty() || !state.delayed.empty();
-                               })
-            && impl.state->ask(
-                [](const MockPeer::State& state) { return !state.incoming.empty(); }))
-            break;
-    }
+        (void)co_await impl.wait(ctx, impl.signals->read, next, has_any);
+    } while (!s.ask(has_incoming));
     std::lock_guard lock{s.mutex};
     for (std::size_t count = 0; count < s.read_limit && !s.incoming.empty(); ++count) {
         auto& front = s.incoming.front();
+        const auto payload = std::as_bytes(std::span{front.payload});
         if (front.what == Incoming::Kind::message) {
-            if (!sink.put(front.kind, std::as_bytes(std::span{front.payload})))
+            if (!sink.put(front.kind, payload))
                 co_return;
             s.incoming.pop_front();
             continue;
@@ -386,7 +372,7 @@ Task<> Mock::read(Context ctx, Sink& sink)
         if (front.what == Incoming::Kind::bytes || front.what == Incoming::Kind::pong) {
             sink.note_bytes();
             if (front.what == Incoming::Kind::pong)
-                sink.note_pong(std::as_bytes(std::span{front.payload}));
+                sink.note_pong(payload);
             s.incoming.pop_front();
             continue;
         }
@@ -411,11 +397,9 @@ Task<> Mock::write(Context ctx, Batch batch)
     {
         std::lock_guard lock{s.mutex};
         ++s.write_count;
-        impl.enter(s, ctx, fmt::format("write {}", std::distance(batch.begin(), batch.end())));
     }
-    co_await impl.wait(
-        ctx, impl.signals->write, TimePoint::max(),
-        [](const MockPeer::State& state) { return !state.holds_writes || state.is_dropped; });
+    impl.enter(ctx, fmt::format("write {}", std::distance(batch.begin(), batch.end())));
+    co_await impl.wait(ctx, impl.signals->write, TimePoint::max(), Impl::may_write);
     std::lock_guard lock{s.mutex};
     if (s.is_dropped)
         throw failed("write", asio::error::broken_pipe);
@@ -434,16 +418,9 @@ Task<> Mock::ping(Context ctx, std::span<const std::byte> payload)
 {
     auto& impl = *impl_;
     auto& s = *impl.state;
-    Incoming pong{.what = Incoming::Kind::pong,
-                  .payload = std::string{MessageView{{}, MessageKind::bytes, payload}.text()},
-                  .error = {}};
-    {
-        std::lock_guard lock{s.mutex};
-        impl.enter(s, ctx, "ping");
-    }
-    co_await impl.wait(ctx, impl.signals->ping, TimePoint::max(), [](const MockPeer::State& state) {
-        return !state.holds_writes || state.is_dropped;
-    });
+    Incoming pong{.what = Incoming::Kind::pong, .payload = to_string(payload)};
+    impl.enter(ctx, "ping");
+    co_await impl.wait(ctx, impl.signals->ping, TimePoint::max(), Impl::may_write);
     std::lock_guard lock{s.mutex};
     if (s.is_dropped)
         throw failed("ping", asio::error::broken_pipe);
@@ -457,11 +434,8 @@ Task<> Mock::ping(Context ctx, std::span<const std::byte> payload)
 Task<> Mock::close(Context ctx, CloseReason reason)
 {
     auto& impl = *impl_;
-    const auto delay = [&] {
-        std::lock_guard lock{impl.state->mutex};
-        impl.enter(*impl.state, ctx, fmt::format("close {}", reason.code));
-        return impl.state->close_delay;
-    }();
+    impl.enter(ctx, fmt::format("close {}", reason.code));
+    const auto delay = impl.state->ask([](const MockPeer::State& s) { return s.close_delay; });
     co_await impl.wait(ctx, impl.signals->close, deadline_after(ctx.now(), delay),
                        [](const MockPeer::State& s) { return s.close_delay == Duration{}; });
     std::lock_guard lock{impl.state->mutex};

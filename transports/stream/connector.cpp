@@ -82,12 +82,6 @@ Failure on_the_way(const Failure& failure, const http::Proxy& proxy, const std::
              .explanation = std::move(why)}};
 }
 
-Result<void> check_tls(const TlsOptions& options, const std::string& endpoint)
-{
-    const auto prepared = prepare_tls(options, endpoint);
-    return prepared ? Result<void>{} : prepared.error();
-}
-
 } // namespace
 
 Result<void> validate(const Target& target)
@@ -107,14 +101,17 @@ Result<void> validate(const Target& target)
             return proxy.error();
         may_be_secure = proxy->value().is_secure;
         if (may_be_secure)
-            if (auto valid =
-                    check_tls(target.proxy.tls, fmt::format("the proxy {}", proxy->value().shown));
-                !valid)
-                return valid;
+            if (const auto prepared =
+                    prepare_tls(target.proxy.tls, "the proxy " + proxy->value().shown);
+                !prepared)
+                return prepared.error();
     }
     if (!may_be_secure && target.proxy.tls != TlsOptions{})
         return bad_options(target, "proxy.tls has no meaning without a proxy of https://");
-    return target.tls ? check_tls(*target.tls, target.endpoint) : Result<void>{};
+    if (target.tls)
+        if (const auto prepared = prepare_tls(*target.tls, target.endpoint); !prepared)
+            return prepared.error();
+    return {};
 }
 
 Task<std::shared_ptr<Stream>> Connector::connect(Context ctx, Target target)

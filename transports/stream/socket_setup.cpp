@@ -8,11 +8,13 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <initializer_list>
 #include <limits>
+#include <span>
 
 namespace sidecar::stream {
 namespace {
@@ -23,40 +25,68 @@ constexpr int largest_int = std::numeric_limits<int>::max();
 constexpr std::int64_t max_keep_alive_seconds = 32767; // MAX_TCP_KEEPIDLE of Linux
 constexpr unsigned max_keep_alive_probes = 127;        // MAX_TCP_KEEPCNT
 
-/// What one option is to be.
+/// An option of the system's that has a value of ours.
 struct Setting {
-    const char* name;
+    const char* name; ///< in SocketOptions
+    const char* system_name;
     int level;
     int option;
-    std::int64_t value;
+    std::int64_t value; ///< zero: the system's
+    std::int64_t max;
     const char* unit = "";
 };
 
+/// Rounded up; what is below zero stays so.
 template <class Unit>
-std::int64_t rounded_up(Duration duration)
+std::int64_t in(Duration duration)
 {
-    return std::chrono::ceil<Unit>(duration).count();
+    return duration < Duration{} ? -1 : std::chrono::ceil<Unit>(duration).count();
 }
 
-std::optional<Refused> set(int socket, const Setting& setting)
+/// The first two are those of every socket.
+std::array<Setting, 7> settings_of(const SocketOptions& o)
 {
-    const auto value = static_cast<int>(setting.value);
-    if (::setsockopt(socket, setting.level, setting.option, &value, sizeof value) == 0)
-        return {};
-    Refused refused{error_code{errno, boost::system::system_category()}, {}};
-    refused.what = fmt::format("{} of {}{} was refused", setting.name, value, setting.unit);
-    if (setting.option == SO_BUSY_POLL && refused.ec.value() == EPERM)
-        refused.what += " (to raise it above the sysctl net.core.busy_read needs CAP_NET_ADMIN)";
-    return refused;
+    using std::chrono::microseconds, std::chrono::milliseconds, std::chrono::seconds;
+    const auto bytes = [](std::size_t count) {
+        return static_cast<std::int64_t>(std::min<std::size_t>(count, largest_int + 1ull));
+    };
+    return {{{"receive_buffer_bytes", "SO_RCVBUF", SOL_SOCKET, SO_RCVBUF,
+              bytes(o.receive_buffer_bytes), largest_int, " bytes"},
+             {"send_buffer_bytes", "SO_SNDBUF", SOL_SOCKET, SO_SNDBUF, bytes(o.send_buffer_bytes),
+              largest_int, " bytes"},
+             {"user_timeout", "TCP_USER_TIMEOUT", IPPROTO_TCP, TCP_USER_TIMEOUT,
+              in<milliseconds>(o.user_timeout), largest_int, " ms"},
+             {"keep_alive_idle", "TCP_KEEPIDLE", IPPROTO_TCP, TCP_KEEPIDLE,
+              in<seconds>(o.keep_alive_idle), max_keep_alive_seconds, " s"},
+             {"keep_alive_interval", "TCP_KEEPINTVL", IPPROTO_TCP, TCP_KEEPINTVL,
+              in<seconds>(o.keep_alive_interval), max_keep_alive_seconds, " s"},
+             {"keep_alive_probes", "TCP_KEEPCNT", IPPROTO_TCP, TCP_KEEPCNT, o.keep_alive_probes,
+              max_keep_alive_probes},
+             {"busy_poll", "SO_BUSY_POLL", SOL_SOCKET, SO_BUSY_POLL, in<microseconds>(o.busy_poll),
+              largest_int, " us"}}};
 }
 
-/// Zero: the system's.
-std::optional<Refused> set_given(int socket, std::initializer_list<Setting> settings)
+void switch_on(int socket, int level, int option, bool is_on)
 {
-    for (const auto& setting : settings)
-        if (setting.value != 0)
-            if (auto refused = set(socket, setting))
-                return refused;
+    const int value = is_on;
+    (void)::setsockopt(socket, level, option, &value, sizeof value);
+}
+
+std::optional<Refused> set_all(int socket, std::span<const Setting> settings)
+{
+    for (const auto& setting : settings) {
+        const auto value = static_cast<int>(setting.value);
+        if (value == 0
+            || ::setsockopt(socket, setting.level, setting.option, &value, sizeof value) == 0)
+            continue;
+        const error_code ec{errno, boost::system::system_category()};
+        const bool is_about_right = setting.option == SO_BUSY_POLL && ec.value() == EPERM;
+        return Refused{
+            ec, fmt::format("{} of {}{} was refused{}", setting.system_name, value, setting.unit,
+                            is_about_right ? " (to raise it above the sysctl net.core.busy_read "
+                                             "needs CAP_NET_ADMIN)"
+                                           : "")};
+    }
     return {};
 }
 
@@ -69,8 +99,7 @@ std::optional<Refused> bind_to(int socket, const std::string& text, const tcp::e
         return Refused{boost::asio::error::address_family_not_supported,
                        fmt::format("bind_address {} is of the other family", text)};
     // The port is chosen with the connection, so that many connections may share it
-    const int on = 1;
-    (void)::setsockopt(socket, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    switch_on(socket, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, true);
     if (::bind(socket, local.data(), static_cast<socklen_t>(local.size())) == 0)
         return {};
     const error_code ec{errno, boost::system::system_category()};
@@ -79,34 +108,15 @@ std::optional<Refused> bind_to(int socket, const std::string& text, const tcp::e
 
 Failure bad_option(std::string why) { return http::refuse(Error::bad_options, std::move(why)); }
 
-template <class Unit>
-Result<void> validate_duration(const char* name, Duration value, std::int64_t max, const char* unit)
-{
-    if (value < Duration{})
-        return bad_option(fmt::format("{} is negative", name));
-    if (rounded_up<Unit>(value) > max)
-        return bad_option(fmt::format("{} is above {} {}", name, max, unit));
-    return {};
-}
-
 Result<void> validate_values(const SocketOptions& o)
 {
-    using std::chrono::microseconds, std::chrono::milliseconds, std::chrono::seconds;
-    if (o.receive_buffer_bytes > static_cast<std::size_t>(largest_int))
-        return bad_option(fmt::format("receive_buffer_bytes is above {}", largest_int));
-    if (o.send_buffer_bytes > static_cast<std::size_t>(largest_int))
-        return bad_option(fmt::format("send_buffer_bytes is above {}", largest_int));
-    if (o.keep_alive_probes > max_keep_alive_probes)
-        return bad_option(fmt::format("keep_alive_probes is above {}", max_keep_alive_probes));
-    for (const auto& valid :
-         {validate_duration<milliseconds>("user_timeout", o.user_timeout, largest_int, "ms"),
-          validate_duration<seconds>("keep_alive_idle", o.keep_alive_idle, max_keep_alive_seconds,
-                                     "s"),
-          validate_duration<seconds>("keep_alive_interval", o.keep_alive_interval,
-                                     max_keep_alive_seconds, "s"),
-          validate_duration<microseconds>("busy_poll", o.busy_poll, largest_int, "us")})
-        if (!valid)
-            return valid;
+    for (const auto& setting : settings_of(o)) {
+        if (setting.value < 0)
+            return bad_option(fmt::format("{} is negative", setting.name));
+        if (setting.value > setting.max)
+            return bad_option(
+                fmt::format("{} is above {}{}", setting.name, setting.max, setting.unit));
+    }
     error_code ec;
     if (!o.bind_address.empty())
         (void)boost::asio::ip::make_address(o.bind_address, ec);
@@ -145,33 +155,18 @@ Result<void> validate(const SocketSetup& setup, bool is_unix)
 
 std::optional<Refused> set_up_unix(int socket, const SocketSetup& setup)
 {
-    const auto& o = setup.options;
-    return set_given(socket, {{"SO_RCVBUF", SOL_SOCKET, SO_RCVBUF,
-                               static_cast<std::int64_t>(o.receive_buffer_bytes), " bytes"},
-                              {"SO_SNDBUF", SOL_SOCKET, SO_SNDBUF,
-                               static_cast<std::int64_t>(o.send_buffer_bytes), " bytes"}});
+    const auto settings = settings_of(setup.options);
+    return set_all(socket, std::span{settings}.first(2));
 }
 
 std::optional<Refused> set_up_tcp(int socket, const SocketSetup& setup, const tcp::endpoint& peer)
 {
-    using std::chrono::microseconds, std::chrono::milliseconds, std::chrono::seconds;
-    const auto& o = setup.options;
-    if (auto refused = bind_to(socket, o.bind_address, peer))
-        return refused;
-    if (auto refused = set_up_unix(socket, setup)) // what every socket has
+    if (auto refused = bind_to(socket, setup.options.bind_address, peer))
         return refused;
     // Every socket of TCP takes these two
-    (void)set(socket, {"TCP_NODELAY", IPPROTO_TCP, TCP_NODELAY, setup.no_delay});
-    (void)set(socket, {"SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE, setup.keep_alive});
-    return set_given(
-        socket,
-        {{"TCP_USER_TIMEOUT", IPPROTO_TCP, TCP_USER_TIMEOUT,
-          rounded_up<milliseconds>(o.user_timeout), " ms"},
-         {"TCP_KEEPIDLE", IPPROTO_TCP, TCP_KEEPIDLE, rounded_up<seconds>(o.keep_alive_idle), " s"},
-         {"TCP_KEEPINTVL", IPPROTO_TCP, TCP_KEEPINTVL, rounded_up<seconds>(o.keep_alive_interval),
-          " s"},
-         {"TCP_KEEPCNT", IPPROTO_TCP, TCP_KEEPCNT, o.keep_alive_probes},
-         {"SO_BUSY_POLL", SOL_SOCKET, SO_BUSY_POLL, rounded_up<microseconds>(o.busy_poll), " us"}});
+    switch_on(socket, IPPROTO_TCP, TCP_NODELAY, setup.no_delay);
+    switch_on(socket, SOL_SOCKET, SO_KEEPALIVE, setup.keep_alive);
+    return set_all(socket, settings_of(setup.options));
 }
 
 } // namespace sidecar::stream

@@ -13,9 +13,6 @@ namespace sidecar::stream {
 
 namespace asio = boost::asio;
 
-namespace {
-
-/// An error is no verdict yet: a proxy that refuses may have said so before it had read all.
 Task<error_code> write_all(Stream& stream, const std::string& text)
 {
     error_code ec;
@@ -25,8 +22,6 @@ Task<error_code> write_all(Stream& stream, const std::string& text)
     }
     co_return ec;
 }
-
-} // namespace
 
 std::size_t PrefixedStream::take(const ReadBuffers& into, error_code& ec)
 {

@@ -42,6 +42,10 @@ private:
     const std::shared_ptr<Stream> below_; // sidecar side
 };
 
+/// Writes a handshake's request. An error is no verdict yet: a peer that refuses may have said so, and
+/// closed, before it had read all.
+[[nodiscard]] Task<error_code> write_all(Stream& stream, const std::string& text);
+
 /// Asks the proxy at the other end of `below` for a tunnel to the host, and returns the stream that
 /// leads through it: `below` itself, or a PrefixedStream with the bytes behind the proxy's answer. `endpoint` is what failures call the host. Throws Exception: connect_failed;
 /// operation_aborted once `below` was aborted.

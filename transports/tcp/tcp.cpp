@@ -87,7 +87,7 @@ std::string tcp_endpoint(const std::string& host, std::uint16_t port)
 {
     if (is_unix(host))
         return "unix:" + http::escape(socket_path(host));
-    if (std::any_of(host.begin(), host.end(), is_strange)) // refused by check_tcp(), but printed
+    if (std::any_of(host.begin(), host.end(), is_strange)) // refused by validate(), but printed
         return fmt::format("\"{}\":{}", http::escape(host, max_shown_bytes), port);
     return host.find(':') == host.npos ? fmt::format("{}:{}", host, port)
                                        : fmt::format("[{}]:{}", host, port);
@@ -134,7 +134,7 @@ Result<void> validate_address(const std::string& host, std::uint16_t port)
 
 } // namespace
 
-Result<void> check_tcp(const TcpTarget& target, std::size_t max_message_bytes)
+Result<void> validate(const TcpTarget& target, std::size_t max_message_bytes)
 {
     auto valid = validate_address(target.host, target.port);
     if (valid && max_message_bytes == 0)
@@ -149,69 +149,63 @@ Failure with_endpoint(const Failure& failure, const std::string& endpoint)
     return http::with_context(failure, failure.attempted(), endpoint);
 }
 
-class TcpConnection::Impl {
-public:
-    explicit Impl(TcpTarget target) : target_{std::move(target)} {}
-
-    Task<> connect(Context ctx);
-    Task<> read(Context ctx, Sink& sink, stream::Decoder& decoder);
-    Task<> write(Batch batch, stream::Encoder& encoder) { return writer_->write(batch, encoder); }
-    Task<> close(Context ctx);
-    void abort() noexcept;
-
-private:
-    [[nodiscard]] std::string endpoint() const { return tcp_endpoint(target_.host, target_.port); }
+/// Invariant: once end is set no read succeeds any more.
+struct TcpConnection::Impl {
+    [[nodiscard]] std::string endpoint() const { return tcp_endpoint(target.host, target.port); }
     [[nodiscard]] Failure read_failure(std::exception_ptr exception) const;
     Task<> end_our_half(Context ctx);
 
-    const TcpTarget target_;                 // sidecar side
-    stream::Connector connector_;            // sidecar side
-    std::shared_ptr<stream::Stream> stream_; // sidecar side; null until connected
-    stream::Reader reader_;                  // sidecar side
-    std::shared_ptr<stream::Writer> writer_; // sidecar side; null until connected
-    std::optional<Failure> end_;             // sidecar side; why no read will succeed any more
-    LoopEvent over_;                         // sidecar side; close() waits for it
+    const TcpTarget target;                   // sidecar side
+    stream::Connector connector{};            // sidecar side
+    std::shared_ptr<stream::Stream> below{};  // sidecar side; null until connected
+    stream::Reader reader{};                  // sidecar side
+    std::shared_ptr<stream::Writer> writer{}; // sidecar side; null until connected
+    std::optional<Failure> end{};             // sidecar side; why no read will succeed any more
+    LoopEvent over{};                         // sidecar side; close() waits for it
 };
 
-Task<> TcpConnection::Impl::connect(Context ctx)
+TcpConnection::TcpConnection(TcpTarget target) : impl_{new Impl{.target = std::move(target)}} {}
+TcpConnection::~TcpConnection() = default;
+
+Task<> TcpConnection::connect(Context ctx)
 {
-    stream_ = co_await connector_.connect(ctx, stream_target(target_));
-    writer_ = std::make_shared<stream::Writer>(stream_);
-    if (const auto protocol = stream_->application_protocol(); !protocol.empty())
+    impl_->below = co_await impl_->connector.connect(ctx, stream_target(impl_->target));
+    impl_->writer = std::make_shared<stream::Writer>(impl_->below);
+    if (const auto protocol = impl_->below->application_protocol(); !protocol.empty())
         ctx.negotiated(protocol);
 }
 
-Task<> TcpConnection::Impl::read(Context ctx, Sink& sink, stream::Decoder& decoder)
+Task<> TcpConnection::read(Context ctx, Sink& sink, stream::Decoder& decoder)
 {
     std::exception_ptr exception;
     try {
-        co_await reader_.read(*stream_, sink, decoder);
+        co_await impl_->reader.read(*impl_->below, sink, decoder);
     } catch (...) {
         exception = std::current_exception();
     }
     if (!exception)
         co_return;
-    const auto failure = read_failure(std::move(exception));
+    const auto failure = impl_->read_failure(std::move(exception));
     if (failure.cause() == asio::error::eof)
-        co_await end_our_half(ctx);
-    end_ = failure;
-    over_.set();
-    throw Exception{*end_};
+        co_await impl_->end_our_half(ctx);
+    impl_->end = failure;
+    impl_->over.set();
+    throw Exception{*impl_->end};
 }
 
 /// The peer has ended its half in order, so it is answered likewise, behind the message that is being
 /// written.
 Task<> TcpConnection::Impl::end_our_half(Context ctx)
 {
-    writer_->finish({});
+    writer->finish({});
     const auto until = deadline_after(ctx.now(), stream::Writer::end_answer_time);
     try {
-        auto taken = writer_->taken_bytes();
-        while (!co_await writer_->wait_written(
+        auto taken = writer->taken_bytes();
+        while (!co_await writer->wait_written(
             ctx, std::min(until, deadline_after(ctx.now(), blocked_time))))
-            if (std::exchange(taken, writer_->taken_bytes()) == taken || ctx.now() >= until)
+            if (std::exchange(taken, writer->taken_bytes()) == taken || ctx.now() >= until)
                 co_return;
-        (void)co_await writer_->shut_down(ctx, until);
+        (void)co_await writer->shut_down(ctx, until);
     } catch (const boost::system::system_error&) { // how the stream has ended tells more
     }
 }
@@ -233,48 +227,39 @@ Failure TcpConnection::Impl::read_failure(std::exception_ptr exception) const
                 {.attempted = "read",
                  .endpoint = endpoint(),
                  .cause = e.code(),
-                 .explanation = describe_end(e.code(), reader_.unfinished())}};
+                 .explanation = describe_end(e.code(), reader.unfinished())}};
     } catch (...) {
         return to_failure(std::current_exception(), Error::protocol_violation, "read", endpoint());
     }
 }
 
-Task<> TcpConnection::Impl::close(Context ctx)
-{
-    writer_->finish({});
-    try {
-        (void)co_await writer_->shut_down(ctx, ctx.deadline());
-    } catch (const boost::system::system_error&) { // how the stream has ended tells more
-    }
-    while (!end_ && !stream_->is_aborted())
-        co_await over_.wait();
-    if (!end_)
-        throw boost::system::system_error{asio::error::operation_aborted};
-    if (end_->cause() != asio::error::eof)
-        throw Exception{*end_};
-}
-
-void TcpConnection::Impl::abort() noexcept
-{
-    connector_.abort();
-    if (stream_)
-        stream_->abort();
-    over_.set();
-}
-
-TcpConnection::TcpConnection(TcpTarget target) : impl_{std::make_unique<Impl>(std::move(target))} {}
-TcpConnection::~TcpConnection() = default;
-Task<> TcpConnection::connect(Context ctx) { return impl_->connect(ctx); }
-Task<> TcpConnection::read(Context ctx, Sink& sink, stream::Decoder& decoder)
-{
-    return impl_->read(ctx, sink, decoder);
-}
 Task<> TcpConnection::write(Batch batch, stream::Encoder& encoder)
 {
-    return impl_->write(batch, encoder);
+    return impl_->writer->write(batch, encoder);
 }
-Task<> TcpConnection::close(Context ctx) { return impl_->close(ctx); }
-void TcpConnection::abort() noexcept { impl_->abort(); }
+
+Task<> TcpConnection::close(Context ctx)
+{
+    impl_->writer->finish({});
+    try {
+        (void)co_await impl_->writer->shut_down(ctx, ctx.deadline());
+    } catch (const boost::system::system_error&) { // how the stream has ended tells more
+    }
+    while (!impl_->end && !impl_->below->is_aborted())
+        co_await impl_->over.wait();
+    if (!impl_->end)
+        throw boost::system::system_error{asio::error::operation_aborted};
+    if (impl_->end->cause() != asio::error::eof)
+        throw Exception{*impl_->end};
+}
+
+void TcpConnection::abort() noexcept
+{
+    impl_->connector.abort();
+    if (impl_->below)
+        impl_->below->abort();
+    impl_->over.set();
+}
 
 } // namespace detail
 

@@ -1,6 +1,7 @@
 #include "context.hpp"
 
 #include "files.hpp"
+#include "text.hpp"
 #include "tls.hpp"
 #include "uri.hpp"
 #include "verify.hpp"
@@ -33,27 +34,20 @@ struct SystemStore {
 };
 
 /// As the application's thread found it last. Never destroyed, like the contexts.
-class LastSystemStore {
-public:
+struct LastSystemStore {
+    std::mutex mutex;
+    SystemStore store; // both: guarded by mutex
+
     static LastSystemStore& get()
     {
         static auto& last = *new LastSystemStore;
         return last;
     }
-    void set(SystemStore store)
+    [[nodiscard]] SystemStore copy()
     {
-        const std::lock_guard lock{mutex_};
-        store_ = std::move(store);
+        const std::lock_guard lock{mutex};
+        return store;
     }
-    [[nodiscard]] SystemStore store() const
-    {
-        const std::lock_guard lock{mutex_};
-        return store_;
-    }
-
-private:
-    mutable std::mutex mutex_;
-    SystemStore store_; // both: guarded by mutex_
 };
 
 std::vector<std::string> split(std::string_view list)
@@ -94,7 +88,7 @@ std::string stamp_of(const TlsOptions& options)
     std::vector<std::string> paths{options.ca_file, options.ca_directory, options.certificate_file,
                                    options.key_file};
     if (!is_own_trust(options)) {
-        const auto [file, directories] = LastSystemStore::get().store();
+        const auto [file, directories] = LastSystemStore::get().copy();
         paths.push_back(file);
         for (auto& directory : split(directories))
             paths.push_back(std::move(directory));
@@ -109,7 +103,7 @@ std::string stamp_of(const TlsOptions& options)
 /// that a stop left alone may still use it when the process ends.
 class Contexts {
 public:
-    std::shared_ptr<const TlsContext> find(const TlsOptions& options, const std::string& stamp)
+    TlsContextPtr find(const TlsOptions& options, const std::string& stamp)
     {
         std::lock_guard lock{mutex_};
         const auto found = std::find_if(kept_.begin(), kept_.end(), [&](const auto& kept) {
@@ -120,7 +114,7 @@ public:
         std::rotate(kept_.begin(), found, found + 1);
         return kept_.front();
     }
-    void keep(std::shared_ptr<const TlsContext> made)
+    void keep(TlsContextPtr made)
     {
         std::lock_guard lock{mutex_};
         kept_.insert(kept_.begin(), std::move(made));
@@ -130,7 +124,7 @@ public:
 
 private:
     std::mutex mutex_;
-    std::vector<std::shared_ptr<const TlsContext>> kept_; // both: guarded by mutex_
+    std::vector<TlsContextPtr> kept_; // both: guarded by mutex_
 };
 
 // --- sessions
@@ -213,8 +207,7 @@ TlsContext::TlsContext(const TlsOptions& options, std::string stamp)
 
 bool TlsContext::is_system_trust() const noexcept { return !is_own_trust(options_); }
 
-Result<std::shared_ptr<const TlsContext>> TlsContext::make(const TlsOptions& options,
-                                                           std::string stamp)
+Result<TlsContextPtr> TlsContext::make(const TlsOptions& options, std::string stamp)
 {
     ERR_clear_error();
     const std::shared_ptr<TlsContext> made{new TlsContext{options, std::move(stamp)}};
@@ -222,7 +215,7 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::make(const TlsOptions& opt
         if (auto done = (made.get()->*step)(); !done)
             return done.error();
     ERR_clear_error();
-    return std::shared_ptr<const TlsContext>{made};
+    return TlsContextPtr{made};
 }
 
 Result<void> TlsContext::begin()
@@ -290,7 +283,7 @@ Result<void> TlsContext::trust()
 /// the next attempt.
 Result<void> TlsContext::trust_system()
 {
-    const auto [file, directories] = LastSystemStore::get().store();
+    const auto [file, directories] = LastSystemStore::get().copy();
     std::vector<Result<std::vector<CertificatePtr>>> parts;
     if (const auto text = read_file("the system's trust store", file))
         parts.push_back(parse_certificates(file, *text));
@@ -355,20 +348,26 @@ void read_trust_environment()
         store.file = file;
     if (const char* directories = ::secure_getenv(X509_get_default_cert_dir_env()))
         store.directories = directories;
-    LastSystemStore::get().set(std::move(store));
+    auto& last = LastSystemStore::get();
+    const std::lock_guard lock{last.mutex};
+    last.store = std::move(store);
 }
 
-Result<std::shared_ptr<const TlsContext>> tls_context(const TlsOptions& options)
+Result<TlsContextPtr> prepare_tls(const TlsOptions& options, const std::string& endpoint)
 {
     static auto& contexts = *new Contexts;
+    const auto refused = [&](const Failure& why) {
+        return http::with_context(why, why.attempted(), endpoint);
+    };
     if (auto valid = validate(options); !valid)
-        return valid.error();
+        return refused(valid.error());
     auto stamp = stamp_of(options);
     if (auto found = contexts.find(options, stamp))
         return found;
     auto made = TlsContext::make(options, std::move(stamp));
-    if (made)
-        contexts.keep(*made);
+    if (!made)
+        return refused(made.error());
+    contexts.keep(*made);
     return made;
 }
 

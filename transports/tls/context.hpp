@@ -71,11 +71,6 @@ private:
     mutable TlsSessions sessions_; // both: its own invariant
 };
 
-/// The context for these options: one that was made before if the files are what they were. The
-/// process keeps the last few. Side: any thread. Blocks: while files are read, if they must be.
-/// Errors: those of TlsContext::make(), and bad_options without a look at any file.
-[[nodiscard]] Result<std::shared_ptr<const TlsContext>> tls_context(const TlsOptions& options);
-
 /// OpenSSL cannot be used at all, in its own words; empties the thread's queue of errors.
 [[nodiscard]] Failure openssl_failed();
 

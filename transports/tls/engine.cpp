@@ -1,5 +1,8 @@
 #include "engine.hpp"
 
+#include <boost/beast/core/buffers_prefix.hpp>
+#include <boost/beast/core/buffers_suffix.hpp>
+
 #include <algorithm>
 #include <cstring>
 #include <new>
@@ -8,8 +11,11 @@
 namespace sidecar::stream {
 
 namespace asio = boost::asio;
+namespace beast = boost::beast;
 
 namespace {
+
+using Pieces = std::span<const asio::const_buffer>;
 
 /// More than this is not kept: only a handshake with a very long chain of ours needs it.
 constexpr std::size_t max_spare_output_bytes = 128u << 10;
@@ -19,49 +25,15 @@ constexpr std::size_t max_spare_output_bytes = 128u << 10;
 thread_local std::unique_ptr<TlsInput> spare_input;
 thread_local std::vector<std::byte> spare_output;
 
-/// Bytes of several pieces, in order.
-class Pieces {
-public:
-    explicit Pieces(std::span<const asio::const_buffer> from) : from_{from} {}
-
-    /// The next record's worth. From its piece where one has it all; else collected in `staging`.
-    std::span<const std::byte> next(std::span<std::byte> staging)
-    {
-        skip_empty();
-        if (from_.empty())
-            return {};
-        if (front().size() >= staging.size() || from_.size() == 1)
-            return take(staging.size());
-        std::size_t filled = 0;
-        while (filled < staging.size() && !from_.empty()) {
-            const auto bytes = take(staging.size() - filled);
-            std::copy(bytes.begin(), bytes.end(), staging.begin() + filled);
-            filled += bytes.size();
-            skip_empty();
-        }
-        return staging.first(filled);
-    }
-
-private:
-    [[nodiscard]] asio::const_buffer front() const { return from_.front() + at_; }
-    void skip_empty()
-    {
-        while (!from_.empty() && front().size() == 0) {
-            from_ = from_.subspan(1);
-            at_ = 0;
-        }
-    }
-    std::span<const std::byte> take(std::size_t most)
-    {
-        const auto rest = front();
-        const auto size = std::min(most, rest.size());
-        at_ += size;
-        return {static_cast<const std::byte*>(rest.data()), size};
-    }
-
-    std::span<const asio::const_buffer> from_;
-    std::size_t at_ = 0; // of the first
-};
+/// What the next record holds: from its piece where one has it all; else collected in `staging`.
+std::span<const std::byte> next_record(const beast::buffers_suffix<Pieces>& rest,
+                                       std::span<std::byte> staging)
+{
+    const auto first = asio::buffer(beast::buffers_front(rest), staging.size());
+    if (first.size() == staging.size() || first.size() == asio::buffer_size(rest))
+        return {static_cast<const std::byte*>(first.data()), first.size()};
+    return staging.first(asio::buffer_copy(asio::buffer(staging.data(), staging.size()), rest));
+}
 
 void note_renegotiation(const SSL* ssl, int where, int alert)
 {
@@ -159,17 +131,19 @@ TlsEngine::Step TlsEngine::seal(std::span<const asio::const_buffer> from, Sealed
         return Step::failed;
     ERR_clear_error();
     auto staging = acquire_input();
-    Pieces pieces{from};
+    beast::buffers_suffix<Pieces> rest{from};
     std::size_t total = 0;
     auto step = Step::done;
-    while (step == Step::done && sealed.count < SealedRecords::max) {
-        const auto record = pieces.next(std::span{*staging}.first(max_record_bytes));
+    while (sealed.count < SealedRecords::max) {
+        const auto record = next_record(rest, std::span{*staging}.first(max_record_bytes));
         if (record.empty())
             break;
         std::size_t written = 0;
         step = step_after(SSL_write_ex(ssl_.get(), record.data(), record.size(), &written));
-        if (step == Step::done)
-            sealed.records[sealed.count++] = {total += record.size(), put_bytes_};
+        if (step != Step::done)
+            break;
+        rest.consume(record.size());
+        sealed.records[sealed.count++] = {total += record.size(), put_bytes_};
     }
     release(std::move(staging));
     return sealed.count == 0 ? step : Step::done;

@@ -1,63 +1,49 @@
 #include "errors.hpp"
 
+#include "text.hpp"
+#include "uri.hpp"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 namespace sidecar::stream {
 namespace {
 
+/// What an alert means, beyond its name; RFC 8446 section 6.2 and RFC 5246.
 struct Alert {
     int number;
-    const char* name;
-    const char* meaning = "";
+    const char* meaning;
     bool is_verdict = false;
+    const char* name = nullptr; ///< where OpenSSL 3.0 knows none
 };
 
 constexpr const char* refuses_certificate = "it refuses our certificate";
 constexpr const char* demands_certificate = "it demands a client certificate";
 
-// RFC 8446 section 6.2, and those of RFC 5246 and RFC 6066 that are still sent.
 constexpr Alert alerts[] = {
-    {0, "close_notify"},
-    {10, "unexpected_message"},
-    {20, "bad_record_mac"},
-    {21, "decryption_failed"},
-    {22, "record_overflow"},
-    {30, "decompression_failure"},
-    {40, "handshake_failure",
-     "it accepts none of what was offered, or demands a client certificate"},
-    {41, "no_certificate", demands_certificate, true},
-    {42, "bad_certificate", refuses_certificate, true},
-    {43, "unsupported_certificate", refuses_certificate, true},
-    {44, "certificate_revoked", refuses_certificate, true},
-    {45, "certificate_expired", refuses_certificate, true},
-    {46, "certificate_unknown", refuses_certificate, true},
-    {47, "illegal_parameter"},
-    {48, "unknown_ca", "it does not trust who issued our certificate", true},
-    {49, "access_denied", "it knows our certificate, and lets us not in", true},
-    {50, "decode_error"},
-    {51, "decrypt_error"},
-    {60, "export_restriction"},
-    {70, "protocol_version", "it speaks none of the versions that were offered", true},
-    {71, "insufficient_security", "it demands stronger ciphers than were offered"},
-    {80, "internal_error", "it has trouble of its own"},
-    {86, "inappropriate_fallback"},
-    {90, "user_canceled"},
-    {100, "no_renegotiation"},
-    {109, "missing_extension"},
-    {110, "unsupported_extension"},
-    {111, "certificate_unobtainable"},
-    {112, "unrecognized_name", "it has no host of the name that was asked for"},
-    {113, "bad_certificate_status_response"},
-    {114, "bad_certificate_hash_value"},
-    {115, "unknown_psk_identity"},
-    {116, "certificate_required", demands_certificate, true},
-    {120, "no_application_protocol", "it speaks none of the application protocols offered", true},
+    {40, "it accepts none of what was offered, or demands a client certificate"},
+    {41, demands_certificate, true},
+    {42, refuses_certificate, true},
+    {43, refuses_certificate, true},
+    {44, refuses_certificate, true},
+    {45, refuses_certificate, true},
+    {46, refuses_certificate, true},
+    {48, "it does not trust who issued our certificate", true},
+    {49, "it knows our certificate, and lets us not in", true},
+    {70, "it speaks none of the versions that were offered", true},
+    {71, "it demands stronger ciphers than were offered"},
+    {80, "it has trouble of its own"},
+    {86, "", false, "inappropriate_fallback"},
+    {109, "", false, "missing_extension"},
+    {112, "it has no host of the name that was asked for"},
+    {116, demands_certificate, true, "certificate_required"},
+    {120, "it speaks none of the application protocols offered", true},
 };
 
 const Alert* find_alert(int number) noexcept
@@ -65,6 +51,16 @@ const Alert* find_alert(int number) noexcept
     const auto* const found = std::find_if(std::begin(alerts), std::end(alerts),
                                            [&](const Alert& a) { return a.number == number; });
     return found == std::end(alerts) ? nullptr : found;
+}
+
+/// As the RFCs write it; empty: unknown.
+std::string alert_name(int number)
+{
+    if (const auto* const found = find_alert(number); found && found->name)
+        return found->name;
+    auto name = http::lower(SSL_alert_desc_string_long(number));
+    std::replace(name.begin(), name.end(), ' ', '_');
+    return name == "unknown" ? std::string{} : name;
 }
 
 class Category final : public boost::system::error_category {
@@ -91,7 +87,7 @@ public:
 std::string whose(const Refusal& refusal)
 {
     return fmt::format("the certificate of {}{}", refusal.depth == 0 ? "" : "the authority ",
-                       quoted(refusal.certificate.subject));
+                       http::quote_name(refusal.certificate.subject));
 }
 
 const char* trusted(const Refusal& refusal)
@@ -103,7 +99,7 @@ std::string names_of(const CertificateFacts& certificate)
 {
     std::vector<std::string> names;
     for (const auto& name : certificate.names)
-        names.push_back(quoted(name));
+        names.push_back(http::quote_name(name));
     auto text = fmt::format("{}", fmt::join(names, ", "));
     if (certificate.name_count > names.size())
         text += fmt::format(" and {} more", certificate.name_count - names.size());
@@ -126,13 +122,13 @@ std::string wrong_name(const Refusal& refusal)
     if (refusal.certificate.name_count == 0)
         return fmt::format("{} names no host or address (subjectAltName; a common name does not "
                            "count), so it is not for {}",
-                           whose(refusal), quoted(refusal.wanted));
+                           whose(refusal), http::quote_name(refusal.wanted));
     if (std::find(names.begin(), names.end(), refusal.wanted) != names.end())
         return fmt::format("the certificate is issued for {} as a name (dNSName), and not as an "
                            "address (iPAddress)",
-                           quoted(refusal.wanted));
+                           http::quote_name(refusal.wanted));
     return fmt::format("the certificate is issued for {} instead of {}{}",
-                       names_of(refusal.certificate), quoted(refusal.wanted),
+                       names_of(refusal.certificate), http::quote_name(refusal.wanted),
                        is_beyond_wildcard(refusal)
                            ? " (a wildcard stands for letters, digits and hyphens, not for '_')"
                            : "");
@@ -218,11 +214,12 @@ error_code alert_code(TlsEnd kind, int alert) noexcept
 
 std::string alert_text(int alert)
 {
-    const auto* const found = find_alert(alert);
-    if (!found)
+    const auto name = alert_name(alert);
+    if (name.empty())
         return fmt::format("alert {}", alert);
-    return fmt::format("alert {} ({}){}{}", found->name, alert, *found->meaning ? ": " : "",
-                       found->meaning);
+    const auto* const found = find_alert(alert);
+    const std::string_view meaning = found ? found->meaning : "";
+    return fmt::format("alert {} ({}){}{}", name, alert, meaning.empty() ? "" : ": ", meaning);
 }
 
 bool is_verdict(int alert) noexcept
@@ -248,13 +245,14 @@ std::string describe(const Refusal& refusal)
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
         return fmt::format("unknown issuer: the chain ends with {}, which is self-signed and not "
                            "in {}",
-                           quoted(refusal.certificate.subject), trusted(refusal));
+                           http::quote_name(refusal.certificate.subject), trusted(refusal));
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
         return fmt::format("unknown issuer: {} was issued by {}, which is not in {} and which the "
                            "peer did not send",
-                           whose(refusal), quoted(refusal.certificate.issuer), trusted(refusal));
+                           whose(refusal), http::quote_name(refusal.certificate.issuer),
+                           trusted(refusal));
     default: return other_refusal(refusal);
     }
 }
@@ -301,9 +299,11 @@ bool can_be_http(std::string_view first_bytes) noexcept
 std::string describe_not_tls(std::string_view first_bytes)
 {
     if (first_bytes.starts_with("HTTP/"))
-        return fmt::format("the peer speaks no TLS here: it answered plain HTTP, {}",
-                           quoted(first_bytes.substr(0, first_bytes.find_first_of("\r\n"))));
-    return fmt::format("the peer speaks no TLS here: it sent {}", quoted(first_bytes, 32));
+        return fmt::format(
+            "the peer speaks no TLS here: it answered plain HTTP, {}",
+            http::quote_name(first_bytes.substr(0, first_bytes.find_first_of("\r\n"))));
+    return fmt::format("the peer speaks no TLS here: it sent {}",
+                       http::quote_name(first_bytes, 32));
 }
 
 std::uint16_t http_status_of(std::string_view first_bytes) noexcept
@@ -319,24 +319,8 @@ std::uint16_t http_status_of(std::string_view first_bytes) noexcept
 
 std::string utc_text(const std::tm& time)
 {
-    return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}:{:02} UTC", time.tm_year + 1900,
-                       time.tm_mon + 1, time.tm_mday, time.tm_hour, time.tm_min, time.tm_sec);
-}
-
-std::string quoted(std::string_view bytes, std::size_t max_bytes)
-{
-    std::string text;
-    for (const char c : bytes.substr(0, max_bytes)) {
-        if (c == '"' || c == '\\')
-            text += fmt::format("\\{}", c);
-        else if (c == '\r' || c == '\n')
-            text += c == '\r' ? "\\r" : "\\n";
-        else if (c >= 0x20 && c < 0x7f)
-            text += c;
-        else
-            text += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    }
-    return fmt::format("\"{}\"{}", text, bytes.size() > max_bytes ? "..." : "");
+    std::array<char, 64> text{};
+    return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S UTC", &time)};
 }
 
 } // namespace sidecar::stream

@@ -78,7 +78,5 @@ struct HandshakeFault {
 
 /// "2026-11-26 08:00:00 UTC".
 [[nodiscard]] std::string utc_text(const std::tm& time);
-/// In quotes, with all but printable ASCII escaped, at most so many bytes of it.
-[[nodiscard]] std::string quoted(std::string_view bytes, std::size_t max_bytes = 64);
 
 } // namespace sidecar::stream

@@ -1,6 +1,6 @@
 #include "files.hpp"
 
-#include "errors.hpp"
+#include "text.hpp"
 
 #include <fmt/format.h>
 #include <openssl/crypto.h>
@@ -104,7 +104,7 @@ Failure unusable(std::string why, int error)
 
 std::string named(const char* option, const std::string& path)
 {
-    return fmt::format("{} {}", option, quoted(path, 256));
+    return fmt::format("{} {}", option, http::quote_name(path, 256));
 }
 
 Result<std::string> read_file(const char* option, const std::string& path)

@@ -2,7 +2,6 @@
 
 #include "context.hpp"
 #include "errors.hpp"
-#include "text.hpp"
 #include "tls_stream.hpp"
 #include "uri.hpp"
 
@@ -48,14 +47,6 @@ std::string name_to_verify(const TlsOptions& options, const std::string& host,
 }
 
 } // namespace
-
-Result<TlsContextPtr> prepare_tls(const TlsOptions& options, const std::string& endpoint)
-{
-    auto context = tls_context(options);
-    if (!context)
-        return http::with_context(context.error(), context.error().attempted(), endpoint);
-    return context;
-}
 
 Task<std::shared_ptr<Stream>> secure(Context ctx, std::shared_ptr<Stream> below,
                                      TlsContextPtr context, std::string host, std::string endpoint)

@@ -15,8 +15,8 @@ namespace sidecar::stream {
 class TlsContext;
 using TlsContextPtr = std::shared_ptr<const TlsContext>;
 
-/// Checks the options, and makes of them what their connections share, unless that was done before
-/// and the files are what they were. Side: both. Blocks: while files are read. Errors: bad_options,
+/// Validates the options, and makes of them what their connections share, unless that was done before
+/// and the files are what they were: the process keeps the last few. Side: both. Blocks: while files are read. Errors: bad_options,
 /// also where the library was built without TLS; no_resources; tls_failed where OpenSSL cannot start.
 [[nodiscard]] SIDECAR_API Result<TlsContextPtr> prepare_tls(const TlsOptions& options,
                                                             const std::string& endpoint);

@@ -3,13 +3,13 @@
 #include "context.hpp"
 #include "uri.hpp"
 
-#include <boost/asio/ip/address.hpp>
 #include <openssl/asn1.h>
 #include <openssl/x509_vfy.h>
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <ctime>
 
 namespace sidecar::stream {
@@ -36,19 +36,12 @@ std::string name_of(const X509_NAME* name)
 
 std::string address_text(const ASN1_OCTET_STRING* address)
 {
-    namespace ip = boost::asio::ip;
-    const auto* data = ASN1_STRING_get0_data(address);
-    if (ASN1_STRING_length(address) == 4) {
-        ip::address_v4::bytes_type bytes;
-        std::copy_n(data, bytes.size(), bytes.begin());
-        return ip::address_v4{bytes}.to_string();
-    }
-    if (ASN1_STRING_length(address) == 16) {
-        ip::address_v6::bytes_type bytes;
-        std::copy_n(data, bytes.size(), bytes.begin());
-        return ip::address_v6{bytes}.to_string();
-    }
-    return "a malformed address";
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    const int size = ASN1_STRING_length(address);
+    if (size != 4 && size != 16)
+        return "a malformed address";
+    return ::inet_ntop(size == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(address), text.data(),
+                       text.size());
 }
 
 void add_names(CertificateFacts& facts, const X509* certificate)

@@ -1,11 +1,13 @@
 #include "extensions.hpp"
 
 #include "text.hpp"
+#include "uri.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
+#include <utility>
 #include <vector>
 
 namespace sidecar::websocket {
@@ -16,14 +18,6 @@ constexpr int min_bits = 8, max_bits = 15;
 
 /// How much of the peer's words a text shows.
 constexpr std::size_t max_shown_bytes = 100;
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
-
-bool is_same_token(std::string_view a, std::string_view b)
-{
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                      [](char x, char y) { return lower(x) == lower(y); });
-}
 
 struct Parameter {
     std::string_view name;
@@ -97,10 +91,7 @@ private:
     }
     std::string_view token()
     {
-        const auto end = std::find_if_not(rest_.begin(), rest_.end(), [](char c) {
-            return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9')
-                   || std::string_view{"!#$%&'*+-.^_`|~"}.find(c) != std::string_view::npos;
-        });
+        const auto end = std::find_if_not(rest_.begin(), rest_.end(), http::is_token_char);
         const auto text = rest_.substr(0, static_cast<std::size_t>(end - rest_.begin()));
         rest_.remove_prefix(text.size());
         return text;
@@ -120,6 +111,14 @@ private:
     std::string_view rest_; // sidecar side
 };
 
+Failure refused(std::string why) { return http::refuse(Error::handshake_refused, std::move(why)); }
+
+Failure not_offered(std::string_view name)
+{
+    return refused("it chose an extension that was not offered: "
+                   + http::quote(name, max_shown_bytes));
+}
+
 /// Decimal, without leading zeroes, 8 to 15; zero if it is not.
 int window_bits(std::string_view value)
 {
@@ -133,10 +132,11 @@ class Answer {
 public:
     explicit Answer(const CompressionOptions& offered) : offered_{offered} {}
 
-    /// Why it is refused; empty: it is not.
-    [[nodiscard]] std::string take(const Parameter& parameter)
+    [[nodiscard]] Result<void> take(const Parameter& parameter)
     {
-        const auto is = [&](std::string_view name) { return is_same_token(parameter.name, name); };
+        const auto is = [&](std::string_view name) {
+            return http::equal_ignoring_case(parameter.name, name);
+        };
         if (is("server_no_context_takeover"))
             return take_flag(parameter, server_no_context_takeover_);
         if (is("client_no_context_takeover"))
@@ -145,20 +145,21 @@ public:
             return take_bits(parameter, offered_.server_max_window_bits, server_bits_);
         if (is("client_max_window_bits"))
             return take_bits(parameter, offered_.client_max_window_bits, client_bits_);
-        return fmt::format("it has a parameter of {} that is not known: {}", extension_name,
-                           http::quote(parameter.name, max_shown_bytes));
+        return refused(fmt::format("it has a parameter of {} that is not known: {}", extension_name,
+                                   http::quote(parameter.name, max_shown_bytes)));
     }
-    /// What was demanded and is not granted; empty: nothing.
-    [[nodiscard]] std::string find_missing() const
+    /// Whether all that was demanded is granted.
+    [[nodiscard]] Result<void> validate() const
     {
-        if (offered_.server_max_window_bits != max_bits && server_bits_ == 0)
-            return fmt::format("it takes up {} without the server_max_window_bits that was asked "
-                               "for",
-                               extension_name);
-        if (offered_.server_no_context_takeover && !server_no_context_takeover_)
-            return fmt::format("it takes up {} without the server_no_context_takeover that was "
-                               "asked for",
-                               extension_name);
+        const char* const missing =
+            offered_.server_max_window_bits != max_bits && server_bits_ == 0
+                ? "server_max_window_bits"
+            : offered_.server_no_context_takeover && !server_no_context_takeover_
+                ? "server_no_context_takeover"
+                : nullptr;
+        if (missing)
+            return refused(fmt::format("it takes up {} without the {} that was asked for",
+                                       extension_name, missing));
         return {};
     }
     [[nodiscard]] Deflation deflation() const
@@ -174,29 +175,29 @@ public:
     }
 
 private:
-    static std::string take_flag(const Parameter& parameter, bool& flag)
+    static Result<void> take_flag(const Parameter& parameter, bool& flag)
     {
-        if (flag)
-            return fmt::format("it has {} twice", parameter.name);
+        if (std::exchange(flag, true))
+            return refused(fmt::format("it has {} twice", parameter.name));
         if (parameter.value)
-            return fmt::format("{} has a value ({}), and may have none", parameter.name,
-                               http::quote(*parameter.value, max_shown_bytes));
-        flag = true;
+            return refused(fmt::format("{} has a value ({}), and may have none", parameter.name,
+                                       http::quote(*parameter.value, max_shown_bytes)));
         return {};
     }
-    static std::string take_bits(const Parameter& parameter, int most, int& bits)
+    static Result<void> take_bits(const Parameter& parameter, int max, int& bits)
     {
         if (bits != 0)
-            return fmt::format("it has {} twice", parameter.name);
+            return refused(fmt::format("it has {} twice", parameter.name));
         if (!parameter.value)
-            return fmt::format("{} has no value", parameter.name);
+            return refused(fmt::format("{} has no value", parameter.name));
         bits = window_bits(*parameter.value);
         if (bits == 0)
-            return fmt::format("{} is {}, and must be a number from 8 to 15", parameter.name,
-                               http::quote(*parameter.value, max_shown_bytes));
-        if (bits > most)
-            return fmt::format("{} is {}, and no more than {} was offered", parameter.name, bits,
-                               most);
+            return refused(fmt::format("{} is {}, and must be a number from 8 to 15",
+                                       parameter.name,
+                                       http::quote(*parameter.value, max_shown_bytes)));
+        if (bits > max)
+            return refused(fmt::format("{} is {}, and no more than {} was offered", parameter.name,
+                                       bits, max));
         return {};
     }
 
@@ -243,27 +244,29 @@ std::string offer_of(const CompressionOptions& options)
     return offer;
 }
 
-Agreement agree(const CompressionOptions& options, std::string_view answer)
+Result<std::optional<Deflation>> agree(const std::optional<CompressionOptions>& offered,
+                                       std::string_view answer)
 {
     const auto elements = Parser{answer}.parse();
+    if (!elements && !offered)
+        return not_offered(answer);
     if (!elements)
-        return {.fault = fmt::format("its Sec-WebSocket-Extensions cannot be read: {}",
-                                     http::quote(answer, max_shown_bytes))};
+        return refused("its Sec-WebSocket-Extensions cannot be read: "
+                       + http::quote(answer, max_shown_bytes));
     for (const auto& element : *elements)
-        if (!is_same_token(element.name, extension_name))
-            return {.fault = fmt::format("it chose an extension that was not offered: {}",
-                                         http::quote(element.name, max_shown_bytes))};
+        if (!offered || !http::equal_ignoring_case(element.name, extension_name))
+            return not_offered(element.name);
     if (elements->empty())
-        return {};
+        return std::optional<Deflation>{};
     if (elements->size() > 1)
-        return {.fault = fmt::format("it chose {} twice", extension_name)};
-    Answer found{options};
+        return refused(fmt::format("it chose {} twice", extension_name));
+    Answer found{*offered};
     for (const auto& parameter : elements->front().parameters)
-        if (auto fault = found.take(parameter); !fault.empty())
-            return {.fault = std::move(fault)};
-    if (auto fault = found.find_missing(); !fault.empty())
-        return {.fault = std::move(fault)};
-    return {.deflation = found.deflation()};
+        if (auto taken = found.take(parameter); !taken)
+            return taken.error();
+    if (auto valid = found.validate(); !valid)
+        return valid.error();
+    return std::optional{found.deflation()};
 }
 
 } // namespace sidecar::websocket

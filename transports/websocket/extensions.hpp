@@ -28,12 +28,9 @@ struct Deflation {
 /// The Sec-WebSocket-Extensions of the request.
 [[nodiscard]] std::string offer_of(const CompressionOptions& options);
 
-/// The meaning of an answer's Sec-WebSocket-Extensions.
-struct Agreement {
-    std::optional<Deflation> deflation{}; ///< none: the peer compresses nothing
-    std::string fault{};                  ///< why the handshake fails; empty: it does not
-};
-/// `answer`: all such fields of it, with commas between them; empty: there was none.
-[[nodiscard]] Agreement agree(const CompressionOptions& options, std::string_view answer);
+/// What an answer's Sec-WebSocket-Extensions means: all such fields of it, with commas between them;
+/// empty: there was none. No value: the peer compresses nothing. Errors: handshake_refused.
+[[nodiscard]] Result<std::optional<Deflation>> agree(
+    const std::optional<CompressionOptions>& offered, std::string_view answer);
 
 } // namespace sidecar::websocket

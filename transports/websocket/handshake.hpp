@@ -2,6 +2,7 @@
 #pragma once
 
 #include "answer.hpp"
+#include "extensions.hpp"
 #include "url.hpp"
 
 #include <sidecar/transports/websocket.hpp>
@@ -27,43 +28,40 @@ namespace sidecar::websocket {
 class Handshake {
 public:
     struct Accepted {
-        std::size_t consumed_bytes = 0; ///< of what take() was given; frames may follow
-        std::string subprotocol{};      ///< that the peer chose; empty: none
-        /// The peer's Sec-WebSocket-Extensions, all of which were offered; empty: none.
-        std::string extensions{};
+        std::size_t consumed_bytes = 0;       ///< of what take() was given; frames may follow
+        std::string subprotocol{};            ///< that the peer chose; empty: none
+        std::optional<Deflation> deflation{}; ///< none: nothing is compressed
     };
 
-    /// The options must have passed validate_request(). `extensions`: what is offered as
-    /// Sec-WebSocket-Extensions. `secrets`: those of the way to here, beside the options' own.
-    /// `endpoint`: for texts; empty: the URL. Throws system_error if there is no entropy.
-    Handshake(const Url& url, const WebSocket::Options& options, std::string extensions = {},
-              http::Secrets secrets = {}, std::string endpoint = {});
+    /// The options must have passed validate_request(). `secrets`: those of the way to here, beside
+    /// the options' own. `endpoint`: for texts; empty: the URL. Throws system_error if there is no
+    /// entropy.
+    Handshake(const Url& url, const WebSocket::Options& options, http::Secrets secrets = {},
+              std::string endpoint = {});
 
     [[nodiscard]] const std::string& request() const noexcept { return request_; }
     /// Takes in more of the answer. Nothing: all of it was taken, and more is needed. Not to be
     /// called again after a verdict. Errors: handshake_refused.
     [[nodiscard]] std::optional<Result<Accepted>> take(std::span<const std::byte> bytes);
-    /// Of an answer that was accepted, what it chose cannot be; `fault` as in "but ...".
-    [[nodiscard]] Failure refused_choice(std::string fault) const;
     /// What the end of the stream means before there is a verdict; `cause` if it did not end in
     /// order, and then what became of the connection. Errors: connect_failed, cancelled.
     [[nodiscard]] Failure ended(error_code cause = {}, std::string_view fate = "broke") const;
 
 private:
     [[nodiscard]] Failure refusal(std::string why, FailureDetails details = {}) const;
+    [[nodiscard]] Failure refused(const Failure& why) const;
     [[nodiscard]] Failure too_large(std::string_view what) const;
     [[nodiscard]] Result<Accepted> judge(std::string_view rest) const;
     [[nodiscard]] Result<void> validate(const http::HttpHead& head) const;
-    [[nodiscard]] Result<void> validate_choice(const http::HttpHead& head) const;
 
-    http::Secrets secrets_;                       // sidecar side
-    const std::string endpoint_;                  // sidecar side; without secrets
-    const std::string key_;                       // sidecar side
-    const std::vector<std::string> subprotocols_; // sidecar side; offered
-    const std::string extensions_;                // sidecar side; offered
-    const std::size_t max_head_bytes_;            // sidecar side
-    std::string request_;                         // sidecar side
-    http::HeadReader reader_;                     // sidecar side
+    http::Secrets secrets_;                               // sidecar side
+    const std::string endpoint_;                          // sidecar side; without secrets
+    const std::string key_;                               // sidecar side
+    const std::vector<std::string> subprotocols_;         // sidecar side; offered
+    const std::optional<CompressionOptions> compression_; // sidecar side; offered
+    const std::size_t max_head_bytes_;                    // sidecar side
+    std::string request_;                                 // sidecar side
+    http::HeadReader reader_;                             // sidecar side
 };
 
 } // namespace sidecar::websocket

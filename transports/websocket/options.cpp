@@ -5,7 +5,6 @@
 #include "extensions.hpp"
 #include "proxy.hpp"
 #include "uri.hpp"
-#include "utf8.hpp"
 
 #include <fmt/format.h>
 
@@ -13,22 +12,15 @@
 #include <array>
 #include <set>
 
-namespace sidecar {
-namespace websocket {
+namespace sidecar::websocket {
 
 using http::equal_ignoring_case;
 
 namespace {
 
-/// RFC 9110 section 5.6.2.
-bool is_token_char(char c)
-{
-    return http::is_alpha(c) || http::is_digit(c)
-           || std::string_view{"!#$%&'*+-.^_`|~"}.find(c) != std::string_view::npos;
-}
 bool is_token(std::string_view text)
 {
-    return !text.empty() && std::all_of(text.begin(), text.end(), is_token_char);
+    return !text.empty() && std::all_of(text.begin(), text.end(), http::is_token_char);
 }
 /// What RFC 9110 section 5.5 wants of new fields: nothing above 0x7f.
 bool is_field_char(char c) { return c == '\t' || (c >= 0x20 && c < 0x7f); }
@@ -55,7 +47,7 @@ Failure bad(std::string why) { return http::refuse(Error::bad_options, std::move
 Result<void> validate_field(std::string_view name, std::string_view value)
 {
     if (!is_token(name)) {
-        const auto end = std::find_if_not(name.begin(), name.end(), is_token_char);
+        const auto end = std::find_if_not(name.begin(), name.end(), http::is_token_char);
         return bad(
             fmt::format("the name of the header field \"{}...\" has a character that no name has",
                         name.substr(0, static_cast<std::size_t>(end - name.begin()))));
@@ -173,14 +165,6 @@ bool is_protocol_name(std::string_view text)
     return text.size() <= max_bytes && !(has_upper && has_lower) && !is_credential(text);
 }
 
-Failure bad_options(const WebSocket::Options& options, const char* attempted, std::string why)
-{
-    return {Error::bad_options,
-            {.attempted = attempted,
-             .endpoint = WebSocket::endpoint(options),
-             .explanation = std::move(why)}};
-}
-
 } // namespace
 
 bool is_public_header(std::string_view name)
@@ -260,8 +244,7 @@ std::string authorization(const WebSocket::Options& options)
     return options.bearer.empty() ? std::string{} : "Bearer " + options.bearer;
 }
 
-std::string build_request(const Url& url, const WebSocket::Options& options, std::string_view key,
-                          std::string_view extensions)
+std::string build_request(const Url& url, const WebSocket::Options& options, std::string_view key)
 {
     std::string_view host = url.authority;
     bool has_user_agent = false;
@@ -277,8 +260,8 @@ std::string build_request(const Url& url, const WebSocket::Options& options, std
     if (!options.subprotocols.empty())
         text +=
             fmt::format("Sec-WebSocket-Protocol: {}\r\n", fmt::join(options.subprotocols, ", "));
-    if (!extensions.empty())
-        text += fmt::format("Sec-WebSocket-Extensions: {}\r\n", extensions);
+    if (options.compression)
+        text += fmt::format("Sec-WebSocket-Extensions: {}\r\n", offer_of(*options.compression));
     if (!has_user_agent)
         text += "User-Agent: sidecar\r\n";
     if (!options.origin.empty())
@@ -291,40 +274,4 @@ std::string build_request(const Url& url, const WebSocket::Options& options, std
     return text + "\r\n";
 }
 
-} // namespace websocket
-
-std::string WebSocket::endpoint(const Options& options)
-{
-    return websocket::redact_url(options.url);
-}
-
-Result<void> WebSocket::check(const Options& options)
-{
-    const auto url = websocket::parse_url(options.url);
-    if (!url)
-        return url.error();
-    if (options.compression)
-        if (auto valid = websocket::validate(*options.compression); !valid)
-            return websocket::bad_options(options, "offer compression",
-                                          valid.error().explanation());
-    if (!url->is_secure && options.max_redirects == 0 && options.tls != TlsOptions{})
-        return websocket::bad_options(options, "connect",
-                                      "the option tls has no meaning for ws://; use wss://");
-    if (auto valid = stream::validate(websocket::target_of(*url, options, endpoint(options)));
-        !valid)
-        return valid;
-    return websocket::validate_request(options);
-}
-
-Result<void> WebSocket::check_send(const Options& options, MessageKind kind,
-                                   std::span<const std::byte> payload)
-{
-    if (kind == MessageKind::text && !websocket::is_utf8(payload))
-        return Failure{Error::bad_message,
-                       {.attempted = "send",
-                        .endpoint = endpoint(options),
-                        .explanation = "the text is not UTF-8; send it as bytes"}};
-    return {};
-}
-
-} // namespace sidecar
+} // namespace sidecar::websocket

@@ -38,9 +38,8 @@ namespace sidecar::websocket {
 /// The value of the Authorization field that the options basic_auth and bearer ask for; empty: none.
 [[nodiscard]] std::string authorization(const WebSocket::Options& options);
 
-/// The request's bytes, for options that validate_request() has passed. `extensions`: what is offered
-/// as Sec-WebSocket-Extensions; empty: nothing.
+/// The request's bytes, for options that validate_request() has passed.
 [[nodiscard]] std::string build_request(const Url& url, const WebSocket::Options& options,
-                                        std::string_view key, std::string_view extensions);
+                                        std::string_view key);
 
 } // namespace sidecar::websocket

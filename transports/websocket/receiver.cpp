@@ -154,12 +154,14 @@ DecodedFrame Receiver::decode_control(const FrameHead& head, std::span<const std
     if (is_in_message() && !check_fragments()) // what came first is judged first
         return {};
     const auto payload = body.first(size);
-    if (head.opcode() == Opcode::ping)
-        ping_.note(payload);
-    else if (head.opcode() == Opcode::pong)
-        pong_.note(payload);
-    else if (head.opcode() == Opcode::close)
+    if (head.opcode() == Opcode::close)
         take_close(payload);
+    else if (head.opcode() == Opcode::pong && size == ping_bytes)
+        pong_.note(payload);
+    else if (head.opcode() == Opcode::ping && pings_ahead_ != 0)
+        --pings_ahead_;
+    else if (head.opcode() == Opcode::ping)
+        ping_.note(payload);
     return {.consumed_bytes = head.head_bytes + size};
 }
 
@@ -180,7 +182,8 @@ std::size_t Receiver::look_ahead(std::span<const std::byte> bytes, std::size_t o
         const auto size = static_cast<std::size_t>(head.payload_bytes);
         offset += head.head_bytes + size;
         if (head.opcode() == Opcode::ping) {
-            ping_.note_ahead(rest.subspan(head.head_bytes, size));
+            ping_.note(rest.subspan(head.head_bytes, size));
+            ++pings_ahead_;
             break;
         }
     }

@@ -19,70 +19,29 @@
 
 namespace sidecar::websocket {
 
-/// The ping that is to be answered next: its owner answers each before it decodes on. Owned by a
-/// Receiver. Invariant: a ping that was noted ahead of its turn is not noted again at its turn.
-class PendingPing {
-public:
-    /// At its turn.
-    void note(std::span<const std::byte> payload) noexcept
-    {
-        if (ahead_ == 0)
-            keep(payload);
-        else
-            --ahead_;
-    }
-    /// Before what comes in front of it was decoded.
-    void note_ahead(std::span<const std::byte> payload) noexcept
-    {
-        keep(payload);
-        ++ahead_;
-    }
-    /// One has come since the last take().
-    [[nodiscard]] bool is_waiting() const noexcept { return is_waiting_; }
-    /// Its payload. Lifetime: until the next one is noted.
-    [[nodiscard]] std::span<const std::byte> take() noexcept
-    {
-        is_waiting_ = false;
-        return std::span{payload_}.first(payload_bytes_);
-    }
-
-private:
-    void keep(std::span<const std::byte> payload) noexcept
-    {
-        std::copy(payload.begin(), payload.end(), payload_.begin());
-        payload_bytes_ = static_cast<std::uint8_t>(payload.size());
-        is_waiting_ = true;
-    }
-
-    std::array<std::byte, max_control_bytes> payload_; // sidecar side
-    std::uint8_t payload_bytes_ = 0;                   // sidecar side
-    bool is_waiting_ = false;                          // sidecar side
-    std::size_t ahead_ = 0;                            // sidecar side; noted, not decoded yet
-};
-
-/// The latest pong that was not taken. Our pings have 8 bytes; it keeps nothing of a pong of another
-/// size (which a peer may send unasked, RFC 6455 section 5.5.3). Owned by a Receiver.
-class LastPong {
+/// The payload of the latest control frame that was not taken. Owned by a Receiver.
+template <std::size_t MaxBytes>
+class LatestControl {
 public:
     void note(std::span<const std::byte> payload) noexcept
     {
-        if (payload.size() != payload_.size())
-            return;
         std::copy(payload.begin(), payload.end(), payload_.begin());
+        bytes_ = static_cast<std::uint8_t>(payload.size());
         is_waiting_ = true;
     }
     /// One has come since the last take().
     [[nodiscard]] bool is_waiting() const noexcept { return is_waiting_; }
-    /// Its payload. Lifetime: until the next one is noted.
+    /// Lifetime: until the next one is noted.
     [[nodiscard]] std::span<const std::byte> take() noexcept
     {
         is_waiting_ = false;
-        return payload_;
+        return std::span{payload_}.first(bytes_);
     }
 
 private:
-    std::array<std::byte, 8> payload_{}; // sidecar side
-    bool is_waiting_ = false;            // sidecar side
+    std::array<std::byte, MaxBytes> payload_; // sidecar side
+    std::uint8_t bytes_ = 0;                  // sidecar side
+    bool is_waiting_ = false;                 // sidecar side
 };
 
 /// How the peer's half of the connection ended: by its Close, or by what no peer may send.
@@ -168,9 +127,11 @@ public:
     /// Empty as long as the peer may go on.
     [[nodiscard]] const std::optional<Ending>& ending() const noexcept { return ending_; }
 
-    [[nodiscard]] PendingPing& ping() noexcept { return ping_; }
-    [[nodiscard]] const PendingPing& ping() const noexcept { return ping_; }
-    [[nodiscard]] LastPong& pong() noexcept { return pong_; }
+    /// The ping that is to be answered next: its owner answers each before it decodes on.
+    [[nodiscard]] auto& ping() noexcept { return ping_; }
+    [[nodiscard]] const auto& ping() const noexcept { return ping_; }
+    /// The latest pong that may answer a ping of ours.
+    [[nodiscard]] auto& pong() noexcept { return pong_; }
 
     /// Memory beyond the object itself.
     [[nodiscard]] std::size_t held_bytes() const noexcept
@@ -221,6 +182,10 @@ private:
         return inflater_ && (head.opcode() == Opcode::text || head.opcode() == Opcode::binary);
     }
 
+    /// Our pings have so many. A pong of another size answers none (a peer may send it unasked, RFC 6455
+    /// section 5.5.3).
+    static constexpr std::size_t ping_bytes = 8;
+
     /// Of a longer text, to look for what is not ASCII first costs more than it saves.
     static constexpr std::size_t short_bytes = 128;
 
@@ -238,8 +203,9 @@ private:
     std::uint64_t fragment_left_bytes_ = 0;  // sidecar side; of the fragment under way
     std::size_t empty_fragments_ = 0;        // sidecar side; of the message under way
     std::optional<Ending> ending_;           // sidecar side
-    LastPong pong_;                          // sidecar side
-    PendingPing ping_;                       // sidecar side; answered before decode() goes on
+    LatestControl<ping_bytes> pong_;         // sidecar side
+    LatestControl<max_control_bytes> ping_;  // sidecar side; answered before decode() goes on
+    std::size_t pings_ahead_ = 0;            // sidecar side; noted by look_ahead(), not decoded yet
     std::optional<Inflater> inflater_;       // sidecar side; none: nothing is compressed
 };
 

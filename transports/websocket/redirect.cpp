@@ -50,20 +50,14 @@ struct Base {
     std::string query; // with its '?'
 };
 
-std::string with_mark(const std::optional<std::string_view>& query)
-{
-    return query ? std::string{"?"}.append(*query) : std::string{};
-}
-
 Base base_of(std::string_view url)
 {
-    if (const auto parts = http::split_unix(url); !parts.scheme.empty())
-        return {std::string{parts.scheme}, fmt::format("{}:{}:", parts.scheme, parts.socket),
-                std::string{parts.path.empty() ? "/" : parts.path}, with_mark(parts.query)};
     const auto parts = http::split(url);
-    const auto front = url.substr(0, static_cast<std::size_t>(parts.path.data() - url.data()));
-    return {std::string{parts.scheme}, std::string{front},
-            std::string{parts.path.empty() ? "/" : parts.path}, with_mark(parts.query)};
+    auto front = parts.is_unix ? fmt::format("{}:{}:", parts.scheme, parts.socket)
+                               : std::string{url.data(), parts.path.data()};
+    return {std::string{parts.scheme}, std::move(front),
+            std::string{parts.path.empty() ? "/" : parts.path},
+            parts.query ? std::string{"?"}.append(*parts.query) : std::string{}};
 }
 
 bool has_scheme(std::string_view reference)

@@ -76,9 +76,8 @@ std::string resource(std::string_view path, const std::optional<std::string_view
     return query ? result.append("?").append(*query) : result;
 }
 
-Result<Url> take_apart_host(std::string_view text)
+Result<Url> take_apart_host(std::string_view text, const Components& url)
 {
-    const auto url = http::split(text);
     if (url.scheme.empty())
         return because(missing_scheme(text));
     if (auto valid = validate_scheme(text, url); !valid)
@@ -102,7 +101,7 @@ Result<Url> take_apart_host(std::string_view text)
     return result;
 }
 
-Result<void> validate_unix(const http::UnixComponents& url, const std::string& socket)
+Result<void> validate_unix(const Components& url, const std::string& socket)
 {
     const auto scheme = lower(url.scheme);
     if (scheme != "ws+unix" && scheme != "wss+unix")
@@ -129,7 +128,7 @@ Result<void> validate_unix(const http::UnixComponents& url, const std::string& s
     return {};
 }
 
-Result<Url> take_apart_unix(const http::UnixComponents& url)
+Result<Url> take_apart_unix(const Components& url)
 {
     Url result;
     result.unix_path = http::percent_decoded(url.socket);
@@ -155,8 +154,8 @@ Result<Url> take_apart(std::string_view text)
         return because(fmt::format("there is a byte 0x{:02x} at position {}, which must be "
                                    "percent-encoded",
                                    static_cast<unsigned char>(*bad), bad - text.begin()));
-    const auto url = http::split_unix(text);
-    return url.scheme.empty() ? take_apart_host(text) : take_apart_unix(url);
+    const auto url = http::split(text);
+    return url.is_unix ? take_apart_unix(url) : take_apart_host(text, url);
 }
 
 } // namespace

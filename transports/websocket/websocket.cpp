@@ -1,13 +1,14 @@
 #include <sidecar/transports/websocket.hpp>
 
 #include "connector.hpp"
-#include "extensions.hpp"
 #include "handshake.hpp"
 #include "options.hpp"
 #include "protocol.hpp"
 #include "reader.hpp"
 #include "redirect.hpp"
 #include "tls/tls.hpp"
+#include "tunnel.hpp"
+#include "utf8.hpp"
 #include "writer.hpp"
 
 #include <sidecar/loop_event.hpp>
@@ -45,6 +46,14 @@ constexpr std::size_t fragment_bytes = 128u << 10;
 /// Thrown through the reader when the peer's bytes are not looked at any longer; the protocol's ending
 /// says why.
 struct Ended {};
+
+Failure bad_options(const WebSocket::Options& options, const char* attempted, std::string why)
+{
+    return {Error::bad_options,
+            {.attempted = attempted,
+             .endpoint = WebSocket::endpoint(options),
+             .explanation = std::move(why)}};
+}
 
 /// A peer that sends more than this has not looked for our Close in a long time.
 constexpr std::size_t max_discarded_bytes = 64u << 20;
@@ -119,8 +128,6 @@ private:
 
     Task<Result<void>> connect_to(Context ctx, Options options, std::string endpoint);
     Task<Result<void>> shake_hands(Context ctx, websocket::Handshake& handshake);
-    void agree(const websocket::Handshake& handshake, const std::string& extensions);
-    Task<error_code> send_request(const std::string& request);
     Task<> read_messages(Context ctx, Sink& sink);
     void look_for_pings();
     void answer();
@@ -168,14 +175,13 @@ Task<Result<void>> WebSocket::Impl::connect_to(Context ctx, Options options, std
     auto target = websocket::target_of(url, options, endpoint);
     stream_ = co_await connector_.connect(ctx, std::move(target));
     ctx.phase(Phase::handshaking, "with " + stream_->peer());
-    const auto offer = options.compression ? websocket::offer_of(*options.compression) : "";
-    websocket::Handshake handshake{url, options, offer, secrets_, std::move(endpoint)};
+    websocket::Handshake handshake{url, options, secrets_, std::move(endpoint)};
     co_return co_await shake_hands(ctx, handshake);
 }
 
 Task<Result<void>> WebSocket::Impl::shake_hands(Context ctx, websocket::Handshake& handshake)
 {
-    const auto write_error = co_await send_request(handshake.request());
+    const auto write_error = co_await write_all(*stream_, handshake.request());
     std::vector<std::byte> buffer(4096);
     for (;;) {
         error_code ec;
@@ -195,33 +201,12 @@ Task<Result<void>> WebSocket::Impl::shake_hands(Context ctx, websocket::Handshak
             const auto accepted = verdict->value();
             if (!accepted.subprotocol.empty())
                 ctx.negotiated(accepted.subprotocol);
-            if (options_->compression)
-                agree(handshake, accepted.extensions);
+            if (accepted.deflation)
+                protocol_.agree_on(*accepted.deflation);
             reader_.push(bytes.subspan(accepted.consumed_bytes));
             co_return Result<void>{};
         }
     }
-}
-
-void WebSocket::Impl::agree(const websocket::Handshake& handshake, const std::string& extensions)
-{
-    const auto agreement = websocket::agree(*options_->compression, extensions);
-    if (!agreement.fault.empty())
-        throw Exception{handshake.refused_choice(agreement.fault)};
-    if (agreement.deflation)
-        protocol_.agree_on(*agreement.deflation);
-}
-
-/// An error is no verdict yet: a peer that refuses may have said so, and closed, before it had read
-/// all.
-Task<error_code> WebSocket::Impl::send_request(const std::string& request)
-{
-    error_code ec;
-    for (std::size_t at = 0; at < request.size() && !ec;) {
-        const auto rest = asio::buffer(request) + at;
-        at += co_await stream_->write_some({&rest, 1}, ec);
-    }
-    co_return ec;
 }
 
 // --- reading
@@ -418,6 +403,39 @@ void WebSocket::Impl::abort() noexcept
 }
 
 // --- the transport
+
+std::string WebSocket::endpoint(const Options& options)
+{
+    return websocket::redact_url(options.url);
+}
+
+Result<void> WebSocket::check(const Options& options)
+{
+    const auto url = websocket::parse_url(options.url);
+    if (!url)
+        return url.error();
+    if (options.compression)
+        if (auto valid = websocket::validate(*options.compression); !valid)
+            return bad_options(options, "offer compression", valid.error().explanation());
+    if (!url->is_secure && options.max_redirects == 0 && options.tls != TlsOptions{})
+        return bad_options(options, "connect",
+                           "the option tls has no meaning for ws://; use wss://");
+    if (auto valid = stream::validate(websocket::target_of(*url, options, endpoint(options)));
+        !valid)
+        return valid;
+    return websocket::validate_request(options);
+}
+
+Result<void> WebSocket::check_send(const Options& options, MessageKind kind,
+                                   std::span<const std::byte> payload)
+{
+    if (kind == MessageKind::text && !websocket::is_utf8(payload))
+        return Failure{Error::bad_message,
+                       {.attempted = "send",
+                        .endpoint = endpoint(options),
+                        .explanation = "the text is not UTF-8; send it as bytes"}};
+    return {};
+}
 
 WebSocket::WebSocket(const Options& options) : impl_{std::make_unique<Impl>(options)} {}
 WebSocket::~WebSocket() = default;

@@ -10,12 +10,12 @@ using namespace sidecar::websocket;
 
 std::string told(const CompressionOptions& options, std::string_view answer)
 {
-    const auto agreement = agree(options, answer);
-    if (!agreement.fault.empty())
-        return agreement.fault;
-    if (!agreement.deflation)
+    const auto agreed = agree(options, answer);
+    if (!agreed)
+        return agreed.error().explanation();
+    if (!*agreed)
         return "plain";
-    const auto& deflation = *agreement.deflation;
+    const auto& deflation = **agreed;
     return std::string{deflation.peer_keeps_context ? "peer keeps, " : "peer forgets, "}
            + (deflation.keeps_context ? "keeps, " : "forgets, ")
            + std::to_string(deflation.window_bits);

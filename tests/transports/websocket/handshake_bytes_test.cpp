@@ -40,13 +40,14 @@ TEST_CASE("handshake: the request has what RFC 6455 demands, and the application
         make(
             {.url = "ws://[fe80::1%25lo]/",
              .headers = {{"Cookie", "a=1"}, {"X-B", ""}, {"cookie", "b=2"}, {"user-agent", "mine"}},
-             .subprotocols = {"v2", "v1"}},
-            "permessage-deflate")
+             .subprotocols = {"v2", "v1"},
+             .compression = CompressionOptions{}})
             .request();
     CHECK(contains(request, "\r\nHost: [fe80::1]\r\n"));
     CHECK(contains(request, "\r\nCookie: a=1\r\nX-B: \r\ncookie: b=2\r\nuser-agent: mine\r\n\r\n"));
     CHECK(contains(request, "\r\nSec-WebSocket-Protocol: v2, v1\r\n"));
-    CHECK(contains(request, "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"));
+    CHECK(contains(request, "\r\nSec-WebSocket-Extensions: permessage-deflate; "
+                            "client_max_window_bits\r\n"));
     CHECK_FALSE(contains(request, "User-Agent"));
 
     const auto other_host =
@@ -152,8 +153,9 @@ TEST_CASE("handshake: RFC 6455 section 4.1 is held, check by check")
 
 TEST_CASE("handshake: subprotocols and extensions that were offered can be chosen, others cannot")
 {
-    const Trial trial{.options = {.url = "ws://h/", .subprotocols = {"chat", "superchat"}},
-                      .extensions = "permessage-deflate; client_max_window_bits, x-other"};
+    const Trial trial{.options = {.url = "ws://h/",
+                                  .subprotocols = {"chat", "superchat"},
+                                  .compression = CompressionOptions{}}};
     const auto choice = [&](const std::string& more) {
         return trial(status_101 + fields + more + "\r\n");
     };
@@ -167,14 +169,14 @@ TEST_CASE("handshake: subprotocols and extensions that were offered can be chose
     CHECK(choice("Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: chat\r\n").failure
           == Error::handshake_refused);
 
-    CHECK(choice("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10\r\n")
-              .extensions
-          == "permessage-deflate; server_max_window_bits=10");
-    CHECK(
-        choice(
-            "Sec-WebSocket-Extensions: x-other\r\nSec-WebSocket-Extensions: permessage-deflate\r\n")
-            .extensions
-        == "x-other, permessage-deflate");
+    CHECK(choice("").window_bits == 0);
+    CHECK(choice("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=10\r\n")
+              .window_bits
+          == 10);
+    CHECK(choice("Sec-WebSocket-Extensions: permessage-deflate\r\n"
+                 "Sec-WebSocket-Extensions: x-other\r\n")
+              .failure
+          == Error::handshake_refused);
     for (const auto* value : {"permessage-bzip", "x-other, y", "client_max_window_bits"})
         CHECK(choice(fmt::format("Sec-WebSocket-Extensions: {}\r\n", value)).failure
               == Error::handshake_refused);

@@ -21,10 +21,10 @@ inline bool contains(const std::string& text, std::string_view part)
     return text.find(part) != std::string::npos;
 }
 
-inline Handshake make(const WebSocket::Options& options, std::string extensions = {})
+inline Handshake make(const WebSocket::Options& options)
 {
     REQUIRE(WebSocket::check(options));
-    return Handshake{websocket::parse_url(options.url).value(), options, std::move(extensions)};
+    return Handshake{websocket::parse_url(options.url).value(), options};
 }
 
 inline std::string key_of(const Handshake& handshake)
@@ -38,14 +38,15 @@ struct Outcome {
     bool is_undecided = false;
     bool is_accepted = false;
     std::size_t head_bytes = 0; // consumed until the verdict
-    std::string subprotocol, extensions;
+    std::string subprotocol;
+    int window_bits = 0; // 0: nothing is compressed
     Failure failure;
 
     bool operator==(const Outcome& other) const
     {
         return is_undecided == other.is_undecided && is_accepted == other.is_accepted
                && head_bytes == other.head_bytes && subprotocol == other.subprotocol
-               && extensions == other.extensions && failure.code() == other.failure.code()
+               && window_bits == other.window_bits && failure.code() == other.failure.code()
                && failure.http_status() == other.failure.http_status()
                && failure.location() == other.failure.location()
                && failure.retry_after() == other.failure.retry_after();
@@ -57,11 +58,10 @@ using Cuts = std::function<std::size_t(std::size_t)>; // from here to the end of
 /// `$ACCEPT` in the answer stands for what belongs to the key.
 struct Trial {
     WebSocket::Options options{.url = "ws://h/"};
-    std::string extensions{};
 
     Outcome run(std::string answer, const Cuts& cut) const
     {
-        auto handshake = make(options, extensions);
+        auto handshake = make(options);
         if (const auto at = answer.find("$ACCEPT"); at != answer.npos)
             answer.replace(at, 7, websocket::accept_of(key_of(handshake)));
         Outcome outcome;
@@ -74,7 +74,8 @@ struct Trial {
                 if (*verdict) {
                     outcome.head_bytes = at + (*verdict)->consumed_bytes;
                     outcome.subprotocol = (*verdict)->subprotocol;
-                    outcome.extensions = (*verdict)->extensions;
+                    if ((*verdict)->deflation)
+                        outcome.window_bits = (*verdict)->deflation->window_bits;
                 } else {
                     outcome.failure = verdict->error();
                 }

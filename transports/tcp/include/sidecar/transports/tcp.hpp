@@ -33,8 +33,8 @@ struct TcpTarget {
 };
 [[nodiscard]] SIDECAR_API std::string tcp_endpoint(const std::string& host, std::uint16_t port);
 /// `max_message_bytes` belongs to the framing's side, but is checked with the rest.
-[[nodiscard]] SIDECAR_API Result<void> check_tcp(const TcpTarget& target,
-                                                 std::size_t max_message_bytes);
+[[nodiscard]] SIDECAR_API Result<void> validate(const TcpTarget& target,
+                                                std::size_t max_message_bytes);
 /// A framing does not know whom it talks to.
 [[nodiscard]] SIDECAR_API Failure with_endpoint(const Failure& failure,
                                                 const std::string& endpoint);
@@ -54,7 +54,7 @@ public:
     void abort() noexcept;
 
 private:
-    class SIDECAR_LOCAL Impl;
+    struct SIDECAR_LOCAL Impl;
     std::unique_ptr<Impl> impl_; // sidecar side
 };
 
@@ -163,7 +163,7 @@ public:
     /// settings, those of the socket, of the proxy and of TLS).
     [[nodiscard]] static Result<void> check(const Options& options)
     {
-        if (auto checked = detail::check_tcp(target(options), options.max_message_bytes); !checked)
+        if (auto checked = detail::validate(target(options), options.max_message_bytes); !checked)
             return checked;
         if constexpr (requires {
                           {
