@@ -2,8 +2,7 @@
 
 #include "uri.hpp"
 
-#include <boost/beast/http/basic_parser.hpp>
-#include <boost/beast/version.hpp>
+#include <boost/beast/http/error.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,12 +10,10 @@
 #include <charconv>
 #include <cstdint>
 #include <cstdio>
-#include <limits>
 
 namespace sidecar::http {
 namespace {
 
-namespace beast_http = boost::beast::http;
 namespace chrono = std::chrono;
 
 constexpr std::size_t max_shown_rubbish_bytes = 64;
@@ -36,64 +33,15 @@ std::string_view trim(std::string_view text)
     return text;
 }
 
-/// Takes the fields as Beast finds them. Not beast_http::fields: a value there has at most 65,533 bytes.
-class FieldParser final : public beast_http::basic_parser<false> {
-public:
-    explicit FieldParser(HttpHead& head) : head_{head}
-    {
-        header_limit(std::numeric_limits<std::uint32_t>::max());
-        skip(true);
-    }
-
-private:
-    using View = boost::beast::string_view;
-    void on_request_impl(beast_http::verb, View, View, int, error_code&) override {}
-    void on_response_impl(int, View, int, error_code&) override {}
-    void on_field_impl(beast_http::field, View name, View value, error_code&) override
-    {
-        head_.fields.emplace_back(std::string{name}, std::string{value});
-    }
-#if BOOST_BEAST_VERSION >= 359 // Boost 1.90
-    void on_trailer_field_impl(beast_http::field, View, View, error_code&) override {}
-#endif
-    void on_header_impl(error_code&) override {}
-    void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
-    std::size_t on_body_impl(View, error_code&) override { return 0; }
-    void on_chunk_header_impl(std::uint64_t, View, error_code&) override {}
-    std::size_t on_chunk_body_impl(std::uint64_t, View, error_code&) override { return 0; }
-    void on_finish_impl(error_code&) override {}
-
-    HttpHead& head_; // sidecar side
-};
-
-/// Fields that say how long a body is. Beast judges them, but nobody here reads a body.
-bool is_about_body(std::string_view line)
+/// RFC 9110 section 5.5.
+bool is_bad_in_value(char c)
 {
-    const auto name = line.substr(0, line.find(':'));
-    return equal_ignoring_case(name, "Content-Length")
-           || equal_ignoring_case(name, "Transfer-Encoding")
-           || equal_ignoring_case(name, "Proxy-Connection");
+    return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f;
 }
 
-/// Takes the lines about the body out of `text`, folded ones whole, and into the head.
-std::string without_body_fields(std::string_view text, HttpHead& head)
+Failure unreadable(boost::beast::http::error why)
 {
-    std::string rest;
-    rest.reserve(text.size());
-    bool is_leaving_out = false;
-    while (!text.empty()) {
-        const auto line = text.substr(0, text.find("\r\n") + 2);
-        text.remove_prefix(line.size());
-        if (!is_space(line.front()))
-            is_leaving_out = is_about_body(line);
-        if (!is_leaving_out) {
-            rest += line;
-        } else if (const auto colon = line.find(':'); colon != line.npos) {
-            const auto value = line.substr(colon + 1, line.size() - colon - 3);
-            head.fields.emplace_back(line.substr(0, colon), trim(value));
-        }
-    }
-    return rest;
+    return {Error::protocol_violation, {.cause = error_code{why}}};
 }
 
 /// Of a chunked body only the first chunk's content is for people.
@@ -262,16 +210,31 @@ HttpHead HeadReader::status_line() const
 
 Result<HttpHead> HeadReader::parse() const
 {
+    using boost::beast::http::error;
     auto head = status_line();
-    const auto fields = std::string_view{text_}.substr(text_.find("\r\n") + 2);
-    // The status line is judged already, and less strictly: Beast demands the space behind the
-    // status.
-    const auto text = "HTTP/1.1 200 \r\n" + without_body_fields(fields, head);
-    FieldParser parser{head};
-    error_code ec;
-    parser.put(boost::asio::buffer(text), ec);
-    if (ec || !parser.is_header_done())
-        return Failure{Error::protocol_violation, {.cause = ec}};
+    auto rest = std::string_view{text_};
+    const auto next_line = [&] {
+        const auto line = rest.substr(0, rest.find("\r\n"));
+        rest.remove_prefix(line.size() + 2);
+        return line;
+    };
+    (void)next_line();
+    for (auto line = next_line(); !line.empty(); line = next_line()) {
+        if (is_space(line.front())) { // goes on with the field before, RFC 9112 section 5.2
+            if (head.fields.empty())
+                return unreadable(error::bad_field);
+            head.fields.back().second.append(" ").append(trim(line));
+        } else {
+            const auto name = cut(line, ":");
+            if (line.empty() || name.empty()
+                || !std::all_of(name.begin(), name.end(), is_token_char))
+                return unreadable(error::bad_field);
+            line.remove_prefix(1);
+            head.fields.emplace_back(name, trim(line));
+        }
+        if (std::any_of(line.begin(), line.end(), is_bad_in_value))
+            return unreadable(error::bad_value);
+    }
     return head;
 }
 

@@ -42,8 +42,7 @@ struct HttpHead {
 
 /// Collects the head of the final answer, from pieces of any size; passes over interim answers (1xx
 /// but 101). Owned by a handshake; sidecar side. Invariants: it looks at each byte a bounded number
-/// of times, and keeps no more than `max_bytes`. Beast's parser gets the head when it is whole, for
-/// with one that grows it begins anew.
+/// of times, and keeps no more than `max_bytes`.
 class HeadReader {
 public:
     enum class State {

@@ -10,12 +10,48 @@
 #include <sidecar/transports/proxy_options.hpp>
 #include <sidecar/transports/tls_options.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace sidecar::stream {
+
+/// The stream `below`, which it owns, behind bytes that were read before: with an answer to which they
+/// do not belong. Invariant: once the prefix is taken, every call is that of `below`.
+class PrefixedStream final : public Stream {
+public:
+    PrefixedStream(std::vector<std::byte> prefix, std::shared_ptr<Stream> below)
+        : prefix_{std::move(prefix)}, below_{std::move(below)}
+    {
+    }
+
+    Task<std::size_t> read_some(ReadBuffers into, error_code& ec) override;
+    std::size_t try_read(ReadBuffers into, error_code& ec) override;
+    bool is_drained() const noexcept override { return prefix_.empty() && below_->is_drained(); }
+    Task<std::size_t> write_some(std::span<const boost::asio::const_buffer> from,
+                                 error_code& ec) override
+    {
+        return below_->write_some(from, ec);
+    }
+    Task<> shutdown(error_code& ec) override { return below_->shutdown(ec); }
+    void abort() noexcept override { below_->abort(); }
+    bool is_aborted() const noexcept override { return below_->is_aborted(); }
+    boost::asio::any_io_executor executor() override { return below_->executor(); }
+    std::string peer() const override { return below_->peer(); }
+
+private:
+    [[nodiscard]] std::size_t take(const ReadBuffers& into, error_code& ec);
+
+    std::vector<std::byte> prefix_;       // sidecar side; the part that is not taken
+    const std::shared_ptr<Stream> below_; // sidecar side
+};
+
+/// Writes a handshake's request. An error is no verdict yet: a peer that refuses may have said so, and
+/// closed, before it had read all.
+[[nodiscard]] Task<error_code> write_all(Stream& stream, const std::string& text);
 
 /// Where a connection is to go, and how.
 struct Target {

@@ -5,15 +5,14 @@
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <fmt/format.h>
 
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
-#include <cstring>
 #include <deque>
 #include <utility>
 
@@ -200,27 +199,20 @@ constexpr auto first_backlog_wait = std::chrono::milliseconds{5};
 constexpr auto max_backlog_wait = std::chrono::milliseconds{100};
 
 /// The system's address of a Unix-domain socket.
-struct UnixAddress {
-    explicit UnixAddress(const std::string& path)
-    {
-        storage.sun_family = AF_UNIX;
-        std::memcpy(storage.sun_path, path.data(), std::min(path.size(), sizeof storage.sun_path));
-        size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
-        if (path.starts_with('@'))
-            storage.sun_path[0] = '\0';
-        else
-            ++size; // the zero behind it
-    }
-    sockaddr_un storage{};
-    socklen_t size;
-};
+using UnixAddress = asio::local::stream_protocol::endpoint;
+
+UnixAddress unix_address(std::string path)
+{
+    if (path.starts_with('@'))
+        path.front() = '\0';
+    return UnixAddress{path};
+}
 
 constexpr auto met_itself = "nobody listens there, and the connection met itself";
 
 error_code connect_at_once(int socket, const UnixAddress& address)
 {
-    while (::connect(socket, reinterpret_cast<const sockaddr*>(&address.storage), address.size)
-           != 0)
+    while (::connect(socket, address.data(), static_cast<socklen_t>(address.size())) != 0)
         if (errno != EINTR)
             return {errno, boost::system::system_category()};
     return {};
@@ -306,7 +298,7 @@ Task<std::shared_ptr<Stream>> Dialer::connect_unix(Context ctx, std::string path
     socket.native_non_blocking(true);
     if (auto refused = set_up_unix(socket.native_handle(), setup))
         throw Exception{unix_failure(path, endpoint, {}, refused->what)};
-    const UnixAddress address{path};
+    const auto address = unix_address(path);
     Duration pause = first_backlog_wait;
     while (!is_aborted_) {
         ec = connect_at_once(socket.native_handle(), address);

@@ -55,7 +55,6 @@ public:
     /// deadline came first.
     [[nodiscard]] Task<bool> shut_down(Context ctx, TimePoint deadline);
 
-    [[nodiscard]] bool is_finished() const noexcept { return is_finished_; }
     /// How many bytes the system has taken so far.
     [[nodiscard]] std::uint64_t taken_bytes() const noexcept { return taken_bytes_; }
     /// Bytes of the protocol's own that are not written yet.

@@ -1,6 +1,5 @@
 #include "context.hpp"
 
-#include "files.hpp"
 #include "text.hpp"
 #include "tls.hpp"
 #include "uri.hpp"
@@ -107,7 +106,7 @@ public:
     {
         std::lock_guard lock{mutex_};
         const auto found = std::find_if(kept_.begin(), kept_.end(), [&](const auto& kept) {
-            return kept->stamp() == stamp && kept->options() == options;
+            return kept->stamp == stamp && kept->options == options;
         });
         if (found == kept_.end())
             return nullptr;
@@ -152,7 +151,7 @@ int keep_session(SSL* ssl, SSL_SESSION* session)
 {
     const auto& check = *static_cast<PeerCheck*>(SSL_get_app_data(ssl));
     try {
-        check.context->sessions().put(check.session_key, session);
+        check.context->sessions.put(check.session_key, session);
     } catch (const std::bad_alloc&) { // not through OpenSSL, which is C
     }
     return 0; // OpenSSL's reference stays its own
@@ -200,45 +199,29 @@ void TlsSessions::forget(const std::string& key)
 
 // --- contexts
 
-TlsContext::TlsContext(const TlsOptions& options, std::string stamp)
-    : options_{options}, stamp_{std::move(stamp)}
-{
-}
+namespace {
 
-bool TlsContext::is_system_trust() const noexcept { return !is_own_trust(options_); }
-
-Result<TlsContextPtr> TlsContext::make(const TlsOptions& options, std::string stamp)
-{
-    ERR_clear_error();
-    const std::shared_ptr<TlsContext> made{new TlsContext{options, std::move(stamp)}};
-    for (const auto step : {&TlsContext::begin, &TlsContext::trust, &TlsContext::use_certificate})
-        if (auto done = (made.get()->*step)(); !done)
-            return done.error();
-    ERR_clear_error();
-    return TlsContextPtr{made};
-}
-
-Result<void> TlsContext::begin()
+Result<void> begin(TlsContext& made)
 {
     // OpenSSL must not clean up at exit: a thread that a stop left alone may still use it
     if (OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, nullptr) == 1)
-        ssl_.reset(SSL_CTX_new(TLS_client_method()));
-    if (!ssl_)
+        made.ssl.reset(SSL_CTX_new(TLS_client_method()));
+    if (!made.ssl)
         return openssl_failed();
-    auto* const ssl = ssl_.get();
+    auto* const ssl = made.ssl.get();
     // The machine's settings (openssl.cnf) may demand more than we do
-    const auto ours = options_.minimum == TlsVersion::tls_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
+    const auto ours = made.options.minimum == TlsVersion::tls_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
     const auto theirs = SSL_CTX_get_min_proto_version(ssl);
     SSL_CTX_set_min_proto_version(ssl, std::max<long>(ours, theirs));
     SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_mode(ssl, SSL_MODE_AUTO_RETRY);
-    SSL_CTX_set_verify(ssl, options_.insecure_skip_verification ? SSL_VERIFY_NONE : SSL_VERIFY_PEER,
-                       nullptr);
+    SSL_CTX_set_verify(
+        ssl, made.options.insecure_skip_verification ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, nullptr);
     SSL_CTX_set_cert_verify_callback(ssl, verify_peer, nullptr);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
     SSL_CTX_sess_set_new_cb(ssl, keep_session);
     std::string offer;
-    for (const auto& protocol : options_.alpn)
+    for (const auto& protocol : made.options.alpn)
         offer += static_cast<char>(protocol.size()) + protocol;
     if (!offer.empty()
         && SSL_CTX_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(offer.data()),
@@ -248,83 +231,70 @@ Result<void> TlsContext::begin()
     return {};
 }
 
-Result<void> TlsContext::trust()
+Result<void> add_authorities(TlsContext& made, const Result<Certificates>& authorities)
 {
-    if (is_system_trust())
-        return trust_system();
-    if (!options_.ca_file.empty()) {
-        const auto text = read_file("ca_file", options_.ca_file);
-        if (!text)
-            return text.error();
-        const auto found = parse_certificates(named("ca_file", options_.ca_file), *text);
-        if (auto done = found ? add_authorities(*found) : found.error(); !done)
-            return done;
-    }
-    if (!options_.ca_pem.empty()) {
-        const auto found = parse_certificates("ca_pem", options_.ca_pem);
-        if (auto done = found ? add_authorities(*found) : bad(found.error().explanation()); !done)
-            return done;
-    }
-    if (!options_.ca_directory.empty()) {
-        const auto found = read_directory("ca_directory", options_.ca_directory);
-        if (found && found->empty())
-            return unusable(named("ca_directory", options_.ca_directory)
-                            + " holds no certificate under its hashed name (\"openssl rehash\" "
-                              "makes them)");
-        if (auto done = found ? add_authorities(*found) : found.error(); !done)
-            return done;
-    }
-    // What was given is trusted, also if it is no root: an intermediate, or the peer's own
-    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ssl_.get()), X509_V_FLAG_PARTIAL_CHAIN);
+    if (!authorities)
+        return authorities.error();
+    for (const auto& certificate : *authorities)
+        if (X509_STORE_add_cert(SSL_CTX_get_cert_store(made.ssl.get()), certificate.get()) != 1)
+            return openssl_failed();
     return {};
 }
 
 /// Whatever of it cannot be read is not there, as for OpenSSL, but for what the system may have at
 /// the next attempt.
-Result<void> TlsContext::trust_system()
+Result<void> trust_system(TlsContext& made)
 {
     const auto [file, directories] = LastSystemStore::get().copy();
-    std::vector<Result<std::vector<CertificatePtr>>> parts;
-    if (const auto text = read_file("the system's trust store", file))
-        parts.push_back(parse_certificates(file, *text));
-    else
-        parts.push_back(text.error());
+    std::vector<Result<Certificates>> parts;
+    parts.push_back(read_certificates("the system's trust store", file));
     for (const auto& directory : split(directories))
         parts.push_back(read_directory("the system's trust store", directory));
-    for (const auto& part : parts) {
-        if (!part && part.error() == Error::no_resources)
-            return part.error();
-        if (auto done = part ? add_authorities(*part) : Result<void>{}; !done)
-            return done;
-    }
+    for (const auto& part : parts)
+        if (part || part.error() == Error::no_resources)
+            if (auto done = add_authorities(made, part); !done)
+                return done;
     ERR_clear_error();
     return {};
 }
 
-Result<void> TlsContext::add_authorities(const std::vector<CertificatePtr>& authorities)
+Result<void> trust(TlsContext& made)
 {
-    for (const auto& certificate : authorities)
-        if (X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl_.get()), certificate.get()) != 1)
-            return openssl_failed();
-    return {};
+    if (made.is_system_trust())
+        return trust_system(made);
+    Result<void> done;
+    if (!made.options.ca_file.empty())
+        done = add_authorities(made, read_certificates("ca_file", made.options.ca_file));
+    if (done && !made.options.ca_pem.empty()) {
+        const auto found = parse_certificates("ca_pem", made.options.ca_pem);
+        done = found ? add_authorities(made, found) : bad(found.error().explanation());
+    }
+    if (done && !made.options.ca_directory.empty()) {
+        const auto found = read_directory("ca_directory", made.options.ca_directory);
+        if (found && found->empty())
+            return unusable(named("ca_directory", made.options.ca_directory)
+                            + " holds no certificate under its hashed name (\"openssl rehash\" "
+                              "makes them)");
+        done = add_authorities(made, found);
+    }
+    // What was given is trusted, also if it is no root: an intermediate, or the peer's own
+    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(made.ssl.get()), X509_V_FLAG_PARTIAL_CHAIN);
+    return done;
 }
 
-Result<void> TlsContext::use_certificate()
+Result<void> use_certificate(TlsContext& made)
 {
-    if (options_.certificate_file.empty())
+    if (made.options.certificate_file.empty())
         return {};
-    const auto name = named("certificate_file", options_.certificate_file);
-    const auto text = read_file("certificate_file", options_.certificate_file);
-    if (!text)
-        return text.error();
-    const auto chain = parse_certificates(name, *text);
+    const auto name = named("certificate_file", made.options.certificate_file);
+    const auto chain = read_certificates("certificate_file", made.options.certificate_file);
     if (!chain)
         return chain.error();
-    auto key_text = read_file("key_file", options_.key_file);
+    auto key_text = read_file("key_file", made.options.key_file);
     if (!key_text)
         return key_text.error();
-    const auto key_name = named("key_file", options_.key_file);
-    const auto key = parse_key(key_name, *key_text, options_.key_password);
+    const auto key_name = named("key_file", made.options.key_file);
+    const auto key = parse_key(key_name, *key_text, made.options.key_password);
     OPENSSL_cleanse(key_text->data(), key_text->size());
     if (!key)
         return key.error();
@@ -332,14 +302,30 @@ Result<void> TlsContext::use_certificate()
         ERR_clear_error();
         return unusable(fmt::format("{} is not the key of {}", key_name, name));
     }
-    bool is_taken = SSL_CTX_use_certificate(ssl_.get(), chain->front().get()) == 1
-                    && SSL_CTX_use_PrivateKey(ssl_.get(), key->get()) == 1;
+    bool is_taken = SSL_CTX_use_certificate(made.ssl.get(), chain->front().get()) == 1
+                    && SSL_CTX_use_PrivateKey(made.ssl.get(), key->get()) == 1;
     for (auto at = chain->begin() + 1; is_taken && at != chain->end(); ++at)
-        is_taken = SSL_CTX_add1_chain_cert(ssl_.get(), at->get()) == 1;
+        is_taken = SSL_CTX_add1_chain_cert(made.ssl.get(), at->get()) == 1;
     if (!is_taken)
         return unusable(fmt::format("{} cannot be used: {}", name, take_error_text()));
     return {};
 }
+
+Result<TlsContextPtr> make_context(const TlsOptions& options, std::string stamp)
+{
+    ERR_clear_error();
+    const std::shared_ptr<TlsContext> made{
+        new TlsContext{.options = options, .stamp = std::move(stamp)}};
+    for (auto* const step : {begin, trust, use_certificate})
+        if (auto done = step(*made); !done)
+            return done.error();
+    ERR_clear_error();
+    return TlsContextPtr{made};
+}
+
+} // namespace
+
+bool TlsContext::is_system_trust() const noexcept { return !is_own_trust(options); }
 
 void read_trust_environment()
 {
@@ -364,7 +350,7 @@ Result<TlsContextPtr> prepare_tls(const TlsOptions& options, const std::string& 
     auto stamp = stamp_of(options);
     if (auto found = contexts.find(options, stamp))
         return found;
-    auto made = TlsContext::make(options, std::move(stamp));
+    auto made = make_context(options, std::move(stamp));
     if (!made)
         return refused(made.error());
     contexts.keep(*made);

@@ -1,6 +1,7 @@
 // What connections with the same options share: OpenSSL's SSL_CTX, and sessions. Private to TLS.
 #pragma once
 
+#include "files.hpp"
 #include "openssl.hpp"
 
 #include <sidecar/error.hpp>
@@ -44,31 +45,13 @@ private:
 /// An SSL_CTX made of options: trust, own certificate, versions, what is offered. Shared by the
 /// connections under way and by a cache of the process. Invariant: but for its sessions it is never
 /// changed once it is made, so any thread may use it.
-class TlsContext {
-public:
-    /// Reads the files. `stamp` says which files they were. Errors: bad_options, no_resources,
-    /// tls_failed where OpenSSL cannot be used.
-    [[nodiscard]] static Result<std::shared_ptr<const TlsContext>> make(const TlsOptions& options,
-                                                                        std::string stamp);
+struct TlsContext {
+    const TlsOptions options;       // both: constant
+    const std::string stamp;        // both: constant; says which files it is made of
+    SslContextPtr ssl{};            // both: constant once made
+    mutable TlsSessions sessions{}; // both: its own invariant
 
-    [[nodiscard]] SSL_CTX* get() const noexcept { return ssl_.get(); }
-    [[nodiscard]] const TlsOptions& options() const noexcept { return options_; }
-    [[nodiscard]] const std::string& stamp() const noexcept { return stamp_; }
     [[nodiscard]] bool is_system_trust() const noexcept;
-    [[nodiscard]] TlsSessions& sessions() const noexcept { return sessions_; }
-
-private:
-    TlsContext(const TlsOptions& options, std::string stamp);
-    [[nodiscard]] Result<void> begin();
-    [[nodiscard]] Result<void> trust();
-    [[nodiscard]] Result<void> trust_system();
-    [[nodiscard]] Result<void> add_authorities(const std::vector<CertificatePtr>& authorities);
-    [[nodiscard]] Result<void> use_certificate();
-
-    const TlsOptions options_;     // both: constant
-    const std::string stamp_;      // both: constant
-    SslContextPtr ssl_;            // both: constant once made
-    mutable TlsSessions sessions_; // both: its own invariant
 };
 
 /// OpenSSL cannot be used at all, in its own words; empties the thread's queue of errors.

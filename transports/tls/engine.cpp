@@ -70,8 +70,8 @@ TlsEngine::TlsEngine(std::shared_ptr<const TlsContext> context, std::string want
     : peer_{.context = std::move(context),
             .wanted = std::move(wanted),
             .session_key = std::move(session_key)},
-      ssl_{SSL_new(peer_.context->get())},
-      fault_{.minimum = peer_.context->options().minimum}
+      ssl_{SSL_new(peer_.context->ssl.get())},
+      fault_{.minimum = peer_.context->options.minimum}
 {
     BioPtr bio{ssl_ ? BIO_new(bio_method()) : nullptr};
     if (!bio || !demand_name(ssl_.get(), peer_.wanted))
@@ -83,7 +83,7 @@ TlsEngine::TlsEngine(std::shared_ptr<const TlsContext> context, std::string want
     SSL_set_bio(ssl_.get(), bio.get(), bio.get());
     (void)bio.release();
     SSL_set_connect_state(ssl_.get());
-    if (const auto session = peer_.context->sessions().take(peer_.session_key))
+    if (const auto session = peer_.context->sessions.take(peer_.session_key))
         SSL_set_session(ssl_.get(), session.get());
     ERR_clear_error();
 }
@@ -102,7 +102,7 @@ TlsEngine::Step TlsEngine::shake_hands()
     const bool is_resumed = step == Step::done && SSL_session_reused(ssl_.get()) == 1;
     // Those of TLS 1.2 serve again, and OpenSSL reports no new one
     if (is_resumed && SSL_version(ssl_.get()) == TLS1_2_VERSION)
-        peer_.context->sessions().put(peer_.session_key, SSL_get0_session(ssl_.get()));
+        peer_.context->sessions.put(peer_.session_key, SSL_get0_session(ssl_.get()));
     return step;
 }
 

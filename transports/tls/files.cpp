@@ -132,12 +132,11 @@ Result<std::string> read_file(const char* option, const std::string& path)
     }
 }
 
-Result<std::vector<CertificatePtr>> parse_certificates(const std::string& where,
-                                                       const std::string& pem)
+Result<Certificates> parse_certificates(const std::string& where, const std::string& pem)
 {
     ERR_clear_error();
     const auto bio = memory_bio(pem);
-    std::vector<CertificatePtr> found;
+    Certificates found;
     if (bio)
         while (CertificatePtr next{PEM_read_bio_X509_AUX(bio.get(), nullptr, nullptr, nullptr)})
             found.push_back(std::move(next));
@@ -148,6 +147,12 @@ Result<std::vector<CertificatePtr>> parse_certificates(const std::string& where,
     if (found.empty())
         return unusable(where + " holds no certificate in PEM form");
     return found;
+}
+
+Result<Certificates> read_certificates(const char* option, const std::string& path)
+{
+    const auto text = read_file(option, path);
+    return text ? parse_certificates(named(option, path), *text) : text.error();
 }
 
 Result<KeyPtr> parse_key(const std::string& where, const std::string& pem,
@@ -174,7 +179,7 @@ Result<KeyPtr> parse_key(const std::string& where, const std::string& pem,
     return key;
 }
 
-Result<std::vector<CertificatePtr>> read_directory(const char* option, const std::string& path)
+Result<Certificates> read_directory(const char* option, const std::string& path)
 {
     const auto name = named(option, path);
     if (path.find('\0') != path.npos)
@@ -182,7 +187,7 @@ Result<std::vector<CertificatePtr>> read_directory(const char* option, const std
     const DirectoryPtr directory{::opendir(path.c_str())};
     if (!directory)
         return unreadable(name, errno);
-    std::vector<CertificatePtr> all;
+    Certificates all;
     while (const auto* entry = ::readdir(directory.get())) {
         if (!is_hashed_name(entry->d_name))
             continue;

@@ -15,19 +15,21 @@ namespace sidecar::stream {
 /// Error: no_resources where the system lacked a descriptor or memory, else bad_options.
 [[nodiscard]] Failure unusable(std::string why, int error = 0);
 
+using Certificates = std::vector<CertificatePtr>;
+
 /// A file's whole content. Explanations of all these begin with `option` and the path.
 [[nodiscard]] Result<std::string> read_file(const char* option, const std::string& path);
 
 /// All certificates in PEM text; at least one.
-[[nodiscard]] Result<std::vector<CertificatePtr>> parse_certificates(const std::string& where,
-                                                                     const std::string& pem);
+[[nodiscard]] Result<Certificates> parse_certificates(const std::string& where,
+                                                      const std::string& pem);
+[[nodiscard]] Result<Certificates> read_certificates(const char* option, const std::string& path);
 /// The key in PEM text. The password appears in no text.
 [[nodiscard]] Result<KeyPtr> parse_key(const std::string& where, const std::string& pem,
                                        const std::string& password);
 /// The certificates that stand in a directory under their hashed names ("5ed36f99.0"); files that
 /// hold none do not count.
-[[nodiscard]] Result<std::vector<CertificatePtr>> read_directory(const char* option,
-                                                                 const std::string& path);
+[[nodiscard]] Result<Certificates> read_directory(const char* option, const std::string& path);
 
 /// What tells whether a file is still the same: its path, identity, size and time; only the path of
 /// one that is not there.

@@ -12,7 +12,7 @@
 
 namespace sidecar::stream {
 
-class TlsContext;
+struct TlsContext;
 using TlsContextPtr = std::shared_ptr<const TlsContext>;
 
 /// Validates the options, and makes of them what their connections share, unless that was done before

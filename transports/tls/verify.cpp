@@ -150,7 +150,7 @@ int verify_peer(X509_STORE_CTX* store, void*) noexcept
     auto* const ssl =
         static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
     auto& check = *static_cast<PeerCheck*>(SSL_get_app_data(ssl));
-    if (check.context->options().insecure_skip_verification || X509_verify_cert(store) == 1)
+    if (check.context->options.insecure_skip_verification || X509_verify_cert(store) == 1)
         return 1;
     const int code = X509_STORE_CTX_get_error(store);
     if (is_about_issuer(code)

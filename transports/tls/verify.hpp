@@ -10,7 +10,7 @@
 
 namespace sidecar::stream {
 
-class TlsContext;
+struct TlsContext;
 
 /// What OpenSSL's callbacks know of one connection, and note of its peer: the SSL's app data. Owned by
 /// the engine.

@@ -32,33 +32,8 @@ constexpr std::size_t tail_bytes = 4;
 /// (MIN_LOOKAHEAD in its deflate.h), here 250.
 constexpr int min_bits_of_zlib = 9;
 
-/// Room beyond deflateBound(), which does not count the flush.
-constexpr std::size_t flush_bytes = 64;
-
-/// More than this is not kept for the next piece.
-constexpr std::size_t max_kept_output = 512u << 10;
-
-/// Where a piece is compressed to; one for the thread. Never filled before it is written to.
-struct Output {
-    std::unique_ptr<std::byte[]> memory;
-    std::size_t size = 0;
-
-    void make_room(std::size_t bytes)
-    {
-        if (size >= bytes && size <= std::max(bytes, max_kept_output))
-            return;
-        memory.reset(new std::byte[bytes]);
-        size = bytes;
-    }
-    void grow()
-    {
-        std::unique_ptr<std::byte[]> grown{new std::byte[2 * size]};
-        std::copy_n(memory.get(), size, grown.get());
-        memory = std::move(grown);
-        size *= 2;
-    }
-};
-thread_local Output output;
+/// What a piece is compressed to; one for the thread.
+thread_local Assembly output;
 
 } // namespace
 
@@ -139,8 +114,6 @@ private:
 thread_local std::unique_ptr<Inflater::Stream> Inflater::Stream::spare;
 
 Inflater::Inflater(bool keeps_context) noexcept : keeps_context_{keeps_context} {}
-Inflater::Inflater(Inflater&&) noexcept = default;
-Inflater& Inflater::operator=(Inflater&&) noexcept = default;
 Inflater::~Inflater() = default;
 
 void Inflater::begin()
@@ -258,22 +231,19 @@ public:
         return window_bits_ == agreed.window_bits && level_ == agreed.level
                && mem_level_ == agreed.mem_level;
     }
-    /// All of the piece, and a flush; gives how many bytes of `output` that took.
-    [[nodiscard]] std::size_t run(std::span<const std::byte> piece)
+    /// All of the piece, and a flush, into `output`.
+    void run(std::span<const std::byte> piece)
     {
-        output.make_room(::deflateBound(&z_, piece.size()) + flush_bytes);
+        output.clear();
         z_.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(piece.data()));
         z_.avail_in = static_cast<uInt>(piece.size());
-        for (std::size_t written = 0;;) {
-            const auto room = static_cast<uInt>(output.size - written);
-            z_.next_out = reinterpret_cast<Bytef*>(output.memory.get() + written);
-            z_.avail_out = room;
+        do { // there is always room for more than the flush's few bytes
+            const auto room = output.prepare(max_at_once);
+            z_.next_out = reinterpret_cast<Bytef*>(room.data());
+            z_.avail_out = static_cast<uInt>(room.size());
             (void)::deflate(&z_, Z_SYNC_FLUSH);
-            written += room - z_.avail_out;
-            if (z_.avail_out != 0)
-                return written;
-            output.grow();
-        }
+            output.commit(room.size() - z_.avail_out);
+        } while (z_.avail_out == 0);
     }
     void forget() noexcept { ::deflateReset(&z_); }
 
@@ -290,8 +260,6 @@ private:
 thread_local std::unique_ptr<Deflater::Stream> Deflater::Stream::spare;
 
 Deflater::Deflater(const Deflation& agreed) noexcept : agreed_{agreed} {}
-Deflater::Deflater(Deflater&&) noexcept = default;
-Deflater& Deflater::operator=(Deflater&&) noexcept = default;
 Deflater::~Deflater() = default;
 
 std::span<const std::byte> Deflater::deflate(std::span<const std::byte> piece, bool is_last)
@@ -300,10 +268,10 @@ std::span<const std::byte> Deflater::deflate(std::span<const std::byte> piece, b
         stream_ = std::move(Stream::spare);
     if (!stream_)
         stream_ = std::make_unique<Stream>(agreed_);
-    const auto size = stream_->run(piece);
+    stream_->run(piece);
     if (is_last && !agreed_.keeps_context)
         release();
-    return std::span{output.memory.get(), is_last ? size - tail_bytes : size};
+    return output.bytes().first(output.size() - (is_last ? tail_bytes : 0));
 }
 
 void Deflater::discard() noexcept

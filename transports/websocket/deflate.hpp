@@ -95,8 +95,6 @@ public:
     };
 
     explicit Inflater(bool keeps_context) noexcept;
-    Inflater(Inflater&&) noexcept;
-    Inflater& operator=(Inflater&&) noexcept;
     ~Inflater();
 
     /// The next message begins. Throws bad_alloc.
@@ -146,8 +144,6 @@ private:
 class Deflater {
 public:
     explicit Deflater(const Deflation& agreed) noexcept;
-    Deflater(Deflater&&) noexcept;
-    Deflater& operator=(Deflater&&) noexcept;
     ~Deflater();
 
     /// Whether a message of so many bytes is worth it.

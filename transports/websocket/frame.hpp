@@ -5,7 +5,6 @@
 
 #include <boost/endian/conversion.hpp>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -115,38 +114,6 @@ struct FrameHead {
 private:
     // FIN and the opcode, no RSV bit
     static constexpr std::uint8_t whole_text = 0x81, whole_binary = 0x82;
-};
-
-/// The head of a frame as a client sends it: masked; the key follows it.
-class ClientHead {
-public:
-    /// `flags`: FIN and RSV bits.
-    ClientHead(Opcode opcode, std::uint64_t payload_bytes,
-               std::uint8_t flags = FrameHead::fin) noexcept
-    {
-        constexpr unsigned char masked = 0x80;
-        auto* at = bytes_.data();
-        at[0] = static_cast<unsigned char>(flags | static_cast<unsigned>(opcode));
-        if (payload_bytes < 126) {
-            at[1] = static_cast<unsigned char>(masked | payload_bytes);
-        } else if (payload_bytes <= 0xffff) {
-            at[1] = masked | 126;
-            boost::endian::store_big_u16(at + 2, static_cast<std::uint16_t>(payload_bytes));
-            size_ = 4;
-        } else {
-            at[1] = masked | 127;
-            boost::endian::store_big_u64(at + 2, payload_bytes);
-            size_ = 10;
-        }
-    }
-    [[nodiscard]] std::span<const std::byte> bytes() const noexcept
-    {
-        return std::as_bytes(std::span{bytes_}).first(size_);
-    }
-
-private:
-    std::array<unsigned char, 10> bytes_{};
-    std::size_t size_ = 2;
 };
 
 } // namespace sidecar::websocket

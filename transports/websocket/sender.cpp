@@ -77,7 +77,22 @@ void append_frame(Sender::Buffer& out, Opcode opcode, std::span<const std::byte>
     const auto append = [&](std::span<const std::byte> bytes) {
         out.insert(out.end(), bytes.begin(), bytes.end());
     };
-    append(ClientHead{opcode, payload.size(), flags}.bytes());
+    std::array<unsigned char, 10> head{
+        static_cast<unsigned char>(flags | static_cast<unsigned>(opcode))};
+    std::size_t head_bytes = 2;
+    if (payload.size() < 126) {
+        head[1] = static_cast<unsigned char>(payload.size());
+    } else if (payload.size() <= 0xffff) {
+        head[1] = 126;
+        boost::endian::store_big_u16(&head[2], static_cast<std::uint16_t>(payload.size()));
+        head_bytes = 4;
+    } else {
+        head[1] = 127;
+        boost::endian::store_big_u64(&head[2], payload.size());
+        head_bytes = 10;
+    }
+    head[1] |= 0x80; // masked: the key follows
+    append(std::as_bytes(std::span{head}).first(head_bytes));
     append(key);
     append(payload);
     mask(std::span{out}.last(payload.size()), key);

@@ -7,7 +7,6 @@
 #include "reader.hpp"
 #include "redirect.hpp"
 #include "tls/tls.hpp"
-#include "tunnel.hpp"
 #include "utf8.hpp"
 #include "writer.hpp"
 

@@ -1,6 +1,6 @@
 // Bytes that came before a stream, and the stream behind them.
+#include "connector.hpp"
 #include "fakes.hpp"
-#include "tunnel.hpp"
 
 #include <boost/asio/detached.hpp>
 #include <doctest/doctest.h>

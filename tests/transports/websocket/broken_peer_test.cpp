@@ -177,7 +177,7 @@ TEST_CASE(
         std::ifstream{"/proc/self/statm"} >> total >> resident;
         return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     };
-    auto options = quiet({.total = 500ms, .drain = 50ms, .close = 100ms, .cancel = 200ms});
+    auto options = quiet({.total = 20s, .drain = 50ms, .close = 100ms, .cancel = 10s});
     options.inbox = {.bytes = 8u << 20, .messages = 10'000};
     Sidecar<WebSocket> feed{{.url = stalling.url()}, options};
     const auto before = resident_bytes();

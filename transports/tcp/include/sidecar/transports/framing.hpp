@@ -187,27 +187,33 @@ private:
     std::size_t scanned_ = 0;
 };
 
+namespace detail {
+/// Puts nothing around a payload.
+struct BareEncoding {
+    void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const
+    {
+        append(out, payload);
+    }
+    void encode_head(std::vector<std::byte>&, std::span<const std::byte>) const {}
+    void encode_tail(std::vector<std::byte>&, std::span<const std::byte>) const {}
+};
+} // namespace detail
+
 /// No framing: each message is whatever has arrived, in pieces of at most the message limit. There
 /// is no empty message: to send one sends nothing.
-struct Raw {
+struct Raw : detail::BareEncoding {
     [[nodiscard]] Decoded decode(std::span<const std::byte> bytes,
                                  std::size_t max_message_bytes) const
     {
         const auto size = std::min(bytes.size(), max_message_bytes);
         return {.is_complete = size != 0, .payload = bytes.first(size), .consumed_bytes = size};
     }
-    void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const
-    {
-        detail::append(out, payload);
-    }
-    void encode_head(std::vector<std::byte>&, std::span<const std::byte>) const {}
-    void encode_tail(std::vector<std::byte>&, std::span<const std::byte>) const {}
 };
 
 /// Every message has N bytes.
 template <std::size_t N>
     requires(N > 0)
-struct FixedSize {
+struct FixedSize : detail::BareEncoding {
     [[nodiscard]] Decoded decode(std::span<const std::byte> bytes,
                                  std::size_t max_message_bytes) const
     {
@@ -217,12 +223,6 @@ struct FixedSize {
             return {.payload = bytes, .missing_bytes = N - bytes.size()};
         return {.is_complete = true, .payload = bytes.first(N), .consumed_bytes = N};
     }
-    void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const
-    {
-        detail::append(out, payload);
-    }
-    void encode_head(std::vector<std::byte>&, std::span<const std::byte>) const {}
-    void encode_tail(std::vector<std::byte>&, std::span<const std::byte>) const {}
     [[nodiscard]] Result<void> check(std::size_t max_message_bytes) const
     {
         if (N > max_message_bytes)

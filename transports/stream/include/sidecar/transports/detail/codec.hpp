@@ -128,7 +128,6 @@ public:
     }
     /// How many bytes end with each message.
     [[nodiscard]] const std::vector<std::size_t>& ends() const noexcept { return ends_; }
-    [[nodiscard]] bool has_borrowed() const noexcept { return !borrowed_.empty(); }
     /// Calls `piece(span)` for each stretch of bytes from `from` to `to`, in order.
     template <class Piece>
     void for_each_piece(std::size_t from, std::size_t to, Piece&& piece) const;
