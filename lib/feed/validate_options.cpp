@@ -1,7 +1,7 @@
 #include "feed/validate_options.hpp"
 
 #include "link/backoff.hpp"
-#include "link/liveness.hpp"
+#include "link/keep_alive.hpp"
 #include "link/rate_limit.hpp"
 
 #include <fmt/format.h>

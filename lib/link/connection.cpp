@@ -1,6 +1,7 @@
 #include "link/connection.hpp"
 
 #include "base/thrown.hpp"
+#include "link/link.hpp"
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -32,10 +33,10 @@ void Connection::spawn(Role role, const char* name, TimePoint deadline,
                        Task<> (Connection::*run)(Context),
                        void (Connection::*ended)(std::exception_ptr))
 {
-    auto& loop = parts_.services.loop;
+    auto& loop = link_.services_.loop;
     auto& slot = loop.open_task(
-        fmt::format("link {} {}", static_cast<std::uint32_t>(parts_.settings.id), name),
-        &parts_.note);
+        fmt::format("link {} {}", static_cast<std::uint32_t>(link_.settings_.id), name),
+        &link_.note_);
     tasks_[role] = &slot; // it may begin at once
     loop.tasks().spawn(slot, (this->*run)(loop.context(slot, deadline)),
                        [this, role, ended](std::exception_ptr exception) {
@@ -51,22 +52,22 @@ void Connection::task_ended(Role role, void (Connection::*ended)(std::exception_
     try {
         (this->*ended)(std::move(exception));
     } catch (...) {
-        if (parts_.events.condemn(failure_of(std::current_exception(), Error::callback_failed,
-                                             "go on with the connection"),
-                                  ConnectionEvents::Cause::any))
+        if (link_.condemn(failure_of(std::current_exception(), Error::callback_failed,
+                                     "go on with the connection"),
+                          LinkImpl::Cause::any))
             cut();
     }
-    parts_.services.something_changed();
+    link_.services_.something_changed();
     if (!has_tasks()) {
         transport_.reset(); // its buffers; the socket is closed already
-        parts_.events.connection_ended();
+        link_.connection_ended();
     }
 }
 
 void Connection::cancel(Role role)
 {
     if (tasks_[role])
-        parts_.services.loop.tasks().cancel(*tasks_[role]);
+        link_.services_.loop.tasks().cancel(*tasks_[role]);
 }
 
 void Connection::abort() noexcept
@@ -92,7 +93,7 @@ void Connection::expect_tasks_to_end() noexcept
 Failure Connection::failure_of(const std::exception_ptr& exception, Error code,
                                const char* attempted) const
 {
-    return to_failure(exception, code, attempted, parts_.settings.endpoint);
+    return to_failure(exception, code, attempted, link_.settings_.endpoint);
 }
 
 // --- connecting
@@ -102,7 +103,7 @@ void Connection::begin(Attempt attempt, TimePoint deadline, TimePoint prepare_by
     number_ = attempt.connection;
     attempt_ = std::move(attempt);
     prepare_by_ = prepare_by;
-    parts_.intake.begin_connection([this] {
+    link_.intake_.begin_connection([this] {
         abort();
         cancel(listener);
     });
@@ -112,12 +113,12 @@ void Connection::begin(Attempt attempt, TimePoint deadline, TimePoint prepare_by
 
 void Connection::set_deadline(TimePoint deadline, const char* attempted)
 {
-    deadline_ = parts_.services.loop.timers().at(deadline, [this, attempted] {
+    deadline_ = link_.services_.loop.timers().at(deadline, [this, attempted] {
         const Failure why{Error::timed_out,
                           {.attempted = attempted,
-                           .endpoint = parts_.settings.endpoint,
-                           .explanation = fmt::format("still {}", parts_.note.text_so_far())}};
-        if (parts_.events.condemn(why, ConnectionEvents::Cause::any))
+                           .endpoint = link_.settings_.endpoint,
+                           .explanation = fmt::format("still {}", link_.note_.text_so_far())}};
+        if (link_.condemn(why, LinkImpl::Cause::any))
             cut();
     });
 }
@@ -126,16 +127,16 @@ Task<> Connection::listen(Context ctx)
 {
     const auto began = ctx.now();
     co_await connect(ctx);
-    if (!parts_.events.connected(ctx.now() - began) || !prepare())
+    if (!link_.connected(ctx.now() - began) || !prepare())
         co_return; // given up, or stopped, in the same moment
-    co_await read_all(parts_.services.loop.context(*tasks_[listener]));
+    co_await read_all(link_.services_.loop.context(*tasks_[listener]));
 }
 
 /// Apart from listen(), whose coroutine lives as long as the connection and so should be a small one.
 Task<> Connection::connect(Context ctx)
 {
     ctx.waiting_for("connecting");
-    const auto& config = *parts_.settings.config;
+    const auto& config = *link_.settings_.config;
     if (config.is_made_anew())
         return connect_anew(ctx);
     transport_ = config.make_transport();
@@ -145,10 +146,10 @@ Task<> Connection::connect(Context ctx)
 Task<std::shared_ptr<const LinkConfig>> Connection::make_config(Context ctx)
 {
     try {
-        co_return co_await parts_.settings.config->for_attempt(ctx, std::move(attempt_));
+        co_return co_await link_.settings_.config->for_attempt(ctx, std::move(attempt_));
     } catch (...) {
         throw Exception{thrown_by("the function that makes the options", std::current_exception(),
-                                  Error::connect_failed, "connect", parts_.settings.endpoint)};
+                                  Error::connect_failed, "connect", link_.settings_.endpoint)};
     }
 }
 
@@ -168,25 +169,16 @@ bool Connection::prepare()
 {
     deadline_.cancel();
     is_connected_ = true;
-    const auto& loop = parts_.services.loop;
-    const auto& options = *parts_.settings.options;
+    const auto& loop = link_.services_.loop;
+    const auto& options = *link_.settings_.options;
     const auto connection = number_;
     const auto continuity = connection == 1 ? Continuity::first : Continuity::lost;
-    parts_.keep_alive.up();
-    parts_.outbox.set_gate(SendGate::session);
+    link_.keep_alive_.up();
+    link_.outbox_.set_gate(SendGate::session);
     if (!options.on_connected)
         return open(continuity, {});
-    session_ = std::make_unique<SessionImpl>(
-        SessionImpl::Surroundings{
-            .services = parts_.services,
-            .config = *parts_.settings.config,
-            .intake = parts_.intake,
-            .outbox = parts_.outbox,
-            .wake_writer = [this] { parts_.writer.wake(); },
-            .protocol = [this] { return parts_.note.protocol(); },
-            .announce_up = [this](Continuity c) { parts_.events.announce_up(c); }},
-        connection, continuity);
-    parts_.note.set_phase(Phase::restoring, {});
+    session_ = std::make_unique<SessionImpl>(link_, connection, continuity);
+    link_.note_.set_phase(Phase::restoring, {});
     const auto deadline =
         std::min(prepare_by_, deadline_after(loop.now(), options.on_connected_timeout));
     set_deadline(deadline, "prepare the connection");
@@ -199,7 +191,7 @@ bool Connection::prepare()
 Task<> Connection::run_on_connected(Context ctx)
 {
     ctx.waiting_for("something of its own");
-    co_await parts_.settings.options->on_connected(ctx, *session_);
+    co_await link_.settings_.options->on_connected(ctx, *session_);
 }
 
 void Connection::preparer_ended(std::exception_ptr exception)
@@ -210,11 +202,10 @@ void Connection::preparer_ended(std::exception_ptr exception)
     session_over_.set();
     if (!exception)
         return (void)open(continuity, std::move(unread));
-    parts_.services.discarded.fetch_add(unread.size());
-    if (parts_.events.condemn(thrown_by("the on_connected function", exception,
-                                        Error::callback_failed, "prepare the connection",
-                                        parts_.settings.endpoint),
-                              ConnectionEvents::Cause::any))
+    link_.services_.discarded.fetch_add(unread.size());
+    if (link_.condemn(thrown_by("the on_connected function", exception, Error::callback_failed,
+                                "prepare the connection", link_.settings_.endpoint),
+                      LinkImpl::Cause::any))
         cut();
 }
 
@@ -223,25 +214,25 @@ void Connection::preparer_ended(std::exception_ptr exception)
 bool Connection::open(Continuity continuity, std::deque<Message> unread)
 {
     // Before prepared(): subscriptions that are added later must not delay `ready`.
-    const bool has_subscriptions = parts_.subscriptions.begin_connection();
-    if (!parts_.events.prepared(continuity)) {
-        parts_.services.discarded.fetch_add(unread.size());
+    const bool has_subscriptions = link_.subscriptions_.begin_connection();
+    if (!link_.prepared(continuity)) {
+        link_.services_.discarded.fetch_add(unread.size());
         return false;
     }
     deadline_.cancel();
-    parts_.outbox.set_gate(has_subscriptions ? SendGate::restoring : SendGate::open);
+    link_.outbox_.set_gate(has_subscriptions ? SendGate::restoring : SendGate::open);
     if (has_subscriptions) {
-        auto& loop = parts_.services.loop;
+        auto& loop = link_.services_.loop;
         answers_ =
-            loop.timers().at(deadline_after(loop.now(), parts_.settings.options->confirm_timeout),
+            loop.timers().at(deadline_after(loop.now(), link_.settings_.options->confirm_timeout),
                              [this] { answers_overdue(); });
     }
-    if (!parts_.intake.put_first(std::move(unread)))
+    if (!link_.intake_.put_first(std::move(unread)))
         return false; // the listener ends with the cause
-    if (!has_subscriptions && parts_.settings.options->on_connected)
-        parts_.events.restored(std::nullopt);
+    if (!has_subscriptions && link_.settings_.options->on_connected)
+        link_.restored(std::nullopt);
     if (tasks_[writer])
-        parts_.writer.wake();
+        link_.writer_.wake();
     else
         spawn_writer();
     return true;
@@ -251,11 +242,8 @@ bool Connection::open(Continuity continuity, std::deque<Message> unread)
 
 Task<> Connection::read_all(Context ctx)
 {
-    const auto& tasks = parts_.services.loop.tasks();
-    auto& intake = parts_.intake;
-    Sink* sink = &intake;
-    if (auto* heartbeats = parts_.keep_alive.heartbeats())
-        sink = &heartbeats->around(intake);
+    const auto& tasks = link_.services_.loop.tasks();
+    auto& intake = link_.intake_;
     std::exception_ptr exception;
     while (!exception) {
         (void)co_await intake.wait_for_room(ctx, TimePoint::max());
@@ -263,14 +251,14 @@ Task<> Connection::read_all(Context ctx)
         intake.begin_read();
         const auto turn = tasks.turn();
         try {
-            co_await transport_->read(ctx, *sink);
-            parts_.reads.fetch_add(1, std::memory_order_relaxed);
+            co_await transport_->read(ctx, intake);
+            link_.gauges_.reads.fetch_add(1, std::memory_order_relaxed);
         } catch (...) {
             exception = std::current_exception();
         }
-        parts_.services.inbox.publish();
+        link_.services_.inbox.publish();
         if (intake.has_put())
-            parts_.keep_alive.data_came();
+            link_.keep_alive_.note_data();
         // A transport that never has to wait must not starve the others
         if (!exception && turn == tasks.turn())
             co_await boost::asio::post(ctx.executor(), boost::asio::use_awaitable);
@@ -294,12 +282,12 @@ Task<> Connection::end_session(Context ctx, std::exception_ptr exception)
 
 void Connection::listener_ended(std::exception_ptr exception)
 {
-    parts_.intake.end();
+    link_.intake_.end();
     deadline_.cancel();
     answers_.cancel();
     last_words_.cancel();
     if (std::exchange(is_watching_, false))
-        parts_.intake.unwatch(parts_.subscriptions);
+        link_.intake_.unwatch(link_.subscriptions_);
     std::optional<Failure> why;
     if (exception)
         why = is_connected_ ? failure_of(exception, Error::disconnected, "read")
@@ -309,8 +297,8 @@ void Connection::listener_ended(std::exception_ptr exception)
     cancel(preparer);
     cancel(pinger);
     drained_.set();
-    parts_.subscriptions.end_connection();
-    parts_.events.reading_ended(std::move(why));
+    link_.subscriptions_.end_connection();
+    link_.reading_ended(std::move(why));
 }
 
 // --- writing
@@ -320,16 +308,12 @@ void Connection::spawn_writer()
     spawn(writer, "writer", TimePoint::max(), &Connection::write_all, &Connection::writer_ended);
 }
 
-Task<> Connection::write_all(Context ctx)
+Task<> Connection::write_all(Context ctx) { return link_.writer_.run(ctx, *transport_, *this); }
+
+void Connection::nothing_to_write()
 {
-    return parts_.writer.run(ctx, *transport_,
-                             {.look = [this] { look_whether_restored(); },
-                              .begin = [this] { watch_for_answers(); },
-                              .idle =
-                                  [this] {
-                                      parts_.services.something_changed();
-                                      drained_.set();
-                                  }});
+    link_.services_.something_changed();
+    drained_.set();
 }
 
 void Connection::ping()
@@ -340,10 +324,10 @@ void Connection::ping()
 
 Task<> Connection::write_ping(Context ctx)
 {
-    const auto payload = parts_.keep_alive.ping_payload();
+    const auto payload = link_.keep_alive_.ping_payload();
     ctx.waiting_for("the peer to take the ping");
     co_await transport_->ping(ctx, payload);
-    parts_.keep_alive.asked_written();
+    link_.keep_alive_.asked_written();
 }
 
 /// Where a ping cannot be written, nothing can be.
@@ -355,7 +339,7 @@ void Connection::pinger_ended(std::exception_ptr exception)
 
 void Connection::writer_ended(std::exception_ptr exception)
 {
-    parts_.outbox.give_up();
+    link_.outbox_.give_up();
     drained_.set();
     if (exception)
         sending_failed(failure_of(exception, Error::disconnected, "write"));
@@ -364,8 +348,7 @@ void Connection::writer_ended(std::exception_ptr exception)
 /// The listener may still find out why (a close frame, the reason in it).
 void Connection::sending_failed(Failure why)
 {
-    if (why != Error::cancelled
-        && parts_.events.condemn(std::move(why), ConnectionEvents::Cause::send))
+    if (why != Error::cancelled && link_.condemn(std::move(why), LinkImpl::Cause::send))
         await_last_words(max_last_words);
 }
 
@@ -373,16 +356,16 @@ void Connection::sending_failed(Failure why)
 /// nothing more is not waited for.
 void Connection::await_last_words(unsigned windows)
 {
-    auto& loop = parts_.services.loop;
+    auto& loop = link_.services_.loop;
     // Bytes, not reads: one read takes in all of a large message
     const auto progress = [this] {
-        return std::pair{parts_.reads.load(std::memory_order_relaxed),
-                         parts_.keep_alive.signs().heard.at()};
+        return std::pair{link_.gauges_.reads.load(std::memory_order_relaxed),
+                         link_.keep_alive_.heard_at()};
     };
     last_words_ = loop.timers().at(deadline_after(loop.now(), last_words),
                                    [this, windows, progress, before = progress()] {
                                        const bool has_read = before != progress();
-                                       if (parts_.intake.is_paused())
+                                       if (link_.intake_.is_paused())
                                            await_last_words(windows);
                                        else if (has_read && windows != 0)
                                            await_last_words(windows - 1);
@@ -395,35 +378,35 @@ void Connection::await_last_words(unsigned windows)
 
 void Connection::watch_for_answers()
 {
-    const bool expects = parts_.subscriptions.expects_answers();
+    const bool expects = link_.subscriptions_.expects_answers();
     if (expects == is_watching_)
         return;
     is_watching_ = expects;
     if (expects)
-        parts_.intake.watch(parts_.subscriptions);
+        link_.intake_.watch(link_.subscriptions_);
     else
-        parts_.intake.unwatch(parts_.subscriptions);
+        link_.intake_.unwatch(link_.subscriptions_);
 }
 
 void Connection::subscription_answered()
 {
     watch_for_answers();
-    parts_.writer.wake();
+    link_.writer_.wake();
 }
 
 /// Only the writer says that it is restored: so the answer goes to the application first.
 void Connection::look_whether_restored()
 {
-    if (parts_.outbox.gate() == SendGate::restoring && parts_.subscriptions.is_restored())
+    if (link_.outbox_.gate() == SendGate::restoring && link_.subscriptions_.is_restored())
         finish_restoring(std::nullopt);
 }
 
 void Connection::answers_overdue()
 {
     constexpr std::size_t max_named = 16;
-    if (parts_.outbox.gate() != SendGate::restoring)
+    if (link_.outbox_.gate() != SendGate::restoring)
         return;
-    const auto keys = parts_.subscriptions.unconfirmed();
+    const auto keys = link_.subscriptions_.unconfirmed();
     std::string text = "no answer to";
     for (std::size_t i = 0; i < keys.size() && i < max_named; ++i)
         text += fmt::format("{} \"{}\"", i == 0 ? "" : ",", keys[i]);
@@ -431,17 +414,17 @@ void Connection::answers_overdue()
         text += fmt::format(" and {} more", keys.size() - max_named);
     finish_restoring(Failure{Error::unconfirmed,
                              {.attempted = "send the sticky messages",
-                              .endpoint = parts_.settings.endpoint,
+                              .endpoint = link_.settings_.endpoint,
                               .explanation = std::move(text)}});
 }
 
 void Connection::finish_restoring(std::optional<Failure> failure)
 {
     answers_.cancel();
-    parts_.subscriptions.stop_waiting();
-    parts_.outbox.set_gate(SendGate::open);
-    parts_.writer.wake();
-    parts_.events.restored(std::move(failure));
+    link_.subscriptions_.stop_waiting();
+    link_.outbox_.set_gate(SendGate::open);
+    link_.writer_.wake();
+    link_.restored(std::move(failure));
 }
 
 // --- closing
@@ -454,7 +437,7 @@ void Connection::begin_close(TimePoint drain_by, TimePoint deadline)
         return;
     }
     drain_by_ = drain_by;
-    if (drain_by <= parts_.services.loop.now())
+    if (drain_by <= link_.services_.loop.now())
         close_begins();
     spawn(closer, "close", deadline, &Connection::say_goodbye, &Connection::closer_ended);
 }
@@ -462,14 +445,14 @@ void Connection::begin_close(TimePoint drain_by, TimePoint deadline)
 /// From now on nothing but the goodbye is written.
 void Connection::close_begins()
 {
-    parts_.outbox.set_gate(SendGate::shut);
-    parts_.events.close_began();
+    link_.outbox_.set_gate(SendGate::shut);
+    link_.close_began();
 }
 
 bool Connection::has_unsent() const
 {
-    return parts_.outbox.has_unsent()
-           || (parts_.outbox.gate() >= SendGate::restoring && parts_.subscriptions.is_unwritten());
+    return link_.outbox_.has_unsent()
+           || (link_.outbox_.gate() >= SendGate::restoring && link_.subscriptions_.is_unwritten());
 }
 
 /// A coroutine, so that a close() that throws at once ends like one that throws later.
@@ -489,7 +472,7 @@ void Connection::closer_ended(std::exception_ptr exception)
     std::optional<Failure> why;
     if (exception)
         why = failure_of(exception, Error::disconnected, "close");
-    parts_.events.close_ended(std::move(why));
+    link_.life_.close_ended(std::move(why));
     abort();
 }
 

@@ -1,15 +1,8 @@
 // One connection of a link: a transport with its listener, writer and closer.
 #pragma once
 
-#include "link/keep_alive.hpp"
-#include "link/link_settings.hpp"
-#include "link/link_sink.hpp"
-#include "link/phase_note.hpp"
-#include "link/services.hpp"
 #include "link/session.hpp"
-#include "link/subscriptions.hpp"
-#include "link/writer.hpp"
-#include "queue/outbox.hpp"
+#include "loop/event_loop.hpp"
 
 #include <sidecar/detail/any_transport.hpp>
 
@@ -23,31 +16,7 @@
 
 namespace sidecar::detail {
 
-/// Receives what happens to a connection, and decides what follows. Side: sidecar.
-class ConnectionEvents {
-public:
-    /// The transport is connected. False: it is too late for that.
-    [[nodiscard]] virtual bool connected(Duration took) = 0;
-    /// Before anything else is handed on to the application.
-    virtual void announce_up(Continuity continuity) = 0;
-    /// What goes before all else is done, so the connection is up. False: it is too late for that.
-    [[nodiscard]] virtual bool prepared(Continuity continuity) = 0;
-    /// What goes before ordinary messages is done; `failure`: but not all of it.
-    virtual void restored(std::optional<Failure> failure) = 0;
-    enum class Cause : std::uint8_t { any, send };
-    /// The connection is no good, although its listener has not ended. `send`: the peer's goodbye,
-    /// if it is read, explains more. True: so it ends.
-    [[nodiscard]] virtual bool condemn(Failure why, Cause cause) = 0;
-    virtual void close_began() = 0;
-    virtual void close_ended(std::optional<Failure> why) = 0;
-    /// With that the connection is down; it is aborted already.
-    virtual void reading_ended(std::optional<Failure> why) = 0;
-    /// Nothing of it runs now. It may be destroyed, but not before the loop's next turn.
-    virtual void connection_ended() = 0;
-
-protected:
-    ~ConnectionEvents() = default;
-};
+class LinkImpl;
 
 /// Runs one transport: a listener that connects and reads; a writer; and, where they are needed,
 /// on_connected, a ping and a closer: each a task of the loop. It decides nothing about what follows
@@ -56,21 +25,8 @@ protected:
 /// restores the connection; and each wait has its own timer. Side: sidecar.
 class Connection {
 public:
-    /// The link's parts that its connections use one after the other.
-    struct Parts {
-        LinkServices& services;
-        const LinkSettings& settings;
-        LinkSink& intake;
-        Outbox& outbox;
-        Subscriptions& subscriptions;
-        Writer& writer;
-        KeepAlive& keep_alive;
-        PhaseNote& note;
-        std::atomic<std::uint64_t>& reads;
-        ConnectionEvents& events;
-    };
-    /// Lifetime: the parts outlive it.
-    explicit Connection(const Parts& parts) noexcept : parts_{parts} {}
+    /// Lifetime: `link` owns it.
+    explicit Connection(LinkImpl& link) noexcept : link_{link} {}
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
@@ -88,6 +44,11 @@ public:
     void ping();
     /// One confirms now.
     void subscription_answered();
+    /// Of the writer: before each look into the outbox; before it writes messages of the priority
+    /// lane; and when there is nothing to write.
+    void look_whether_restored();
+    void watch_for_answers();
+    void nothing_to_write();
     void destroy_transport() noexcept { transport_.reset(); }
     [[nodiscard]] bool has_tasks() const noexcept { return tasks_ != Tasks{}; }
     /// Of what was given to send(), stick() and unstick() something may still be written.
@@ -125,15 +86,13 @@ private:
     void sending_failed(Failure why);
     void await_last_words(unsigned windows);
     void close_begins();
-    void watch_for_answers();
-    void look_whether_restored();
     void answers_overdue();
     void finish_restoring(std::optional<Failure> failure);
     void cancel(Role role);
     [[nodiscard]] Failure failure_of(const std::exception_ptr& exception, Error code,
                                      const char* attempted) const;
 
-    const Parts parts_;                       // as they say
+    LinkImpl& link_;                          // as its members say
     std::unique_ptr<AnyTransport> transport_; // sidecar side
     Tasks tasks_{};                           // sidecar side; by role; null: not running
     Timers::Timer deadline_;                  // sidecar side; for connecting and on_connected

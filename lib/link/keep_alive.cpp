@@ -1,6 +1,7 @@
 #include "link/keep_alive.hpp"
 
 #include "base/text.hpp"
+#include "link/link.hpp"
 
 #include <fmt/format.h>
 
@@ -21,34 +22,150 @@ constexpr unsigned turns_to_read = 3;
 constexpr Duration late = std::chrono::milliseconds{50};
 constexpr unsigned most_put_off = 40;
 
+/// A larger message is no answer to a heartbeat.
+constexpr std::size_t max_answer_bytes = 64u << 10;
+
+FailureDetails explain(const LivenessMonitor::Verdict& verdict)
+{
+    FailureDetails details{.attempted = "hear from the peer"};
+    if (verdict.what == LivenessMonitor::What::drop_stale)
+        details.explanation = fmt::format("no data for {}", readable(verdict.silence));
+    else
+        details.explanation = fmt::format(
+            "nothing came for {}, {}", readable(verdict.silence),
+            verdict.was_asked ? "and it was asked" : "and it takes nothing, not even the question");
+    return details;
+}
+
 } // namespace
 
-KeepAlive::KeepAlive(EventLoop& loop, KeepAliveLink& link, const Liveness& options, bool can_ping)
-    : loop_{loop}, link_{link}, monitor_{options, can_ping || options.heartbeat}
+// --- when to ask, and when to drop
+
+LivenessMonitor::LivenessMonitor(const Liveness& options, bool can_ask) noexcept
+    : interval_{options.interval},
+      timeout_{options.timeout},
+      data_timeout_{options.data_timeout},
+      asks_{can_ask && options.interval > Duration{}},
+      drops_stale_{options.on_stale == OnStale::drop}
 {
-    if (options.heartbeat)
-        heartbeats_ = std::make_unique<Heartbeats>(*options.heartbeat, loop.journal(),
-                                                   [this] { answered(); });
+}
+
+void LivenessMonitor::up(TimePoint now) noexcept
+{
+    up_at_ = now;
+    question_ = Question::none;
+    is_stale_ = false;
+}
+
+void LivenessMonitor::asked_written(TimePoint now) noexcept
+{
+    if (question_ != Question::unwritten)
+        return;
+    question_ = Question::written;
+    deadline_from_ = now;
+}
+
+/// What came before the connection, or before the last pause, does not count.
+TimePoint LivenessMonitor::begin_of(TimePoint last, const Signs& signs) const noexcept
+{
+    return std::max({up_at_, last, signs.resumed_at});
+}
+
+LivenessMonitor::Verdict LivenessMonitor::look(const Signs& signs, TimePoint now) noexcept
+{
+    if (signs.is_paused) {
+        const auto shortest = std::min(asks_ ? interval_ : Duration::max(),
+                                       watches_data() ? data_timeout_ : Duration::max());
+        return {.next_look = deadline_after(now, shortest)};
+    }
+    const auto data = look_for_data(signs, now);
+    if (data.what != What::wait)
+        return data;
+    auto life = look_for_life(signs, now);
+    life.next_look = std::min(life.next_look, data.next_look);
+    return life;
+}
+
+LivenessMonitor::Verdict LivenessMonitor::look_for_data(const Signs& signs, TimePoint now) noexcept
+{
+    if (!watches_data())
+        return {};
+    if (is_stale_) {
+        if (signs.data_at == stale_data_at_)
+            return {};
+        is_stale_ = false;
+        return {.what = What::tell_fresh,
+                .silence = signs.data_at - std::max(up_at_, stale_data_at_)};
+    }
+    const auto since = begin_of(signs.data_at, signs);
+    const auto due = deadline_after(since, data_timeout_);
+    if (now < due)
+        return {.next_look = due};
+    stale_data_at_ = signs.data_at;
+    is_stale_ = true;
+    return {.what = drops_stale_ ? What::drop_stale : What::tell_stale, .silence = now - since};
+}
+
+LivenessMonitor::Verdict LivenessMonitor::look_for_life(const Signs& signs, TimePoint now) noexcept
+{
+    if (!asks_)
+        return {};
+    const auto alive_at = begin_of(signs.heard_at, signs);
+    if (question_ == Question::written && alive_at >= asked_at_)
+        question_ = Question::none;
+    if (question_ == Question::none) {
+        const auto due = deadline_after(alive_at, interval_);
+        if (now < due)
+            return {.next_look = due};
+        question_ = Question::unwritten;
+        asked_at_ = deadline_from_ = now;
+        written_ = signs.written;
+        return {.what = What::ask, .silence = now - alive_at};
+    }
+    if (question_ == Question::unwritten) {
+        // It waits behind what the system takes bit by bit, so somebody at the other end takes it.
+        if (signs.written != written_)
+            deadline_from_ = now;
+        written_ = signs.written;
+        deadline_from_ = std::max(deadline_from_, alive_at);
+    }
+    const auto deadline = deadline_after(deadline_from_, timeout_);
+    // An answer that comes meanwhile begins an interval, which may end before the deadline
+    if (now < deadline)
+        return {.next_look = std::min(deadline, deadline_after(now, interval_))};
+    return {.what = What::drop_dead,
+            .silence = now - alive_at,
+            .was_asked = question_ == Question::written};
+}
+
+// --- the driver
+
+KeepAlive::KeepAlive(EventLoop& loop, LinkImpl& link, const Liveness& options, bool can_ping)
+    : loop_{loop},
+      link_{link},
+      monitor_{options, can_ping || options.heartbeat},
+      heartbeat_{options.heartbeat}
+{
 }
 
 void KeepAlive::up()
 {
     const auto now = loop_.now();
     ++generation_;
-    signs_.up.note(now);
-    counts_.is_up.store(true);
-    question_.is_unanswered = false;
+    up_at_ = now;
+    is_up_ = true;
+    is_unanswered_ = false;
     put_off_count_ = 0;
     monitor_.up(now);
     due_ = now;
     if (!monitor_.is_off())
-        look(); // which tells when the next is due
+        look();
 }
 
 void KeepAlive::down() noexcept
 {
     ++generation_;
-    counts_.is_up.store(false);
+    is_up_ = false;
     timer_.cancel();
 }
 
@@ -67,7 +184,7 @@ void KeepAlive::look_soon()
 
 void KeepAlive::look_after(unsigned turns)
 {
-    loop_.post([this, turns, generation = generation_, link = link_.keep()] {
+    loop_.post([this, turns, generation = generation_, link = link_.shared_from_this()] {
         if (generation != generation_)
             return;
         if (turns != 0)
@@ -93,11 +210,11 @@ void KeepAlive::look()
     const auto now = loop_.now();
     if (puts_off(now))
         return;
-    const LivenessMonitor::Signs signs{.heard_at = std::max(signs_.heard.at(), signs_.data.at()),
-                                       .data_at = signs_.data.at(),
-                                       .resumed_at = signs_.resumed.at(),
-                                       .is_paused = link_.is_reading_paused(),
-                                       .written = link_.written()};
+    const LivenessMonitor::Signs signs{.heard_at = std::max(heard_at_, data_at_.load()),
+                                       .data_at = data_at_,
+                                       .resumed_at = resumed_at_,
+                                       .is_paused = link_.intake_.is_paused(),
+                                       .written = link_.outbox_.progress()};
     for (auto verdict = monitor_.look(signs, now);; verdict = monitor_.look(signs, now)) {
         if (verdict.what == LivenessMonitor::What::wait)
             return arm(verdict.next_look);
@@ -113,34 +230,30 @@ bool KeepAlive::act(const LivenessMonitor::Verdict& verdict)
     switch (verdict.what) {
     case What::wait: break;
     case What::ask:
-        counts_.pings.fetch_add(1, std::memory_order_relaxed);
-        question_ = {question_.number + 1, loop_.now(), true};
+        pings_.fetch_add(1, std::memory_order_relaxed);
+        ++question_;
+        asked_at_ = loop_.now();
+        is_unanswered_ = true;
         link_.ask_peer();
         break;
     case What::tell_stale:
-    case What::drop_stale: link_.tell_data(Event::Kind::stale, verdict.silence); break;
-    case What::tell_fresh: link_.tell_data(Event::Kind::fresh, verdict.silence); break;
+    case What::drop_stale:
+    case What::tell_fresh:
+        link_.push_event(
+            {.kind = verdict.what == What::tell_fresh ? Event::Kind::fresh : Event::Kind::stale,
+             .link = link_.id(),
+             .failure = {},
+             .data_age = verdict.silence});
+        break;
     case What::drop_dead: break;
     }
     if (verdict.what != What::drop_dead && verdict.what != What::drop_stale)
         return true;
-    counts_.drops.fetch_add(1, std::memory_order_relaxed);
+    drops_.fetch_add(1, std::memory_order_relaxed);
     auto why = explain(verdict);
     down();
     link_.drop(std::move(why));
     return false;
-}
-
-FailureDetails KeepAlive::explain(const LivenessMonitor::Verdict& verdict)
-{
-    FailureDetails details{.attempted = "hear from the peer"};
-    if (verdict.what == LivenessMonitor::What::drop_stale)
-        details.explanation = fmt::format("no data for {}", readable(verdict.silence));
-    else
-        details.explanation = fmt::format(
-            "nothing came for {}, {}", readable(verdict.silence),
-            verdict.was_asked ? "and it was asked" : "and it takes nothing, not even the question");
-    return details;
 }
 
 // --- questions and answers
@@ -148,7 +261,7 @@ FailureDetails KeepAlive::explain(const LivenessMonitor::Verdict& verdict)
 KeepAlive::Payload KeepAlive::ping_payload() const noexcept
 {
     Payload payload;
-    std::memcpy(payload.data(), &question_.number, payload.size());
+    std::memcpy(payload.data(), &question_, payload.size());
     return payload;
 }
 
@@ -156,9 +269,9 @@ void KeepAlive::asked_written()
 {
     const auto now = loop_.now();
     monitor_.asked_written(now);
-    if (question_.is_unanswered)
-        question_.from = now;
-    if (counts_.is_up.load() && !monitor_.is_off())
+    if (is_unanswered_)
+        asked_at_ = now;
+    if (is_up_ && !monitor_.is_off())
         look_soon(); // the deadline counts from now
 }
 
@@ -169,21 +282,44 @@ void KeepAlive::ponged(std::span<const std::byte> payload)
         answered();
 }
 
+/// An answer is taken out of the stream, unless the application wants it too.
+MessageWatcher::Verdict KeepAlive::offer(const MessageView& message)
+{
+    if (!may_take(message.size()))
+        return Verdict::pass;
+    try {
+        if (!heartbeat_->is_answer(message))
+            return Verdict::pass;
+    } catch (...) {
+        loop_.journal().record(to_failure(std::current_exception(), Error::callback_failed,
+                                          "recognise the answer to a heartbeat", {}));
+        return Verdict::pass;
+    }
+    note_bytes(); // of a transport that does not say it itself
+    answered();
+    return heartbeat_->keeps_answers ? Verdict::pass : Verdict::answer;
+}
+
+bool KeepAlive::may_take(std::size_t payload_bytes) const
+{
+    return heartbeat_ && heartbeat_->is_answer && payload_bytes <= max_answer_bytes;
+}
+
 void KeepAlive::answered()
 {
-    if (!std::exchange(question_.is_unanswered, false))
+    if (!std::exchange(is_unanswered_, false))
         return;
-    if (link_.is_reading_paused() || signs_.resumed.at() >= question_.from)
+    if (link_.intake_.is_paused() || resumed_at_ >= asked_at_)
         return; // it has waited for us, we do not know how long
     std::lock_guard lock{mutex_};
-    round_trips_.add(loop_.now() - question_.from);
+    round_trips_.add(loop_.now() - asked_at_);
 }
 
 std::optional<Duration> KeepAlive::data_age() const noexcept
 {
-    if (!counts_.is_up.load())
+    if (!is_up_)
         return std::nullopt;
-    const auto since = std::max(signs_.up.at(), signs_.data.at());
+    const auto since = std::max(up_at_.load(), data_at_.load());
     return std::max(loop_.now() - since, Duration{});
 }
 
@@ -191,6 +327,27 @@ void KeepAlive::add_round_trips(LatencyHistogram& to) const
 {
     std::lock_guard lock{mutex_};
     to.add(round_trips_);
+}
+
+Result<void> check_liveness(const Liveness& options)
+{
+    const auto zero = Duration{};
+    const auto refuse = [](const char* why) -> Result<void> {
+        return Failure{Error::bad_options,
+                       {.attempted = "start", .explanation = std::string{"liveness: "} + why}};
+    };
+    if (options.interval < zero || options.timeout < zero || options.data_timeout < zero)
+        return refuse("no time may be negative");
+    if (options.interval > zero && options.timeout == zero)
+        return refuse("a timeout of zero leaves no time for an answer");
+    if (options.interval > options.timeout && options.interval > zero)
+        return refuse("the interval is longer than the timeout; a shorter interval finds a dead "
+                      "peer as soon, and takes fewer slow ones for dead");
+    if (options.on_stale == OnStale::drop && options.data_timeout == zero)
+        return refuse("on_stale without a data_timeout would never drop");
+    if (options.heartbeat && options.interval == zero)
+        return refuse("a heartbeat without an interval would never be sent");
+    return {};
 }
 
 } // namespace sidecar::detail

@@ -1,97 +1,135 @@
-// Watches whether a link's peer is there: asks it, and says when it gives no sign of life.
+// Watches whether a link's peer is there: when it is asked, and when it counts as gone.
 #pragma once
 
 #include "base/latency_histogram.hpp"
-#include "link/heartbeats.hpp"
-#include "link/liveness.hpp"
-#include "link/signs_of_life.hpp"
+#include "link/message_watcher.hpp"
 #include "loop/event_loop.hpp"
 
-#include <sidecar/event.hpp>
+#include <sidecar/error.hpp>
+#include <sidecar/liveness.hpp>
 
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
 
 namespace sidecar::detail {
 
-/// What a KeepAlive has its link do, and asks it. Side: sidecar.
-class KeepAliveLink {
-public:
-    /// Puts the question, in the background; KeepAlive::asked_written() says when it is written.
-    virtual void ask_peer() = 0;
-    /// `stale` or `fresh`.
-    virtual void tell_data(Event::Kind kind, Duration data_age) = 0;
-    /// Ends the connection at once, with Error::unresponsive. Without effect while it is being
-    /// closed.
-    virtual void drop(FailureDetails why) = 0;
-    [[nodiscard]] virtual bool is_reading_paused() const noexcept = 0;
-    /// Grows with all that the system takes from us.
-    [[nodiscard]] virtual std::uint64_t written() const noexcept = 0;
-    /// What is posted to the loop holds it.
-    [[nodiscard]] virtual std::shared_ptr<void> keep() = 0;
+class LinkImpl;
 
-protected:
-    ~KeepAliveLink() = default;
+/// Two clocks of one connection: for the silence of bytes and for the silence of data. Owned by the
+/// link's KeepAlive, which calls look() when the time for it has come and does what it says. It does
+/// no I/O and asks no clock. Invariant: at most one question is on its way.
+class LivenessMonitor {
+public:
+    /// What was seen of the peer until now, and of ourselves.
+    struct Signs {
+        TimePoint heard_at{};      ///< the last bytes that came; min() or before up(): none
+        TimePoint data_at{};       ///< the last message
+        TimePoint resumed_at{};    ///< reading last went on after a pause
+        bool is_paused = false;    ///< nobody reads now, so silence means nothing
+        std::uint64_t written = 0; ///< grows with all that the system takes from us
+    };
+    enum class What : std::uint8_t {
+        wait,       ///< nothing is due before `next_look`
+        ask,        ///< put the question, then tell asked_written()
+        tell_stale, ///< no data for so long
+        tell_fresh, ///< and now there is some again
+        drop_stale, ///< the same, and the link is to end because of it
+        drop_dead,  ///< no answer
+    };
+    struct Verdict {
+        What what = What::wait;
+        TimePoint next_look = TimePoint::max(); ///< with `wait` only
+        Duration silence{}; ///< how long nothing came; with `tell_fresh`: until the data that came
+        bool was_asked = true; ///< with `drop_dead`: false: the question could not be written
+    };
+
+    /// `can_ask`: there is a ping or a heartbeat.
+    LivenessMonitor(const Liveness& options, bool can_ask) noexcept;
+
+    /// The connection is up; the clocks begin.
+    void up(TimePoint now) noexcept;
+    /// The question that was last told to be put has been taken by the system.
+    void asked_written(TimePoint now) noexcept;
+    /// The next thing to do. After anything but `wait` it has been done, so look again.
+    [[nodiscard]] Verdict look(const Signs& signs, TimePoint now) noexcept;
+
+    [[nodiscard]] bool is_off() const noexcept { return !asks_ && !watches_data(); }
+    /// The next message is to be followed by a look() at once, for tell_fresh, and so that the clock
+    /// begins anew.
+    [[nodiscard]] bool is_stale() const noexcept { return is_stale_; }
+
+private:
+    enum class Question : std::uint8_t { none, unwritten, written };
+
+    [[nodiscard]] bool watches_data() const noexcept { return data_timeout_ > Duration{}; }
+    [[nodiscard]] Verdict look_for_life(const Signs& signs, TimePoint now) noexcept;
+    [[nodiscard]] Verdict look_for_data(const Signs& signs, TimePoint now) noexcept;
+    [[nodiscard]] TimePoint begin_of(TimePoint last, const Signs& signs) const noexcept;
+
+    const Duration interval_;            // sidecar side
+    const Duration timeout_;             // sidecar side
+    const Duration data_timeout_;        // sidecar side
+    const bool asks_;                    // sidecar side
+    const bool drops_stale_;             // sidecar side
+    TimePoint up_at_{};                  // sidecar side
+    TimePoint asked_at_{};               // sidecar side
+    TimePoint deadline_from_{};          // sidecar side; of the answer, or of the writing
+    std::uint64_t written_ = 0;          // sidecar side; when deadline_from_ was set
+    Question question_ = Question::none; // sidecar side
+    bool is_stale_ = false;              // sidecar side
+    TimePoint stale_data_at_{};          // sidecar side; the last message then
 };
 
-/// Drives a LivenessMonitor: keeps its timer, has the reader run before anything is judged, and
-/// measures round trips. Owned by the link, over all its connections. Invariant: between down() and
-/// the next up() it does nothing and has no timer.
-class KeepAlive {
+/// Drives a LivenessMonitor: keeps its timer, has the reader run before anything is judged, measures
+/// round trips, and takes the answers to heartbeats out of the stream. Owned by the link, over all its
+/// connections. Invariant: between down() and the next up() it asks nothing and has no timer.
+class KeepAlive final : public MessageWatcher {
 public:
     using Payload = std::array<std::byte, 8>;
 
     /// Lifetime: `loop` and `link` outlive it.
-    KeepAlive(EventLoop& loop, KeepAliveLink& link, const Liveness& options, bool can_ping);
+    KeepAlive(EventLoop& loop, LinkImpl& link, const Liveness& options, bool can_ping);
 
     // --- sidecar side
     void up();
     void down() noexcept;
-    /// Messages have come that are no answers to heartbeats.
-    void data_came()
+    /// Bytes arrived.
+    void note_bytes() noexcept { heard_at_ = loop_.turn_began(); }
+    /// Messages arrived.
+    void note_data()
     {
-        signs_.data.note(loop_.turn_began());
+        data_at_.store(loop_.turn_began(), std::memory_order_relaxed);
         if (monitor_.is_stale()) [[unlikely]]
             look_soon();
     }
+    /// The listener reads on after a pause.
+    void note_resumed(TimePoint now) noexcept { resumed_at_ = now; }
+    /// The ping or the heartbeat is written.
     void asked_written();
-    /// The answer to a ping with this payload has come.
+    /// The answer to a ping arrived.
     void ponged(std::span<const std::byte> payload);
     [[nodiscard]] Payload ping_payload() const noexcept;
-    /// Null: the peer is asked by the transport's ping.
-    [[nodiscard]] Heartbeats* heartbeats() noexcept { return heartbeats_.get(); }
-    /// Null: the same, or there is no question.
-    [[nodiscard]] const Heartbeat* heartbeat() const noexcept
-    {
-        return heartbeats_ ? &heartbeats_->message() : nullptr;
-    }
-    [[nodiscard]] SignsOfLife& signs() noexcept { return signs_; }
+    /// Empty: the peer is asked by the transport's ping.
+    [[nodiscard]] const std::optional<Heartbeat>& heartbeat() const noexcept { return heartbeat_; }
+    [[nodiscard]] TimePoint heard_at() const noexcept { return heard_at_; }
+
+    // MessageWatcher: for the answers to heartbeats
+    Verdict offer(const MessageView& message) override;
+    bool may_take(std::size_t payload_bytes) const override;
 
     // --- both
     /// Empty: the link is not up.
     [[nodiscard]] std::optional<Duration> data_age() const noexcept;
     void add_round_trips(LatencyHistogram& to) const;
-    [[nodiscard]] std::uint64_t pings() const noexcept { return counts_.pings.load(); }
-    [[nodiscard]] std::uint64_t drops() const noexcept { return counts_.drops.load(); }
+    [[nodiscard]] std::uint64_t pings() const noexcept { return pings_.load(); }
+    [[nodiscard]] std::uint64_t drops() const noexcept { return drops_.load(); }
 
 private:
-    /// The latest that was put, whether it is still waited for or not.
-    struct Question {
-        std::uint64_t number = 0;
-        TimePoint from{}; ///< when it was written, or else begun
-        bool is_unanswered = false;
-    };
-    struct Counts { // both: atomic
-        std::atomic<std::uint64_t> pings{0}, drops{0};
-        std::atomic<bool> is_up{false};
-    };
-
     void arm(TimePoint when);
     void look_soon();
     void look_after(unsigned turns);
@@ -99,21 +137,29 @@ private:
     [[nodiscard]] bool puts_off(TimePoint now);
     [[nodiscard]] bool act(const LivenessMonitor::Verdict& verdict);
     void answered();
-    [[nodiscard]] static FailureDetails explain(const LivenessMonitor::Verdict& verdict);
 
-    EventLoop& loop_;                        // sidecar side, but for now()
-    KeepAliveLink& link_;                    // sidecar side
-    LivenessMonitor monitor_;                // sidecar side
-    std::unique_ptr<Heartbeats> heartbeats_; // sidecar side
-    Timers::Timer timer_;                    // sidecar side
-    TimePoint due_{};                        // sidecar side; when timer_ is to fire
-    unsigned put_off_count_ = 0;             // sidecar side
-    std::uint64_t generation_ = 0;           // sidecar side; what was posted before is out of date
-    Question question_;                      // sidecar side
-    SignsOfLife signs_;                      // both
-    Counts counts_;                          // both
+    EventLoop& loop_;                          // sidecar side, but for now()
+    LinkImpl& link_;                           // sidecar side
+    LivenessMonitor monitor_;                  // sidecar side
+    const std::optional<Heartbeat> heartbeat_; // sidecar side
+    Timers::Timer timer_;                      // sidecar side
+    TimePoint due_{};                          // sidecar side; when timer_ is to fire
+    unsigned put_off_count_ = 0;               // sidecar side
+    std::uint64_t generation_ = 0;          // sidecar side; posts of an earlier one have no effect
+    std::uint64_t question_ = 0;            // sidecar side; the number of the latest
+    TimePoint asked_at_{};                  // sidecar side; when it was written, or else begun
+    bool is_unanswered_ = false;            // sidecar side
+    TimePoint heard_at_ = TimePoint::min(); // sidecar side; bytes arrived
+    TimePoint resumed_at_ = TimePoint::min();          // sidecar side
+    std::atomic<TimePoint> up_at_{TimePoint::min()};   // both: atomic
+    std::atomic<TimePoint> data_at_{TimePoint::min()}; // both: atomic; messages arrived
+    std::atomic<std::uint64_t> pings_{0}, drops_{0};   // both: atomic
+    std::atomic<bool> is_up_{false};                   // both: atomic
     mutable std::mutex mutex_;
     LatencyHistogram round_trips_; // both: guarded by mutex_
 };
+
+/// Errors: bad_options. Pure.
+[[nodiscard]] Result<void> check_liveness(const Liveness& options);
 
 } // namespace sidecar::detail

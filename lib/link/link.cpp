@@ -1,5 +1,7 @@
 #include "link/link.hpp"
 
+#include "link/links.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,23 +20,23 @@ Life::Returns returns_of(const LinkOptions& options) noexcept
 
 } // namespace
 
-LinkImpl::LinkImpl(LinkServices& services, LinkObserver& observer, LinkSettings settings)
+LinkImpl::LinkImpl(LinkServices& services, Links& links, LinkSettings settings)
     : services_{services},
-      observer_{observer},
+      links_{links},
       settings_{std::move(settings)},
       life_{returns_of(*settings_.options)},
-      intake_{services, settings_.id, settings_.config->max_message_bytes(), settings_.endpoint,
-              settings_.options->overflow},
+      keep_alive_{services.loop, *this,
+                  settings_.options->liveness.value_or(settings_.config->default_liveness()),
+                  settings_.config->can_ping()},
+      intake_{services,           keep_alive_,
+              settings_.id,       settings_.config->max_message_bytes(),
+              settings_.endpoint, settings_.options->overflow},
       outbox_{settings_.id, settings_.options->outbox.value_or(services.outbox), services.stop,
               services.written, services.loop},
       subscriptions_{outbox_},
       writer_{outbox_, settings_.options->rate_limit, services.loop},
-      keep_alive_{services.loop, *this,
-                  settings_.options->liveness.value_or(settings_.config->default_liveness()),
-                  settings_.config->can_ping()},
       note_{services.loop}
 {
-    intake_.tell(keep_alive_);
     subscriptions_.on_answer = [this] { connection_->subscription_answered(); };
     if (const auto& reconnect = settings_.options->reconnect)
         backoff_ = std::make_unique<Backoff>(*reconnect, make_seed(settings_.id));
@@ -59,17 +61,7 @@ void LinkImpl::attempt()
                                 deadline_after(services_.loop.now(), backoff_->connect_timeout()));
     }
     note_.begin_connecting();
-    note_.set_protocol({});
-    connection_ = std::make_unique<Connection>(Connection::Parts{.services = services_,
-                                                                 .settings = settings_,
-                                                                 .intake = intake_,
-                                                                 .outbox = outbox_,
-                                                                 .subscriptions = subscriptions_,
-                                                                 .writer = writer_,
-                                                                 .keep_alive = keep_alive_,
-                                                                 .note = note_,
-                                                                 .reads = gauges_.reads,
-                                                                 .events = *this});
+    connection_ = std::make_unique<Connection>(*this);
     connection_->begin(std::move(attempt), deadline, schedule_.connect_by);
 }
 
@@ -237,7 +229,7 @@ void LinkImpl::end_for_good(const Failure& why)
     outbox_.end_connection(false);
     count_unsent();
     set_outcome(start_failure(why));
-    observer_.link_went_down(*this, why);
+    links_.link_went_down(why);
 }
 
 void LinkImpl::connection_ended()
@@ -255,7 +247,7 @@ void LinkImpl::note_end()
 {
     schedule_.timer.cancel();
     gauges_.has_ended = true;
-    observer_.link_ended(*this);
+    links_.link_ended(*this);
     Result<void> closed;
     if (schedule_.was_cut)
         closed = Failure{Error::timed_out, {.attempted = "close", .endpoint = settings_.endpoint}};
@@ -355,7 +347,7 @@ void LinkImpl::count_unsent()
 
 void LinkImpl::ask_peer()
 {
-    const auto* heartbeat = keep_alive_.heartbeat();
+    const auto& heartbeat = keep_alive_.heartbeat();
     if (!heartbeat)
         return connection_->ping();
     (void)outbox_.push_priority(
@@ -367,11 +359,6 @@ void LinkImpl::ask_peer()
                  keep_alive_.asked_written();
          }});
     writer_.wake();
-}
-
-void LinkImpl::tell_data(Event::Kind kind, Duration data_age)
-{
-    push_event({.kind = kind, .link = id(), .failure = {}, .data_age = data_age});
 }
 
 void LinkImpl::drop(FailureDetails why)

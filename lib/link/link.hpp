@@ -5,16 +5,16 @@
 #include "link/connection.hpp"
 #include "link/keep_alive.hpp"
 #include "link/life.hpp"
-#include "link/link_settings.hpp"
 #include "link/link_sink.hpp"
 #include "link/outcome.hpp"
-#include "link/phase_note.hpp"
 #include "link/services.hpp"
 #include "link/subscriptions.hpp"
 #include "link/writer.hpp"
+#include "loop/phase_note.hpp"
 #include "queue/outbox.hpp"
 
 #include <sidecar/detail/any_transport.hpp>
+#include <sidecar/options.hpp>
 #include <sidecar/send_options.hpp>
 
 #include <memory>
@@ -24,7 +24,15 @@
 
 namespace sidecar::detail {
 
-class LinkImpl;
+class Links;
+
+/// What a link is made from; never changes while it lives. Side: any.
+struct LinkSettings {
+    LinkId id{};
+    std::shared_ptr<const LinkConfig> config;
+    std::string endpoint; ///< what errors call the other side
+    std::shared_ptr<const LinkOptions> options;
+};
 
 /// What others see of a link. Both: atomic.
 struct LinkGauges {
@@ -38,29 +46,15 @@ struct LinkGauges {
     std::atomic<bool> has_ended{false}; ///< nothing of it runs any more
 };
 
-/// Who is told how a link's life goes on. Side: sidecar.
-class LinkObserver {
-public:
-    /// It is down for good, for this reason.
-    virtual void link_went_down(LinkImpl& link, const Failure& why) = 0;
-    /// It is down, and nothing of it runs any more: its memory may go.
-    virtual void link_ended(LinkImpl& link) = 0;
-
-protected:
-    ~LinkObserver() = default;
-};
-
 /// Makes a connection, and another one when that is gone and the link comes back. `Life` decides what
 /// follows from what happens to them, `Backoff` when the next one is tried; `LinkSink` takes messages
 /// in, `Writer` takes them out of `Outbox`, `Subscriptions` are what each connection begins with. Shared by
 /// the run's registry and by the application's Link; the registry keeps it for as long as one of its
 /// tasks runs. Invariant: no two connections at once.
-class LinkImpl final : public ConnectionEvents,
-                       private KeepAliveLink,
-                       public std::enable_shared_from_this<LinkImpl> {
+class LinkImpl final : public std::enable_shared_from_this<LinkImpl> {
 public:
-    /// Lifetime: `services` and `observer` outlive it.
-    LinkImpl(LinkServices& services, LinkObserver& observer, LinkSettings settings);
+    /// Lifetime: `services` and `links` outlive it.
+    LinkImpl(LinkServices& services, Links& links, LinkSettings settings);
     LinkImpl(const LinkImpl&) = delete;
     LinkImpl& operator=(const LinkImpl&) = delete;
 
@@ -108,35 +102,45 @@ public:
     [[nodiscard]] std::string describe() const;
     [[nodiscard]] const Outbox& outbox() const noexcept { return outbox_; }
     [[nodiscard]] const Subscriptions& subscriptions() const noexcept { return subscriptions_; }
-    [[nodiscard]] LinkSink::Pauses pauses() const noexcept { return intake_.pauses(); }
+    [[nodiscard]] PauseMeter::Pauses pauses() const noexcept { return intake_.pauses(); }
     [[nodiscard]] const KeepAlive& keep_alive() const noexcept { return keep_alive_; }
     [[nodiscard]] const Writer& writer() const noexcept { return writer_; }
     [[nodiscard]] ConnectTrace connect_trace() const { return note_.trace(); }
     [[nodiscard]] const LinkGauges& gauges() const noexcept { return gauges_; }
 
 private:
-    // ConnectionEvents
-    bool connected(Duration took) override;
-    void announce_up(Continuity continuity) override;
-    bool prepared(Continuity continuity) override;
-    void restored(std::optional<Failure> failure) override;
-    bool condemn(Failure why, Cause cause) override;
-    void close_began() override
+    friend class Connection; // the one that it has
+    friend class KeepAlive;
+    friend class SessionImpl;
+
+    // --- what happens to the connection
+    /// The transport is connected. False: it is too late for that.
+    [[nodiscard]] bool connected(Duration took);
+    /// Before anything else is handed on to the application.
+    void announce_up(Continuity continuity);
+    /// What goes before all else is done, so the connection is up. False: it is too late for that.
+    [[nodiscard]] bool prepared(Continuity continuity);
+    /// What goes before ordinary messages is done; `failure`: but not all of it.
+    void restored(std::optional<Failure> failure);
+    enum class Cause : std::uint8_t { any, send };
+    /// The connection is no good, although its listener has not ended. `send`: the peer's goodbye,
+    /// if it is read, explains more. True: so it ends.
+    [[nodiscard]] bool condemn(Failure why, Cause cause);
+    void close_began()
     {
         keep_alive_.down(); // the close has a deadline of its own
         life_.close_began();
     }
-    void close_ended(std::optional<Failure> why) override { life_.close_ended(std::move(why)); }
-    void reading_ended(std::optional<Failure> why) override;
-    void connection_ended() override;
+    /// With that the connection is down; it is aborted already.
+    void reading_ended(std::optional<Failure> why);
+    /// Nothing of it runs now. It may be destroyed, but not before the loop's next turn.
+    void connection_ended();
 
-    // KeepAliveLink
-    void ask_peer() override;
-    void tell_data(Event::Kind kind, Duration data_age) override;
-    void drop(FailureDetails why) override;
-    [[nodiscard]] bool is_reading_paused() const noexcept override { return intake_.is_paused(); }
-    [[nodiscard]] std::uint64_t written() const noexcept override { return outbox_.progress(); }
-    [[nodiscard]] std::shared_ptr<void> keep() override { return shared_from_this(); }
+    // --- what the KeepAlive has it do
+    /// Puts the question, in the background; KeepAlive::asked_written() says when it is written.
+    void ask_peer();
+    /// Ends the connection at once, with Error::unresponsive. Without effect while it is closed.
+    void drop(FailureDetails why);
 
     void begin_quiescing(bool by_application);
     void cut();
@@ -167,16 +171,16 @@ private:
     };
 
     LinkServices& services_;                 // both
-    LinkObserver& observer_;                 // sidecar side
+    Links& links_;                           // sidecar side
     const LinkSettings settings_;            // both: constant
     Life life_;                              // sidecar side
     std::unique_ptr<Backoff> backoff_;       // sidecar side; null: it does not come back
     Schedule schedule_;                      // sidecar side
+    KeepAlive keep_alive_;                   // sidecar side, but for its counters
     LinkSink intake_;                        // sidecar side, but for its pauses
     Outbox outbox_;                          // both
     Subscriptions subscriptions_;            // both
     Writer writer_;                          // sidecar side, but for its counters
-    KeepAlive keep_alive_;                   // sidecar side, but for its counters
     std::unique_ptr<Connection> connection_; // sidecar side
     PhaseNote note_;                         // both
     Outcome outcome_;                        // both; of the connecting that somebody waits for

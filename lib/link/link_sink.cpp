@@ -33,13 +33,24 @@ ConflationKey named(ConflationKey key, const std::string& endpoint)
 
 } // namespace
 
-LinkSink::LinkSink(LinkServices& services, LinkId link, std::size_t max_message_bytes,
-                   std::string endpoint, const Overflow& overflow)
+void LinkServices::space_came()
+{
+    for (auto* link : std::exchange(space_waiters, {})) {
+        link->waits_for_space_ = false;
+        link->space_came();
+    }
+}
+
+LinkSink::LinkSink(LinkServices& services, KeepAlive& keep_alive, LinkId link,
+                   std::size_t max_message_bytes, std::string endpoint, const Overflow& overflow)
     : services_{services},
+      keep_alive_{keep_alive},
       link_{link},
       max_message_bytes_{max_message_bytes},
       endpoint_{std::move(endpoint)}
 {
+    if (keep_alive.heartbeat())
+        watch(keep_alive);
     if (is_plain(overflow))
         return;
     auto its_overflow = resolved(overflow, max_message_bytes);
@@ -50,7 +61,7 @@ LinkSink::LinkSink(LinkServices& services, LinkId link, std::size_t max_message_
 
 LinkSink::~LinkSink()
 {
-    services_.space.remove(*this);
+    stop_waiting_for_space();
     if (queue_)
         services_.inbox.close_queue(*queue_);
 }
@@ -151,8 +162,11 @@ bool LinkSink::put_unusual(const MessageView& message)
     check_size(message.size());
     if (failure_)
         std::rethrow_exception(failure_);
-    const bool is_first = !std::exchange(has_put_, true);
+    const bool is_first = !has_put_;
     if (refuses()) {
+        if (keep_alive_.offer(message) == MessageWatcher::Verdict::answer)
+            return true;
+        has_put_ = true;
         services_.discarded.fetch_add(1);
         return true;
     }
@@ -160,7 +174,11 @@ bool LinkSink::put_unusual(const MessageView& message)
     if (!is_first && (has_pending() || is_watcher_full()))
         return false;
     const bool has_watchers = !watchers_.empty();
-    if (has_watchers && ask_watchers(message) == MessageWatcher::Verdict::taken)
+    const auto verdict = ask_watchers(message);
+    if (verdict == MessageWatcher::Verdict::answer)
+        return true;
+    has_put_ = true;
+    if (verdict == MessageWatcher::Verdict::taken)
         return true;
     if (!has_pending() && push_whole(message))
         return true;
@@ -210,17 +228,9 @@ void LinkSink::commit(MessageKind kind)
         (void)push_pending();
 }
 
-void LinkSink::note_bytes()
-{
-    if (keep_alive_)
-        keep_alive_->signs().heard.note(services_.loop.turn_began());
-}
+void LinkSink::note_bytes() { keep_alive_.note_bytes(); }
 
-void LinkSink::note_pong(std::span<const std::byte> payload)
-{
-    if (keep_alive_)
-        keep_alive_->ponged(payload);
-}
+void LinkSink::note_pong(std::span<const std::byte> payload) { keep_alive_.ponged(payload); }
 
 // --- into the inbox
 
@@ -325,9 +335,17 @@ bool LinkSink::want_space(std::size_t payload_bytes)
 {
     const bool has_space = queue_ ? services_.inbox.want_room_in(*queue_, payload_bytes)
                                   : services_.inbox.want_space(payload_bytes);
-    if (!has_space)
-        services_.space.add(*this);
+    if (!has_space && !waits_for_space_) {
+        services_.space_waiters.push_back(this);
+        waits_for_space_ = true;
+    }
     return has_space;
+}
+
+void LinkSink::stop_waiting_for_space() noexcept
+{
+    if (std::exchange(waits_for_space_, false))
+        std::erase(services_.space_waiters, this);
 }
 
 void LinkSink::space_came()
@@ -355,7 +373,7 @@ Task<bool> LinkSink::wait_for_room(Context ctx, TimePoint deadline)
         }
         if (push_pending() && !is_watcher_full() && has_space_for(max_message_bytes_))
             break;
-        begin_pause();
+        pauses_.begin(services_.loop.now());
         if (!is_watcher_full() && want_space(max_message_bytes_))
             continue;
         if (deadline <= ctx.now())
@@ -390,36 +408,16 @@ void LinkSink::end() noexcept
     } catch (...) { // the application's code, of which the connection's end says enough
     }
     services_.inbox.publish();
-    services_.space.remove(*this);
+    stop_waiting_for_space();
     drop_pending();    // nobody is left to wait for space
     cancel_in_place(); // it never came whole
 }
 
-void LinkSink::begin_pause()
-{
-    if (is_paused())
-        return;
-    pauses_.fetch_add(1, std::memory_order_relaxed);
-    paused_since_.store(services_.loop.now().time_since_epoch().count());
-}
-
 void LinkSink::end_pause() noexcept
 {
-    if (!is_paused())
-        return;
-    const auto since = paused_since_.exchange(not_paused);
     const auto now = services_.loop.now();
-    paused_before_.fetch_add(now.time_since_epoch().count() - since);
-    if (keep_alive_)
-        keep_alive_->signs().resumed.note(now);
-}
-
-LinkSink::Pauses LinkSink::pauses() const noexcept
-{
-    const auto since = paused_since_.load();
-    const auto now =
-        since == not_paused ? 0 : services_.loop.now().time_since_epoch().count() - since;
-    return {pauses_.load(std::memory_order_relaxed), Duration{paused_before_.load() + now}};
+    if (pauses_.end(now))
+        keep_alive_.note_resumed(now);
 }
 
 } // namespace sidecar::detail

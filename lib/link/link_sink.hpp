@@ -2,12 +2,13 @@
 #pragma once
 
 #include "link/keep_alive.hpp"
+#include "link/message_watcher.hpp"
+#include "link/pause_meter.hpp"
 #include "link/services.hpp"
 
 #include <sidecar/context.hpp>
 #include <sidecar/sink.hpp>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -21,37 +22,16 @@
 
 namespace sidecar::detail {
 
-/// Looks at a link's messages before they go into the inbox. Side: sidecar.
-class MessageWatcher {
-public:
-    enum class Verdict : std::uint8_t {
-        pass,  ///< it goes on
-        taken, ///< it does not
-    };
-    /// Called once for each message, and only while no watcher of the link is full.
-    [[nodiscard]] virtual Verdict offer(const MessageView& message) = 0;
-    /// Whether there is no room for another message; call space_came() when there is again.
-    [[nodiscard]] virtual bool is_full() const { return false; }
-    /// Whether it might take a message of this size, which then is not received in place.
-    [[nodiscard]] virtual bool may_take(std::size_t payload_bytes) const
-    {
-        (void)payload_bytes;
-        return false;
-    }
-
-protected:
-    ~MessageWatcher() = default;
-};
-
 /// Takes a link's messages into the inbox, or into the link's queue beside it, makes its listener wait
 /// for free space, and counts the messages that a stop makes it discard. Owned by its link, over all
 /// its connections; its last owner may be a thread of the application. Invariant: every message that a
 /// transport has put is in the inbox, pending here, or counted as discarded; and what is pending goes
 /// into the inbox as soon as there is space, whatever the transport does.
-class LinkSink final : public Sink, private SpaceWaiter {
+class LinkSink final : public Sink {
 public:
-    LinkSink(LinkServices& services, LinkId link, std::size_t max_message_bytes,
-             std::string endpoint, const Overflow& overflow = {});
+    /// Lifetime: `services` and `keep_alive` outlive it.
+    LinkSink(LinkServices& services, KeepAlive& keep_alive, LinkId link,
+             std::size_t max_message_bytes, std::string endpoint, const Overflow& overflow);
     ~LinkSink() override;
 
     // Sink
@@ -74,7 +54,7 @@ public:
     void watch(MessageWatcher& watcher);
     void unwatch(MessageWatcher& watcher);
     /// There is space in the inbox, or a watcher is not full now.
-    void space_came() override;
+    void space_came();
     /// These go into the inbox before all that arrives. False: they cannot; see begin_connection().
     [[nodiscard]] bool put_first(std::deque<Message> messages) noexcept;
     /// Throws too_big for a message that the inbox could never hold.
@@ -90,22 +70,18 @@ public:
     void begin_read() noexcept { has_put_ = false; }
     /// In this read.
     [[nodiscard]] bool has_put() const noexcept { return has_put_; }
-    /// Reports signs of life there. Before the first read. Lifetime: outlives it.
-    void tell(KeepAlive& keep_alive) noexcept { keep_alive_ = &keep_alive; }
     /// Nothing more will be put: what is pending goes into the inbox or is counted.
     void end() noexcept;
     /// Whether the listener waits for free space.
-    [[nodiscard]] bool is_paused() const noexcept { return paused_since_.load() != not_paused; }
-
-    struct Pauses {
-        std::uint64_t count = 0;
-        Duration total{};
-    };
-    /// Of the listener, the present one included. Side: both.
-    [[nodiscard]] Pauses pauses() const noexcept;
+    [[nodiscard]] bool is_paused() const noexcept { return pauses_.is_paused(); }
+    /// Of the listener. Side: both.
+    [[nodiscard]] PauseMeter::Pauses pauses() const noexcept
+    {
+        return pauses_.pauses(services_.loop.now());
+    }
 
 private:
-    static constexpr Duration::rep not_paused = -1;
+    friend LinkServices;
     /// A message that is received where the application will read it.
     struct InPlace {
         Block block;
@@ -150,10 +126,11 @@ private:
     void fail(std::exception_ptr why) noexcept;
     void look_whether_unusual() noexcept;
     void cancel_in_place() noexcept;
-    void begin_pause();
+    void stop_waiting_for_space() noexcept;
     void end_pause() noexcept;
 
     LinkServices& services_;              // both
+    KeepAlive& keep_alive_;               // sidecar side
     const LinkId link_;                   // both: constant
     const std::size_t max_message_bytes_; // both: constant
     const std::string endpoint_;          // both: constant
@@ -164,15 +141,13 @@ private:
     bool is_unusual_ = false;    // sidecar side; put() has to look at something before the inbox
     std::list<Message> pending_; // sidecar side; in order, before what is in place
     InPlace in_place_;           // sidecar side
-    std::vector<MessageWatcher*> watchers_;       // sidecar side
-    LoopEvent space_;                             // sidecar side; the listener waits for it
-    std::vector<LoopEvent*> passing_on_;          // sidecar side; those of pass_on()
-    std::exception_ptr failure_;                  // sidecar side; nothing can be handed on
-    std::function<void()> on_failure_;            // sidecar side
-    KeepAlive* keep_alive_ = nullptr;             // sidecar side
-    std::atomic<std::uint64_t> pauses_{0};        // both: atomic
-    std::atomic<Duration::rep> paused_before_{0}; // both: atomic; by the pauses that are over
-    std::atomic<Duration::rep> paused_since_{not_paused}; // both: atomic
+    std::vector<MessageWatcher*> watchers_; // sidecar side
+    LoopEvent space_;                       // sidecar side; the listener waits for it
+    std::vector<LoopEvent*> passing_on_;    // sidecar side; those of pass_on()
+    std::exception_ptr failure_;            // sidecar side; nothing can be handed on
+    std::function<void()> on_failure_;      // sidecar side
+    bool waits_for_space_ = false;          // sidecar side; is among the space_waiters
+    PauseMeter pauses_;                     // both; of the listener
 };
 
 } // namespace sidecar::detail

@@ -62,14 +62,14 @@ void Links::begin(LinkImpl& link, TimePoint deadline)
     link.begin(deadline);
 }
 
-void Links::link_went_down(LinkImpl&, const Failure& why)
+void Links::link_went_down(const Failure& why)
 {
     if (--live_count_ == 0)
         services_.inbox.set_terminal_failure(why);
 }
 
 /// Later in the loop: a task of the link's is just ending.
-void Links::link_ended(LinkImpl& link)
+void Links::link_ended(const LinkImpl& link)
 {
     if (&link != first())
         services_.loop.post([this, id = link.id()] { remove(id); });

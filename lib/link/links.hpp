@@ -19,7 +19,7 @@ namespace sidecar::detail {
 /// The registry of a run's links; owned by the run. It keeps a link for as long as anything of it
 /// runs. The first one stays until the run ends; of the others what has ended goes, and its counters
 /// are added to those of all that went before.
-class Links final : public LinkObserver {
+class Links {
 public:
     explicit Links(LinkServices& services) noexcept : services_{services} {}
 
@@ -46,6 +46,10 @@ public:
     [[nodiscard]] std::vector<std::string> describe(std::size_t limit, std::size_t& more) const;
 
     // --- sidecar side
+    /// One is down for good, for this reason.
+    void link_went_down(const Failure& why);
+    /// One is down, and nothing of it runs now: its memory may go.
+    void link_ended(const LinkImpl& link);
     /// From now on no link begins.
     void refuse_new() noexcept { refuses_new_ = true; }
     [[nodiscard]] std::vector<std::shared_ptr<LinkImpl>> all() const;
@@ -54,8 +58,6 @@ public:
 private:
     void begin(LinkImpl& link, TimePoint deadline);
     void remove(LinkId id);
-    void link_went_down(LinkImpl& link, const Failure& why) override;
-    void link_ended(LinkImpl& link) override;
     static void add(Stats& stats, const LinkImpl& link);
     static void add_present(Stats& stats, const LinkImpl& link);
 

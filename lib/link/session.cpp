@@ -1,16 +1,20 @@
 #include "link/session.hpp"
 
+#include "link/link.hpp"
+
 #include <utility>
 
 namespace sidecar::detail {
 
-SessionImpl::SessionImpl(Surroundings surroundings, std::uint32_t connection, Continuity continuity)
-    : around_{std::move(surroundings)}, connection_{connection}, continuity_{continuity}
+SessionImpl::SessionImpl(LinkImpl& link, std::uint32_t connection, Continuity continuity)
+    : link_{link}, connection_{connection}, continuity_{continuity}
 {
-    around_.intake.watch(*this);
+    link_.intake_.watch(*this);
 }
 
-SessionImpl::~SessionImpl() { around_.intake.unwatch(*this); }
+SessionImpl::~SessionImpl() { link_.intake_.unwatch(*this); }
+
+std::string SessionImpl::protocol() const { return link_.protocol(); }
 
 // --- receiving
 
@@ -40,15 +44,15 @@ Task<Message> SessionImpl::receive()
     unread_.pop_front();
     unread_bytes_ -= message.size();
     if (was_full && !is_full())
-        around_.intake.space_came();
+        link_.intake_.space_came();
     co_return message;
 }
 
 Task<> SessionImpl::pass_on(Message message)
 {
-    around_.intake.check_can_hold(message.size());
-    around_.announce_up(continuity_);
-    co_await around_.intake.pass_on(std::move(message));
+    link_.intake_.check_can_hold(message.size());
+    link_.announce_up(continuity_);
+    co_await link_.intake_.pass_on(std::move(message));
 }
 
 // --- sending
@@ -60,12 +64,12 @@ Task<> SessionImpl::send(MessageKind kind, std::span<const std::byte> payload)
 
 Task<> SessionImpl::send_message(Message message)
 {
-    if (auto checked = around_.config.check_send(message.kind(), message.bytes()); !checked)
+    if (auto checked = link_.config().check_send(message.kind(), message.bytes()); !checked)
         throw Exception{checked.error()};
     const auto outgoing = std::make_shared<Outgoing>();
     std::erase_if(waited_for_, [](const auto& waited_for) { return waited_for.expired(); });
     waited_for_.push_back(outgoing);
-    (void)around_.outbox.push_priority(
+    (void)link_.outbox_.push_priority(
         {.message = std::move(message),
          .origin = PriorityMessage::Origin::session,
          .on_step = [outgoing](std::uint64_t, PriorityMessage::Step step) {
@@ -74,7 +78,7 @@ Task<> SessionImpl::send_message(Message message)
              outgoing->is_written = true;
              outgoing->done.set();
          }});
-    around_.wake_writer();
+    link_.writer_.wake();
     while (!outgoing->is_written) {
         if (ended_)
             throw Exception{*ended_};

@@ -1,18 +1,14 @@
 // The library's own Session: a connection in the hands of on_connected.
 #pragma once
 
-#include "link/link_sink.hpp"
-#include "link/services.hpp"
-#include "queue/outbox.hpp"
+#include "link/message_watcher.hpp"
 
-#include <sidecar/detail/any_transport.hpp>
 #include <sidecar/loop_event.hpp>
 #include <sidecar/session.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,27 +16,20 @@
 
 namespace sidecar::detail {
 
+class LinkImpl;
+
 /// Stands between a new connection and the application while on_connected runs: what arrives waits
 /// here (256 KiB, or one message), what is sent goes into the outbox's priority lane. Owned by the
 /// connection. Side: sidecar.
 class SessionImpl final : public Session, public MessageWatcher {
 public:
-    struct Surroundings {
-        LinkServices& services;
-        const LinkConfig& config;
-        LinkSink& intake;
-        Outbox& outbox;
-        std::function<void()> wake_writer;
-        std::function<std::string()> protocol;
-        std::function<void(Continuity)> announce_up; ///< once, before anything is handed on
-    };
-    /// Lifetime: what it refers to outlives it.
-    SessionImpl(Surroundings surroundings, std::uint32_t connection, Continuity continuity);
+    /// Lifetime: `link` outlives it.
+    SessionImpl(LinkImpl& link, std::uint32_t connection, Continuity continuity);
     ~SessionImpl() override;
 
     // Session
     std::uint32_t connection() const noexcept override { return connection_; }
-    std::string protocol() const override { return around_.protocol(); }
+    std::string protocol() const override;
     Task<Message> receive() override;
     Task<> pass_on(Message message) override;
     void set_continuity(Continuity continuity) noexcept override { continuity_ = continuity; }
@@ -67,7 +56,7 @@ private:
 
     static constexpr std::size_t most_unread_bytes = 256u << 10;
 
-    const Surroundings around_;                       // sidecar side
+    LinkImpl& link_;                                  // as its members say
     const std::uint32_t connection_;                  // sidecar side
     Continuity continuity_;                           // sidecar side
     std::deque<Message> unread_;                      // sidecar side

@@ -1,7 +1,7 @@
 // The messages that a link sends on every connection anew, and the state of each.
 #pragma once
 
-#include "link/link_sink.hpp"
+#include "link/message_watcher.hpp"
 #include "queue/outbox.hpp"
 
 #include <sidecar/message.hpp>

@@ -1,16 +1,18 @@
 #include "link/writer.hpp"
 
+#include "link/connection.hpp"
+
 #include <utility>
 
 namespace sidecar::detail {
 
-Task<> Writer::run(Context ctx, AnyTransport& transport, Hooks hooks)
+Task<> Writer::run(Context ctx, AnyTransport& transport, Connection& connection)
 {
     for (;;) {
-        hooks.look();
+        connection.look_whether_restored();
         auto batch = outbox_.next_batch();
         if (!batch) {
-            hooks.idle();
+            connection.nothing_to_write();
             if (outbox_.prepare_sleep()) {
                 ctx.waiting_for("messages to send");
                 co_await work_.wait();
@@ -28,7 +30,7 @@ Task<> Writer::run(Context ctx, AnyTransport& transport, Hooks hooks)
         }
         outbox_.begin_write(*batch);
         if (outbox_.is_priority())
-            hooks.begin();
+            connection.watch_for_answers();
         ctx.waiting_for("the peer to take what is written");
         co_await transport.write(ctx, *batch);
         writes_.fetch_add(1, std::memory_order_relaxed);
@@ -45,47 +47,23 @@ std::optional<Batch> Writer::allowed(const Batch& batch)
     auto at = begin;
     while (at != end && limiter_->take(at->size(), now))
         ++at;
-    if (at == begin) {
-        if (!std::exchange(is_refused_, true))
-            count_.fetch_add(1, std::memory_order_relaxed);
+    if (at == begin)
         return std::nullopt;
-    }
     is_refused_ = false;
     return batch.until(at);
 }
 
-/// Marks the time of a wait, also of one that is cancelled.
-class Writer::Waiting {
-public:
-    explicit Waiting(Writer& writer) : writer_{writer} { writer_.waiting_since_.store(now()); }
-    Waiting(const Waiting&) = delete;
-    Waiting& operator=(const Waiting&) = delete;
-    ~Waiting()
-    {
-        const auto since = writer_.waiting_since_.exchange(not_waiting);
-        writer_.total_.fetch_add(now() - since);
-    }
-
-private:
-    [[nodiscard]] Duration::rep now() const
-    {
-        return writer_.loop_.now().time_since_epoch().count();
-    }
-    Writer& writer_;
-};
-
 Task<> Writer::wait_for_rate(Context ctx)
 {
     ctx.waiting_for("the rate limit");
-    const Waiting waiting{*this};
-    (void)co_await ctx.wait(work_, limiter_->next_at());
-}
-
-Writer::Waits Writer::waits() const noexcept
-{
-    const auto since = waiting_since_.load();
-    const auto now = since == not_waiting ? 0 : loop_.now().time_since_epoch().count() - since;
-    return {count_.load(std::memory_order_relaxed), Duration{total_.load() + now}};
+    waits_.begin(loop_.now(), !std::exchange(is_refused_, true));
+    try {
+        (void)co_await ctx.wait(work_, limiter_->next_at());
+    } catch (...) {
+        waits_.end(loop_.now());
+        throw;
+    }
+    waits_.end(loop_.now());
 }
 
 } // namespace sidecar::detail

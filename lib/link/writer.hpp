@@ -1,6 +1,7 @@
 // A link's writer: takes what may go out of the outbox, keeps to the rate limit, hands it on.
 #pragma once
 
+#include "link/pause_meter.hpp"
 #include "link/rate_limit.hpp"
 #include "loop/event_loop.hpp"
 #include "queue/outbox.hpp"
@@ -13,11 +14,12 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 
 namespace sidecar::detail {
+
+class Connection;
 
 /// Owned by the link, over all its connections, so that a reconnect does not fill the rate limit.
 /// Invariant: one run at a time.
@@ -32,42 +34,28 @@ public:
     }
 
     // --- sidecar side
-    /// Of one connection. Side: the loop's thread.
-    struct Hooks {
-        std::function<void()> look;  ///< before each look into the outbox
-        std::function<void()> begin; ///< before messages of the priority lane are written
-        std::function<void()> idle;  ///< there is nothing to write
-    };
     /// Writes until it is cancelled, or the transport throws; Outbox::give_up() then follows.
-    /// Lifetime: `transport` outlives it.
-    [[nodiscard]] Task<> run(Context ctx, AnyTransport& transport, Hooks hooks);
+    /// Lifetime: `transport` and `connection` outlive it.
+    [[nodiscard]] Task<> run(Context ctx, AnyTransport& transport, Connection& connection);
     /// Looks again for something to write.
     void wake() { work_.set(); }
 
     // --- both
     [[nodiscard]] std::uint64_t writes() const noexcept { return writes_.load(); }
-    struct Waits {
-        std::uint64_t count = 0;
-        Duration total{}; ///< the present one included
-    };
-    [[nodiscard]] Waits waits() const noexcept;
+    /// For the rate limit.
+    [[nodiscard]] PauseMeter::Pauses waits() const noexcept { return waits_.pauses(loop_.now()); }
 
 private:
-    static constexpr Duration::rep not_waiting = -1;
-    class Waiting;
-
     [[nodiscard]] std::optional<Batch> allowed(const Batch& batch);
     [[nodiscard]] Task<> wait_for_rate(Context ctx);
 
-    Outbox& outbox_;                                        // sidecar side
-    EventLoop& loop_;                                       // both: for now()
-    const std::unique_ptr<RateLimiter> limiter_;            // sidecar side; null: no limit
-    LoopEvent work_;                                        // sidecar side
-    bool is_refused_ = false;                               // sidecar side; the wait is one still
-    std::atomic<std::uint64_t> writes_{0};                  // both: atomic
-    std::atomic<std::uint64_t> count_{0};                   // both: atomic
-    std::atomic<Duration::rep> total_{0};                   // both: atomic; of ended waits
-    std::atomic<Duration::rep> waiting_since_{not_waiting}; // both: atomic
+    Outbox& outbox_;                             // sidecar side
+    EventLoop& loop_;                            // both: for now()
+    const std::unique_ptr<RateLimiter> limiter_; // sidecar side; null: no limit
+    LoopEvent work_;                             // sidecar side
+    bool is_refused_ = false;                    // sidecar side; the wait is one still
+    std::atomic<std::uint64_t> writes_{0};       // both: atomic
+    PauseMeter waits_;                           // both
 };
 
 } // namespace sidecar::detail

@@ -3,6 +3,7 @@
 #include "base/journal.hpp"
 #include "loop/event_loop.hpp"
 #include "loop/lookup.hpp"
+#include "loop/phase_note.hpp"
 
 namespace sidecar {
 

@@ -6,25 +6,15 @@
 namespace sidecar::detail {
 
 class EventLoop;
+class PhaseNote;
 struct TaskSlot;
-
-/// A link, as its tasks report to it. Side: sidecar.
-class PhaseListener {
-public:
-    virtual void set_phase(Phase phase, std::string_view detail) = 0;
-    virtual void set_protocol(std::string_view protocol) = 0;
-    virtual void note_tried(std::string_view address, std::string_view outcome, Duration took) = 0;
-
-protected:
-    ~PhaseListener() = default;
-};
 
 /// What stands behind the Context of one task. Lives in the task's slot, so that a Context is valid
 /// for as long as the loop is. Side: sidecar.
 class TaskContext final : public ContextBase {
 public:
     /// `link` is null for a task that is no link's.
-    TaskContext(EventLoop& loop, TaskSlot& task, PhaseListener* link) noexcept
+    TaskContext(EventLoop& loop, TaskSlot& task, PhaseNote* link) noexcept
         : loop_{loop}, task_{task}, link_{link}
     {
     }
@@ -41,9 +31,9 @@ public:
     void log(LogLevel level, std::string_view text) override;
 
 private:
-    EventLoop& loop_;     // sidecar side
-    TaskSlot& task_;      // sidecar side
-    PhaseListener* link_; // sidecar side
+    EventLoop& loop_; // sidecar side
+    TaskSlot& task_;  // sidecar side
+    PhaseNote* link_; // sidecar side
 };
 
 } // namespace sidecar::detail

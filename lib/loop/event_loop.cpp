@@ -84,7 +84,7 @@ void EventLoop::wake() noexcept
         wake_up_.schedule();
 }
 
-TaskSlot& EventLoop::open_task(std::string name, PhaseListener* link)
+TaskSlot& EventLoop::open_task(std::string name, PhaseNote* link)
 {
     auto& slot = tasks_.open(std::move(name));
     slot.context.emplace(*this, slot, link);

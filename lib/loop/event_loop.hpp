@@ -67,7 +67,7 @@ public:
     [[nodiscard]] const std::weak_ptr<void>& keeper() const noexcept { return keeper_; }
 
     /// Makes a task's slot and the Context in it; spawn() through tasks(). `link`: whose task it is.
-    [[nodiscard]] TaskSlot& open_task(std::string name, PhaseListener* link);
+    [[nodiscard]] TaskSlot& open_task(std::string name, PhaseNote* link);
     [[nodiscard]] Context context(TaskSlot& slot, TimePoint deadline = TimePoint::max()) const
     {
         return {*slot.context, deadline};

@@ -1,5 +1,5 @@
 // Both clocks of a connection, by table.
-#include "link/liveness.hpp"
+#include "link/keep_alive.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,0 +1,94 @@
+#include "loop/phase_note.hpp"
+
+namespace sidecar::detail {
+
+void PhaseNote::begin_connecting()
+{
+    const auto now = clock_.now();
+    std::lock_guard lock{mutex_};
+    phase_ = Phase::connecting; // no step yet: the transport tells its own
+    detail_.clear();
+    protocol_.clear();
+    trace_ = {};
+    began_ = step_began_ = now;
+    is_connecting_ = true;
+}
+
+void PhaseNote::close_step(ConnectTrace& trace, TimePoint now) const
+{
+    if (!trace.steps.empty())
+        trace.steps.back().took += now - step_began_;
+    trace.total = now - began_;
+}
+
+void PhaseNote::end_connecting()
+{
+    const auto now = clock_.now();
+    std::lock_guard lock{mutex_};
+    if (is_connecting_)
+        close_step(trace_, now);
+    is_connecting_ = false;
+}
+
+void PhaseNote::set_phase(Phase phase, std::string_view detail)
+{
+    const auto now = clock_.now();
+    std::lock_guard lock{mutex_};
+    phase_ = phase;
+    detail_ = detail;
+    if (phase >= Phase::open || !is_connecting_)
+        return;
+    auto& steps = trace_.steps;
+    // The time before the transport's first step belongs to that step.
+    if (!steps.empty())
+        close_step(trace_, now);
+    if (!steps.empty() && steps.back().phase == phase)
+        steps.back().detail = detail;
+    else if (steps.size() < max_entries)
+        steps.push_back({phase, std::string{detail}, steps.empty() ? now - began_ : Duration{}});
+    step_began_ = now;
+}
+
+void PhaseNote::set_protocol(std::string_view protocol)
+{
+    std::lock_guard lock{mutex_};
+    protocol_ = protocol;
+}
+
+void PhaseNote::note_tried(std::string_view address, std::string_view outcome, Duration took)
+{
+    std::lock_guard lock{mutex_};
+    if (is_connecting_ && trace_.attempts.size() < max_entries)
+        trace_.attempts.push_back({std::string{address}, std::string{outcome}, took});
+}
+
+std::string PhaseNote::protocol() const
+{
+    std::lock_guard lock{mutex_};
+    return protocol_;
+}
+
+std::string PhaseNote::text() const
+{
+    std::lock_guard lock{mutex_};
+    std::string text{to_string(phase_)};
+    return detail_.empty() ? text : text + " " + detail_;
+}
+
+std::string PhaseNote::text_so_far() const
+{
+    const auto times = to_string(trace());
+    return times.empty() ? text() : text() + " (" + times + ")";
+}
+
+ConnectTrace PhaseNote::trace() const
+{
+    const auto now = clock_.now();
+    std::lock_guard lock{mutex_};
+    auto trace = trace_;
+    if (is_connecting_)
+        close_step(trace, now);
+    return trace;
+}
+
+} // namespace sidecar::detail
