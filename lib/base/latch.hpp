@@ -1,4 +1,4 @@
-// std::latch with a timed wait, and with a count that may still rise before it opens.
+// std::latch with a timed wait.
 #pragma once
 
 #include <chrono>
@@ -11,13 +11,8 @@ namespace sidecar::detail {
 /// Open while its count is zero. Side: both, guarded by its own mutex.
 class Latch {
 public:
-    explicit Latch(std::ptrdiff_t count = 0) noexcept : count_{count} {}
+    explicit Latch(std::ptrdiff_t count) noexcept : count_{count} {}
 
-    void count_up()
-    {
-        std::lock_guard lock{mutex_};
-        ++count_;
-    }
     void count_down()
     {
         // Notified under the lock: the waiter may destroy the latch as soon as it can see zero.

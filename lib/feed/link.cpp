@@ -82,7 +82,8 @@ Result<void> Link::stick_message(std::string key, MessageKind kind,
         return std::move(*failure);
     if (auto checked = run_->validate_send(*link_, kind, payload); !checked)
         return checked;
-    return link_->stick(std::move(key), subscription_message(kind, payload, std::move(is_answer)));
+    return link_->writer().subscribe(std::move(key),
+                                     subscription_message(kind, payload, std::move(is_answer)));
 }
 
 Result<bool> Link::unstick_message(std::string_view key, MessageKind kind,
@@ -93,7 +94,8 @@ Result<bool> Link::unstick_message(std::string_view key, MessageKind kind,
     if (!payload.empty())
         if (auto checked = run_->validate_send(*link_, kind, payload); !checked)
             return checked.error();
-    return link_->unstick(key, subscription_message(kind, payload, std::move(is_answer)));
+    return link_->writer().unsubscribe(key,
+                                       subscription_message(kind, payload, std::move(is_answer)));
 }
 
 std::optional<StickyState> Link::sticky_state(std::string_view key) const

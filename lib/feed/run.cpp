@@ -132,7 +132,7 @@ Result<void> Run::send(LinkImpl& link, MessageKind kind, std::span<const std::by
 {
     auto result = validate_send(link, kind, payload);
     if (result)
-        result = link.send(kind, payload, options);
+        result = link.writer().send(kind, payload, options);
     if (!result)
         sends_refused_.fetch_add(1, std::memory_order_relaxed);
     return result;
@@ -142,7 +142,7 @@ Result<void> Run::flush(LinkImpl& link, Duration timeout)
 {
     if (stop_request_.is_over())
         return Failure{Error::stopped, {.attempted = "flush", .endpoint = link.endpoint()}};
-    return link.flush(deadline_of(timeout));
+    return link.writer().flush(deadline_of(timeout));
 }
 
 // --- stopping

@@ -1,5 +1,6 @@
 #include "link/link.hpp"
 
+#include "base/misuse.hpp"
 #include "link/links.hpp"
 
 #include <fmt/format.h>
@@ -34,7 +35,7 @@ LinkImpl::LinkImpl(LinkServices& services, Links& links, LinkSettings settings)
       outbox_{settings_.id, settings_.options->outbox.value_or(services.outbox), services.stop,
               services.written, services.loop},
       subscriptions_{outbox_},
-      writer_{outbox_, settings_.options->rate_limit, services.loop},
+      writer_{*this, settings_.options->rate_limit},
       note_{services.loop}
 {
     subscriptions_.on_answer = [this] { connection_->subscription_answered(); };
@@ -46,14 +47,14 @@ LinkImpl::LinkImpl(LinkServices& services, Links& links, LinkSettings settings)
 
 void LinkImpl::begin(TimePoint deadline)
 {
-    schedule_.connect_by = deadline;
+    connect_by_ = deadline;
     attempt();
 }
 
 void LinkImpl::attempt()
 {
-    auto deadline = schedule_.connect_by;
-    Attempt attempt{.connection = connection() + 1, .last_failure = schedule_.last_failure};
+    auto deadline = connect_by_;
+    Attempt attempt{.connection = connection() + 1, .last_failure = last_failure_};
     if (backoff_) {
         attempt.number = backoff_->attempt();
         if (life_.may_return())
@@ -62,7 +63,7 @@ void LinkImpl::attempt()
     }
     note_.begin_connecting();
     connection_ = std::make_unique<Connection>(*this);
-    connection_->begin(std::move(attempt), deadline, schedule_.connect_by);
+    connection_->begin(std::move(attempt), deadline, connect_by_);
 }
 
 bool LinkImpl::connected(Duration took)
@@ -75,7 +76,7 @@ bool LinkImpl::connected(Duration took)
 
 void LinkImpl::announce_up(Continuity continuity)
 {
-    if (std::exchange(schedule_.is_announced, true))
+    if (std::exchange(is_announced_, true))
         return;
     gauges_.connection.fetch_add(1);
     gauges_.connections.fetch_add(1);
@@ -90,15 +91,15 @@ bool LinkImpl::prepared(Continuity continuity)
 {
     if (!life_.prepared())
         return false;
-    schedule_.connect_by = TimePoint::max();
-    schedule_.last_failure.reset();
+    connect_by_ = TimePoint::max();
+    last_failure_.reset();
     if (backoff_)
         backoff_->up(services_.loop.now());
     note_.end_connecting();
     note_.set_phase(Phase::open, {});
     gauges_.is_up = true;
     // Before the event: who sees that can send.
-    outbox_.open(schedule_.is_announced ? connection() : connection() + 1);
+    outbox_.open(is_announced_ ? connection() : connection() + 1);
     announce_up(continuity);
     set_outcome({});
     return true;
@@ -154,7 +155,7 @@ void LinkImpl::reading_ended(std::optional<Failure> why)
     if (why && life_.state() == Life::State::connecting)
         why = why->with_trace(note_.trace());
     auto end = life_.reading_ended(std::move(why));
-    const bool was_announced = std::exchange(schedule_.is_announced, false);
+    const bool was_announced = std::exchange(is_announced_, false);
     gauges_.is_up = false;
     if (!was_announced)
         gauges_.failed_attempts.fetch_add(1);
@@ -171,8 +172,8 @@ void LinkImpl::reading_ended(std::optional<Failure> why)
     if (!next)
         return end_for_good(end.failure);
     life_.back_off();
-    schedule_.next_at = *next;
-    schedule_.last_failure = end.failure;
+    next_at_ = *next;
+    last_failure_ = end.failure;
     note_.set_phase(Phase::backing_off, {});
 }
 
@@ -197,7 +198,7 @@ std::optional<TimePoint> LinkImpl::next_attempt(Failure& why)
     try {
         const auto next = backoff_->next(why, services_.loop.now());
         // Who opens the link would have given up by then.
-        return next && *next < schedule_.connect_by ? next : std::nullopt;
+        return next && *next < connect_by_ ? next : std::nullopt;
     } catch (...) {
         why = to_failure(std::current_exception(), Error::callback_failed,
                          "decide about another attempt", settings_.endpoint);
@@ -209,7 +210,7 @@ std::optional<TimePoint> LinkImpl::next_attempt(Failure& why)
 /// The time that ran out says little; what failed before it says why.
 Failure LinkImpl::start_failure(const Failure& why) const
 {
-    const auto& last = schedule_.last_failure;
+    const auto& last = last_failure_;
     if (!last || !(why == Error::timed_out) || !backoff_)
         return why;
     return Failure{
@@ -235,7 +236,7 @@ void LinkImpl::end_for_good(const Failure& why)
 void LinkImpl::connection_ended()
 {
     if (life_.state() == Life::State::backing_off)
-        schedule_.timer = services_.loop.timers().at(schedule_.next_at, [this] {
+        timer_ = services_.loop.timers().at(next_at_, [this] {
             if (life_.retry())
                 attempt();
         });
@@ -245,11 +246,11 @@ void LinkImpl::connection_ended()
 
 void LinkImpl::note_end()
 {
-    schedule_.timer.cancel();
+    timer_.cancel();
     gauges_.has_ended = true;
     links_.link_ended(*this);
     Result<void> closed;
-    if (schedule_.was_cut)
+    if (was_cut_)
         closed = Failure{Error::timed_out, {.attempted = "close", .endpoint = settings_.endpoint}};
     else if (life_.close_failure())
         closed = *life_.close_failure();
@@ -285,7 +286,7 @@ void LinkImpl::begin_quiescing(bool by_application)
         connection_->cancel_preparing();
     if (!was_backing_off)
         return;
-    schedule_.timer.cancel();
+    timer_.cancel();
     if (!is_stopping())
         push_event({.kind = Event::Kind::down, .link = id(), .failure = why});
     end_for_good(why);
@@ -310,12 +311,12 @@ void LinkImpl::close_alone(TimePoint drain_by, TimePoint deadline)
         return;
     note_.set_phase(Phase::closing, {});
     connection_->begin_close(drain_by, deadline);
-    schedule_.timer = services_.loop.timers().at(deadline, [this] { cut(); });
+    timer_ = services_.loop.timers().at(deadline, [this] { cut(); });
 }
 
 void LinkImpl::cut()
 {
-    schedule_.was_cut = true;
+    was_cut_ = true;
     connection_->cut();
 }
 
@@ -366,6 +367,67 @@ void LinkImpl::drop(FailureDetails why)
     why.endpoint = settings_.endpoint;
     if (condemn({Error::unresponsive, std::move(why)}, Cause::any))
         connection_->cut();
+}
+
+// --- the application's side
+
+void LinkImpl::set_outcome(Result<void> outcome)
+{
+    if (outcome_.set(std::move(outcome)))
+        services_.progressed.wake();
+}
+
+Failure LinkImpl::refusal(const char* attempted) const
+{
+    const auto code = services_.stop.is_made()   ? services_.stop.refusal()
+                      : gauges_.is_closed.load() ? Error::link_closed
+                                                 : Error::not_connected;
+    return {code, {.attempted = attempted, .endpoint = settings_.endpoint}};
+}
+
+bool LinkImpl::is_over() const noexcept
+{
+    return services_.stop.is_made() || gauges_.is_closed.load() || gauges_.has_ended.load();
+}
+
+Result<void> LinkImpl::close(Duration timeout)
+{
+    auto& loop = services_.loop;
+    if (loop.is_loop_thread())
+        return called_on_loop("close", settings_.endpoint);
+    if (gauges_.has_ended.load())
+        return {};
+    if (services_.stop.is_made())
+        return refusal("close");
+    gauges_.is_closed = true;
+    const auto now = loop.now();
+    const auto deadline = deadline_after(now, std::max(timeout, Duration{}));
+    const auto drain_by = deadline_after(now, std::max(timeout, Duration{}) / 2);
+    loop.post(
+        [self = shared_from_this(), drain_by, deadline] { self->close_alone(drain_by, deadline); });
+    // The loop cuts it off at the deadline; this moment more lets it do so.
+    const auto patience = deadline_after(deadline, std::chrono::milliseconds{20});
+    const bool woke = services_.progressed.wait_until(
+        loop, patience, [&] { return closed_.is_known() || services_.stop.is_made(); });
+    if (closed_.is_known())
+        return closed_.get();
+    return woke ? refusal("close")
+                : Failure{Error::timed_out, {.attempted = "close", .endpoint = settings_.endpoint}};
+}
+
+void LinkImpl::withdraw()
+{
+    gauges_.is_closed = true;
+    services_.loop.post([self = shared_from_this()] {
+        const auto now = self->services_.loop.now();
+        self->close_alone(now, deadline_after(now, std::chrono::seconds{1}));
+    });
+}
+
+std::string LinkImpl::describe() const
+{
+    return fmt::format("link {} ({}): {}, outbox {} messages", static_cast<std::uint32_t>(id()),
+                       settings_.endpoint, note_.text(), outbox_.counts().queued);
 }
 
 } // namespace sidecar::detail

@@ -15,7 +15,6 @@
 
 #include <sidecar/detail/any_transport.hpp>
 #include <sidecar/options.hpp>
-#include <sidecar/send_options.hpp>
 
 #include <memory>
 #include <optional>
@@ -36,7 +35,7 @@ struct LinkSettings {
 
 /// What others see of a link. Both: atomic.
 struct LinkGauges {
-    std::atomic<std::uint64_t> reads{0}, wakeups{0};
+    std::atomic<std::uint64_t> reads{0};
     std::atomic<std::uint64_t> connections{0}, failed_attempts{0};
     std::atomic<Duration::rep> connect_time{0};
     std::atomic<std::uint32_t> connection{0}; ///< the latest that came up
@@ -77,13 +76,8 @@ public:
     void expect_tasks_to_end() noexcept;
 
     // --- app side, any thread
-    /// Timeout zero: does not wait. The clock is asked only where there is something to wait for.
-    Result<void> send(MessageKind kind, std::span<const std::byte> payload,
-                      const SendOptions& options);
-    Result<void> flush(TimePoint deadline);
-    [[nodiscard]] Failure flush_failed(Error code, std::string why) const;
-    Result<void> stick(std::string key, SubscriptionMessage message);
-    Result<bool> unstick(std::string_view key, SubscriptionMessage message);
+    /// For send(), flush() and subscriptions.
+    [[nodiscard]] Writer& writer() noexcept { return writer_; }
     Result<void> close(Duration timeout);
     /// Closes it without waiting: nobody has it, since its opening took too long.
     void withdraw();
@@ -112,6 +106,7 @@ private:
     friend class Connection; // the one that it has
     friend class KeepAlive;
     friend class SessionImpl;
+    friend class Writer;
 
     // --- what happens to the connection
     /// The transport is connected. False: it is too late for that.
@@ -154,33 +149,27 @@ private:
     void note_end();
     void push_event(Event event);
     void set_outcome(Result<void> outcome);
-    void wake_writer();
     [[nodiscard]] bool keeps_queue() const noexcept;
     [[nodiscard]] Failure refusal(const char* attempted) const;
-    [[nodiscard]] Failure too_big(std::size_t payload_bytes) const;
+    /// No message is taken from the application now.
+    [[nodiscard]] bool is_over() const noexcept;
 
-    /// What the waiting for connections is about.
-    struct Schedule {
-        TimePoint connect_by =
-            TimePoint::max();                // sidecar side; who opens it gives up; until it is up
-        TimePoint next_at{};                 // sidecar side; the next attempt
-        std::optional<Failure> last_failure; // sidecar side
-        bool is_announced = false;           // sidecar side; the present connection, as `up`
-        bool was_cut = false;                // sidecar side; the application's close took too long
-        Timers::Timer timer; // sidecar side; for the next attempt, or for the end of a close
-    };
-
-    LinkServices& services_;                 // both
-    Links& links_;                           // sidecar side
-    const LinkSettings settings_;            // both: constant
-    Life life_;                              // sidecar side
-    std::unique_ptr<Backoff> backoff_;       // sidecar side; null: it does not come back
-    Schedule schedule_;                      // sidecar side
-    KeepAlive keep_alive_;                   // sidecar side, but for its counters
-    LinkSink intake_;                        // sidecar side, but for its pauses
-    Outbox outbox_;                          // both
-    Subscriptions subscriptions_;            // both
-    Writer writer_;                          // sidecar side, but for its counters
+    LinkServices& services_;                  // both
+    Links& links_;                            // sidecar side
+    const LinkSettings settings_;             // both: constant
+    Life life_;                               // sidecar side
+    std::unique_ptr<Backoff> backoff_;        // sidecar side; null: it does not come back
+    TimePoint connect_by_ = TimePoint::max(); // sidecar side; for the first connection to be up
+    TimePoint next_at_{};                     // sidecar side; the next attempt
+    std::optional<Failure> last_failure_;     // sidecar side; of an attempt, until it is up
+    bool is_announced_ = false;               // sidecar side; the present connection, as `up`
+    bool was_cut_ = false;                    // sidecar side; the application's close took too long
+    Timers::Timer timer_;         // sidecar side; for the next attempt, or for the end of a close
+    KeepAlive keep_alive_;        // sidecar side, but for its counters
+    LinkSink intake_;             // sidecar side, but for its pauses
+    Outbox outbox_;               // both
+    Subscriptions subscriptions_; // both
+    Writer writer_;               // sidecar side, but for its counters
     std::unique_ptr<Connection> connection_; // sidecar side
     PhaseNote note_;                         // both
     Outcome outcome_;                        // both; of the connecting that somebody waits for

@@ -310,15 +310,16 @@ void LinkSink::check_can_hold(std::size_t payload_bytes) const
 Task<> LinkSink::pass_on(Message message)
 {
     check_can_hold(message.size());
-    LoopEvent space;
-    const Listed listed{passing_on_, space};
+    const auto space = std::make_shared<LoopEvent>();
+    std::erase_if(passing_on_, [](const auto& other) { return other.expired(); });
+    passing_on_.push_back(space);
     while (!refuses()) {
         if (push_whole(message.view())) {
             services_.inbox.publish();
             co_return;
         }
         if (!want_space(message.size()))
-            co_await space.wait();
+            co_await space->wait();
     }
     services_.discarded.fetch_add(1);
 }
@@ -358,8 +359,9 @@ void LinkSink::space_came()
         fail(std::current_exception());
     }
     space_.set();
-    for (auto* event : passing_on_)
-        event->set();
+    for (const auto& waiting : passing_on_)
+        if (const auto event = waiting.lock())
+            event->set();
 }
 
 Task<bool> LinkSink::wait_for_room(Context ctx, TimePoint deadline)

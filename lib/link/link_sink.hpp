@@ -90,21 +90,6 @@ private:
         bool is_whole = false; // and waits for space for its record
     };
 
-    /// An event in a list, for as long as this lives.
-    struct Listed {
-        Listed(std::vector<LoopEvent*>& its_list, LoopEvent& its_event)
-            : list{its_list}, event{&its_event}
-        {
-            list.push_back(event);
-        }
-        Listed(const Listed&) = delete;
-        Listed& operator=(const Listed&) = delete;
-        ~Listed() { std::erase(list, event); }
-
-        std::vector<LoopEvent*>& list; // sidecar side
-        LoopEvent* event;              // sidecar side
-    };
-
     [[nodiscard]] bool refuses() const noexcept;
     [[nodiscard]] bool has_space_for(std::size_t payload_bytes);
     /// The same; if not, space_came() is called once there is.
@@ -141,13 +126,13 @@ private:
     bool is_unusual_ = false;    // sidecar side; put() has to look at something before the inbox
     std::list<Message> pending_; // sidecar side; in order, before what is in place
     InPlace in_place_;           // sidecar side
-    std::vector<MessageWatcher*> watchers_; // sidecar side
-    LoopEvent space_;                       // sidecar side; the listener waits for it
-    std::vector<LoopEvent*> passing_on_;    // sidecar side; those of pass_on()
-    std::exception_ptr failure_;            // sidecar side; nothing can be handed on
-    std::function<void()> on_failure_;      // sidecar side
-    bool waits_for_space_ = false;          // sidecar side; is among the space_waiters
-    PauseMeter pauses_;                     // both; of the listener
+    std::vector<MessageWatcher*> watchers_;            // sidecar side
+    LoopEvent space_;                                  // sidecar side; the listener waits for it
+    std::vector<std::weak_ptr<LoopEvent>> passing_on_; // sidecar side; those of pass_on()
+    std::exception_ptr failure_;                       // sidecar side; nothing can be handed on
+    std::function<void()> on_failure_;                 // sidecar side
+    bool waits_for_space_ = false;                     // sidecar side; is among the space_waiters
+    PauseMeter pauses_;                                // both; of the listener
 };
 
 } // namespace sidecar::detail

@@ -152,7 +152,7 @@ void Links::add(Stats& stats, const LinkImpl& link)
     stats.writes += link.writer().writes();
     stats.reading_pauses += pauses.count;
     stats.reading_paused += pauses.total;
-    stats.loop_wakeups += gauges.wakeups.load();
+    stats.loop_wakeups += link.writer().wakeups();
     stats.unsent += gauges.is_over.load() ? outbox.unsent() : outbox.lost;
     stats.unsent_late += outbox.late;
     stats.connections += gauges.connections.load();

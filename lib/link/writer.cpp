@@ -1,10 +1,147 @@
 #include "link/writer.hpp"
 
-#include "link/connection.hpp"
+#include "base/misuse.hpp"
+#include "link/link.hpp"
+
+#include <fmt/format.h>
 
 #include <utility>
 
 namespace sidecar::detail {
+
+Writer::Writer(LinkImpl& link, const std::optional<RateLimit>& limit)
+    : link_{link},
+      services_{link.services_},
+      outbox_{link.outbox_},
+      limiter_{limit ? std::make_unique<RateLimiter>(*limit) : nullptr}
+{
+}
+
+// --- the application's side
+
+Failure Writer::failed(Error code, const char* attempted, std::string explanation) const
+{
+    return {code,
+            {.attempted = attempted,
+             .endpoint = link_.endpoint(),
+             .explanation = std::move(explanation)}};
+}
+
+Failure Writer::too_big(std::size_t payload_bytes) const
+{
+    return failed(Error::too_big, "send",
+                  fmt::format("{} bytes, the outbox takes at most {}", payload_bytes,
+                              outbox_.largest_message()));
+}
+
+Result<void> Writer::send(MessageKind kind, std::span<const std::byte> payload,
+                          const SendOptions& options)
+{
+    using Push = Outbox::Push;
+    Outbox::Sender sender{.connection = options.connection, .lane = options.lane};
+    if (options.expires_after != Duration::max())
+        sender.deadline = deadline_after(services_.loop.now(), options.expires_after);
+    auto push = outbox_.push(kind, payload, sender);
+    if (push == Push::full && options.timeout > Duration{}) {
+        if (services_.loop.is_loop_thread())
+            return called_on_loop("wait for room", link_.endpoint());
+        const auto deadline = deadline_after(services_.loop.now(), options.timeout);
+        (void)services_.written.wait_until(services_.loop, deadline, [&] {
+            push = outbox_.push(kind, payload, sender);
+            return push != Push::full;
+        });
+    }
+    switch (push) {
+    case Push::queued: break;
+    case Push::closed: return link_.refusal("send");
+    case Push::too_big: return too_big(payload.size());
+    case Push::wrong_connection:
+        return failed(Error::wrong_connection, "send",
+                      fmt::format("meant for connection {}", *options.connection));
+    case Push::full:
+        if (options.timeout <= Duration{})
+            return Error::full;
+        return failed(Error::timed_out, "send", "the outbox stayed full");
+    }
+    // Ordinary messages may have to wait for others, and do not wake the writer then
+    if (outbox_.wakes_writer() || options.lane == Lane::control) {
+        wakeups_.fetch_add(1, std::memory_order_relaxed);
+        try {
+            post_wake();
+        } catch (...) {
+            outbox_.note_not_woken();
+            throw;
+        }
+    }
+    services_.inbox.expect_answer();
+    return {};
+}
+
+void Writer::post_wake()
+{
+    services_.loop.post([this, link = link_.shared_from_this()] { wake(); });
+}
+
+Result<void> Writer::flush(TimePoint deadline)
+{
+    if (services_.loop.is_loop_thread())
+        return called_on_loop("flush", link_.endpoint());
+    using Fate = Outbox::Fate;
+    Outbox::Mark mark{outbox_};
+    const auto last_subscription = link_.subscriptions_.last_unwritten();
+    const auto look = [&] {
+        const auto fate = outbox_.fate(mark);
+        return fate != Fate::lost && link_.subscriptions_.is_unwritten(last_subscription)
+                   ? Fate::waiting
+                   : fate;
+    };
+    auto fate = Fate::waiting;
+    const bool woke = services_.written.wait_until(services_.loop, deadline, [&] {
+        fate = look();
+        return fate != Fate::waiting || !outbox_.is_open() || services_.stop.is_made();
+    });
+    // What was written just before it went down counts as written.
+    if (fate == Fate::waiting)
+        fate = look();
+    switch (fate) {
+    case Fate::written: return {};
+    case Fate::late: return failed(Error::expired, "flush", "some of it waited for too long");
+    case Fate::lost:
+        if (outbox_.is_open() && !services_.stop.is_made())
+            return failed(Error::wrong_connection, "flush", "some of it was meant for another one");
+        break;
+    case Fate::waiting:
+        if (!woke)
+            return failed(Error::timed_out, "flush", {});
+        break;
+    }
+    return link_.refusal("flush");
+}
+
+Result<void> Writer::subscribe(std::string key, SubscriptionMessage message)
+{
+    if (link_.is_over())
+        return link_.refusal("add a sticky message");
+    if (message.payload.size() > outbox_.limit_bytes())
+        return too_big(message.payload.size());
+    if (link_.subscriptions_.add(std::move(key), std::move(message)))
+        post_wake();
+    return {};
+}
+
+Result<bool> Writer::unsubscribe(std::string_view key, SubscriptionMessage message)
+{
+    if (link_.is_over())
+        return link_.refusal("take a sticky message back");
+    const auto removal = link_.subscriptions_.remove(key, std::move(message));
+    if (removal.has_changed) {
+        post_wake();
+        services_.written.wake(); // a flush() may have less to wait for
+    }
+    return removal.was_there;
+}
+
+// --- the coroutine
 
 Task<> Writer::run(Context ctx, AnyTransport& transport, Connection& connection)
 {
@@ -35,14 +172,14 @@ Task<> Writer::run(Context ctx, AnyTransport& transport, Connection& connection)
         co_await transport.write(ctx, *batch);
         writes_.fetch_add(1, std::memory_order_relaxed);
         outbox_.finish(*batch);
-        loop_.expect_answer();
+        services_.loop.expect_answer();
     }
 }
 
 /// As much of the batch as may go now, which then counts as sent. Empty: nothing.
 std::optional<Batch> Writer::allowed(const Batch& batch)
 {
-    const auto now = loop_.now();
+    const auto now = services_.loop.now();
     const auto begin = batch.begin(), end = batch.end();
     auto at = begin;
     while (at != end && limiter_->take(at->size(), now))
@@ -56,14 +193,14 @@ std::optional<Batch> Writer::allowed(const Batch& batch)
 Task<> Writer::wait_for_rate(Context ctx)
 {
     ctx.waiting_for("the rate limit");
-    waits_.begin(loop_.now(), !std::exchange(is_refused_, true));
+    waits_.begin(services_.loop.now(), !std::exchange(is_refused_, true));
     try {
         (void)co_await ctx.wait(work_, limiter_->next_at());
     } catch (...) {
-        waits_.end(loop_.now());
+        waits_.end(services_.loop.now());
         throw;
     }
-    waits_.end(loop_.now());
+    waits_.end(services_.loop.now());
 }
 
 } // namespace sidecar::detail

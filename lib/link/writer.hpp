@@ -1,37 +1,48 @@
-// A link's writer: takes what may go out of the outbox, keeps to the rate limit, hands it on.
+// What a link sends: takes it from the application, and writes what may go out.
 #pragma once
 
 #include "link/pause_meter.hpp"
 #include "link/rate_limit.hpp"
-#include "loop/event_loop.hpp"
+#include "link/services.hpp"
+#include "link/subscriptions.hpp"
 #include "queue/outbox.hpp"
 
 #include <sidecar/batch.hpp>
 #include <sidecar/context.hpp>
 #include <sidecar/detail/any_transport.hpp>
 #include <sidecar/loop_event.hpp>
+#include <sidecar/send_options.hpp>
 #include <sidecar/task.hpp>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
+#include <string>
+#include <string_view>
 
 namespace sidecar::detail {
 
 class Connection;
+class LinkImpl;
 
-/// Owned by the link, over all its connections, so that a reconnect does not fill the rate limit.
-/// Invariant: one run at a time.
+/// Puts messages into the link's outbox, for the application, and writes them, on the loop. Owned by
+/// the link, over all its connections, so that a reconnect does not fill the rate limit. Invariant: one
+/// run() at a time.
 class Writer {
 public:
-    /// Lifetime: `outbox` and `loop` outlive it.
-    Writer(Outbox& outbox, const std::optional<RateLimit>& limit, EventLoop& loop)
-        : outbox_{outbox},
-          loop_{loop},
-          limiter_{limit ? std::make_unique<RateLimiter>(*limit) : nullptr}
-    {
-    }
+    /// Lifetime: `link` owns it; its services, outbox and subscriptions are made before it.
+    Writer(LinkImpl& link, const std::optional<RateLimit>& limit);
+
+    // --- app side, any thread
+    /// Timeout zero: does not wait. Reads the clock only if it waits, or the message may expire.
+    Result<void> send(MessageKind kind, std::span<const std::byte> payload,
+                      const SendOptions& options);
+    Result<void> flush(TimePoint deadline);
+    Result<void> subscribe(std::string key, SubscriptionMessage message);
+    Result<bool> unsubscribe(std::string_view key, SubscriptionMessage message);
 
     // --- sidecar side
     /// Writes until it is cancelled, or the transport throws; Outbox::give_up() then follows.
@@ -42,19 +53,29 @@ public:
 
     // --- both
     [[nodiscard]] std::uint64_t writes() const noexcept { return writes_.load(); }
+    /// By send().
+    [[nodiscard]] std::uint64_t wakeups() const noexcept { return wakeups_.load(); }
     /// For the rate limit.
-    [[nodiscard]] PauseMeter::Pauses waits() const noexcept { return waits_.pauses(loop_.now()); }
+    [[nodiscard]] PauseMeter::Pauses waits() const noexcept
+    {
+        return waits_.pauses(services_.loop.now());
+    }
 
 private:
+    void post_wake();
+    [[nodiscard]] Failure failed(Error code, const char* attempted, std::string explanation) const;
+    [[nodiscard]] Failure too_big(std::size_t payload_bytes) const;
     [[nodiscard]] std::optional<Batch> allowed(const Batch& batch);
     [[nodiscard]] Task<> wait_for_rate(Context ctx);
 
-    Outbox& outbox_;                             // sidecar side
-    EventLoop& loop_;                            // both: for now()
+    LinkImpl& link_;                             // both
+    LinkServices& services_;                     // both
+    Outbox& outbox_;                             // both
     const std::unique_ptr<RateLimiter> limiter_; // sidecar side; null: no limit
     LoopEvent work_;                             // sidecar side
     bool is_refused_ = false;                    // sidecar side; the wait is one still
     std::atomic<std::uint64_t> writes_{0};       // both: atomic
+    std::atomic<std::uint64_t> wakeups_{0};      // both: atomic
     PauseMeter waits_;                           // both
 };
 

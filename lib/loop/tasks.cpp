@@ -137,7 +137,7 @@ struct TaskScope::Finish {
 
 void TaskScope::spawn(TaskSlot& slot, Task<> task, Completion completion)
 {
-    latch_.count_up();
+    ++running_count_;
     asio::co_spawn(executor(slot), std::move(task),
                    asio::bind_cancellation_slot(
                        slot.cancellation.slot(),
@@ -156,7 +156,7 @@ void TaskScope::finish(TaskSlot& slot)
         slot.in_use = false;
         free_.push_back(&slot);
     }
-    latch_.count_down();
+    --running_count_;
     if (on_end)
         on_end();
 }

@@ -1,7 +1,6 @@
 // The named coroutines of a loop: who runs, who waits for what, who has to be cancelled.
 #pragma once
 
-#include "base/latch.hpp"
 #include "loop/context.hpp"
 #include "loop/timers.hpp"
 
@@ -12,6 +11,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include <atomic>
+#include <cstddef>
 #include <deque>
 #include <exception>
 #include <functional>
@@ -43,7 +43,7 @@ struct TaskSlot {
     std::optional<TaskContext> context;            // sidecar side
 };
 
-/// The named coroutines of one run. Every coroutine that runs is counted on the latch, from spawn()
+/// The named coroutines of one run. Every coroutine that runs is counted, from spawn()
 /// to its completion, so "empty" means that nothing of anybody's runs any more. Owned by the loop.
 class TaskScope {
 public:
@@ -67,7 +67,7 @@ public:
     /// Emits cancellation to everything that is left and was not cancelled yet; reports what that
     /// was. Side: sidecar.
     [[nodiscard]] std::vector<TaskReport> cancel_all();
-    [[nodiscard]] bool empty() const noexcept { return latch_.try_wait(); }
+    [[nodiscard]] bool empty() const noexcept { return running_count_ == 0; }
     /// Called after each end of a task. Side: sidecar.
     std::function<void()> on_end;
 
@@ -113,10 +113,10 @@ private:
     boost::asio::io_context& io_; // sidecar side
     const Timers& timers_;        // both: for the time
     mutable std::mutex mutex_;
-    std::deque<TaskSlot> slots_;  // both: the deque guarded by mutex_; the slots as they say
-    std::vector<TaskSlot*> free_; // both: guarded by mutex_
-    Latch latch_;                 // both; counts the coroutines, open while there is none
-    std::uint64_t turn_ = 0;      // sidecar side
+    std::deque<TaskSlot> slots_;    // both: the deque guarded by mutex_; the slots as they say
+    std::vector<TaskSlot*> free_;   // both: guarded by mutex_
+    std::size_t running_count_ = 0; // sidecar side; coroutines
+    std::uint64_t turn_ = 0;        // sidecar side
     std::atomic<TaskSlot*> current_{nullptr};     // both: atomic; the task that holds the thread
     std::atomic<Duration::rep> current_since_{0}; // both: atomic; real time
     std::atomic<Duration::rep> longest_busy_{0};  // both: atomic

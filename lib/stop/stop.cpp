@@ -3,6 +3,7 @@
 #include <boost/asio/co_spawn.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <iterator>
 #include <utility>
@@ -10,6 +11,29 @@
 namespace sidecar::detail {
 
 namespace asio = boost::asio;
+
+namespace {
+
+/// a + b, at most `limit`, without overflow.
+Duration add_up_to(Duration limit, Duration a, Duration b) noexcept
+{
+    return a >= limit - std::min(b, limit) ? limit : a + b;
+}
+
+} // namespace
+
+StopStages StopStages::from(TimePoint began, const StopBudget& budget) noexcept
+{
+    const auto total = budget.total;
+    const auto join = std::min<Duration>(total / 8, std::chrono::milliseconds{50});
+    const auto cancel = std::min(budget.cancel, total / 4);
+    const auto close_by =
+        add_up_to(total - join - cancel, std::min(budget.drain, total), budget.close);
+    const auto drain_by = std::min(budget.drain, close_by);
+    const auto cancel_by = add_up_to(total - join, close_by, budget.cancel);
+    return {deadline_after(began, drain_by), deadline_after(began, close_by),
+            deadline_after(began, cancel_by)};
+}
 
 Stop::Stop(LinkServices& services, Links& links, ReportBuilder& report, const StopBudget& budget,
            std::function<std::string()> dump)

@@ -5,7 +5,6 @@
 #include "link/links.hpp"
 #include "link/services.hpp"
 #include "stop/report_builder.hpp"
-#include "stop/stages.hpp"
 
 #include <sidecar/loop_event.hpp>
 #include <sidecar/options.hpp>
@@ -20,6 +19,16 @@
 #include <vector>
 
 namespace sidecar::detail {
+
+/// The deadlines of a stop, on the clock of its beginning.
+struct StopStages {
+    TimePoint drain, close, cancel;
+
+    /// What follows a stage keeps a share of a total that is too small for all: a peer that uses up
+    /// the close's time must not leave none for the cancelling (a quarter of the total at most), nor
+    /// this none for the thread's end (an eighth, 50 ms at most).
+    [[nodiscard]] static StopStages from(TimePoint began, const StopBudget& budget) noexcept;
+};
 
 /// Waits for the request, then quiesces, drains, closes and cancels, and ends the loop. Owned by the
 /// run. It never waits past its deadlines, but for coroutines that do not end even when cancelled:

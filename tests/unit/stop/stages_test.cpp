@@ -1,6 +1,6 @@
 // When the stages of a stop end at the latest, by table.
 #include "stop/report_builder.hpp"
-#include "stop/stages.hpp"
+#include "stop/stop.hpp"
 
 #include <doctest/doctest.h>
 
