@@ -99,8 +99,8 @@ public:
     }
 
     /// Resolves a host name; an address literal costs nothing. Runs on a helper thread that nobody
-    /// ever waits for. Errors (thrown): lookup_failed, lookup_busy, no_resources. Cancellation:
-    /// throws operation_aborted at once.
+    /// ever waits for. Errors (thrown): bad_address (empty, or with a zero byte), lookup_failed,
+    /// lookup_busy, no_resources. Cancellation: throws operation_aborted at once.
     [[nodiscard]] Task<std::vector<boost::asio::ip::address>> resolve(std::string host) const
     {
         phase(Phase::resolving);

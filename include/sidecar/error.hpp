@@ -157,6 +157,9 @@ public:
     /// The same failure, which knows besides how the connecting went.
     [[nodiscard]] Failure with_trace(ConnectTrace trace) const;
 
+    /// The same failure, explained so.
+    [[nodiscard]] Failure with_explanation(std::string explanation) const;
+
     /// One line: what was attempted, on what, and why it failed.
     [[nodiscard]] std::string message() const;
 

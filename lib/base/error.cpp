@@ -99,6 +99,15 @@ const FailureDetails& Failure::details() const noexcept
     return details_ ? *details_ : none;
 }
 
+Failure Failure::with_explanation(std::string explanation) const
+{
+    Failure failure = *this;
+    auto its_details = details();
+    its_details.explanation = std::move(explanation);
+    failure.details_ = std::make_shared<const FailureDetails>(std::move(its_details));
+    return failure;
+}
+
 Failure Failure::with_trace(ConnectTrace trace) const
 {
     Failure failure = *this;

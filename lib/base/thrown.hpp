@@ -3,6 +3,7 @@
 
 #include <sidecar/error.hpp>
 
+#include <boost/asio/error.hpp>
 #include <fmt/format.h>
 
 #include <exception>
@@ -20,8 +21,13 @@ namespace sidecar::detail {
     FailureDetails details{.attempted = std::string{attempted}, .endpoint = std::string{endpoint}};
     try {
         std::rethrow_exception(exception);
-    } catch (const boost::system::system_error&) { // a Failure's too
-        return to_failure(std::move(exception), code, attempted, endpoint);
+    } catch (const Exception& thrown) {
+        return thrown.failure();
+    } catch (const boost::system::system_error& thrown) {
+        if (thrown.code() == boost::asio::error::operation_aborted)
+            code = Error::cancelled;
+        details.cause = thrown.code();
+        details.explanation = fmt::format("{} threw", function);
     } catch (const std::exception& thrown) {
         details.explanation = fmt::format("{} threw: {}", function, thrown.what());
     } catch (...) {

@@ -16,7 +16,12 @@ Run::Run(const Options& options, bool is_virtual)
              .spin = options.spin,
              .lookup = options.lookup,
              .bytes_gone_by = [this] { return inbox_.ring().pushed_bytes(); },
-             .on_wake = [this] { services_.space_came(); }},
+             .on_wake =
+                 [this] {
+                     if (services_.wakes_writers.exchange(false))
+                         links_.wake_writers();
+                     services_.space_came();
+                 }},
             journal_},
       inbox_{options.inbox, options.spin, loop_},
       services_{.loop = loop_,

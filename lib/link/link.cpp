@@ -211,17 +211,13 @@ std::optional<TimePoint> LinkImpl::next_attempt(Failure& why)
 Failure LinkImpl::start_failure(const Failure& why) const
 {
     const auto& last = last_failure_;
-    if (!last || !(why == Error::timed_out) || !backoff_)
+    if (!last || connection() != 0)
         return why;
-    return Failure{
-        Error::timed_out,
-        {.attempted = why.attempted(),
-         .endpoint = why.endpoint(),
-         .cause = why.cause(),
-         .explanation = fmt::format("{}{}{} attempts, the one before failed: {}", why.explanation(),
-                                    why.explanation().empty() ? "" : "; ",
-                                    gauges_.failed_attempts.load(), last->message())}}
-        .with_trace(note_.trace());
+    auto text = fmt::format("{}{}{} attempts", why.explanation(),
+                            why.explanation().empty() ? "" : "; ", gauges_.failed_attempts.load());
+    if (why == Error::timed_out)
+        text += fmt::format(", the one before failed: {}", last->message());
+    return why.with_explanation(std::move(text)).with_trace(note_.trace());
 }
 
 void LinkImpl::end_for_good(const Failure& why)

@@ -1,5 +1,7 @@
 #include "link/link_sink.hpp"
 
+#include "base/thrown.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,18 +17,11 @@ ConflationKey named(ConflationKey key, const std::string& endpoint)
     if (!key)
         return key;
     return [key = std::move(key), endpoint](const MessageView& message) {
-        const auto fail = [&](std::string explanation) {
-            return Exception{Failure{Error::callback_failed,
-                                     {.attempted = "take in a message",
-                                      .endpoint = endpoint,
-                                      .explanation = std::move(explanation)}}};
-        };
         try {
             return key(message);
-        } catch (const std::exception& thrown) {
-            throw fail(fmt::format("the key function threw: {}", thrown.what()));
         } catch (...) {
-            throw fail("the key function threw");
+            throw Exception{thrown_by("the key function", std::current_exception(),
+                                      Error::callback_failed, "take in a message", endpoint)};
         }
     };
 }

@@ -115,6 +115,13 @@ void Links::release_senders()
         link->release_senders();
 }
 
+void Links::wake_writers()
+{
+    std::lock_guard lock{mutex_};
+    for (const auto& [id, link] : links_)
+        link->writer().wake();
+}
+
 std::uint64_t Links::unsent_messages() const
 {
     std::lock_guard lock{mutex_};

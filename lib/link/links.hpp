@@ -35,6 +35,8 @@ public:
         return first_.load(std::memory_order_acquire);
     }
     void release_senders();
+    /// Of all links, where a sender found no memory to wake one. Side: sidecar.
+    void wake_writers();
     /// Accepted by send() and never written, over all links.
     [[nodiscard]] std::uint64_t unsent_messages() const;
     [[nodiscard]] bool has_link_up() const;

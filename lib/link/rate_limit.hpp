@@ -4,6 +4,7 @@
 #include <sidecar/error.hpp>
 #include <sidecar/rate_limit.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -44,7 +45,7 @@ private:
 /// with as many windows.
 class SlidingWindow {
 public:
-    SlidingWindow(std::uint64_t limit, Duration per) noexcept : limit_{limit}, per_{per} {}
+    SlidingWindow(std::uint64_t limit, Duration per) : limit_{limit}, per_{per} {}
 
     /// Forgets what is older.
     void fill(TimePoint now) noexcept;
@@ -52,6 +53,12 @@ public:
     /// At the time of the latest fill(). Throws bad_alloc.
     void take(std::uint64_t tokens);
     [[nodiscard]] TimePoint when(std::uint64_t tokens) const noexcept;
+    /// The latest take was written until now.
+    void written(TimePoint now) noexcept
+    {
+        if (!taken_.empty())
+            taken_.back().last = std::max(taken_.back().last, now);
+    }
 
 private:
     struct Taken {
@@ -71,7 +78,7 @@ private:
 /// its connections.
 class RateLimiter {
 public:
-    explicit RateLimiter(const RateLimit& limit) noexcept
+    explicit RateLimiter(const RateLimit& limit)
         : messages_{limit.messages, limit.per, limit.burst_messages},
           bytes_{limit.bytes, limit.per, limit.burst_bytes}
     {
@@ -79,13 +86,19 @@ public:
 
     /// True: the message counts as sent. False: it has to wait until next_at().
     [[nodiscard]] bool take(std::size_t payload_bytes, TimePoint now);
+    /// What was taken last has been written, as far as it was. A peer counts from when it arrives.
+    void written(TimePoint now) noexcept
+    {
+        messages_.window.written(now);
+        bytes_.window.written(now);
+    }
     /// After a refusal.
     [[nodiscard]] TimePoint next_at() const noexcept { return next_at_; }
 
 private:
     /// A bucket where a burst was asked for, else a window; nothing where the limit is zero.
     struct Quota {
-        Quota(std::uint64_t limit, Duration per, std::uint64_t burst) noexcept
+        Quota(std::uint64_t limit, Duration per, std::uint64_t burst)
             : is_limited{limit != 0},
               has_burst{burst != 0},
               bucket{limit, per, burst},

@@ -29,6 +29,7 @@ struct LinkServices {
     WaitPoint written{};      // both: senders wait here for space in an outbox, or for its end
     WaitPoint progressed{};   // both: starts, calls and ends are waited for here
     std::vector<LinkSink*> space_waiters{};    // sidecar side; wait for free space in the inbox
+    std::atomic<bool> wakes_writers{false};    // both: atomic; a sender found no memory to wake one
     std::atomic<std::uint64_t> discarded{0};   // both: atomic; messages that came too late
     std::function<void()> something_changed{}; // sidecar side; a stage of the stop may be over
 

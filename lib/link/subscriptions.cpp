@@ -65,16 +65,24 @@ bool Subscriptions::add_again(const std::string& key, Entry& entry, Subscription
                           || (!was_removed && entry.state != StickyState::waiting);
     if (is_there && entry.message->says_the_same(message))
         return false;
+    const auto before = entry;
     entry.message = std::make_shared<const SubscriptionMessage>(std::move(message));
     entry.state = StickyState::waiting;
     entry.unwritten = ++calls_;
     expected_.reset();
     if (!has_connection_)
         return false;
-    if (entry.queued == 0
-        || !outbox_.replace(entry.queued,
-                            Message{MessageView{{}, entry.message->kind, entry.message->bytes()}}))
-        push(key, entry, false, !entry.is_awaited);
+    try {
+        const auto& now = *entry.message;
+        if (entry.queued == 0
+            || !outbox_.replace(entry.queued, Message{MessageView{{}, now.kind, now.bytes()}}))
+            push(key, entry, false, !entry.is_awaited);
+    } catch (...) { // no memory: it says what it said
+        entry.message = before.message;
+        entry.state = before.state;
+        entry.unwritten = before.unwritten;
+        throw;
+    }
     return true;
 }
 
@@ -83,15 +91,22 @@ bool Subscriptions::add_again(const std::string& key, Entry& entry, Subscription
 bool Subscriptions::add(std::string key, SubscriptionMessage message)
 {
     std::lock_guard lock{mutex_};
-    const auto [at, is_new] = entries_.try_emplace(std::move(key));
-    if (!is_new)
-        return add_again(at->first, at->second, std::move(message));
-    at->second.message = std::make_shared<const SubscriptionMessage>(std::move(message));
-    at->second.order = next_order_++;
-    at->second.unwritten = ++calls_;
-    if (has_connection_)
+    if (const auto present = entries_.find(key); present != entries_.end())
+        return add_again(present->first, present->second, std::move(message));
+    Entry entry;
+    entry.message = std::make_shared<const SubscriptionMessage>(std::move(message));
+    entry.order = next_order_++;
+    entry.unwritten = ++calls_;
+    const auto at = entries_.emplace(std::move(key), std::move(entry)).first;
+    if (!has_connection_)
+        return false;
+    try {
         push(at->first, at->second, false, true);
-    return has_connection_;
+    } catch (...) { // no memory: it was never given
+        erase(at);
+        throw;
+    }
+    return true;
 }
 
 Subscriptions::Removal Subscriptions::remove(std::string_view key, SubscriptionMessage message)
@@ -112,7 +127,13 @@ Subscriptions::Removal Subscriptions::remove(std::string_view key, SubscriptionM
     entry.unwritten_removal = ++calls_;
     entry.state_before = std::exchange(entry.state, StickyState::removal_pending);
     entry.is_awaited = false;
-    push(at->first, entry, true, true);
+    try {
+        push(at->first, entry, true, true);
+    } catch (...) { // no memory: it is not taken back
+        entry.removal = nullptr;
+        entry.state = entry.state_before;
+        throw;
+    }
     return {true, true};
 }
 

@@ -66,20 +66,20 @@ Result<void> Writer::send(MessageKind kind, std::span<const std::byte> payload,
     // Ordinary messages may have to wait for others, and do not wake the writer then
     if (outbox_.wakes_writer() || options.lane == Lane::control) {
         wakeups_.fetch_add(1, std::memory_order_relaxed);
-        try {
-            post_wake();
-        } catch (...) {
-            outbox_.note_not_woken();
-            throw;
-        }
+        post_wake();
     }
     services_.inbox.expect_answer();
     return {};
 }
 
-void Writer::post_wake()
+void Writer::post_wake() noexcept
 {
-    services_.loop.post([this, link = link_.shared_from_this()] { wake(); });
+    try {
+        services_.loop.post([this, link = link_.shared_from_this()] { wake(); });
+    } catch (...) { // what is accepted is written, without memory to say so too
+        services_.wakes_writers = true;
+        services_.loop.wake();
+    }
 }
 
 Result<void> Writer::flush(TimePoint deadline)
@@ -143,6 +143,16 @@ Result<bool> Writer::unsubscribe(std::string_view key, SubscriptionMessage messa
 
 // --- the coroutine
 
+/// A slow write is no silence: the rate's window goes on from its end.
+struct Writer::WriteEnd {
+    Writer& writer;
+    ~WriteEnd()
+    {
+        if (writer.limiter_ && writer.outbox_.is_rate_limited())
+            writer.limiter_->written(writer.services_.loop.now());
+    }
+};
+
 Task<> Writer::run(Context ctx, AnyTransport& transport, Connection& connection)
 {
     for (;;) {
@@ -169,6 +179,7 @@ Task<> Writer::run(Context ctx, AnyTransport& transport, Connection& connection)
         if (outbox_.is_priority())
             connection.watch_for_answers();
         ctx.waiting_for("the peer to take what is written");
+        const WriteEnd note_end{*this}; // also of a write that fails
         co_await transport.write(ctx, *batch);
         writes_.fetch_add(1, std::memory_order_relaxed);
         outbox_.finish(*batch);

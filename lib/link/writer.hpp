@@ -62,7 +62,8 @@ public:
     }
 
 private:
-    void post_wake();
+    struct WriteEnd;
+    void post_wake() noexcept;
     [[nodiscard]] Failure failed(Error code, const char* attempted, std::string explanation) const;
     [[nodiscard]] Failure too_big(std::size_t payload_bytes) const;
     [[nodiscard]] std::optional<Batch> allowed(const Batch& batch);

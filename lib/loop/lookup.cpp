@@ -153,6 +153,8 @@ void start_helper(EventLoop& loop, const std::string& host, const std::shared_pt
 
 Task<std::vector<ip::address>> look_up(EventLoop& loop, std::string host)
 {
+    if (host.empty() || host.find('\0') != host.npos) // behind which the system would not look
+        fail(Error::bad_address, host.substr(0, host.find('\0')), "it is no name of a host");
     boost::system::error_code not_literal;
     const auto literal = ip::make_address(host, not_literal);
     if (!not_literal)

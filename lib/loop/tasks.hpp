@@ -50,9 +50,7 @@ public:
     using Completion = std::function<void(std::exception_ptr)>;
 
     /// Lifetime: both outlive the tasks.
-    TaskScope(boost::asio::io_context& io, const Timers& timers) noexcept : io_{io}, timers_{timers}
-    {
-    }
+    TaskScope(boost::asio::io_context& io, const Timers& timers) : io_{io}, timers_{timers} {}
     TaskScope(const TaskScope&) = delete;
     TaskScope& operator=(const TaskScope&) = delete;
 

@@ -276,9 +276,12 @@ Result<Event> Inbox::next_event(Duration timeout)
     ReceiveCall call{*this, timeout};
     bool is_left = false;
     for (std::optional<Event> event;;) {
-        switch (call.wait()) {
+        const auto next = call.wait();
+        if (consumer_.has_stopped.load()) // that was the last of all, whatever the loop adds
+            return Failure{Error::stopped};
+        switch (next) {
         case Next::nothing:
-            if (!(call.failure() == Error::stopped) || std::exchange(consumer_.has_stopped, true))
+            if (!(call.failure() == Error::stopped) || consumer_.has_stopped.exchange(true))
                 return call.failure();
             event = Event{.at = clock_.now()}; // which is `stopped`
             break;

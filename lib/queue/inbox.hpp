@@ -229,10 +229,10 @@ private:
     };
     struct Consumer {
         explicit Consumer(bool is_virtual) noexcept : ages{is_virtual} {}
-        MessageAges ages;         // both, each its side
-        YieldBeforeSleep yield;   // before a receiver sleeps
-        TimePoint idle_since{};   // guarded by lock_; when poll() began to find nothing; or none
-        bool has_stopped = false; // guarded by lock_; next_event() has returned `stopped`
+        MessageAges ages;       // both, each its side
+        YieldBeforeSleep yield; // before a receiver sleeps
+        TimePoint idle_since{}; // guarded by lock_; when poll() began to find nothing; or none
+        std::atomic<bool> has_stopped{false};  // next_event() has returned `stopped`
         std::atomic<Duration::rep> arrival{0}; // read by anybody; of a handler's message; 0: none
     };
 

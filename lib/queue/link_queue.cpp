@@ -1,5 +1,7 @@
 #include "queue/link_queue.hpp"
 
+#include "base/thrown.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -103,15 +105,9 @@ std::optional<std::string_view> LinkQueue::key_of(const MessageView& message) co
         return std::nullopt;
     try {
         return overflow_->key(message);
-    } catch (const std::exception& thrown) {
-        throw Exception{
-            Failure{Error::callback_failed,
-                    {.attempted = "take in a message",
-                     .explanation = fmt::format("the key function threw: {}", thrown.what())}}};
     } catch (...) {
-        throw Exception{
-            Failure{Error::callback_failed,
-                    {.attempted = "take in a message", .explanation = "the key function threw"}}};
+        throw Exception{thrown_by("the key function", std::current_exception(),
+                                  Error::callback_failed, "take in a message")};
     }
 }
 

@@ -60,8 +60,6 @@ public:
     }
     /// After a push: true, once, if the writer sleeps and has to be woken.
     [[nodiscard]] bool wakes_writer() noexcept;
-    /// The writer could not be woken after all, so the next push has to.
-    void note_not_woken() noexcept { writer_sleeps_.store(true, std::memory_order_seq_cst); }
     [[nodiscard]] bool is_open() const noexcept { return is_open_.load(std::memory_order_seq_cst); }
     /// `lost`: a connection ended with unwritten messages. `late`: the rest is written, and some
     /// expired during the wait or since the last report. A loss with an earlier connection is

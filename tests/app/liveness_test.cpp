@@ -333,4 +333,54 @@ TEST_CASE("liveness: what makes no sense is bad_options, before anything is made
           == Error::bad_options);
 }
 
+TEST_CASE("liveness: on_stale without a data_timeout is refused with its reason, by start and open")
+{
+    const Liveness never{.on_stale = OnStale::drop};
+    const std::string why = "the options make no sense: liveness: on_stale without a data_timeout "
+                            "would never drop";
+    Fixture f{with(never)};
+    CHECK(f.feed.start(1s).error().message() == "cannot start (mock): " + why);
+    CHECK(f.peer.connect_count() == 0);
+    Fixture g;
+    REQUIRE(g.feed.start(1s));
+    CHECK(g.feed.open<Mock>({.peer = MockPeer{}}, 1s, {.liveness = never}).error().message()
+          == "cannot start (mock): " + why);
+    CHECK(g.feed.stop().clean());
+}
+
+TEST_CASE("liveness: `fresh` says how old the data was that had been stale")
+{
+    for (const bool has_data_before : {true, false}) {
+        CAPTURE(has_data_before);
+        auto options = with({.interval = {}, .timeout = {}, .data_timeout = 10s});
+        options.link.reconnect = Reconnect{};
+        Fixture f{options};
+        REQUIRE(f.feed.start(1s));
+        if (has_data_before)
+            f.peer.deliver_after(5s, "a");
+        f.peer.deliver_after(100s, "b");
+        CHECK(next(f, Event::Kind::stale)->data_age == 10s);
+        auto fresh = next(f, Event::Kind::fresh);
+        REQUIRE(fresh);
+        CHECK(fresh->data_age == (has_data_before ? 95s : 100s));
+        CHECK(to_string(*fresh).find(has_data_before ? "the data was 1 min 35 s old"
+                                                     : "the data was 1 min 40 s old")
+              != std::string::npos);
+        // Two messages of one read, and another silence
+        f.peer.deliver_after(20s, "c");
+        f.peer.deliver_after(20s, "d");
+        CHECK(next(f, Event::Kind::stale));
+        CHECK(next(f, Event::Kind::fresh)->data_age == 20s);
+        // On the next connection nothing is fresh that was not stale there
+        CHECK(next(f, Event::Kind::stale));
+        f.peer.drop();
+        CHECK(next(f, Event::Kind::up));
+        f.peer.deliver_after(1s, "e");
+        f.peer.deliver_after(31s, "f");
+        CHECK(next(f, Event::Kind::stale)->data_age == 10s);
+        CHECK(next(f, Event::Kind::fresh)->data_age == 30s);
+        CHECK(f.feed.stop().clean());
+    }
+}
+
 } // namespace liveness_test

@@ -4,6 +4,7 @@
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
 
+#include <boost/asio/error.hpp>
 #include <doctest/doctest.h>
 
 #include <chrono>
@@ -300,7 +301,27 @@ TEST_CASE("a key function that throws ends its link with what it threw")
     f.deliver(0, 1);
     const auto end = f.feed.receive(1s);
     REQUIRE_FALSE(end);
-    CHECK(end.error().message().find("no such field") != std::string::npos);
+    CHECK(end.error().message()
+          == "cannot take in a message (mock): the application's code threw an exception: the "
+             "key function threw: no such field");
+}
+
+TEST_CASE("a key function that throws an error code is named too, a Failure is what it is")
+{
+    const auto end_of = [](auto thrown) {
+        Flooded f{{.policy = Policy::conflate,
+                   .key = [thrown](const MessageView&) -> std::optional<std::string_view> {
+                       throw thrown;
+                   }}};
+        f.deliver(0, 1);
+        return f.feed.receive(1s).error();
+    };
+    const auto code = end_of(boost::system::system_error{boost::asio::error::connection_refused});
+    CHECK(code == Error::callback_failed);
+    CHECK(code.explanation() == "the key function threw");
+    CHECK(code.cause() == boost::asio::error::connection_refused);
+    CHECK(end_of(42).explanation() == "the key function threw");
+    CHECK(end_of(Exception{Failure{Error::bad_message}}) == Error::bad_message);
 }
 
 } // namespace overflow_test

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -127,6 +128,33 @@ TEST_CASE("rate limit: a reconnect fills no bucket, and what is sticky obeys too
         times.push_back(std::stod(line));
     REQUIRE(times.size() >= 4); // two at once, then one each 100 ms
     CHECK(times.back() - times.front() >= 0.299);
+}
+
+TEST_CASE(
+    "rate limit: messages that a slow peer takes late count from then, not from when they began")
+{
+    for (const bool by_bytes : {false, true}) {
+        CAPTURE(by_bytes);
+        Fixture f{with(by_bytes ? RateLimit{.bytes = 10} : RateLimit{.messages = 10})};
+        REQUIRE(f.feed.start(1s));
+        f.peer.hold_writes();
+        for (int i = 0; i < 30; ++i)
+            REQUIRE(f.feed.send("x"));
+        CHECK(f.feed.receive(990ms).error() == Error::timed_out);
+        f.peer.release_writes(); // ten arrive now
+        REQUIRE(f.feed.flush(1min));
+        std::vector<double> times;
+        for (const auto& line : writes(f.peer)) {
+            const auto count = std::stoi(line.substr(line.rfind(' ')));
+            times.insert(times.end(), static_cast<std::size_t>(count), std::stod(line));
+        }
+        REQUIRE(times.size() == 30);
+        times[0] = times[9]; // a trace has when the write began
+        std::fill(times.begin(), times.begin() + 10, 0.99);
+        for (std::size_t i = 10; i < times.size(); ++i)
+            CHECK(times[i] - times[i - 10] >= 0.999);
+        CHECK(f.feed.stop().clean());
+    }
 }
 
 } // namespace rate_limit_test

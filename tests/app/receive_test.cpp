@@ -215,6 +215,34 @@ TEST_CASE("receive: a stop wakes it while another thread is inside a poll() hand
     poller.join();
 }
 
+TEST_CASE("next_event: nothing follows `stopped`, though the loop has not seen the stop yet")
+{
+    std::latch entered{1}, release{1};
+    Sidecar<LeastTransport> feed{{}, quiet()};
+    REQUIRE(feed.start(10s));
+    CHECK(feed.next_event(10s)->kind == Event::Kind::up);
+    const LinkOptions holding{.on_connected = [&](Context, Session& session) -> Task<> {
+        entered.count_down();
+        release.wait();
+        co_await session.pass_on(Message{MessageView{{}, MessageKind::text, {}}}); // it is up, then
+    }};
+    std::thread opener{[&] { CHECK(feed.open({}, 10s, holding).error() == Error::stopping); }};
+    entered.wait();
+    feed.request_stop();
+    CHECK(feed.next_event(10s)->kind == Event::Kind::stopped);
+    release.count_down();
+    opener.join();
+    CHECK(feed.wait_stopped(10s).value().joined);
+    for (int i = 0; i < 3; ++i)
+        CHECK(feed.next_event(0s).error() == Error::stopped);
+    // Of the next run `stopped` comes again
+    REQUIRE(feed.start(10s));
+    CHECK(feed.next_event(10s)->kind == Event::Kind::up);
+    feed.request_stop();
+    CHECK(feed.next_event(10s)->kind == Event::Kind::stopped);
+    CHECK(feed.next_event(10s).error() == Error::stopped);
+}
+
 TEST_CASE("stats: what was received is what was taken and what is queued, at every moment")
 {
     constexpr int count = 50'000;

@@ -245,6 +245,113 @@ TEST_CASE("reconnect: a start that ran out of time names its attempts and the la
     CHECK(failure.message().find(refused(503).message()) != std::string::npos);
 }
 
+TEST_CASE(
+    "reconnect: a start whose time ends between two attempts names how many there were, and why")
+{
+    Trial t{{.reconnect = each_second({.at_start = true}),
+             .on_connected = [](Context, Session&) -> Task<> {
+                 throw std::runtime_error{"the login was refused"};
+                 co_return;
+             }}};
+    const auto failure = t.feed.start(4500ms).error();
+    CHECK(failure == Error::callback_failed);
+    CHECK(failure.explanation()
+          == "the on_connected function threw: the login was refused; 5 attempts");
+    CHECK(failure.trace().has_value());
+    CHECK(t.server->connect_count == 5);
+
+    Trial busy{{.reconnect = each_second({.at_start = true})}};
+    busy.server->on_connect = [](std::uint32_t) { throw Exception{refused(503)}; };
+    const auto last = busy.feed.start(2500ms).error();
+    CHECK(last.http_status() == 503);
+    CHECK(last.explanation() == "3 attempts");
+
+    Trial once{{.reconnect = each_second()}};
+    once.server->on_connect = busy.server->on_connect;
+    CHECK(once.feed.start(2500ms).error().explanation().empty());
+}
+
+TEST_CASE("reconnect: an open that ran out of time in on_connected names the failure before")
+{
+    Trial t{{}};
+    REQUIRE(t.feed.start(1s));
+    const auto server = std::make_shared<Server>();
+    int calls = 0; // the loop's thread
+    const auto failure = t.feed
+                             .open({.server = server}, 10s,
+                                   {.reconnect = each_second({.at_start = true}),
+                                    .on_connected = [&](Context ctx, Session&) -> Task<> {
+                                        if (++calls < 3)
+                                            throw std::runtime_error{"the login was refused"};
+                                        co_await ctx.sleep_for(1h);
+                                    },
+                                    .on_connected_timeout = 1h})
+                             .error();
+    CHECK(failure == Error::timed_out);
+    CHECK(failure.message().find("3 attempts, the one before failed: ") != std::string::npos);
+    CHECK(failure.message().find("the login was refused") != std::string::npos);
+    CHECK(t.feed.state() == State::connected);
+    CHECK(t.feed.stop().clean());
+}
+
+TEST_CASE("reconnect: a message above the limit ends the link for good, unless retry_if wants more")
+{
+    const auto too_big = [](Exchange& peer) {
+        peer.deliver("fits");
+        peer.deliver(std::string((64u << 10) + 1, 'x'));
+    };
+    for (const auto queued : {QueuedSends::drop, QueuedSends::keep}) {
+        Trial t{{.reconnect = each_second({.queued = queued})}};
+        REQUIRE(t.feed.start(1s));
+        t.on_peer(too_big);
+        CHECK(t.next() == "up 1 first");
+        CHECK(t.next() == "message 1 fits");
+        const auto down = t.feed.next_event(1h);
+        REQUIRE(down);
+        CHECK(down->kind == Event::Kind::down);
+        CHECK_FALSE(down->next_attempt);
+        CHECK(down->failure->message().find("65537 bytes, the limit is 65536")
+              != std::string::npos);
+        CHECK(t.feed.receive(1h).error() == Error::too_big); // and again
+        CHECK(t.server->connect_count == 1);
+        CHECK(t.feed.send("x").error() == Error::not_connected);
+        CHECK(t.feed.stop().joined);
+    }
+    auto insists = each_second();
+    insists.retry_if = [](const Failure&) { return true; };
+    Trial t{{.reconnect = insists}};
+    REQUIRE(t.feed.start(1s));
+    t.on_peer(too_big);
+    t.expect("up 2 lost");
+    CHECK(t.feed.stop().clean());
+}
+
+TEST_CASE("reconnect: after close code 1012 or 1013 no wait is longer than max_window")
+{
+    for (const std::uint16_t code : {1012, 1013})
+        for (const bool is_latest : {false, true}) {
+            CAPTURE(code);
+            Reconnect options{.max_window = 2s};
+            options.random = [is_latest] { return is_latest ? UINT64_MAX : 0; };
+            Trial t{{.reconnect = options}};
+            REQUIRE(t.feed.start(1s));
+            CHECK(t.next() == "up 1 first");
+            for (std::uint32_t i = 2; i < 6; ++i) {
+                t.on_peer([code](Exchange& peer) {
+                    peer.fail({Error::closed_by_peer, {.close_code = code}});
+                });
+                const auto down = t.feed.next_event(1h);
+                REQUIRE(down);
+                REQUIRE(down->next_attempt);
+                const auto wait = *down->next_attempt - down->at;
+                CHECK(wait <= 2s);
+                CHECK(wait >= 2s / 6);
+                CHECK(t.next() == fmt::format("up {} lost", i));
+            }
+            CHECK(t.feed.stop().clean());
+        }
+}
+
 TEST_CASE("reconnect: an attempt that hangs is given up, and the next one follows")
 {
     Trial t{{.reconnect = each_second({.connect_timeout = 3s})}};

@@ -14,7 +14,9 @@
 #include <atomic>
 #include <latch>
 #include <memory>
+#include <new>
 #include <string>
+#include <string_view>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
@@ -204,6 +206,88 @@ TEST_CASE("resolve: a forked child begins with no look-up under way")
     CHECK(status == 0);
     release.count_down();
     CHECK(feed.stop().joined);
+}
+
+/// A look-up function whose copy throws while it is told to.
+struct CopyThrows {
+    explicit CopyThrows(std::shared_ptr<std::atomic<bool>> its_switch) : throws{its_switch} {}
+    CopyThrows(CopyThrows&&) = default;
+    CopyThrows(const CopyThrows& other) : throws{other.throws}
+    {
+        if (*throws)
+            throw std::bad_alloc{};
+    }
+    CopyThrows& operator=(CopyThrows) = delete;
+    ~CopyThrows() = default;
+    std::vector<boost::asio::ip::address> operator()(const std::string& host) const
+    {
+        if (host == "no-memory.test")
+            throw std::bad_alloc{};
+        return {boost::asio::ip::make_address("192.0.2.1")};
+    }
+    std::shared_ptr<std::atomic<bool>> throws;
+};
+
+TEST_CASE("resolve: a look-up for which there is no memory gives its place back")
+{
+    const auto throws = std::make_shared<std::atomic<bool>>(false);
+    auto options = quiet();
+    options.lookup = CopyThrows{throws};
+    Sidecar<LeastTransport> feed{{}, options};
+    REQUIRE(feed.start(10s));
+    const auto resolve = [&](const char* host) {
+        return feed
+            .call(
+                "look-up",
+                [host](Context ctx) -> Task<std::string> {
+                    try {
+                        (void)co_await ctx.resolve(host);
+                    } catch (const std::exception& e) {
+                        co_return e.what();
+                    }
+                    co_return "";
+                },
+                10s)
+            .value();
+    };
+    for (const auto* host : {"a.test", "no-memory.test"}) {
+        *throws = host == std::string_view{"a.test"};
+        for (int i = 0; i < 40; ++i) // there are 32 places
+            CHECK(resolve(host).find("bad_alloc") != std::string::npos);
+    }
+    *throws = false;
+    CHECK(resolve("a.test").empty());
+    CHECK(feed.stop().clean());
+}
+
+TEST_CASE("resolve: a name that ends for the system before it ends is refused, not cut")
+{
+    using namespace std::string_literals;
+    auto options = quiet();
+    std::atomic<int> lookups{0};
+    options.lookup = [&](const std::string&) {
+        ++lookups;
+        return std::vector{boost::asio::ip::make_address("192.0.2.1")};
+    };
+    Sidecar<LeastTransport> feed{{}, options};
+    REQUIRE(feed.start(10s));
+    for (const auto& host : {"127.0.0.1\0.evil.test"s, "a.test\0.evil.test"s, "\0"s, ""s}) {
+        const auto error = feed.call(
+                                   "look-up",
+                                   [host](Context ctx) -> Task<int> {
+                                       try {
+                                           (void)co_await ctx.resolve(host);
+                                       } catch (const Exception& e) {
+                                           co_return e.failure().code().value();
+                                       }
+                                       co_return 0;
+                                   },
+                                   10s)
+                               .value();
+        CHECK(error == static_cast<int>(Error::bad_address));
+    }
+    CHECK(lookups == 0);
+    CHECK(feed.stop().clean());
 }
 
 } // namespace tasks_test

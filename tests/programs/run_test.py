@@ -435,12 +435,15 @@ class Secured(unittest.TestCase):
             self.assertIn(b"cannot prepare TLS", err)
 
     def test_an_openssl_that_cannot_start_is_an_error_and_no_abort(self):
-        with tempfile.NamedTemporaryFile("w") as file:
-            file.write("openssl_conf = a\n[a]\nproviders = b\n[b]\nlegacy = c\n[c]\nactivate = 1\n")
-            file.flush()
-            status, out, err = run("wss://127.0.0.1:1/", env={**os.environ, "OPENSSL_CONF": file.name})
-        self.assertIn((status, out), ((1, b""), (2, b"")))
-        self.assertEqual(len(err.splitlines()), 1)
+        for settings in ("providers = b\n[b]\nlegacy = c\n[c]\nactivate = 1\n", "providers = b\n[b]\nbase = c\n[c]\nactivate = 1\n",
+                         "alg_section = b\n[b]\ndefault_properties = fips=yes\n"):
+            with self.subTest(settings), tempfile.NamedTemporaryFile("w") as file:
+                file.write("openssl_conf = a\n[a]\n" + settings)
+                file.flush()
+                status, out, err = run("wss://127.0.0.1:1/", env={**os.environ, "OPENSSL_CONF": file.name})
+                self.assertEqual((status, out), (1, b""))
+                self.assertIn(b"cannot prepare TLS (wss://127.0.0.1:1/): the connection could not be secured: OpenSSL", err)
+                self.assertEqual(len(err.splitlines()), 1)
 
     def test_insecure_takes_everybody_and_warns(self):
         status, out, err = self.talk("--insecure", certificate="expired")

@@ -174,6 +174,73 @@ TEST_CASE("reconnect on sockets: a refusal that cannot heal is the end, one that
     CHECK(asked == 3);
 }
 
+TEST_CASE("reconnect on sockets: a message above the limit ends the link for good, with its cause")
+{
+    constexpr std::size_t limit = 1000;
+    const auto expect_end = [](Feed& feed, const char* why) {
+        REQUIRE(feed.start(10s));
+        CHECK(feed.receive(10s)->text() == "fits");
+        const auto down = feed.next_event(10s);
+        REQUIRE(down);
+        CHECK(down->kind == Event::Kind::down);
+        CHECK_FALSE(down->next_attempt);
+        CHECK(down->failure == Error::too_big);
+        CHECK(down->failure->message().find(why) != std::string::npos);
+        CHECK(feed.receive(10s).error() == Error::too_big);
+        CHECK(feed.stats().connections == 1);
+        CHECK(feed.stats().failed_attempts == 0);
+    };
+    const std::string large(limit + 1, 'x');
+    for (const bool is_cut : {false, true}) { // two fragments, of which neither is too large
+        RawPeer peer{[&](RawConnection& c) {
+            (void)c.accept_websocket();
+            c.send(frame(0x81, "fits"));
+            c.send(is_cut ? frame(0x01, large.substr(1)) + frame(0x80, "x") : frame(0x81, large));
+            c.wait_for_end();
+        }};
+        Sidecar<WebSocket> feed{{.url = peer.url(), .max_message_bytes = limit}, coming_back()};
+        expect_end(feed, "1000");
+    }
+    RawPeer lines{[&](RawConnection& c) {
+        c.send("fits\n" + large + "\n");
+        c.wait_for_end();
+    }};
+    Sidecar<Tcp<Lines>> by_lines{
+        {.host = "127.0.0.1", .port = lines.port(), .max_message_bytes = limit}, coming_back()};
+    expect_end(by_lines, "the limit is 1000");
+    RawPeer prefixed{[&](RawConnection& c) {
+        using namespace std::string_literals;
+        c.send("\0\0\0\x04"s + "fits" + "\0\0\x03\xe9"s);
+        c.wait_for_end();
+    }};
+    Sidecar<Tcp<LengthPrefix>> by_length{
+        {.host = "127.0.0.1", .port = prefixed.port(), .max_message_bytes = limit}, coming_back()};
+    expect_end(by_length, "a message of 1001 bytes, the limit is 1000");
+}
+
+TEST_CASE("reconnect on sockets: close code 1012 waits within max_window")
+{
+    RawPeer peer{[&](RawConnection& c) {
+        (void)c.accept_websocket();
+        c.send(frame(0x88, "\x03\xf4"));
+        c.wait_for_end();
+    }};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, coming_back()};
+    REQUIRE(feed.start(10s));
+    for (int downs = 0; downs < 5;) {
+        const auto event = feed.next_event(10s);
+        REQUIRE(event);
+        if (event->kind != Event::Kind::down)
+            continue;
+        ++downs;
+        CHECK(event->failure->close_code() == 1012);
+        REQUIRE(event->next_attempt);
+        // The event has the time at which its turn of the loop began
+        CHECK(*event->next_attempt - event->at < 64ms + 1s);
+    }
+    CHECK(feed.stop().joined);
+}
+
 TEST_CASE("close on sockets: one link of several says goodbye alone, the others go on")
 {
     RawPeer stays{[](RawConnection& c) {

@@ -217,13 +217,19 @@ std::string address_bytes(const std::string& text)
     const auto bytes_of = [](const auto& bytes) {
         return std::string{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
     };
-    if (text.find('\0') != text.npos)
+    const auto zone_at = std::min(text.find('%'), text.size());
+    // Only what an address has: the system's functions pass over what is behind a space or a zero
+    const auto is_in_address = [](char c) { return is_unreserved(c) || c == ':'; };
+    const std::string_view address_part{text.data(), zone_at};
+    const auto zone = std::string_view{text}.substr(std::min(zone_at + 1, text.size()));
+    if (!std::all_of(address_part.begin(), address_part.end(), is_in_address)
+        || !std::all_of(zone.begin(), zone.end(), is_unreserved)
+        || (zone.empty() && zone_at != text.size()))
         return {};
     boost::system::error_code ec;
-    const auto address = boost::asio::ip::make_address(text.substr(0, text.find('%')), ec);
-    if (!ec)
-        return address.is_v4() ? bytes_of(address.to_v4().to_bytes())
-                               : bytes_of(address.to_v6().to_bytes());
+    const auto address = boost::asio::ip::make_address(std::string{address_part}, ec);
+    if (!ec && address.is_v6())
+        return bytes_of(address.to_v6().to_bytes());
     in_addr v4{};
     if (::inet_aton(text.c_str(), &v4) == 0)
         return {};

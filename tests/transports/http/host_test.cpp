@@ -41,6 +41,13 @@ TEST_CASE("host: what is neither a name nor an address is refused without being 
         {"a\0b"s, "characters that no host name has"},
         {"1.2.3.4\0x"s, "characters that no host name has"},
         {"a\n", "characters that no host name has"},
+        {"1.2.3.4 x", "characters that no host name has"},
+        {"1.2.3.4\n", "characters that no host name has"},
+        {"1.2.3.4%25x", "characters that no host name has"},
+        {"127.0.0.1%\r\nX", "characters that no host name has"},
+        {"::1%\r\nX", "characters that no host name has"},
+        {"::1%", "characters that no host name has"},
+        {"a%eth0", "characters that no host name has"},
     };
     for (const auto& row : rows) {
         const auto valid = http::validate_host_name(row.host);

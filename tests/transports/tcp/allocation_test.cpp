@@ -1,5 +1,6 @@
-// How often a burst of small messages asks for memory. A program of its own, because it replaces
-// operator new.
+// How often a burst of small messages asks for memory, and what follows where there is none. A program
+// of its own, because it replaces operator new.
+#include "support/fixture.hpp"
 #include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
 
@@ -8,9 +9,13 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cstdlib>
+#include <functional>
 #include <latch>
 #include <new>
+#include <string>
+#include <utility>
 
 using namespace sidecar;
 using namespace std::chrono_literals;
@@ -18,12 +23,16 @@ using namespace std::chrono_literals;
 namespace {
 
 std::atomic<std::size_t> allocation_count{0};
+/// The allocation that fails, counted from 0; below zero: none does.
+thread_local constinit long fails_here = -1;
 
 } // namespace
 
 void* operator new(std::size_t bytes)
 {
     allocation_count.fetch_add(1, std::memory_order_relaxed);
+    if (fails_here >= 0 && fails_here-- == 0)
+        throw std::bad_alloc{};
     if (void* const block = std::malloc(bytes))
         return block;
     throw std::bad_alloc{};
@@ -92,4 +101,115 @@ TEST_CASE("allocations: a burst of small messages goes out without one per messa
             stats.loop_wakeups, " wake-ups");
     // Each wake-up of the loop, and each write of a batch, may cost a few.
     CHECK(allocations < 1000 + 10 * (stats.writes + stats.loop_wakeups));
+}
+
+namespace {
+
+Options coming_back(QueuedSends queued)
+{
+    const Reconnect reconnect{.window = 1s, .max_window = 1s, .queued = queued};
+    return {.link = {.reconnect = reconnect}};
+}
+
+void pass(Feed& feed, Duration time)
+{
+    (void)feed.call("wait", [time](Context ctx) { return ctx.sleep_for(time); });
+}
+
+bool is_ok(const MessageView& message) { return message.text() == "ok"; }
+
+} // namespace
+
+TEST_CASE(
+    "no memory: whatever allocation of a call fails, the call alone fails, and the next works")
+{
+    struct Call {
+        std::string name;
+        std::function<void(Fixture&, Link&)> run;
+    };
+    const std::string large(10'000, 'x');
+    const Call calls[] = {
+        {"send", [](auto& f, auto&) { (void)f.feed.send("x"); }},
+        {"send of a large message", [&](auto& f, auto&) { (void)f.feed.send(large); }},
+        {"send in time", [&](auto& f, auto&) { (void)f.feed.send(large, {.expires_after = 1ms}); }},
+        {"send on this connection",
+         [](auto&, auto& link) { (void)link.send("x", {.connection = 1}); }},
+        {"send in the control lane",
+         [&](auto&, auto& link) {
+             (void)link.send(large, {.expires_after = 1ms, .lane = Lane::control});
+         }},
+        {"stick", [](auto&, auto& link) { (void)link.stick("new", "subscribe", is_ok); }},
+        {"stick again", [](auto&, auto& link) { (void)link.stick("old", "changed", is_ok); }},
+        {"unstick", [](auto&, auto& link) { (void)link.unstick("old", "unsubscribe"); }},
+        {"spawn",
+         [](auto& f, auto&) {
+             (void)f.feed.spawn("a task", [](Context) -> Task<> { co_return; });
+         }},
+        {"call", [](auto& f, auto&) { pass(f.feed, 1ms); }},
+        {"open",
+         [](auto& f, auto&) { (void)f.feed.template open<Mock>({.peer = MockPeer{}}, 1s); }},
+        {"start and stop",
+         [](auto&, auto&) {
+             auto options = coming_back(QueuedSends::keep);
+             options.link.rate_limit = RateLimit{.messages = 5};
+             options.link.liveness = Liveness{};
+             options.link.overflow.policy = OverflowPolicy::drop_oldest;
+             Fixture own{options};
+             (void)own.feed.start(1s);
+             (void)own.feed.stop();
+         }},
+        {"receive", [](auto& f, auto&) { (void)f.feed.receive(1s); }},
+        {"next_event", [](auto& f, auto&) { (void)f.feed.next_event(1s); }},
+        {"poll", [](auto& f, auto&) { (void)f.feed.poll([](const MessageView&) {}); }},
+        {"native_handle", [](auto& f, auto&) { (void)f.feed.native_handle(); }},
+        {"flush", [](auto& f, auto&) { (void)f.feed.flush(1s); }},
+        {"stats and dump",
+         [](auto& f, auto&) {
+             (void)f.feed.stats();
+             (void)f.feed.dump();
+         }},
+        {"close", [](auto&, auto& link) { (void)link.close(1s); }},
+    };
+    for (const auto& call : calls)
+        for (const auto queued : {QueuedSends::drop, QueuedSends::keep})
+            for (long n = 0, is_over = 0; is_over == 0; ++n) {
+                CAPTURE(call.name);
+                CAPTURE(n);
+                REQUIRE(n < 1000);
+                Fixture f{coming_back(queued)};
+                REQUIRE(f.feed.start(1s));
+                auto first = f.feed.link().value();
+                REQUIRE(first.stick("old", "subscribe old"));
+                REQUIRE(first.flush(1s));
+                MockPeer other;
+                auto second = f.feed.open<Mock>({.peer = other}, 1s).value();
+                f.peer.deliver(large);
+                pass(f.feed, 1ms);
+                auto& link = call.name == "close" ? second : first;
+                fails_here = n;
+                try {
+                    call.run(f, link);
+                } catch (const std::bad_alloc&) {
+                }
+                is_over = std::exchange(fails_here, -1) >= 0;
+                pass(f.feed, 1s); // what has a time has expired
+                (void)f.feed.flush(1s);
+                CHECK(f.feed.send("next"));
+                CHECK(f.feed.send("of this one", {.connection = 1}));
+                CHECK(f.feed.flush(10s));
+                f.peer.drop();
+                pass(f.feed, 10s);
+                CHECK(f.feed.link()->connection() == 2);
+                CHECK(first.stick("new", "subscribe anew"));
+                CHECK(first.unstick("old", "unsubscribe old").has_value());
+                CHECK(f.feed.send("last"));
+                CHECK(f.feed.flush(10s));
+                const auto sent = f.peer.sent();
+                for (const auto* text : {"next", "of this one", "subscribe anew", "last"})
+                    CHECK(std::count(sent.begin(), sent.end(), text) == 1);
+                const auto stats = f.feed.stats();
+                CHECK(stats.messages_queued == stats.messages_sent + stats.unsent);
+                CHECK(stats.messages_received == stats.messages_taken + stats.inbox_messages);
+                CHECK(f.feed.stop().joined);
+            }
 }
