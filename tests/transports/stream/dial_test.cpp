@@ -104,7 +104,7 @@ TEST_CASE("dial: a start that runs out of time names all addresses at which it h
     };
     Feeds feed{{.host = "two.example", .port = mute.port()},
                with_addresses({"127.0.0.1", "127.0.0.2", "127.0.0.3"})};
-    const auto failure = feed.start(800ms).error();
+    const auto failure = feed.start(3s).error();
     CHECK(failure == Error::timed_out);
     CHECK(failure.endpoint() == at("two.example"));
     CHECK(failure.explanation().find(at("127.0.0.1") + " and " + at("127.0.0.2"))
