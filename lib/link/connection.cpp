@@ -38,10 +38,16 @@ void Connection::spawn(Role role, const char* name, TimePoint deadline,
         fmt::format("link {} {}", static_cast<std::uint32_t>(link_.settings_.id), name),
         &link_.note_);
     tasks_[role] = &slot; // it may begin at once
-    loop.tasks().spawn(slot, (this->*run)(loop.context(slot, deadline)),
-                       [this, role, ended](std::exception_ptr exception) {
-                           task_ended(role, ended, std::move(exception));
-                       });
+    try {
+        loop.tasks().spawn(slot, (this->*run)(loop.context(slot, deadline)),
+                           [this, role, ended](std::exception_ptr exception) {
+                               task_ended(role, ended, std::move(exception));
+                           });
+    } catch (...) { // no memory
+        tasks_[role] = nullptr;
+        loop.tasks().abandon(slot);
+        throw;
+    }
 }
 
 /// The application's code, and memory, may fail here too: that ends the connection.

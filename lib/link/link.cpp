@@ -62,8 +62,16 @@ void LinkImpl::attempt()
                                 deadline_after(services_.loop.now(), backoff_->connect_timeout()));
     }
     note_.begin_connecting();
-    connection_ = std::make_unique<Connection>(*this);
-    connection_->begin(std::move(attempt), deadline, connect_by_);
+    try {
+        connection_ = std::make_unique<Connection>(*this);
+        connection_->begin(std::move(attempt), deadline, connect_by_);
+    } catch (...) { // no memory: so ends the attempt
+        auto why = to_failure(std::current_exception(), Error::no_resources, "connect",
+                              settings_.endpoint);
+        connection_.reset();
+        reading_ended(std::move(why));
+        connection_ended();
+    }
 }
 
 bool LinkImpl::connected(Duration took)
@@ -286,7 +294,7 @@ void LinkImpl::begin_quiescing(bool by_application)
     if (!is_stopping())
         push_event({.kind = Event::Kind::down, .link = id(), .failure = why});
     end_for_good(why);
-    if (!connection_->has_tasks())
+    if (!connection_ || !connection_->has_tasks())
         note_end();
 }
 

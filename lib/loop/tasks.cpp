@@ -7,6 +7,7 @@
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 namespace sidecar::detail {
@@ -97,8 +98,11 @@ void TaskScope::note_busy(const TaskSlot& slot, Duration::rep busy) noexcept
 {
     longest_busy_.store(busy, std::memory_order_relaxed);
     std::lock_guard lock{mutex_};
-    if (!slot.name.empty())
-        longest_busy_task_ = slot.name;
+    try {
+        if (!slot.name.empty())
+            longest_busy_task_ = slot.name;
+    } catch (const std::bad_alloc&) { // the time is known all the same
+    }
 }
 
 TaskSlot& TaskScope::open(std::string name)
@@ -138,24 +142,32 @@ struct TaskScope::Finish {
 void TaskScope::spawn(TaskSlot& slot, Task<> task, Completion completion)
 {
     ++running_count_;
-    asio::co_spawn(executor(slot), std::move(task),
-                   asio::bind_cancellation_slot(
-                       slot.cancellation.slot(),
-                       [this, &slot, done = std::move(completion)](std::exception_ptr exception) {
-                           // Also where `done` throws: the stop waits for the end of each task.
-                           const Finish end{*this, slot};
-                           if (done)
-                               done(std::move(exception));
-                       }));
+    try {
+        asio::co_spawn(executor(slot), std::move(task),
+                       asio::bind_cancellation_slot(slot.cancellation.slot(),
+                                                    [this, &slot, done = std::move(completion)](
+                                                        std::exception_ptr exception) {
+                                                        // Also where `done` throws: the stop waits for the end of each task.
+                                                        const Finish end{*this, slot};
+                                                        if (done)
+                                                            done(std::move(exception));
+                                                    }));
+    } catch (...) { // no memory, so it never began
+        --running_count_;
+        throw;
+    }
+}
+
+void TaskScope::abandon(TaskSlot& slot)
+{
+    std::lock_guard lock{mutex_};
+    slot.in_use = false;
+    free_.push_back(&slot);
 }
 
 void TaskScope::finish(TaskSlot& slot)
 {
-    {
-        std::lock_guard lock{mutex_};
-        slot.in_use = false;
-        free_.push_back(&slot);
-    }
+    abandon(slot);
     --running_count_;
     if (on_end)
         on_end();

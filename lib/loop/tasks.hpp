@@ -59,6 +59,8 @@ public:
     [[nodiscard]] TaskSlot& open(std::string name);
     /// Runs the coroutine; `completion` gets what it threw, if anything. Side: sidecar.
     void spawn(TaskSlot& slot, Task<> task, Completion completion);
+    /// For a slot that spawn() was not called for, or whose spawn() threw. Side: sidecar.
+    void abandon(TaskSlot& slot);
     /// Emits cancellation to this one, later in the loop, so that nobody is resumed in the middle
     /// of the caller.
     void cancel(TaskSlot& slot);

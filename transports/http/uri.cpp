@@ -196,7 +196,7 @@ Result<void> validate_host_name(std::string_view name)
     if (name.size() > max_name_bytes)
         return because(fmt::format("the host name has {} bytes, a name has at most {}", name.size(),
                                    max_name_bytes));
-    if (name.empty() || name.starts_with('.') || name.find("..") != npos)
+    if (name.empty() || name.starts_with('.') || name.ends_with('.') || name.find("..") != npos)
         return because("the host name has an empty part before a dot");
     const auto is_label_char = [](char c) {
         return is_alpha(c) || is_digit(c) || c == '-' || c == '_';

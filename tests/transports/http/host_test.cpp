@@ -33,6 +33,7 @@ TEST_CASE("host: what is neither a name nor an address is refused without being 
         {".", "empty part before a dot"},
         {".example.com", "empty part before a dot"},
         {"a..b", "empty part before a dot"},
+        {"a..", "empty part before a dot"},
         {std::string(64, 'a') + ".example", "more than 63 bytes"},
         {std::string(300, 'a'), "a name has at most 253"},
         {"a b", "characters that no host name has"},

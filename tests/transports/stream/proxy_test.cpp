@@ -8,11 +8,15 @@
 #include <sidecar/transports/tcp.hpp>
 
 #include <boost/asio/error.hpp>
+#include <boost/asio/ip/address.hpp>
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <atomic>
 #include <cstdlib>
+#include <string>
 #include <thread>
+#include <vector>
 
 namespace proxy_test {
 
@@ -289,6 +293,47 @@ TEST_CASE("proxy: a host that can be none is refused by check(), with the form t
     target = through("http://p:3128");
     target.proxy.tls.insecure_skip_verification = true;
     CHECK(why(target) == "proxy.tls has no meaning without a proxy of https://");
+}
+
+TEST_CASE("hosts: what is no name is refused for each use, and no look-up is asked about it")
+{
+    using namespace std::string_literals;
+    const std::string bad[] = {".example.com",        "example.com..",
+                               "a..example.com",      ".",
+                               "*.example.com",       std::string(64, 'a') + ".example.com",
+                               std::string(256, 'h'), "localhost\0.example.com"s,
+                               "127.0.0.1\0"s,        "127.0.0.1%x\r\nX",
+                               "127.0.0.1%",          "::1%\r\nX"};
+    std::atomic<int> lookups{0};
+    auto options = quiet();
+    options.lookup = [&](const std::string&) {
+        ++lookups;
+        return std::vector{boost::asio::ip::make_address("127.0.0.1")};
+    };
+    for (const auto& host : bad) {
+        CAPTURE(host);
+        Tcp<Lines>::Options direct{.host = host, .port = 1};
+        auto proxied = through("http://127.0.0.1:1");
+        proxied.host = host;
+        auto secured = direct;
+        secured.tls = TlsOptions{};
+        for (const auto& target : {direct, proxied, secured}) {
+            CHECK(Tcp<Lines>::check(target).error() == Error::bad_address);
+            Sidecar<Tcp<Lines>> feed{target, options};
+            CHECK(feed.start(10s).error() == Error::bad_address);
+        }
+        CHECK(Tcp<Lines>::check(through("http://" + host + ":3128")).error() == Error::bad_options);
+    }
+    CHECK(lookups == 0);
+    // A name may say that it is complete
+    RawPeer peer{[](RawConnection& c) {
+        c.send("hello\n");
+        c.wait_for_end();
+    }};
+    Sidecar<Tcp<Lines>> feed{{.host = "example.com.", .port = peer.port()}, options};
+    REQUIRE(feed.start(10s));
+    CHECK(feed.receive(10s)->text() == "hello");
+    CHECK(lookups == 1);
 }
 
 TEST_CASE("proxy: one whose URL makes no sense is refused by check()")

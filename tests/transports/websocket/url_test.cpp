@@ -165,6 +165,10 @@ TEST_CASE("url: what is none for a WebSocket says why")
                             "ws://[fe80::1%25a%20b]/", "ws://[127.0.0.1%25eth0]/"})
         (void)why(url);
     CHECK(contains(why("ws://[fe80::1%eth0]/"), "%25"));
+    // What stands behind an address would be put into the request to a proxy
+    for (const auto* url :
+         {"ws://127.0.0.1%25%0d%0aX/", "ws://127.0.0.1%20x/", "ws://127.0.0.1%25/"})
+        CHECK(contains(why(url), "characters that no host name has"));
     CHECK(contains(why("ws://h/#f"), "fragment"));
     CHECK(contains(why("ws://h#"), "fragment"));
     CHECK(contains(why("ws://u:p@h/"), "Authorization"));
