@@ -230,8 +230,8 @@ TEST_CASE("next_event: nothing follows `stopped`, though the loop has not seen t
     entered.wait();
     feed.request_stop();
     CHECK(feed.next_event(10s)->kind == Event::Kind::stopped);
+    opener.join(); // before the link is up
     release.count_down();
-    opener.join();
     CHECK(feed.wait_stopped(10s).value().joined);
     for (int i = 0; i < 3; ++i)
         CHECK(feed.next_event(0s).error() == Error::stopped);
