@@ -5,6 +5,7 @@
 #include "loop/event_loop.hpp"
 
 #include <sidecar/detail/any_transport.hpp>
+#include <sidecar/error.hpp>
 
 #include <array>
 #include <atomic>

@@ -3,6 +3,7 @@
 
 #include "link/message_watcher.hpp"
 
+#include <sidecar/error.hpp>
 #include <sidecar/loop_event.hpp>
 #include <sidecar/session.hpp>
 
