@@ -50,7 +50,7 @@ public:
     Feed& operator=(const Feed&) = delete;
     /// Stops as stop() does. On the loop's own thread, where waiting is impossible, it lets the
     /// thread finish alone.
-    virtual ~Feed();
+    virtual ~Feed() { end(); } // inline: so it needs no type information of the library's
 
     /// Starts the thread and connects. On failure everything is as before, and start may be called
     /// again. After stop() a new run begins: what the last one left unread is gone. Blocks: until
@@ -210,6 +210,7 @@ protected:
 
 private:
     class SIDECAR_LOCAL Call;
+    void end() noexcept;
     [[nodiscard]] Result<Link> open_link(std::shared_ptr<const detail::LinkConfig> config,
                                          LinkOptions options, Duration timeout);
     [[nodiscard]] Result<void> send_message(MessageKind kind, std::span<const std::byte> payload,
@@ -228,7 +229,7 @@ private:
     const std::shared_ptr<const detail::LinkConfig> config_; // both: constant
     const Options options_;                                  // both: constant
     const std::uint64_t fork_generation_;                    // both: constant
-    const std::unique_ptr<detail::RunRegistry> runs_;        // app side
+    const std::shared_ptr<detail::RunRegistry> runs_;        // app side
 };
 
 } // namespace sidecar

@@ -114,11 +114,11 @@ Feed::Feed(std::shared_ptr<const LinkConfig> config, Options settings)
     : config_{std::move(config)},
       options_{with_limits(std::move(settings))},
       fork_generation_{fork_generation()},
-      runs_{std::make_unique<RunRegistry>()}
+      runs_{std::make_shared<RunRegistry>()}
 {
 }
 
-Feed::~Feed()
+void Feed::end() noexcept
 {
     if (is_forked()) {
         runs_->leak();
