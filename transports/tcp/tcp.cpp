@@ -200,11 +200,14 @@ Task<> TcpConnection::Impl::end_our_half(Context ctx)
     writer->finish({});
     const auto until = deadline_after(ctx.now(), stream::Writer::end_answer_time);
     try {
-        auto taken = writer->taken_bytes();
-        while (!co_await writer->wait_written(
-            ctx, std::min(until, deadline_after(ctx.now(), blocked_time))))
-            if (std::exchange(taken, writer->taken_bytes()) == taken || ctx.now() >= until)
+        for (;;) {
+            const auto taken = writer->taken_bytes();
+            if (co_await writer->wait_written(
+                    ctx, std::min(until, deadline_after(ctx.now(), blocked_time))))
+                break;
+            if (writer->taken_bytes() == taken || ctx.now() >= until)
                 co_return;
+        }
         (void)co_await writer->shut_down(ctx, until);
     } catch (const boost::system::system_error&) { // how the stream has ended tells more
     }
