@@ -1,7 +1,5 @@
 #include "queue/link_queue.hpp"
 
-#include "base/thrown.hpp"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -103,12 +101,7 @@ std::optional<std::string_view> LinkQueue::key_of(const MessageView& message) co
 {
     if (!overflow_->key)
         return std::nullopt;
-    try {
-        return overflow_->key(message);
-    } catch (...) {
-        throw Exception{thrown_by("the key function", std::current_exception(),
-                                  Error::callback_failed, "take in a message")};
-    }
+    return overflow_->key(message);
 }
 
 LinkQueue::At LinkQueue::find(const std::optional<std::string_view>& key)

@@ -69,7 +69,7 @@ public:
     LinkQueue& operator=(const LinkQueue&) = delete;
 
     [[nodiscard]] LinkId link() const noexcept { return link_; }
-    /// Calls the policy's key function. Throws, if that does, what names it. Side: sidecar, without the
+    /// Calls the policy's key function. Throws what that throws. Side: sidecar, without the
     /// mutex.
     [[nodiscard]] std::optional<std::string_view> key_of(const MessageView& message) const;
 

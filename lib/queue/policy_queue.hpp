@@ -41,7 +41,7 @@ public:
     void close(LinkQueue& queue) noexcept;
     /// Throws bad_alloc, and then has changed nothing.
     void push(std::uint64_t position, std::unique_ptr<Event> event);
-    /// See LinkQueue. Throws also what names a key function that threw.
+    /// See LinkQueue. Throws also what the key function throws.
     [[nodiscard]] LinkQueue::PutOutcome put(LinkQueue& queue, std::uint64_t position,
                                             const MessageView& message, TimePoint now);
     /// Whether a message of this size would be taken. False: on_space is called once half is free.
