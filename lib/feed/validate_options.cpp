@@ -56,17 +56,17 @@ Result<void> check_link(const LinkOptions& options)
     if (options.outbox)
         if (auto checked = check_outbox(*options.outbox); !checked)
             return checked;
-    return options.reconnect ? check_reconnect(*options.reconnect) : Result<void>{};
+    return options.reconnect ? validate_reconnect(*options.reconnect) : Result<void>{};
 }
 
 Result<void> check_upkeep(const LinkOptions& options, const LinkConfig& config)
 {
     if (options.rate_limit)
-        if (auto checked = check_rate_limit(*options.rate_limit); !checked)
+        if (auto checked = validate_rate_limit(*options.rate_limit); !checked)
             return checked;
     if (!options.liveness)
         return {};
-    if (auto checked = check_liveness(*options.liveness); !checked)
+    if (auto checked = validate_liveness(*options.liveness); !checked)
         return checked;
     if (const auto& heartbeat = options.liveness->heartbeat)
         return config.check_send(heartbeat->kind, std::as_bytes(std::span{heartbeat->message}));

@@ -144,7 +144,7 @@ std::uint64_t make_seed(LinkId link)
     return next_random(state);
 }
 
-Result<void> check_reconnect(const Reconnect& options)
+Result<void> validate_reconnect(const Reconnect& options)
 {
     const auto zero = Duration{};
     const auto refuse = [](const char* why) -> Result<void> {

@@ -25,9 +25,6 @@ public:
     [[nodiscard]] std::optional<TimePoint> next(const Failure& why, TimePoint now);
     /// Of the next attempt, counted from the beginning of the outage; 1 before the first failure.
     [[nodiscard]] std::uint32_t attempt() const noexcept { return attempts_ + 1; }
-    /// The longest that an attempt may take.
-    [[nodiscard]] Duration connect_timeout() const noexcept { return options_.connect_timeout; }
-    [[nodiscard]] QueuedSends queued() const noexcept { return options_.queued; }
 
 private:
     [[nodiscard]] bool is_worth_it(const Failure& why, TimePoint now) const;
@@ -45,6 +42,6 @@ private:
 [[nodiscard]] std::uint64_t make_seed(LinkId link);
 
 /// Errors: bad_options.
-[[nodiscard]] Result<void> check_reconnect(const Reconnect& options);
+[[nodiscard]] Result<void> validate_reconnect(const Reconnect& options);
 
 } // namespace sidecar::detail

@@ -33,19 +33,18 @@ void Connection::spawn(Role role, const char* name, TimePoint deadline,
                        Task<> (Connection::*run)(Context),
                        void (Connection::*ended)(std::exception_ptr))
 {
-    auto& loop = link_.services_.loop;
-    auto& slot = loop.open_task(
-        fmt::format("link {} {}", static_cast<std::uint32_t>(link_.settings_.id), name),
-        &link_.note_);
-    tasks_[role] = &slot; // it may begin at once
+    const auto make = [&](TaskSlot& slot) {
+        tasks_[role] = &slot; // it may begin at once
+        return (this->*run)({slot, deadline});
+    };
     try {
-        loop.tasks().spawn(slot, (this->*run)(loop.context(slot, deadline)),
-                           [this, role, ended](std::exception_ptr exception) {
-                               task_ended(role, ended, std::move(exception));
-                           });
+        link_.services_.loop.tasks().spawn(
+            fmt::format("link {} {}", static_cast<std::uint32_t>(link_.settings_.id), name),
+            &link_.note_, make, [this, role, ended](std::exception_ptr exception) {
+                task_ended(role, ended, std::move(exception));
+            });
     } catch (...) { // no memory
         tasks_[role] = nullptr;
-        loop.tasks().abandon(slot);
         throw;
     }
 }
@@ -135,7 +134,7 @@ Task<> Connection::listen(Context ctx)
     co_await connect(ctx);
     if (!link_.connected(ctx.now() - began) || !prepare())
         co_return; // given up, or stopped, in the same moment
-    co_await read_all(link_.services_.loop.context(*tasks_[listener]));
+    co_await read_all({*tasks_[listener], TimePoint::max()});
 }
 
 /// Apart from listen(), whose coroutine lives as long as the connection and so should be a small one.

@@ -329,7 +329,7 @@ void KeepAlive::add_round_trips(LatencyHistogram& to) const
     to.add(round_trips_);
 }
 
-Result<void> check_liveness(const Liveness& options)
+Result<void> validate_liveness(const Liveness& options)
 {
     const auto zero = Duration{};
     const auto refuse = [](const char* why) -> Result<void> {

@@ -160,6 +160,6 @@ private:
 };
 
 /// Errors: bad_options. Pure.
-[[nodiscard]] Result<void> check_liveness(const Liveness& options);
+[[nodiscard]] Result<void> validate_liveness(const Liveness& options);
 
 } // namespace sidecar::detail

@@ -58,8 +58,9 @@ void LinkImpl::attempt()
     if (backoff_) {
         attempt.number = backoff_->attempt();
         if (life_.may_return())
-            deadline = std::min(deadline,
-                                deadline_after(services_.loop.now(), backoff_->connect_timeout()));
+            deadline =
+                std::min(deadline, deadline_after(services_.loop.now(),
+                                                  settings_.options->reconnect->connect_timeout));
     }
     note_.begin_connecting();
     try {
@@ -134,7 +135,7 @@ void LinkImpl::push_event(Event event)
 
 bool LinkImpl::keeps_queue() const noexcept
 {
-    return backoff_ && backoff_->queued() == QueuedSends::keep;
+    return backoff_ && settings_.options->reconnect->queued == QueuedSends::keep;
 }
 
 bool LinkImpl::condemn(Failure why, Cause cause)

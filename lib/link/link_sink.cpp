@@ -132,7 +132,7 @@ MessageWatcher::Verdict LinkSink::ask_watchers(const MessageView& message)
 
 // --- messages of the transport
 
-void LinkSink::check_size(std::size_t payload_bytes) const
+void LinkSink::validate_size(std::size_t payload_bytes) const
 {
     if (payload_bytes > max_message_bytes_)
         throw Exception{Failure{Error::too_big,
@@ -154,7 +154,7 @@ bool LinkSink::put(MessageKind kind, std::span<const std::byte> payload)
 
 bool LinkSink::put_unusual(const MessageView& message)
 {
-    check_size(message.size());
+    validate_size(message.size());
     if (failure_)
         std::rethrow_exception(failure_);
     const bool is_first = !has_put_;
@@ -197,7 +197,7 @@ std::span<std::byte> LinkSink::receive_buffer(std::size_t at_least)
 
 std::span<std::byte> LinkSink::prepare(std::size_t payload_bytes)
 {
-    check_size(payload_bytes);
+    validate_size(payload_bytes);
     const auto may_take = [&](const auto* watcher) { return watcher->may_take(payload_bytes); };
     if (in_place_.block || has_pending() || queue_
         || std::any_of(watchers_.begin(), watchers_.end(), may_take))
@@ -291,7 +291,7 @@ bool LinkSink::put_first(std::deque<Message> messages) noexcept
     return !failure_;
 }
 
-void LinkSink::check_can_hold(std::size_t payload_bytes) const
+void LinkSink::validate_fits_inbox(std::size_t payload_bytes) const
 {
     const auto most = services_.inbox.largest_message();
     if (!queue_ && payload_bytes > most)
@@ -304,7 +304,7 @@ void LinkSink::check_can_hold(std::size_t payload_bytes) const
 
 Task<> LinkSink::pass_on(Message message)
 {
-    check_can_hold(message.size());
+    validate_fits_inbox(message.size());
     const auto space = std::make_shared<LoopEvent>();
     std::erase_if(passing_on_, [](const auto& other) { return other.expired(); });
     passing_on_.push_back(space);

@@ -58,7 +58,7 @@ public:
     /// These go into the inbox before all that arrives. False: they cannot; see begin_connection().
     [[nodiscard]] bool put_first(std::deque<Message> messages) noexcept;
     /// Throws too_big for a message that the inbox could never hold.
-    void check_can_hold(std::size_t payload_bytes) const;
+    void validate_fits_inbox(std::size_t payload_bytes) const;
     /// Puts a message into the inbox once there is space, or counts it as discarded if a stop has begun.
     [[nodiscard]] Task<> pass_on(Message message);
 
@@ -97,7 +97,7 @@ private:
     [[nodiscard, gnu::cold]] bool put_unusual(const MessageView& message);
     /// Into the link's queue, or the inbox. False: no space.
     [[nodiscard]] bool push_whole(const MessageView& message);
-    void check_size(std::size_t payload_bytes) const;
+    void validate_size(std::size_t payload_bytes) const;
     void set_aside(const MessageView& message);
     /// True if nothing is pending now.
     [[nodiscard]] bool push_pending();

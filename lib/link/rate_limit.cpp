@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <string>
+#include <utility>
 
 namespace sidecar::detail {
 namespace {
@@ -27,11 +28,8 @@ TokenBucket::TokenBucket(std::uint64_t rate, Duration per, std::uint64_t burst) 
 
 void TokenBucket::fill(TimePoint now) noexcept
 {
-    if (!has_begun_) {
-        has_begun_ = true;
+    if (!std::exchange(has_begun_, true))
         filled_at_ = now;
-        return;
-    }
     if (now <= filled_at_)
         return;
     const Parts passed = (now - filled_at_).count();
@@ -40,19 +38,11 @@ void TokenBucket::fill(TimePoint now) noexcept
     level_ = passed >= (full_ - level_ + rate_ - 1) / rate_ ? full_ : level_ + passed * rate_;
 }
 
-TokenBucket::Parts TokenBucket::needed(std::uint64_t tokens) const noexcept
+TimePoint TokenBucket::when(std::uint64_t tokens, TimePoint now) noexcept
 {
-    return std::min(tokens * per_, full_);
-}
-
-bool TokenBucket::has(std::uint64_t tokens) const noexcept { return level_ >= needed(tokens); }
-
-void TokenBucket::take(std::uint64_t tokens) noexcept { level_ -= tokens * per_; }
-
-TimePoint TokenBucket::when(std::uint64_t tokens) const noexcept
-{
-    return has(tokens) ? filled_at_
-                       : later(filled_at_, (needed(tokens) - level_ + rate_ - 1) / rate_);
+    fill(now);
+    const auto missing = std::min(tokens * per_, full_) - level_;
+    return missing <= 0 ? TimePoint::min() : later(filled_at_, (missing + rate_ - 1) / rate_);
 }
 
 // --- a window
@@ -65,18 +55,23 @@ TimePoint SlidingWindow::end_of(const Taken& taken) const noexcept
                  taken.tokens <= limit_ ? per : (per * taken.tokens + limit_ - 1) / limit_);
 }
 
-void SlidingWindow::fill(TimePoint now) noexcept
+TimePoint SlidingWindow::when(std::uint64_t tokens, TimePoint now) noexcept
 {
     now_ = std::max(now_, now);
     while (!taken_.empty() && end_of(taken_.front()) <= now_) {
         used_ -= taken_.front().tokens;
         taken_.pop_front();
     }
-}
-
-bool SlidingWindow::has(std::uint64_t tokens) const noexcept
-{
-    return used_ == 0 || (used_ < limit_ && tokens <= limit_ - used_) || tokens == 0;
+    auto used = used_;
+    const auto fits = [&] {
+        return used == 0 || tokens == 0 || (used <= limit_ && tokens <= limit_ - used);
+    };
+    auto when = TimePoint::min();
+    for (auto at = taken_.begin(); !fits(); ++at) {
+        used -= at->tokens;
+        when = end_of(*at);
+    }
+    return when;
 }
 
 void SlidingWindow::take(std::uint64_t tokens)
@@ -92,56 +87,42 @@ void SlidingWindow::take(std::uint64_t tokens)
     used_ += tokens;
 }
 
-TimePoint SlidingWindow::when(std::uint64_t tokens) const noexcept
-{
-    if (has(tokens))
-        return now_;
-    auto used = used_;
-    for (const auto& taken : taken_) {
-        used -= taken.tokens;
-        if (used == 0 || (tokens <= limit_ && used <= limit_ - tokens))
-            return end_of(taken);
-    }
-    return now_;
-}
-
 // --- both
+
+RateLimiter::Quota::Quota(std::uint64_t limit, Duration per, std::uint64_t burst)
+{
+    if (limit != 0 && burst != 0)
+        bucket.emplace(limit, per, burst);
+    else if (limit != 0)
+        window.emplace(limit, per);
+}
 
 TimePoint RateLimiter::Quota::when(std::uint64_t tokens, TimePoint now) noexcept
 {
-    if (!is_limited)
-        return TimePoint::min();
-    if (has_burst) {
-        bucket.fill(now);
-        return bucket.has(tokens) ? TimePoint::min() : bucket.when(tokens);
-    }
-    window.fill(now);
-    return window.has(tokens) ? TimePoint::min() : window.when(tokens);
+    return bucket   ? bucket->when(tokens, now)
+           : window ? window->when(tokens, now)
+                    : TimePoint::min();
 }
 
 void RateLimiter::Quota::take(std::uint64_t tokens)
 {
-    if (!is_limited)
-        return;
-    if (has_burst)
-        bucket.take(tokens);
-    else
-        window.take(tokens);
+    if (bucket)
+        bucket->take(tokens);
+    if (window)
+        window->take(tokens);
 }
 
 bool RateLimiter::take(std::size_t payload_bytes, TimePoint now)
 {
-    const auto when = std::max(messages_.when(1, now), bytes_.when(payload_bytes, now));
-    if (when != TimePoint::min()) {
-        next_at_ = when;
+    next_at_ = std::max(messages_.when(1, now), bytes_.when(payload_bytes, now));
+    if (next_at_ != TimePoint::min())
         return false;
-    }
     messages_.take(1);
     bytes_.take(payload_bytes);
     return true;
 }
 
-Result<void> check_rate_limit(const RateLimit& limit)
+Result<void> validate_rate_limit(const RateLimit& limit)
 {
     const auto refuse = [](const char* why) -> Result<void> {
         return Failure{Error::bad_options,

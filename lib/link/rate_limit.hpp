@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <optional>
 
 namespace sidecar::detail {
 
@@ -19,17 +20,14 @@ public:
     /// `rate` tokens in each `per`; at most `burst` at once.
     TokenBucket(std::uint64_t rate, Duration per, std::uint64_t burst) noexcept;
 
-    /// Adds the tokens of the time that has passed. The first call begins the time.
-    void fill(TimePoint now) noexcept;
-    /// Whether so many may be taken now. More than a burst may when it is full.
-    [[nodiscard]] bool has(std::uint64_t tokens) const noexcept;
-    void take(std::uint64_t tokens) noexcept;
-    /// When has() will be true. Not before the first fill().
-    [[nodiscard]] TimePoint when(std::uint64_t tokens) const noexcept;
+    /// When so many may be taken; min(): at once. More than a burst may when it is full. The first
+    /// call begins the time.
+    [[nodiscard]] TimePoint when(std::uint64_t tokens, TimePoint now) noexcept;
+    void take(std::uint64_t tokens) noexcept { level_ -= tokens * per_; }
 
 private:
     __extension__ using Parts = __int128;
-    [[nodiscard]] Parts needed(std::uint64_t tokens) const noexcept;
+    void fill(TimePoint now) noexcept;
 
     std::uint64_t rate_;     // sidecar side; parts for each nanosecond
     Parts per_;              // sidecar side; parts of a token
@@ -47,12 +45,10 @@ class SlidingWindow {
 public:
     SlidingWindow(std::uint64_t limit, Duration per) : limit_{limit}, per_{per} {}
 
-    /// Forgets what is older.
-    void fill(TimePoint now) noexcept;
-    [[nodiscard]] bool has(std::uint64_t tokens) const noexcept;
-    /// At the time of the latest fill(). Throws bad_alloc.
+    /// When so many may be taken; min(): at once.
+    [[nodiscard]] TimePoint when(std::uint64_t tokens, TimePoint now) noexcept;
+    /// At the time of the latest when(). Throws bad_alloc.
     void take(std::uint64_t tokens);
-    [[nodiscard]] TimePoint when(std::uint64_t tokens) const noexcept;
     /// The latest take was written until now.
     void written(TimePoint now) noexcept
     {
@@ -89,8 +85,9 @@ public:
     /// What was taken last has been written, as far as it was. A peer counts from when it arrives.
     void written(TimePoint now) noexcept
     {
-        messages_.window.written(now);
-        bytes_.window.written(now);
+        for (auto* quota : {&messages_, &bytes_})
+            if (quota->window)
+                quota->window->written(now);
     }
     /// After a refusal.
     [[nodiscard]] TimePoint next_at() const noexcept { return next_at_; }
@@ -98,20 +95,12 @@ public:
 private:
     /// A bucket where a burst was asked for, else a window; nothing where the limit is zero.
     struct Quota {
-        Quota(std::uint64_t limit, Duration per, std::uint64_t burst)
-            : is_limited{limit != 0},
-              has_burst{burst != 0},
-              bucket{limit, per, burst},
-              window{limit, per}
-        {
-        }
-        /// When so many may be taken; `now` at the latest: at once.
+        Quota(std::uint64_t limit, Duration per, std::uint64_t burst);
         [[nodiscard]] TimePoint when(std::uint64_t tokens, TimePoint now) noexcept;
         void take(std::uint64_t tokens);
 
-        const bool is_limited, has_burst; // sidecar side
-        TokenBucket bucket;               // sidecar side
-        SlidingWindow window;             // sidecar side
+        std::optional<TokenBucket> bucket;   // sidecar side
+        std::optional<SlidingWindow> window; // sidecar side
     };
 
     Quota messages_;      // sidecar side
@@ -120,6 +109,6 @@ private:
 };
 
 /// Errors: bad_options. Pure.
-[[nodiscard]] Result<void> check_rate_limit(const RateLimit& limit);
+[[nodiscard]] Result<void> validate_rate_limit(const RateLimit& limit);
 
 } // namespace sidecar::detail

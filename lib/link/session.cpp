@@ -50,7 +50,7 @@ Task<Message> SessionImpl::receive()
 
 Task<> SessionImpl::pass_on(Message message)
 {
-    link_.intake_.check_can_hold(message.size());
+    link_.intake_.validate_fits_inbox(message.size());
     link_.announce_up(continuity_);
     co_await link_.intake_.pass_on(std::move(message));
 }

@@ -18,7 +18,7 @@ EventLoop::EventLoop(Settings settings, Journal& journal)
       journal_{journal},
       io_{std::make_unique<asio::io_context>(1)},
       timers_{*io_, settings_.is_virtual},
-      tasks_{*io_, timers_},
+      tasks_{*this},
       wake_up_{*io_, [this] { settings_.on_wake(); }}
 {
 }
@@ -82,31 +82,6 @@ void EventLoop::wake() noexcept
     std::lock_guard lock{io_mutex_};
     if (io_)
         wake_up_.schedule();
-}
-
-TaskSlot& EventLoop::open_task(std::string name, PhaseNote* link)
-{
-    auto& slot = tasks_.open(std::move(name));
-    slot.context.emplace(*this, slot, link);
-    return slot;
-}
-
-Task<> EventLoop::sleep_until(TimePoint when)
-{
-    LoopEvent never;
-    while (co_await wait(never, when)) {
-    }
-}
-
-Task<bool> EventLoop::wait(LoopEvent& event, TimePoint deadline)
-{
-    bool is_late = false;
-    const auto timer = timers_.at(deadline, [&] {
-        is_late = true;
-        event.set();
-    });
-    co_await event.wait();
-    co_return !is_late;
 }
 
 void EventLoop::arm(std::shared_ptr<Ticket> ticket)

@@ -19,7 +19,6 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -66,14 +65,6 @@ public:
     void keep_through(std::weak_ptr<void> keeper) noexcept { keeper_ = std::move(keeper); }
     [[nodiscard]] const std::weak_ptr<void>& keeper() const noexcept { return keeper_; }
 
-    /// Makes a task's slot and the Context in it; spawn() through tasks(). `link`: whose task it is.
-    [[nodiscard]] TaskSlot& open_task(std::string name, PhaseNote* link);
-    [[nodiscard]] Context context(TaskSlot& slot, TimePoint deadline = TimePoint::max()) const
-    {
-        return {*slot.context, deadline};
-    }
-    [[nodiscard]] Task<> sleep_until(TimePoint when);
-    [[nodiscard]] Task<bool> wait(LoopEvent& event, TimePoint deadline);
     /// Something was sent: perhaps there is soon something to read, and then something to write.
     void expect_answer() noexcept { yield_.expect_answer(2); }
 

@@ -1,6 +1,25 @@
 #include "loop/phase_note.hpp"
 
-namespace sidecar::detail {
+namespace sidecar {
+
+std::string_view to_string(Phase phase) noexcept
+{
+    switch (phase) {
+    case Phase::resolving: return "resolving the name";
+    case Phase::connecting: return "connecting";
+    case Phase::tunnelling: return "asking the proxy for a tunnel";
+    case Phase::securing: return "in the TLS handshake";
+    case Phase::handshaking: return "in the handshake";
+    case Phase::restoring: return "restoring";
+    case Phase::open: return "open";
+    case Phase::closing: return "closing";
+    case Phase::down: return "down";
+    case Phase::backing_off: return "backing off";
+    }
+    return "in an unknown phase";
+}
+
+namespace detail {
 
 void PhaseNote::begin_connecting()
 {
@@ -91,4 +110,5 @@ ConnectTrace PhaseNote::trace() const
     return trace;
 }
 
-} // namespace sidecar::detail
+} // namespace detail
+} // namespace sidecar

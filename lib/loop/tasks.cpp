@@ -1,6 +1,9 @@
 #include "loop/tasks.hpp"
 
 #include "base/real_time.hpp"
+#include "loop/event_loop.hpp"
+#include "loop/lookup.hpp"
+#include "loop/phase_note.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -11,6 +14,13 @@
 #include <utility>
 
 namespace sidecar::detail {
+
+#if defined(BOOST_ASIO_NO_TYPEID)
+void the_library_must_be_compiled_with_fno_rtti_like_this_file() noexcept {}
+#else
+void the_library_must_be_compiled_with_rtti_like_this_file() noexcept {}
+#endif
+
 namespace {
 
 namespace asio = boost::asio;
@@ -28,7 +38,7 @@ public:
     void execute(F&& function) const
     {
         inner_.execute([slot = slot_, f = std::decay_t<F>(std::forward<F>(function))]() mutable {
-            const TaskScope::Running running{slot->scope, *slot};
+            const TaskScope::Running running{*slot};
             std::move(f)();
         });
     }
@@ -69,16 +79,72 @@ static_assert(sizeof(LoopTaskExecutor) <= 3 * sizeof(void*), "it would not be he
 
 } // namespace
 
-void TaskSlot::waiting(const char* what, TimePoint now) noexcept
+// --- a task's view of the loop
+
+asio::any_io_executor TaskSlot::executor()
 {
-    waiting_for.store(what, std::memory_order_relaxed);
-    since.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+    return LoopTaskExecutor{loop.io().get_executor(), *this};
 }
 
-TaskScope::Running::Running(TaskScope& scope, TaskSlot& slot) noexcept
-    : scope_{scope},
+TimePoint TaskSlot::now() const { return loop.now(); }
+
+Task<> TaskSlot::sleep_until(TimePoint when)
+{
+    waiting_for("a point in time");
+    LoopEvent never;
+    while (co_await wait(never, when)) {
+    }
+}
+
+Task<bool> TaskSlot::wait(LoopEvent& event, TimePoint deadline)
+{
+    bool is_late = false;
+    const auto timer = loop.timers().at(deadline, [&] {
+        is_late = true;
+        event.set();
+    });
+    co_await event.wait();
+    co_return !is_late;
+}
+
+Task<std::vector<asio::ip::address>> TaskSlot::resolve(std::string host)
+{
+    return look_up(loop, std::move(host));
+}
+
+void TaskSlot::phase(Phase phase, std::string_view detail)
+{
+    if (link)
+        link->set_phase(phase, detail);
+    waiting_for(to_string(phase).data());
+}
+
+void TaskSlot::negotiated(std::string_view protocol)
+{
+    if (link)
+        link->set_protocol(protocol);
+}
+
+void TaskSlot::tried(std::string_view address, std::string_view outcome, Duration took)
+{
+    if (link)
+        link->note_tried(address, outcome, took);
+}
+
+void TaskSlot::waiting_for(const char* what)
+{
+    waits_for.store(what, std::memory_order_relaxed);
+    since.store(now().time_since_epoch().count(), std::memory_order_relaxed);
+}
+
+void TaskSlot::log(LogLevel level, std::string_view text) { loop.journal().log(level, text); }
+
+// --- all tasks
+
+TaskScope::Running::Running(TaskSlot& slot) noexcept
+    : scope_{slot.loop.tasks()},
       slot_{slot},
-      outer_{scope.current_.load(std::memory_order_relaxed)},
+      outer_{scope_.current_.load(std::memory_order_relaxed)},
       began_{real_ticks()}
 {
     ++scope_.turn_;
@@ -105,78 +171,69 @@ void TaskScope::note_busy(const TaskSlot& slot, Duration::rep busy) noexcept
     }
 }
 
-TaskSlot& TaskScope::open(std::string name)
+TaskSlot& TaskScope::open(std::string name, PhaseNote* link)
 {
     std::lock_guard lock{mutex_};
     TaskSlot* slot = nullptr;
     if (free_.empty()) {
-        slot = &slots_.emplace_back(*this);
-        free_.reserve(slots_.size()); // so that finish() cannot fail
+        slot = &slots_.emplace_back(loop_);
+        free_.reserve(slots_.size()); // so that release() cannot fail
     } else {
         slot = free_.back();
         free_.pop_back();
     }
     slot->name = std::move(name);
+    slot->link = link;
     slot->in_use = true;
     slot->was_cancelled = false;
     slot->is_expected_to_end = false;
-    slot->waiting("its first turn", timers_.now());
+    slot->waiting_for("its first turn");
     return *slot;
 }
 
-asio::any_io_executor TaskScope::executor(TaskSlot& slot)
+void TaskScope::release(TaskSlot& slot)
 {
-    return LoopTaskExecutor{io_.get_executor(), slot};
-}
-
-/// Counts a task as ended when it goes.
-struct TaskScope::Finish {
-    Finish(TaskScope& its_scope, TaskSlot& its_slot) noexcept : scope{its_scope}, slot{its_slot} {}
-    Finish(const Finish&) = delete;
-    Finish& operator=(const Finish&) = delete;
-    ~Finish() { scope.finish(slot); }
-    TaskScope& scope;
-    TaskSlot& slot;
-};
-
-void TaskScope::spawn(TaskSlot& slot, Task<> task, Completion completion)
-{
-    ++running_count_;
-    try {
-        asio::co_spawn(executor(slot), std::move(task),
-                       asio::bind_cancellation_slot(slot.cancellation.slot(),
-                                                    [this, &slot, done = std::move(completion)](
-                                                        std::exception_ptr exception) {
-                                                        // Also where `done` throws: the stop waits for the end of each task.
-                                                        const Finish end{*this, slot};
-                                                        if (done)
-                                                            done(std::move(exception));
-                                                    }));
-    } catch (...) { // no memory, so it never began
-        --running_count_;
-        throw;
-    }
-}
-
-void TaskScope::abandon(TaskSlot& slot)
-{
+    --running_count_;
     std::lock_guard lock{mutex_};
     slot.in_use = false;
     free_.push_back(&slot);
 }
 
-void TaskScope::finish(TaskSlot& slot)
+/// Counts a task as ended when it goes.
+struct TaskScope::Finish {
+    TaskScope& scope;
+    TaskSlot& slot;
+    ~Finish()
+    {
+        scope.release(slot);
+        if (scope.on_end)
+            scope.on_end();
+    }
+};
+
+void TaskScope::spawn(std::string name, PhaseNote* link, const Factory& make, Completion completion)
 {
-    abandon(slot);
-    --running_count_;
-    if (on_end)
-        on_end();
+    auto& slot = open(std::move(name), link);
+    ++running_count_;
+    try {
+        auto task = make(slot);
+        auto ended = [this, &slot, done = std::move(completion)](std::exception_ptr exception) {
+            const Finish end{*this, slot}; // also where `done` throws: the stop waits for each end
+            if (done)
+                done(std::move(exception));
+        };
+        asio::co_spawn(slot.executor(), std::move(task),
+                       asio::bind_cancellation_slot(slot.cancellation.slot(), std::move(ended)));
+    } catch (...) { // it never began
+        release(slot);
+        throw;
+    }
 }
 
 void TaskScope::cancel(TaskSlot& slot)
 {
     slot.was_cancelled = true;
-    asio::post(io_, [&slot] {
+    asio::post(loop_.io(), [&slot] {
         if (slot.was_cancelled)
             slot.cancellation.emit(asio::cancellation_type::terminal);
     });
@@ -206,10 +263,10 @@ TaskReport TaskScope::describe(const TaskSlot& slot) const
         report.waiting_for = "running: it holds the loop's thread";
         report.since = ago(current_since_.load(std::memory_order_relaxed), real_ticks());
     } else {
-        if (const auto* what = slot.waiting_for.load(std::memory_order_relaxed))
+        if (const auto* what = slot.waits_for.load(std::memory_order_relaxed))
             report.waiting_for = what;
-        report.since = ago(slot.since.load(std::memory_order_relaxed),
-                           timers_.now().time_since_epoch().count());
+        report.since =
+            ago(slot.since.load(std::memory_order_relaxed), loop_.now().time_since_epoch().count());
     }
     return report;
 }

@@ -1,14 +1,11 @@
 // The named coroutines of a loop: who runs, who waits for what, who has to be cancelled.
 #pragma once
 
-#include "loop/context.hpp"
-#include "loop/timers.hpp"
-
+#include <sidecar/context.hpp>
 #include <sidecar/stop_report.hpp>
 #include <sidecar/task.hpp>
 
 #include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/io_context.hpp>
 
 #include <atomic>
 #include <cstddef>
@@ -16,31 +13,43 @@
 #include <exception>
 #include <functional>
 #include <mutex>
-#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace sidecar::detail {
 
-class TaskScope;
-struct TaskSlot;
+class EventLoop;
+class PhaseNote;
 
-/// One named coroutine. Slots are used again and never freed before the loop, so an executor that
-/// outlives its coroutine in the user's hands still points at memory that is there.
-struct TaskSlot {
-    explicit TaskSlot(TaskScope& its_scope) noexcept : scope{its_scope} {}
-    /// Side: sidecar. `what` is a string literal; `now` on the sidecar's clock.
-    void waiting(const char* what, TimePoint now) noexcept;
+/// One named coroutine, and its view of the loop. Slots are used again and never freed before the
+/// loop, so a Context or an executor that outlives its coroutine in the user's hands still points at
+/// memory that is there. Side of the calls: sidecar.
+struct TaskSlot final : ContextBase {
+    explicit TaskSlot(EventLoop& its_loop) noexcept : loop{its_loop} {}
 
-    TaskScope& scope;                              // both: constant
+    /// The executor through which this task's handlers run; it accounts the thread's time to the
+    /// task.
+    boost::asio::any_io_executor executor() override;
+    TimePoint now() const override;
+    Task<> sleep_until(TimePoint when) override;
+    Task<bool> wait(LoopEvent& event, TimePoint deadline) override;
+    Task<std::vector<boost::asio::ip::address>> resolve(std::string host) override;
+    void phase(Phase phase, std::string_view detail) override;
+    void negotiated(std::string_view protocol) override;
+    void tried(std::string_view address, std::string_view outcome, Duration took) override;
+    void waiting_for(const char* what) override;
+    void log(LogLevel level, std::string_view text) override;
+
+    EventLoop& loop;                               // sidecar side
+    PhaseNote* link = nullptr;                     // sidecar side; null: it is no link's
     std::string name;                              // both: guarded by TaskScope::mutex_
     bool in_use = false;                           // both: guarded by TaskScope::mutex_
     bool was_cancelled = false;                    // sidecar side
     bool is_expected_to_end = false;               // sidecar side; when everything is cancelled
     boost::asio::cancellation_signal cancellation; // sidecar side
-    std::atomic<const char*> waiting_for{nullptr}; // both: atomic; a string literal
+    std::atomic<const char*> waits_for{nullptr};   // both: atomic; a string literal
     std::atomic<Duration::rep> since{0};           // both: atomic; on the sidecar's clock
-    std::optional<TaskContext> context;            // sidecar side
 };
 
 /// The named coroutines of one run. Every coroutine that runs is counted, from spawn()
@@ -48,19 +57,16 @@ struct TaskSlot {
 class TaskScope {
 public:
     using Completion = std::function<void(std::exception_ptr)>;
+    using Factory = std::function<Task<>(TaskSlot&)>;
 
-    /// Lifetime: both outlive the tasks.
-    TaskScope(boost::asio::io_context& io, const Timers& timers) : io_{io}, timers_{timers} {}
+    explicit TaskScope(EventLoop& loop) noexcept : loop_{loop} {}
     TaskScope(const TaskScope&) = delete;
     TaskScope& operator=(const TaskScope&) = delete;
 
-    /// Makes a slot for spawn(); two steps, because the coroutine's Context names its slot. Side:
-    /// sidecar.
-    [[nodiscard]] TaskSlot& open(std::string name);
-    /// Runs the coroutine; `completion` gets what it threw, if anything. Side: sidecar.
-    void spawn(TaskSlot& slot, Task<> task, Completion completion);
-    /// For a slot that spawn() was not called for, or whose spawn() threw. Side: sidecar.
-    void abandon(TaskSlot& slot);
+    /// Makes a coroutine, which may begin at once; `completion` gets the exception that ends it, or
+    /// null. `link`: whose task it is, or null. Throws bad_alloc, and what `make` throws: then nothing
+    /// runs. Side: sidecar.
+    void spawn(std::string name, PhaseNote* link, const Factory& make, Completion completion);
     /// Emits cancellation to this one, later in the loop, so that nobody is resumed in the middle
     /// of the caller.
     void cancel(TaskSlot& slot);
@@ -70,10 +76,6 @@ public:
     [[nodiscard]] bool empty() const noexcept { return running_count_ == 0; }
     /// Called after each end of a task. Side: sidecar.
     std::function<void()> on_end;
-
-    /// The executor through which this task's handlers run; it accounts the thread's time to the
-    /// task.
-    [[nodiscard]] boost::asio::any_io_executor executor(TaskSlot& slot);
 
     /// Counts the handlers that ran; unchanged over a co_await that did not suspend. Side: sidecar.
     [[nodiscard]] std::uint64_t turn() const noexcept { return turn_; }
@@ -91,7 +93,7 @@ public:
     /// Marks the time in which one task holds the thread. Side: sidecar.
     class Running {
     public:
-        Running(TaskScope& scope, TaskSlot& slot) noexcept;
+        explicit Running(TaskSlot& slot) noexcept;
         Running(const Running&) = delete;
         Running& operator=(const Running&) = delete;
         ~Running();
@@ -105,13 +107,12 @@ public:
 
 private:
     struct Finish;
-    void finish(TaskSlot& slot);
+    [[nodiscard]] TaskSlot& open(std::string name, PhaseNote* link);
+    void release(TaskSlot& slot);
     [[nodiscard]] TaskReport describe(const TaskSlot& slot) const;
-
     void note_busy(const TaskSlot& slot, Duration::rep busy) noexcept;
 
-    boost::asio::io_context& io_; // sidecar side
-    const Timers& timers_;        // both: for the time
+    EventLoop& loop_; // sidecar side, but for the time
     mutable std::mutex mutex_;
     std::deque<TaskSlot> slots_;    // both: the deque guarded by mutex_; the slots as they say
     std::vector<TaskSlot*> free_;   // both: guarded by mutex_

@@ -26,19 +26,22 @@ void UserTasks::begin(const std::shared_ptr<Job>& job)
             finish(*job->state, nullptr, true);
         return;
     }
-    auto& slot = loop_.open_task(job->name, nullptr);
-    Task<> task;
+    const auto make = [&](TaskSlot& slot) {
+        try {
+            const TaskScope::Running running{slot};
+            slot.waiting_for("something of its own");
+            return job->factory({slot, TimePoint::max()});
+        } catch (...) {
+            return rethrow(std::current_exception());
+        }
+    };
     try {
-        const TaskScope::Running running{loop_.tasks(), slot};
-        const auto ctx = loop_.context(slot);
-        ctx.waiting_for("something of its own");
-        task = job->factory(ctx);
-    } catch (...) {
-        task = rethrow(std::current_exception());
+        loop_.tasks().spawn(job->name, nullptr, make, [this, job](std::exception_ptr exception) {
+            ended(*job, std::move(exception));
+        });
+    } catch (...) { // no memory
+        ended(*job, std::current_exception());
     }
-    loop_.tasks().spawn(slot, std::move(task), [this, job](std::exception_ptr exception) {
-        ended(*job, std::move(exception));
-    });
 }
 
 void UserTasks::ended(const Job& job, std::exception_ptr exception)

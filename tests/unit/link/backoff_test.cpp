@@ -226,12 +226,12 @@ TEST_CASE("back-off: options that make no sense are refused by name")
                           {{.busy_delay = -1s}, "busy_delay"},
                           {{.max_outage = 0s}, "max_outage"},
                           {{.connect_timeout = 0s}, "connect_timeout"}}) {
-        const auto checked = detail::check_reconnect(options);
+        const auto checked = detail::validate_reconnect(options);
         REQUIRE_FALSE(checked);
         CHECK(checked.error() == Error::bad_options);
         CHECK(checked.error().explanation().find(named) != std::string::npos);
     }
-    CHECK(detail::check_reconnect({}));
+    CHECK(detail::validate_reconnect({}));
 }
 
 TEST_CASE(

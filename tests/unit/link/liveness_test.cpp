@@ -9,7 +9,7 @@
 namespace liveness_test {
 
 using namespace sidecar;
-using detail::check_liveness, detail::LivenessMonitor;
+using detail::validate_liveness, detail::LivenessMonitor;
 using namespace std::chrono_literals;
 using What = LivenessMonitor::What;
 
@@ -274,11 +274,11 @@ TEST_CASE("liveness: the longest times do not overflow")
 
 TEST_CASE("liveness: what makes no sense is bad_options")
 {
-    CHECK(check_liveness({}));
-    CHECK(check_liveness({.interval = 0s, .timeout = 0s}));
-    CHECK(check_liveness({.interval = 1s, .timeout = 1s}));
-    CHECK(check_liveness({.interval = 0s, .data_timeout = 1ns, .on_stale = OnStale::drop}));
-    CHECK(check_liveness({.heartbeat = Heartbeat{.message = "ping"}}));
+    CHECK(validate_liveness({}));
+    CHECK(validate_liveness({.interval = 0s, .timeout = 0s}));
+    CHECK(validate_liveness({.interval = 1s, .timeout = 1s}));
+    CHECK(validate_liveness({.interval = 0s, .data_timeout = 1ns, .on_stale = OnStale::drop}));
+    CHECK(validate_liveness({.heartbeat = Heartbeat{.message = "ping"}}));
     for (const auto& options : std::vector<Liveness>{
              {.interval = 2s, .timeout = 1s}, // longer than its deadline
              {.interval = 1s, .timeout = 0s},
@@ -287,7 +287,7 @@ TEST_CASE("liveness: what makes no sense is bad_options")
              {.data_timeout = -1s},
              {.interval = 0s, .heartbeat = Heartbeat{}},
          })
-        CHECK(check_liveness(options).error() == Error::bad_options);
+        CHECK(validate_liveness(options).error() == Error::bad_options);
 }
 
 } // namespace liveness_test

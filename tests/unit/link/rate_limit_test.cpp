@@ -10,7 +10,7 @@
 namespace rate_limit_test {
 
 using namespace sidecar;
-using detail::check_rate_limit, detail::RateLimiter, detail::TokenBucket;
+using detail::validate_rate_limit, detail::RateLimiter, detail::TokenBucket;
 using namespace std::chrono_literals;
 
 TimePoint at(Duration when) { return TimePoint{when}; }
@@ -89,14 +89,12 @@ TEST_CASE("rate limit: nothing is lost by rounding, however often the bucket is 
     CHECK(times.back() == 1000s);
 
     TokenBucket bucket{7, 1s, 7};
-    bucket.fill(TimePoint{});
+    (void)bucket.when(0, TimePoint{});
     bucket.take(7);
     for (Duration t{}; t < 1s; t += 1009ns * 1000)
-        bucket.fill(at(t));
-    bucket.fill(at(1s - 1ns));
-    CHECK_FALSE(bucket.has(7));
-    bucket.fill(at(1s));
-    CHECK(bucket.has(7));
+        (void)bucket.when(0, at(t));
+    CHECK(bucket.when(7, at(1s - 1ns)) == at(1s));
+    CHECK(bucket.when(7, at(1s)) == TimePoint::min());
 }
 
 TEST_CASE("rate limit: a message larger than the burst goes when the bucket is full, and is paid")
@@ -173,8 +171,8 @@ TEST_CASE("rate limit: a clock that stands still, or the largest numbers, break 
 
 TEST_CASE("rate limit: what makes no sense is bad_options")
 {
-    CHECK(check_rate_limit({.messages = 1}));
-    CHECK(check_rate_limit({.bytes = 1, .per = 24h, .burst_bytes = 9}));
+    CHECK(validate_rate_limit({.messages = 1}));
+    CHECK(validate_rate_limit({.bytes = 1, .per = 24h, .burst_bytes = 9}));
     for (const auto& limit : std::vector<RateLimit>{{},
                                                     {.per = 0s},
                                                     {.messages = 1, .per = 0s},
@@ -182,7 +180,7 @@ TEST_CASE("rate limit: what makes no sense is bad_options")
                                                     {.bytes = 1, .per = 25h},
                                                     {.burst_messages = 1},
                                                     {.messages = 1, .burst_bytes = 1}})
-        CHECK(check_rate_limit(limit).error() == Error::bad_options);
+        CHECK(validate_rate_limit(limit).error() == Error::bad_options);
 }
 
 } // namespace rate_limit_test
