@@ -139,7 +139,7 @@ def main():
     arguments.add_argument("files", nargs="*", type=pathlib.Path)
     options = arguments.parse_args()
     if options.counts:
-        code = files_of(options.root, [f"{folder}/**/*.{kind}" for folder in CODE for kind in ("hpp", "cpp", "in")])
+        code = files_of(options.root, [f"{folder}/**/*.{kind}" for folder in CODE for kind in ("hpp", "cpp", "in", "1")])
         counts = {path.relative_to(options.root): len(list(places(path))) for path in code}
         for path, count in sorted(counts.items()):
             if count:
