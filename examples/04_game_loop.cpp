@@ -1,4 +1,4 @@
-// A game loop: each frame takes what has come, but never longer than its budget.
+// A game loop: each frame takes the arrived messages, but never longer than its budget.
 //   04_game_loop ws://host:port/path
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>

@@ -14,7 +14,7 @@
 using namespace std::chrono_literals;
 using boost::asio::ip::udp, boost::asio::use_awaitable;
 
-/// Sends each message as a datagram, and gives each datagram as a message. What UDP loses is lost.
+/// Sends each message as a datagram, and gives each datagram as a message. UDP may lose some.
 class Udp {
 public:
     struct Options {

@@ -51,7 +51,7 @@ def prose_of_page(text):
         fence = re.match(r"\s*```(\w*)", line)
         if fence and code is None or not line.strip() or line.lstrip().startswith(("|", "#", "- ", "* ")):
             if piece:
-                yield begin, flat(" ".join(piece))
+                yield begin, flat(without_marks(" ".join(piece))) # code may go over the end of a line
             piece = []
         if fence:
             if code is not None:
@@ -70,7 +70,7 @@ def prose_of_page(text):
         elif line.strip() and not line.startswith("    "):
             if not piece:
                 begin = number
-            piece.append(without_marks(line).lstrip("#-* "))
+            piece.append(line.lstrip("-* "))
 
 
 def without_marks(line):

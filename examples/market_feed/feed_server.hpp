@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-/// Serves any number of clients from a thread of its own, until it is destroyed.
+/// Serves any number of clients from a separate thread, until it is destroyed.
 class FeedServer {
 public:
     /// Listens on a free port of the loopback. `rate`: messages per second to each client; zero: as

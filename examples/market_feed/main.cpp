@@ -1,6 +1,6 @@
 // The main job: the application's thread computes over a live market feed while the sidecar takes
 // it in. market_feed [--url ws://host:port/path] [--messages N] [--seconds S] [--rate R] [--outage]
-// Without --url it starts a feed server of its own on the loopback, which with --outage restarts once,
+// Without --url it starts a feed server on the loopback, which with --outage restarts once,
 // after a second and for two. Ctrl-C stops it cleanly.
 #include "feed_server.hpp"
 #include "market.hpp"
