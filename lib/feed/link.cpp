@@ -69,11 +69,14 @@ LinkId Link::id() const noexcept { return link_ ? link_->id() : LinkId{}; }
 
 bool Link::is_up() const noexcept { return is_usable() && link_->is_up(); }
 
-std::string Link::protocol() const { return is_usable() ? link_->protocol() : std::string{}; }
+std::string Link::protocol() const
+{
+    return is_usable() ? link_->note().protocol() : std::string{};
+}
 
 Stats Link::stats() const { return is_usable() ? detail::Links::stats_of(*link_) : Stats{}; }
 
-std::uint32_t Link::connection() const noexcept { return link_ ? link_->connection() : 0; }
+std::uint32_t Link::connection() const noexcept { return link_ ? link_->life().connection() : 0; }
 
 Result<void> Link::stick_message(std::string key, MessageKind kind,
                                  std::span<const std::byte> payload, IsAnswer is_answer)

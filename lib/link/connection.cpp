@@ -38,9 +38,9 @@ void Connection::spawn(Role role, const char* name, TimePoint deadline,
         return (this->*run)({slot, deadline});
     };
     try {
-        link_.services_.loop.tasks().spawn(
-            fmt::format("link {} {}", static_cast<std::uint32_t>(link_.settings_.id), name),
-            &link_.note_, make, [this, role, ended](std::exception_ptr exception) {
+        link_.services().loop.tasks().spawn(
+            fmt::format("link {} {}", static_cast<std::uint32_t>(link_.id()), name), &link_.note(),
+            make, [this, role, ended](std::exception_ptr exception) {
                 task_ended(role, ended, std::move(exception));
             });
     } catch (...) { // no memory
@@ -62,7 +62,7 @@ void Connection::task_ended(Role role, void (Connection::*ended)(std::exception_
                           LinkImpl::Cause::any))
             cut();
     }
-    link_.services_.something_changed();
+    link_.services().something_changed();
     if (!has_tasks()) {
         transport_.reset(); // its buffers; the socket is closed already
         link_.connection_ended();
@@ -72,7 +72,7 @@ void Connection::task_ended(Role role, void (Connection::*ended)(std::exception_
 void Connection::cancel(Role role)
 {
     if (tasks_[role])
-        link_.services_.loop.tasks().cancel(*tasks_[role]);
+        link_.services().loop.tasks().cancel(*tasks_[role]);
 }
 
 void Connection::abort() noexcept
@@ -98,7 +98,7 @@ void Connection::expect_tasks_to_end() noexcept
 Failure Connection::failure_of(const std::exception_ptr& exception, Error code,
                                const char* attempted) const
 {
-    return to_failure(exception, code, attempted, link_.settings_.endpoint);
+    return to_failure(exception, code, attempted, link_.endpoint());
 }
 
 // --- connecting
@@ -108,7 +108,7 @@ void Connection::begin(Attempt attempt, TimePoint deadline, TimePoint prepare_by
     number_ = attempt.connection;
     attempt_ = std::move(attempt);
     prepare_by_ = prepare_by;
-    link_.intake_.begin_connection([this] {
+    link_.sink().begin_connection([this] {
         abort();
         cancel(listener);
     });
@@ -118,11 +118,11 @@ void Connection::begin(Attempt attempt, TimePoint deadline, TimePoint prepare_by
 
 void Connection::set_deadline(TimePoint deadline, const char* attempted)
 {
-    deadline_ = link_.services_.loop.timers().at(deadline, [this, attempted] {
+    deadline_ = link_.services().loop.timers().at(deadline, [this, attempted] {
         const Failure why{Error::timed_out,
                           {.attempted = attempted,
-                           .endpoint = link_.settings_.endpoint,
-                           .explanation = fmt::format("still {}", link_.note_.text_so_far())}};
+                           .endpoint = link_.endpoint(),
+                           .explanation = fmt::format("still {}", link_.note().text_so_far())}};
         if (link_.condemn(why, LinkImpl::Cause::any))
             cut();
     });
@@ -141,7 +141,7 @@ Task<> Connection::listen(Context ctx)
 Task<> Connection::connect(Context ctx)
 {
     ctx.waiting_for("connecting");
-    const auto& config = *link_.settings_.config;
+    const auto& config = link_.config();
     if (config.is_made_anew())
         return connect_anew(ctx);
     transport_ = config.make_transport();
@@ -151,10 +151,10 @@ Task<> Connection::connect(Context ctx)
 Task<std::shared_ptr<const LinkConfig>> Connection::make_config(Context ctx)
 {
     try {
-        co_return co_await link_.settings_.config->for_attempt(ctx, std::move(attempt_));
+        co_return co_await link_.config().for_attempt(ctx, std::move(attempt_));
     } catch (...) {
         throw Exception{thrown_by("the function that makes the options", std::current_exception(),
-                                  Error::connect_failed, "connect", link_.settings_.endpoint)};
+                                  Error::connect_failed, "connect", link_.endpoint())};
     }
 }
 
@@ -173,17 +173,16 @@ Task<> Connection::connect_anew(Context ctx)
 bool Connection::prepare()
 {
     deadline_.cancel();
-    is_connected_ = true;
-    const auto& loop = link_.services_.loop;
-    const auto& options = *link_.settings_.options;
+    const auto& loop = link_.services().loop;
+    const auto& options = link_.options();
     const auto connection = number_;
     const auto continuity = connection == 1 ? Continuity::first : Continuity::lost;
-    link_.keep_alive_.up();
-    link_.outbox_.set_gate(SendGate::session);
+    link_.keep_alive().up();
+    link_.outbox().set_gate(SendGate::session);
     if (!options.on_connected)
         return open(continuity, {});
     session_ = std::make_unique<SessionImpl>(link_, connection, continuity);
-    link_.note_.set_phase(Phase::restoring, {});
+    link_.note().set_phase(Phase::restoring, {});
     const auto deadline =
         std::min(prepare_by_, deadline_after(loop.now(), options.on_connected_timeout));
     set_deadline(deadline, "prepare the connection");
@@ -196,7 +195,7 @@ bool Connection::prepare()
 Task<> Connection::run_on_connected(Context ctx)
 {
     ctx.waiting_for("something of its own");
-    co_await link_.settings_.options->on_connected(ctx, *session_);
+    co_await link_.options().on_connected(ctx, *session_);
 }
 
 void Connection::preparer_ended(std::exception_ptr exception)
@@ -207,9 +206,9 @@ void Connection::preparer_ended(std::exception_ptr exception)
     session_over_.set();
     if (!exception)
         return (void)open(continuity, std::move(unread));
-    link_.services_.discarded.fetch_add(unread.size());
+    link_.services().discarded.fetch_add(unread.size());
     if (link_.condemn(thrown_by("the on_connected function", exception, Error::callback_failed,
-                                "prepare the connection", link_.settings_.endpoint),
+                                "prepare the connection", link_.endpoint()),
                       LinkImpl::Cause::any))
         cut();
 }
@@ -219,25 +218,24 @@ void Connection::preparer_ended(std::exception_ptr exception)
 bool Connection::open(Continuity continuity, std::deque<Message> unread)
 {
     // Before prepared(): subscriptions that are added later must not delay `ready`.
-    const bool has_subscriptions = link_.subscriptions_.begin_connection();
-    if (!link_.prepared(continuity)) {
-        link_.services_.discarded.fetch_add(unread.size());
+    const bool has_subscriptions = link_.subscriptions().begin_connection();
+    if (!link_.prepared(number_, continuity)) {
+        link_.services().discarded.fetch_add(unread.size());
         return false;
     }
     deadline_.cancel();
-    link_.outbox_.set_gate(has_subscriptions ? SendGate::restoring : SendGate::open);
+    link_.outbox().set_gate(has_subscriptions ? SendGate::restoring : SendGate::open);
     if (has_subscriptions) {
-        auto& loop = link_.services_.loop;
-        answers_ =
-            loop.timers().at(deadline_after(loop.now(), link_.settings_.options->confirm_timeout),
-                             [this] { answers_overdue(); });
+        auto& loop = link_.services().loop;
+        answers_ = loop.timers().at(deadline_after(loop.now(), link_.options().confirm_timeout),
+                                    [this] { answers_overdue(); });
     }
-    if (!link_.intake_.put_first(std::move(unread)))
+    if (!link_.sink().put_first(std::move(unread)))
         return false; // the listener ends with the cause
-    if (!has_subscriptions && link_.settings_.options->on_connected)
+    if (!has_subscriptions && link_.options().on_connected)
         link_.restored(std::nullopt);
     if (tasks_[writer])
-        link_.writer_.wake();
+        link_.writer().wake();
     else
         spawn_writer();
     return true;
@@ -247,30 +245,30 @@ bool Connection::open(Continuity continuity, std::deque<Message> unread)
 
 Task<> Connection::read_all(Context ctx)
 {
-    const auto& tasks = link_.services_.loop.tasks();
-    auto& intake = link_.intake_;
+    const auto& tasks = link_.services().loop.tasks();
+    auto& sink = link_.sink();
     std::exception_ptr exception;
     while (!exception) {
-        (void)co_await intake.wait_for_room(ctx, TimePoint::max());
+        (void)co_await sink.wait_for_room(ctx, TimePoint::max());
         ctx.waiting_for("messages from the peer");
-        intake.begin_read();
+        sink.begin_read();
         const auto turn = tasks.turn();
         try {
-            co_await transport_->read(ctx, intake);
-            link_.gauges_.reads.fetch_add(1, std::memory_order_relaxed);
+            co_await transport_->read(ctx, sink);
+            link_.counters().reads.fetch_add(1, std::memory_order_relaxed);
         } catch (...) {
             exception = std::current_exception();
         }
-        link_.services_.inbox.publish();
-        if (intake.has_put())
-            link_.keep_alive_.note_data();
+        link_.services().inbox.publish();
+        if (sink.has_put())
+            link_.keep_alive().note_data();
         // A transport that never has to wait must not starve the others
         if (!exception && turn == tasks.turn())
             co_await boost::asio::post(ctx.executor(), boost::asio::use_awaitable);
     }
     if (session_)
         co_await end_session(ctx, exception);
-    co_await intake.deliver_pending(ctx);
+    co_await sink.deliver_pending(ctx);
     std::rethrow_exception(exception);
 }
 
@@ -287,22 +285,22 @@ Task<> Connection::end_session(Context ctx, std::exception_ptr exception)
 
 void Connection::listener_ended(std::exception_ptr exception)
 {
-    link_.intake_.end();
+    link_.sink().end();
     deadline_.cancel();
     answers_.cancel();
     last_words_.cancel();
     if (std::exchange(is_watching_, false))
-        link_.intake_.unwatch(link_.subscriptions_);
+        link_.sink().unwatch(link_.subscriptions());
     std::optional<Failure> why;
     if (exception)
-        why = is_connected_ ? failure_of(exception, Error::disconnected, "read")
-                            : failure_of(exception, Error::connect_failed, "connect");
+        why = link_.life().is_open() ? failure_of(exception, Error::disconnected, "read")
+                                     : failure_of(exception, Error::connect_failed, "connect");
     abort();
     cancel(writer);
     cancel(preparer);
     cancel(pinger);
     drained_.set();
-    link_.subscriptions_.end_connection();
+    link_.subscriptions().end_connection();
     link_.reading_ended(std::move(why));
 }
 
@@ -313,11 +311,11 @@ void Connection::spawn_writer()
     spawn(writer, "writer", TimePoint::max(), &Connection::write_all, &Connection::writer_ended);
 }
 
-Task<> Connection::write_all(Context ctx) { return link_.writer_.run(ctx, *transport_, *this); }
+Task<> Connection::write_all(Context ctx) { return link_.writer().run(ctx, *transport_, *this); }
 
 void Connection::nothing_to_write()
 {
-    link_.services_.something_changed();
+    link_.services().something_changed();
     drained_.set();
 }
 
@@ -329,10 +327,10 @@ void Connection::ping()
 
 Task<> Connection::write_ping(Context ctx)
 {
-    const auto payload = link_.keep_alive_.ping_payload();
+    const auto payload = link_.keep_alive().ping_payload();
     ctx.waiting_for("the peer to take the ping");
     co_await transport_->ping(ctx, payload);
-    link_.keep_alive_.asked_written();
+    link_.keep_alive().asked_written();
 }
 
 /// Where a ping cannot be written, nothing can be.
@@ -344,7 +342,7 @@ void Connection::pinger_ended(std::exception_ptr exception)
 
 void Connection::writer_ended(std::exception_ptr exception)
 {
-    link_.outbox_.give_up();
+    link_.outbox().give_up();
     drained_.set();
     if (exception)
         sending_failed(failure_of(exception, Error::disconnected, "write"));
@@ -361,16 +359,16 @@ void Connection::sending_failed(Failure why)
 /// nothing more is not waited for.
 void Connection::await_last_words(unsigned windows)
 {
-    auto& loop = link_.services_.loop;
+    auto& loop = link_.services().loop;
     // Bytes, not reads: one read takes in all of a large message
     const auto progress = [this] {
-        return std::pair{link_.gauges_.reads.load(std::memory_order_relaxed),
-                         link_.keep_alive_.heard_at()};
+        return std::pair{link_.counters().reads.load(std::memory_order_relaxed),
+                         link_.keep_alive().heard_at()};
     };
     last_words_ = loop.timers().at(deadline_after(loop.now(), last_words),
                                    [this, windows, progress, before = progress()] {
                                        const bool has_read = before != progress();
-                                       if (link_.intake_.is_paused())
+                                       if (link_.sink().is_paused())
                                            await_last_words(windows);
                                        else if (has_read && windows != 0)
                                            await_last_words(windows - 1);
@@ -383,35 +381,35 @@ void Connection::await_last_words(unsigned windows)
 
 void Connection::watch_for_answers()
 {
-    const bool expects = link_.subscriptions_.expects_answers();
+    const bool expects = link_.subscriptions().expects_answers();
     if (expects == is_watching_)
         return;
     is_watching_ = expects;
     if (expects)
-        link_.intake_.watch(link_.subscriptions_);
+        link_.sink().watch(link_.subscriptions());
     else
-        link_.intake_.unwatch(link_.subscriptions_);
+        link_.sink().unwatch(link_.subscriptions());
 }
 
 void Connection::subscription_answered()
 {
     watch_for_answers();
-    link_.writer_.wake();
+    link_.writer().wake();
 }
 
 /// Only the writer says that it is restored: so the answer goes to the application first.
 void Connection::look_whether_restored()
 {
-    if (link_.outbox_.gate() == SendGate::restoring && link_.subscriptions_.is_restored())
+    if (link_.outbox().gate() == SendGate::restoring && link_.subscriptions().is_restored())
         finish_restoring(std::nullopt);
 }
 
 void Connection::answers_overdue()
 {
     constexpr std::size_t max_named = 16;
-    if (link_.outbox_.gate() != SendGate::restoring)
+    if (link_.outbox().gate() != SendGate::restoring)
         return;
-    const auto keys = link_.subscriptions_.unconfirmed();
+    const auto keys = link_.subscriptions().unconfirmed();
     std::string text = "no answer to";
     for (std::size_t i = 0; i < keys.size() && i < max_named; ++i)
         text += fmt::format("{} \"{}\"", i == 0 ? "" : ",", keys[i]);
@@ -419,16 +417,16 @@ void Connection::answers_overdue()
         text += fmt::format(" and {} more", keys.size() - max_named);
     finish_restoring(Failure{Error::unconfirmed,
                              {.attempted = "send the sticky messages",
-                              .endpoint = link_.settings_.endpoint,
+                              .endpoint = link_.endpoint(),
                               .explanation = std::move(text)}});
 }
 
 void Connection::finish_restoring(std::optional<Failure> failure)
 {
     answers_.cancel();
-    link_.subscriptions_.stop_waiting();
-    link_.outbox_.set_gate(SendGate::open);
-    link_.writer_.wake();
+    link_.subscriptions().stop_waiting();
+    link_.outbox().set_gate(SendGate::open);
+    link_.writer().wake();
     link_.restored(std::move(failure));
 }
 
@@ -442,7 +440,7 @@ void Connection::begin_close(TimePoint drain_by, TimePoint deadline)
         return;
     }
     drain_by_ = drain_by;
-    if (drain_by <= link_.services_.loop.now())
+    if (drain_by <= link_.services().loop.now())
         close_begins();
     spawn(closer, "close", deadline, &Connection::say_goodbye, &Connection::closer_ended);
 }
@@ -450,14 +448,15 @@ void Connection::begin_close(TimePoint drain_by, TimePoint deadline)
 /// From now on nothing but the goodbye is written.
 void Connection::close_begins()
 {
-    link_.outbox_.set_gate(SendGate::shut);
+    link_.outbox().set_gate(SendGate::shut);
     link_.close_began();
 }
 
 bool Connection::has_unsent() const
 {
-    return link_.outbox_.has_unsent()
-           || (link_.outbox_.gate() >= SendGate::restoring && link_.subscriptions_.is_unwritten());
+    return link_.outbox().has_unsent()
+           || (link_.outbox().gate() >= SendGate::restoring
+               && link_.subscriptions().is_unwritten());
 }
 
 /// A coroutine, so that a close() that throws at once ends like one that throws later.
@@ -477,7 +476,7 @@ void Connection::closer_ended(std::exception_ptr exception)
     std::optional<Failure> why;
     if (exception)
         why = failure_of(exception, Error::disconnected, "close");
-    link_.life_.close_ended(std::move(why));
+    link_.close_ended(std::move(why));
     abort();
 }
 

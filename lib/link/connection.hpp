@@ -104,7 +104,6 @@ private:
     Attempt attempt_;                         // sidecar side
     TimePoint prepare_by_{};                  // sidecar side
     std::uint32_t number_ = 0;                // sidecar side; if it comes up
-    bool is_connected_ = false;               // sidecar side
     bool is_watching_ = false;                // sidecar side; subscriptions see the messages
     std::optional<TimePoint> drain_by_;       // sidecar side; it is to be closed
     LoopEvent drained_;                       // sidecar side; perhaps

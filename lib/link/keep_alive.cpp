@@ -213,8 +213,8 @@ void KeepAlive::look()
     const LivenessMonitor::Signs signs{.heard_at = std::max(heard_at_, data_at_.load()),
                                        .data_at = data_at_,
                                        .resumed_at = resumed_at_,
-                                       .is_paused = link_.intake_.is_paused(),
-                                       .written = link_.outbox_.progress()};
+                                       .is_paused = link_.sink().is_paused(),
+                                       .written = link_.outbox().progress()};
     for (auto verdict = monitor_.look(signs, now);; verdict = monitor_.look(signs, now)) {
         if (verdict.what == LivenessMonitor::What::wait)
             return arm(verdict.next_look);
@@ -309,7 +309,7 @@ void KeepAlive::answered()
 {
     if (!std::exchange(is_unanswered_, false))
         return;
-    if (link_.intake_.is_paused() || resumed_at_ >= asked_at_)
+    if (link_.sink().is_paused() || resumed_at_ >= asked_at_)
         return; // it has waited for us, we do not know how long
     std::lock_guard lock{mutex_};
     round_trips_.add(loop_.now() - asked_at_);

@@ -14,16 +14,24 @@ bool Life::connected()
 
 bool Life::prepared()
 {
-    if (state_ != State::preparing || cause_ || is_quiesced_)
+    if (state() != State::preparing || cause_ || is_quiesced_)
         return false;
     state_ = State::up;
     was_up_ = true;
     return true;
 }
 
+bool Life::announce()
+{
+    if (std::exchange(is_announced_, true))
+        return false;
+    connection_.fetch_add(1);
+    return true;
+}
+
 bool Life::give_up(Failure why)
 {
-    if ((state_ != State::connecting && state_ != State::preparing) || cause_ || is_quiesced_)
+    if (state() > State::preparing || cause_ || is_quiesced_)
         return false;
     cause_ = std::move(why);
     return true;
@@ -32,9 +40,9 @@ bool Life::give_up(Failure why)
 bool Life::quiesce()
 {
     is_quiesced_ = true;
-    if (state_ == State::backing_off)
-        state_ = State::down;
-    return state_ != State::up;
+    if (state() == State::backing_off)
+        go_down();
+    return state() != State::up && state() != State::failing;
 }
 
 bool Life::condemn(Failure why)
@@ -42,48 +50,61 @@ bool Life::condemn(Failure why)
     if (!is_open() || cause_ || is_closing())
         return false;
     cause_ = std::move(why);
+    if (state() == State::up)
+        state_ = State::failing;
     return true;
 }
 
 bool Life::writing_ended(std::optional<Failure> why)
 {
-    if (!why || *why == Error::cancelled || !is_open() || cause_ || is_closing())
+    if (!why || *why == Error::cancelled || !condemn(*std::move(why)))
         return false;
-    cause_ = std::move(why);
     is_cause_of_send_ = true;
     return true;
 }
 
+void Life::close_began()
+{
+    if (close_ == Close::none)
+        close_ = Close::under_way;
+}
+
 void Life::close_ended(std::optional<Failure> why)
 {
-    close_ = Close::ended;
-    close_failure_ = std::move(why);
+    if (std::exchange(close_, Close::ended) != Close::ended)
+        close_failure_ = std::move(why);
 }
 
 Life::End Life::reading_ended(std::optional<Failure> why)
 {
-    const bool was_up = state_ == State::up;
+    const bool was_up = state() == State::up || state() == State::failing;
+    const bool was_announced = std::exchange(is_announced_, false);
     auto failure = why ? *std::move(why) : Failure{Error::cancelled};
     // What followed the first cause is only its consequence
     if (cause_ && !(is_cause_of_send_ && failure == Error::closed_by_peer))
         failure = *cause_;
     if (is_quiesced_ && (failure == Error::cancelled || !was_up))
         failure = Error::stopping;
-    // During a stop only what broke by itself is worth telling: not what the close brought about.
+    // During a stop only a failure that the close did not bring about is reported.
     const bool broke = was_up && !is_closing() && !(failure == Error::stopping);
     if (is_closed_by_application_ && !broke)
         failure = Error::link_closed;
-    state_ = State::down;
+    // An outage that was announced is not announced again: its end is the last retry, but for that of
+    // a link that the application closes.
+    const bool is_closed = connection() != 0 && failure == Error::link_closed;
+    state_ = may_return() ? State::backing_off : State::down;
     cause_ = failure;
     return {.failure = std::move(failure),
             .is_recorded = !is_quiesced_ || broke,
-            .is_announced = was_up && (!is_quiesced_ || is_closed_by_application_),
+            .was_announced = was_announced,
+            .is_announced =
+                (was_announced || is_closed) && (!is_quiesced_ || is_closed_by_application_),
             .may_return = may_return()};
 }
 
 bool Life::retry()
 {
-    if (state_ != State::backing_off || is_quiesced_)
+    if (state() != State::backing_off || is_quiesced_)
         return false;
     state_ = State::connecting;
     cause_.reset();

@@ -29,9 +29,9 @@ LinkImpl::LinkImpl(LinkServices& services, Links& links, LinkSettings settings)
       keep_alive_{services.loop, *this,
                   settings_.options->liveness.value_or(settings_.config->default_liveness()),
                   settings_.config->can_ping()},
-      intake_{services,           keep_alive_,
-              settings_.id,       settings_.config->max_message_bytes(),
-              settings_.endpoint, settings_.options->overflow},
+      sink_{services,           keep_alive_,
+            settings_.id,       settings_.config->max_message_bytes(),
+            settings_.endpoint, settings_.options->overflow},
       outbox_{settings_.id, settings_.options->outbox.value_or(services.outbox), services.stop,
               services.written, services.loop},
       subscriptions_{outbox_},
@@ -54,7 +54,7 @@ void LinkImpl::begin(TimePoint deadline)
 void LinkImpl::attempt()
 {
     auto deadline = connect_by_;
-    Attempt attempt{.connection = connection() + 1, .last_failure = last_failure_};
+    Attempt attempt{.connection = life_.connection() + 1, .last_failure = last_failure_};
     if (backoff_) {
         attempt.number = backoff_->attempt();
         if (life_.may_return())
@@ -79,16 +79,14 @@ bool LinkImpl::connected(Duration took)
 {
     if (!life_.connected())
         return false;
-    gauges_.connect_time = took.count();
+    counters_.connect_time = took.count();
     return true;
 }
 
 void LinkImpl::announce_up(Continuity continuity)
 {
-    if (std::exchange(is_announced_, true))
+    if (!life_.announce())
         return;
-    gauges_.connection.fetch_add(1);
-    gauges_.connections.fetch_add(1);
     push_event({.kind = Event::Kind::up,
                 .link = id(),
                 .failure = {},
@@ -96,19 +94,17 @@ void LinkImpl::announce_up(Continuity continuity)
                 .protocol = note_.protocol()});
 }
 
-bool LinkImpl::prepared(Continuity continuity)
+bool LinkImpl::prepared(std::uint32_t number, Continuity continuity)
 {
     if (!life_.prepared())
         return false;
+    outbox_.open(number); // before the event: the application can send when it sees that
     connect_by_ = TimePoint::max();
     last_failure_.reset();
     if (backoff_)
         backoff_->up(services_.loop.now());
     note_.end_connecting();
     note_.set_phase(Phase::open, {});
-    gauges_.is_up = true;
-    // Before the event: who sees that can send.
-    outbox_.open(is_announced_ ? connection() : connection() + 1);
     announce_up(continuity);
     set_outcome({});
     return true;
@@ -125,9 +121,9 @@ void LinkImpl::restored(std::optional<Failure> failure)
 
 void LinkImpl::push_event(Event event)
 {
-    event.connection = connection();
+    event.connection = life_.connection();
     if (event.kind == Event::Kind::up)
-        intake_.set_connection(event.connection);
+        sink_.set_connection(event.connection);
     services_.inbox.push_event(std::move(event));
 }
 
@@ -140,7 +136,7 @@ bool LinkImpl::keeps_queue() const noexcept
 
 bool LinkImpl::condemn(Failure why, Cause cause)
 {
-    if (life_.state() != Life::State::up && cause == Cause::any) {
+    if (life_.state() < Life::State::up && cause == Cause::any) {
         why = why.with_trace(note_.trace());
         if (!life_.give_up(why))
             return false;
@@ -152,7 +148,6 @@ bool LinkImpl::condemn(Failure why, Cause cause)
                              : !life_.condemn(std::move(why)))
         return false;
     keep_alive_.down();
-    gauges_.is_up = false;
     outbox_.end_connection(keeps_queue());
     return true;
 }
@@ -164,23 +159,17 @@ void LinkImpl::reading_ended(std::optional<Failure> why)
     if (why && life_.state() == Life::State::connecting)
         why = why->with_trace(note_.trace());
     auto end = life_.reading_ended(std::move(why));
-    const bool was_announced = std::exchange(is_announced_, false);
-    gauges_.is_up = false;
-    if (!was_announced)
-        gauges_.failed_attempts.fetch_add(1);
+    if (!end.was_announced)
+        counters_.failed_attempts.fetch_add(1);
     if (end.is_recorded)
         services_.journal.record(end.failure);
     auto next = end.may_return ? next_attempt(end.failure) : std::nullopt;
     outbox_.end_connection(next && keeps_queue());
-    // An outage that was announced is not announced again: its end is the last retry, but for that
-    // of a link that the application closes.
-    const bool is_closed = connection() != 0 && end.failure == Error::link_closed;
-    const bool is_down = end.is_announced || was_announced || is_closed;
-    if (is_down ? !is_stopping() : next || (connection() != 0 && !is_stopping()))
-        next = announce_end(is_down ? Event::Kind::down : Event::Kind::retry, end.failure, next);
+    if (next || ((end.is_announced || life_.connection() != 0) && !is_stopping()))
+        next = announce_end(end.is_announced ? Event::Kind::down : Event::Kind::retry, end.failure,
+                            next);
     if (!next)
         return end_for_good(end.failure);
-    life_.back_off();
     next_at_ = *next;
     last_failure_ = end.failure;
     note_.set_phase(Phase::backing_off, {});
@@ -220,10 +209,11 @@ std::optional<TimePoint> LinkImpl::next_attempt(Failure& why)
 Failure LinkImpl::start_failure(const Failure& why) const
 {
     const auto& last = last_failure_;
-    if (!last || connection() != 0)
+    if (!last || life_.connection() != 0)
         return why;
-    auto text = fmt::format("{}{}{} attempts", why.explanation(),
-                            why.explanation().empty() ? "" : "; ", gauges_.failed_attempts.load());
+    auto text =
+        fmt::format("{}{}{} attempts", why.explanation(), why.explanation().empty() ? "" : "; ",
+                    counters_.failed_attempts.load());
     if (why == Error::timed_out)
         text += fmt::format(", the one before failed: {}", last->message());
     return why.with_explanation(std::move(text)).with_trace(note_.trace());
@@ -231,9 +221,10 @@ Failure LinkImpl::start_failure(const Failure& why) const
 
 void LinkImpl::end_for_good(const Failure& why)
 {
+    life_.go_down();
     note_.set_phase(Phase::down, {});
     outbox_.end_connection(false);
-    count_unsent();
+    outbox_.settle_pushes();
     set_outcome(start_failure(why));
     links_.link_went_down(why);
 }
@@ -252,23 +243,19 @@ void LinkImpl::connection_ended()
 void LinkImpl::note_end()
 {
     timer_.cancel();
-    gauges_.has_ended = true;
+    life_.end();
     links_.link_ended(*this);
-    Result<void> closed;
-    if (was_cut_)
-        closed = Failure{Error::timed_out, {.attempted = "close", .endpoint = settings_.endpoint}};
-    else if (life_.close_failure())
-        closed = *life_.close_failure();
-    // Behind what the observer has posted: who closed it finds nothing of it any more.
-    services_.loop.post([self = shared_from_this(), closed] {
-        self->closed_.set(closed);
+    // After links_ has removed it: the application that closed it finds nothing of it then.
+    services_.loop.post([self = shared_from_this()] {
+        const auto& failure = self->life_.close_failure();
+        self->closed_.set(failure ? Result<void>{*failure} : Result<void>{});
         self->services_.progressed.wake();
     });
 }
 
 // --- stopping and closing
 
-/// Nothing is told of what the stop brings about.
+/// No event is pushed of what the stop brings about.
 bool LinkImpl::is_stopping() const noexcept
 {
     return life_.is_quiesced() && (!life_.is_closed_by_application() || services_.stop.is_made());
@@ -281,10 +268,10 @@ void LinkImpl::begin_quiescing(bool by_application)
     const bool was_backing_off = life_.state() == Life::State::backing_off;
     const Failure why = by_application ? Error::link_closed : Error::stopping;
     if (!by_application)
-        keep_alive_.down(); // the stop has deadlines of its own
+        keep_alive_.down(); // the stop has its own deadlines
     release_senders();
     outbox_.settle_pushes();
-    intake_.quiesce();
+    sink_.quiesce();
     if (by_application ? life_.close_requested() : life_.quiesce())
         set_outcome(why);
     if (life_.state() == Life::State::preparing)
@@ -307,7 +294,7 @@ void LinkImpl::begin_close(TimePoint deadline)
 
 void LinkImpl::close_alone(TimePoint drain_by, TimePoint deadline)
 {
-    if (life_.is_quiesced() || life_.state() == Life::State::down)
+    if (life_.is_quiesced() || life_.state() >= Life::State::down)
         return; // it ends already
     begin_quiescing(true);
     if (life_.state() == Life::State::connecting)
@@ -319,10 +306,16 @@ void LinkImpl::close_alone(TimePoint drain_by, TimePoint deadline)
     timer_ = services_.loop.timers().at(deadline, [this] { cut(); });
 }
 
+/// The application's close takes too long.
 void LinkImpl::cut()
 {
-    was_cut_ = true;
+    close_ended(timed_out_close());
     connection_->cut();
+}
+
+Failure LinkImpl::timed_out_close() const
+{
+    return {Error::timed_out, {.attempted = "close", .endpoint = settings_.endpoint}};
 }
 
 void LinkImpl::abort() noexcept
@@ -341,12 +334,6 @@ void LinkImpl::expect_tasks_to_end() noexcept
 {
     if (connection_)
         connection_->expect_tasks_to_end();
-}
-
-void LinkImpl::count_unsent()
-{
-    outbox_.settle_pushes();
-    gauges_.is_over.store(life_.state() != Life::State::backing_off);
 }
 
 // --- signs of life
@@ -384,15 +371,16 @@ void LinkImpl::set_outcome(Result<void> outcome)
 
 Failure LinkImpl::refusal(const char* attempted) const
 {
-    const auto code = services_.stop.is_made()   ? services_.stop.refusal()
-                      : gauges_.is_closed.load() ? Error::link_closed
-                                                 : Error::not_connected;
+    const auto code = services_.stop.is_made()     ? services_.stop.refusal()
+                      : is_close_requested_.load() ? Error::link_closed
+                                                   : Error::not_connected;
     return {code, {.attempted = attempted, .endpoint = settings_.endpoint}};
 }
 
 bool LinkImpl::is_over() const noexcept
 {
-    return services_.stop.is_made() || gauges_.is_closed.load() || gauges_.has_ended.load();
+    return services_.stop.is_made() || is_close_requested_.load()
+           || life_.state() >= Life::State::down;
 }
 
 Result<void> LinkImpl::close(Duration timeout)
@@ -400,11 +388,11 @@ Result<void> LinkImpl::close(Duration timeout)
     auto& loop = services_.loop;
     if (loop.is_loop_thread())
         return called_on_loop("close", settings_.endpoint);
-    if (gauges_.has_ended.load())
+    if (life_.state() == Life::State::ended)
         return {};
     if (services_.stop.is_made())
         return refusal("close");
-    gauges_.is_closed = true;
+    is_close_requested_ = true;
     const auto now = loop.now();
     const auto deadline = deadline_after(now, std::max(timeout, Duration{}));
     const auto drain_by = deadline_after(now, std::max(timeout, Duration{}) / 2);
@@ -416,13 +404,12 @@ Result<void> LinkImpl::close(Duration timeout)
         loop, patience, [&] { return closed_.is_known() || services_.stop.is_made(); });
     if (closed_.is_known())
         return closed_.get();
-    return woke ? refusal("close")
-                : Failure{Error::timed_out, {.attempted = "close", .endpoint = settings_.endpoint}};
+    return woke ? refusal("close") : timed_out_close();
 }
 
 void LinkImpl::withdraw()
 {
-    gauges_.is_closed = true;
+    is_close_requested_ = true;
     services_.loop.post([self = shared_from_this()] {
         const auto now = self->services_.loop.now();
         self->close_alone(now, deadline_after(now, std::chrono::seconds{1}));

@@ -6,7 +6,6 @@
 #include "link/keep_alive.hpp"
 #include "link/life.hpp"
 #include "link/link_sink.hpp"
-#include "link/outcome.hpp"
 #include "link/services.hpp"
 #include "link/subscriptions.hpp"
 #include "link/writer.hpp"
@@ -16,10 +15,12 @@
 #include <sidecar/detail/any_transport.hpp>
 #include <sidecar/options.hpp>
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
+#include <utility>
 
 namespace sidecar::detail {
 
@@ -33,20 +34,35 @@ struct LinkSettings {
     std::shared_ptr<const LinkOptions> options;
 };
 
-/// What others see of a link. Both: atomic.
-struct LinkGauges {
-    std::atomic<std::uint64_t> reads{0};
-    std::atomic<std::uint64_t> connections{0}, failed_attempts{0};
+/// What a link counts. Both: atomic.
+struct LinkCounters {
+    std::atomic<std::uint64_t> reads{0}, failed_attempts{0};
     std::atomic<Duration::rep> connect_time{0};
-    std::atomic<std::uint32_t> connection{0}; ///< the latest that came up
-    std::atomic<bool> is_up{false};
-    std::atomic<bool> is_over{false};   ///< what is queued is not written any more
-    std::atomic<bool> is_closed{false}; ///< by the application, or soon
-    std::atomic<bool> has_ended{false}; ///< nothing of it runs any more
 };
 
-/// Makes a connection, and another one when that is gone and the link comes back. `Life` decides what
-/// follows from what happens to them, `Backoff` when the next one is tried; `LinkSink` takes messages
+/// How a link's connecting, or its close, ended. Written once, by the sidecar side.
+class Outcome {
+public:
+    /// False: it was set before, and stays as it was. Side: sidecar.
+    bool set(Result<void> outcome)
+    {
+        if (is_known())
+            return false;
+        outcome_ = std::move(outcome);
+        is_known_.store(true);
+        return true;
+    }
+    [[nodiscard]] bool is_known() const noexcept { return is_known_.load(); }
+    /// Only once it is known. Side: both.
+    [[nodiscard]] const Result<void>& get() const noexcept { return outcome_; }
+
+private:
+    Result<void> outcome_;              // both: constant once it is known
+    std::atomic<bool> is_known_{false}; // both: atomic
+};
+
+/// Makes a connection, and another one when that is gone and the link comes back. `Life` knows the
+/// link's state and decides what follows from what happens to the connections, `Backoff` when the next one is tried; `LinkSink` takes messages
 /// in, `Writer` takes them out of `Outbox`, `Subscriptions` are what each connection begins with. Shared by
 /// the run's registry and by the application's Link; the registry keeps it for as long as one of its
 /// tasks runs. Invariant: no two connections at once.
@@ -69,52 +85,50 @@ public:
     void begin_close(TimePoint deadline);
     /// For the application: drains, closes and aborts this one link.
     void close_alone(TimePoint drain_by, TimePoint deadline);
-    [[nodiscard]] const Life& life() const noexcept { return life_; }
     void abort() noexcept;
     void destroy_transport() noexcept;
-    void count_unsent();
     void expect_tasks_to_end() noexcept;
 
     // --- app side, any thread
-    /// For send(), flush() and subscriptions.
-    [[nodiscard]] Writer& writer() noexcept { return writer_; }
     Result<void> close(Duration timeout);
     /// Closes it without waiting: nobody has it, since its opening took too long.
     void withdraw();
-    [[nodiscard]] const LinkConfig& config() const noexcept { return *settings_.config; }
-    [[nodiscard]] const std::string& endpoint() const noexcept { return settings_.endpoint; }
+    /// Why a call fails that the link does not take now.
+    [[nodiscard]] Failure refusal(const char* attempted) const;
+    /// No message is taken from the application now.
+    [[nodiscard]] bool is_over() const noexcept;
 
     // --- both
     /// Lets go of those who wait for a loop that will not answer.
     void release_senders() { outbox_.close(); }
     [[nodiscard]] LinkId id() const noexcept { return settings_.id; }
-    [[nodiscard]] bool is_up() const noexcept { return gauges_.is_up.load(); }
+    [[nodiscard]] const LinkConfig& config() const noexcept { return *settings_.config; }
+    [[nodiscard]] const LinkOptions& options() const noexcept { return *settings_.options; }
+    [[nodiscard]] const std::string& endpoint() const noexcept { return settings_.endpoint; }
+    [[nodiscard]] const Life& life() const noexcept { return life_; }
+    [[nodiscard]] bool is_up() const noexcept { return life_.state() == Life::State::up; }
     [[nodiscard]] const Outcome& outcome() const noexcept { return outcome_; }
-    [[nodiscard]] std::string protocol() const { return note_.protocol(); }
-    /// The number of the latest connection that came up.
-    [[nodiscard]] std::uint32_t connection() const noexcept { return gauges_.connection.load(); }
     [[nodiscard]] std::string describe() const;
-    [[nodiscard]] const Outbox& outbox() const noexcept { return outbox_; }
-    [[nodiscard]] const Subscriptions& subscriptions() const noexcept { return subscriptions_; }
-    [[nodiscard]] PauseMeter::Pauses pauses() const noexcept { return intake_.pauses(); }
-    [[nodiscard]] const KeepAlive& keep_alive() const noexcept { return keep_alive_; }
-    [[nodiscard]] const Writer& writer() const noexcept { return writer_; }
-    [[nodiscard]] ConnectTrace connect_trace() const { return note_.trace(); }
-    [[nodiscard]] const LinkGauges& gauges() const noexcept { return gauges_; }
 
-private:
-    friend class Connection; // the one that it has
-    friend class KeepAlive;
-    friend class SessionImpl;
-    friend class Writer;
+    // --- its parts; the side is that of their calls
+    [[nodiscard]] LinkServices& services() noexcept { return services_; }
+    [[nodiscard]] KeepAlive& keep_alive() noexcept { return keep_alive_; }
+    [[nodiscard]] LinkSink& sink() noexcept { return sink_; }
+    [[nodiscard]] Outbox& outbox() noexcept { return outbox_; }
+    [[nodiscard]] Subscriptions& subscriptions() noexcept { return subscriptions_; }
+    /// For send(), flush() and subscriptions.
+    [[nodiscard]] Writer& writer() noexcept { return writer_; }
+    [[nodiscard]] PhaseNote& note() noexcept { return note_; }
+    [[nodiscard]] LinkCounters& counters() noexcept { return counters_; }
 
-    // --- what happens to the connection
+    // --- sidecar side, for its parts: what happens to the connection
     /// The transport is connected. False: it is too late for that.
     [[nodiscard]] bool connected(Duration took);
     /// Before anything else is handed on to the application.
     void announce_up(Continuity continuity);
     /// What goes before all else is done, so the connection is up. False: it is too late for that.
-    [[nodiscard]] bool prepared(Continuity continuity);
+    /// `number`: the connection's.
+    [[nodiscard]] bool prepared(std::uint32_t number, Continuity continuity);
     /// What goes before ordinary messages is done; `failure`: but not all of it.
     void restored(std::optional<Failure> failure);
     enum class Cause : std::uint8_t { any, send };
@@ -123,20 +137,24 @@ private:
     [[nodiscard]] bool condemn(Failure why, Cause cause);
     void close_began()
     {
-        keep_alive_.down(); // the close has a deadline of its own
+        keep_alive_.down(); // the close has its own deadline
         life_.close_began();
     }
+    void close_ended(std::optional<Failure> why) { life_.close_ended(std::move(why)); }
     /// With that the connection is down; it is aborted already.
     void reading_ended(std::optional<Failure> why);
     /// Nothing of it runs now. It may be destroyed, but not before the loop's next turn.
     void connection_ended();
 
-    // --- what the KeepAlive has it do
+    // --- sidecar side, for the KeepAlive
     /// Puts the question, in the background; KeepAlive::asked_written() says when it is written.
     void ask_peer();
     /// Ends the connection at once, with Error::unresponsive. Without effect while it is closed.
     void drop(FailureDetails why);
+    /// With the number of the present connection.
+    void push_event(Event event);
 
+private:
     void begin_quiescing(bool by_application);
     void cut();
     void attempt();
@@ -147,34 +165,30 @@ private:
     [[nodiscard]] Failure start_failure(const Failure& why) const;
     void end_for_good(const Failure& why);
     void note_end();
-    void push_event(Event event);
+    [[nodiscard]] Failure timed_out_close() const;
     void set_outcome(Result<void> outcome);
     [[nodiscard]] bool keeps_queue() const noexcept;
-    [[nodiscard]] Failure refusal(const char* attempted) const;
-    /// No message is taken from the application now.
-    [[nodiscard]] bool is_over() const noexcept;
 
     LinkServices& services_;                  // both
     Links& links_;                            // sidecar side
     const LinkSettings settings_;             // both: constant
-    Life life_;                               // sidecar side
+    Life life_;                               // as its calls say
     std::unique_ptr<Backoff> backoff_;        // sidecar side; null: it does not come back
     TimePoint connect_by_ = TimePoint::max(); // sidecar side; for the first connection to be up
     TimePoint next_at_{};                     // sidecar side; the next attempt
     std::optional<Failure> last_failure_;     // sidecar side; of an attempt, until it is up
-    bool is_announced_ = false;               // sidecar side; the present connection, as `up`
-    bool was_cut_ = false;                    // sidecar side; the application's close took too long
     Timers::Timer timer_;         // sidecar side; for the next attempt, or for the end of a close
     KeepAlive keep_alive_;        // sidecar side, but for its counters
-    LinkSink intake_;             // sidecar side, but for its pauses
+    LinkSink sink_;               // sidecar side, but for its pauses
     Outbox outbox_;               // both
     Subscriptions subscriptions_; // both
     Writer writer_;               // sidecar side, but for its counters
-    std::unique_ptr<Connection> connection_; // sidecar side
-    PhaseNote note_;                         // both
-    Outcome outcome_;                        // both; of the connecting that somebody waits for
-    Outcome closed_;                         // both; of the application's close
-    LinkGauges gauges_;                      // both
+    std::unique_ptr<Connection> connection_;      // sidecar side
+    PhaseNote note_;                              // both
+    Outcome outcome_;                             // both; of the connecting that somebody waits for
+    Outcome closed_;                              // both; of the application's close
+    std::atomic<bool> is_close_requested_{false}; // both: atomic; by the application
+    LinkCounters counters_;                       // both
 };
 
 } // namespace sidecar::detail

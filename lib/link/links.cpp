@@ -145,27 +145,27 @@ bool Links::is_connecting() const
                        [](const auto& entry) { return !entry.second->outcome().is_known(); });
 }
 
-void Links::add(Stats& stats, const LinkImpl& link)
+void Links::add(Stats& stats, LinkImpl& link)
 {
     const auto outbox = link.outbox().counts();
     stats.messages_queued += outbox.accepted;
     stats.outbox_peak_messages = std::max(stats.outbox_peak_messages, outbox.peak_messages);
     stats.outbox_peak_bytes = std::max(stats.outbox_peak_bytes, outbox.peak_bytes);
-    const auto& gauges = link.gauges();
-    const auto pauses = link.pauses();
+    const auto& counters = link.counters();
+    const auto pauses = link.sink().pauses();
     stats.messages_sent += outbox.sent;
     stats.bytes_sent += outbox.sent_bytes;
-    stats.reads += gauges.reads.load();
+    stats.reads += counters.reads.load();
     stats.writes += link.writer().writes();
     stats.reading_pauses += pauses.count;
     stats.reading_paused += pauses.total;
     stats.loop_wakeups += link.writer().wakeups();
-    stats.unsent += gauges.is_over.load() ? outbox.unsent() : outbox.lost;
+    stats.unsent += link.life().state() >= Life::State::down ? outbox.unsent() : outbox.lost;
     stats.unsent_late += outbox.late;
-    stats.connections += gauges.connections.load();
-    stats.failed_attempts += gauges.failed_attempts.load();
-    if (const auto connections = gauges.connections.load(); connections != 0)
-        stats.reconnects += connections - 1;
+    const auto connections = link.life().connection();
+    stats.connections += connections;
+    stats.failed_attempts += counters.failed_attempts.load();
+    stats.reconnects += connections - (connections != 0 ? 1 : 0);
     stats.pings += link.keep_alive().pings();
     stats.unresponsive += link.keep_alive().drops();
     const auto waits = link.writer().waits();
@@ -174,7 +174,7 @@ void Links::add(Stats& stats, const LinkImpl& link)
 }
 
 /// What a link that is gone has no more.
-void Links::add_present(Stats& stats, const LinkImpl& link)
+void Links::add_present(Stats& stats, LinkImpl& link)
 {
     const auto outbox = link.outbox().counts();
     stats.outbox_messages += outbox.queued;
@@ -183,7 +183,7 @@ void Links::add_present(Stats& stats, const LinkImpl& link)
         stats.data_age = std::max(stats.data_age.value_or(Duration{}), *age);
 }
 
-Stats Links::stats_of(const LinkImpl& link)
+Stats Links::stats_of(LinkImpl& link)
 {
     Stats stats;
     add(stats, link);
@@ -191,8 +191,8 @@ Stats Links::stats_of(const LinkImpl& link)
     LatencyHistogram round_trips;
     link.keep_alive().add_round_trips(round_trips);
     stats.round_trips = round_trips.latency();
-    stats.connect_time = Duration{link.gauges().connect_time.load()};
-    stats.last_connect = link.connect_trace();
+    stats.connect_time = Duration{link.counters().connect_time.load()};
+    stats.last_connect = link.note().trace();
     return stats;
 }
 
@@ -208,9 +208,9 @@ Stats Links::stats() const
         link->keep_alive().add_round_trips(round_trips);
     }
     stats.round_trips = round_trips.latency();
-    if (const auto* link = first()) {
-        stats.connect_time = Duration{link->gauges().connect_time.load()};
-        stats.last_connect = link->connect_trace();
+    if (auto* link = first()) {
+        stats.connect_time = Duration{link->counters().connect_time.load()};
+        stats.last_connect = link->note().trace();
     }
     return stats;
 }

@@ -43,7 +43,7 @@ public:
     [[nodiscard]] bool is_connecting() const;
     /// Of all links, gone or present; what is no link's stands at zero.
     [[nodiscard]] Stats stats() const;
-    [[nodiscard]] static Stats stats_of(const LinkImpl& link);
+    [[nodiscard]] static Stats stats_of(LinkImpl& link);
     /// One line for each of the first `limit` links, and how many there are more.
     [[nodiscard]] std::vector<std::string> describe(std::size_t limit, std::size_t& more) const;
 
@@ -60,8 +60,8 @@ public:
 private:
     void begin(LinkImpl& link, TimePoint deadline);
     void remove(LinkId id);
-    static void add(Stats& stats, const LinkImpl& link);
-    static void add_present(Stats& stats, const LinkImpl& link);
+    static void add(Stats& stats, LinkImpl& link);
+    static void add_present(Stats& stats, LinkImpl& link);
 
     LinkServices& services_;                // both
     std::atomic<LinkImpl*> first_{nullptr}; // both: atomic

@@ -9,12 +9,12 @@ namespace sidecar::detail {
 SessionImpl::SessionImpl(LinkImpl& link, std::uint32_t connection, Continuity continuity)
     : link_{link}, connection_{connection}, continuity_{continuity}
 {
-    link_.intake_.watch(*this);
+    link_.sink().watch(*this);
 }
 
-SessionImpl::~SessionImpl() { link_.intake_.unwatch(*this); }
+SessionImpl::~SessionImpl() { link_.sink().unwatch(*this); }
 
-std::string SessionImpl::protocol() const { return link_.protocol(); }
+std::string SessionImpl::protocol() const { return link_.note().protocol(); }
 
 // --- receiving
 
@@ -44,15 +44,15 @@ Task<Message> SessionImpl::receive()
     unread_.pop_front();
     unread_bytes_ -= message.size();
     if (was_full && !is_full())
-        link_.intake_.space_came();
+        link_.sink().space_came();
     co_return message;
 }
 
 Task<> SessionImpl::pass_on(Message message)
 {
-    link_.intake_.validate_fits_inbox(message.size());
+    link_.sink().validate_fits_inbox(message.size());
     link_.announce_up(continuity_);
-    co_await link_.intake_.pass_on(std::move(message));
+    co_await link_.sink().pass_on(std::move(message));
 }
 
 // --- sending
@@ -69,7 +69,7 @@ Task<> SessionImpl::send_message(Message message)
     const auto outgoing = std::make_shared<Outgoing>();
     std::erase_if(waited_for_, [](const auto& waited_for) { return waited_for.expired(); });
     waited_for_.push_back(outgoing);
-    (void)link_.outbox_.push_priority(
+    (void)link_.outbox().push_priority(
         {.message = std::move(message),
          .origin = PriorityMessage::Origin::session,
          .on_step = [outgoing](std::uint64_t, PriorityMessage::Step step) {
@@ -78,7 +78,7 @@ Task<> SessionImpl::send_message(Message message)
              outgoing->is_written = true;
              outgoing->done.set();
          }});
-    link_.writer_.wake();
+    link_.writer().wake();
     while (!outgoing->is_written) {
         if (ended_)
             throw Exception{*ended_};

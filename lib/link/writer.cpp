@@ -11,8 +11,8 @@ namespace sidecar::detail {
 
 Writer::Writer(LinkImpl& link, const std::optional<RateLimit>& limit)
     : link_{link},
-      services_{link.services_},
-      outbox_{link.outbox_},
+      services_{link.services()},
+      outbox_{link.outbox()},
       limiter_{limit ? std::make_unique<RateLimiter>(*limit) : nullptr}
 {
 }
@@ -88,10 +88,10 @@ Result<void> Writer::flush(TimePoint deadline)
         return called_on_loop("flush", link_.endpoint());
     using Fate = Outbox::Fate;
     Outbox::Mark mark{outbox_};
-    const auto last_subscription = link_.subscriptions_.last_unwritten();
+    const auto last_subscription = link_.subscriptions().last_unwritten();
     const auto look = [&] {
         const auto fate = outbox_.fate(mark);
-        return fate != Fate::lost && link_.subscriptions_.is_unwritten(last_subscription)
+        return fate != Fate::lost && link_.subscriptions().is_unwritten(last_subscription)
                    ? Fate::waiting
                    : fate;
     };
@@ -124,7 +124,7 @@ Result<void> Writer::subscribe(std::string key, SubscriptionMessage message)
         return link_.refusal("add a sticky message");
     if (message.payload.size() > outbox_.limit_bytes())
         return too_big(message.payload.size());
-    if (link_.subscriptions_.add(std::move(key), std::move(message)))
+    if (link_.subscriptions().add(std::move(key), std::move(message)))
         post_wake();
     return {};
 }
@@ -133,7 +133,7 @@ Result<bool> Writer::unsubscribe(std::string_view key, SubscriptionMessage messa
 {
     if (link_.is_over())
         return link_.refusal("take a sticky message back");
-    const auto removal = link_.subscriptions_.remove(key, std::move(message));
+    const auto removal = link_.subscriptions().remove(key, std::move(message));
     if (removal.has_changed) {
         post_wake();
         services_.written.wake(); // a flush() may have less to wait for

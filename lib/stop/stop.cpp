@@ -92,8 +92,6 @@ Task<> Stop::run()
     for (const auto& link : links)
         link->abort();
     co_await end_tasks(links, by.cancel);
-    for (const auto& link : links)
-        link->count_unsent();
 }
 
 Task<> Stop::say_goodbye(AllLinks& links, StopStages by)

@@ -32,6 +32,7 @@ void up(Life& life)
 {
     REQUIRE(life.connected());
     REQUIRE(life.prepared());
+    REQUIRE(life.announce());
 }
 
 TEST_CASE("life: what the end of the reading means")
@@ -141,6 +142,11 @@ TEST_CASE("life: only a close that was answered has gone well")
     CHECK_FALSE(life.has_closed_well());
     CHECK(*life.close_failure() == Error::disconnected);
 
+    life.close_began(); // too late
+    life.close_ended(std::nullopt);
+    CHECK(life.is_closed());
+    CHECK(*life.close_failure() == Error::disconnected);
+
     Life well;
     up(well);
     well.close_began();
@@ -225,7 +231,7 @@ TEST_CASE("life: who may return")
         CHECK(end.failure == row.told);
         CHECK(end.is_announced == row.is_announced);
         CHECK(end.may_return == row.may_return);
-        CHECK(life.state() == Life::State::down);
+        CHECK(life.state() == (row.may_return ? Life::State::backing_off : Life::State::down));
     }
 }
 
@@ -239,18 +245,56 @@ TEST_CASE("life: connecting, up, down, backing off, and again")
         CHECK(life.is_open());
         CHECK(life.prepared());
         CHECK(life.state() == Life::State::up);
+        CHECK(life.announce());
+        CHECK_FALSE(life.announce());
+        CHECK(life.connection() == static_cast<std::uint32_t>(i) + 1);
         CHECK(life.writing_ended(broken_pipe));
+        CHECK(life.state() == Life::State::failing);
+        CHECK(life.is_open());
         const auto end = life.reading_ended(reset);
         CHECK(end.failure.explanation() == "broken pipe");
+        CHECK(end.was_announced);
         REQUIRE(end.may_return);
-        life.back_off();
         CHECK(life.state() == Life::State::backing_off);
         CHECK_FALSE(life.is_open());
         CHECK(life.retry());
         CHECK_FALSE(life.cause());
     }
     // It was up, so an attempt that fails is followed by another
-    CHECK(life.reading_ended(reset).may_return);
+    const auto end = life.reading_ended(reset);
+    CHECK(end.may_return);
+    CHECK_FALSE(end.was_announced);
+    CHECK_FALSE(end.is_announced);
+    life.go_down(); // the limit of the attempts
+    CHECK_FALSE(life.retry());
+    life.end();
+    CHECK(life.state() == Life::State::ended);
+}
+
+TEST_CASE("life: an end that comes before the link was up is announced if the connection was")
+{
+    Life life;
+    REQUIRE(life.connected());
+    REQUIRE(life.announce()); // on_connected passes a message on
+    CHECK(life.give_up(Failure{Error::callback_failed}));
+    CHECK(life.state() == Life::State::preparing);
+    const auto end = life.reading_ended(reset);
+    CHECK(end.was_announced);
+    CHECK(end.is_announced);
+}
+
+TEST_CASE("life: a link that was up is announced as closed, whatever it did when it was closed")
+{
+    Life life{Life::Returns::always};
+    up(life);
+    REQUIRE(life.reading_ended(reset).may_return);
+    REQUIRE(life.retry());
+    CHECK(life.close_requested());
+    const auto end = life.reading_ended(reset);
+    CHECK(end.failure == Error::link_closed);
+    CHECK_FALSE(end.was_announced);
+    CHECK(end.is_announced);
+    CHECK_FALSE(end.may_return);
 }
 
 TEST_CASE("life: a stop while it backs off is its end")
@@ -259,7 +303,6 @@ TEST_CASE("life: a stop while it backs off is its end")
         Life life{Life::Returns::once_it_was_up};
         up(life);
         REQUIRE(life.reading_ended(reset).may_return);
-        life.back_off();
         CHECK((by_application ? life.close_requested() : life.quiesce()));
         CHECK(life.state() == Life::State::down);
         CHECK_FALSE(life.retry());
