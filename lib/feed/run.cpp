@@ -255,19 +255,18 @@ void Run::note_over(StopReport report)
 
 StopReport Run::finished_report(bool joined) const
 {
-    ReportBuilder::Ending ending{
-        .joined = joined,
-        .real_total = real_now() - stop_request_.made_at(),
-        .unread_messages = inbox_.counts().queued,
-        .discarded_messages = services_.discarded.load(),
-        .unsent_messages = links_.unsent_messages(),
-        .first_error = journal_.first(),
-    };
+    StopReport report;
+    report.joined = joined;
+    report.unread_messages = inbox_.counts().queued;
+    report.discarded_messages = services_.discarded.load();
+    report.unsent_messages = links_.unsent_messages();
+    report.first_error = journal_.first();
     if (!joined) {
-        ending.tasks = loop_.tasks().snapshot();
-        ending.dump = dump();
+        report.total = real_now() - stop_request_.made_at();
+        report.stuck = loop_.tasks().snapshot();
+        report.dump = dump();
     }
-    return report_.finish(std::move(ending));
+    return report_.finish(std::move(report));
 }
 
 // --- questions

@@ -140,30 +140,21 @@ Task<> Connection::listen(Context ctx)
 /// Apart from listen(), whose coroutine lives as long as the connection and so should be a small one.
 Task<> Connection::connect(Context ctx)
 {
-    ctx.waiting_for("connecting");
-    const auto& config = link_.config();
-    if (config.is_made_anew())
-        return connect_anew(ctx);
-    transport_ = config.make_transport();
-    return transport_->connect(ctx);
-}
-
-Task<std::shared_ptr<const LinkConfig>> Connection::make_config(Context ctx)
-{
-    try {
-        co_return co_await link_.config().for_attempt(ctx, std::move(attempt_));
-    } catch (...) {
-        throw Exception{thrown_by("the function that makes the options", std::current_exception(),
-                                  Error::connect_failed, "connect", link_.endpoint())};
+    const auto* config = &link_.config();
+    std::shared_ptr<const LinkConfig> made;
+    if (config->is_made_anew()) {
+        ctx.waiting_for("the options of this attempt");
+        try {
+            made = co_await config->for_attempt(ctx, std::move(attempt_));
+        } catch (...) {
+            throw Exception{thrown_by("the function that makes the options",
+                                      std::current_exception(), Error::connect_failed, "connect",
+                                      link_.endpoint())};
+        }
+        config = made.get();
+        if (const auto checked = config->check(); !checked)
+            throw Exception{checked.error()};
     }
-}
-
-Task<> Connection::connect_anew(Context ctx)
-{
-    ctx.waiting_for("the options of this attempt");
-    const auto config = co_await make_config(ctx);
-    if (const auto checked = config->check(); !checked)
-        throw Exception{checked.error()};
     ctx.waiting_for("connecting");
     transport_ = config->make_transport();
     co_await transport_->connect(ctx);

@@ -70,8 +70,6 @@ private:
     [[nodiscard]] bool open(Continuity continuity, std::deque<Message> unread);
     Task<> listen(Context ctx);
     Task<> connect(Context ctx);
-    Task<> connect_anew(Context ctx);
-    Task<std::shared_ptr<const LinkConfig>> make_config(Context ctx);
     Task<> read_all(Context ctx);
     Task<> end_session(Context ctx, std::exception_ptr exception);
     Task<> write_all(Context ctx);

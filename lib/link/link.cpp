@@ -165,7 +165,7 @@ void LinkImpl::reading_ended(std::optional<Failure> why)
         services_.journal.record(end.failure);
     auto next = end.may_return ? next_attempt(end.failure) : std::nullopt;
     outbox_.end_connection(next && keeps_queue());
-    if (next || ((end.is_announced || life_.connection() != 0) && !is_stopping()))
+    if (next || (life_.connection() != 0 && !is_stopping()))
         next = announce_end(end.is_announced ? Event::Kind::down : Event::Kind::retry, end.failure,
                             next);
     if (!next)

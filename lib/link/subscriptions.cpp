@@ -19,10 +19,12 @@ bool recognises(const SubscriptionMessage& message, const MessageView& answer) n
 
 // --- with the mutex held
 
-void Subscriptions::push(const std::string& key, Entry& entry, bool is_removal, bool keeps_place)
+/// Gives the message's number in the outbox.
+std::uint64_t Subscriptions::push(const std::string& key, const SubscriptionMessage& message,
+                                  bool is_removal, bool keeps_place)
 {
-    const auto& message = is_removal ? *entry.removal : *entry.message;
-    (is_removal ? entry.queued_removal : entry.queued) = outbox_.push_priority(
+    expected_.reset();
+    return outbox_.push_priority(
         {.message = Message{MessageView{{}, message.kind, message.bytes()}},
          .origin = PriorityMessage::Origin::subscription,
          .on_step =
@@ -30,7 +32,6 @@ void Subscriptions::push(const std::string& key, Entry& entry, bool is_removal, 
                  note_step(key, is_removal, number, step);
              }},
         keeps_place);
-    expected_.reset();
 }
 
 /// True: it was in the outbox, and will not be written.
@@ -56,34 +57,29 @@ void Subscriptions::confirm(Entry& entry) noexcept
 /// A key that is there already.
 bool Subscriptions::add_again(const std::string& key, Entry& entry, SubscriptionMessage message)
 {
-    // The peer may have the removal already, so it is told anew
-    const bool was_removed = entry.removal && !withdraw(entry.queued_removal);
-    if (std::exchange(entry.removal, nullptr) && !was_removed)
-        entry.state = entry.state_before;
-    entry.queued_removal = 0;
-    const bool is_there = !has_connection_ || entry.queued != 0
-                          || (!was_removed && entry.state != StickyState::waiting);
-    if (is_there && entry.message->says_the_same(message))
+    // The peer may have the removal already, so it is sent anew
+    const bool was_removed = entry.removal.message && !withdraw(entry.removal.queued);
+    entry.removal = {};
+    if (was_removed)
+        entry.state = StickyState::waiting;
+    auto& addition = entry.addition;
+    const bool is_there =
+        !has_connection_
+        || (!was_removed && (addition.queued != 0 || entry.state != StickyState::waiting));
+    if (is_there && addition.message->says_the_same(message))
         return false;
-    const auto before = entry;
-    entry.message = std::make_shared<const SubscriptionMessage>(std::move(message));
+    // What finds no memory changes nothing
+    const auto next = std::make_shared<const SubscriptionMessage>(std::move(message));
+    if (has_connection_
+        && (addition.queued == 0
+            || !outbox_.replace(addition.queued,
+                                Message{MessageView{{}, next->kind, next->bytes()}})))
+        addition.queued = push(key, *next, false, !entry.is_awaited);
+    addition.message = next;
+    addition.unwritten = ++calls_;
     entry.state = StickyState::waiting;
-    entry.unwritten = ++calls_;
     expected_.reset();
-    if (!has_connection_)
-        return false;
-    try {
-        const auto& now = *entry.message;
-        if (entry.queued == 0
-            || !outbox_.replace(entry.queued, Message{MessageView{{}, now.kind, now.bytes()}}))
-            push(key, entry, false, !entry.is_awaited);
-    } catch (...) { // no memory: it says what it said
-        entry.message = before.message;
-        entry.state = before.state;
-        entry.unwritten = before.unwritten;
-        throw;
-    }
-    return true;
+    return has_connection_;
 }
 
 // --- app side
@@ -91,50 +87,44 @@ bool Subscriptions::add_again(const std::string& key, Entry& entry, Subscription
 bool Subscriptions::add(std::string key, SubscriptionMessage message)
 {
     std::lock_guard lock{mutex_};
-    if (const auto present = entries_.find(key); present != entries_.end())
-        return add_again(present->first, present->second, std::move(message));
-    Entry entry;
-    entry.message = std::make_shared<const SubscriptionMessage>(std::move(message));
-    entry.order = next_order_++;
-    entry.unwritten = ++calls_;
-    const auto at = entries_.emplace(std::move(key), std::move(entry)).first;
-    if (!has_connection_)
-        return false;
+    const auto [at, is_new] = entries_.try_emplace(std::move(key));
+    auto& [its_key, entry] = *at;
+    if (!is_new)
+        return add_again(its_key, entry, std::move(message));
     try {
-        push(at->first, at->second, false, true);
+        entry.addition.message = std::make_shared<const SubscriptionMessage>(std::move(message));
+        if (has_connection_)
+            entry.addition.queued = push(its_key, *entry.addition.message, false, true);
     } catch (...) { // no memory: it was never given
         erase(at);
         throw;
     }
-    return true;
+    entry.order = next_order_++;
+    entry.addition.unwritten = ++calls_;
+    return has_connection_;
 }
 
-Subscriptions::Removal Subscriptions::remove(std::string_view key, SubscriptionMessage message)
+bool Subscriptions::remove(std::string_view key, SubscriptionMessage message)
 {
     std::lock_guard lock{mutex_};
     const auto at = entries_.find(key);
-    if (at == entries_.end() || at->second.removal)
-        return {};
+    if (at == entries_.end() || at->second.removal.message)
+        return false;
     auto& entry = at->second;
-    const bool is_on_its_way = entry.queued != 0 && !withdraw(entry.queued);
+    auto& addition = entry.addition;
+    const bool is_on_its_way = addition.queued != 0 && !withdraw(addition.queued);
     if (!is_on_its_way)
-        entry.queued = entry.unwritten = 0;
+        addition.queued = addition.unwritten = 0;
     if (!has_connection_ || !(entry.was_sent || is_on_its_way) || message.payload.empty()) {
         erase(at);
-        return {true, true};
+        return true;
     }
-    entry.removal = std::make_shared<const SubscriptionMessage>(std::move(message));
-    entry.unwritten_removal = ++calls_;
-    entry.state_before = std::exchange(entry.state, StickyState::removal_pending);
+    Step removal{.message = std::make_shared<const SubscriptionMessage>(std::move(message))};
+    removal.queued = push(at->first, *removal.message, true, true);
+    removal.unwritten = ++calls_;
+    entry.removal = std::move(removal);
     entry.is_awaited = false;
-    try {
-        push(at->first, entry, true, true);
-    } catch (...) { // no memory: it is not taken back
-        entry.removal = nullptr;
-        entry.state = entry.state_before;
-        throw;
-    }
-    return {true, true};
+    return true;
 }
 
 // --- both
@@ -143,7 +133,7 @@ std::optional<StickyState> Subscriptions::state(std::string_view key) const
 {
     std::lock_guard lock{mutex_};
     const auto at = entries_.find(key);
-    return at == entries_.end() ? std::nullopt : std::optional{at->second.state};
+    return at == entries_.end() ? std::nullopt : std::optional{at->second.shown_state()};
 }
 
 StickyCounts Subscriptions::counts() const
@@ -151,7 +141,7 @@ StickyCounts Subscriptions::counts() const
     std::lock_guard lock{mutex_};
     StickyCounts counts;
     for (const auto& [key, entry] : entries_) {
-        switch (entry.state) {
+        switch (entry.shown_state()) {
         case StickyState::waiting: ++counts.waiting; break;
         case StickyState::pending: ++counts.pending; break;
         case StickyState::confirmed: ++counts.confirmed; break;
@@ -166,7 +156,7 @@ std::uint64_t Subscriptions::last_unwritten() const
     std::lock_guard lock{mutex_};
     std::uint64_t last = 0;
     for (const auto& [key, entry] : entries_)
-        last = std::max({last, entry.unwritten, entry.removal ? entry.unwritten_removal : 0});
+        last = std::max({last, entry.addition.unwritten, entry.removal.unwritten});
     return last;
 }
 
@@ -178,7 +168,7 @@ bool Subscriptions::is_unwritten(std::uint64_t until) const
     std::lock_guard lock{mutex_};
     return std::any_of(entries_.begin(), entries_.end(), [&](const auto& pair) {
         const auto& entry = pair.second;
-        return is_due(entry.unwritten) || (entry.removal && is_due(entry.unwritten_removal));
+        return is_due(entry.addition.unwritten) || is_due(entry.removal.unwritten);
     });
 }
 
@@ -195,7 +185,8 @@ bool Subscriptions::begin_connection()
     }
     std::sort(ordered.begin(), ordered.end());
     for (const auto& [order, pair] : ordered)
-        push(pair->first, pair->second, false, false);
+        pair->second.addition.queued =
+            push(pair->first, *pair->second.addition.message, false, false);
     return !ordered.empty();
 }
 
@@ -204,11 +195,12 @@ void Subscriptions::end_connection()
     std::lock_guard lock{mutex_};
     has_connection_ = false;
     expected_.reset();
-    std::erase_if(entries_, [](const auto& pair) { return pair.second.removal != nullptr; });
+    std::erase_if(entries_,
+                  [](const auto& pair) { return pair.second.removal.message != nullptr; });
     for (auto& [key, entry] : entries_) {
         entry.state = StickyState::waiting;
         entry.was_sent = entry.is_awaited = false;
-        entry.queued = 0;
+        entry.addition.queued = 0;
     }
 }
 
@@ -221,25 +213,22 @@ void Subscriptions::note_step(const std::string& key, bool is_removal, std::uint
     if (at == entries_.end())
         return;
     auto& entry = at->second;
-    if (number != (is_removal ? entry.queued_removal : entry.queued))
+    auto& part = is_removal ? entry.removal : entry.addition;
+    if (number != part.queued)
         return; // another one has taken its place
-    const auto& message = is_removal ? entry.removal : entry.message;
     expected_.reset();
     if (step == PriorityMessage::Step::writing) {
         entry.was_sent = true;
-        if (!is_removal && !entry.removal)
+        if (!is_removal)
             entry.state = StickyState::pending;
-        else if (!is_removal)
-            entry.state_before = StickyState::pending;
         return;
     }
-    (is_removal ? entry.unwritten_removal : entry.unwritten) = 0;
-    (is_removal ? entry.queued_removal : entry.queued) = 0;
-    if (message->is_answer)
+    part.unwritten = part.queued = 0;
+    if (part.message->is_answer)
         return; // which confirms it
     if (is_removal)
         erase(at);
-    else if (!entry.removal && entry.state == StickyState::pending)
+    else if (entry.state == StickyState::pending)
         confirm(entry);
 }
 
@@ -248,10 +237,10 @@ std::vector<Subscriptions::Expected> Subscriptions::find_expected() const
 {
     std::vector<std::pair<std::uint64_t, Expected>> found;
     for (const auto& [key, entry] : entries_) {
-        if (entry.state == StickyState::pending && entry.message->is_answer)
-            found.emplace_back(entry.order, Expected{key, entry.message, false});
-        else if (entry.removal && entry.removal->is_answer)
-            found.emplace_back(entry.order, Expected{key, entry.removal, true});
+        const bool is_removal = entry.removal.message != nullptr;
+        const auto& message = is_removal ? entry.removal.message : entry.addition.message;
+        if ((is_removal || entry.state == StickyState::pending) && message->is_answer)
+            found.emplace_back(entry.order, Expected{key, message, is_removal});
     }
     std::sort(found.begin(), found.end(),
               [](const auto& a, const auto& b) { return a.first < b.first; });
@@ -285,9 +274,9 @@ MessageWatcher::Verdict Subscriptions::offer(const MessageView& message)
         if (at == entries_.end())
             return Verdict::pass;
         auto& entry = at->second;
-        if (answered->is_removal && entry.removal == answered->message)
+        if (answered->is_removal && entry.removal.message == answered->message)
             erase(at);
-        else if (!answered->is_removal && entry.message == answered->message && !entry.removal)
+        else if (entry.addition.message == answered->message && !entry.removal.message)
             confirm(entry);
         else
             return Verdict::pass; // too late: it is not wanted now

@@ -53,12 +53,9 @@ public:
     // --- app side
     /// True: the outbox has something new.
     [[nodiscard]] bool add(std::string key, SubscriptionMessage message);
-    struct Removal {
-        bool was_there = false;
-        bool has_changed = false; ///< the outbox has something new, or less to wait for
-    };
-    /// `message` with an empty payload: nothing is sent.
-    [[nodiscard]] Removal remove(std::string_view key, SubscriptionMessage message);
+    /// True: it was there, and the outbox has something new, or less to wait for. `message` with an
+    /// empty payload: nothing is sent.
+    [[nodiscard]] bool remove(std::string_view key, SubscriptionMessage message);
 
     // --- both
     [[nodiscard]] std::optional<StickyState> state(std::string_view key) const;
@@ -85,19 +82,26 @@ public:
     void stop_waiting();
 
 private:
+    /// A message of an entry, and how far it went.
+    struct Step {
+        SharedMessage message;
+        /// The number of the call that gave it; 0: it was written, on this connection or an earlier
+        /// one.
+        std::uint64_t unwritten = 0;
+        std::uint64_t queued = 0; ///< its number in the outbox, until it is written; 0: not there
+    };
     struct Entry {
-        SharedMessage message; ///< subscribes; of an entry that is removed, did so
-        SharedMessage removal; ///< unsubscribes, until that is done; null: it is wanted
-        StickyState state = StickyState::waiting;
-        StickyState state_before = StickyState::waiting; ///< its removal
-        bool was_sent = false;                           ///< on this connection, in some form
-        bool is_awaited = false;                         ///< before ordinary messages go out
-        std::uint64_t order = 0;                         ///< in which they were given
-        /// Of the message and of its removal: the number of the call that gave it; 0: it was
-        /// written, on this connection or an earlier one.
-        std::uint64_t unwritten = 0, unwritten_removal = 0;
-        /// Their numbers in the outbox, until they are written; 0: not there.
-        std::uint64_t queued = 0, queued_removal = 0;
+        Step addition;
+        Step removal;                             ///< without a message: it is wanted
+        StickyState state = StickyState::waiting; ///< of the addition
+        bool was_sent = false;                    ///< on this connection, in some form
+        bool is_awaited = false;                  ///< before ordinary messages go out
+        std::uint64_t order = 0;                  ///< in which they were given
+
+        [[nodiscard]] StickyState shown_state() const noexcept
+        {
+            return removal.message ? StickyState::removal_pending : state;
+        }
     };
     using Entries = std::map<std::string, Entry, std::less<>>;
     /// An answer that is waited for.
@@ -108,7 +112,8 @@ private:
     };
 
     // with the mutex held
-    void push(const std::string& key, Entry& entry, bool is_removal, bool keeps_place);
+    [[nodiscard]] std::uint64_t push(const std::string& key, const SubscriptionMessage& message,
+                                     bool is_removal, bool keeps_place);
     [[nodiscard]] bool withdraw(std::uint64_t number);
     bool add_again(const std::string& key, Entry& entry, SubscriptionMessage message);
     void confirm(Entry& entry) noexcept;

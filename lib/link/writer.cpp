@@ -133,12 +133,12 @@ Result<bool> Writer::unsubscribe(std::string_view key, SubscriptionMessage messa
 {
     if (link_.is_over())
         return link_.refusal("take a sticky message back");
-    const auto removal = link_.subscriptions().remove(key, std::move(message));
-    if (removal.has_changed) {
+    const bool was_there = link_.subscriptions().remove(key, std::move(message));
+    if (was_there) {
         post_wake();
         services_.written.wake(); // a flush() may have less to wait for
     }
-    return removal.was_there;
+    return was_there;
 }
 
 // --- the coroutine

@@ -29,30 +29,16 @@ namespace ip = boost::asio::ip;
 constexpr int max_outstanding = 32;
 std::atomic<int> outstanding{0};
 
-/// The place of one look-up among these.
-class Place {
-public:
-    Place() noexcept
-    {
-        static const int registered = ::pthread_atfork(nullptr, nullptr, [] { outstanding = 0; });
-        (void)registered;
-        is_taken_ = outstanding.fetch_add(1) < max_outstanding;
-        if (!is_taken_)
-            outstanding.fetch_sub(1);
-    }
-    Place(Place&& other) noexcept : is_taken_{std::exchange(other.is_taken_, false)} {}
-    Place& operator=(Place&&) = delete;
-    ~Place() { release(); }
-    void release() noexcept
-    {
-        if (std::exchange(is_taken_, false))
-            outstanding.fetch_sub(1);
-    }
-    [[nodiscard]] bool is_taken() const noexcept { return is_taken_; }
-
-private:
-    bool is_taken_; // the thread that holds it
-};
+/// Counts as a look-up under way while it lives; null if there are too many.
+std::shared_ptr<void> take_place()
+{
+    static const int registered = ::pthread_atfork(nullptr, nullptr, [] { outstanding = 0; });
+    (void)registered;
+    if (outstanding.fetch_add(1) < max_outstanding)
+        return {&outstanding, [](std::atomic<int>* count) { count->fetch_sub(1); }};
+    outstanding.fetch_sub(1);
+    return nullptr;
+}
 
 struct Answer {
     // Written by the helper before it posts, read on the loop after
@@ -130,7 +116,7 @@ std::vector<ip::address> system_lookup(const std::string& host)
 }
 
 void start_helper(EventLoop& loop, const std::string& host, const std::shared_ptr<Answer>& answer,
-                  Place place)
+                  std::shared_ptr<void> place)
 {
     const SignalsBlocked signals_blocked;
     std::thread{[&loop, weak = loop.keeper(), answer, host, lookup = loop.settings().lookup,
@@ -140,7 +126,7 @@ void start_helper(EventLoop& loop, const std::string& host, const std::shared_pt
         } catch (...) {
             answer->exception = std::current_exception();
         }
-        p.release();
+        p.reset();
         try {
             if (const auto alive = weak.lock())
                 loop.post([answer] { answer->ready.set(); });
@@ -162,8 +148,8 @@ Task<std::vector<ip::address>> look_up(EventLoop& loop, std::string host)
 
     auto answer = std::make_shared<Answer>();
     try {
-        Place place;
-        if (!place.is_taken())
+        auto place = take_place();
+        if (!place)
             fail(Error::lookup_busy, host, fmt::format("{} are outstanding", max_outstanding));
         start_helper(loop, host, answer, std::move(place));
     } catch (const std::system_error& e) {

@@ -52,31 +52,29 @@ StopReport ReportBuilder::partial() const
     return report;
 }
 
-StopReport ReportBuilder::finish(Ending ending) const
+StopReport ReportBuilder::finish(StopReport rest) const
 {
     std::lock_guard lock{mutex_};
-    auto report = report_;
-    report.joined = ending.joined;
-    report.total = ending.joined ? ended_ - began_ : ending.real_total;
-    if (!ending.joined) {
-        const auto under_way = std::find_if(
-            std::begin(stages_of_the_loop), std::end(stages_of_the_loop),
-            [&](Stage stage) { return (report.*stage).verdict == Verdict::not_reached; });
-        if (under_way != std::end(stages_of_the_loop))
-            (report.**under_way).verdict = Verdict::timed_out;
-        report.stuck = std::move(ending.tasks);
-        if (report.dump.empty())
-            report.dump = std::move(ending.dump);
-    }
+    auto report = std::move(rest);
     Duration staged{};
-    for (const auto stage : stages_of_the_loop)
+    bool is_under_way = !report.joined;
+    for (const auto stage : stages_of_the_loop) {
+        report.*stage = report_.*stage;
         staged += (report.*stage).took;
-    report.join = {ending.joined ? Verdict::ok : Verdict::timed_out,
+        if (is_under_way && (report.*stage).verdict == Verdict::not_reached) {
+            (report.*stage).verdict = Verdict::timed_out;
+            is_under_way = false;
+        }
+    }
+    report.cancelled = report_.cancelled;
+    if (report.joined) {
+        report.total = ended_ - began_;
+        report.stuck = report_.stuck;
+    }
+    if (!report_.dump.empty())
+        report.dump = report_.dump;
+    report.join = {report.joined ? Verdict::ok : Verdict::timed_out,
                    std::max(report.total - staged, Duration{})};
-    report.unread_messages = ending.unread_messages;
-    report.discarded_messages = ending.discarded_messages;
-    report.unsent_messages = ending.unsent_messages;
-    report.first_error = std::move(ending.first_error);
     return report;
 }
 

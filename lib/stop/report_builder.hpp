@@ -4,7 +4,6 @@
 #include <sidecar/clock.hpp>
 #include <sidecar/stop_report.hpp>
 
-#include <cstdint>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -29,15 +28,9 @@ public:
 
     /// What is known while the stop is under way.
     [[nodiscard]] StopReport partial() const;
-    struct Ending {
-        bool joined = false;
-        Duration real_total{}; ///< from the request on; told where no clock of the loop's moves
-        std::uint64_t unread_messages = 0, discarded_messages = 0, unsent_messages = 0;
-        std::optional<Failure> first_error{};
-        std::vector<TaskReport> tasks{}; ///< that run still, where the thread was not joined
-        std::string dump{};              ///< likewise
-    };
-    [[nodiscard]] StopReport finish(Ending ending) const;
+    /// Adds the stages. `rest` has what they do not know, and where the thread was not joined the
+    /// tasks that run still as `stuck`, the dump, and as `total` the real time since the request.
+    [[nodiscard]] StopReport finish(StopReport rest) const;
     /// For a run whose thread never was.
     [[nodiscard]] static StopReport nothing_to_do();
 

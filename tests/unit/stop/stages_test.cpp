@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <utility>
 #include <vector>
 
 namespace stages_test {
@@ -63,7 +64,10 @@ TEST_CASE("report builder: each stage has its own time, the join gets the rest")
     builder.end_stage(&StopReport::close, Verdict::timed_out, began + 3ms, "a dump");
     builder.end_stage(&StopReport::cancel, Verdict::timed_out, began + 5ms, "a later dump");
     builder.end(began + 6ms);
-    const auto report = builder.finish({.joined = true, .unread_messages = 7});
+    StopReport rest;
+    rest.joined = true;
+    rest.unread_messages = 7;
+    const auto report = builder.finish(std::move(rest));
     CHECK(report.close.took == 3ms);
     CHECK(report.cancel.took == 2ms);
     CHECK(report.join.verdict == Verdict::ok);
@@ -79,10 +83,11 @@ TEST_CASE("report builder: where the thread was given up, the stage under way ha
     ReportBuilder builder;
     builder.begin(TimePoint{});
     builder.end_stage(&StopReport::quiesce, Verdict::ok, TimePoint{}, {});
-    const auto report = builder.finish({.joined = false,
-                                        .real_total = 2s,
-                                        .tasks = {{.name = "mine", .waiting_for = "rain"}},
-                                        .dump = "where all stood"});
+    StopReport rest;
+    rest.total = 2s;
+    rest.stuck = {{.name = "mine", .waiting_for = "rain", .since = {}}};
+    rest.dump = "where all stood";
+    const auto report = builder.finish(std::move(rest));
     CHECK(report.drain.verdict == Verdict::timed_out);
     CHECK(report.close.verdict == Verdict::not_reached);
     CHECK(report.join.verdict == Verdict::timed_out);
