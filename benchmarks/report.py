@@ -105,7 +105,8 @@ def draw(path, title, table):
     left, width, step = 170, 420, 26
     height = 44 + step * len(bars)
     heading, more, form = METRICS[metric]
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 130}" height="{height}" font-family="sans-serif" font-size="13">',
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 130}" height="{height}" '
+           f'viewBox="0 0 {left + width + 130} {height}" font-family="sans-serif" font-size="13">',
            '<rect width="100%" height="100%" fill="white"/>',
            f'<text x="8" y="20" font-weight="bold">{escape(title)}: {heading} ({"more" if more else "less"} is better, logarithmic)</text>']
     for number, (name, value) in enumerate(bars):

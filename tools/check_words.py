@@ -80,7 +80,7 @@ def without_marks(line):
 
 COMMENT_OR_LITERAL = re.compile(
     r'//(?P<line>[^\n]*)|/\*(?P<block>.*?)\*/|R"(?P<mark>[^()\\ ]*)\((?P<raw>.*?)\)(?P=mark)"|"(?P<text>(?:\\.|[^"\\\n])*)"'
-    r"|'(?:\\.|[^'\\\n])+'", re.S)
+    r"|(?<![0-9a-fA-F])'(?:\\.|[^'\\\n])+'", re.S) # not the one in 1'000
 
 
 def prose_of_code(text):
