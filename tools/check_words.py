@@ -9,6 +9,7 @@ Prose of a page is its text without code. Of a code block, a source or a header 
 literals. EXCEPTIONS names the sentences that stay.
 """
 import argparse
+import collections
 import pathlib
 import re
 import sys
@@ -140,10 +141,13 @@ def main():
     options = arguments.parse_args()
     if options.counts:
         code = files_of(options.root, [f"{folder}/**/*.{kind}" for folder in CODE for kind in ("hpp", "cpp", "in", "1")])
-        counts = {path.relative_to(options.root): len(list(places(path))) for path in code}
+        found = {path.relative_to(options.root): [words.lower() for _, words, _, _ in places(path)] for path in code}
+        counts = {path: len(words) for path, words in found.items()}
         for path, count in sorted(counts.items()):
             if count:
                 print(f"{count:>5} {path}")
+        for words, count in collections.Counter(sum(found.values(), [])).most_common():
+            print(f"{count:>5} \"{words}\"")
         for folder in CODE:
             print(f"{sum(count for path, count in counts.items() if path.parts[0] == folder):>5} {folder}/")
         print(f"{sum(counts.values()):>5} in {len(counts)} files")
