@@ -123,14 +123,19 @@ private:
     void write(std::string_view text)
     {
         text_ += '"';
-        for (const char c : detail::clean_utf8(text)) {
-            const auto code = static_cast<unsigned char>(c);
-            if (c == '"' || c == '\\')
-                text_ += {'\\', c};
-            else if (code < 0x20 || code == 0x7f)
+        const auto clean = detail::clean_utf8(text);
+        for (std::size_t at = 0; at < clean.size(); ++at) {
+            auto code = static_cast<unsigned char>(clean[at]);
+            // C1 in its UTF-8 form; JSON permits it and DEL, but a terminal obeys them
+            const bool is_c1 = code == 0xc2 && static_cast<unsigned char>(clean[at + 1]) < 0xa0;
+            if (is_c1)
+                code = static_cast<unsigned char>(clean[++at]);
+            if (code == '"' || code == '\\')
+                text_ += {'\\', clean[at]};
+            else if (code < 0x20 || code == 0x7f || is_c1)
                 text_ += fmt::format("\\u{:04x}", code);
             else
-                text_ += c;
+                text_ += clean[at];
         }
         text_ += '"';
     }

@@ -179,6 +179,9 @@ TEST_CASE("to_json: any text is a string, whatever stands in it")
     CHECK(Checker{strange}.is_json());
     for (const auto c : strange)
         CHECK((static_cast<unsigned char>(c) >= 0x20 && c != 0x7f));
+    const std::string c1 = "\xc2\x9b"
+                           "2J\xc2\xa0"; // a terminal obeys the first
+    CHECK(has(to_json(Failure{Error::disconnected, {.explanation = c1}}), "\\u009b2J\xc2\xa0"));
 }
 
 TEST_CASE("format: stats have a line and a table, a report has a line too")
