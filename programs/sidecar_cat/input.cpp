@@ -7,40 +7,15 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstring>
-#include <fcntl.h>
 #include <poll.h>
 #include <span>
-#include <sys/eventfd.h>
-#include <sys/stat.h>
-#include <system_error>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 
 namespace sidecar_cat {
-namespace {
-
-/// The same terminal or pipe, not blocking; -1: it cannot be opened. What poll() called readable may
-/// be gone when it is read: Ctrl-C discards what was typed, and a pipe may have other readers. The
-/// descriptor that was given is shared with other programs, and stays as it is.
-int open_again(int descriptor)
-{
-    struct ::stat status {};
-    const bool is_pipe = ::fstat(descriptor, &status) == 0 && S_ISFIFO(status.st_mode);
-    if (!is_pipe && ::isatty(descriptor) != 1)
-        return -1;
-    const auto path = fmt::format("/proc/self/fd/{}", descriptor);
-    return ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-}
-
-/// In hex there may be a space behind each byte.
-std::size_t longest_line(const Settings& settings)
-{
-    const auto bytes = settings.websocket.max_message_bytes;
-    return settings.input_binary == BinaryFormat::hex ? 3 * bytes + 1 : bytes;
-}
-
-} // namespace
 
 void LineCutter::append(std::string_view piece)
 {
@@ -89,28 +64,6 @@ std::optional<std::string> decode_hex(std::string_view line)
     return bytes;
 }
 
-Input::Input(int descriptor, sidecar::Feed& feed, const Settings& settings)
-    : feed_{feed},
-      settings_{settings},
-      own_descriptor_{open_again(descriptor)},
-      descriptor_{own_descriptor_ >= 0 ? own_descriptor_ : descriptor},
-      end_{::eventfd(0, EFD_CLOEXEC)}
-{
-    if (end_ < 0)
-        throw std::system_error{errno, std::generic_category(), "eventfd"};
-    thread_ = std::thread{[this] { run(); }};
-}
-
-Input::~Input()
-{
-    const std::uint64_t one = 1;
-    [[maybe_unused]] const auto wrote = ::write(end_, &one, sizeof one);
-    thread_.join();
-    ::close(end_);
-    if (own_descriptor_ >= 0)
-        ::close(own_descriptor_);
-}
-
 void Input::run() noexcept
 {
     try {
@@ -125,13 +78,12 @@ void Input::run() noexcept
 void Input::send_all()
 {
     std::string piece(std::size_t{64} << 10, '\0');
-    LineCutter lines{longest_line(settings_)};
+    const auto bytes = settings_.websocket.max_message_bytes;
+    // In hex there may be a space behind each byte
+    LineCutter lines{settings_.input_binary == BinaryFormat::hex ? 3 * bytes + 1 : bytes};
     for (;;) {
-        ::pollfd entries[] = {{descriptor_, POLLIN, 0}, {end_, POLLIN, 0}};
-        if (::poll(entries, 2, -1) < 0)
-            continue; // a signal
-        if (entries[1].revents != 0)
-            return;
+        ::pollfd entry{descriptor_, POLLIN, 0};
+        ::poll(&entry, 1, -1); // another program may have made it non-blocking
         const auto got = ::read(descriptor_, piece.data(), piece.size());
         if (got < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
@@ -205,8 +157,8 @@ void Input::stop_when_sent()
 
 bool Input::waits_for_connection() const
 {
-    ::pollfd entry{end_, POLLIN, 0};
-    return settings_.feed.link.reconnect && ::poll(&entry, 1, 50) <= 0;
+    std::this_thread::sleep_for(std::chrono::milliseconds{50});
+    return settings_.feed.link.reconnect.has_value();
 }
 
 } // namespace sidecar_cat

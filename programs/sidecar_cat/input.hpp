@@ -10,7 +10,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 
 namespace sidecar_cat {
 
@@ -42,37 +41,33 @@ private:
 /// The bytes that a line in hex stands for; empty: it is none. Spaces between bytes are skipped.
 [[nodiscard]] std::optional<std::string> decode_hex(std::string_view line);
 
-/// Reads a descriptor on a thread and sends each line. The thread waits for the peer in send(), and
-/// keeps nobody else waiting. Owned by Session, which outlives it with its feed.
+/// Reads a descriptor to its end and sends each line. It may wait for the peer in send() and for the input
+/// in read(), which nothing can end: so it has a thread that nobody joins. Owned by Session, which outlives
+/// that thread with its feed.
 class Input {
 public:
-    /// Throws std::system_error if there is no thread or descriptor left.
-    Input(int descriptor, sidecar::Feed& feed, const Settings& settings);
-    Input(const Input&) = delete;
-    Input& operator=(const Input&) = delete;
-    /// Ends the thread. Blocks: until a send() that waits has ended; request the stop first.
-    ~Input();
-
-    /// The input could not be handled to its end.
+    Input(int descriptor, sidecar::Feed& feed, const Settings& settings) noexcept
+        : feed_{feed}, settings_{settings}, descriptor_{descriptor}
+    {
+    }
+    /// Side: its thread.
+    void run() noexcept;
+    /// The input could not be handled to its end. Side: any thread.
     [[nodiscard]] bool has_failed() const noexcept { return has_failed_; }
 
 private:
-    void run() noexcept;
     void send_all();
     /// These two: false: no more can be sent.
     bool send_lines(LineCutter& lines, bool has_ended);
     bool send(std::string_view payload, std::uint64_t line_number);
     void stop_when_sent();
-    /// Waits for the next connection. False: there will be none, or it is the end.
+    /// Waits for the next connection. False: there will be none.
     [[nodiscard]] bool waits_for_connection() const;
 
     sidecar::Feed& feed_;                 // both: its calls are for any thread
     const Settings& settings_;            // both: constant
-    int own_descriptor_;                  // both: constant; the input opened again, or -1
-    int descriptor_;                      // both: constant
-    int end_;                             // both: constant; an eventfd, readable at the end
+    const int descriptor_;                // both: constant
     std::atomic<bool> has_failed_{false}; // both: atomic
-    std::thread thread_{};                // the main thread's
 };
 
 } // namespace sidecar_cat

@@ -1,5 +1,7 @@
 #include "output.hpp"
 
+#include <sidecar/json.hpp>
+
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
@@ -9,6 +11,7 @@
 #include <cstring>
 #include <iterator>
 #include <poll.h>
+#include <span>
 #include <sys/uio.h>
 #include <unistd.h>
 #include <utility>
@@ -51,15 +54,12 @@ void append(std::string& out, fmt::format_string<Args...> format, Args&&... args
     fmt::format_to(std::back_inserter(out), format, std::forward<Args>(args)...);
 }
 
-void append_hex(std::string& out, std::string_view bytes)
+void append_hex(std::string& out, std::span<const std::byte> bytes)
 {
-    constexpr std::string_view digits = "0123456789abcdef";
-    auto at = out.size();
-    out.resize(at + 2 * bytes.size());
-    for (const char byte : bytes) {
-        out[at++] = digits[static_cast<unsigned char>(byte) >> 4];
-        out[at++] = digits[byte & 15];
-    }
+    constexpr auto* digits = "0123456789abcdef";
+    for (const auto byte : bytes)
+        out.append(
+            {digits[static_cast<unsigned>(byte) >> 4], digits[static_cast<unsigned>(byte) & 15]});
 }
 
 /// Calls `append_one(character)` for each character, `append_bad(byte)` for each byte that is none.
@@ -82,24 +82,7 @@ void append_field(std::string& out, std::string_view name, std::string_view valu
     append_json_string(out, value);
 }
 
-double milliseconds(sidecar::Duration duration)
-{
-    return std::chrono::duration<double, std::milli>(duration).count();
-}
-
 } // namespace
-
-void tell(std::string_view text) noexcept
-{
-    while (!text.empty()) {
-        const auto wrote = ::write(STDERR_FILENO, text.data(), text.size());
-        if (wrote < 0 && errno == EINTR)
-            continue;
-        if (wrote <= 0)
-            return;
-        text.remove_prefix(static_cast<std::size_t>(wrote));
-    }
-}
 
 void complain(const Settings& settings, std::string_view text) noexcept
 {
@@ -170,10 +153,7 @@ std::string to_utc(Printer::WallTime time)
 {
     const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
     const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(time - seconds);
-    const std::time_t whole = std::chrono::system_clock::to_time_t(seconds);
-    std::tm utc{};
-    ::gmtime_r(&whole, &utc);
-    return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:06}Z", utc, micros.count());
+    return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:06}Z", fmt::gmtime(seconds), micros.count());
 }
 
 void Printer::set_time(WallTime time)
@@ -192,7 +172,7 @@ void Printer::message(std::string& out, const sidecar::MessageView& message) con
         out += "< ";
     const bool is_text = message.kind() == sidecar::MessageKind::text;
     if (!is_text && settings_.output_binary == BinaryFormat::hex)
-        append_hex(out, message.text());
+        append_hex(out, message.bytes());
     else if (!is_text && settings_.output_binary == BinaryFormat::base64)
         append_base64(out, message.text());
     else if (settings_.is_terminal)
@@ -219,7 +199,7 @@ void Printer::json_message(std::string& out, const sidecar::MessageView& message
         append_field(out, "text", message.text());
     } else if (!is_text && settings_.output_binary == BinaryFormat::hex) {
         out += ",\"hex\":\"";
-        append_hex(out, message.text());
+        append_hex(out, message.bytes());
         out += '"';
     } else {
         out += ",\"base64\":\"";
@@ -240,69 +220,44 @@ void Printer::up(std::string& out, std::string_view endpoint, std::string_view p
 void Printer::down(std::string& out, const sidecar::Failure& failure) const
 {
     begin_event(out, "down");
-    append(out, ",\"code\":{}", failure.code().value());
-    append_field(out, "reason", failure.message());
-    if (failure.close_code() != 0)
-        append(out, ",\"close_code\":{}", failure.close_code());
-    if (!failure.close_reason().empty())
-        append_field(out, "close_reason", failure.close_reason());
-    if (failure.http_status() != 0)
-        append(out, ",\"http_status\":{}", failure.http_status());
-    out += "}\n";
+    append(out, ",{}\n", std::string_view{sidecar::to_json(failure)}.substr(1));
 }
 
 void Printer::report(std::string& out, int status, const sidecar::StopReport& report,
                      const sidecar::Stats& stats) const
 {
+    const auto members = sidecar::to_json(report);
     begin_event(out, "report");
-    append(out, ",\"status\":{},\"clean\":{},\"total_ms\":{:.3f}", status, report.clean(),
-           milliseconds(report.total));
-    const auto stage = [&](std::string_view name, const sidecar::StageReport& of) {
-        append(out, ",\"{}\":{{\"verdict\":\"{}\",\"ms\":{:.3f}}}", name,
-               sidecar::to_string(of.verdict), milliseconds(of.took));
-    };
-    stage("quiesce", report.quiesce);
-    stage("drain", report.drain);
-    stage("close", report.close);
-    stage("cancel", report.cancel);
-    stage("join", report.join);
-    append(out, ",\"unread_messages\":{},\"discarded_messages\":{},\"unsent_messages\":{}",
-           report.unread_messages, report.discarded_messages, report.unsent_messages);
-    append(out, ",\"messages_received\":{},\"bytes_received\":{}", stats.messages_received,
-           stats.bytes_received);
-    append(out, ",\"messages_sent\":{},\"bytes_sent\":{}", stats.messages_sent, stats.bytes_sent);
-    if (report.first_error)
-        append_field(out, "first_error", report.first_error->message());
-    out += "}\n";
+    append(out, ",\"status\":{},{},{}\n", status,
+           std::string_view{members}.substr(1, members.size() - 2),
+           std::string_view{sidecar::to_json(stats)}.substr(1));
 }
 
-/// A pipe that is ready takes PIPE_BUF bytes without waiting, and a terminal does.
-std::size_t Output::write_some(std::string_view text)
+void Output::write(std::string& text, const std::function<bool()>& must_end)
 {
-    ::pollfd entry{descriptor_, POLLOUT, 0};
-    if (::poll(&entry, 1, 100) <= 0) // so soon is the end noticed
-        return 0;
-    const auto wrote =
-        ::write(descriptor_, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));
-    if (wrote < 0 && errno != EINTR && errno != EAGAIN)
-        give_up(errno, 0);
-    return wrote > 0 ? static_cast<std::size_t>(wrote) : 0;
-}
-
-void Output::give_up(int error, std::size_t lost_bytes)
-{
-    is_gone_ = true;
-    if (lost_bytes != 0)
-        error_ = fmt::format("{} bytes of output were not taken", lost_bytes);
-    else if (error != EPIPE && error != ECONNRESET)
-        error_ = fmt::format("standard output: {}", std::strerror(error));
-}
-
-void Output::clear(std::string& text)
-{
-    constexpr std::size_t usual_bytes = std::size_t{1} << 20;
+    std::string_view rest = text;
+    for (auto last = std::chrono::steady_clock::now(); !rest.empty() && !is_gone_;) {
+        ::pollfd entry{descriptor_, POLLOUT, 0};
+        const bool is_ready = ::poll(&entry, 1, 100) > 0; // so soon is the end noticed
+        // A pipe that is ready takes PIPE_BUF bytes without waiting, and a terminal does.
+        const auto wrote = is_ready ? ::write(descriptor_, rest.data(),
+                                              std::min<std::size_t>(rest.size(), PIPE_BUF))
+                                    : 0;
+        const auto now = std::chrono::steady_clock::now();
+        if (wrote > 0) {
+            rest.remove_prefix(static_cast<std::size_t>(wrote));
+            last = now;
+        } else if (wrote < 0 && errno != EINTR && errno != EAGAIN) {
+            is_gone_ = true;
+            if (errno != EPIPE && errno != ECONNRESET)
+                error_ = fmt::format("standard output: {}", std::strerror(errno));
+        } else if (must_end() && now - last > std::chrono::seconds{1}) {
+            is_gone_ = true;
+            error_ = fmt::format("{} bytes of output were not taken", rest.size());
+        }
+    }
     text.clear();
-    if (text.capacity() > usual_bytes) // a large message made it grow
+    if (text.capacity() > std::size_t{1} << 20) // a large message made it grow
         text.shrink_to_fit();
 }
 

@@ -9,14 +9,12 @@
 #include <sidecar/stop_report.hpp>
 
 #include <chrono>
-#include <cstddef>
+#include <functional>
 #include <string>
 #include <string_view>
 
 namespace sidecar_cat {
 
-/// Writes to stderr; what cannot be written is lost. Side: any thread.
-void tell(std::string_view text) noexcept;
 /// A line on stderr, in one write, unless --quiet. Allocates nothing. Side: any thread.
 void complain(const Settings& settings, std::string_view text) noexcept;
 
@@ -65,22 +63,7 @@ public:
 
     /// Writes what `text` holds and clears it. Blocks: until its reader has taken it or is gone;
     /// once `must_end()` says so, only while it takes something within a second.
-    template <class MustEnd>
-    void write(std::string& text, MustEnd must_end)
-    {
-        auto last = std::chrono::steady_clock::now();
-        for (std::size_t done = 0; done < text.size() && !is_gone_;) {
-            const auto wrote = write_some(std::string_view{text}.substr(done));
-            const auto now = std::chrono::steady_clock::now();
-            if (wrote != 0)
-                last = now;
-            else if (must_end() && now - last > std::chrono::seconds{1})
-                give_up(0, text.size() - done);
-            done += wrote;
-        }
-        clear(text);
-    }
-    [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+    void write(std::string& text, const std::function<bool()>& must_end);
     /// Nothing more can be written.
     [[nodiscard]] bool is_gone() const noexcept { return is_gone_; }
     void set_gone() noexcept { is_gone_ = true; }
@@ -88,11 +71,6 @@ public:
     [[nodiscard]] const std::string& error() const noexcept { return error_; }
 
 private:
-    /// At most what the descriptor takes without blocking; waits for it, but not for long.
-    std::size_t write_some(std::string_view text);
-    void give_up(int error, std::size_t lost_bytes);
-    static void clear(std::string& text);
-
     int descriptor_;
     bool is_gone_ = false;
     std::string error_{};
