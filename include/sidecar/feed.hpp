@@ -222,7 +222,6 @@ private:
     [[nodiscard]] Result<void> call_task(std::string name, detail::TaskFactory factory,
                                          const std::shared_ptr<detail::CallState>& state,
                                          Duration timeout);
-    [[nodiscard]] Result<void> validate_start() const;
     [[nodiscard]] Result<void> start_run(Duration timeout);
     [[nodiscard]] bool is_forked() const noexcept;
 

@@ -1,5 +1,7 @@
 #include <sidecar/error.hpp>
 
+#include "base/failures.hpp"
+
 #include <boost/asio/error.hpp>
 #include <fmt/format.h>
 
@@ -101,20 +103,16 @@ const FailureDetails& Failure::details() const noexcept
 
 Failure Failure::with_explanation(std::string explanation) const
 {
-    Failure failure = *this;
-    auto its_details = details();
-    its_details.explanation = std::move(explanation);
-    failure.details_ = std::make_shared<const FailureDetails>(std::move(its_details));
-    return failure;
+    auto changed = details();
+    changed.explanation = std::move(explanation);
+    return {static_cast<Error>(code_.value()), std::move(changed)};
 }
 
 Failure Failure::with_trace(ConnectTrace trace) const
 {
-    Failure failure = *this;
-    auto its_details = details();
-    its_details.trace = std::move(trace);
-    failure.details_ = std::make_shared<const FailureDetails>(std::move(its_details));
-    return failure;
+    auto changed = details();
+    changed.trace = std::move(trace);
+    return {static_cast<Error>(code_.value()), std::move(changed)};
 }
 
 std::string Failure::message() const
@@ -153,7 +151,14 @@ void throw_exception_from_error(const Failure& failure, const boost::source_loca
 Failure to_failure(std::exception_ptr exception, Error code, std::string_view attempted,
                    std::string_view endpoint)
 {
+    return detail::thrown_by({}, std::move(exception), code, attempted, endpoint);
+}
+
+Failure detail::thrown_by(std::string_view function, std::exception_ptr exception, Error code,
+                          std::string_view attempted, std::string_view endpoint)
+{
     FailureDetails details{.attempted = std::string{attempted}, .endpoint = std::string{endpoint}};
+    std::string why;
     try {
         std::rethrow_exception(std::move(exception));
     } catch (const Exception& e) {
@@ -163,10 +168,13 @@ Failure to_failure(std::exception_ptr exception, Error code, std::string_view at
         if (e.code() == boost::asio::error::operation_aborted)
             code = Error::cancelled;
     } catch (const std::exception& e) {
-        details.explanation = e.what();
+        why = e.what();
     } catch (...) {
-        details.explanation = "an exception of unknown type";
+        why = function.empty() ? "an exception of unknown type" : "";
     }
+    if (!function.empty())
+        why = fmt::format("{} threw{}{}", function, why.empty() ? "" : ": ", why);
+    details.explanation = std::move(why);
     return {code, std::move(details)};
 }
 

@@ -44,24 +44,36 @@ void JoinableThread::start(std::function<void()> function)
     is_joinable_ = true;
 }
 
+JoinableThread::~JoinableThread()
+{
+    if (is_joinable_)
+        ::pthread_detach(thread_);
+}
+
 bool JoinableThread::join_until(TimePoint deadline) noexcept
 {
+    const auto now = [] { return std::chrono::steady_clock::now(); };
+    constexpr std::chrono::hours long_enough{24}; // of one wait
     std::unique_lock lock{mutex_};
-    const auto thread = thread_;
     while (is_joinable_) {
-        lock.unlock();
-        // The sanitizers know no join on the steady clock. A jump of the other one is seen below,
-        // or costs its own length if it goes back just while a destructor blocks.
-        const auto left = std::clamp<Duration>(deadline - std::chrono::steady_clock::now(),
-                                               Duration{}, std::chrono::hours{24});
-        const auto until = std::chrono::system_clock::now().time_since_epoch() + left;
-        const auto seconds = std::chrono::floor<std::chrono::seconds>(until);
-        const ::timespec when{.tv_sec = seconds.count(), .tv_nsec = (until - seconds).count()};
-        const int code = ::pthread_timedjoin_np(thread, nullptr, &when);
-        lock.lock();
-        if (code != ETIMEDOUT)
-            is_joinable_ = false;
-        else if (std::chrono::steady_clock::now() >= deadline)
+        if (is_joining_) { // another thread
+            changed_.wait_until(lock, std::min(deadline, deadline_after(now(), long_enough)));
+        } else {
+            is_joining_ = true;
+            lock.unlock();
+            // The sanitizers know no join on the steady clock. A jump of the other one is seen below,
+            // or costs its own length if it goes back just while a destructor blocks.
+            const auto left = std::clamp<Duration>(deadline - now(), Duration{}, long_enough);
+            const auto until = std::chrono::system_clock::now().time_since_epoch() + left;
+            const auto seconds = std::chrono::floor<std::chrono::seconds>(until);
+            const ::timespec when{.tv_sec = seconds.count(), .tv_nsec = (until - seconds).count()};
+            const int code = ::pthread_timedjoin_np(thread_, nullptr, &when);
+            lock.lock();
+            is_joining_ = false;
+            is_joinable_ = code == ETIMEDOUT;
+            changed_.notify_all();
+        }
+        if (is_joinable_ && now() >= deadline)
             return false;
     }
     return true;
@@ -69,24 +81,30 @@ bool JoinableThread::join_until(TimePoint deadline) noexcept
 
 void JoinableThread::note_end() noexcept
 {
-    if (state_.exchange(State::ended) == State::orphaned)
-        orphans.fetch_sub(1);
-    ended_.count_down();
-}
-
-void JoinableThread::orphan() noexcept
-{
-    orphans.fetch_add(1);
-    if (state_.exchange(State::orphaned) == State::ended)
-        orphans.fetch_sub(1); // it ended in this very moment
-    detach();
-}
-
-void JoinableThread::detach() noexcept
-{
     std::lock_guard lock{mutex_};
-    if (std::exchange(is_joinable_, false))
-        ::pthread_detach(thread_);
+    if (is_orphan_)
+        orphans.fetch_sub(1);
+    has_ended_ = true;
+    changed_.notify_all(); // under the lock: the waiter may destroy this object at once
+}
+
+bool JoinableThread::wait_for_end(TimePoint deadline)
+{
+    std::unique_lock lock{mutex_};
+    return changed_.wait_until(lock, deadline, [this] { return has_ended_.load(); });
+}
+
+bool JoinableThread::orphan() noexcept
+{
+    std::unique_lock lock{mutex_};
+    changed_.wait(lock, [this] { return !is_joining_; });
+    if (!std::exchange(is_joinable_, false))
+        return false;
+    ::pthread_detach(thread_);
+    is_orphan_ = !has_ended_;
+    orphans.fetch_add(is_orphan_ ? 1 : 0);
+    changed_.notify_all();
+    return true;
 }
 
 std::uint64_t JoinableThread::orphan_count() noexcept { return orphans.load(); }

@@ -1,8 +1,8 @@
 // Feed: checks who calls, finds the run that is meant, and waits where there is something to wait for.
 #include <sidecar/feed.hpp>
 
+#include "base/failures.hpp"
 #include "base/fork_guard.hpp"
-#include "base/misuse.hpp"
 #include "feed/run_registry.hpp"
 #include "feed/validate_options.hpp"
 #include "queue/memory_budget.hpp"
@@ -17,14 +17,14 @@ using namespace detail;
 
 namespace {
 
-/// The same failure, which names the call and the object where it did not.
-Failure of_call(const Failure& failure, const char* attempted, const std::string& endpoint)
+/// The same failure, which names the call and the endpoint where it did not.
+Failure of_call(const Failure& failure, const char* attempted, const LinkConfig& config)
 {
     if (!failure.attempted().empty() && !failure.endpoint().empty())
         return failure;
     return {static_cast<Error>(failure.code().value()),
             {.attempted = failure.attempted().empty() ? attempted : failure.attempted(),
-             .endpoint = failure.endpoint().empty() ? endpoint : failure.endpoint(),
+             .endpoint = failure.endpoint().empty() ? config.endpoint() : failure.endpoint(),
              .cause = failure.cause(),
              .explanation = failure.explanation()}};
 }
@@ -94,7 +94,7 @@ public:
     }
     [[nodiscard]] Failure failure(Error code, const char* attempted) const
     {
-        return {code, {.attempted = attempted, .endpoint = feed_.config_->endpoint()}};
+        return of_call(code, attempted, *feed_.config_);
     }
     /// The inbox knows neither the call nor the endpoint.
     template <class T>
@@ -150,39 +150,27 @@ Result<void> Feed::start(Duration timeout)
     }
 }
 
-Result<void> Feed::validate_start() const
-{
-    const auto limit = config_->max_message_bytes();
-    for (const auto& checked :
-         {config_->check(), check_options(options_), check_inbox(options_.inbox, limit),
-          check_link(options_.link), check_upkeep(options_.link, *config_),
-          check_overflow(options_.link.overflow, limit)})
-        if (!checked)
-            return checked;
-    return {};
-}
-
 Result<void> Feed::start_run(Duration timeout)
 {
+    constexpr auto attempted = "start";
     const auto stops_before = runs_->stop_requests();
-    const auto refuse = [this](Error error) -> Result<void> {
-        return Failure{error, {.attempted = "start", .endpoint = config_->endpoint()}};
-    };
     if (is_forked())
-        return refuse(Error::forked);
-    if (auto checked = validate_start(); !checked)
-        return of_call(checked.error(), "start", config_->endpoint());
+        return of_call(Error::forked, attempted, *config_);
+    for (const auto& valid :
+         {validate_run(options_), validate_link(*config_, options_.link, options_.inbox)})
+        if (!valid)
+            return of_call(valid.error(), attempted, *config_);
     if (const Call call{*this}; call && call->is_loop_thread())
-        return called_on_loop("start", config_->endpoint());
+        return called_on_loop(attempted, config_->endpoint());
     std::shared_ptr<Run> run;
     std::shared_ptr<LinkImpl> link;
-    std::vector<RunRegistry::Retired> unreachable; // freed outside the lock
+    std::vector<std::shared_ptr<Run>> unreachable; // freed outside the lock
     {
         const auto lock = runs_->lock();
         if (const auto& present = runs_->present(); present && !present->stop_request().is_over())
-            return refuse(Error::already_started);
+            return of_call(Error::already_started, attempted, *config_);
         if (runs_->stop_requests() != stops_before)
-            return refuse(Error::stopping);
+            return of_call(Error::stopping, attempted, *config_);
         run = Run::make(options_, config_->is_virtual(), runs_->readable());
         link = run->links().add(config_, options_.link, run->deadline_of(timeout));
         unreachable = runs_->replace(run);
@@ -209,19 +197,13 @@ Result<Link> Feed::open_link(std::shared_ptr<const LinkConfig> config, LinkOptio
         return std::move(*failure);
     try {
         if (config->is_virtual() != call->is_virtual())
-            return Failure{Error::bad_options,
-                           {.attempted = attempted,
-                            .endpoint = config->endpoint(),
-                            .explanation = "its transport and the sidecar's first one run on "
-                                           "different kinds of clock, real and virtual time"}};
+            return of_call(bad_options("its transport and the sidecar's first one run on different "
+                                       "kinds of clock, real and virtual time"),
+                           attempted, *config);
         if (options.outbox)
             options.outbox = resolved(*options.outbox, options_.outbox.bytes);
-        for (const auto& checked :
-             {config->check(), check_inbox(options_.inbox, config->max_message_bytes()),
-              check_link(options), check_upkeep(options, *config),
-              check_overflow(options.overflow, config->max_message_bytes())})
-            if (!checked)
-                return of_call(checked.error(), attempted, config->endpoint());
+        if (auto valid = validate_link(*config, options, options_.inbox); !valid)
+            return of_call(valid.error(), attempted, *config);
         if (auto failure = call.refused_or_stopping(attempted, true))
             return std::move(*failure);
         const auto deadline = call->deadline_of(timeout);
@@ -278,7 +260,7 @@ Result<void> Feed::send_message(MessageKind kind, std::span<const std::byte> pay
     const Call call{*this};
     if (auto failure = call.refused("send", false))
         return std::move(*failure);
-    return call->send(*call->links().first(), kind, payload, options);
+    return call->links().first()->writer().send(kind, payload, options);
 }
 
 Result<void> Feed::flush(Duration timeout)
@@ -286,7 +268,7 @@ Result<void> Feed::flush(Duration timeout)
     const Call call{*this};
     if (auto failure = call.refused("flush", true))
         return std::move(*failure);
-    return call->flush(*call->links().first(), timeout);
+    return call->links().first()->writer().flush(timeout);
 }
 
 Result<Message> Feed::receive(Duration timeout)
@@ -388,8 +370,7 @@ std::string Feed::dump() const
 Result<int> Feed::native_handle()
 {
     if (is_forked())
-        return Failure{Error::forked,
-                       {.attempted = "make an event descriptor", .endpoint = config_->endpoint()}};
+        return of_call(Error::forked, "make an event descriptor", *config_);
     try {
         return runs_->make_readable().get();
     } catch (const Exception& e) {

@@ -55,14 +55,14 @@ Result<void> Link::send_message(MessageKind kind, std::span<const std::byte> pay
 {
     if (auto failure = refused("send"))
         return std::move(*failure);
-    return run_->send(*link_, kind, payload, options);
+    return link_->writer().send(kind, payload, options);
 }
 
 Result<void> Link::flush(Duration timeout)
 {
     if (auto failure = refused("flush"))
         return std::move(*failure);
-    return run_->flush(*link_, timeout);
+    return link_->writer().flush(timeout);
 }
 
 LinkId Link::id() const noexcept { return link_ ? link_->id() : LinkId{}; }
@@ -83,8 +83,6 @@ Result<void> Link::stick_message(std::string key, MessageKind kind,
 {
     if (auto failure = refused("add a sticky message"))
         return std::move(*failure);
-    if (auto checked = run_->validate_send(*link_, kind, payload); !checked)
-        return checked;
     return link_->writer().subscribe(std::move(key),
                                      subscription_message(kind, payload, std::move(is_answer)));
 }
@@ -94,9 +92,6 @@ Result<bool> Link::unstick_message(std::string_view key, MessageKind kind,
 {
     if (auto failure = refused("take a sticky message back"))
         return std::move(*failure);
-    if (!payload.empty())
-        if (auto checked = run_->validate_send(*link_, kind, payload); !checked)
-            return checked.error();
     return link_->writer().unsubscribe(key,
                                        subscription_message(kind, payload, std::move(is_answer)));
 }

@@ -74,7 +74,7 @@ void Run::start_thread()
 
 void Run::never_ran()
 {
-    std::lock_guard lock{end_.mutex};
+    std::lock_guard lock{end_mutex_};
     start_failed_ = true;
     inbox_.end();
     note_over(ReportBuilder::nothing_to_do());
@@ -117,39 +117,6 @@ bool Run::wait_for_call(const CallState& state, TimePoint deadline)
     });
 }
 
-// --- calls on a link
-
-Result<void> Run::validate_send(const LinkImpl& link, MessageKind kind,
-                                std::span<const std::byte> payload)
-{
-    try {
-        return link.config().check_send(kind, payload);
-    } catch (const std::bad_alloc&) {
-        throw;
-    } catch (...) {
-        return to_failure(std::current_exception(), Error::callback_failed, "send",
-                          link.endpoint());
-    }
-}
-
-Result<void> Run::send(LinkImpl& link, MessageKind kind, std::span<const std::byte> payload,
-                       const SendOptions& options)
-{
-    auto result = validate_send(link, kind, payload);
-    if (result)
-        result = link.writer().send(kind, payload, options);
-    if (!result)
-        sends_refused_.fetch_add(1, std::memory_order_relaxed);
-    return result;
-}
-
-Result<void> Run::flush(LinkImpl& link, Duration timeout)
-{
-    if (stop_request_.is_over())
-        return Failure{Error::stopped, {.attempted = "flush", .endpoint = link.endpoint()}};
-    return link.writer().flush(deadline_of(timeout));
-}
-
 // --- stopping
 
 void Run::request_stop() noexcept
@@ -171,38 +138,20 @@ std::optional<StopReport> Run::wait_stopped(Duration timeout)
         // In real time, on a virtual clock too: code that holds the thread passes no virtual time.
         const auto hard =
             requested ? deadline_after(stop_request_.made_at(), budget_.total) : TimePoint::max();
-        const bool done = wait_for_end(std::min(until, hard), requested);
-        std::unique_lock lock{end_.mutex};
-        // What the thread ran is over; a thread_local of the user's may still hold it.
-        if (!end_.final_report && done && join_until(lock, std::min(until, hard)))
+        const auto deadline = std::min(until, hard);
+        // After its end a thread_local of the user's may still hold the thread.
+        const bool joined =
+            wait_for_end(deadline, requested) && requested && thread_.join_until(deadline);
+        std::lock_guard lock{end_mutex_};
+        if (!final_report_ && joined)
             note_over(finished_report(true));
-        if (!end_.final_report && !end_.is_joining && real_now() >= hard)
+        if (!final_report_ && real_now() >= hard)
             orphan_thread();
-        if (end_.final_report)
-            return end_.final_report;
+        if (final_report_)
+            return final_report_;
         if (real_now() >= until)
             return std::nullopt;
     }
-}
-
-/// With end_.mutex held, which it gives up while it waits. True: this thread has joined.
-bool Run::join_until(std::unique_lock<std::mutex>& lock, TimePoint real_deadline)
-{
-    if (end_.is_joining) {
-        const auto is_free = [this] { return !end_.is_joining; };
-        if (real_deadline == TimePoint::max())
-            end_.changed.wait(lock, is_free);
-        else
-            end_.changed.wait_until(lock, real_deadline, is_free);
-        return false;
-    }
-    end_.is_joining = true;
-    lock.unlock();
-    const bool joined = thread_.join_until(real_deadline);
-    lock.lock();
-    end_.is_joining = false;
-    end_.changed.notify_all();
-    return joined;
 }
 
 bool Run::wait_for_end(TimePoint real_deadline, bool is_requested)
@@ -222,33 +171,34 @@ bool Run::wait_for_end(TimePoint real_deadline, bool is_requested)
            && is_done();
 }
 
-/// With end_.mutex held, and while no thread joins.
+/// With end_mutex_ held.
 void Run::orphan_thread()
 {
     journal_.silence(thread_.id());
-    thread_.orphan();
+    const bool joined = !thread_.orphan();
     inbox_.end();
     links_.release_senders();
-    note_over(finished_report(false));
+    note_over(finished_report(joined));
     // Not through the user's hook, which may take longer than the stop
-    journal_.log_without_hook(
-        LogLevel::error,
-        fmt::format("the loop's thread did not end in time and is left to itself: {}",
-                    end_.final_report->dump));
+    if (!joined)
+        journal_.log_without_hook(
+            LogLevel::error,
+            fmt::format("the loop's thread did not end in time and is left to itself: {}",
+                        final_report_->dump));
 }
 
 void Run::abandon()
 {
     request_stop();
-    std::lock_guard lock{end_.mutex};
-    if (!end_.final_report)
+    std::lock_guard lock{end_mutex_};
+    if (!final_report_)
         orphan_thread();
 }
 
-/// With end_.mutex held.
+/// With end_mutex_ held.
 void Run::note_over(StopReport report)
 {
-    end_.final_report = std::move(report);
+    final_report_ = std::move(report);
     stop_request_.note_over();
     services_.progressed.wake();
 }
@@ -302,7 +252,7 @@ Stats Run::stats() const
     stats.inbox_peak_bytes = counts.peak_bytes;
     stats.application_wakeups = inbox_.wakeups();
     stats.discarded = services_.discarded.load();
-    stats.sends_refused = sends_refused_.load();
+    stats.sends_refused = services_.sends_refused.load();
     stats.callback_failures = journal_.callback_failures();
     stats.longest_busy = loop_.tasks().longest_busy();
     stats.longest_busy_task = loop_.tasks().longest_busy_task();

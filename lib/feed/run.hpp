@@ -12,16 +12,12 @@
 #include "stop/report_builder.hpp"
 #include "stop/stop.hpp"
 
-#include <sidecar/send_options.hpp>
-
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <span>
 #include <string>
 
 namespace sidecar::detail {
@@ -44,12 +40,6 @@ public:
     /// Waits until the link is up, or why it is not; a link that is neither in time is closed.
     [[nodiscard]] Result<void> wait_for_link(LinkImpl& link, TimePoint deadline);
     [[nodiscard]] bool wait_for_call(const CallState& state, TimePoint deadline);
-    [[nodiscard]] Result<void> send(LinkImpl& link, MessageKind kind,
-                                    std::span<const std::byte> payload, const SendOptions& options);
-    /// What the link's transport says of a message; what its code throws is a failure too.
-    [[nodiscard]] static Result<void> validate_send(const LinkImpl& link, MessageKind kind,
-                                                    std::span<const std::byte> payload);
-    [[nodiscard]] Result<void> flush(LinkImpl& link, Duration timeout);
     /// Side: any thread and any signal handler.
     void request_stop() noexcept;
     /// Waits for the end; at the stop's total deadline leaves the run to the thread, and the thread
@@ -85,33 +75,25 @@ private:
     void run_thread() noexcept;
     void never_ran();
     [[nodiscard]] bool wait_for_end(TimePoint real_deadline, bool is_requested);
-    [[nodiscard]] bool join_until(std::unique_lock<std::mutex>& lock, TimePoint real_deadline);
     void orphan_thread();
     [[nodiscard]] StopReport finished_report(bool joined) const;
     void note_over(StopReport report);
 
-    const StopBudget budget_;                     // both: constant
-    Journal journal_;                             // both
-    StopRequest stop_request_;                    // both
-    EventLoop loop_;                              // sidecar side, but where it says otherwise
-    Inbox inbox_;                                 // both
-    LinkServices services_;                       // as its members say
-    Links links_;                                 // as its members say
-    ReportBuilder report_;                        // both
-    std::optional<Stop> stop_;                    // sidecar side
-    UserTasks user_tasks_;                        // both
-    std::atomic<bool> start_failed_{false};       // both: atomic
-    std::atomic<std::uint64_t> sends_refused_{0}; // both: atomic
-    JoinableThread thread_;                       // app side, but where it says otherwise
+    const StopBudget budget_;               // both: constant
+    Journal journal_;                       // both
+    StopRequest stop_request_;              // both
+    EventLoop loop_;                        // sidecar side, but where it says otherwise
+    Inbox inbox_;                           // both
+    LinkServices services_;                 // as its members say
+    Links links_;                           // as its members say
+    ReportBuilder report_;                  // both
+    std::optional<Stop> stop_;              // sidecar side
+    UserTasks user_tasks_;                  // both
+    std::atomic<bool> start_failed_{false}; // both: atomic
+    JoinableThread thread_;                 // app side, but where it says otherwise
 
-    /// How the threads that wait for the end agree who joins or orphans the thread.
-    struct End {
-        std::mutex mutex;
-        std::condition_variable changed;
-        bool is_joining = false;                // app side: guarded by mutex
-        std::optional<StopReport> final_report; // app side: guarded by mutex
-    };
-    End end_; // app side
+    std::mutex end_mutex_;
+    std::optional<StopReport> final_report_; // app side: guarded by end_mutex_
 };
 
 } // namespace sidecar::detail

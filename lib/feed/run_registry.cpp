@@ -1,8 +1,6 @@
 #include "feed/run_registry.hpp"
 
-#include <algorithm>
 #include <chrono>
-#include <iterator>
 #include <thread>
 #include <utility>
 
@@ -22,34 +20,25 @@ RunRegistry::Lease::Lease(const RunRegistry& runs) noexcept
     run_ = runs.current_.load(std::memory_order_seq_cst);
 }
 
-std::vector<RunRegistry::Retired> RunRegistry::replace(std::shared_ptr<Run> run)
+std::vector<std::shared_ptr<Run>> RunRegistry::replace(std::shared_ptr<Run> run)
 {
-    retired_.reserve(retired_.size() + 1);
-    std::vector<Retired> unreachable, kept;
-    kept.reserve(retired_.size() + 1);
-    const auto generation = generation_.load();
+    using Clock = std::chrono::steady_clock;
+    recent_.reserve(recent_.size() + 1);
     if (present_)
-        retired_.push_back({std::move(present_), generation});
+        recent_.push_back(std::move(present_));
     present_ = std::move(run);
     current_.store(present_.get(), std::memory_order_seq_cst);
+    const auto generation = generation_.load();
     const auto& last_calls = calls_[(generation + 1) % 2];
     // They are short, since that run is over, but a thread may be off its core in the middle of one.
-    if (retired_.size() > 2)
-        for (const auto give_up = std::chrono::steady_clock::now() + std::chrono::milliseconds{20};
-             last_calls.load(std::memory_order_seq_cst) != 0
-             && std::chrono::steady_clock::now() < give_up;)
+    if (recent_.size() + older_.size() > 2)
+        for (const auto give_up = Clock::now() + std::chrono::milliseconds{20};
+             last_calls.load(std::memory_order_seq_cst) != 0 && Clock::now() < give_up;)
             std::this_thread::yield();
     if (last_calls.load(std::memory_order_seq_cst) != 0)
-        return unreachable;
+        return {};
     generation_.store(generation + 1, std::memory_order_seq_cst);
-    // In order of their generations.
-    const auto reachable = std::find_if(retired_.begin(), retired_.end(), [&](const Retired& old) {
-        return old.generation >= generation;
-    });
-    kept.assign(std::make_move_iterator(reachable), std::make_move_iterator(retired_.end()));
-    retired_.erase(reachable, retired_.end());
-    unreachable = std::exchange(retired_, std::move(kept));
-    return unreachable;
+    return std::exchange(older_, std::exchange(recent_, {}));
 }
 
 const NotifyFd& RunRegistry::make_readable()
@@ -66,7 +55,8 @@ const NotifyFd& RunRegistry::make_readable()
 void RunRegistry::leak() noexcept
 {
     new std::shared_ptr<Run>{std::move(present_)};
-    new std::vector<Retired>{std::move(retired_)};
+    new std::vector<std::shared_ptr<Run>>{std::move(recent_)};
+    new std::vector<std::shared_ptr<Run>>{std::move(older_)};
     new std::shared_ptr<NotifyFd>{std::move(readable_)};
 }
 

@@ -34,11 +34,6 @@ public:
         Run* run_;                // app side
     };
 
-    struct Retired {
-        std::shared_ptr<Run> run;
-        std::uint64_t generation; // of the latest calls that may use it
-    };
-
     /// While it is held no run is replaced, and start()s take turns.
     [[nodiscard]] std::unique_lock<std::mutex> lock() const { return std::unique_lock{mutex_}; }
     /// With the lock held.
@@ -46,7 +41,7 @@ public:
     /// With the lock held. Returns the runs that nobody can reach any more, to be freed without the
     /// lock: what the user's coroutines held may call us. Throws bad_alloc, and has done nothing
     /// then.
-    [[nodiscard]] std::vector<Retired> replace(std::shared_ptr<Run> run);
+    [[nodiscard]] std::vector<std::shared_ptr<Run>> replace(std::shared_ptr<Run> run);
     /// With the lock held: the descriptor that is readable while something can be received, which
     /// stays the same over restarts; null: nobody asked for it.
     [[nodiscard]] const std::shared_ptr<NotifyFd>& readable() const noexcept { return readable_; }
@@ -64,9 +59,12 @@ public:
 
 private:
     mutable std::mutex mutex_;
-    std::shared_ptr<Run> present_;                // app side: guarded by mutex_
-    std::shared_ptr<NotifyFd> readable_;          // app side: guarded by mutex_
-    std::vector<Retired> retired_;                // app side: guarded by mutex_
+    std::shared_ptr<Run> present_;       // app side: guarded by mutex_
+    std::shared_ptr<NotifyFd> readable_; // app side: guarded by mutex_
+    /// Replaced in this generation: calls of this and of the one before may use them.
+    std::vector<std::shared_ptr<Run>> recent_; // app side: guarded by mutex_
+    /// Replaced before: only calls of generations before this one may use them.
+    std::vector<std::shared_ptr<Run>> older_;     // app side: guarded by mutex_
     std::atomic<Run*> current_{nullptr};          // app side: atomic
     std::atomic<std::uint64_t> generation_{0};    // app side: atomic
     std::atomic<std::uint32_t> stop_requests_{0}; // app side: atomic

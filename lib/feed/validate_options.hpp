@@ -5,16 +5,13 @@
 #include <sidecar/error.hpp>
 #include <sidecar/options.hpp>
 
-#include <cstddef>
-
 namespace sidecar::detail {
 
-/// Errors, all: bad_options, which names the option.
-[[nodiscard]] Result<void> check_options(const Options& options);
-[[nodiscard]] Result<void> check_inbox(const QueueLimits& limits, std::size_t max_message_bytes);
-[[nodiscard]] Result<void> check_outbox(const QueueLimits& limits);
-[[nodiscard]] Result<void> check_link(const LinkOptions& options);
-/// Liveness and rate limit; also what the transport has against sending the heartbeat.
-[[nodiscard]] Result<void> check_upkeep(const LinkOptions& options, const LinkConfig& config);
+/// What concerns the run and no link of it. Errors: bad_options, which names the option and no call.
+[[nodiscard]] Result<void> validate_run(const Options& options);
+/// One link of a run with this inbox. Errors: bad_options likewise; those of the transport's check() and
+/// check_send().
+[[nodiscard]] Result<void> validate_link(const LinkConfig& config, const LinkOptions& options,
+                                         const QueueLimits& inbox);
 
 } // namespace sidecar::detail

@@ -1,6 +1,6 @@
 #include "link/backoff.hpp"
 
-#include "base/thrown.hpp"
+#include "base/failures.hpp"
 
 #include <unistd.h>
 
@@ -147,17 +147,14 @@ std::uint64_t make_seed(LinkId link)
 Result<void> validate_reconnect(const Reconnect& options)
 {
     const auto zero = Duration{};
-    const auto refuse = [](const char* why) -> Result<void> {
-        return Failure{Error::bad_options, {.attempted = "connect", .explanation = why}};
-    };
     if (options.window <= zero)
-        return refuse("reconnect: the window must be positive");
+        return bad_options("reconnect: the window must be positive");
     if (options.max_window < options.window)
-        return refuse("reconnect: max_window must not be below window");
+        return bad_options("reconnect: max_window must not be below window");
     if (options.stable_after < zero || options.busy_delay < zero)
-        return refuse("reconnect: stable_after and busy_delay must not be negative");
+        return bad_options("reconnect: stable_after and busy_delay must not be negative");
     if (options.max_outage <= zero || options.connect_timeout <= zero)
-        return refuse("reconnect: max_outage and connect_timeout must be positive");
+        return bad_options("reconnect: max_outage and connect_timeout must be positive");
     return {};
 }
 

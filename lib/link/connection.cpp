@@ -1,6 +1,6 @@
 #include "link/connection.hpp"
 
-#include "base/thrown.hpp"
+#include "base/failures.hpp"
 #include "link/link.hpp"
 
 #include <boost/asio/post.hpp>

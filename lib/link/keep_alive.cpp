@@ -1,5 +1,6 @@
 #include "link/keep_alive.hpp"
 
+#include "base/failures.hpp"
 #include "base/text.hpp"
 #include "link/link.hpp"
 
@@ -332,21 +333,18 @@ void KeepAlive::add_round_trips(LatencyHistogram& to) const
 Result<void> validate_liveness(const Liveness& options)
 {
     const auto zero = Duration{};
-    const auto refuse = [](const char* why) -> Result<void> {
-        return Failure{Error::bad_options,
-                       {.attempted = "start", .explanation = std::string{"liveness: "} + why}};
-    };
     if (options.interval < zero || options.timeout < zero || options.data_timeout < zero)
-        return refuse("no time may be negative");
+        return bad_options("liveness: no time may be negative");
     if (options.interval > zero && options.timeout == zero)
-        return refuse("a timeout of zero leaves no time for an answer");
+        return bad_options("liveness: a timeout of zero leaves no time for an answer");
     if (options.interval > options.timeout && options.interval > zero)
-        return refuse("the interval is longer than the timeout; a shorter interval finds a dead "
-                      "peer as soon, and takes fewer slow ones for dead");
+        return bad_options(
+            "liveness: the interval is longer than the timeout; a shorter interval finds a dead "
+            "peer as soon, and takes fewer slow ones for dead");
     if (options.on_stale == OnStale::drop && options.data_timeout == zero)
-        return refuse("on_stale without a data_timeout would never drop");
+        return bad_options("liveness: on_stale without a data_timeout would never drop");
     if (options.heartbeat && options.interval == zero)
-        return refuse("a heartbeat without an interval would never be sent");
+        return bad_options("liveness: a heartbeat without an interval would never be sent");
     return {};
 }
 

@@ -1,6 +1,6 @@
 #include "link/link.hpp"
 
-#include "base/misuse.hpp"
+#include "base/failures.hpp"
 #include "link/links.hpp"
 
 #include <fmt/format.h>

@@ -1,6 +1,6 @@
 #include "link/link_sink.hpp"
 
-#include "base/thrown.hpp"
+#include "base/failures.hpp"
 
 #include <fmt/format.h>
 

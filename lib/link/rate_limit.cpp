@@ -1,8 +1,9 @@
 #include "link/rate_limit.hpp"
 
+#include "base/failures.hpp"
+
 #include <algorithm>
 #include <chrono>
-#include <string>
 #include <utility>
 
 namespace sidecar::detail {
@@ -124,17 +125,14 @@ bool RateLimiter::take(std::size_t payload_bytes, TimePoint now)
 
 Result<void> validate_rate_limit(const RateLimit& limit)
 {
-    const auto refuse = [](const char* why) -> Result<void> {
-        return Failure{Error::bad_options,
-                       {.attempted = "start", .explanation = std::string{"rate limit: "} + why}};
-    };
     if ((limit.messages == 0 && limit.burst_messages != 0)
         || (limit.bytes == 0 && limit.burst_bytes != 0))
-        return refuse("a burst without a rate would go once, and never again");
+        return bad_options("rate limit: a burst without a rate would go once, and never again");
     if (limit.messages == 0 && limit.bytes == 0)
-        return refuse("it limits neither messages nor bytes; leave it out for no limit");
+        return bad_options(
+            "rate limit: it limits neither messages nor bytes; leave it out for no limit");
     if (limit.per <= Duration{} || limit.per > std::chrono::hours{24})
-        return refuse("`per` must be positive, and a day at most");
+        return bad_options("rate limit: `per` must be positive, and a day at most");
     return {};
 }
 

@@ -28,10 +28,11 @@ struct LinkServices {
     const QueueLimits outbox; // both: constant
     WaitPoint written{};      // both: senders wait here for space in an outbox, or for its end
     WaitPoint progressed{};   // both: starts, calls and ends are waited for here
-    std::vector<LinkSink*> space_waiters{};    // sidecar side; wait for free space in the inbox
-    std::atomic<bool> wakes_writers{false};    // both: atomic; a sender found no memory to wake one
-    std::atomic<std::uint64_t> discarded{0};   // both: atomic; messages that came too late
-    std::function<void()> something_changed{}; // sidecar side; a stage of the stop may be over
+    std::vector<LinkSink*> space_waiters{};  // sidecar side; wait for free space in the inbox
+    std::atomic<bool> wakes_writers{false};  // both: atomic; a sender found no memory to wake one
+    std::atomic<std::uint64_t> discarded{0}; // both: atomic; messages that came too late
+    std::atomic<std::uint64_t> sends_refused{0}; // both: atomic
+    std::function<void()> something_changed{};   // sidecar side; a stage of the stop may be over
 
     /// Has each of `space_waiters` look again, once. Side: sidecar.
     void space_came();

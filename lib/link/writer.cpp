@@ -1,10 +1,13 @@
 #include "link/writer.hpp"
 
-#include "base/misuse.hpp"
+#include "base/failures.hpp"
 #include "link/link.hpp"
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <exception>
+#include <new>
 #include <utility>
 
 namespace sidecar::detail {
@@ -34,8 +37,31 @@ Failure Writer::too_big(std::size_t payload_bytes) const
                               outbox_.largest_message()));
 }
 
+Result<void> Writer::validate(MessageKind kind, std::span<const std::byte> payload) const
+{
+    try {
+        return link_.config().check_send(kind, payload);
+    } catch (const std::bad_alloc&) {
+        throw;
+    } catch (...) {
+        return to_failure(std::current_exception(), Error::callback_failed, "send",
+                          link_.endpoint());
+    }
+}
+
 Result<void> Writer::send(MessageKind kind, std::span<const std::byte> payload,
                           const SendOptions& options)
+{
+    auto result = validate(kind, payload);
+    if (result)
+        result = queue(kind, payload, options);
+    if (!result)
+        services_.sends_refused.fetch_add(1, std::memory_order_relaxed);
+    return result;
+}
+
+Result<void> Writer::queue(MessageKind kind, std::span<const std::byte> payload,
+                           const SendOptions& options)
 {
     using Push = Outbox::Push;
     Outbox::Sender sender{.connection = options.connection, .lane = options.lane};
@@ -82,8 +108,11 @@ void Writer::post_wake() noexcept
     }
 }
 
-Result<void> Writer::flush(TimePoint deadline)
+Result<void> Writer::flush(Duration timeout)
 {
+    if (services_.stop.is_over())
+        return link_.refusal("flush");
+    const auto deadline = deadline_after(services_.loop.now(), std::max(timeout, Duration{}));
     if (services_.loop.is_loop_thread())
         return called_on_loop("flush", link_.endpoint());
     using Fate = Outbox::Fate;
@@ -122,6 +151,8 @@ Result<void> Writer::subscribe(std::string key, SubscriptionMessage message)
 {
     if (link_.is_over())
         return link_.refusal("add a sticky message");
+    if (auto valid = validate(message.kind, message.bytes()); !valid)
+        return valid;
     if (message.payload.size() > outbox_.limit_bytes())
         return too_big(message.payload.size());
     if (link_.subscriptions().add(std::move(key), std::move(message)))
@@ -133,6 +164,9 @@ Result<bool> Writer::unsubscribe(std::string_view key, SubscriptionMessage messa
 {
     if (link_.is_over())
         return link_.refusal("take a sticky message back");
+    if (!message.payload.empty())
+        if (auto valid = validate(message.kind, message.bytes()); !valid)
+            return valid.error();
     const bool was_there = link_.subscriptions().remove(key, std::move(message));
     if (was_there) {
         post_wake();

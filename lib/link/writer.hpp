@@ -38,9 +38,9 @@ public:
 
     // --- app side, any thread
     /// Timeout zero: does not wait. Reads the clock only if it waits, or the message may expire.
-    Result<void> send(MessageKind kind, std::span<const std::byte> payload,
-                      const SendOptions& options);
-    Result<void> flush(TimePoint deadline);
+    [[nodiscard]] Result<void> send(MessageKind kind, std::span<const std::byte> payload,
+                                    const SendOptions& options);
+    [[nodiscard]] Result<void> flush(Duration timeout);
     Result<void> subscribe(std::string key, SubscriptionMessage message);
     Result<bool> unsubscribe(std::string_view key, SubscriptionMessage message);
 
@@ -63,6 +63,10 @@ public:
 
 private:
     struct WriteEnd;
+    /// Asks the transport. An exception of its code is a failure too.
+    [[nodiscard]] Result<void> validate(MessageKind kind, std::span<const std::byte> payload) const;
+    [[nodiscard]] Result<void> queue(MessageKind kind, std::span<const std::byte> payload,
+                                     const SendOptions& options);
     void post_wake() noexcept;
     [[nodiscard]] Failure failed(Error code, const char* attempted, std::string explanation) const;
     [[nodiscard]] Failure too_big(std::size_t payload_bytes) const;

@@ -1,11 +1,11 @@
 #include "queue/overflow.hpp"
 
+#include "base/failures.hpp"
 #include "queue/link_queue.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <utility>
 
 namespace sidecar {
 
@@ -32,12 +32,6 @@ constexpr std::size_t low_level(std::size_t low, std::size_t high) noexcept
     return low != 0 ? low : high / 2;
 }
 
-Result<void> refuse(std::string why)
-{
-    return Failure{Error::bad_options,
-                   {.attempted = "start", .explanation = "overflow: " + std::move(why)}};
-}
-
 } // namespace
 
 bool is_plain(const Overflow& overflow) noexcept
@@ -57,21 +51,22 @@ Overflow resolved(Overflow overflow, std::size_t max_message_bytes)
     return overflow;
 }
 
-Result<void> check_overflow(const Overflow& overflow, std::size_t max_message_bytes)
+Result<void> validate_overflow(const Overflow& overflow, std::size_t max_message_bytes)
 {
     const bool conflates = overflow.policy == OverflowPolicy::conflate;
     if (conflates != static_cast<bool>(overflow.key))
-        return refuse(conflates ? "conflating needs a key" : "a key is for conflating only");
+        return bad_options(conflates ? "overflow: conflating needs a key"
+                                     : "overflow: a key is for conflating only");
     if (overflow.max_age < Duration{})
-        return refuse("max_age is negative");
+        return bad_options("overflow: max_age is negative");
     if (overflow.queue_bytes != 0 && overflow.queue_bytes < entry_cost(max_message_bytes))
-        return refuse(fmt::format("a queue of {} bytes cannot hold a message of {}; it needs {}",
-                                  overflow.queue_bytes, max_message_bytes,
-                                  entry_cost(max_message_bytes)));
+        return bad_options(
+            fmt::format("overflow: a queue of {} bytes cannot hold a message of {}; it needs {}",
+                        overflow.queue_bytes, max_message_bytes, entry_cost(max_message_bytes)));
     const auto is_above = [](std::size_t low, std::size_t high) { return low != 0 && low >= high; };
     if (is_above(overflow.low.messages, overflow.high.messages)
         || is_above(overflow.low.bytes, overflow.high.bytes))
-        return refuse("a low water mark must be below the high one");
+        return bad_options("overflow: a low water mark must be below the high one");
     return {};
 }
 

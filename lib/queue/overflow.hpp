@@ -13,7 +13,8 @@ namespace sidecar::detail {
 /// With nothing left open.
 [[nodiscard]] Overflow resolved(Overflow overflow, std::size_t max_message_bytes);
 /// Whether it makes sense; asked before it is resolved.
-[[nodiscard]] Result<void> check_overflow(const Overflow& overflow, std::size_t max_message_bytes);
+[[nodiscard]] Result<void> validate_overflow(const Overflow& overflow,
+                                             std::size_t max_message_bytes);
 
 /// Reports when a queue has grown to its high mark, and when it has then shrunk to the low one. Owned by
 /// the queue, guarded by what guards that. Invariant: the two alternate, `rose` first.

@@ -344,7 +344,7 @@ TEST_CASE("liveness: on_stale without a data_timeout is refused with its reason,
     Fixture g;
     REQUIRE(g.feed.start(1s));
     CHECK(g.feed.open<Mock>({.peer = MockPeer{}}, 1s, {.liveness = never}).error().message()
-          == "cannot start (mock): " + why);
+          == "cannot open a link (mock): " + why);
     CHECK(g.feed.stop().clean());
 }
 

@@ -224,13 +224,78 @@ TEST_CASE("start: what a transport's own checks throw is a failure, of each call
     CHECK(feed.stop().joined);
 }
 
-TEST_CASE("start: options that make no sense are refused, by name")
+TEST_CASE("start: options of the run that make no sense are refused, by name")
 {
-    Fixture spin{{.spin = -1s}};
-    CHECK(spin.feed.start(1s).error().message()
-          == "cannot start (mock): the options make no sense: spin: the time must not be negative");
-    Fixture stop{{.stop = {.total = 0s}}};
-    CHECK(stop.feed.start(1s).error() == Error::bad_options);
+    const std::pair<Options, std::string> rows[] = {
+        {{.stop = {.total = 0s}}, "stop: the total must be positive, no stage negative"},
+        {{.spin = -1s}, "spin: the time must not be negative"},
+        {{.outbox = {.bytes = 100}},
+         "outbox: 100 bytes are too few for messages of up to 64; it needs at least 256"},
+        {{.inbox = {.bytes = 1000, .messages = 1}},
+         "inbox: 1000 bytes are too few for messages of up to 1048576; it needs at least 4194304"},
+    };
+    for (const auto& [options, why] : rows) {
+        Fixture f{options};
+        CHECK(f.feed.start(1s).error().message()
+              == "cannot start (mock): the options make no sense: " + why);
+    }
+}
+
+TEST_CASE("start and open: an option of a link that makes no sense is named, and so is the call")
+{
+    const auto key = [](const MessageView&) { return std::nullopt; };
+    const std::pair<LinkOptions, std::string> rows[] = {
+        {{.outbox = QueueLimits{.bytes = 100}},
+         "outbox: 100 bytes are too few for messages of up to 64; it needs at least 256"},
+        {{.reconnect = Reconnect{.window = 0s}}, "reconnect: the window must be positive"},
+        {{.reconnect = Reconnect{.connect_timeout = 0s}},
+         "reconnect: max_outage and connect_timeout must be positive"},
+        {{.on_connected_timeout = 0s}, "on_connected_timeout and confirm_timeout must be positive"},
+        {{.confirm_timeout = 0s}, "on_connected_timeout and confirm_timeout must be positive"},
+        {{.overflow = {.key = key}}, "overflow: a key is for conflating only"},
+        {{.overflow = {.max_age = -1s}}, "overflow: max_age is negative"},
+        {{.liveness = Liveness{.interval = -1s}}, "liveness: no time may be negative"},
+        {{.rate_limit = RateLimit{.messages = 1, .per = 0s}},
+         "rate limit: `per` must be positive, and a day at most"},
+    };
+    Fixture running;
+    REQUIRE(running.feed.start(1s));
+    const auto opened = [&](const Mock::Options& mock, const LinkOptions& options) {
+        return running.feed.open(mock, 1s, options).error().message();
+    };
+    for (const auto& [options, why] : rows) {
+        Fixture f{{.link = options}};
+        CHECK(f.feed.start(1s).error().message()
+              == "cannot start (mock): the options make no sense: " + why);
+        CHECK(opened({}, options)
+              == "cannot open a link (mock): the options make no sense: " + why);
+    }
+    CHECK(opened({.max_message_bytes = 0}, {})
+          == "cannot open a link (mock): the options make no sense: inbox: a message limit of 0 "
+             "bytes "
+             "lets nothing through");
+    CHECK(running.feed.stop().clean());
+}
+
+struct Mute : LeastTransport {
+    using LeastTransport::LeastTransport;
+    static Result<void> check_send(const Options&, MessageKind, std::span<const std::byte>)
+    {
+        return Failure{Error::bad_message, {.attempted = "send", .explanation = "never"}};
+    }
+};
+
+TEST_CASE("start and open: a heartbeat that the transport cannot send is named, and so is the call")
+{
+    const LinkOptions options{.liveness = Liveness{.heartbeat = Heartbeat{.message = "x"}}};
+    const std::string why = ": the message cannot be sent on this transport: liveness: the "
+                            "heartbeat cannot be sent: never";
+    Sidecar<Mute> wrong{{}, silenced({.link = options})};
+    CHECK(wrong.start(1s).error().message() == "cannot start" + why);
+    Sidecar<Mute> feed{{}, silenced({})};
+    REQUIRE(feed.start(1s));
+    CHECK(feed.open({}, 1s, options).error().message() == "cannot open a link" + why);
+    CHECK(feed.stop().joined);
 }
 
 TEST_CASE("open: a MockPeer that has a link already is refused, and keeps that link")

@@ -11,6 +11,7 @@
 #include <optional>
 #include <type_traits>
 #include <utility>
+#include <variant>
 
 namespace sidecar::detail {
 
@@ -36,10 +37,9 @@ struct CallState {
 /// The same with the coroutine's value.
 template <class Value>
 struct ValueState : CallState {
-    std::optional<Value> value; // both: written before done
+    std::optional<std::conditional_t<std::is_void_v<Value>, std::monostate, Value>>
+        value; // both: written before done
 };
-template <>
-struct ValueState<void> : CallState {};
 
 template <class Value>
 Task<> keep_result(std::shared_ptr<ValueState<Value>> state, Task<Value> task)

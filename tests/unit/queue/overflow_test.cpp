@@ -47,7 +47,7 @@ TEST_CASE("resolved: leaves nothing open")
     CHECK(set.low.messages == 2);
 }
 
-TEST_CASE("check_overflow: what makes no sense is refused and says why")
+TEST_CASE("validate_overflow: what makes no sense is refused and says why")
 {
     struct Row {
         Overflow overflow;
@@ -67,7 +67,7 @@ TEST_CASE("check_overflow: what makes no sense is refused and says why")
         {{.high = {.bytes = 10}, .low = {.bytes = 11}}, "below the high"},
     };
     for (const auto& row : rows) {
-        const auto result = check_overflow(row.overflow, 1000);
+        const auto result = validate_overflow(row.overflow, 1000);
         CAPTURE(row.why);
         CHECK(result.has_value() == row.why.empty());
         if (row.why.empty())
