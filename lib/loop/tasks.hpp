@@ -59,7 +59,7 @@ public:
     using Completion = std::function<void(std::exception_ptr)>;
     using Factory = std::function<Task<>(TaskSlot&)>;
 
-    explicit TaskScope(EventLoop& loop) noexcept : loop_{loop} {}
+    explicit TaskScope(EventLoop& loop) : loop_{loop} {}
     TaskScope(const TaskScope&) = delete;
     TaskScope& operator=(const TaskScope&) = delete;
 
