@@ -118,58 +118,41 @@ template <class T>
 struct TransportTraits {
     using Options = typename T::Options;
 
-    static constexpr bool names_clock = requires { typename T::Clock; };
-    static constexpr bool names_limit = requires { &Options::max_message_bytes; };
-    static constexpr bool names_endpoint = requires { &T::endpoint; };
-    static constexpr bool names_check = requires { &T::check; };
-    static constexpr bool names_check_send = requires { &T::check_send; };
-    static constexpr bool names_ping = requires { &T::ping; };
-    static constexpr bool names_default_liveness = requires { &T::default_liveness; };
-
-    static constexpr bool has_clock = [] {
-        if constexpr (names_clock)
-            return std::same_as<typename T::Clock, VirtualClock>;
-        else
-            return false;
-    }();
     // clang-format off
+    static constexpr bool has_clock = requires { requires std::same_as<typename T::Clock, VirtualClock>; };
+    static_assert(has_clock || !requires { typename T::Clock; },
+                  "a transport's Clock must be sidecar::VirtualClock; leave it out for real time");
     static constexpr bool has_limit = requires(const Options& options) {
         { options.max_message_bytes } -> std::convertible_to<std::size_t>;
     };
+    static_assert(has_limit || !requires { &Options::max_message_bytes; },
+                  "Options::max_message_bytes must convert to std::size_t");
     static constexpr bool has_endpoint = requires(const Options& options) {
         { T::endpoint(options) } -> std::convertible_to<std::string>;
     };
+    static_assert(has_endpoint || !requires { &T::endpoint; },
+                  "endpoint must be: static std::string endpoint(const Options&)");
     static constexpr bool has_check = requires(const Options& options) {
         { T::check(options) } -> std::same_as<Result<void>>;
     };
-    static constexpr bool has_check_send = requires(const Options& options, MessageKind kind,
-                                                    std::span<const std::byte> payload) {
+    static_assert(has_check || !requires { &T::check; },
+                  "check must be: static sidecar::Result<void> check(const Options&)");
+    static constexpr bool has_check_send = requires(const Options& options, MessageKind kind, std::span<const std::byte> payload) {
         { T::check_send(options, kind, payload) } -> std::same_as<Result<void>>;
     };
-    static constexpr bool has_ping = requires(T& transport, Context ctx,
-                                              std::span<const std::byte> payload) {
-        { transport.ping(ctx, payload) } -> std::same_as<Task<void>>;
-    };
+    static_assert(has_check_send || !requires { &T::check_send; },
+                  "check_send must be: static sidecar::Result<void> check_send(const Options&, sidecar::MessageKind, std::span<const std::byte>)");
     static constexpr bool has_default_liveness = requires {
         { T::default_liveness() } -> std::same_as<Liveness>;
     };
-    // clang-format on
-
-    static_assert(has_clock || !names_clock,
-                  "a transport's Clock must be sidecar::VirtualClock; leave it out for real time");
-    static_assert(has_limit || !names_limit,
-                  "Options::max_message_bytes must convert to std::size_t");
-    static_assert(has_endpoint || !names_endpoint,
-                  "endpoint must be: static std::string endpoint(const Options&)");
-    static_assert(has_check || !names_check,
-                  "check must be: static sidecar::Result<void> check(const Options&)");
-    static_assert(has_check_send || !names_check_send,
-                  "check_send must be: static sidecar::Result<void> check_send(const Options&, "
-                  "sidecar::MessageKind, std::span<const std::byte>)");
-    static_assert(has_default_liveness || !names_default_liveness,
+    static_assert(has_default_liveness || !requires { &T::default_liveness; },
                   "default_liveness must be: static sidecar::Liveness default_liveness()");
-    static_assert(has_ping || !names_ping, "ping must be: sidecar::Task<> ping(sidecar::Context, "
-                                           "std::span<const std::byte>)");
+    static constexpr bool has_ping = requires(T& transport, Context ctx, std::span<const std::byte> payload) {
+        { transport.ping(ctx, payload) } -> std::same_as<Task<void>>;
+    };
+    static_assert(has_ping || !requires { &T::ping; },
+                  "ping must be: sidecar::Task<> ping(sidecar::Context, std::span<const std::byte>)");
+    // clang-format on
 };
 
 /// A user's transport behind AnyTransport.
