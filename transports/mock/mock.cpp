@@ -91,7 +91,18 @@ struct MockPeer::State {
         if (signals)
             boost::asio::post(executor, [s = signals] { s->set_all(); });
     }
-    /// The same for what comes from the peer.
+    template <class T>
+    void set(T State::*member, std::type_identity_t<T> value)
+    {
+        tell([&](State& s) { s.*member = std::move(value); });
+    }
+    template <class T>
+    [[nodiscard]] T get(T State::*member) const
+    {
+        std::lock_guard lock{mutex};
+        return this->*member;
+    }
+    /// For what comes from the peer.
     void add(mock::Incoming next)
     {
         tell([&](State& s) { s.incoming.push_back(std::move(next)); });
@@ -124,10 +135,7 @@ Exception failed(const char* attempted, error_code cause, Error code = Error::di
 
 MockPeer::MockPeer() : state_{std::make_shared<State>()} {}
 
-void MockPeer::refuse_connect(error_code error)
-{
-    state_->tell([&](State& s) { s.connect_error = error; });
-}
+void MockPeer::refuse_connect(error_code error) { state_->set(&State::connect_error, error); }
 void MockPeer::allow_connect()
 {
     state_->tell([](State& s) {
@@ -135,10 +143,7 @@ void MockPeer::allow_connect()
         s.connect_delay = {};
     });
 }
-void MockPeer::delay_connect(Duration delay)
-{
-    state_->tell([&](State& s) { s.connect_delay = delay; });
-}
+void MockPeer::delay_connect(Duration delay) { state_->set(&State::connect_delay, delay); }
 
 void MockPeer::deliver(std::string_view text) { state_->add({.payload = std::string{text}}); }
 void MockPeer::deliver(std::span<const std::byte> bytes)
@@ -149,10 +154,7 @@ void MockPeer::deliver_after(Duration delay, std::string_view text)
 {
     state_->tell([&](State& s) { s.delayed.push_back({delay, {.payload = std::string{text}}}); });
 }
-void MockPeer::limit_reads(std::size_t messages)
-{
-    state_->tell([&](State& s) { s.read_limit = messages; });
-}
+void MockPeer::limit_reads(std::size_t messages) { state_->set(&State::read_limit, messages); }
 
 void MockPeer::fail_read(error_code error)
 {
@@ -160,7 +162,7 @@ void MockPeer::fail_read(error_code error)
 }
 void MockPeer::fail_write(error_code error, std::size_t messages)
 {
-    state_->tell([&](State& s) { s.write_failure = {error, messages}; });
+    state_->set(&State::write_failure, State::WriteFailure{error, messages});
 }
 void MockPeer::drop()
 {
@@ -181,31 +183,13 @@ void MockPeer::fail_operation(std::size_t n, error_code error)
     });
 }
 
-void MockPeer::delay_close(Duration delay)
-{
-    state_->tell([&](State& s) { s.close_delay = delay; });
-}
-void MockPeer::ignore_abort()
-{
-    state_->tell([](State& s) { s.ignores_abort = true; });
-}
-void MockPeer::release_abort()
-{
-    state_->tell([](State& s) { s.ignores_abort = false; });
-}
-void MockPeer::hold_writes()
-{
-    state_->tell([](State& s) { s.holds_writes = true; });
-}
-void MockPeer::release_writes()
-{
-    state_->tell([](State& s) { s.holds_writes = false; });
-}
+void MockPeer::delay_close(Duration delay) { state_->set(&State::close_delay, delay); }
+void MockPeer::ignore_abort() { state_->set(&State::ignores_abort, true); }
+void MockPeer::release_abort() { state_->set(&State::ignores_abort, false); }
+void MockPeer::hold_writes() { state_->set(&State::holds_writes, true); }
+void MockPeer::release_writes() { state_->set(&State::holds_writes, false); }
 
-void MockPeer::delay_pongs(Duration delay)
-{
-    state_->tell([&](State& s) { s.pong_delay = delay; });
-}
+void MockPeer::delay_pongs(Duration delay) { state_->set(&State::pong_delay, delay); }
 void MockPeer::send_bytes() { state_->add({.what = Incoming::Kind::bytes}); }
 
 void MockPeer::forget()
@@ -215,30 +199,12 @@ void MockPeer::forget()
         s.trace.clear();
     });
 }
-std::vector<std::string> MockPeer::sent() const
-{
-    return state_->ask([](const State& s) { return s.sent; });
-}
-std::size_t MockPeer::write_count() const
-{
-    return state_->ask([](const State& s) { return s.write_count; });
-}
-std::size_t MockPeer::connect_count() const
-{
-    return state_->ask([](const State& s) { return s.connect_count; });
-}
-bool MockPeer::was_closed() const
-{
-    return state_->ask([](const State& s) { return s.closed.has_value(); });
-}
-std::uint16_t MockPeer::close_code() const
-{
-    return state_->ask([](const State& s) { return s.closed.value_or(0); });
-}
-std::vector<std::string> MockPeer::trace() const
-{
-    return state_->ask([](const State& s) { return s.trace; });
-}
+std::vector<std::string> MockPeer::sent() const { return state_->get(&State::sent); }
+std::size_t MockPeer::write_count() const { return state_->get(&State::write_count); }
+std::size_t MockPeer::connect_count() const { return state_->get(&State::connect_count); }
+bool MockPeer::was_closed() const { return state_->get(&State::closed).has_value(); }
+std::uint16_t MockPeer::close_code() const { return state_->get(&State::closed).value_or(0); }
+std::vector<std::string> MockPeer::trace() const { return state_->get(&State::trace); }
 
 // --- the transport
 
@@ -274,10 +240,7 @@ struct Mock::Impl {
     }
 
     [[nodiscard]] static bool may_write(const State& s) { return !s.holds_writes || s.is_dropped; }
-    [[nodiscard]] bool must_end() const
-    {
-        return is_aborted && !state->ask([](const State& s) { return s.ignores_abort; });
-    }
+    [[nodiscard]] bool must_end() const { return is_aborted && !state->get(&State::ignores_abort); }
 
     /// Waits until the condition holds, or throws when aborted; at the deadline it gives up. True
     /// if the condition holds.
@@ -295,7 +258,7 @@ struct Mock::Impl {
             try {
                 co_await ctx.wait(event, deadline);
             } catch (const boost::system::system_error&) {
-                if (!state->ask([](const State& s) { return s.ignores_abort; }))
+                if (!state->get(&State::ignores_abort))
                     throw;
                 is_cancelled = true;
             }
@@ -338,11 +301,10 @@ Task<> Mock::connect(Context ctx)
     auto& impl = *impl_;
     impl.begin_connection(ctx);
     impl.enter(ctx, "connect");
-    const auto delay = impl.state->ask([](const MockPeer::State& s) { return s.connect_delay; });
+    const auto delay = impl.state->get(&MockPeer::State::connect_delay);
     co_await impl.wait(ctx, impl.signals->connect, deadline_after(ctx.now(), delay),
                        [](const MockPeer::State& s) { return s.connect_delay == Duration{}; });
-    if (const auto error =
-            impl.state->ask([](const MockPeer::State& s) { return s.connect_error; }))
+    if (const auto error = impl.state->get(&MockPeer::State::connect_error))
         throw failed("connect", *error, Error::connect_failed);
 }
 
@@ -435,7 +397,7 @@ Task<> Mock::close(Context ctx, CloseReason reason)
 {
     auto& impl = *impl_;
     impl.enter(ctx, fmt::format("close {}", reason.code));
-    const auto delay = impl.state->ask([](const MockPeer::State& s) { return s.close_delay; });
+    const auto delay = impl.state->get(&MockPeer::State::close_delay);
     co_await impl.wait(ctx, impl.signals->close, deadline_after(ctx.now(), delay),
                        [](const MockPeer::State& s) { return s.close_delay == Duration{}; });
     std::lock_guard lock{impl.state->mutex};
