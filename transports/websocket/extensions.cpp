@@ -127,86 +127,70 @@ int window_bits(std::string_view value)
     return found == values.end() ? 0 : min_bits + static_cast<int>(found - values.begin());
 }
 
-/// The parameters of the one answer, each checked as it comes.
-class Answer {
-public:
-    explicit Answer(const CompressionOptions& offered) : offered_{offered} {}
+constexpr std::array<std::string_view, 4> parameter_names{
+    "server_no_context_takeover", "client_no_context_takeover", "server_max_window_bits",
+    "client_max_window_bits"};
 
-    [[nodiscard]] Result<void> take(const Parameter& parameter)
-    {
-        const auto is = [&](std::string_view name) {
-            return http::equal_ignoring_case(parameter.name, name);
-        };
-        if (is("server_no_context_takeover"))
-            return take_flag(parameter, server_no_context_takeover_);
-        if (is("client_no_context_takeover"))
-            return take_flag(parameter, client_no_context_takeover_);
-        if (is("server_max_window_bits"))
-            return take_bits(parameter, offered_.server_max_window_bits, server_bits_);
-        if (is("client_max_window_bits"))
-            return take_bits(parameter, offered_.client_max_window_bits, client_bits_);
-        return refused(fmt::format("it has a parameter of {} that is not known: {}", extension_name,
-                                   http::quote(parameter.name, max_shown_bytes)));
-    }
-    /// Whether all that was demanded is granted.
-    [[nodiscard]] Result<void> validate() const
-    {
-        const char* const missing =
-            offered_.server_max_window_bits != max_bits && server_bits_ == 0
-                ? "server_max_window_bits"
-            : offered_.server_no_context_takeover && !server_no_context_takeover_
-                ? "server_no_context_takeover"
-                : nullptr;
-        if (missing)
-            return refused(fmt::format("it takes up {} without the {} that was asked for",
-                                       extension_name, missing));
-        return {};
-    }
-    [[nodiscard]] Deflation deflation() const
-    {
-        const int granted = client_bits_ == 0 ? max_bits : client_bits_;
-        return {.peer_keeps_context = !server_no_context_takeover_,
-                .keeps_context =
-                    !client_no_context_takeover_ && !offered_.client_no_context_takeover,
-                .window_bits = std::min(granted, offered_.client_max_window_bits),
-                .level = offered_.level,
-                .mem_level = offered_.mem_level,
-                .threshold_bytes = offered_.threshold_bytes};
-    }
+/// `max`: the window that was offered; zero: the parameter has no value, and this returns one.
+Result<int> value_of(const Parameter& parameter, int max)
+{
+    const auto& [name, value] = parameter;
+    if (max == 0 && value)
+        return refused(fmt::format("{} has a value ({}), and may have none", name,
+                                   http::quote(*value, max_shown_bytes)));
+    if (max == 0)
+        return 1;
+    if (!value)
+        return refused(fmt::format("{} has no value", name));
+    const int bits = window_bits(*value);
+    if (bits == 0)
+        return refused(fmt::format("{} is {}, and must be a number from 8 to 15", name,
+                                   http::quote(*value, max_shown_bytes)));
+    if (bits > max)
+        return refused(fmt::format("{} is {}, and no more than {} was offered", name, bits, max));
+    return bits;
+}
 
-private:
-    static Result<void> take_flag(const Parameter& parameter, bool& flag)
-    {
-        if (std::exchange(flag, true))
+/// The parameters of the one answer, and whether all that was demanded is granted.
+Result<std::optional<Deflation>> agree(const CompressionOptions& offered,
+                                       const std::vector<Parameter>& answer)
+{
+    const std::array<int, 4> max{0, 0, offered.server_max_window_bits,
+                                 offered.client_max_window_bits};
+    std::array<int, 4> values{}; // zero: the parameter is not there
+    for (const auto& parameter : answer) {
+        const auto at = static_cast<std::size_t>(
+            std::find_if(parameter_names.begin(), parameter_names.end(),
+                         [&](auto name) { return http::equal_ignoring_case(parameter.name, name); })
+            - parameter_names.begin());
+        if (at == parameter_names.size())
+            return refused(fmt::format("it has a parameter of {} that is not known: {}",
+                                       extension_name,
+                                       http::quote(parameter.name, max_shown_bytes)));
+        if (values[at] != 0)
             return refused(fmt::format("it has {} twice", parameter.name));
-        if (parameter.value)
-            return refused(fmt::format("{} has a value ({}), and may have none", parameter.name,
-                                       http::quote(*parameter.value, max_shown_bytes)));
-        return {};
+        const auto value = value_of(parameter, max[at]);
+        if (!value)
+            return value.error();
+        values[at] = *value;
     }
-    static Result<void> take_bits(const Parameter& parameter, int max, int& bits)
-    {
-        if (bits != 0)
-            return refused(fmt::format("it has {} twice", parameter.name));
-        if (!parameter.value)
-            return refused(fmt::format("{} has no value", parameter.name));
-        bits = window_bits(*parameter.value);
-        if (bits == 0)
-            return refused(fmt::format("{} is {}, and must be a number from 8 to 15",
-                                       parameter.name,
-                                       http::quote(*parameter.value, max_shown_bytes)));
-        if (bits > max)
-            return refused(fmt::format("{} is {}, and no more than {} was offered", parameter.name,
-                                       bits, max));
-        return {};
-    }
-
-    const CompressionOptions& offered_;       // sidecar side
-    bool server_no_context_takeover_ = false; // sidecar side
-    bool client_no_context_takeover_ = false; // sidecar side
-    int server_bits_ = 0;                     // sidecar side; zero: not said
-    int client_bits_ = 0;                     // sidecar side; zero: not said
-};
+    const auto [server_forgets, client_forgets, server_bits, client_bits] = values;
+    const auto missing =
+        offered.server_max_window_bits != max_bits && server_bits == 0 ? parameter_names[2]
+        : offered.server_no_context_takeover && server_forgets == 0    ? parameter_names[0]
+                                                                       : std::string_view{};
+    if (!missing.empty())
+        return refused(fmt::format("it takes up {} without the {} that was asked for",
+                                   extension_name, missing));
+    return std::optional{
+        Deflation{.peer_keeps_context = server_forgets == 0,
+                  .keeps_context = client_forgets == 0 && !offered.client_no_context_takeover,
+                  .window_bits = std::min(client_bits == 0 ? max_bits : client_bits,
+                                          offered.client_max_window_bits),
+                  .level = offered.level,
+                  .mem_level = offered.mem_level,
+                  .threshold_bytes = offered.threshold_bytes}};
+}
 
 } // namespace
 
@@ -260,13 +244,7 @@ Result<std::optional<Deflation>> agree(const std::optional<CompressionOptions>& 
         return std::optional<Deflation>{};
     if (elements->size() > 1)
         return refused(fmt::format("it chose {} twice", extension_name));
-    Answer found{*offered};
-    for (const auto& parameter : elements->front().parameters)
-        if (auto taken = found.take(parameter); !taken)
-            return taken.error();
-    if (auto valid = found.validate(); !valid)
-        return valid.error();
-    return std::optional{found.deflation()};
+    return agree(*offered, elements->front().parameters);
 }
 
 } // namespace sidecar::websocket
