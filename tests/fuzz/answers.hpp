@@ -3,6 +3,8 @@
 
 #include "require.hpp"
 
+#include <answer.hpp>
+
 #include <sidecar/error.hpp>
 
 #include <algorithm>
@@ -18,19 +20,26 @@ struct Verdict {
     std::optional<sidecar::Failure> failure{};
 };
 
-/// `judge(bytes)` gives an optional Result; `consumed(value)` how many of the bytes it took.
-template <class Judge, class Consumed>
-Verdict hear_answer(std::string_view answer, std::size_t segment_bytes, Judge judge,
-                    Consumed consumed)
+inline void require_printable(const sidecar::Failure& failure)
+{
+    const auto text = failure.message();
+    require(std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f; }),
+            "a failure is fit for a line");
+    require(text.size() < 4000, "a failure is a short text");
+}
+
+inline Verdict hear_answer(std::string_view answer, std::size_t segment_bytes,
+                           sidecar::http::Exchange& exchange)
 {
     for (std::size_t at = 0; at < answer.size(); at += segment_bytes) {
         const auto segment = answer.substr(at, segment_bytes);
-        const auto verdict = judge(std::as_bytes(std::span{segment}));
+        const auto verdict = exchange.take(std::as_bytes(std::span{segment}));
         if (verdict && *verdict)
-            return {true, at + consumed(**verdict), {}};
+            return {true, at + **verdict, {}};
         if (verdict)
             return {true, 0, verdict->error()};
     }
+    require_printable(exchange.ended());
     return {};
 }
 
@@ -44,12 +53,4 @@ inline void require_same(const Verdict& whole, const Verdict& other)
     require(whole.failure->code() == other.failure->code(), "the code");
     require(whole.failure->http_status() == other.failure->http_status(), "the status");
     require(whole.failure->location() == other.failure->location(), "the location");
-}
-
-inline void require_printable(const sidecar::Failure& failure)
-{
-    const auto text = failure.message();
-    require(std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f; }),
-            "a failure is fit for a line");
-    require(text.size() < 4000, "a failure is a short text");
 }

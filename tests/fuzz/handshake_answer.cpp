@@ -20,12 +20,7 @@ Verdict hear(std::string answer, std::size_t segment_bytes, const WebSocket::Opt
     const auto accept = websocket::accept_of(handshake.request().substr(key_at, 24));
     if (const auto at = answer.find("$ACCEPT"); at != answer.npos)
         answer.replace(at, 7, accept);
-    const auto verdict = hear_answer(
-        answer, segment_bytes, [&](auto bytes) { return handshake.take(bytes); },
-        [](const auto& accepted) { return accepted.consumed_bytes; });
-    if (!verdict.is_there)
-        require_printable(handshake.ended());
-    return verdict;
+    return hear_answer(answer, segment_bytes, handshake);
 }
 
 } // namespace

@@ -15,12 +15,7 @@ Verdict hear(std::string_view answer, std::size_t segment_bytes)
 {
     static const auto proxy = http::parse_proxy("http://user:s3cret@p:3128", "proxy.url").value();
     http::TunnelHandshake handshake{proxy, "feed.example", 443, "wss://feed.example/"};
-    const auto verdict = hear_answer(
-        answer, segment_bytes, [&](auto bytes) { return handshake.take(bytes); },
-        [](std::size_t consumed) { return consumed; });
-    if (!verdict.is_there)
-        require_printable(handshake.ended());
-    return verdict;
+    return hear_answer(answer, segment_bytes, handshake);
 }
 
 } // namespace

@@ -2,14 +2,17 @@
 
 #include "uri.hpp"
 
+#include <boost/asio/error.hpp>
 #include <boost/beast/http/error.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cstdint>
-#include <cstdio>
+#include <ctime>
+#include <iomanip>
+#include <locale>
+#include <sstream>
 
 namespace sidecar::http {
 namespace {
@@ -39,11 +42,6 @@ bool is_bad_in_value(char c)
     return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f;
 }
 
-Failure unreadable(boost::beast::http::error why)
-{
-    return {Error::protocol_violation, {.cause = error_code{why}}};
-}
-
 /// Of a chunked body only the first chunk's content is for people.
 std::string_view readable_body(const HttpHead& head, std::string_view body)
 {
@@ -56,11 +54,11 @@ std::string_view readable_body(const HttpHead& head, std::string_view body)
 }
 
 /// The protocol that the first bytes may belong to. Empty: no idea.
-std::string guess(std::string_view bytes, std::string_view hint_for_tls)
+std::string guess(std::string_view bytes, std::string_view hint)
 {
     const auto is_at = [&](std::size_t at, char c) { return bytes.size() > at && bytes[at] == c; };
     if ((is_at(0, '\x15') || is_at(0, '\x16')) && (bytes.size() == 1 || is_at(1, '\x03')))
-        return fmt::format("; this is TLS: {}", hint_for_tls);
+        return fmt::format("; this is TLS: {}", hint);
     if (bytes.starts_with("SSH-"))
         return "; this is an SSH server";
     if (bytes.starts_with("HTTP/2")
@@ -69,28 +67,16 @@ std::string guess(std::string_view bytes, std::string_view hint_for_tls)
     return {};
 }
 
-/// The fields of an HTTP-date.
-struct Date {
-    int year = 0, day = 0, hour = 0, minute = 0, second = 0;
-    std::array<char, 4> month{};
+/// The first bytes of an answer that is not HTTP/1.x, and a guess: `it begins with "SSH-2.0"; this is
+/// an SSH server`.
+std::string describe_not_http(std::string bytes, const Secrets& secrets, std::string_view hint)
+{
+    return fmt::format("it begins with {}{}", quote(secrets.redact(bytes), max_shown_rubbish_bytes),
+                       guess(bytes, hint));
+}
 
-    [[nodiscard]] std::optional<chrono::sys_seconds> to_time() const
-    {
-        constexpr std::string_view months = "JanFebMarAprMayJunJulAugSepOctNovDec";
-        const auto at = months.find(month.data());
-        if (at == months.npos || at % 3 != 0 || month[2] == '\0')
-            return {};
-        const auto date = chrono::year{year} / static_cast<int>(at / 3 + 1) / day;
-        const auto is_within = [](int value, int last) { return value >= 0 && value <= last; };
-        if (!date.ok() || !is_within(hour, 23) || !is_within(minute, 59)
-            || !is_within(second, 60)) // a leap second
-            return {};
-        return chrono::sys_days{date} + chrono::hours{hour} + chrono::minutes{minute}
-               + chrono::seconds{second};
-    }
-};
-
-/// RFC 9110 section 5.6.7: more than 50 years ahead means the past.
+/// The year, of which an HTTP-date may have two digits. RFC 9110 section 5.6.7: more than 50 years
+/// ahead means the past.
 int full_year(int two_digits, chrono::sys_seconds now)
 {
     const chrono::year_month_day today{chrono::floor<chrono::days>(now)};
@@ -208,10 +194,15 @@ HttpHead HeadReader::status_line() const
     return head;
 }
 
-Result<HttpHead> HeadReader::parse() const
+HttpHead HeadReader::parse() const
 {
     using boost::beast::http::error;
     auto head = status_line();
+    const auto unreadable = [&](error why) {
+        auto result = status_line();
+        result.fault = why;
+        return result;
+    };
     auto rest = std::string_view{text_};
     const auto next_line = [&] {
         const auto line = rest.substr(0, rest.find("\r\n"));
@@ -253,10 +244,70 @@ void HeadReader::skip_interim()
     state_ = State::incomplete;
 }
 
-std::string HeadReader::describe_begun(const Secrets& secrets) const
+Exchange::Exchange(ExchangeWords words, std::string request, Secrets secrets,
+                   std::size_t max_head_bytes)
+    : words_{std::move(words)},
+      request_{std::move(request)},
+      secrets_{std::move(secrets)},
+      reader_{max_head_bytes}
 {
-    const auto line = text().substr(0, text().find("\r\n"));
-    return line.empty() ? std::string{} : ", which began with " + quote(line, secrets);
+}
+
+std::optional<Result<std::size_t>> Exchange::take(std::span<const std::byte> bytes)
+{
+    std::string_view rest{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+    rest.remove_prefix(reader_.take(rest));
+    switch (reader_.state()) {
+    case HeadReader::State::incomplete: return {};
+    case HeadReader::State::not_http: {
+        auto first = std::string{reader_.text()};
+        first += rest.substr(0, 4 * max_shown_rubbish_bytes);
+        return refusal(fmt::format("{} answer is not HTTP/1.1, {}", whose(),
+                                   describe_not_http(std::move(first), secrets_, words_.hint)));
+    }
+    case HeadReader::State::too_large:
+        return too_large(fmt::format("the head of {} answer is", whose()));
+    case HeadReader::State::interim_too_large:
+        return too_large(fmt::format("{} interim answers (1xx) are", whose()));
+    case HeadReader::State::complete: break;
+    }
+    if (auto valid = validate(reader_.parse(), rest); !valid)
+        return valid.error();
+    return bytes.size() - rest.size();
+}
+
+Failure Exchange::ended(error_code cause, std::string_view fate) const
+{
+    FailureDetails details{
+        .attempted = words_.attempted, .endpoint = words_.endpoint, .cause = cause};
+    if (cause == boost::asio::error::operation_aborted)
+        return {Error::cancelled, std::move(details)};
+    const auto* const where = reader_.has_begun() ? "in the middle of" : "before";
+    if (!cause || cause == boost::asio::error::eof) {
+        details.cause = {};
+        details.explanation =
+            fmt::format("the {} closed the connection {} its answer", words_.peer, where);
+    } else {
+        details.explanation = fmt::format(fmt::runtime(words_.broken), fate, where);
+    }
+    const auto line = reader_.text().substr(0, reader_.text().find("\r\n"));
+    if (!line.empty())
+        details.explanation += ", which began with " + quote(line, secrets_);
+    return {Error::connect_failed, std::move(details)};
+}
+
+Failure Exchange::refusal(std::string why, FailureDetails details) const
+{
+    details.attempted = words_.attempted;
+    details.endpoint = words_.endpoint;
+    details.explanation = std::move(why);
+    return {words_.refused, std::move(details)};
+}
+
+Failure Exchange::too_large(std::string_view what) const
+{
+    return refusal(fmt::format("{} longer than {}", what, words_.max_head),
+                   {.http_status = static_cast<std::uint16_t>(reader_.status_line().status)});
 }
 
 std::string quote(std::string_view text, const Secrets& secrets)
@@ -291,39 +342,28 @@ FailureDetails details_of(const HttpHead& head)
                 parse_retry_after(head.first_value("Retry-After"), head.first_value("Date"), now)};
 }
 
-std::string describe_not_http(std::string_view first, std::string_view rest, const Secrets& secrets,
-                              std::string_view hint_for_tls)
-{
-    auto bytes = std::string{first};
-    bytes += rest.substr(0, 4 * max_shown_rubbish_bytes);
-    return fmt::format("it begins with {}{}", quote(secrets.redact(bytes), max_shown_rubbish_bytes),
-                       guess(bytes, hint_for_tls));
-}
-
 std::optional<chrono::sys_seconds> parse_http_date(std::string_view text, chrono::sys_seconds now)
 {
-    const std::string copy{text.substr(0, 64)};
-    Date d;
-    int end = 0; // set by %n, so only if all before it was there
-    auto* const month = d.month.data();
-    const char* const from = copy.c_str();
-    if (std::sscanf(from, "%*3[A-Za-z], %2d %3s %4d %2d:%2d:%2d GMT%n", &d.day, month, &d.year,
-                    &d.hour, &d.minute, &d.second, &end)
-            == 6
-        && end != 0)
-        return d.to_time();
-    if (std::sscanf(from, "%*9[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT%n", &d.day, month,
-                    &d.year, &d.hour, &d.minute, &d.second, &end)
-            == 6
-        && end != 0) {
-        d.year = full_year(d.year, now);
-        return d.to_time();
+    constexpr const char* short_year = "%A, %d-%b-%y %H:%M:%S";
+    constexpr const char* without_zone = "%a %b %d %H:%M:%S %Y";
+    for (const auto* form : {"%a, %d %b %Y %H:%M:%S", short_year, without_zone}) {
+        std::istringstream in{std::string{text.substr(0, 64)}};
+        in.imbue(std::locale::classic()); // whatever the application has set
+        std::tm time{};
+        if (!(in >> std::get_time(&time, form)))
+            continue;
+        std::string zone;
+        in >> zone;
+        if (zone != (form == without_zone ? "" : "GMT"))
+            return {};
+        const int year = time.tm_year + 1900;
+        const auto date = chrono::year{form == short_year ? full_year(year % 100, now) : year}
+                          / (time.tm_mon + 1) / time.tm_mday;
+        if (!date.ok())
+            return {};
+        return chrono::sys_days{date} + chrono::hours{time.tm_hour} + chrono::minutes{time.tm_min}
+               + chrono::seconds{time.tm_sec};
     }
-    if (std::sscanf(from, "%*3[A-Za-z] %3s %2d %2d:%2d:%2d %4d%n", month, &d.day, &d.hour,
-                    &d.minute, &d.second, &d.year, &end)
-            == 6
-        && end != 0)
-        return d.to_time();
     return {};
 }
 

@@ -1,5 +1,5 @@
-// The answer of an HTTP/1.x server (RFC 9112): its head, collected from pieces, and its words for
-// people. Without I/O. Private to the transports.
+// A request to an HTTP/1.x server and its answer (RFC 9112): the head, collected from pieces, and its
+// words for people. Without I/O. Private to the transports.
 #pragma once
 
 #include "text.hpp"
@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,6 +28,7 @@ struct HttpHead {
     unsigned minor_version = 1; ///< of HTTP/1.x
     std::string reason{};
     std::vector<std::pair<std::string, std::string>> fields{}; ///< in order, repeated as they came
+    error_code fault{}; ///< the fields cannot be read; there are none then
 
     /// The values of all fields of that name, in order. Lifetime: that of this.
     [[nodiscard]] std::vector<std::string_view> values(std::string_view name) const;
@@ -63,15 +65,10 @@ public:
     [[nodiscard]] std::string_view text() const noexcept { return text_; }
     /// Status line only, once it has come as far as the status; else status is zero.
     [[nodiscard]] HttpHead status_line() const;
-    /// When complete. Errors: protocol_violation for fields that cannot be read.
-    [[nodiscard]] Result<HttpHead> parse() const;
-    /// "before" or "in the middle of": where the stream has ended.
-    [[nodiscard]] const char* where() const noexcept
-    {
-        return head_bytes_ == 0 && interim_bytes_ == 0 ? "before" : "in the middle of";
-    }
-    /// `, which began with "HTTP/1.1 2"`; empty: nothing has come.
-    [[nodiscard]] std::string describe_begun(const Secrets& secrets) const;
+    /// When complete.
+    [[nodiscard]] HttpHead parse() const;
+    /// A byte of the answer, or of an interim one, was taken.
+    [[nodiscard]] bool has_begun() const noexcept { return head_bytes_ + interim_bytes_ != 0; }
 
 private:
     [[nodiscard]] bool is_at_start() const noexcept;
@@ -97,10 +94,56 @@ private:
 /// Status, Location and Retry-After, for programs.
 [[nodiscard]] FailureDetails details_of(const HttpHead& head);
 
-/// The first bytes of an answer that is not HTTP/1.x, and a guess: `it begins with "SSH-2.0"; this is
-/// an SSH server`.
-[[nodiscard]] std::string describe_not_http(std::string_view first, std::string_view rest,
-                                            const Secrets& secrets, std::string_view hint_for_tls);
+/// How the failures of an exchange name things.
+struct ExchangeWords {
+    Error refused; ///< the code of a refusal
+    std::string attempted;
+    std::string endpoint;
+    std::string_view whose;  ///< "its" answer, or "the" answer
+    std::string max_head;    ///< the limit of the head
+    std::string_view hint;   ///< where the answer is TLS
+    std::string_view peer;   ///< closed the connection
+    std::string_view broken; ///< how the connection ended, if not in order: "{}", and where: "{}"
+};
+
+/// One request, and the answer that says whether the stream may be used: the way through a proxy, the
+/// handshake of WebSocket. The owner of the stream writes request(), then passes the bytes that it
+/// reads to take() until that returns a verdict. The verdict comes as soon as the bytes allow it, and
+/// is the same however they were cut, but for how much of a refusal's body is quoted. Sidecar side.
+/// Invariant: memory and time are bounded by `max_head_bytes`, whatever the peer sends.
+class Exchange {
+public:
+    Exchange(const Exchange&) = delete;
+    Exchange& operator=(const Exchange&) = delete;
+    virtual ~Exchange() = default;
+
+    [[nodiscard]] const std::string& request() const noexcept { return request_; }
+    /// Takes in more of the answer. Nothing: all of it was taken, and more is needed. A value: so many
+    /// of the bytes belong to the answer; what follows is the stream's. Not to be called again after a
+    /// verdict. Errors: that of a refusal.
+    [[nodiscard]] std::optional<Result<std::size_t>> take(std::span<const std::byte> bytes);
+    /// What the end of the stream means before there is a verdict; `cause` if it did not end in
+    /// order, and then what became of the connection. Errors: connect_failed, cancelled.
+    [[nodiscard]] Failure ended(error_code cause = {}, std::string_view fate = "broke") const;
+
+protected:
+    /// `secrets`: those that the peer may repeat.
+    Exchange(ExchangeWords words, std::string request, Secrets secrets, std::size_t max_head_bytes);
+
+    /// Judges the whole head; `body` came behind it.
+    [[nodiscard]] virtual Result<void> validate(const HttpHead& head, std::string_view body) = 0;
+    [[nodiscard]] Failure refusal(std::string why, FailureDetails details = {}) const;
+    [[nodiscard]] const Secrets& secrets() const noexcept { return secrets_; }
+
+private:
+    [[nodiscard]] std::string_view whose() const noexcept { return words_.whose; }
+    [[nodiscard]] Failure too_large(std::string_view what) const;
+
+    const ExchangeWords words_; // sidecar side
+    const std::string request_; // sidecar side
+    const Secrets secrets_;     // sidecar side
+    HeadReader reader_;         // sidecar side
+};
 
 /// An HTTP-date in any of its three forms, RFC 9110 section 5.6.7. `now` decides the century of a
 /// year of two digits.

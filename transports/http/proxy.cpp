@@ -4,14 +4,12 @@
 #include "text.hpp"
 #include "uri.hpp"
 
-#include <boost/asio/error.hpp>
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/network_v4.hpp>
 #include <boost/asio/ip/network_v6.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <initializer_list>
 #include <utility>
@@ -33,20 +31,20 @@ std::optional<address> parse_address(std::string_view text)
     return parsed;
 }
 
-bool is_in_network(const address& host, std::string_view network, std::string_view length)
+/// `network`: "192.0.2.0/24", "2001:db8::/32".
+bool is_in_network(const address& host, const std::string& network)
 {
     namespace ip = boost::asio::ip;
-    const auto base = parse_address(network);
-    std::uint16_t bits = 0;
-    const auto [end, ec] = std::from_chars(length.data(), length.data() + length.size(), bits);
-    if (!base || ec != std::errc{} || end != length.data() + length.size()
-        || base->is_v4() != host.is_v4() || bits > (host.is_v4() ? 32 : 128))
-        return false;
-    if (host.is_v4())
-        return ip::network_v4{host.to_v4(), bits}.canonical()
-               == ip::network_v4{base->to_v4(), bits}.canonical();
-    return ip::network_v6{host.to_v6(), bits}.canonical()
-           == ip::network_v6{base->to_v6(), bits}.canonical();
+    boost::system::error_code ec;
+    if (host.is_v4()) {
+        const auto base = ip::make_network_v4(network, ec);
+        return !ec
+               && ip::network_v4{host.to_v4(), base.prefix_length()}.canonical()
+                      == base.canonical();
+    }
+    const auto base = ip::make_network_v6(network, ec);
+    return !ec
+           && ip::network_v6{host.to_v6(), base.prefix_length()}.canonical() == base.canonical();
 }
 
 std::string name_of(std::string_view text)
@@ -88,14 +86,12 @@ bool matches(std::string_view entry, std::string_view host, std::uint16_t port)
     if (entry == "*")
         return true;
     const auto address = parse_address(host);
-    if (const auto slash = entry.find('/'); slash != entry.npos) {
-        auto network = entry.substr(0, slash);
-        if (network.starts_with('[') && network.ends_with(']'))
-            network = network.substr(1, network.size() - 2);
-        return address && is_in_network(*address, network, entry.substr(slash + 1));
-    }
+    auto length = entry;
+    entry = cut(length, "/");
     if (entry.starts_with('[') && entry.ends_with(']'))
         entry = entry.substr(1, entry.size() - 2);
+    if (!length.empty())
+        return address && is_in_network(*address, std::string{entry}.append(length));
     if (address)
         return parse_address(entry) == address;
     return is_name_below(host, entry);
@@ -163,6 +159,26 @@ std::string authority(std::string_view host, std::uint16_t port)
                                        : fmt::format("[{}]:{}", address, port);
 }
 
+std::string request_for(const Proxy& proxy, const std::string& to)
+{
+    auto request = fmt::format("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\nUser-Agent: sidecar\r\n", to);
+    if (proxy.has_user)
+        request += fmt::format("Proxy-Authorization: {}\r\n",
+                               basic_authorization(proxy.user, proxy.password));
+    return request + "\r\n";
+}
+
+Secrets secrets_of(const Proxy& proxy)
+{
+    Secrets secrets;
+    if (proxy.has_user) {
+        secrets.add_field(basic_authorization(proxy.user, proxy.password));
+        secrets.add(proxy.user);
+        secrets.add(proxy.password);
+    }
+    return secrets;
+}
+
 } // namespace
 
 Result<Proxy> parse_proxy(std::string_view text, std::string_view origin)
@@ -217,79 +233,29 @@ bool is_exempt(std::string_view no_proxy, std::string_view host, std::uint16_t p
 
 TunnelHandshake::TunnelHandshake(const Proxy& proxy, std::string_view host, std::uint16_t port,
                                  std::string endpoint)
-    : shown_proxy_{proxy.shown}, endpoint_{std::move(endpoint)}
+    : Exchange{{.refused = Error::connect_failed,
+                .attempted = "connect through the proxy " + proxy.shown,
+                .endpoint = std::move(endpoint),
+                .whose = "its",
+                .max_head = fmt::format("{} bytes", max_head_bytes),
+                .hint = "does the proxy's URL want https://?",
+                .peer = "proxy",
+                .broken = "the connection to the proxy {} {} its answer"},
+               request_for(proxy, authority(host, port)),
+               secrets_of(proxy),
+               max_head_bytes}
 {
-    const auto to = authority(host, port);
-    request_ = fmt::format("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\nUser-Agent: sidecar\r\n", to);
-    if (proxy.has_user) {
-        const auto value = basic_authorization(proxy.user, proxy.password);
-        request_ += fmt::format("Proxy-Authorization: {}\r\n", value);
-        secrets_.add_field(value);
-        secrets_.add(proxy.user);
-        secrets_.add(proxy.password);
-    }
-    request_ += "\r\n";
 }
 
-std::optional<Result<std::size_t>> TunnelHandshake::take(std::span<const std::byte> bytes)
+/// Whatever its fields say of a body: behind a 2xx there is none.
+Result<void> TunnelHandshake::validate(const HttpHead& head, std::string_view body)
 {
-    std::string_view rest{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-    rest.remove_prefix(reader_.take(rest));
-    const auto status = reader_.status_line().status;
-    switch (reader_.state()) {
-    case HeadReader::State::incomplete: return {};
-    case HeadReader::State::not_http:
-        return failure("its answer is not HTTP/1.1, "
-                       + describe_not_http(reader_.text(), rest, secrets_,
-                                           "does the proxy's URL want https://?"));
-    case HeadReader::State::too_large:
-        return failure(
-            fmt::format("the head of its answer is longer than {} bytes", max_head_bytes),
-            {.http_status = static_cast<std::uint16_t>(status)});
-    case HeadReader::State::interim_too_large:
-        return failure(
-            fmt::format("its interim answers (1xx) are longer than {} bytes", max_head_bytes));
-    case HeadReader::State::complete: break;
-    }
-    // Whatever its fields say of a body: behind a 2xx there is none
-    if (status / 100 == 2)
-        return bytes.size() - rest.size();
-    return refused(rest);
-}
-
-Failure TunnelHandshake::ended(error_code cause) const
-{
-    if (cause == boost::asio::error::operation_aborted)
-        return with_context({Error::cancelled, {.cause = cause}}, attempted(), endpoint_);
-    const bool is_in_order = !cause || cause == boost::asio::error::eof;
-    return failure(
-        fmt::format("the {} {} its answer{}",
-                    is_in_order ? "proxy closed the connection" : "connection to the proxy broke",
-                    reader_.where(), reader_.describe_begun(secrets_)),
-        {.cause = is_in_order ? error_code{} : cause});
-}
-
-std::string TunnelHandshake::attempted() const
-{
-    return fmt::format("connect through the proxy {}", shown_proxy_);
-}
-
-Failure TunnelHandshake::failure(std::string why, FailureDetails details) const
-{
-    details.attempted = attempted();
-    details.endpoint = endpoint_;
-    details.explanation = std::move(why);
-    return {Error::connect_failed, std::move(details)};
-}
-
-Failure TunnelHandshake::refused(std::string_view body) const
-{
-    const auto parsed = reader_.parse();
-    const auto head = parsed ? *parsed : reader_.status_line();
-    const auto what = describe(head, body, secrets_);
-    const auto why = head.status == authorization_required ? "the proxy wants authorization: "
-                                                           : "the proxy refused: ";
-    return failure(why + what, details_of(head));
+    if (head.status / 100 == 2)
+        return {};
+    const auto* const why = head.status == authorization_required
+                                ? "the proxy wants authorization: "
+                                : "the proxy refused: ";
+    return refusal(why + describe(head, body, secrets()), details_of(head));
 }
 
 } // namespace sidecar::http

@@ -175,10 +175,11 @@ void Secrets::add_field(std::string_view value)
     }
 }
 
-void Secrets::add(const Secrets& other)
+Secrets& Secrets::add(const Secrets& other)
 {
     for (const auto& secret : other.secrets_)
         insert(secret);
+    return *this;
 }
 
 std::string Secrets::redact(std::string text) const

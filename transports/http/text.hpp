@@ -40,8 +40,8 @@ public:
     void add(std::string_view secret);
     /// Adds the value of a header field: in whole, and each longer word of it ("Bearer <token>").
     void add_field(std::string_view value);
-    /// Adds all that `other` has.
-    void add(const Secrets& other);
+    /// Adds all that `other` has; returns this.
+    Secrets& add(const Secrets& other);
     /// Puts "***" in place of each secret, and of one that is cut off at the text's end.
     [[nodiscard]] std::string redact(std::string text) const;
 

@@ -1,5 +1,6 @@
 #include "connector.hpp"
 
+#include "last_read.hpp"
 #include "proxy.hpp"
 #include "tls/tls.hpp"
 
@@ -9,7 +10,6 @@
 #include <fmt/format.h>
 
 #include <cstdlib>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <utility>
@@ -21,18 +21,8 @@ namespace asio = boost::asio;
 
 namespace {
 
-/// The environment as a thread of the application has read it last. It never goes: a thread that a stop
-/// has left behind may look at it at the end of the process.
-struct Environment {
-    std::mutex mutex;
-    std::optional<http::ProxyEnvironment> variables; // both: guarded by mutex
-
-    [[nodiscard]] static Environment& instance()
-    {
-        static auto& only = *new Environment;
-        return only;
-    }
-};
+/// None: no thread of the application has read it.
+using Environment = http::LastRead<std::optional<http::ProxyEnvironment>>;
 
 Failure bad_options(const Target& target, std::string why)
 {
@@ -40,29 +30,18 @@ Failure bad_options(const Target& target, std::string why)
             {.attempted = "connect", .endpoint = target.endpoint, .explanation = std::move(why)}};
 }
 
-void read_environment()
-{
-    auto variables = http::ProxyEnvironment::read(
-        [](const char* name) -> const char* { return std::getenv(name); });
-    auto& environment = Environment::instance();
-    const std::lock_guard lock{environment.mutex};
-    environment.variables = std::move(variables);
-}
-
 /// Empty: the connection goes straight. Errors: bad_options.
 Result<std::optional<http::Proxy>> choose_proxy(const Target& target)
 {
     http::ProxyEnvironment::Variable chosen{"proxy.url", target.proxy.url};
     if (chosen.value.empty() && target.proxy.from_environment) {
-        auto& environment = Environment::instance();
-        const std::lock_guard lock{environment.mutex};
-        if (!environment.variables)
+        const auto environment = Environment::get();
+        if (!environment)
             return bad_options(target,
                                "proxy.from_environment: the environment is read when options are "
                                "checked on a thread of the application; set it also in the "
                                "options that the sidecar is made with");
-        chosen = http::proxy_for(*environment.variables, target.host, target.port,
-                                 target.tls.has_value());
+        chosen = http::proxy_for(*environment, target.host, target.port, target.tls.has_value());
         chosen.name = "the variable " + chosen.name;
     }
     if (chosen.value.empty())
@@ -86,40 +65,19 @@ Failure on_the_way(const Failure& failure, const http::Proxy& proxy, const std::
              .explanation = std::move(why)}};
 }
 
-/// Asks the proxy at the other end of `below` for a tunnel to the host, and returns the stream that
-/// leads through it: `below` itself, or a PrefixedStream with the bytes behind the proxy's answer. `endpoint` is what failures call the host. Throws Exception: connect_failed;
-/// operation_aborted once `below` was aborted.
-Task<std::shared_ptr<Stream>> tunnel(Context ctx, std::shared_ptr<Stream> below, http::Proxy proxy,
-                                     std::string host, std::uint16_t port, std::string endpoint)
+/// Asks the proxy at the other end of `below` for a tunnel to the host. `endpoint` is what failures
+/// call the host. Throws Exception: connect_failed; operation_aborted once `below` was aborted.
+Task<Connected> tunnel(Context ctx, std::shared_ptr<Stream> below, http::Proxy proxy,
+                       std::string host, std::uint16_t port, std::string endpoint)
 {
     ctx.phase(Phase::tunnelling, "at " + proxy.shown);
     http::TunnelHandshake handshake{proxy, host, port, std::move(endpoint)};
-    const auto write_error = co_await write_all(*below, handshake.request());
-    std::vector<std::byte> buffer(4096);
-    for (;;) {
-        error_code ec;
-        const ReadBuffers into{asio::buffer(buffer)};
-        const auto got = co_await below->read_some(into, ec);
-        if (below->is_aborted())
-            ec = asio::error::operation_aborted;
-        if (const auto refusal = tls_refusal(ec, "the proxy " + proxy.shown))
-            throw Exception{*refusal};
-        if (ec)
-            throw Exception{handshake.ended(
-                write_error && ec != asio::error::operation_aborted ? write_error : ec)};
-        const auto bytes = std::span{buffer}.first(got);
-        const auto verdict = handshake.take(bytes);
-        if (!verdict)
-            continue;
-        const auto glued = bytes.subspan(verdict->value());
-        if (glued.empty())
-            co_return below;
-        std::vector<std::byte> prefix{glued.begin(), glued.end()};
-        co_return std::make_shared<PrefixedStream>(std::move(prefix), std::move(below));
-    }
+    auto early = co_await run_exchange(*below, handshake, {}, "the proxy " + proxy.shown);
+    if (!early)
+        throw Exception{early.error()};
+    Connected connected{std::move(below), *std::move(early)};
+    co_return connected;
 }
-
-} // namespace
 
 Task<error_code> write_all(Stream& stream, const std::string& text)
 {
@@ -131,32 +89,34 @@ Task<error_code> write_all(Stream& stream, const std::string& text)
     co_return ec;
 }
 
-std::size_t PrefixedStream::take(const ReadBuffers& into, error_code& ec)
+} // namespace
+
+Task<Result<std::vector<std::byte>>> run_exchange(Stream& stream, http::Exchange& exchange,
+                                                  std::vector<std::byte> early, std::string peer)
 {
-    if (is_aborted()) {
-        ec = asio::error::operation_aborted;
-        return 0;
+    // No verdict yet: a peer that refuses may have said so, and closed, before it had read all
+    const auto write_error = co_await write_all(stream, exchange.request());
+    for (auto bytes = std::move(early);;) {
+        const auto verdict = exchange.take(bytes);
+        if (verdict && !*verdict)
+            co_return verdict->error();
+        if (verdict) {
+            bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(**verdict));
+            co_return bytes;
+        }
+        bytes.resize(4096);
+        error_code ec;
+        const ReadBuffers into{asio::buffer(bytes)};
+        bytes.resize(co_await stream.read_some(into, ec));
+        if (stream.is_aborted())
+            ec = asio::error::operation_aborted;
+        if (const auto refusal = tls_refusal(ec, peer))
+            throw Exception{*refusal};
+        if (ec)
+            throw Exception{exchange.ended(
+                write_error && ec != asio::error::operation_aborted ? write_error : ec,
+                is_truncated(ec) ? "was truncated" : "broke")};
     }
-    ec = {};
-    const auto got = asio::buffer_copy(into, asio::buffer(prefix_));
-    prefix_.erase(prefix_.begin(), prefix_.begin() + static_cast<std::ptrdiff_t>(got));
-    if (prefix_.empty())
-        prefix_ = {};
-    return got;
-}
-
-Task<std::size_t> PrefixedStream::read_some(ReadBuffers into, error_code& ec)
-{
-    if (prefix_.empty())
-        return below_->read_some(into, ec);
-    return [](PrefixedStream& self, ReadBuffers to, error_code& result) -> Task<std::size_t> {
-        co_return self.take(to, result);
-    }(*this, into, ec);
-}
-
-std::size_t PrefixedStream::try_read(ReadBuffers into, error_code& ec)
-{
-    return prefix_.empty() ? below_->try_read(into, ec) : take(into, ec);
 }
 
 Result<void> validate(const Target& target)
@@ -167,7 +127,8 @@ Result<void> validate(const Target& target)
     if (!detail::is_library_thread()) {
         read_trust_environment();
         if (target.proxy.from_environment && target.proxy.url.empty())
-            read_environment();
+            Environment::set(http::ProxyEnvironment::read(
+                [](const char* name) -> const char* { return std::getenv(name); }));
     }
     bool may_be_secure = target.proxy.from_environment;
     if (!target.proxy.url.empty() && !is_unix) {
@@ -189,33 +150,39 @@ Result<void> validate(const Target& target)
     return {};
 }
 
-Task<std::shared_ptr<Stream>> Connector::connect(Context ctx, Target target)
+Task<Connected> Connector::connect(Context ctx, Target target)
 {
     TlsContextPtr tls; // before anything is connected
     if (target.tls)
         tls = prepare_tls(*target.tls, target.endpoint).value();
-    under_way_ = co_await dial(ctx, target);
+    auto connected = co_await dial(ctx, target);
+    under_way_ = connected.stream;
     if (tls) {
         ctx.phase(Phase::securing, "with " + under_way_->peer());
-        under_way_ = co_await secure(ctx, under_way_, tls, target.host, target.endpoint);
+        connected.stream = co_await secure(ctx, under_way_, tls, target.host, target.endpoint,
+                                           std::exchange(connected.early, {}));
     }
+    under_way_.reset();
     if (is_aborted_)
         throw boost::system::system_error{asio::error::operation_aborted};
-    co_return std::exchange(under_way_, nullptr);
+    co_return connected;
 }
 
-Task<std::shared_ptr<Stream>> Connector::dial(Context ctx, Target target)
+Task<Connected> Connector::dial(Context ctx, Target target)
 {
     if (!target.unix_path.empty())
-        co_return co_await dialer_.connect_unix(ctx, target.unix_path, target.socket,
-                                                target.endpoint);
-    if (auto proxy = choose_proxy(target).value())
+        under_way_ =
+            co_await dialer_.connect_unix(ctx, target.unix_path, target.socket, target.endpoint);
+    else if (auto proxy = choose_proxy(target).value())
         co_return co_await dial_proxy(ctx, target, *std::move(proxy));
-    co_return co_await dialer_.connect(ctx, target.host, target.port, target.socket,
-                                       target.endpoint);
+    else
+        under_way_ =
+            co_await dialer_.connect(ctx, target.host, target.port, target.socket, target.endpoint);
+    Connected connected{.stream = under_way_};
+    co_return connected;
 }
 
-Task<std::shared_ptr<Stream>> Connector::dial_proxy(Context ctx, Target target, http::Proxy proxy)
+Task<Connected> Connector::dial_proxy(Context ctx, Target target, http::Proxy proxy)
 {
     const auto secured_endpoint =
         fmt::format("the proxy {} on the way to {}", proxy.shown, target.endpoint);

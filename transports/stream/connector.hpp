@@ -19,39 +19,20 @@
 
 namespace sidecar::stream {
 
-/// The stream `below`, which it owns, behind bytes that were read before: with an answer to which they
-/// do not belong. Invariant: once the prefix is taken, every call is that of `below`.
-class PrefixedStream final : public Stream {
-public:
-    PrefixedStream(std::vector<std::byte> prefix, std::shared_ptr<Stream> below)
-        : prefix_{std::move(prefix)}, below_{std::move(below)}
-    {
-    }
-
-    Task<std::size_t> read_some(ReadBuffers into, error_code& ec) override;
-    std::size_t try_read(ReadBuffers into, error_code& ec) override;
-    bool is_drained() const noexcept override { return prefix_.empty() && below_->is_drained(); }
-    Task<std::size_t> write_some(std::span<const boost::asio::const_buffer> from,
-                                 error_code& ec) override
-    {
-        return below_->write_some(from, ec);
-    }
-    Task<> shutdown(error_code& ec) override { return below_->shutdown(ec); }
-    void abort() noexcept override { below_->abort(); }
-    bool is_aborted() const noexcept override { return below_->is_aborted(); }
-    boost::asio::any_io_executor executor() override { return below_->executor(); }
-    std::string peer() const override { return below_->peer(); }
-
-private:
-    [[nodiscard]] std::size_t take(const ReadBuffers& into, error_code& ec);
-
-    std::vector<std::byte> prefix_;       // sidecar side; the part that is not taken
-    const std::shared_ptr<Stream> below_; // sidecar side
+/// A stream that is ready for the protocol, and what has come of it already: what a proxy sent behind
+/// its answer.
+struct Connected {
+    std::shared_ptr<Stream> stream;
+    std::vector<std::byte> early{};
 };
 
-/// Writes a handshake's request. An error is no verdict yet: a peer that refuses may have said so, and
-/// closed, before it had read all.
-[[nodiscard]] Task<error_code> write_all(Stream& stream, const std::string& text);
+/// Sends the request and reads until the exchange has its verdict; `early` has come already. Returns
+/// the bytes behind the answer, or the refusal. `peer` is what TLS' refusals call the other side.
+/// Throws Exception: Exchange::ended(), tls_failed. `stream` and `exchange` must outlive it.
+[[nodiscard]] Task<Result<std::vector<std::byte>>> run_exchange(Stream& stream,
+                                                                http::Exchange& exchange,
+                                                                std::vector<std::byte> early,
+                                                                std::string peer);
 
 /// Where a connection is to go, and how.
 struct Target {
@@ -74,17 +55,16 @@ struct Target {
 /// began, with whom, and which addresses were tried in vain. Side: the loop's thread.
 class Connector {
 public:
-    /// Gives a stream that is ready for the protocol. The target must have passed check(). Throws
-    /// Exception: what Dialer::connect(), tunnel() and secure() do, and bad_options for a proxy in
+    /// The target must have passed validate(). Throws Exception: what Dialer::connect(), tunnel() and
+    /// secure() do, and bad_options for a proxy in
     /// the environment that makes no sense; operation_aborted after abort(). Nothing of the protocol
     /// above has left before.
-    [[nodiscard]] Task<std::shared_ptr<Stream>> connect(Context ctx, Target target);
+    [[nodiscard]] Task<Connected> connect(Context ctx, Target target);
     void abort() noexcept;
 
 private:
-    [[nodiscard]] Task<std::shared_ptr<Stream>> dial(Context ctx, Target target);
-    [[nodiscard]] Task<std::shared_ptr<Stream>> dial_proxy(Context ctx, Target target,
-                                                           http::Proxy proxy);
+    [[nodiscard]] Task<Connected> dial(Context ctx, Target target);
+    [[nodiscard]] Task<Connected> dial_proxy(Context ctx, Target target, http::Proxy proxy);
 
     Dialer dialer_;                     // sidecar side
     std::shared_ptr<Stream> under_way_; // sidecar side; dialled, and not given out yet

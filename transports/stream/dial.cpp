@@ -150,34 +150,27 @@ Failure DialPlan::failure(std::string endpoint) const
 class Dialer::Attempts : public std::enable_shared_from_this<Dialer::Attempts> {
 public:
     struct Attempt {
-        explicit Attempt(const asio::any_io_executor& executor) : socket{executor} {}
         tcp::socket socket;
-        error_code ec;
-        std::string why; // where the code does not say it
-        TimePoint began{};
-        bool has_ended = false;
-        bool is_judged = false;
+        TimePoint began;
+    };
+    struct End {
+        std::size_t attempt;
+        Refused refused; // its code is empty: connected
     };
 
     void begin(Context ctx, const Endpoint& endpoint, const SocketSetup& setup)
     {
-        auto& attempt = all.emplace_back(ctx.executor());
-        attempt.began = ctx.now();
-        open_socket(attempt.socket, endpoint.protocol(), attempt.ec);
-        if (!attempt.ec)
-            if (auto refused = set_up_tcp(attempt.socket.native_handle(), setup, endpoint)) {
-                attempt.ec = refused->ec;
-                attempt.why = std::move(refused->what);
-            }
-        if (attempt.ec) {
-            attempt.has_ended = true;
-            progress.set();
-            return;
-        }
-        attempt.socket.async_connect(endpoint, [self = shared_from_this(), &attempt](auto ec) {
-            attempt.ec = ec;
-            attempt.has_ended = true;
-            self->progress.set();
+        const auto attempt = all.size();
+        all.push_back({tcp::socket{ctx.executor()}, ctx.now()});
+        auto& socket = all.back().socket;
+        Refused refused;
+        open_socket(socket, endpoint.protocol(), refused.ec);
+        if (!refused.ec)
+            refused = set_up_tcp(socket.native_handle(), setup, endpoint).value_or(Refused{});
+        if (refused.ec)
+            return end({attempt, std::move(refused)});
+        socket.async_connect(endpoint, [self = shared_from_this(), attempt](error_code ec) {
+            self->end({attempt, {.ec = ec}});
         });
     }
     void close() noexcept
@@ -189,7 +182,15 @@ public:
     }
 
     std::deque<Attempt> all; // sidecar side; in the plan's order
+    std::deque<End> ends;    // sidecar side; in the order in which they came
     LoopEvent progress;      // sidecar side
+
+private:
+    void end(End one)
+    {
+        ends.push_back(std::move(one));
+        progress.set();
+    }
 };
 
 namespace {
@@ -252,28 +253,25 @@ Task<std::shared_ptr<Stream>> Dialer::connect(Context ctx, std::string host, std
     for (;;) {
         if (is_aborted_)
             throw boost::system::system_error{asio::error::operation_aborted};
-        for (std::size_t i = 0; i < attempts->all.size(); ++i) {
-            auto& attempt = attempts->all[i];
-            if (!attempt.has_ended || std::exchange(attempt.is_judged, true))
-                continue;
+        for (auto& [i, refused] : std::exchange(attempts->ends, {})) {
+            auto& [socket, began] = attempts->all[i];
             const auto address = to_text(plan.endpoint(i));
-            const auto took = ctx.now() - attempt.began;
-            if (attempt.ec) {
-                ctx.tried(address, attempt.why.empty() ? attempt.ec.message() : attempt.why, took);
-                plan.failed(i, attempt.ec, ctx.now(), std::move(attempt.why));
-            } else if (is_connected_to_itself(attempt.socket)) {
-                plan.failed(i, asio::error::connection_refused, ctx.now(), met_itself);
-                ctx.tried(address, met_itself, took);
-            } else {
-                ctx.tried(address, {}, took);
-                for (std::size_t j = 0; j < attempts->all.size(); ++j)
-                    if (const auto& loser = attempts->all[j]; !loser.is_judged)
-                        ctx.tried(to_text(plan.endpoint(j)), "another address was faster",
-                                  ctx.now() - loser.began);
-                attempts_.reset();
-                ctx.phase(Phase::connecting, plan.describe_won(i));
-                co_return std::make_shared<Plain>(std::move(attempt.socket));
+            if (!refused.ec && is_connected_to_itself(socket))
+                refused = {asio::error::connection_refused, met_itself};
+            ctx.tried(address,
+                      refused.what.empty() && refused.ec ? refused.ec.message() : refused.what,
+                      ctx.now() - began);
+            if (refused.ec) {
+                plan.failed(i, refused.ec, ctx.now(), std::move(refused.what));
+                continue;
             }
+            for (std::size_t j = 0; j < attempts->all.size(); ++j)
+                if (j != i && !plan.has_failed(j))
+                    ctx.tried(to_text(plan.endpoint(j)), "another address was faster",
+                              ctx.now() - attempts->all[j].began);
+            attempts_.reset();
+            ctx.phase(Phase::connecting, plan.describe_won(i));
+            co_return std::make_shared<Plain>(std::move(socket));
         }
         if (plan.is_over())
             throw Exception{plan.failure(std::move(endpoint))};

@@ -50,6 +50,10 @@ public:
     [[nodiscard]] TimePoint next_at() const noexcept;
     /// This attempt has failed; the next is due at once. `why`: where the code does not say it.
     void failed(std::size_t attempt, error_code ec, TimePoint now, std::string why = {});
+    [[nodiscard]] bool has_failed(std::size_t attempt) const
+    {
+        return attempts_.at(attempt).has_failed;
+    }
     /// All have begun and failed.
     [[nodiscard]] bool is_over() const noexcept;
 

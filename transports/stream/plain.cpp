@@ -3,12 +3,10 @@
 #include "dial.hpp"
 #include "text.hpp"
 
-#include <boost/asio/associator.hpp>
 #include <boost/asio/bind_allocator.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
-
-#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
@@ -81,80 +79,40 @@ private:
 
 namespace {
 
-/// Notes what a read brought on its way to who waits: a coroutine in between would cost each
-/// waiting link a frame.
-template <class Handler>
-struct NoteRead {
-    std::size_t asked_bytes;
-    bool* is_drained;
-    error_code* ec;
-    Handler handler;
-
-    void operator()(error_code result, std::size_t got)
-    {
-        *ec = result;
-        *is_drained = got < asked_bytes;
-        std::move(handler)(got);
-    }
-};
+/// The system's address as Asio has it for one protocol.
+template <class Endpoint>
+Endpoint endpoint_of(const asio::generic::stream_protocol::endpoint& generic)
+{
+    Endpoint endpoint;
+    std::memcpy(endpoint.data(), generic.data(), std::min(generic.size(), endpoint.capacity()));
+    endpoint.resize(generic.size());
+    return endpoint;
+}
 
 /// "unix:/run/feed.sock", "unix:@abstract".
-std::string unix_peer(const asio::generic::stream_protocol::endpoint& endpoint)
+std::string unix_peer(std::string path)
 {
-    constexpr auto path_at = offsetof(sockaddr_un, sun_path);
-    std::string path;
-    if (endpoint.size() > path_at)
-        path.assign(reinterpret_cast<const char*>(endpoint.data()) + path_at,
-                    endpoint.size() - path_at);
     if (path.starts_with('\0'))
         path.front() = '@';
-    else
-        path.resize(std::min(path.find('\0'), path.size()));
     return "unix:" + http::escape(path);
 }
 
 } // namespace
-} // namespace sidecar::stream
-
-template <template <class, class> class Associator, class Handler, class Default>
-struct boost::asio::associator<Associator, sidecar::stream::NoteRead<Handler>, Default>
-    : Associator<Handler, Default> {
-    static typename Associator<Handler, Default>::type get(
-        const sidecar::stream::NoteRead<Handler>& from) noexcept
-    {
-        return Associator<Handler, Default>::get(from.handler);
-    }
-    static auto get(const sidecar::stream::NoteRead<Handler>& from, const Default& value) noexcept
-        -> decltype(Associator<Handler, Default>::get(from.handler, value))
-    {
-        return Associator<Handler, Default>::get(from.handler, value);
-    }
-};
-
-namespace sidecar::stream {
 
 Plain::Plain(Socket socket) : socket_{std::move(socket)}, read_memory_{std::make_shared<OpMemory>()}
 {
     socket_.non_blocking(true);
 }
 
-template <class Buffers>
-Task<std::size_t> Plain::start_reading(const Buffers& into, error_code& ec)
-{
-    return asio::async_initiate<const asio::use_awaitable_t<>, void(std::size_t)>(
-        [this, into, &ec](auto handler) {
-            using Note = NoteRead<decltype(handler)>;
-            socket_.async_read_some(into,
-                                    asio::bind_allocator(OpAllocator<void>{read_memory_},
-                                                         Note{asio::buffer_size(into), &is_drained_,
-                                                              &ec, std::move(handler)}));
-        },
-        asio::use_awaitable);
-}
-
+/// No coroutine: it would cost each link that waits a frame.
 Task<std::size_t> Plain::read_some(ReadBuffers into, error_code& ec)
 {
-    return into[1].size() == 0 ? start_reading(into[0], ec) : start_reading(into, ec);
+    is_drained_ = false;
+    auto token = asio::bind_allocator(OpAllocator<void>{read_memory_},
+                                      asio::redirect_error(asio::use_awaitable, ec));
+    if (into[1].size() == 0)
+        return socket_.async_read_some(into[0], std::move(token));
+    return socket_.async_read_some(into, std::move(token));
 }
 
 std::size_t Plain::try_read(ReadBuffers into, error_code& ec)
@@ -167,7 +125,7 @@ std::size_t Plain::try_read(ReadBuffers into, error_code& ec)
         into[1].size() == 0 ? socket_.read_some(into[0], ec) : socket_.read_some(into, ec);
     if (ec == asio::error::would_block)
         ec = {};
-    is_drained_ = got < asio::buffer_size(into);
+    note_read(asio::buffer_size(into), got);
     return got;
 }
 
@@ -190,13 +148,13 @@ std::string Plain::peer() const
     error_code ec;
     const auto generic = socket_.remote_endpoint(ec);
     const auto family = generic.protocol().family();
-    if (!ec && family == AF_UNIX)
-        return unix_peer(generic);
-    if (ec || (family != AF_INET && family != AF_INET6))
+    if (ec)
         return {};
-    Endpoint endpoint;
-    std::memcpy(endpoint.data(), generic.data(), std::min(generic.size(), endpoint.capacity()));
-    return to_text(endpoint);
+    if (family == AF_UNIX)
+        return unix_peer(endpoint_of<asio::local::stream_protocol::endpoint>(generic).path());
+    if (family == AF_INET || family == AF_INET6)
+        return to_text(endpoint_of<Endpoint>(generic));
+    return {};
 }
 
 void Plain::abort() noexcept

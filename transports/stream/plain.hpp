@@ -23,6 +23,10 @@ public:
     Task<std::size_t> read_some(ReadBuffers into, error_code& ec) override;
     std::size_t try_read(ReadBuffers into, error_code& ec) override;
     bool is_drained() const noexcept override { return is_drained_; }
+    void note_read(std::size_t asked_bytes, std::size_t got) noexcept override
+    {
+        is_drained_ = got < asked_bytes;
+    }
     Task<std::size_t> write_some(std::span<const boost::asio::const_buffer> from,
                                  error_code& ec) override;
     Task<> shutdown(error_code& ec) override;
@@ -32,9 +36,6 @@ public:
     std::string peer() const override;
 
 private:
-    template <class Buffers>
-    Task<std::size_t> start_reading(const Buffers& into, error_code& ec);
-
     Socket socket_;                         // sidecar side
     std::shared_ptr<OpMemory> read_memory_; // sidecar side
     bool is_drained_ = false;               // sidecar side

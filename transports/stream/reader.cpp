@@ -64,6 +64,7 @@ Task<> Reader::read(Stream& stream, Sink& sink, Decoder& decoder)
             const ReadBuffers room{prepare_wait()};
             got = co_await stream.read_some(room, ec);
             throw_if(ec, stream);
+            stream.note_read(room[0].size(), got);
             waited(got);
         }
         throw_if(ec, stream);
@@ -208,8 +209,10 @@ Task<> Reader::read_in_place(Stream& stream, Sink& sink, Decoder& decoder)
     error_code ec;
     while (in_place_bytes_ < in_place_.size()) {
         throw_if(ahead_error_, stream);
-        const auto got = co_await stream.read_some(rest_in_place(), ec);
+        const auto room = rest_in_place();
+        const auto got = co_await stream.read_some(room, ec);
         throw_if(ec, stream);
+        stream.note_read(asio::buffer_size(room), got);
         sink.note_bytes();
         received_in_place(decoder, got);
     }

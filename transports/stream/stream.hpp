@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/error.hpp>
+#include <sidecar/loop_event.hpp>
 #include <sidecar/transport.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -11,8 +12,46 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace sidecar::stream {
+
+/// An event for any number of coroutines, each of which then looks at what it waits for. Side: the
+/// loop's thread.
+class Waiters {
+public:
+    Waiters() = default;
+    Waiters(const Waiters&) = delete;
+    Waiters& operator=(const Waiters&) = delete;
+
+    /// Until the next wake(); false: the deadline came first. Throws system_error where the awaiting
+    /// coroutine is cancelled.
+    [[nodiscard]] Task<bool> wait(Context ctx, TimePoint deadline)
+    {
+        const Place place{*this};
+        co_return co_await ctx.wait(place.event, deadline);
+    }
+    [[nodiscard]] Task<> wait()
+    {
+        const Place place{*this};
+        co_await place.event.wait();
+    }
+    void wake()
+    {
+        for (auto* event : events_)
+            event->set();
+    }
+
+private:
+    struct Place {
+        explicit Place(Waiters& of) : waiters{of} { waiters.events_.push_back(&event); }
+        ~Place() { std::erase(waiters.events_, &event); }
+        Waiters& waiters;
+        mutable LoopEvent event{};
+    };
+
+    std::vector<LoopEvent*> events_; // sidecar side
+};
 
 /// Where one read puts its bytes: the first is filled before the second, which may be empty.
 using ReadBuffers = std::array<boost::asio::mutable_buffer, 2>;
@@ -38,8 +77,13 @@ public:
     [[nodiscard]] virtual Task<std::size_t> read_some(ReadBuffers into, error_code& ec) = 0;
     /// The same with what is there already: zero without an error if that is nothing.
     [[nodiscard]] virtual std::size_t try_read(ReadBuffers into, error_code& ec) = 0;
-    /// The last read took all that there was, so try_read() would be in vain.
+    /// The last read took all that there was, so try_read() would be in vain. A read_some() counts
+    /// once note_read() has said what it brought.
     [[nodiscard]] virtual bool is_drained() const noexcept = 0;
+    virtual void note_read(std::size_t asked_bytes, std::size_t got) noexcept
+    {
+        static_cast<void>(asked_bytes), static_cast<void>(got);
+    }
 
     /// Waits until at least one byte was taken; gives how many. At most 64 buffers.
     [[nodiscard]] virtual Task<std::size_t> write_some(

@@ -39,15 +39,6 @@ void release(std::unique_ptr<Chunk> chunk)
 
 } // namespace
 
-struct Writer::Waiter {
-    explicit Waiter(Writer& w) : writer{w} { writer.waiters_.push_back(this); }
-    Waiter(const Waiter&) = delete;
-    Waiter& operator=(const Waiter&) = delete;
-    ~Waiter() { std::erase(writer.waiters_, this); }
-    Writer& writer;
-    LoopEvent event;
-};
-
 Writer::Writer(std::shared_ptr<Stream> stream) : stream_{std::move(stream)} {}
 Writer::~Writer() = default;
 
@@ -56,11 +47,8 @@ Task<> Writer::write(Batch batch, Encoder& encoder)
     const auto self = shared_from_this();
     const auto end = batch.end();
     for (auto at = batch.begin(); at != end;) {
-        if (is_pumping_) { // control bytes, in the background
-            Waiter waiter{*this};
-            while (is_pumping_)
-                co_await waiter.event.wait();
-        }
+        while (is_pumping_) // control bytes, in the background
+            co_await waiters_.wait();
         if (error_)
             throw boost::system::system_error{error_};
         if (is_finished_)
@@ -113,10 +101,9 @@ void Writer::finish(std::span<const std::byte> last_word)
 Task<bool> Writer::wait_written(Context ctx, TimePoint deadline)
 {
     const auto self = shared_from_this();
-    Waiter waiter{*this};
     bool is_in_time = true;
     while (is_in_time && !error_ && (queued_bytes() != 0 || (is_finished_ && is_pumping_)))
-        is_in_time = co_await ctx.wait(waiter.event, deadline);
+        is_in_time = co_await waiters_.wait(ctx, deadline);
     if (error_)
         throw boost::system::system_error{error_};
     co_return is_in_time;
@@ -130,9 +117,8 @@ Task<bool> Writer::shut_down(Context ctx, TimePoint deadline)
     if (!is_in_time)
         co_return false;
     asio::co_spawn(stream_->executor(), shut_down_in_background(self), [](std::exception_ptr) {});
-    Waiter waiter{*this};
     while (is_in_time && !is_shut_)
-        is_in_time = co_await ctx.wait(waiter.event, deadline);
+        is_in_time = co_await waiters_.wait(ctx, deadline);
     co_return is_in_time;
 }
 
@@ -141,7 +127,7 @@ Task<> Writer::shut_down_in_background(std::shared_ptr<Writer> self)
     error_code ec; // a connection that is gone already has nobody to tell
     co_await self->stream_->shutdown(ec);
     self->is_shut_ = true;
-    self->wake();
+    self->waiters_.wake();
 }
 
 /// Writes the chunk and all control bytes. The caller has set is_pumping_. Ends without an
@@ -172,7 +158,7 @@ Task<> Writer::pump(const Batch* batch)
         sending_ = {};
     }
     is_pumping_ = false;
-    wake();
+    waiters_.wake();
 }
 
 /// The bytes of the next write_some(): control bytes go between messages and between fragments, and
@@ -207,7 +193,7 @@ void Writer::took(std::size_t bytes, const Batch* batch)
         sending_.clear();
         if (sending_.capacity() > kept_control_bytes)
             sending_.shrink_to_fit();
-        wake();
+        waiters_.wake();
         return;
     }
     written_ += bytes;
@@ -238,12 +224,6 @@ void Writer::start_pumping()
     is_pumping_ = true;
     asio::co_spawn(stream_->executor(), pump_in_background(shared_from_this()),
                    [](std::exception_ptr) {}); // error_ tells
-}
-
-void Writer::wake()
-{
-    for (auto* waiter : waiters_)
-        waiter->event.set();
 }
 
 } // namespace sidecar::stream

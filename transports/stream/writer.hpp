@@ -72,7 +72,6 @@ public:
     [[nodiscard]] error_code error() const noexcept { return error_; }
 
 private:
-    struct Waiter;
     using Pieces = std::array<boost::asio::const_buffer, Chunk::max_pieces>;
 
     [[nodiscard]] Task<> pump(const Batch* batch);
@@ -82,7 +81,6 @@ private:
     [[nodiscard]] static Task<> pump_in_background(std::shared_ptr<Writer> self);
     [[nodiscard]] static Task<> shut_down_in_background(std::shared_ptr<Writer> self);
     void start_pumping();
-    void wake();
 
     const std::shared_ptr<Stream> stream_; // sidecar side
     std::unique_ptr<Chunk> chunk_;         // sidecar side; null: no message is being written
@@ -95,7 +93,7 @@ private:
     std::vector<std::byte> question_;      // sidecar side; of ask(); the same
     std::vector<std::byte> sending_;       // sidecar side; control bytes that are being written
     std::size_t sent_ = 0;                 // sidecar side; of those
-    std::vector<Waiter*> waiters_;         // sidecar side
+    Waiters waiters_;                      // sidecar side
     error_code error_;                     // sidecar side
     bool is_pumping_ = false;              // sidecar side
     bool is_finished_ = false;             // sidecar side

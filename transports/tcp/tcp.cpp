@@ -169,7 +169,9 @@ TcpConnection::~TcpConnection() = default;
 
 Task<> TcpConnection::connect(Context ctx)
 {
-    impl_->below = co_await impl_->connector.connect(ctx, stream_target(impl_->target));
+    auto connected = co_await impl_->connector.connect(ctx, stream_target(impl_->target));
+    impl_->below = std::move(connected.stream);
+    impl_->reader.push(connected.early);
     impl_->writer = std::make_shared<stream::Writer>(impl_->below);
     if (const auto protocol = impl_->below->application_protocol(); !protocol.empty())
         ctx.negotiated(protocol);

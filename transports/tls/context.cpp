@@ -1,5 +1,6 @@
 #include "context.hpp"
 
+#include "last_read.hpp"
 #include "text.hpp"
 #include "tls.hpp"
 #include "uri.hpp"
@@ -32,22 +33,7 @@ struct SystemStore {
     std::string directories = X509_get_default_cert_dir(); ///< with ':' between them
 };
 
-/// As the application's thread found it last. Never destroyed, like the contexts.
-struct LastSystemStore {
-    std::mutex mutex;
-    SystemStore store; // both: guarded by mutex
-
-    static LastSystemStore& get()
-    {
-        static auto& last = *new LastSystemStore;
-        return last;
-    }
-    [[nodiscard]] SystemStore copy()
-    {
-        const std::lock_guard lock{mutex};
-        return store;
-    }
-};
+using LastSystemStore = http::LastRead<SystemStore>;
 
 std::vector<std::string> split(std::string_view list)
 {
@@ -87,7 +73,7 @@ std::string stamp_of(const TlsOptions& options)
     std::vector<std::string> paths{options.ca_file, options.ca_directory, options.certificate_file,
                                    options.key_file};
     if (!is_own_trust(options)) {
-        const auto [file, directories] = LastSystemStore::get().copy();
+        const auto [file, directories] = LastSystemStore::get();
         paths.push_back(file);
         for (auto& directory : split(directories))
             paths.push_back(std::move(directory));
@@ -245,7 +231,7 @@ Result<void> add_authorities(TlsContext& made, const Result<Certificates>& autho
 /// the next attempt.
 Result<void> trust_system(TlsContext& made)
 {
-    const auto [file, directories] = LastSystemStore::get().copy();
+    const auto [file, directories] = LastSystemStore::get();
     std::vector<Result<Certificates>> parts;
     parts.push_back(read_certificates("the system's trust store", file));
     for (const auto& directory : split(directories))
@@ -334,9 +320,7 @@ void read_trust_environment()
         store.file = file;
     if (const char* directories = ::secure_getenv(X509_get_default_cert_dir_env()))
         store.directories = directories;
-    auto& last = LastSystemStore::get();
-    const std::lock_guard lock{last.mutex};
-    last.store = std::move(store);
+    LastSystemStore::set(std::move(store));
 }
 
 Result<TlsContextPtr> prepare_tls(const TlsOptions& options, const std::string& endpoint)

@@ -1,5 +1,6 @@
 #include "errors.hpp"
 
+#include "answer.hpp"
 #include "text.hpp"
 #include "uri.hpp"
 
@@ -10,7 +11,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 
 namespace sidecar::stream {
 namespace {
@@ -306,15 +306,11 @@ std::string describe_not_tls(std::string_view first_bytes)
                        http::quote_name(first_bytes, 32));
 }
 
-std::uint16_t http_status_of(std::string_view first_bytes) noexcept
+std::uint16_t http_status_of(std::string_view first_bytes)
 {
-    std::uint16_t status = 0;
-    const auto space = first_bytes.find(' ');
-    if (first_bytes.starts_with("HTTP/") && space != first_bytes.npos) {
-        const auto digits = first_bytes.substr(space + 1, 3);
-        std::from_chars(digits.data(), digits.data() + digits.size(), status);
-    }
-    return status;
+    http::HeadReader reader{first_bytes.size()};
+    (void)reader.take(first_bytes);
+    return static_cast<std::uint16_t>(reader.status_line().status);
 }
 
 std::string utc_text(const std::tm& time)

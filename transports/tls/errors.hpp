@@ -73,8 +73,8 @@ struct HandshakeFault {
 /// Whether they begin like an answer of HTTP, whose first line is worth waiting for.
 [[nodiscard]] bool can_be_http(std::string_view first_bytes) noexcept;
 [[nodiscard]] std::string describe_not_tls(std::string_view first_bytes);
-/// The status of an answer in plain HTTP; 0: it is none.
-[[nodiscard]] std::uint16_t http_status_of(std::string_view first_bytes) noexcept;
+/// The status of an answer in plain HTTP/1.x; 0: it is none.
+[[nodiscard]] std::uint16_t http_status_of(std::string_view first_bytes);
 
 /// "2026-11-26 08:00:00 UTC".
 [[nodiscard]] std::string utc_text(const std::tm& time);

@@ -6,9 +6,11 @@
 #include <sidecar/detail/export.hpp>
 #include <sidecar/transports/tls_options.hpp>
 
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace sidecar::stream {
 
@@ -25,15 +27,13 @@ using TlsContextPtr = std::shared_ptr<const TlsContext>;
 /// beside the application's setenv().
 SIDECAR_API void read_trust_environment();
 
-/// Shakes hands over `below` and returns the stream inside, which owns `below`. `host`, a name or an
-/// address, was connected to: it is verified, and a name is sent as SNI, unless server_name is set.
+/// Shakes hands over `below`, of which `early` has come already, and returns the stream inside, which
+/// owns `below`. `host`, a name or an address, was connected to: it is verified, and a name is sent as SNI, unless server_name is set.
 /// `endpoint` is the other side's name in failures. Throws Exception: tls_failed; operation_aborted
 /// once `below` was aborted.
-[[nodiscard]] SIDECAR_API Task<std::shared_ptr<Stream>> secure(Context ctx,
-                                                               std::shared_ptr<Stream> below,
-                                                               TlsContextPtr context,
-                                                               std::string host,
-                                                               std::string endpoint);
+[[nodiscard]] SIDECAR_API Task<std::shared_ptr<Stream>> secure(
+    Context ctx, std::shared_ptr<Stream> below, TlsContextPtr context, std::string host,
+    std::string endpoint, std::vector<std::byte> early = {});
 
 /// The connection ended without close_notify.
 [[nodiscard]] SIDECAR_API bool is_truncated(error_code ec) noexcept;

@@ -81,107 +81,22 @@ std::string name_to_verify(const TlsOptions& options, const std::string& host,
 
 } // namespace
 
-// --- sending
-
-TlsPump::TlsPump(std::shared_ptr<Stream> below, std::shared_ptr<TlsEngine> engine)
-    : below_{std::move(below)}, engine_{std::move(engine)}
-{
-}
-
-TlsPump::~TlsPump() = default;
-
-Task<> TlsPump::flush(std::uint64_t put_bytes)
-{
-    const auto self = shared_from_this();
-    while (!error_ && sent_bytes_ < put_bytes) {
-        if (is_pumping_) {
-            LoopEvent sent;
-            waiters_.push_back(&sent);
-            const OnExit leave{[&] { std::erase(waiters_, &sent); }};
-            co_await sent.wait();
-        } else {
-            is_pumping_ = true;
-            const OnExit end_turn{[this] { is_pumping_ = false, wake(); }};
-            while (!error_ && sent_bytes_ < put_bytes)
-                co_await send_some();
-        }
-    }
-    start(); // what came meanwhile
-}
-
-void TlsPump::start()
-{
-    if (is_pumping_ || error_ || !has_more())
-        return;
-    is_pumping_ = true;
-    asio::co_spawn(below_->executor(), run(shared_from_this()),
-                   [](std::exception_ptr) {}); // error_ tells
-}
-
-Task<> TlsPump::run(std::shared_ptr<TlsPump> self)
-{
-    const OnExit end_turn{[&] { self->is_pumping_ = false, self->wake(); }};
-    while (!self->error_ && self->has_more())
-        co_await self->send_some();
-}
-
-void TlsPump::abort() noexcept
-{
-    if (!error_)
-        error_ = asio::error::operation_aborted;
-    wake();
-}
-
-bool TlsPump::has_more() const noexcept
-{
-    return at_ != sending_.size() || !engine_->output().empty();
-}
-
-Task<> TlsPump::send_some()
-{
-    if (at_ == sending_.size()) {
-        at_ = 0;
-        release(sending_);
-        sending_ = std::exchange(engine_->output(), {});
-    }
-    const asio::const_buffer rest = asio::buffer(sending_) + at_;
-    const std::span<const asio::const_buffer> from{&rest, 1};
-    error_code ec;
-    const auto sent = co_await below_->write_some(from, ec);
-    if (below_->is_aborted())
-        ec = asio::error::operation_aborted;
-    at_ += sent;
-    sent_bytes_ += sent;
-    if (ec && !error_)
-        error_ = ec;
-    if (at_ == sending_.size() || error_) {
-        at_ = 0;
-        release(sending_);
-    }
-    wake();
-}
-
-void TlsPump::wake()
-{
-    for (auto* waiter : waiters_)
-        waiter->set();
-}
-
 // --- the handshake
 
-Tls::Tls(std::shared_ptr<Stream> below, std::shared_ptr<TlsEngine> engine)
+Tls::Tls(std::shared_ptr<Stream> below, std::vector<std::byte> early, TlsContextPtr context,
+         std::string wanted, std::string session_key)
     : below_{std::move(below)},
-      engine_{std::move(engine)},
-      pump_{std::make_shared<TlsPump>(below_, engine_)}
+      engine_{std::move(context), std::move(wanted), std::move(session_key)},
+      early_{std::move(early)}
 {
 }
 
 Task<std::optional<FailureDetails>> Tls::shake_hands()
 {
     for (;;) {
-        const auto step = engine_->shake_hands();
+        const auto step = engine_.shake_hands();
         // Also the alert with which we refuse. Where it fails, the peer may have said why
-        co_await pump_->flush(engine_->put_bytes());
+        co_await flush();
         if (below_->is_aborted())
             throw boost::system::system_error{asio::error::operation_aborted};
         if (step == TlsEngine::Step::done)
@@ -189,9 +104,9 @@ Task<std::optional<FailureDetails>> Tls::shake_hands()
         if (step == TlsEngine::Step::failed || step == TlsEngine::Step::closed)
             co_return why_failed();
         if (step == TlsEngine::Step::wants_output) {
-            if (!pump_->error())
+            if (!send_error_)
                 continue;
-            below_end_ = pump_->error();
+            below_end_ = send_error_;
         }
         if (auto why = co_await hear_more())
             co_return why;
@@ -227,10 +142,10 @@ Task<std::optional<FailureDetails>> Tls::hear_more()
 
 FailureDetails Tls::why_failed() const
 {
-    if (const auto& refusal = engine_->refusal())
+    if (const auto& refusal = engine_.refusal())
         return {.explanation = describe(*refusal), .is_passing = false};
-    FailureDetails details{.explanation = describe(engine_->fault())};
-    if (is_permanent(engine_->fault()))
+    FailureDetails details{.explanation = describe(engine_.fault())};
+    if (is_permanent(engine_.fault()))
         details.is_passing = false;
     return details;
 }
@@ -250,14 +165,14 @@ Task<std::size_t> Tls::read_some(ReadBuffers into, error_code& ec)
                 co_return got;
         }
         if (is_stuck_) {
-            co_await pump_->flush(engine_->put_bytes());
-            if (pump_->error()) {
-                ec = pump_->error();
+            co_await flush();
+            if (send_error_) {
+                ec = send_error_;
                 co_return 0;
             }
             is_stuck_ = false;
         } else {
-            engine_->release_memory();
+            engine_.release_memory();
             co_await wait_below(into, ec);
             if (ec)
                 co_return 0;
@@ -299,7 +214,7 @@ std::size_t Tls::pull(ReadBuffers into, bool may_ask_below, error_code& ec)
                   || (step == TlsEngine::Step::wants_input && !below_end_
                       && (is_waiting_below_ || below_->is_drained()));
     has_read_ = has_read_ || got != 0;
-    pump_->start(); // an answer, or the alert that tells the peer what it did wrong
+    send_in_background(); // an answer, or the alert that tells the peer what it did wrong
     if (got == 0)
         ec = end_code(step);
     return got;
@@ -314,11 +229,11 @@ TlsEngine::Step Tls::decrypt(ReadBuffers into, std::size_t& got)
         before += buffer.size();
         if (rest.empty())
             continue;
-        step = engine_->read(rest, got);
+        step = engine_.read(rest, got);
         if (got < before)
             break;
     }
-    if (!engine_->has_input())
+    if (!engine_.has_input())
         release(std::move(input_));
     return step;
 }
@@ -331,7 +246,7 @@ std::size_t Tls::ask_below(std::size_t wanted)
     const auto size = std::clamp(wanted, whole_record_bytes, input_->size());
     error_code ec;
     const auto got = below_->try_read({asio::buffer(*input_, size)}, ec);
-    engine_->set_input(std::span{*input_}.first(got));
+    engine_.set_input(std::span{*input_}.first(got));
     if (ec)
         below_end_ = ec;
     return got;
@@ -350,7 +265,10 @@ Task<> Tls::wait_below(ReadBuffers into, error_code& ec)
     const auto first = std::min(into[0].size(), max_in_one_wait);
     const ReadBuffers landing{asio::buffer(into[0], first)};
     error_code end;
-    const auto got = co_await below_->read_some(landing, end);
+    auto got = asio::buffer_copy(landing, asio::buffer(std::exchange(early_, {})));
+    if (got == 0)
+        got = co_await below_->read_some(landing, end);
+    below_->note_read(first, got);
     if (is_aborted_ || below_->is_aborted() || end == asio::error::operation_aborted) {
         ec = asio::error::operation_aborted;
         co_return;
@@ -367,7 +285,7 @@ Task<> Tls::wait_below(ReadBuffers into, error_code& ec)
     if (!input_)
         input_ = acquire_input();
     std::copy(bytes.begin(), bytes.end(), input_->begin());
-    engine_->set_input(std::span{*input_}.first(got));
+    engine_.set_input(std::span{*input_}.first(got));
 }
 
 /// The same for callers without memory.
@@ -383,7 +301,7 @@ error_code Tls::end_code(TlsEngine::Step step) const
 {
     switch (step) {
     case TlsEngine::Step::closed: return asio::error::eof;
-    case TlsEngine::Step::failed: return engine_->read_error(!has_read_);
+    case TlsEngine::Step::failed: return engine_.read_error(!has_read_);
     case TlsEngine::Step::wants_input:
         return below_end_ == asio::error::eof ? make_error_code(TlsEnd::truncated) : below_end_;
     default: return {};
@@ -396,11 +314,11 @@ Task<std::size_t> Tls::write_some(std::span<const asio::const_buffer> from, erro
 {
     SealedRecords sealed;
     while (sealed.count == 0) {
-        if (is_aborted_ || pump_->error()) {
-            ec = is_aborted_ ? error_code{asio::error::operation_aborted} : pump_->error();
+        if (is_aborted_ || send_error_) {
+            ec = is_aborted_ ? error_code{asio::error::operation_aborted} : send_error_;
             co_return 0;
         }
-        const auto step = engine_->seal(from, sealed);
+        const auto step = engine_.seal(from, sealed);
         if (sealed.count == 0 && (step != TlsEngine::Step::wants_input || below_end_))
             ec = below_end_ ? end_code(step) : make_error_code(TlsEnd::local);
         else if (sealed.count == 0)
@@ -408,22 +326,22 @@ Task<std::size_t> Tls::write_some(std::span<const asio::const_buffer> from, erro
         if (ec)
             co_return 0;
     }
-    auto taken = sealed.plain_bytes(engine_->put_bytes());
-    co_await pump_->flush(engine_->put_bytes());
-    engine_->release_memory();
-    if (pump_->error()) {
-        taken = sealed.plain_bytes(pump_->sent_bytes());
+    auto taken = sealed.plain_bytes(engine_.put_bytes());
+    co_await flush();
+    engine_.release_memory();
+    if (send_error_) {
+        taken = sealed.plain_bytes(sent_bytes_);
         if (taken == 0 || is_aborted_)
-            ec = pump_->error();
+            ec = send_error_;
     }
     co_return taken;
 }
 
 Task<> Tls::shutdown(error_code& ec)
 {
-    engine_->close_notify();
-    co_await pump_->flush(engine_->put_bytes());
-    ec = pump_->error();
+    engine_.close_notify();
+    co_await flush();
+    ec = send_error_;
     if (!ec)
         co_await below_->shutdown(ec);
 }
@@ -432,13 +350,78 @@ void Tls::abort() noexcept
 {
     is_aborted_ = true;
     below_->abort();
-    pump_->abort();
+    if (!send_error_)
+        send_error_ = asio::error::operation_aborted;
+    waiters_.wake();
+}
+
+// --- sending
+
+/// Waits until all that was put out so far is sent, or sending has failed. Any number may wait.
+Task<> Tls::flush()
+{
+    const auto self = shared_from_this();
+    const auto put_bytes = engine_.put_bytes();
+    while (!send_error_ && sent_bytes_ < put_bytes) {
+        if (is_sending_) {
+            co_await waiters_.wait();
+        } else {
+            is_sending_ = true;
+            const OnExit end_turn{[this] { is_sending_ = false, waiters_.wake(); }};
+            while (!send_error_ && sent_bytes_ < put_bytes)
+                co_await send_some();
+        }
+    }
+    send_in_background(); // what came meanwhile
+}
+
+void Tls::send_in_background()
+{
+    if (is_sending_ || send_error_ || !has_more())
+        return;
+    is_sending_ = true;
+    asio::co_spawn(below_->executor(), send_all(shared_from_this()),
+                   [](std::exception_ptr) {}); // send_error_ tells
+}
+
+Task<> Tls::send_all(std::shared_ptr<Tls> self)
+{
+    const OnExit end_turn{[&] { self->is_sending_ = false, self->waiters_.wake(); }};
+    while (!self->send_error_ && self->has_more())
+        co_await self->send_some();
+}
+
+bool Tls::has_more() noexcept { return at_ != sending_.size() || !engine_.output().empty(); }
+
+Task<> Tls::send_some()
+{
+    if (at_ == sending_.size()) {
+        at_ = 0;
+        release(sending_);
+        sending_ = std::exchange(engine_.output(), {});
+    }
+    const asio::const_buffer rest = asio::buffer(sending_) + at_;
+    const std::span<const asio::const_buffer> from{&rest, 1};
+    error_code ec;
+    const auto sent = co_await below_->write_some(from, ec);
+    if (below_->is_aborted())
+        ec = asio::error::operation_aborted;
+    at_ += sent;
+    sent_bytes_ += sent;
+    if (ec && !send_error_)
+        send_error_ = ec;
+    if (at_ == sending_.size() || send_error_) {
+        at_ = 0;
+        release(sending_);
+    }
+    waiters_.wake();
 }
 
 // --- for the transports
 
 Task<std::shared_ptr<Stream>> secure(Context ctx, std::shared_ptr<Stream> below,
-                                     TlsContextPtr context, std::string host, std::string endpoint)
+                                     TlsContextPtr context, std::string host, std::string endpoint,
+                                     std::vector<std::byte> early)
 {
     const auto& options = context->options;
     const auto name = name_to_verify(options, host, endpoint);
@@ -449,11 +432,9 @@ Task<std::shared_ptr<Stream>> secure(Context ctx, std::shared_ptr<Stream> below,
                             "change everything",
                             endpoint));
     const auto session_key = fmt::format("{} {}", name, endpoint);
-    const auto engine = std::make_shared<TlsEngine>(context, name, session_key);
-    const auto tls = std::make_shared<Tls>(below, engine);
+    const auto tls = std::make_shared<Tls>(below, std::move(early), context, name, session_key);
     auto why = co_await tls->shake_hands();
-    if (!why && !options.insecure_skip_verification
-        && !engine->is_verified()) // as far as known never
+    if (!why && !options.insecure_skip_verification && !tls->is_verified()) // as far as known never
         why = FailureDetails{.explanation = "the peer showed no certificate that could be verified",
                              .is_passing = false};
     if (!why)

@@ -3,6 +3,7 @@
 
 #include "engine.hpp"
 #include "stream.hpp"
+#include "tls.hpp"
 
 #include <sidecar/loop_event.hpp>
 
@@ -16,48 +17,10 @@
 
 namespace sidecar::stream {
 
-/// Sends what the engine puts out. The only writer to the stream below: for callers that wait until
-/// something is out, and in the background for answers to the peer (a KeyUpdate, an alert). Owned by
-/// its stream and by its own sending in the background. Side: the loop's thread.
-///
-/// Invariants: one write_some at a time; everything goes in its order, also after the caller that
-/// waited for it was cancelled; after the first error nothing goes.
-class TlsPump : public std::enable_shared_from_this<TlsPump> {
-public:
-    TlsPump(std::shared_ptr<Stream> below, std::shared_ptr<TlsEngine> engine);
-    TlsPump(const TlsPump&) = delete;
-    TlsPump& operator=(const TlsPump&) = delete;
-    ~TlsPump();
-
-    /// Waits until so many bytes of all that was ever put out are sent, or sending has failed. Any
-    /// number may wait. Throws system_error where the awaiting coroutine is cancelled.
-    [[nodiscard]] Task<> flush(std::uint64_t put_bytes);
-    /// Sends all there is, in the background.
-    void start();
-    /// No more is sent.
-    void abort() noexcept;
-
-    [[nodiscard]] std::uint64_t sent_bytes() const noexcept { return sent_bytes_; }
-    [[nodiscard]] error_code error() const noexcept { return error_; }
-
-private:
-    [[nodiscard]] bool has_more() const noexcept;
-    [[nodiscard]] Task<> send_some();
-    [[nodiscard]] static Task<> run(std::shared_ptr<TlsPump> self);
-    void wake();
-
-    const std::shared_ptr<Stream> below_;     // sidecar side
-    const std::shared_ptr<TlsEngine> engine_; // sidecar side
-    std::vector<std::byte> sending_;          // sidecar side; taken from the engine
-    std::size_t at_ = 0;                      // sidecar side; how much of it is out
-    std::uint64_t sent_bytes_ = 0;            // sidecar side; in all
-    std::vector<LoopEvent*> waiters_;         // sidecar side
-    error_code error_;                        // sidecar side
-    bool is_pumping_ = false;                 // sidecar side
-};
-
-/// Owned by the transport, as any stream; owns the one below. The engine decides what bytes mean, the
-/// pump sends, this feeds the engine.
+/// Owned by the transport, as any stream, and by its own sending in the background; owns the one
+/// below. The engine decides what bytes mean, this feeds it and sends what it puts out: for callers
+/// that wait until something is out, and in the background for answers to the peer (a KeyUpdate, an
+/// alert).
 ///
 /// Reading looks at what OpenSSL holds before it looks at the stream below, and waits only if neither
 /// has anything. If the stream below ends without the peer's close_notify, the error is
@@ -66,10 +29,14 @@ private:
 ///
 /// Invariants: one read_some below at a time, of the reader or of a writer that needs the peer's
 /// bytes first; it has input memory only while it holds ciphertext that OpenSSL has not taken;
-/// what reading puts out is sent without waiting, up to TlsEngine::max_unsent_bytes.
-class Tls final : public Stream {
+/// what reading puts out is sent without waiting, up to TlsEngine::max_unsent_bytes. One write_some
+/// below at a time; everything goes in its order, also after the caller that waited for it was
+/// cancelled; after the first error nothing goes.
+class Tls final : public Stream, public std::enable_shared_from_this<Tls> {
 public:
-    Tls(std::shared_ptr<Stream> below, std::shared_ptr<TlsEngine> engine);
+    /// `early`: what has come of `below` already. The rest is for TlsEngine.
+    Tls(std::shared_ptr<Stream> below, std::vector<std::byte> early, TlsContextPtr context,
+        std::string wanted, std::string session_key);
 
     /// Before anything else. Returns why it failed; empty: it is done. The peer hears a refusal.
     /// Throws system_error: operation_aborted once the stream below was aborted.
@@ -85,7 +52,8 @@ public:
     bool is_aborted() const noexcept override { return is_aborted_; }
     boost::asio::any_io_executor executor() override { return below_->executor(); }
     std::string peer() const override { return below_->peer(); }
-    std::string application_protocol() const override { return engine_->application_protocol(); }
+    std::string application_protocol() const override { return engine_.application_protocol(); }
+    [[nodiscard]] bool is_verified() const { return engine_.is_verified(); }
 
 private:
     [[nodiscard]] std::size_t pull(ReadBuffers into, bool may_ask_below, error_code& ec);
@@ -97,10 +65,18 @@ private:
     [[nodiscard]] Task<std::optional<FailureDetails>> hear_more();
     [[nodiscard]] FailureDetails why_failed() const;
 
-    const std::shared_ptr<Stream> below_;     // sidecar side
-    const std::shared_ptr<TlsEngine> engine_; // sidecar side
-    const std::shared_ptr<TlsPump> pump_;     // sidecar side
-    std::unique_ptr<TlsInput> input_;         // sidecar side; null: nothing is left of the input
+    [[nodiscard]] Task<> flush();
+    [[nodiscard]] bool has_more() noexcept;
+    void send_in_background();
+    [[nodiscard]] static Task<> send_all(std::shared_ptr<Tls> self);
+    [[nodiscard]] Task<> send_some();
+
+    const std::shared_ptr<Stream> below_; // sidecar side
+    TlsEngine engine_;                    // sidecar side
+
+    // reading
+    std::vector<std::byte> early_;    // sidecar side; of what is below, not looked at yet
+    std::unique_ptr<TlsInput> input_; // sidecar side; null: nothing is left of the input
     std::string heard_;    // sidecar side; the peer's first bytes, till the handshake is done
     error_code below_end_; // sidecar side; no more will come from below
     LoopEvent came_;       // sidecar side; the read below is over
@@ -108,8 +84,16 @@ private:
     bool is_shaking_hands_ = true;  // sidecar side
     bool has_read_ = false;         // sidecar side; plaintext, ever
     bool is_drained_ = false;       // sidecar side
-    bool is_stuck_ = false;         // sidecar side; reading has to wait for the pump
-    bool is_aborted_ = false;       // sidecar side
+    bool is_stuck_ = false;         // sidecar side; reading has to wait for sending
+
+    // sending
+    std::vector<std::byte> sending_; // sidecar side; taken from the engine
+    std::size_t at_ = 0;             // sidecar side; how much of it is out
+    std::uint64_t sent_bytes_ = 0;   // sidecar side; in all
+    Waiters waiters_;                // sidecar side; for the end of a write below
+    error_code send_error_;          // sidecar side
+    bool is_sending_ = false;        // sidecar side
+    bool is_aborted_ = false;        // sidecar side; reading too
 };
 
 } // namespace sidecar::stream

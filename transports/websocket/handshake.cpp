@@ -3,7 +3,6 @@
 #include "authorization.hpp"
 #include "options.hpp"
 
-#include <boost/asio/error.hpp>
 #include <boost/beast/core/detail/sha1.hpp>
 #include <fmt/format.h>
 
@@ -11,21 +10,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdint>
 #include <system_error>
 
 namespace sidecar::websocket {
 
 using http::contains;
-using http::HeadReader;
 using http::HttpHead;
-
-namespace {
-
-/// A rule of section 4.1 that an answer breaks, as in "HTTP 101, but ...".
-Failure fault(std::string text) { return http::refuse(Error::handshake_refused, std::move(text)); }
-
-} // namespace
 
 std::string make_key()
 {
@@ -48,122 +38,85 @@ std::string accept_of(std::string_view key)
 }
 
 Handshake::Handshake(const Url& url, const WebSocket::Options& options, http::Secrets secrets,
-                     std::string endpoint)
-    : secrets_{std::move(secrets)},
-      endpoint_{endpoint.empty() ? redact_url(options.url) : std::move(endpoint)},
-      key_{make_key()},
+                     const std::string& endpoint)
+    : Handshake{url, options, std::move(secrets), endpoint, make_key()}
+{
+}
+
+Handshake::Handshake(const Url& url, const WebSocket::Options& options, http::Secrets secrets,
+                     const std::string& endpoint, const std::string& key)
+    : Exchange{{.refused = Error::handshake_refused,
+                .attempted = "shake hands",
+                .endpoint = endpoint.empty() ? redact_url(options.url) : endpoint,
+                .whose = "the",
+                .max_head = fmt::format("max_head_bytes ({})", options.max_head_bytes),
+                .hint = "does the address want wss://?",
+                .peer = "peer",
+                .broken = "the connection {} {} the peer's answer"},
+               build_request(url, options, key),
+               std::move(secrets.add(secrets_of(options))),
+               options.max_head_bytes},
+      accept_{accept_of(key)},
       subprotocols_{options.subprotocols},
-      compression_{options.compression},
-      max_head_bytes_{options.max_head_bytes},
-      request_{build_request(url, options, key_)},
-      reader_{options.max_head_bytes}
+      compression_{options.compression}
 {
-    secrets_.add(secrets_of(options));
 }
 
-std::optional<Result<Handshake::Accepted>> Handshake::take(std::span<const std::byte> bytes)
+Failure Handshake::refuse(std::string why) const
 {
-    std::string_view rest{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-    rest.remove_prefix(reader_.take(rest));
-    switch (reader_.state()) {
-    case HeadReader::State::incomplete: return {};
-    case HeadReader::State::not_http:
-        return refusal("the answer is not HTTP/1.1, "
-                       + http::describe_not_http(reader_.text(), rest, secrets_,
-                                                 "does the address want wss://?"));
-    case HeadReader::State::too_large: return too_large("the head of the answer is");
-    case HeadReader::State::interim_too_large: return too_large("the interim answers (1xx) are");
-    case HeadReader::State::complete: break;
-    }
-    auto verdict = judge(rest);
-    if (verdict)
-        verdict->consumed_bytes = bytes.size() - rest.size();
-    return verdict;
-}
-
-Failure Handshake::ended(error_code cause, std::string_view fate) const
-{
-    FailureDetails details{.attempted = "shake hands", .endpoint = endpoint_, .cause = cause};
-    if (cause == boost::asio::error::operation_aborted)
-        return {Error::cancelled, std::move(details)};
-    if (!cause || cause == boost::asio::error::eof) {
-        details.cause = {};
-        details.explanation =
-            fmt::format("the peer closed the connection {} its answer", reader_.where());
-    } else {
-        details.explanation =
-            fmt::format("the connection {} {} the peer's answer", fate, reader_.where());
-    }
-    details.explanation += reader_.describe_begun(secrets_);
-    return {Error::connect_failed, std::move(details)};
-}
-
-Failure Handshake::refusal(std::string why, FailureDetails details) const
-{
-    details.attempted = "shake hands";
-    details.endpoint = endpoint_;
-    details.explanation = std::move(why);
-    return {Error::handshake_refused, std::move(details)};
-}
-
-Failure Handshake::too_large(std::string_view what) const
-{
-    return refusal(fmt::format("{} longer than max_head_bytes ({})", what, max_head_bytes_),
-                   {.http_status = static_cast<std::uint16_t>(reader_.status_line().status)});
-}
-
-Failure Handshake::refused(const Failure& why) const
-{
-    return refusal("the answer was HTTP 101, but " + secrets_.redact(why.explanation()),
+    return refusal("the answer was HTTP 101, but " + std::move(why),
                    {.http_status = http::switching_protocols});
 }
 
-/// Of a whole head; `rest` came behind it.
-Result<Handshake::Accepted> Handshake::judge(std::string_view rest) const
+Result<void> Handshake::validate(const HttpHead& head, std::string_view body)
 {
-    const auto parsed = reader_.parse();
-    const auto head = parsed ? *parsed : reader_.status_line();
     if (head.status != http::switching_protocols)
-        return refusal("the answer was " + http::describe(head, rest, secrets_),
+        return refusal("the answer was " + http::describe(head, body, secrets()),
                        http::details_of(head));
-    if (!parsed)
+    if (head.fault)
         return refusal("the fields of the answer cannot be read",
-                       {.cause = parsed.error().cause(), .http_status = http::switching_protocols});
-    if (auto valid = validate(head); !valid)
-        return refused(valid.error());
-    const auto answer =
-        fmt::format("{}", fmt::join(head.elements("Sec-WebSocket-Extensions"), ", "));
-    const auto deflation = agree(compression_, answer);
-    if (!deflation) {
-        const auto shown = agree(compression_, secrets_.redact(answer)); // before it is cut
-        return refused(shown ? deflation.error() : shown.error());
-    }
-    return Accepted{.subprotocol = std::string{head.first_value("Sec-WebSocket-Protocol")},
-                    .deflation = *deflation};
+                       {.cause = head.fault, .http_status = http::switching_protocols});
+    if (auto valid = validate_upgrade(head); !valid)
+        return valid;
+    return agree_on(head);
 }
 
 /// RFC 6455 section 4.1, checks 2 to 4 and 6.
-Result<void> Handshake::validate(const HttpHead& head) const
+Result<void> Handshake::validate_upgrade(const HttpHead& head) const
 {
     if (head.minor_version == 0)
-        return fault("of HTTP/1.0, which has no Upgrade");
+        return refuse("of HTTP/1.0, which has no Upgrade");
     if (!contains(head.elements("Upgrade"), "websocket"))
-        return fault("its Upgrade field does not say websocket");
+        return refuse("its Upgrade field does not say websocket");
     if (!contains(head.elements("Connection"), "Upgrade"))
-        return fault("its Connection field does not say Upgrade");
+        return refuse("its Connection field does not say Upgrade");
     const auto accept = head.values("Sec-WebSocket-Accept");
     if (accept.size() != 1)
-        return fault(accept.empty() ? "it has no Sec-WebSocket-Accept"
-                                    : "it has several Sec-WebSocket-Accept");
-    if (accept.front() != accept_of(key_))
-        return fault("its Sec-WebSocket-Accept is not what belongs to our key");
+        return refuse(accept.empty() ? "it has no Sec-WebSocket-Accept"
+                                     : "it has several Sec-WebSocket-Accept");
+    if (accept.front() != accept_)
+        return refuse("its Sec-WebSocket-Accept is not what belongs to our key");
     const auto chosen = head.values("Sec-WebSocket-Protocol");
     if (chosen.size() > 1)
-        return fault("it chose several subprotocols");
+        return refuse("it chose several subprotocols");
     for (const auto one : chosen)
         if (std::find(subprotocols_.begin(), subprotocols_.end(), one) == subprotocols_.end())
-            return fault("it chose a subprotocol that was not offered: "
-                         + http::quote(one, secrets_));
+            return refuse("it chose a subprotocol that was not offered: "
+                          + http::quote(one, secrets()));
+    return {};
+}
+
+Result<void> Handshake::agree_on(const HttpHead& head)
+{
+    const auto answer =
+        fmt::format("{}", fmt::join(head.elements("Sec-WebSocket-Extensions"), ", "));
+    auto agreed = agree(compression_, answer);
+    if (!agreed) {
+        const auto shown = agree(compression_, secrets().redact(answer)); // before it is cut
+        return refuse(secrets().redact((shown ? agreed : shown).error().explanation()));
+    }
+    subprotocol_ = head.first_value("Sec-WebSocket-Protocol");
+    deflation_ = *agreed;
     return {};
 }
 

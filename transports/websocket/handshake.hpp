@@ -7,9 +7,7 @@
 
 #include <sidecar/transports/websocket.hpp>
 
-#include <cstddef>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,47 +19,34 @@ namespace sidecar::websocket {
 /// What Sec-WebSocket-Accept must be: SHA-1 of the key and of the RFC's identifier, in base64.
 [[nodiscard]] std::string accept_of(std::string_view key);
 
-/// Makes the request and judges the answer. The owner of the stream writes request(), then passes the
-/// bytes that it reads to take() until that returns a verdict. Every verdict comes as soon as the
-/// bytes allow it, whatever follows them. Owned by the transport for the time of the handshake;
-/// sidecar side. Invariant: memory and time are bounded by `max_head_bytes`, whatever the peer sends.
-class Handshake {
+/// The handshake of one connection. Owned by the transport for its time; sidecar side.
+class Handshake final : public http::Exchange {
 public:
-    struct Accepted {
-        std::size_t consumed_bytes = 0;       ///< of what take() was given; frames may follow
-        std::string subprotocol{};            ///< that the peer chose; empty: none
-        std::optional<Deflation> deflation{}; ///< none: nothing is compressed
-    };
-
     /// The options must have passed validate_request(). `secrets`: those of the way to here, beside
-    /// the options' own. `endpoint`: for texts; empty: the URL. Throws system_error if there is no
-    /// entropy.
+    /// the options' own. `endpoint`: for texts; empty: the URL. Failures are handshake_refused,
+    /// connect_failed, cancelled. Throws system_error if there is no entropy.
     Handshake(const Url& url, const WebSocket::Options& options, http::Secrets secrets = {},
-              std::string endpoint = {});
+              const std::string& endpoint = {});
 
-    [[nodiscard]] const std::string& request() const noexcept { return request_; }
-    /// Takes in more of the answer. Nothing: all of it was taken, and more is needed. Not to be
-    /// called again after a verdict. Errors: handshake_refused.
-    [[nodiscard]] std::optional<Result<Accepted>> take(std::span<const std::byte> bytes);
-    /// What the end of the stream means before there is a verdict; `cause` if it did not end in
-    /// order, and then what became of the connection. Errors: connect_failed, cancelled.
-    [[nodiscard]] Failure ended(error_code cause = {}, std::string_view fate = "broke") const;
+    // --- once accepted
+    /// What the peer chose; empty: none.
+    [[nodiscard]] const std::string& subprotocol() const noexcept { return subprotocol_; }
+    /// None: nothing is compressed.
+    [[nodiscard]] const std::optional<Deflation>& deflation() const noexcept { return deflation_; }
 
 private:
-    [[nodiscard]] Failure refusal(std::string why, FailureDetails details = {}) const;
-    [[nodiscard]] Failure refused(const Failure& why) const;
-    [[nodiscard]] Failure too_large(std::string_view what) const;
-    [[nodiscard]] Result<Accepted> judge(std::string_view rest) const;
-    [[nodiscard]] Result<void> validate(const http::HttpHead& head) const;
+    Handshake(const Url& url, const WebSocket::Options& options, http::Secrets secrets,
+              const std::string& endpoint, const std::string& key);
+    Result<void> validate(const http::HttpHead& head, std::string_view body) override;
+    [[nodiscard]] Failure refuse(std::string why) const;
+    [[nodiscard]] Result<void> validate_upgrade(const http::HttpHead& head) const;
+    [[nodiscard]] Result<void> agree_on(const http::HttpHead& head);
 
-    http::Secrets secrets_;                               // sidecar side
-    const std::string endpoint_;                          // sidecar side; without secrets
-    const std::string key_;                               // sidecar side
+    const std::string accept_;                            // sidecar side; what the answer must have
     const std::vector<std::string> subprotocols_;         // sidecar side; offered
     const std::optional<CompressionOptions> compression_; // sidecar side; offered
-    const std::size_t max_head_bytes_;                    // sidecar side
-    std::string request_;                                 // sidecar side
-    http::HeadReader reader_;                             // sidecar side
+    std::string subprotocol_{};                           // sidecar side
+    std::optional<Deflation> deflation_{};                // sidecar side
 };
 
 } // namespace sidecar::websocket

@@ -27,12 +27,12 @@ public:
     /// before any further message.
     [[nodiscard]] bool owes_answer() const noexcept
     {
-        return (ping().is_waiting() || ending()) && !is_send_over();
+        return (has_ping() || ending()) && !is_send_over();
     }
     void append_answer(Buffer& out)
     {
-        if (ping().is_waiting())
-            append_pong(out, ping().take());
+        if (has_ping())
+            append_pong(out, take_ping());
         if (ending())
             append_close(out, ending()->close_code, {});
     }

@@ -65,7 +65,7 @@ DecodedFrame Receiver::decode_slowly(std::span<const std::byte> bytes)
     auto found = fragment_left_bytes_ != 0 ? take_fragment(bytes, 0) : decode_frame(bytes);
     // Nothing more is there now: what has come of a text is looked at before anything is waited for.
     if (!ending_ && !found.is_complete && found.consumed_bytes == 0 && is_in_message())
-        (void)check_fragments();
+        (void)validate_fragments();
     if (!ending_)
         return found;
     assembly_.clear();
@@ -151,17 +151,17 @@ DecodedFrame Receiver::decode_control(const FrameHead& head, std::span<const std
     const auto size = static_cast<std::size_t>(head.payload_bytes);
     if (body.size() < size)
         return {.missing_bytes = size - body.size()};
-    if (is_in_message() && !check_fragments()) // what came first is judged first
+    if (is_in_message() && !validate_fragments()) // what came first is judged first
         return {};
     const auto payload = body.first(size);
     if (head.opcode() == Opcode::close)
         take_close(payload);
     else if (head.opcode() == Opcode::pong && size == ping_bytes)
-        pong_.note(payload);
+        std::copy(payload.begin(), payload.end(), pong_.emplace().begin());
     else if (head.opcode() == Opcode::ping && pings_ahead_ != 0)
         --pings_ahead_;
     else if (head.opcode() == Opcode::ping)
-        ping_.note(payload);
+        ping_.emplace(payload.begin(), payload.end());
     return {.consumed_bytes = head.head_bytes + size};
 }
 
@@ -182,7 +182,8 @@ std::size_t Receiver::look_ahead(std::span<const std::byte> bytes, std::size_t o
         const auto size = static_cast<std::size_t>(head.payload_bytes);
         offset += head.head_bytes + size;
         if (head.opcode() == Opcode::ping) {
-            ping_.note(rest.subspan(head.head_bytes, size));
+            const auto payload = rest.subspan(head.head_bytes, size);
+            ping_.emplace(payload.begin(), payload.end());
             ++pings_ahead_;
             break;
         }
@@ -220,12 +221,12 @@ DecodedFrame Receiver::decode_whole(const FrameHead& head, std::span<const std::
     const auto come = body.first(std::min(size, body.size()));
     kind_ = head.kind();
     is_between_frames_ = false;
-    if (!check_part(come.subspan(looked_at_bytes_)))
+    if (!validate_part(come.subspan(looked_at_bytes_)))
         return {};
     looked_at_bytes_ = come.size();
     if (come.size() < size)
         return {.kind = kind_, .payload = come, .missing_bytes = size - come.size()};
-    if (!check_end())
+    if (!validate_end())
         return {};
     is_between_frames_ = true;
     return {.is_complete = true,
@@ -236,9 +237,9 @@ DecodedFrame Receiver::decode_whole(const FrameHead& head, std::span<const std::
 
 void Receiver::received(std::span<const std::byte> bytes, bool is_last)
 {
-    if (ending_ || !check_part(bytes) || !is_last)
+    if (ending_ || !validate_part(bytes) || !is_last)
         return;
-    is_between_frames_ = check_end();
+    is_between_frames_ = validate_end();
 }
 
 DecodedFrame Receiver::begin_fragment(const FrameHead& head, std::span<const std::byte> body)
@@ -285,7 +286,7 @@ bool Receiver::inflate(std::span<const std::byte> bytes, bool is_last)
     case Inflater::Verdict::too_large: fail_too_big("", ""); return false;
     case Inflater::Verdict::bad: break;
     }
-    if (check_fragments())
+    if (validate_fragments())
         fail(Error::protocol_violation, close_code::not_utf8,
              fmt::format("a compressed message cannot be inflated: {}", inflater_->fault()));
     return false;
@@ -293,7 +294,7 @@ bool Receiver::inflate(std::span<const std::byte> bytes, bool is_last)
 
 DecodedFrame Receiver::finish_fragments(std::size_t consumed_bytes)
 {
-    if (!check_fragments() || !check_end())
+    if (!validate_fragments() || !validate_end())
         return {};
     fragmented_ = Fragmented::given_out;
     return {.is_complete = true,
@@ -303,7 +304,7 @@ DecodedFrame Receiver::finish_fragments(std::size_t consumed_bytes)
 }
 
 /// Looks at a further part of the message under way. False, here and below: it was refused.
-bool Receiver::check_part(std::span<const std::byte> part)
+bool Receiver::validate_part(std::span<const std::byte> part)
 {
     if (kind_ != MessageKind::text || text_.accept(part))
         return true;
@@ -313,14 +314,14 @@ bool Receiver::check_part(std::span<const std::byte> part)
 }
 
 /// Many fragments at once, which is faster than one by one.
-bool Receiver::check_fragments()
+bool Receiver::validate_fragments()
 {
     const auto part = assembly_.bytes().subspan(looked_at_bytes_);
     looked_at_bytes_ = assembly_.size();
-    return check_part(part);
+    return validate_part(part);
 }
 
-bool Receiver::check_end()
+bool Receiver::validate_end()
 {
     const bool is_good = kind_ != MessageKind::text || text_.may_end();
     if (!is_good)
@@ -346,7 +347,7 @@ void Receiver::fail_too_big(std::string_view size, std::string_view more)
 
 void Receiver::fail(Error error, std::uint16_t code, std::string_view explanation)
 {
-    if (is_in_message() && code != close_code::not_utf8 && !check_fragments())
+    if (is_in_message() && code != close_code::not_utf8 && !validate_fragments())
         return; // what came first is judged first
     ending_ = Ending{
         .error = error, .close_code = code, .reason = {}, .explanation = std::string{explanation}};

@@ -8,7 +8,6 @@
 #include <sidecar/error.hpp>
 #include <sidecar/message.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -16,33 +15,10 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace sidecar::websocket {
-
-/// The payload of the latest control frame that was not taken. Owned by a Receiver.
-template <std::size_t MaxBytes>
-class LatestControl {
-public:
-    void note(std::span<const std::byte> payload) noexcept
-    {
-        std::copy(payload.begin(), payload.end(), payload_.begin());
-        bytes_ = static_cast<std::uint8_t>(payload.size());
-        is_waiting_ = true;
-    }
-    /// One has come since the last take().
-    [[nodiscard]] bool is_waiting() const noexcept { return is_waiting_; }
-    /// Lifetime: until the next one is noted.
-    [[nodiscard]] std::span<const std::byte> take() noexcept
-    {
-        is_waiting_ = false;
-        return std::span{payload_}.first(bytes_);
-    }
-
-private:
-    std::array<std::byte, MaxBytes> payload_; // sidecar side
-    std::uint8_t bytes_ = 0;                  // sidecar side
-    bool is_waiting_ = false;                 // sidecar side
-};
 
 /// How the peer's half of the connection ended: by its Close, or by what no peer may send.
 struct Ending {
@@ -127,11 +103,22 @@ public:
     /// Empty as long as the peer may go on.
     [[nodiscard]] const std::optional<Ending>& ending() const noexcept { return ending_; }
 
-    /// The ping that is to be answered next: its owner answers each before it decodes on.
-    [[nodiscard]] auto& ping() noexcept { return ping_; }
-    [[nodiscard]] const auto& ping() const noexcept { return ping_; }
-    /// The latest pong that may answer a ping of ours.
-    [[nodiscard]] auto& pong() noexcept { return pong_; }
+    /// A ping is to be answered, the latest: its owner answers each before it decodes on.
+    [[nodiscard]] bool has_ping() const noexcept { return ping_.has_value(); }
+    [[nodiscard]] std::vector<std::byte> take_ping() noexcept
+    {
+        return *std::exchange(ping_, std::nullopt);
+    }
+
+    /// Our pings have so many bytes. A pong of another size answers none (a peer may send it unasked,
+    /// RFC 6455 section 5.5.3).
+    static constexpr std::size_t ping_bytes = 8;
+
+    /// The latest pong that may answer a ping of ours, once.
+    [[nodiscard]] std::optional<std::array<std::byte, ping_bytes>> take_pong() noexcept
+    {
+        return std::exchange(pong_, std::nullopt);
+    }
 
     /// Memory beyond the object itself.
     [[nodiscard]] std::size_t held_bytes() const noexcept
@@ -166,9 +153,9 @@ private:
                                              std::size_t head_bytes);
     [[nodiscard]] bool inflate(std::span<const std::byte> bytes, bool is_last);
     [[nodiscard]] DecodedFrame finish_fragments(std::size_t consumed_bytes);
-    bool check_part(std::span<const std::byte> part);
-    bool check_fragments();
-    bool check_end();
+    bool validate_part(std::span<const std::byte> part);
+    bool validate_fragments();
+    bool validate_end();
     [[nodiscard]] std::string size_so_far(const FrameHead& head) const;
     void fail_too_big(std::string_view size, std::string_view more);
     void fail(Error error, std::uint16_t code, std::string_view explanation);
@@ -181,10 +168,6 @@ private:
     {
         return inflater_ && (head.opcode() == Opcode::text || head.opcode() == Opcode::binary);
     }
-
-    /// Our pings have so many. A pong of another size answers none (a peer may send it unasked, RFC 6455
-    /// section 5.5.3).
-    static constexpr std::size_t ping_bytes = 8;
 
     /// Of a longer text, to look for what is not ASCII first costs more than it saves.
     static constexpr std::size_t short_bytes = 128;
@@ -203,10 +186,10 @@ private:
     std::uint64_t fragment_left_bytes_ = 0;  // sidecar side; of the fragment under way
     std::size_t empty_fragments_ = 0;        // sidecar side; of the message under way
     std::optional<Ending> ending_;           // sidecar side
-    LatestControl<ping_bytes> pong_;         // sidecar side
-    LatestControl<max_control_bytes> ping_;  // sidecar side; answered before decode() goes on
-    std::size_t pings_ahead_ = 0;            // sidecar side; noted by look_ahead(), not decoded yet
-    std::optional<Inflater> inflater_;       // sidecar side; none: nothing is compressed
+    std::optional<std::array<std::byte, ping_bytes>> pong_; // sidecar side; the latest
+    std::optional<std::vector<std::byte>> ping_; // sidecar side; answered before decode() goes on
+    std::size_t pings_ahead_ = 0;      // sidecar side; noted by look_ahead(), not decoded yet
+    std::optional<Inflater> inflater_; // sidecar side; none: nothing is compressed
 };
 
 } // namespace sidecar::websocket

@@ -70,8 +70,13 @@ void mask_word(std::byte* at, Word key) noexcept
     std::memcpy(at, &word, sizeof word);
 }
 
+Opcode opcode_of(MessageKind kind) noexcept
+{
+    return kind == MessageKind::text ? Opcode::text : Opcode::binary;
+}
+
 void append_frame(Sender::Buffer& out, Opcode opcode, std::span<const std::byte> payload,
-                  std::uint8_t flags = FrameHead::fin)
+                  std::uint8_t flags)
 {
     const auto key = new_mask_key();
     const auto append = [&](std::span<const std::byte> bytes) {
@@ -159,24 +164,45 @@ void PartialMessage::append(Buffer& out, std::span<const std::byte> piece)
                  static_cast<std::uint8_t>(flags));
 }
 
-/// False: it would get no smaller, and nothing was appended.
-bool Sender::append_compressed(Buffer& out, Opcode opcode, std::span<const std::byte> payload)
+bool Sender::append_message(Buffer& out, MessageKind kind, std::span<const std::byte> payload)
 {
-    const auto deflated = deflater_->deflate(payload, true);
-    if (deflated.size() >= payload.size()) {
-        deflater_->discard();
-        return false;
-    }
-    append_frame(out, opcode, deflated, FrameHead::fin | FrameHead::compressed);
-    return true;
+    const auto opcode = opcode_of(kind);
+    auto* const deflater = deflater_for(payload.size());
+    if (!deflater || is_over_)
+        return append(out, opcode, payload);
+    const auto deflated = deflater->deflate(payload, true);
+    if (deflated.size() < payload.size())
+        return append(out, opcode, deflated, FrameHead::fin | FrameHead::compressed);
+    deflater->discard();
+    return append(out, opcode, payload);
 }
 
-bool Sender::append(Buffer& out, Opcode opcode, std::span<const std::byte> payload)
+bool Sender::append_ping(Buffer& out, std::span<const std::byte> payload)
 {
-    if (is_over_)
-        return false;
-    append_frame(out, opcode, payload);
-    return true;
+    return append(out, Opcode::ping, payload);
+}
+
+bool Sender::append_pong(Buffer& out, std::span<const std::byte> payload)
+{
+    return append(out, Opcode::pong, payload);
+}
+
+PartialMessage Sender::begin_message(MessageKind kind, std::size_t payload_bytes)
+{
+    return {opcode_of(kind), payload_bytes, deflater_for(payload_bytes)};
+}
+
+Deflater* Sender::deflater_for(std::size_t payload_bytes) noexcept
+{
+    return deflater_ && deflater_->wants(payload_bytes) ? &*deflater_ : nullptr;
+}
+
+bool Sender::append(Buffer& out, Opcode opcode, std::span<const std::byte> payload,
+                    std::uint8_t flags)
+{
+    if (!is_over_)
+        append_frame(out, opcode, payload, flags);
+    return !is_over_;
 }
 
 bool Sender::append_close(Buffer& out, std::uint16_t code, std::string_view reason)

@@ -68,31 +68,14 @@ public:
     void compress(const Deflation& agreed) { deflater_.emplace(agreed); }
 
     /// All these do nothing once our Close was appended; false says so.
-    bool append_message(Buffer& out, MessageKind kind, std::span<const std::byte> payload)
-    {
-        const auto opcode = opcode_of(kind);
-        if (deflater_ && deflater_->wants(payload.size()) && !is_over_
-            && append_compressed(out, opcode, payload))
-            return true;
-        return append(out, opcode, payload);
-    }
-    bool append_ping(Buffer& out, std::span<const std::byte> payload)
-    {
-        return append(out, Opcode::ping, payload);
-    }
-    bool append_pong(Buffer& out, std::span<const std::byte> payload)
-    {
-        return append(out, Opcode::pong, payload);
-    }
+    bool append_message(Buffer& out, MessageKind kind, std::span<const std::byte> payload);
+    bool append_ping(Buffer& out, std::span<const std::byte> payload);
+    bool append_pong(Buffer& out, std::span<const std::byte> payload);
     /// A reason that is too long is cut where a character ends. Without a code it is left out.
     bool append_close(Buffer& out, std::uint16_t code, std::string_view reason);
 
     /// Only while nothing of ours is a Close.
-    [[nodiscard]] PartialMessage begin_message(MessageKind kind, std::size_t payload_bytes)
-    {
-        const bool is_compressed = deflater_ && deflater_->wants(payload_bytes);
-        return {opcode_of(kind), payload_bytes, is_compressed ? &*deflater_ : nullptr};
-    }
+    [[nodiscard]] PartialMessage begin_message(MessageKind kind, std::size_t payload_bytes);
 
     /// Our Close was appended.
     [[nodiscard]] bool is_send_over() const noexcept { return is_over_; }
@@ -104,13 +87,10 @@ public:
     }
 
 private:
-    [[nodiscard]] static Opcode opcode_of(MessageKind kind) noexcept
-    {
-        return kind == MessageKind::text ? Opcode::text : Opcode::binary;
-    }
-    bool append(Buffer& out, Opcode opcode, std::span<const std::byte> payload);
-    [[nodiscard]] bool append_compressed(Buffer& out, Opcode opcode,
-                                         std::span<const std::byte> payload);
+    bool append(Buffer& out, Opcode opcode, std::span<const std::byte> payload,
+                std::uint8_t flags = FrameHead::fin);
+    /// Null: a message of so many bytes goes plain.
+    [[nodiscard]] Deflater* deflater_for(std::size_t payload_bytes) noexcept;
 
     bool is_over_ = false;             // sidecar side
     std::optional<Deflater> deflater_; // sidecar side; none: nothing is compressed

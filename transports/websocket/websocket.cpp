@@ -126,7 +126,6 @@ private:
     void encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::iterator& end) override;
 
     Task<Result<void>> connect_to(Context ctx, Options options, std::string endpoint);
-    Task<Result<void>> shake_hands(Context ctx, websocket::Handshake& handshake);
     Task<> read_messages(Context ctx, Sink& sink);
     void look_for_pings();
     void answer();
@@ -172,40 +171,20 @@ Task<Result<void>> WebSocket::Impl::connect_to(Context ctx, Options options, std
 {
     const auto url = websocket::parse_url(options.url).value();
     auto target = websocket::target_of(url, options, endpoint);
-    stream_ = co_await connector_.connect(ctx, std::move(target));
+    auto connected = co_await connector_.connect(ctx, std::move(target));
+    stream_ = std::move(connected.stream);
     ctx.phase(Phase::handshaking, "with " + stream_->peer());
-    websocket::Handshake handshake{url, options, secrets_, std::move(endpoint)};
-    co_return co_await shake_hands(ctx, handshake);
-}
-
-Task<Result<void>> WebSocket::Impl::shake_hands(Context ctx, websocket::Handshake& handshake)
-{
-    const auto write_error = co_await write_all(*stream_, handshake.request());
-    std::vector<std::byte> buffer(4096);
-    for (;;) {
-        error_code ec;
-        const stream::ReadBuffers into{asio::buffer(buffer)};
-        const auto got = co_await stream_->read_some(into, ec);
-        if (stream_->is_aborted())
-            ec = asio::error::operation_aborted;
-        if (const auto refusal = stream::tls_refusal(ec, endpoint_))
-            throw Exception{*refusal};
-        if (ec)
-            throw Exception{handshake.ended(write_error ? write_error : ec,
-                                            stream::is_truncated(ec) ? "was truncated" : "broke")};
-        const auto bytes = std::span{buffer}.first(got);
-        if (const auto verdict = handshake.take(bytes)) {
-            if (!*verdict)
-                co_return verdict->error();
-            const auto accepted = verdict->value();
-            if (!accepted.subprotocol.empty())
-                ctx.negotiated(accepted.subprotocol);
-            if (accepted.deflation)
-                protocol_.agree_on(*accepted.deflation);
-            reader_.push(bytes.subspan(accepted.consumed_bytes));
-            co_return Result<void>{};
-        }
-    }
+    websocket::Handshake handshake{url, options, secrets_, endpoint};
+    const auto frames =
+        co_await run_exchange(*stream_, handshake, std::move(connected.early), endpoint_);
+    if (!frames)
+        co_return frames.error();
+    reader_.push(*frames);
+    if (!handshake.subprotocol().empty())
+        ctx.negotiated(handshake.subprotocol());
+    if (handshake.deflation())
+        protocol_.agree_on(*handshake.deflation());
+    co_return Result<void>{};
 }
 
 // --- reading
@@ -271,8 +250,8 @@ stream::Pass WebSocket::Impl::pass_on(std::span<const std::byte> unread, Sink& s
             answer(); // to a ping, before the next one
         return decoded;
     });
-    if (protocol_.pong().is_waiting())
-        sink.note_pong(protocol_.pong().take());
+    if (const auto pong = protocol_.take_pong())
+        sink.note_pong(*pong);
     if (protocol_.ending())
         throw Ended{};
     return pass;

@@ -161,6 +161,25 @@ TEST_CASE("tls: what is glued behind the answer of a proxy of https:// comes thr
         CHECK(feed.receive(20s).value().text() == line);
 }
 
+TEST_CASE(
+    "tls: what is glued behind the answer of a proxy belongs to the handshake within the tunnel")
+{
+    RawPeer proxy{[&](RawConnection& c) {
+        c.read_until("\r\n\r\n");
+        c.send("HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 400 Bad Request\r\n");
+        c.wait_for_end();
+    }};
+    LinesFeed feed{{.host = "feed.example",
+                    .port = 4711,
+                    .proxy = {.url = fmt::format("http://127.0.0.1:{}", proxy.port())},
+                    .tls = trusting()}};
+    const auto failure = feed.start(20s).error();
+    CHECK(failure == Error::tls_failed);
+    CHECK(failure.http_status() == 400);
+    CHECK(failure.explanation()
+          == "the peer speaks no TLS here: it answered plain HTTP, \"HTTP/1.1 400 Bad Request\"");
+}
+
 TEST_CASE("tls: a redirection from ws:// to wss:// is followed, and back it is not")
 {
     std::string request;

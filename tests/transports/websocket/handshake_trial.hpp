@@ -72,10 +72,10 @@ struct Trial {
             if (verdict) {
                 outcome.is_accepted = verdict->has_value();
                 if (*verdict) {
-                    outcome.head_bytes = at + (*verdict)->consumed_bytes;
-                    outcome.subprotocol = (*verdict)->subprotocol;
-                    if ((*verdict)->deflation)
-                        outcome.window_bits = (*verdict)->deflation->window_bits;
+                    outcome.head_bytes = at + **verdict;
+                    outcome.subprotocol = handshake.subprotocol();
+                    if (handshake.deflation())
+                        outcome.window_bits = handshake.deflation()->window_bits;
                 } else {
                     outcome.failure = verdict->error();
                 }
