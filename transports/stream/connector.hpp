@@ -19,15 +19,14 @@
 
 namespace sidecar::stream {
 
-/// A stream that is ready for the protocol, and what has come of it already: what a proxy sent behind
-/// its answer.
+/// A stream that is ready for the protocol, and the bytes that a proxy sent behind its answer.
 struct Connected {
     std::shared_ptr<Stream> stream;
     std::vector<std::byte> early{};
 };
 
-/// Sends the request and reads until the exchange has its verdict; `early` has come already. Returns
-/// the bytes behind the answer, or the refusal. `peer` is what TLS' refusals call the other side.
+/// Sends the request and reads until the exchange has its verdict; `early` has arrived already.
+/// Returns the bytes behind the answer, or the refusal. `peer` is what TLS' refusals call the other side.
 /// Throws Exception: Exchange::ended(), tls_failed. `stream` and `exchange` must outlive it.
 [[nodiscard]] Task<Result<std::vector<std::byte>>> run_exchange(Stream& stream,
                                                                 http::Exchange& exchange,

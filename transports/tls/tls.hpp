@@ -27,8 +27,9 @@ using TlsContextPtr = std::shared_ptr<const TlsContext>;
 /// beside the application's setenv().
 SIDECAR_API void read_trust_environment();
 
-/// Shakes hands over `below`, of which `early` has come already, and returns the stream inside, which
-/// owns `below`. `host`, a name or an address, was connected to: it is verified, and a name is sent as SNI, unless server_name is set.
+/// Shakes hands over `below`, of which `early` has arrived already, and returns the stream inside,
+/// which owns `below`. `host`, a name or an address, was connected to: it is verified, and a name is
+/// sent as SNI, unless server_name is set.
 /// `endpoint` is the other side's name in failures. Throws Exception: tls_failed; operation_aborted
 /// once `below` was aborted.
 [[nodiscard]] SIDECAR_API Task<std::shared_ptr<Stream>> secure(

@@ -34,7 +34,7 @@ namespace sidecar::stream {
 /// cancelled; after the first error nothing goes.
 class Tls final : public Stream, public std::enable_shared_from_this<Tls> {
 public:
-    /// `early`: what has come of `below` already. The rest is for TlsEngine.
+    /// `early`: the bytes of `below` that have arrived already. The rest is for TlsEngine.
     Tls(std::shared_ptr<Stream> below, std::vector<std::byte> early, TlsContextPtr context,
         std::string wanted, std::string session_key);
 
