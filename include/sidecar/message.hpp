@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/detail/export.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -61,23 +62,13 @@ private:
 
 namespace detail {
 
-/// Where a block goes when nobody needs it any more. Side: any thread.
-class BlockHome {
-public:
-    virtual ~BlockHome() = default;
-    virtual void give_back(std::byte* block, std::size_t capacity) noexcept = 0;
-};
+class BlockPool;
 
+/// Releases a block. Side: any thread.
 struct BlockReturn {
-    std::shared_ptr<BlockHome> home{}; ///< null: the block is freed
+    std::shared_ptr<BlockPool> pool{}; ///< null: the block is freed
     std::size_t capacity = 0;
-    void operator()(std::byte* block) const noexcept
-    {
-        if (home)
-            home->give_back(block, capacity);
-        else
-            delete[] block;
-    }
+    SIDECAR_API void operator()(std::byte* block) const noexcept;
 };
 using Block = std::unique_ptr<std::byte[], BlockReturn>;
 

@@ -62,23 +62,25 @@ Failure thrown(const char* attempted)
 class Feed::Call {
 public:
     explicit Call(const Feed& feed) noexcept
-        : feed_{feed}, lease_{*feed.runs_}, is_forked_{feed.is_forked()}
+        : feed_{feed}, run_{feed.runs_->begin_call(calls_)}, is_forked_{feed.is_forked()}
     {
     }
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+    ~Call() { calls_->fetch_sub(1, std::memory_order_release); }
 
-    [[nodiscard]] Run* operator->() const noexcept { return lease_.get(); }
+    [[nodiscard]] Run* operator->() const noexcept { return run_; }
     /// There is a run, of this process.
-    [[nodiscard]] explicit operator bool() const noexcept { return lease_.get() && !is_forked_; }
+    [[nodiscard]] explicit operator bool() const noexcept { return run_ && !is_forked_; }
 
     /// Why this call cannot go on; `waits` if it may block.
     [[nodiscard]] std::optional<Failure> refused(const char* attempted, bool waits) const
     {
-        const auto* run = lease_.get();
         if (is_forked_)
             return failure(Error::forked, attempted);
-        if (!run || run->has_start_failed())
+        if (!run_ || run_->has_start_failed())
             return failure(Error::not_started, attempted);
-        if (waits && run->is_loop_thread())
+        if (waits && run_->is_loop_thread())
             return called_on_loop(attempted, feed_.config_->endpoint());
         return std::nullopt;
     }
@@ -88,7 +90,7 @@ public:
     {
         if (auto refusal = refused(attempted, waits))
             return refusal;
-        const auto& stop = lease_.get()->stop_request();
+        const auto& stop = run_->stop_request();
         return stop.is_made() ? std::optional<Failure>{failure(stop.refusal(), attempted)}
                               : std::nullopt;
     }
@@ -105,9 +107,10 @@ public:
     }
 
 private:
-    const Feed& feed_;
-    const RunRegistry::Lease lease_;
-    const bool is_forked_;
+    const Feed& feed_;                  // app side
+    std::atomic<int>* calls_ = nullptr; // app side
+    Run* const run_;                    // app side
+    const bool is_forked_;              // app side
 };
 
 Feed::Feed(std::shared_ptr<const LinkConfig> config, Options settings)

@@ -6,18 +6,17 @@
 
 namespace sidecar::detail {
 
-RunRegistry::Lease::Lease(const RunRegistry& runs) noexcept
+Run* RunRegistry::begin_call(std::atomic<int>*& calls) const noexcept
 {
     for (;;) {
-        const auto generation = runs.generation_.load(std::memory_order_seq_cst);
-        calls_ = &runs.calls_[generation % 2];
-        calls_->fetch_add(1, std::memory_order_seq_cst);
-        if (runs.generation_.load(std::memory_order_seq_cst) == generation)
-            break;
+        const auto generation = generation_.load(std::memory_order_seq_cst);
+        calls = &calls_[generation % 2];
+        calls->fetch_add(1, std::memory_order_seq_cst);
+        if (generation_.load(std::memory_order_seq_cst) == generation)
+            return current_.load(std::memory_order_seq_cst);
         // A start came between: counted in the wrong place
-        calls_->fetch_sub(1, std::memory_order_release);
+        calls->fetch_sub(1, std::memory_order_release);
     }
-    run_ = runs.current_.load(std::memory_order_seq_cst);
 }
 
 std::vector<std::shared_ptr<Run>> RunRegistry::replace(std::shared_ptr<Run> run)

@@ -19,20 +19,9 @@ namespace sidecar::detail {
 /// Owned by the Feed. Side: app, any thread.
 class RunRegistry {
 public:
-    /// Keeps the run that it found from being freed.
-    class Lease {
-    public:
-        explicit Lease(const RunRegistry& runs) noexcept;
-        Lease(const Lease&) = delete;
-        Lease& operator=(const Lease&) = delete;
-        ~Lease() { calls_->fetch_sub(1, std::memory_order_release); }
-        /// Null: there was none yet.
-        [[nodiscard]] Run* get() const noexcept { return run_; }
-
-    private:
-        std::atomic<int>* calls_; // app side
-        Run* run_;                // app side
-    };
+    /// Finds the present run for a call, which keeps it from being freed until it counts `calls` down,
+    /// with memory_order_release. Null: there was none yet. Signal-safe.
+    [[nodiscard]] Run* begin_call(std::atomic<int>*& calls) const noexcept;
 
     /// While it is held no run is replaced, and start()s take turns.
     [[nodiscard]] std::unique_lock<std::mutex> lock() const { return std::unique_lock{mutex_}; }

@@ -18,6 +18,14 @@ std::size_t capacity_for(std::size_t bytes) noexcept
 
 } // namespace
 
+void BlockReturn::operator()(std::byte* block) const noexcept
+{
+    if (pool)
+        pool->give_back(block, capacity);
+    else
+        delete[] block;
+}
+
 Block BlockPool::take(std::size_t bytes)
 {
     const auto capacity = capacity_for(bytes);

@@ -18,7 +18,7 @@ namespace sidecar::detail {
 /// time), so its queue tells it by trim(). Invariant: what is out and what is kept is together within
 /// the limit, or nothing is kept. Side: both, guarded by its mutex, which is taken once for each large
 /// message.
-class BlockPool final : public BlockHome, public std::enable_shared_from_this<BlockPool> {
+class BlockPool final : public std::enable_shared_from_this<BlockPool> {
 public:
     struct Limits {
         std::size_t total;          ///< bytes that are out or kept; above it nothing is kept
@@ -28,7 +28,7 @@ public:
 
     /// Throws bad_alloc.
     [[nodiscard]] Block take(std::size_t bytes);
-    void give_back(std::byte* block, std::size_t capacity) noexcept override;
+    void give_back(std::byte* block, std::size_t capacity) noexcept;
     /// Whether trim() would free something.
     [[nodiscard]] bool has_surplus() const noexcept
     {

@@ -7,21 +7,7 @@
 
 #include <algorithm>
 
-namespace sidecar {
-
-std::string_view to_string(OverflowPolicy policy) noexcept
-{
-    switch (policy) {
-    case OverflowPolicy::pause_reading: return "pause reading";
-    case OverflowPolicy::drop_oldest: return "drop the oldest";
-    case OverflowPolicy::drop_newest: return "drop the newest";
-    case OverflowPolicy::conflate: return "conflate";
-    case OverflowPolicy::fail: return "fail";
-    }
-    return "unknown";
-}
-
-namespace detail {
+namespace sidecar::detail {
 namespace {
 
 constexpr std::size_t default_queue_bytes = 1u << 20;
@@ -70,5 +56,4 @@ Result<void> validate_overflow(const Overflow& overflow, std::size_t max_message
     return {};
 }
 
-} // namespace detail
-} // namespace sidecar
+} // namespace sidecar::detail

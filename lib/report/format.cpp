@@ -51,6 +51,12 @@ std::string_view to_string(GapReason reason) noexcept
                                     "conflated", "too old"});
 }
 
+std::string_view to_string(OverflowPolicy policy) noexcept
+{
+    return detail::name_at(
+        policy, {"pause reading", "drop the oldest", "drop the newest", "conflate", "fail"});
+}
+
 std::string_view to_string(StickyState state) noexcept
 {
     return detail::name_at(state, {"waiting", "pending", "confirmed", "removal pending"});

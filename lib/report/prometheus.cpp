@@ -44,7 +44,7 @@ bool is_label_name(std::string_view name)
                           [&](char c) { return is_letter(c) || (c >= '0' && c <= '9'); });
 }
 
-void check(const Labels& labels)
+void validate(const Labels& labels)
 {
     const auto refuse = [](std::string_view name, const char* why) {
         throw Exception{
@@ -143,7 +143,7 @@ private:
 std::string to_prometheus(Sources sources)
 {
     for (const auto& source : sources)
-        check(source.labels);
+        validate(source.labels);
     Exposition out{sources};
     for (const auto& counter : detail::counters)
         if (!counter.metric.empty())
