@@ -20,7 +20,7 @@ Run::Run(const Options& options, bool is_virtual)
                  [this] {
                      if (services_.wakes_writers.exchange(false))
                          links_.wake_writers();
-                     services_.space_came();
+                     services_.wake_space_waiters();
                  }},
             journal_},
       inbox_{options.inbox, options.spin, loop_},

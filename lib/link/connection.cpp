@@ -432,12 +432,12 @@ void Connection::begin_close(TimePoint drain_by, TimePoint deadline)
     }
     drain_by_ = drain_by;
     if (drain_by <= link_.services().loop.now())
-        close_begins();
-    spawn(closer, "close", deadline, &Connection::say_goodbye, &Connection::closer_ended);
+        stop_writing();
+    spawn(closer, "close", deadline, &Connection::drain_and_close, &Connection::closer_ended);
 }
 
 /// From now on nothing but the goodbye is written.
-void Connection::close_begins()
+void Connection::stop_writing()
 {
     link_.outbox().set_gate(SendGate::shut);
     link_.close_began();
@@ -451,13 +451,13 @@ bool Connection::has_unsent() const
 }
 
 /// A coroutine, so that a close() that throws at once ends like one that throws later.
-Task<> Connection::say_goodbye(Context ctx)
+Task<> Connection::drain_and_close(Context ctx)
 {
     while (has_unsent() && tasks_[writer] && ctx.now() < *drain_by_) {
         ctx.waiting_for("what is queued to be written");
         (void)co_await ctx.wait(drained_, *drain_by_);
     }
-    close_begins();
+    stop_writing();
     ctx.waiting_for("the peer's answer to the close");
     co_await transport_->close(ctx, CloseReason{});
 }

@@ -75,7 +75,7 @@ private:
     Task<> write_all(Context ctx);
     Task<> write_ping(Context ctx);
     Task<> run_on_connected(Context ctx);
-    Task<> say_goodbye(Context ctx);
+    Task<> drain_and_close(Context ctx);
     void listener_ended(std::exception_ptr exception);
     void writer_ended(std::exception_ptr exception);
     void preparer_ended(std::exception_ptr exception);
@@ -84,7 +84,7 @@ private:
     void set_deadline(TimePoint deadline, const char* attempted);
     void sending_failed(Failure why);
     void await_last_words(unsigned windows);
-    void close_begins();
+    void stop_writing();
     void answers_overdue();
     void finish_restoring(std::optional<Failure> failure);
     void cancel(Role role);

@@ -154,7 +154,6 @@ void KeepAlive::up()
     const auto now = loop_.now();
     ++generation_;
     up_at_ = now;
-    is_up_ = true;
     is_unanswered_ = false;
     put_off_count_ = 0;
     monitor_.up(now);
@@ -166,7 +165,7 @@ void KeepAlive::up()
 void KeepAlive::down() noexcept
 {
     ++generation_;
-    is_up_ = false;
+    up_at_ = TimePoint::min();
     timer_.cancel();
 }
 
@@ -232,7 +231,6 @@ bool KeepAlive::act(const LivenessMonitor::Verdict& verdict)
     case What::wait: break;
     case What::ask:
         pings_.fetch_add(1, std::memory_order_relaxed);
-        ++question_;
         asked_at_ = loop_.now();
         is_unanswered_ = true;
         link_.ask_peer();
@@ -262,7 +260,8 @@ bool KeepAlive::act(const LivenessMonitor::Verdict& verdict)
 KeepAlive::Payload KeepAlive::ping_payload() const noexcept
 {
     Payload payload;
-    std::memcpy(payload.data(), &question_, payload.size());
+    const auto number = pings();
+    std::memcpy(payload.data(), &number, payload.size());
     return payload;
 }
 
@@ -272,7 +271,7 @@ void KeepAlive::asked_written()
     monitor_.asked_written(now);
     if (is_unanswered_)
         asked_at_ = now;
-    if (is_up_ && !monitor_.is_off())
+    if (up_at_.load() != TimePoint::min() && !monitor_.is_off())
         look_soon(); // the deadline counts from now
 }
 
@@ -318,9 +317,10 @@ void KeepAlive::answered()
 
 std::optional<Duration> KeepAlive::data_age() const noexcept
 {
-    if (!is_up_)
+    const auto up_at = up_at_.load();
+    if (up_at == TimePoint::min())
         return std::nullopt;
-    const auto since = std::max(up_at_.load(), data_at_.load());
+    const auto since = std::max(up_at, data_at_.load());
     return std::max(loop_.now() - since, Duration{});
 }
 

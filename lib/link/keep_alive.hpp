@@ -21,7 +21,7 @@ namespace sidecar::detail {
 class LinkImpl;
 
 /// Two clocks of one connection: for the silence of bytes and for the silence of data. Owned by the
-/// link's KeepAlive, which calls look() when the time for it has come and does what it says. It does
+/// link's KeepAlive, which calls look() at its time, and does what it says. It does
 /// no I/O and asks no clock. Invariant: at most one question is on its way.
 class LivenessMonitor {
 public:
@@ -53,7 +53,7 @@ public:
 
     /// The connection is up; the clocks begin.
     void up(TimePoint now) noexcept;
-    /// The question that was last told to be put has been taken by the system.
+    /// The system has taken the question of the latest `ask`.
     void asked_written(TimePoint now) noexcept;
     /// The next thing to do. After anything but `wait` it has been done, so look again.
     [[nodiscard]] Verdict look(const Signs& signs, TimePoint now) noexcept;
@@ -146,15 +146,13 @@ private:
     TimePoint due_{};                          // sidecar side; when timer_ is to fire
     unsigned put_off_count_ = 0;               // sidecar side
     std::uint64_t generation_ = 0;          // sidecar side; posts of an earlier one have no effect
-    std::uint64_t question_ = 0;            // sidecar side; the number of the latest
     TimePoint asked_at_{};                  // sidecar side; when it was written, or else begun
     bool is_unanswered_ = false;            // sidecar side
     TimePoint heard_at_ = TimePoint::min(); // sidecar side; bytes arrived
     TimePoint resumed_at_ = TimePoint::min();          // sidecar side
-    std::atomic<TimePoint> up_at_{TimePoint::min()};   // both: atomic
+    std::atomic<TimePoint> up_at_{TimePoint::min()};   // both: atomic; min(): it is not up
     std::atomic<TimePoint> data_at_{TimePoint::min()}; // both: atomic; messages arrived
     std::atomic<std::uint64_t> pings_{0}, drops_{0};   // both: atomic
-    std::atomic<bool> is_up_{false};                   // both: atomic
     mutable std::mutex mutex_;
     LatencyHistogram round_trips_; // both: guarded by mutex_
 };

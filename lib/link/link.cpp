@@ -195,7 +195,7 @@ std::optional<TimePoint> LinkImpl::next_attempt(Failure& why)
 {
     try {
         const auto next = backoff_->next(why, services_.loop.now());
-        // Who opens the link would have given up by then.
+        // The call that opens the link gives up before that.
         return next && *next < connect_by_ ? next : std::nullopt;
     } catch (...) {
         why = to_failure(std::current_exception(), Error::callback_failed,
@@ -237,10 +237,10 @@ void LinkImpl::connection_ended()
                 attempt();
         });
     else if (life_.state() == Life::State::down)
-        note_end();
+        all_ended();
 }
 
-void LinkImpl::note_end()
+void LinkImpl::all_ended()
 {
     timer_.cancel();
     life_.end();
@@ -283,7 +283,7 @@ void LinkImpl::begin_quiescing(bool by_application)
         push_event({.kind = Event::Kind::down, .link = id(), .failure = why});
     end_for_good(why);
     if (!connection_ || !connection_->has_tasks())
-        note_end();
+        all_ended();
 }
 
 void LinkImpl::begin_close(TimePoint deadline)

@@ -99,7 +99,7 @@ public:
     [[nodiscard]] bool is_over() const noexcept;
 
     // --- both
-    /// Lets go of those who wait for a loop that will not answer.
+    /// Releases senders that wait for a loop that will not answer.
     void release_senders() { outbox_.close(); }
     [[nodiscard]] LinkId id() const noexcept { return settings_.id; }
     [[nodiscard]] const LinkConfig& config() const noexcept { return *settings_.config; }
@@ -164,7 +164,7 @@ private:
     [[nodiscard]] std::optional<TimePoint> next_attempt(Failure& why);
     [[nodiscard]] Failure start_failure(const Failure& why) const;
     void end_for_good(const Failure& why);
-    void note_end();
+    void all_ended();
     [[nodiscard]] Failure timed_out_close() const;
     void set_outcome(Result<void> outcome);
     [[nodiscard]] bool keeps_queue() const noexcept;

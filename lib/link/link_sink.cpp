@@ -28,7 +28,7 @@ ConflationKey named(ConflationKey key, const std::string& endpoint)
 
 } // namespace
 
-void LinkServices::space_came()
+void LinkServices::wake_space_waiters()
 {
     for (auto* link : std::exchange(space_waiters, {})) {
         link->waits_for_space_ = false;
@@ -165,7 +165,7 @@ bool LinkSink::put_unusual(const MessageView& message)
         services_.discarded.fetch_add(1);
         return true;
     }
-    // Before the watchers are asked, who are asked once
+    // Before the watchers look at it: they see each message once
     if (!is_first && (has_pending() || is_watcher_full()))
         return false;
     const bool has_watchers = !watchers_.empty();

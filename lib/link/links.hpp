@@ -41,7 +41,7 @@ public:
     [[nodiscard]] std::uint64_t unsent_messages() const;
     [[nodiscard]] bool has_link_up() const;
     [[nodiscard]] bool is_connecting() const;
-    /// Of all links, gone or present; what is no link's stands at zero.
+    /// Of all links, gone or present; what the run counts is zero.
     [[nodiscard]] Stats stats() const;
     [[nodiscard]] static Stats stats_of(LinkImpl& link);
     /// One line for each of the first `limit` links, and how many there are more.

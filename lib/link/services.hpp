@@ -35,7 +35,7 @@ struct LinkServices {
     std::function<void()> something_changed{};   // sidecar side; a stage of the stop may be over
 
     /// Has each of `space_waiters` look again, once. Side: sidecar.
-    void space_came();
+    void wake_space_waiters();
 };
 
 } // namespace sidecar::detail

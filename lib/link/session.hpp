@@ -41,9 +41,9 @@ public:
     bool may_take(std::size_t) const override { return true; }
 
     [[nodiscard]] Continuity continuity() const noexcept { return continuity_; }
-    /// The connection broke: who waits here is told, after what has come.
+    /// The connection broke: receive() fails with this, after the messages that arrived, and send() too.
     void end(Failure why);
-    /// What has come and was not asked for.
+    /// Messages that arrived, and that receive() did not take.
     [[nodiscard]] std::deque<Message> take_unread() { return std::exchange(unread_, {}); }
 
 private:

@@ -29,7 +29,7 @@ std::uint64_t Subscriptions::push(const std::string& key, const SubscriptionMess
          .origin = PriorityMessage::Origin::subscription,
          .on_step =
              [this, key, is_removal](std::uint64_t number, PriorityMessage::Step step) {
-                 note_step(key, is_removal, number, step);
+                 record_step(key, is_removal, number, step);
              }},
         keeps_place);
 }
@@ -205,8 +205,8 @@ void Subscriptions::end_connection()
 }
 
 /// From its writing on it is pending, for an answer may be read before the end of the write is seen.
-void Subscriptions::note_step(const std::string& key, bool is_removal, std::uint64_t number,
-                              PriorityMessage::Step step)
+void Subscriptions::record_step(const std::string& key, bool is_removal, std::uint64_t number,
+                                PriorityMessage::Step step)
 {
     std::lock_guard lock{mutex_};
     const auto at = entries_.find(key);

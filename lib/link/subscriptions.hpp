@@ -120,8 +120,8 @@ private:
     void erase(Entries::iterator at);
     [[nodiscard]] std::vector<Expected> find_expected() const;
     // and without it
-    void note_step(const std::string& key, bool is_removal, std::uint64_t number,
-                   PriorityMessage::Step step);
+    void record_step(const std::string& key, bool is_removal, std::uint64_t number,
+                     PriorityMessage::Step step);
     [[nodiscard]] std::shared_ptr<const std::vector<Expected>> expected();
 
     Outbox& outbox_; // both

@@ -7,7 +7,6 @@
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/post.hpp>
 
 #include <algorithm>
 #include <new>
@@ -156,11 +155,11 @@ TaskScope::Running::~Running()
 {
     const auto busy = real_ticks() - began_;
     if (busy > scope_.longest_busy_.load(std::memory_order_relaxed))
-        scope_.note_busy(slot_, busy);
+        scope_.record_busy(slot_, busy);
     scope_.current_.store(outer_, std::memory_order_release);
 }
 
-void TaskScope::note_busy(const TaskSlot& slot, Duration::rep busy) noexcept
+void TaskScope::record_busy(const TaskSlot& slot, Duration::rep busy) noexcept
 {
     longest_busy_.store(busy, std::memory_order_relaxed);
     std::lock_guard lock{mutex_};
@@ -169,6 +168,10 @@ void TaskScope::note_busy(const TaskSlot& slot, Duration::rep busy) noexcept
             longest_busy_task_ = slot.name;
     } catch (const std::bad_alloc&) { // the time is known all the same
     }
+}
+
+TaskScope::TaskScope(EventLoop& loop) : loop_{loop}, signals_{loop.io(), [this] { emit_signals(); }}
+{
 }
 
 TaskSlot& TaskScope::open(std::string name, PhaseNote* link)
@@ -185,7 +188,7 @@ TaskSlot& TaskScope::open(std::string name, PhaseNote* link)
     slot->name = std::move(name);
     slot->link = link;
     slot->in_use = true;
-    slot->was_cancelled = false;
+    slot->was_cancelled = slot->wants_signal = false;
     slot->is_expected_to_end = false;
     slot->waiting_for("its first turn");
     return *slot;
@@ -230,13 +233,23 @@ void TaskScope::spawn(std::string name, PhaseNote* link, const Factory& make, Co
     }
 }
 
-void TaskScope::cancel(TaskSlot& slot)
+void TaskScope::cancel(TaskSlot& slot) noexcept
 {
-    slot.was_cancelled = true;
-    asio::post(loop_.io(), [&slot] {
-        if (slot.was_cancelled)
-            slot.cancellation.emit(asio::cancellation_type::terminal);
-    });
+    slot.was_cancelled = slot.wants_signal = true;
+    signals_.schedule();
+}
+
+void TaskScope::emit_signals()
+{
+    for (std::size_t i = 0; i < slots_.size(); ++i) { // more may be opened meanwhile
+        auto& slot = slots_[i];
+        try {
+            if (std::exchange(slot.wants_signal, false))
+                slot.cancellation.emit(asio::cancellation_type::terminal);
+        } catch (const std::bad_alloc&) { // again, perhaps there is memory then
+            cancel(slot);
+        }
+    }
 }
 
 std::vector<TaskReport> TaskScope::cancel_all()
@@ -246,9 +259,12 @@ std::vector<TaskReport> TaskScope::cancel_all()
     for (auto& slot : slots_) {
         if (!slot.in_use || slot.was_cancelled)
             continue;
-        if (!slot.is_expected_to_end)
-            reports.push_back(describe(slot));
         cancel(slot);
+        try {
+            if (!slot.is_expected_to_end)
+                reports.push_back(describe(slot));
+        } catch (const std::bad_alloc&) { // it is cancelled all the same
+        }
     }
     return reports;
 }

@@ -1,5 +1,7 @@
-// The named coroutines of a loop: who runs, who waits for what, who has to be cancelled.
+// The named coroutines of a loop: which run, what each waits for, which have to be cancelled.
 #pragma once
+
+#include "loop/wake_up.hpp"
 
 #include <sidecar/context.hpp>
 #include <sidecar/stop_report.hpp>
@@ -46,6 +48,7 @@ struct TaskSlot final : ContextBase {
     std::string name;                              // both: guarded by TaskScope::mutex_
     bool in_use = false;                           // both: guarded by TaskScope::mutex_
     bool was_cancelled = false;                    // sidecar side
+    bool wants_signal = false;                     // sidecar side; the cancellation's, soon
     bool is_expected_to_end = false;               // sidecar side; when everything is cancelled
     boost::asio::cancellation_signal cancellation; // sidecar side
     std::atomic<const char*> waits_for{nullptr};   // both: atomic; a string literal
@@ -53,13 +56,13 @@ struct TaskSlot final : ContextBase {
 };
 
 /// The named coroutines of one run. Every coroutine that runs is counted, from spawn()
-/// to its completion, so "empty" means that nothing of anybody's runs any more. Owned by the loop.
+/// to its completion, so "empty" means that no coroutine runs. Owned by the loop.
 class TaskScope {
 public:
     using Completion = std::function<void(std::exception_ptr)>;
     using Factory = std::function<Task<>(TaskSlot&)>;
 
-    explicit TaskScope(EventLoop& loop) : loop_{loop} {}
+    explicit TaskScope(EventLoop& loop);
     TaskScope(const TaskScope&) = delete;
     TaskScope& operator=(const TaskScope&) = delete;
 
@@ -67,9 +70,9 @@ public:
     /// null. `link`: whose task it is, or null. Throws bad_alloc, and what `make` throws: then nothing
     /// runs. Side: sidecar.
     void spawn(std::string name, PhaseNote* link, const Factory& make, Completion completion);
-    /// Emits cancellation to this one, later in the loop, so that nobody is resumed in the middle
-    /// of the caller.
-    void cancel(TaskSlot& slot);
+    /// Emits cancellation to this one, later in the loop, so that no task is resumed in the middle of
+    /// the caller. Needs no memory.
+    void cancel(TaskSlot& slot) noexcept;
     /// Emits cancellation to everything that is left and was not cancelled yet; reports what that
     /// was. Side: sidecar.
     [[nodiscard]] std::vector<TaskReport> cancel_all();
@@ -107,12 +110,14 @@ public:
 
 private:
     struct Finish;
+    void emit_signals();
     [[nodiscard]] TaskSlot& open(std::string name, PhaseNote* link);
     void release(TaskSlot& slot);
     [[nodiscard]] TaskReport describe(const TaskSlot& slot) const;
-    void note_busy(const TaskSlot& slot, Duration::rep busy) noexcept;
+    void record_busy(const TaskSlot& slot, Duration::rep busy) noexcept;
 
     EventLoop& loop_; // sidecar side, but for the time
+    WakeUp signals_;  // sidecar side
     mutable std::mutex mutex_;
     std::deque<TaskSlot> slots_;    // both: the deque guarded by mutex_; the slots as they say
     std::vector<TaskSlot*> free_;   // both: guarded by mutex_

@@ -11,7 +11,7 @@
 namespace sidecar::detail {
 
 /// Collects what a stop did, stage by stage. Owned by the run. Side: both, guarded by its mutex: the
-/// loop writes it, and who gives the loop's thread up reads it at any moment.
+/// loop writes it, and a thread that orphans the loop's thread reads it at any moment.
 class ReportBuilder {
 public:
     using Stage = StageReport StopReport::*;

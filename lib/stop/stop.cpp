@@ -83,7 +83,7 @@ Task<> Stop::run()
     auto links = links_.all();
     std::exception_ptr exception;
     try {
-        co_await say_goodbye(links, by);
+        co_await end_links(links, by);
     } catch (...) {
         exception = std::current_exception();
     }
@@ -94,7 +94,7 @@ Task<> Stop::run()
     co_await end_tasks(links, by.cancel);
 }
 
-Task<> Stop::say_goodbye(AllLinks& links, StopStages by)
+Task<> Stop::end_links(AllLinks& links, StopStages by)
 {
     AllLinks draining;
     for (const auto& link : links) {

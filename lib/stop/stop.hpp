@@ -46,7 +46,7 @@ public:
     void watch();
     /// Lets go of the loop, before that is freed. After the loop's end.
     void forget_request() noexcept;
-    /// Nothing new begins any more.
+    /// From then on nothing new begins.
     [[nodiscard]] bool has_begun() const noexcept { return has_begun_; }
     /// Something that a stage waits for may have come about.
     void something_changed() { progress_.set(); }
@@ -56,7 +56,7 @@ private:
 
     void begin();
     Task<> run();
-    Task<> say_goodbye(AllLinks& links, StopStages by);
+    Task<> end_links(AllLinks& links, StopStages by);
     Task<> drain(AllLinks& links, TimePoint deadline);
     Task<> close(AllLinks& links, TimePoint deadline);
     Task<> end_tasks(AllLinks& links, TimePoint deadline);

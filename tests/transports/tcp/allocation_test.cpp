@@ -7,6 +7,8 @@
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
 #include <doctest/doctest.h>
 
 #include <atomic>
@@ -25,6 +27,8 @@ namespace {
 std::atomic<std::size_t> allocation_count{0};
 /// The allocation that fails, counted from 0; below zero: none does.
 thread_local constinit long fails_here = -1;
+/// The same, of any thread.
+std::atomic<long> fails_anywhere{-1};
 
 } // namespace
 
@@ -32,6 +36,8 @@ void* operator new(std::size_t bytes)
 {
     allocation_count.fetch_add(1, std::memory_order_relaxed);
     if (fails_here >= 0 && fails_here-- == 0)
+        throw std::bad_alloc{};
+    if (fails_anywhere.load(std::memory_order_relaxed) >= 0 && fails_anywhere.fetch_sub(1) == 0)
         throw std::bad_alloc{};
     if (void* const block = std::malloc(bytes))
         return block;
@@ -212,4 +218,94 @@ TEST_CASE(
                 CHECK(stats.messages_received == stats.messages_taken + stats.inbox_messages);
                 CHECK(f.feed.stop().joined);
             }
+}
+
+namespace {
+
+Task<> wait_for_two(LoopEvent& first, LoopEvent& second, int& count)
+{
+    co_await first.wait();
+    ++count;
+    co_await second.wait();
+    ++count;
+}
+
+} // namespace
+
+TEST_CASE("no memory: an event that is set resumes its coroutine, whatever allocation fails")
+{
+    for (long n = 0, is_over = 0; is_over == 0; ++n) {
+        CAPTURE(n);
+        REQUIRE(n < 100);
+        boost::asio::io_context io;
+        LoopEvent first, second;
+        int count = 0;
+        boost::asio::co_spawn(io, wait_for_two(first, second, count), [](std::exception_ptr) {});
+        io.poll();
+        fails_here = n;
+        for (auto* event : {&first, &second}) {
+            event->set();
+            try {
+                io.restart();
+                io.poll();
+            } catch (const std::bad_alloc&) { // the coroutine's own, at its end
+            }
+        }
+        is_over = std::exchange(fails_here, -1) >= 0;
+        io.restart();
+        io.poll();
+        CHECK(count == 2);
+    }
+}
+
+TEST_CASE("no memory: whatever allocation of a run fails, on either side, it ends whole")
+{
+    for (long n = 0, is_over = 0; is_over == 0; ++n) {
+        CAPTURE(n);
+        REQUIRE(n < 10'000);
+        auto options = coming_back(n % 2 == 0 ? QueuedSends::keep : QueuedSends::drop);
+        options.link.on_connected = [](Context, Session& session) -> Task<> {
+            co_await session.send("login");
+            (void)co_await session.receive();
+        };
+        options.link.liveness = Liveness{.interval = 1s, .timeout = 1s};
+        options.link.rate_limit = RateLimit{.messages = 5};
+        Fixture f{options};
+        f.peer.deliver("welcome");
+        f.peer.deliver("welcome again");
+        f.peer.deliver_after(5s, "ok");
+        const auto attempt = [](auto call) {
+            try {
+                call();
+            } catch (const std::bad_alloc&) {
+            } catch (const Exception&) { // of value()
+            }
+        };
+        fails_anywhere = n;
+        attempt([&] { (void)f.feed.start(10s); });
+        attempt([&] {
+            auto link = f.feed.link().value();
+            (void)link.stick("key", "subscribe", is_ok);
+        });
+        for (int i = 0; i < 10; ++i)
+            attempt([&] {
+                (void)f.feed.send("x", {.expires_after = i % 2 == 0 ? 1s : Duration::max(),
+                                        .lane = i % 3 == 0 ? Lane::control : Lane::ordinary});
+            });
+        attempt([&] { (void)f.feed.receive(1s); });
+        f.peer.drop();
+        attempt([&] { pass(f.feed, 10s); });
+        attempt([&] { (void)f.feed.flush(10s); });
+        attempt([&] { (void)f.feed.next_event(1s); });
+        is_over = fails_anywhere.exchange(-1) >= 0;
+        const auto report = f.feed.stop();
+        CHECK(report.joined);
+        const auto stats = f.feed.stats();
+        CHECK(stats.messages_queued == stats.messages_sent + stats.unsent);
+        CHECK(stats.messages_received == stats.messages_taken + stats.inbox_messages);
+        f.peer.deliver("welcome");
+        // And works again; the first may meet what the peer was still to do
+        CHECK((f.feed.start(10s) || f.feed.start(10s)));
+        CHECK(f.feed.stop().joined);
+    }
 }
