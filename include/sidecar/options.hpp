@@ -48,9 +48,9 @@ struct StopBudget {
 /// Small messages, up to 32 KiB or a 16th of `bytes`, share a ring. In the inbox the ring has half of
 /// `bytes` (rounded down to a power of two); the rest is for large messages, whole or not, and for the
 /// buffers (256 KiB each, or an eighth of `bytes`) in which transports receive small ones. In an
-/// outbox small messages may take all of `bytes`, and large ones half of it; together they stay
-/// within it. An outbox that is never empty for long uses up to 1.5 times `bytes` of memory (2.5 times
-/// where `bytes` is no power of two), until it is.
+/// outbox small messages may take all of `bytes`, and so may large ones; together they stay within
+/// it. An outbox that is never empty for long uses up to twice `bytes` of memory (three times where
+/// `bytes` is no power of two), until it is.
 struct QueueLimits {
     std::size_t bytes = 0;    ///< memory the queue may hold; 0: as much as by default
     std::size_t messages = 0; ///< messages the queue may hold; 0: one for every 64 bytes
@@ -81,7 +81,7 @@ struct Options {
     /// full, reading from the peers pauses.
     QueueLimits inbox{.bytes = 8u << 20, .messages = 1u << 17};
     /// The outbox of each link; when it is full, send says so.
-    QueueLimits outbox{.bytes = 4u << 20, .messages = 1u << 16};
+    QueueLimits outbox{.bytes = 2u << 20, .messages = 1u << 15};
     StopBudget stop{};
     /// How long receive(), and the loop where it has nothing to do, look again and again before
     /// they sleep. Zero: not at all. It buys latency (no wake-up by the system) with a core for

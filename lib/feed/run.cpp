@@ -15,7 +15,7 @@ Run::Run(const Options& options, bool is_virtual)
       loop_{{.is_virtual = is_virtual,
              .spin = options.spin,
              .lookup = options.lookup,
-             .bytes_gone_by = [this] { return inbox_.ring().pushed_bytes(); },
+             .bytes_gone_by = [this] { return inbox_.ring().counts().pushed_bytes; },
              .on_wake =
                  [this] {
                      if (services_.wakes_writers.exchange(false))

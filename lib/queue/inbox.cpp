@@ -76,15 +76,9 @@ std::span<std::byte> Inbox::receive_buffer(std::size_t at_least)
 
 Block Inbox::reserve(std::size_t payload_bytes)
 {
-    auto& budget = ring_.budget();
-    if (payload_bytes <= ring_.largest_copied() || !budget.lend(payload_bytes))
+    if (payload_bytes <= ring_.largest_copied() || !ring_.budget().lend(payload_bytes))
         return {};
-    try {
-        return ring_.take_block(payload_bytes);
-    } catch (...) {
-        budget.put_back(payload_bytes);
-        throw;
-    }
+    return ring_.take_block(payload_bytes, payload_bytes);
 }
 
 bool Inbox::push_reserved(LinkId link, MessageKind kind, Block& block, std::size_t payload_bytes,
@@ -152,8 +146,8 @@ Inbox::Counts Inbox::counts() const
             .taken = ring.popped + beside.taken,
             .queued = ring.queued() + beside.queued(),
             .queued_bytes = ring.queued_bytes() + beside.queued_bytes(),
-            .peak_messages = ring_.peak_messages() + beside.peak_messages,
-            .peak_bytes = ring_.peak_bytes() + beside.peak_bytes,
+            .peak_messages = ring.peak_messages + beside.peak_messages,
+            .peak_bytes = ring.peak_bytes + beside.peak_bytes,
             .lost = beside.lost};
 }
 
@@ -187,8 +181,6 @@ Duration Inbox::oldest_age() const
 /// For those who ask for the oldest message while a handler runs.
 void Inbox::note_front() noexcept
 {
-    if (ring_.read_position() >= ring_.published())
-        return;
     (void)ring_.front();
     consumer_.arrival.store(ring_.front_arrival().time_since_epoch().count(),
                             std::memory_order_relaxed);
@@ -210,31 +202,18 @@ Failure Inbox::nothing_left() const
     return terminal_.value_or(Failure{Error::timed_out});
 }
 
+/// Built where the caller will have it: a message holds its bytes, so each move would copy them.
 Result<Message> Inbox::take_message()
 {
+    using Built = Result<Message>;
     const auto view = ring_.front();
-    return ring_.has_block(ring_.read_position()) ? take_block(view) : take_copy(view);
-}
-
-/// Built where the caller will have it: a message holds its bytes, so each move would copy them.
-Result<Message> Inbox::take_copy(const MessageView& view)
-{
-    Result<Message> message{Result<Message>::in_place_value, view, ring_.front_arrival()};
-    count_taken(ring_.front_arrival());
-    ring_.pop();
-    return message;
-}
-
-Result<Message> Inbox::take_block(const MessageView& view)
-{
-    Result<Message> message{Result<Message>::in_place_value,
-                            view.link(),
-                            view.kind(),
-                            ring_.take_block_of(ring_.read_position()),
-                            view.size(),
-                            view.connection(),
-                            ring_.front_arrival()};
-    count_taken(ring_.front_arrival());
+    const auto arrival = ring_.front_arrival();
+    auto message =
+        ring_.front_has_block()
+            ? Built{Built::in_place_value, view.link(),       view.kind(), ring_.take_front_block(),
+                    view.size(),           view.connection(), arrival}
+            : Built{Built::in_place_value, view, arrival};
+    count_taken(arrival);
     ring_.pop();
     return message;
 }
@@ -327,6 +306,7 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
         }
     };
     const Unlock unlock_at_end{*this}; // also when the handler throws
+    bool has_popped = false;           // and not published
     lock_.begin_handler();
     const bool was_final = is_final();
     if (was_final)
@@ -336,6 +316,8 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
         const auto next = this->next();
         if (next == Next::nothing)
             break;
+        if (std::exchange(has_popped, next == Next::message))
+            publish_reads();
         if (next == Next::message) {
             count += hand_over(handler, limit - count);
             continue;
@@ -352,7 +334,8 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
             return to_failure(*std::move(event));
         if (event->kind == Event::Kind::message) {
             ++count;
-            note_front();
+            if (ring_.read_position() < ring_.published())
+                note_front();
             handler(event->message.view());
         }
     }
@@ -362,15 +345,11 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
     return count;
 }
 
-/// Space is released now and then, so that the loop can go on while a long poll lasts.
+/// Not all at once: poll() releases their space in between, so that the loop can go on while a long
+/// poll lasts.
 std::size_t Inbox::hand_over(MessageHandler handler, std::size_t limit)
 {
     constexpr std::size_t stride = 256, stride_bytes = 64u << 10;
-    struct PublishReads {
-        Inbox& inbox;
-        ~PublishReads() { inbox.publish_reads(); }
-    };
-    const PublishReads publish_at_end{*this}; // also when the handler throws
     note_front();
     // In this order: what comes beside the ring later is behind what is published now.
     const auto published = ring_.published();
@@ -425,12 +404,13 @@ void Inbox::publish_reads() noexcept
 
 void Inbox::unlock() noexcept
 {
+    ring_.publish_reads(std::memory_order_release);
     ready_.lower_unless([this] { return has_something(); });
     lock_.unlock(); // orders what was freed before the look at who wants space
     wake_space_waiters();
 }
 
-void Inbox::wake_space_waiters() noexcept
+void Inbox::look_for_space_waiters() noexcept
 {
     const bool is_due = space_due_.load(std::memory_order_relaxed) && space_due_.exchange(false);
     const bool is_wanted = space_wanted_.load(std::memory_order_seq_cst) && ring_.half_free()

@@ -203,8 +203,6 @@ private:
             consumer_.ages.note(arrival, clock_.now());
     }
     [[nodiscard]] Result<Message> take_message();
-    [[nodiscard]] Result<Message> take_copy(const MessageView& view);
-    [[nodiscard]] Result<Message> take_block(const MessageView& view);
     void note_front() noexcept;
     [[nodiscard]] std::optional<Event> take_beside(PolicyQueue::Ends ends, bool& is_left);
     [[nodiscard]] std::size_t hand_over(MessageHandler handler, std::size_t limit);
@@ -212,7 +210,13 @@ private:
     void release_spare_memory();
     void publish_reads() noexcept;
     void unlock() noexcept;
-    void wake_space_waiters() noexcept;
+    void wake_space_waiters() noexcept
+    {
+        if (space_wanted_.load(std::memory_order_seq_cst)
+            || space_due_.load(std::memory_order_relaxed)) [[unlikely]]
+            look_for_space_waiters();
+    }
+    void look_for_space_waiters() noexcept;
     void call_on_space() noexcept;
 
     static constexpr auto nested_in_handler =

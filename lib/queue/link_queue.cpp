@@ -68,7 +68,7 @@ Failure to_failure(Event event)
 std::size_t entry_cost(std::size_t payload_bytes, std::size_t key_bytes) noexcept
 {
     constexpr auto node = sizeof(LinkQueue::Entry) + 2 * sizeof(void*) + allocation_bytes;
-    constexpr auto order = sizeof(LinkQueue::ByArrival::value_type) + 4 * sizeof(void*);
+    constexpr auto order = sizeof(LinkQueue::At) + 2 * sizeof(void*) + allocation_bytes;
     constexpr auto key = sizeof(LinkQueue::Keys::value_type) + 3 * sizeof(void*) + allocation_bytes;
     return node + order
            + (payload_bytes > Message::inline_bytes ? payload_bytes + allocation_bytes : 0)
@@ -131,7 +131,7 @@ LinkQueue::PutOutcome LinkQueue::put(const Incoming& incoming)
         auto fresh = make_fresh(incoming); // first: what throws has lost nothing
         auto replaced = same;
         for (; !has_room(cost, replaced); replaced = find(incoming.key))
-            lose(by_arrival_.begin()->second, GapReason::dropped_oldest);
+            lose(by_arrival_.front(), GapReason::dropped_oldest);
         if (replaced != entries_.end())
             replace(replaced, std::get<Message>(std::move(fresh.entry.front().content)), cost);
         else
@@ -166,9 +166,8 @@ LinkQueue::Fresh LinkQueue::make_fresh(const Incoming& incoming)
     auto& entry = fresh.entry.emplace_back();
     entry.place = incoming.place;
     entry.content = make(incoming);
-    entry.arrival = ++arrivals_;
     entry.cost = entry_cost(incoming.payload.size(), incoming.key ? incoming.key->size() : 0);
-    fresh.by_arrival.emplace(entry.arrival, fresh.entry.begin());
+    entry.arrival = fresh.by_arrival.insert(fresh.by_arrival.end(), fresh.entry.begin());
     if (incoming.key) {
         keys_.reserve(keys_.size() + 1);
         const auto at = fresh.key.emplace(*incoming.key, fresh.entry.begin()).first;
@@ -182,7 +181,7 @@ void LinkQueue::append(Fresh fresh) noexcept
     const auto& entry = fresh.entry.front();
     payload_bytes_ += std::get<Message>(entry.content).size();
     used_bytes_ += entry.cost;
-    by_arrival_.insert(fresh.by_arrival.extract(fresh.by_arrival.begin()));
+    by_arrival_.splice(by_arrival_.end(), fresh.by_arrival);
     if (entry.key)
         keys_.insert(fresh.key.extract(fresh.key.begin()));
     add_entry(fresh.entry);
@@ -199,9 +198,7 @@ void LinkQueue::replace(At at, Message message, std::size_t cost) noexcept
     payload_bytes_ += message_of(at).size();
     used_bytes_ += at->cost = cost;
     ++at->replaced;
-    auto node = by_arrival_.extract(at->arrival);
-    node.key() = at->arrival = ++arrivals_;
-    by_arrival_.insert(by_arrival_.end(), std::move(node));
+    by_arrival_.splice(by_arrival_.end(), by_arrival_, at->arrival);
 }
 
 // --- messages that are lost
@@ -262,8 +259,8 @@ void LinkQueue::expire(TimePoint now) noexcept
     if (!overflow_ || overflow_->max_age == Duration{})
         return;
     while (!by_arrival_.empty()
-           && now - message_of(by_arrival_.begin()->second).arrival() > overflow_->max_age)
-        lose(by_arrival_.begin()->second, GapReason::too_old);
+           && now - message_of(by_arrival_.front()).arrival() > overflow_->max_age)
+        lose(by_arrival_.front(), GapReason::too_old);
 }
 
 /// It counts no more; the entry stays.

@@ -8,12 +8,13 @@
 #include <sidecar/message.hpp>
 #include <sidecar/overflow.hpp>
 
+#include <boost/intrusive/set_hook.hpp>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -48,7 +49,7 @@ struct QueueCounts {
 /// missing between them. Owned by the PolicyQueue, whose mutex guards it. Invariants: messages are
 /// within the policy's bounds, unless there is only one; of entries without a message there are at most
 /// max_run in a row and about max_events in all.
-class LinkQueue {
+class LinkQueue : public boost::intrusive::set_base_hook<> {
 public:
     /// Beyond that the oldest seams of a row are forgotten: of a link that comes and goes while nobody
     /// looks, the latest connections are kept.
@@ -105,6 +106,11 @@ public:
     {
         return level_event_ ? Place{level_event_->sequence, 0} : entries_.front().place;
     }
+    /// The queues that are not empty are in the order of their first entries.
+    bool operator<(const LinkQueue& other) const noexcept
+    {
+        return front_place().sequence < other.front_place().sequence;
+    }
     [[nodiscard]] bool front_ends_call() const noexcept;
     /// Takes the first: an event, a gap, or a message.
     [[nodiscard]] Event take();
@@ -121,9 +127,8 @@ public:
     /// When the oldest message arrived.
     [[nodiscard]] std::optional<TimePoint> oldest() const noexcept
     {
-        return by_arrival_.empty()
-                   ? std::nullopt
-                   : std::optional{message_of(by_arrival_.begin()->second).arrival()};
+        return by_arrival_.empty() ? std::nullopt
+                                   : std::optional{message_of(by_arrival_.front()).arrival()};
     }
     /// Of its messages, as the bound counts them.
     [[nodiscard]] std::size_t used_bytes() const noexcept { return used_bytes_; }
@@ -143,19 +148,20 @@ private:
         }
         void put_before(const Missing& earlier) noexcept;
     };
+    struct Entry;
+    using Entries = std::list<Entry>;
+    using At = Entries::iterator;
+    using ByArrival = std::list<At>;
     /// One piece of the stream; without content, a place where messages are missing at the end.
     struct Entry {
         Place place{};
         Missing missing{}; // before it
         std::variant<std::monostate, Message, std::unique_ptr<Event>> content{};
         std::uint64_t replaced = 0;       // message: how many older ones it has replaced
-        std::uint64_t arrival = 0;        // message: its number in by_arrival_
+        ByArrival::iterator arrival{};    // message: its place in by_arrival_
         std::size_t cost = 0;             // message: as counted in used_bytes_
         const std::string* key = nullptr; // message: in keys_; null: nothing replaces it
     };
-    using Entries = std::list<Entry>;
-    using At = Entries::iterator;
-    using ByArrival = std::map<std::uint64_t, At>;
     struct Hash {
         using is_transparent = void;
         std::size_t operator()(std::string_view key) const noexcept
@@ -203,7 +209,6 @@ private:
     Entries entries_;                        // both: guarded, as all that follows
     ByArrival by_arrival_;                   // the messages, the oldest first
     Keys keys_;                              // messages that a newer one of their key replaces
-    std::uint64_t arrivals_ = 0;             // so many messages were numbered
     std::size_t payload_bytes_ = 0, used_bytes_ = 0;
     WaterLevel level_;
     std::optional<LevelEvent> level_event_; // not taken yet

@@ -9,7 +9,7 @@ namespace sidecar::detail {
 RecordRing& Outbox::make_ring()
 {
     if (!owner_) {
-        owner_ = std::make_unique<RecordRing>(limits_, RecordRing::RingShare::all);
+        owner_ = std::make_unique<RecordRing>(limits_, RecordRing::Share::all);
         // Before the look at writer_sleeps_
         ring_.store(owner_.get(), std::memory_order_seq_cst);
     }
@@ -54,18 +54,12 @@ Outbox::Push Outbox::push_conditionally(RecordRing& ring, MessageKind kind,
         note_lane();
         return Push::queued;
     }
-    conditions_.add({ring.write_position(), sender.deadline, connection});
-    bool is_queued = false;
-    try {
-        is_queued = ring.push(link_, kind, payload);
-    } catch (...) { // or the next message would get the condition
-        conditions_.take_back_last();
-        throw;
-    }
-    if (!is_queued) {
-        conditions_.take_back_last();
+    if (conditions_.size() == conditions_.capacity()) // first: what throws has queued nothing
+        conditions_.reserve(2 * conditions_.size() + 8);
+    const auto position = ring.write_position();
+    if (!ring.push(link_, kind, payload))
         return Push::full;
-    }
+    conditions_.push_back({position, sender.deadline, connection});
     has_conditions_.store(true, std::memory_order_relaxed); // which the publication shows
     ring.publish();
     return Push::queued;
@@ -93,11 +87,6 @@ bool Outbox::replace(std::uint64_t number, Message message)
 {
     std::lock_guard lock{mutex_};
     return lane_.replace(number, message);
-}
-
-bool Outbox::wakes_writer() noexcept
-{
-    return writer_sleeps_.load(std::memory_order_seq_cst) && writer_sleeps_.exchange(false);
 }
 
 void Outbox::close() noexcept
@@ -211,9 +200,11 @@ void Outbox::settle_end()
         return;
     if (!keep)
         return lose_until(*owner_, owner_->write_position());
-    // Who waits for a later one waits for this one too; it is dropped when its turn comes.
-    const auto bound = conditions_.first_unmet(owner_->write_position(), 0, TimePoint::min());
-    if (bound)
+    // A mark behind the first that is bound is behind all of them; they are dropped in their turn
+    const auto bound = std::find_if(conditions_.begin(), conditions_.end(), [&](const auto& c) {
+        return c.connection != 0 && c.position >= owner_->read_position();
+    });
+    if (bound != conditions_.end())
         tell_loss(bound->position, Fate::lost);
 }
 
@@ -287,19 +278,26 @@ std::uint64_t Outbox::pass_over_unmet(RecordRing& ring, std::uint64_t end)
     {
         std::lock_guard lock{mutex_};
         const auto now = clock_.now();
-        for (;;) {
-            conditions_.forget_until(ring.read_position());
-            const auto unmet = conditions_.first_unmet(end, connection_, now);
-            if (!unmet || unmet->position != ring.read_position()) {
-                end = unmet ? unmet->position : end;
+        for (const auto& condition : conditions_) {
+            const bool is_late = condition.deadline <= now;
+            const bool is_met =
+                !is_late && (condition.connection == 0 || condition.connection == connection_);
+            if (is_met || condition.position < ring.read_position())
+                continue;
+            if (condition.position != ring.read_position() || condition.position >= end) {
+                end = std::min(end, condition.position);
                 break;
             }
-            const bool is_late = unmet->deadline <= now;
-            tell_loss(unmet->position, is_late ? Fate::late : Fate::lost);
+            tell_loss(condition.position, is_late ? Fate::late : Fate::lost);
             ring.pop();
             lost_.fetch_add(1);
             late_.fetch_add(is_late ? 1 : 0);
         }
+        std::erase_if(conditions_, [&](const auto& condition) {
+            return condition.position < ring.read_position();
+        });
+        if (conditions_.empty())
+            conditions_ = std::vector<Condition>{}; // a burst's memory
         has_conditions_.store(!conditions_.empty(), std::memory_order_relaxed);
         ring.publish_reads();
     }
@@ -394,11 +392,8 @@ MessageView Outbox::read(std::uint64_t& position) const
         position = priority_bit | number;
         return message;
     }
-    const auto& ring = *ring_.load(std::memory_order_relaxed);
-    const auto at = ring.find_message(position);
-    position = ring.after(at);
-    const auto message = ring.view(at); // a record has room for a part of the link's number only
-    return {link_, message.kind(), message.bytes()};
+    // A record has room for a part of the link's number only
+    return ring_.load(std::memory_order_relaxed)->read(position, link_);
 }
 
 void Outbox::mark_written(std::size_t count, std::uint64_t end)
@@ -454,8 +449,8 @@ Outbox::Counts Outbox::counts() const
         counts.accepted += ring.pushed;
         counts.queued += ring.queued();
         counts.queued_bytes += ring.queued_bytes();
-        counts.peak_messages = owner_->peak_messages();
-        counts.peak_bytes = owner_->peak_bytes();
+        counts.peak_messages = ring.peak_messages;
+        counts.peak_bytes = ring.peak_bytes;
     }
     return counts;
 }

@@ -5,7 +5,6 @@
 #include "base/wait_point.hpp"
 #include "queue/priority_lane.hpp"
 #include "queue/record_ring.hpp"
-#include "queue/send_conditions.hpp"
 
 #include <sidecar/batch.hpp>
 #include <sidecar/error.hpp>
@@ -59,7 +58,10 @@ public:
         return push(kind, payload, sender);
     }
     /// After a push: true, once, if the writer sleeps and has to be woken.
-    [[nodiscard]] bool wakes_writer() noexcept;
+    [[nodiscard]] bool wakes_writer() noexcept
+    {
+        return writer_sleeps_.load(std::memory_order_seq_cst) && writer_sleeps_.exchange(false);
+    }
     [[nodiscard]] bool is_open() const noexcept { return is_open_.load(std::memory_order_seq_cst); }
     /// `lost`: a connection ended with unwritten messages. `late`: the rest is written, and some
     /// expired during the wait or since the last report. A loss with an earlier connection is
@@ -158,6 +160,14 @@ private:
     /// In a position of the priority lane, beside the message's number.
     static constexpr std::uint64_t priority_bit = std::uint64_t{1} << 63;
 
+    /// Of an ordinary message that is written only in time, or only on one connection. Few messages
+    /// have one.
+    struct Condition {
+        std::uint64_t position;   // where the record before the message ends
+        TimePoint deadline;       // max(): none
+        std::uint32_t connection; // 0: any
+    };
+
     [[nodiscard]] RecordRing& make_ring();
     [[nodiscard]] Push push_conditionally(RecordRing& ring, MessageKind kind,
                                           std::span<const std::byte> payload, const Sender& sender);
@@ -183,7 +193,7 @@ private:
     std::atomic<RecordRing*> ring_{nullptr};  // app side produces, sidecar side consumes
     std::atomic<bool> is_open_{false};        // both: atomic
     std::atomic<bool> writer_sleeps_{false};  // both: atomic
-    SendConditions conditions_;               // both: guarded by mutex_
+    std::vector<Condition> conditions_;       // both: guarded by mutex_; positions grow
     std::atomic<bool> has_conditions_{false}; // both: atomic
     PriorityLane lane_;                       // both: guarded by mutex_, but for its `writing`
     std::atomic<bool> has_priority_{false};   // both: atomic

@@ -9,10 +9,11 @@
 #include <sidecar/message.hpp>
 #include <sidecar/overflow.hpp>
 
+#include <boost/intrusive/set.hpp>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -82,23 +83,14 @@ private:
     /// The first of all entries' sequence numbers is above those of all events of levels.
     static constexpr std::uint64_t first_sequence = std::uint64_t{1} << 63;
 
-    /// Queues that hold something, by the sequence number of their first entry.
-    using Fronts = std::map<std::uint64_t, LinkQueue*>;
-    struct Listed {
-        std::unique_ptr<LinkQueue> queue;
-        Fronts::node_type node;  // while the queue is empty
-        std::uint64_t front = 0; // else its key in fronts_
-    };
-    using Queues = std::unordered_map<LinkId, Listed>;
-    [[nodiscard]] Listed make(LinkId link, std::optional<Overflow> overflow);
-    void update(Queues::iterator at) noexcept;
-    void update(LinkQueue& queue) noexcept { update(queues_.find(queue.link())); }
+    struct Update; // calls update() at its end
+    void update(LinkQueue& queue) noexcept;
 
     const AppClock& clock_; // both
     mutable std::mutex mutex_;
     QueueCounts counts_; // both: guarded by mutex_, as all that follows
-    Queues queues_;
-    Fronts fronts_;
+    std::unordered_map<LinkId, LinkQueue> queues_;
+    boost::intrusive::set<LinkQueue> fronts_; // those that are not empty
     std::uint64_t sequence_ = first_sequence, level_sequence_ = 0;
     std::atomic<std::uint64_t> next_position_{none}; // both: atomic, written with mutex_ held
 };

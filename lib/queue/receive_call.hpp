@@ -79,7 +79,7 @@ private:
             return false;
         auto& clock = inbox_.clock_;
         if (!clock.is_virtual()
-            && inbox_.consumer_.yield.until(has_come, inbox_.ring_.popped_bytes()))
+            && inbox_.consumer_.yield.until(has_come, inbox_.ring_.counts().popped_bytes))
             return true;
         if (inbox_.ring_.has_spare_blocks() && !clock.is_virtual()) {
             const auto idle = deadline_after(clock.now(), Inbox::idle_time);
@@ -94,7 +94,6 @@ private:
     void unlock() noexcept
     {
         has_lock_ = false;
-        inbox_.ring_.publish_reads(std::memory_order_release);
         inbox_.unlock();
     }
     /// Only a call that has to wait asks the clock.

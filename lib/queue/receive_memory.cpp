@@ -15,13 +15,7 @@ std::span<std::byte> ReceiveMemory::buffer(std::size_t at_least)
         return free_;
     if (!ring_.budget().lend(buffer_bytes_))
         return {};
-    Block next;
-    try {
-        next = ring_.take_block(buffer_bytes_);
-    } catch (...) {
-        ring_.budget().put_back(buffer_bytes_);
-        throw;
-    }
+    auto next = ring_.take_block(buffer_bytes_, buffer_bytes_);
     if (buffer_)
         ring_.free_later(std::exchange(buffer_, {}), buffer_bytes_);
     buffer_ = std::move(next);

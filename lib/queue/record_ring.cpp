@@ -26,9 +26,11 @@ std::size_t half_bytes(const QueueLimits& limits) noexcept
     return std::bit_floor(std::max<std::size_t>(limits.bytes / 2, 256));
 }
 
-std::size_t block_bytes(const QueueLimits& limits) noexcept
+std::size_t block_bytes(const QueueLimits& limits, RecordRing::Share share) noexcept
 {
-    return limits.bytes - std::min(limits.bytes, half_bytes(limits));
+    return share == RecordRing::Share::all
+               ? limits.bytes
+               : limits.bytes - std::min(limits.bytes, half_bytes(limits));
 }
 
 std::size_t copied_bytes(const QueueLimits& limits) noexcept
@@ -44,32 +46,30 @@ void write_block_record(void* body, Block& block, std::size_t counted_bytes) noe
     std::memcpy(body, &record, sizeof record);
 }
 
-std::shared_ptr<BlockPool> make_pool(const QueueLimits& limits)
+std::shared_ptr<BlockPool> make_pool(std::size_t bytes)
 {
     constexpr std::size_t least_idle = 64u << 10, most_idle = 256u << 10;
-    const auto bytes = block_bytes(limits);
     return std::make_shared<BlockPool>(BlockPool::Limits{
         .total = bytes, .kept_when_idle = std::clamp(bytes / 8, least_idle, most_idle)});
 }
 
 } // namespace
 
-RecordRing::RecordRing(const QueueLimits& limits, RingShare share)
-    : ring_bytes_{share == RingShare::half
-                      ? half_bytes(limits)
-                      : std::bit_ceil(std::max<std::size_t>(limits.bytes, 256))},
+RecordRing::RecordRing(const QueueLimits& limits, Share share)
+    : ring_bytes_{share == Share::half ? half_bytes(limits)
+                                       : std::bit_ceil(std::max<std::size_t>(limits.bytes, 256))},
       limit_{std::max(limits.bytes, half_bytes(limits))},
       message_limit_{message_limit(limits)},
       largest_copied_{copied_bytes(limits)},
-      pool_{make_pool(limits)},
-      budget_{block_bytes(limits)}
+      pool_{make_pool(block_bytes(limits, share))},
+      budget_{block_bytes(limits, share)}
 {
 }
 
 std::size_t RecordRing::largest_message(const QueueLimits& limits) noexcept
 {
     // A record's size has 32 bits
-    return std::min<std::size_t>(std::max(copied_bytes(limits), block_bytes(limits)), UINT32_MAX);
+    return std::min<std::size_t>(std::max(copied_bytes(limits), limits.bytes), UINT32_MAX);
 }
 
 RecordRing::~RecordRing()
@@ -126,7 +126,7 @@ void RecordRing::look_at_consumer() const noexcept
 {
     // The counters are written before the head is: after this load they are at least as new as it.
     producer_.head_seen = freed_.head.load(std::memory_order_seq_cst);
-    producer_.popped_seen = popped();
+    producer_.popped_seen = relaxed(freed_.popped);
     budget_.look();
 }
 
@@ -143,26 +143,26 @@ bool RecordRing::has_space(std::size_t payload_bytes) const noexcept
     return fits(record) && (!may_be_large || budget_.has(payload_bytes));
 }
 
-Block RecordRing::take_block(std::size_t bytes) { return pool_->take(bytes); }
+Block RecordRing::take_block(std::size_t bytes, std::size_t counted_bytes)
+{
+    try {
+        return pool_->take(bytes);
+    } catch (...) {
+        budget_.put_back(counted_bytes);
+        throw;
+    }
+}
 
 bool RecordRing::push_large(LinkId link, MessageKind kind, std::span<const std::byte> payload)
 {
-    if (!fits(block_record_bytes) || !budget_.take(payload.size()))
+    // The rest is its record in the ring, so that a message counts with its payload
+    const auto counted_bytes = payload.size() - block_record_bytes;
+    if (!fits(block_record_bytes, counted_bytes) || !budget_.take(counted_bytes))
         return false;
     producer_.plain_until = 0; // the ring has less room from now on
-    try {
-        // Again, since the block counts now
-        if (fits(block_record_bytes)) {
-            auto block = take_block(payload.size());
-            std::memcpy(block.get(), payload.data(), payload.size());
-            return push_block(link, kind, block, payload.size(), payload.size());
-        }
-    } catch (...) {
-        budget_.put_back(payload.size());
-        throw;
-    }
-    budget_.put_back(payload.size());
-    return false;
+    auto block = take_block(payload.size(), counted_bytes);
+    std::memcpy(block.get(), payload.data(), payload.size());
+    return push_block(link, kind, block, payload.size(), counted_bytes);
 }
 
 bool RecordRing::push_block(LinkId link, MessageKind kind, Block& block, std::size_t payload_bytes,
@@ -185,13 +185,13 @@ void RecordRing::publish() noexcept
     published_.tail.store(producer_.tail, std::memory_order_seq_cst);
 }
 
-Block RecordRing::take_block_of(std::uint64_t position) noexcept
+Block RecordRing::take_front_block() noexcept
 {
-    auto* body = reinterpret_cast<std::byte*>(header(position)) + sizeof(RecordHeader);
+    auto* body = header(consumer_.head) + 1;
     BlockRecord record;
     std::memcpy(&record, body, sizeof record);
     Block block{std::exchange(record.block, nullptr), BlockReturn{pool_, record.capacity}};
-    std::memcpy(body, &record, sizeof record); // what pop() will find
+    std::memcpy(static_cast<void*>(body), &record, sizeof record); // what pop() will find
     return block;
 }
 
@@ -218,12 +218,27 @@ void RecordRing::restart() noexcept
     freed_.head.store(start, std::memory_order_seq_cst);
 }
 
+RecordRing::Counts RecordRing::counts() const noexcept
+{
+    // In this order: what was taken out had gone in before, so no difference is below zero.
+    Counts counts;
+    counts.popped = freed_.popped.load(std::memory_order_acquire);
+    counts.popped_bytes = freed_.popped_bytes.load(std::memory_order_acquire);
+    counts.pushed = relaxed(published_.pushed);
+    counts.pushed_bytes = relaxed(published_.pushed_bytes);
+    // The consumer notes these: a queue is never longer than just before something is taken from it
+    counts.peak_messages = std::max(relaxed(consumer_.peak_messages), counts.queued());
+    counts.peak_bytes = std::max(relaxed(consumer_.peak_bytes), counts.queued_bytes());
+    return counts;
+}
+
 bool RecordRing::half_free() const noexcept
 {
     const auto used = published_.tail.load(std::memory_order_acquire)
                       - freed_.head.load(std::memory_order_acquire);
-    return used <= ring_bytes_ / 2 && pushed() - popped() <= message_limit_ / 2
-           && pushed_bytes() - popped_bytes() <= (ring_bytes_ + budget_.limit()) / 2;
+    const auto now = counts();
+    return used <= ring_bytes_ / 2 && now.queued() <= message_limit_ / 2
+           && now.queued_bytes() <= (ring_bytes_ + budget_.limit()) / 2;
 }
 
 } // namespace sidecar::detail

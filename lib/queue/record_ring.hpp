@@ -31,19 +31,19 @@ namespace sidecar::detail {
 /// Invariant: freed <= read <= published <= pushed <= freed + the ring's size.
 class RecordRing {
 public:
-    /// How much of the limit small messages may take. Blocks may take half in either case.
-    enum class RingShare {
-        half, ///< so a peer's large messages find memory whatever else waits
-        all   ///< so the limit is what a sender of small messages gets
+    /// How much of the limit small messages may take, and large ones.
+    enum class Share {
+        half, ///< each: a peer's large messages find memory whatever else waits
+        all   ///< either: the limit is what a sender gets, whatever it sends
     };
-    explicit RecordRing(const QueueLimits& limits, RingShare share = RingShare::half);
+    explicit RecordRing(const QueueLimits& limits, Share share = Share::half);
     RecordRing(const RecordRing&) = delete;
     RecordRing& operator=(const RecordRing&) = delete;
     ~RecordRing();
 
     // --- producer side
-    /// Whether any message of up to this size fits now, wherever the ring stands. Only where the ring
-    /// has half.
+    /// Whether any message of up to this size fits now, wherever the ring stands. Only with
+    /// Share::half.
     [[nodiscard]] bool has_space(std::size_t payload_bytes) const noexcept;
     /// Copies a message in. False: it does not fit, nothing changed. Throws bad_alloc.
     [[nodiscard]] bool push(LinkId link, MessageKind kind, std::span<const std::byte> payload)
@@ -95,8 +95,9 @@ public:
         else
             producer_.plain_until = 0; // the next push looks, and finds it
     }
-    /// A block from the pool; the caller counts it. Throws bad_alloc.
-    [[nodiscard]] Block take_block(std::size_t bytes);
+    /// A block from the pool, for which `counted_bytes` were taken from the budget. Throws bad_alloc,
+    /// and then has put them back.
+    [[nodiscard]] Block take_block(std::size_t bytes, std::size_t counted_bytes);
     /// Shows the consumer what was pushed. Sequentially consistent, which is what "publish, then
     /// see whether the consumer sleeps" needs.
     void publish() noexcept;
@@ -134,22 +135,15 @@ public:
         }
         return tail;
     }
-    /// The position of the first message's record from `position` on, which must be below
-    /// published().
-    [[nodiscard]] std::uint64_t find_message(std::uint64_t position) const noexcept
-    {
-        for (;;) {
-            const auto* h = header(position);
-            if (h->is_message()) [[likely]]
-                return position;
-            position = after_other(position);
-        }
-    }
-    /// The message at `position`, of the link that it was pushed with.
-    [[nodiscard]] MessageView view(std::uint64_t position) const noexcept
+    /// The first message from `position` on, which must be below published(), and is then behind it.
+    /// Of the link `link`.
+    [[nodiscard]] MessageView read(std::uint64_t& position, LinkId link) const noexcept
     {
         const auto* h = header(position);
-        return {h->link(), h->kind(), payload_of(*h)};
+        while (!h->is_message()) [[unlikely]]
+            h = header(position = after_other(position));
+        position += record_bytes_of(*h);
+        return {link, h->kind(), payload_of(*h)};
     }
     /// The first message, of the link and connection in its stamp. read_position() must be below
     /// published(), and is then that message's.
@@ -160,32 +154,23 @@ public:
     }
     /// When that message arrived. Call front() before.
     [[nodiscard]] TimePoint front_arrival() const noexcept { return consumer_.stamp.arrival; }
-    /// The position behind the record at `position`.
-    [[nodiscard]] std::uint64_t after(std::uint64_t position) const noexcept
+    /// Whether that message is in a block, which take_front_block() takes out; the record stays until
+    /// it is popped. Call front() before.
+    [[nodiscard]] bool front_has_block() const noexcept
     {
-        const auto* h = header(position);
-        return position
-               + record_bytes(!h->is_elsewhere() ? h->size
-                              : h->has_block()   ? sizeof(BlockRecord)
-                                                 : sizeof(std::byte*));
+        return header(consumer_.head)->has_block();
     }
-    /// Whether the message at `position` stands in a block, which take_block_of() takes out; the
-    /// record stays until it is popped.
-    [[nodiscard]] bool has_block(std::uint64_t position) const noexcept
-    {
-        return header(position)->has_block();
-    }
-    [[nodiscard]] Block take_block_of(std::uint64_t position) noexcept;
+    [[nodiscard]] Block take_front_block() noexcept;
     [[nodiscard]] std::uint64_t read_position() const noexcept { return consumer_.head; }
-    /// Frees the record at read_position() for the producer, who sees it after publish_reads().
+    /// Frees the first message's record for the producer, who sees it after publish_reads().
     void pop() noexcept
     {
         const auto* h = pass_over_others();
         ++consumer_.popped;
         consumer_.popped_bytes += h->size;
-        if (h->has_block())
+        if (h->has_block()) [[unlikely]]
             free_block(consumer_.head);
-        consumer_.head = after(consumer_.head);
+        consumer_.head += record_bytes_of(*h);
     }
     [[nodiscard]] std::uint64_t popped_so_far() const noexcept { return consumer_.popped; }
     [[nodiscard]] std::uint64_t popped_bytes_so_far() const noexcept
@@ -225,53 +210,18 @@ public:
         return freed_.head.load(std::memory_order_seq_cst)
                == published_.tail.load(std::memory_order_seq_cst);
     }
-    [[nodiscard]] std::uint64_t pushed() const noexcept
-    {
-        return published_.pushed.load(std::memory_order_relaxed);
-    }
-    [[nodiscard]] std::uint64_t popped() const noexcept
-    {
-        return freed_.popped.load(std::memory_order_relaxed);
-    }
-    [[nodiscard]] std::uint64_t pushed_bytes() const noexcept
-    {
-        return published_.pushed_bytes.load(std::memory_order_relaxed);
-    }
-    [[nodiscard]] std::uint64_t popped_bytes() const noexcept
-    {
-        return freed_.popped_bytes.load(std::memory_order_relaxed);
-    }
     /// What went in and out at one moment, as anybody sees it while both sides go on.
     struct Counts {
         std::uint64_t pushed = 0, popped = 0, pushed_bytes = 0, popped_bytes = 0;
+        std::uint64_t peak_messages = 0, peak_bytes = 0; ///< the most that were queued
         [[nodiscard]] std::uint64_t queued() const noexcept { return pushed - popped; }
         [[nodiscard]] std::uint64_t queued_bytes() const noexcept
         {
             return pushed_bytes - popped_bytes;
         }
     };
-    [[nodiscard]] Counts counts() const noexcept
-    {
-        // In this order: what was taken out had gone in before, so no difference is below zero.
-        Counts counts;
-        counts.popped = freed_.popped.load(std::memory_order_acquire);
-        counts.popped_bytes = freed_.popped_bytes.load(std::memory_order_acquire);
-        counts.pushed = pushed();
-        counts.pushed_bytes = pushed_bytes();
-        return counts;
-    }
-    /// High-water marks. The consumer notes them: a queue is never longer than just before
-    /// something is taken from it.
-    [[nodiscard]] std::uint64_t peak_messages() const noexcept
-    {
-        return std::max(consumer_.peak_messages.load(std::memory_order_relaxed), counts().queued());
-    }
-    [[nodiscard]] std::uint64_t peak_bytes() const noexcept
-    {
-        return std::max(consumer_.peak_bytes.load(std::memory_order_relaxed),
-                        counts().queued_bytes());
-    }
-    /// The largest message that such a ring could ever hold.
+    [[nodiscard]] Counts counts() const noexcept;
+    /// The largest message that a ring with Share::all could ever hold.
     [[nodiscard]] static std::size_t largest_message(const QueueLimits& limits) noexcept;
     /// A larger message gets a block of its own.
     [[nodiscard]] std::size_t largest_copied() const noexcept { return largest_copied_; }
@@ -333,6 +283,12 @@ private:
             std::memcpy(&payload, address, sizeof payload);
         return {payload, h.size};
     }
+    [[nodiscard]] static std::size_t record_bytes_of(const RecordHeader& h) noexcept
+    {
+        if (!h.is_elsewhere()) [[likely]]
+            return record_bytes(h.size);
+        return h.has_block() ? block_record_bytes : slice_record_bytes;
+    }
     /// The position behind a record that is no message.
     [[nodiscard]] std::uint64_t after_other(std::uint64_t position) const noexcept
     {
@@ -353,28 +309,31 @@ private:
             consumer_.head = after_other(consumer_.head);
         }
     }
-    /// By what the producer last saw of the consumer.
-    [[nodiscard]] bool seems_to_fit(std::size_t record) const noexcept
+    /// By what the producer last saw of the consumer. `block_bytes`: of a block that goes with it.
+    [[nodiscard]] bool seems_to_fit(std::size_t record, std::size_t block_bytes) const noexcept
     {
         auto from = producer_.tail;
         if (producer_.to_free)
             from = place(from, block_record_bytes) + block_record_bytes;
         if (producer_.has_stamp)
             from = place(from, stamp_record_bytes) + stamp_record_bytes;
-        return place(from, record) + record - producer_.head_seen <= ring_room()
+        // A lone message fits, wherever the ring's end is
+        const auto room =
+            producer_.tail == producer_.head_seen ? ring_bytes_ : ring_room(block_bytes);
+        return place(from, record) + record - producer_.head_seen <= room
                && producer_.pushed - producer_.popped_seen < message_limit_;
     }
-    /// How much of the ring may be in use, beside the blocks.
-    [[nodiscard]] std::size_t ring_room() const noexcept
+    /// How much of the ring may be in use beside the blocks.
+    [[nodiscard]] std::size_t ring_room(std::size_t block_bytes = 0) const noexcept
     {
-        return std::min(ring_bytes_, limit_ - budget_.used());
+        return std::min(ring_bytes_, limit_ - std::min(limit_, budget_.used() + block_bytes));
     }
-    [[nodiscard]] bool fits(std::size_t record) const noexcept
+    [[nodiscard]] bool fits(std::size_t record, std::size_t block_bytes = 0) const noexcept
     {
-        if (seems_to_fit(record)) [[likely]]
+        if (seems_to_fit(record, block_bytes)) [[likely]]
             return true;
         look_at_consumer();
-        return seems_to_fit(record);
+        return seems_to_fit(record, block_bytes);
     }
     void look_at_consumer() const noexcept;
     /// Whether append() may be called for this record.
@@ -430,12 +389,16 @@ private:
     void free_block(std::uint64_t position) noexcept;
     void note_depth() noexcept
     {
-        raise(consumer_.peak_messages, pushed() - consumer_.popped);
-        raise(consumer_.peak_bytes, pushed_bytes() - consumer_.popped_bytes);
+        raise(consumer_.peak_messages, relaxed(published_.pushed) - consumer_.popped);
+        raise(consumer_.peak_bytes, relaxed(published_.pushed_bytes) - consumer_.popped_bytes);
+    }
+    static std::uint64_t relaxed(const std::atomic<std::uint64_t>& value) noexcept
+    {
+        return value.load(std::memory_order_relaxed);
     }
     static void raise(std::atomic<std::uint64_t>& peak, std::uint64_t value) noexcept
     {
-        if (value > peak.load(std::memory_order_relaxed))
+        if (value > relaxed(peak))
             peak.store(value, std::memory_order_relaxed);
     }
 

@@ -117,11 +117,11 @@ TEST_CASE("Inbox: receive() gives messages of each sort whole, and counts each a
         const auto message = f.inbox.receive(1s);
         REQUIRE(message);
         CHECK(message->text() == expected);
-        CHECK(ring.popped() == static_cast<std::uint64_t>(++count));
-        CHECK(ring.popped_bytes() == (bytes += expected.size()));
-        CHECK(ring.pushed() == 5);
+        CHECK(ring.counts().popped == static_cast<std::uint64_t>(++count));
+        CHECK(ring.counts().popped_bytes == (bytes += expected.size()));
+        CHECK(ring.counts().pushed == 5);
     }
-    CHECK(ring.peak_messages() == 5);
+    CHECK(ring.counts().peak_messages == 5);
     CHECK(ring.empty());
 }
 
@@ -164,7 +164,7 @@ TEST_CASE("Inbox: a handler that throws has taken its message, and no more")
     REQUIRE(f.push("two"));
     auto handler = [&](const MessageView&) { throw 1; };
     CHECK_THROWS_AS((void)f.inbox.poll(MessageHandler{handler}, 100), int);
-    CHECK(f.inbox.ring().popped() == 1);
+    CHECK(f.inbox.ring().counts().popped == 1);
     CHECK(f.receive() == "two");
 }
 
@@ -342,7 +342,7 @@ TEST_CASE("Inbox: no wake-up is lost between a loop that pauses and receivers th
             CHECK_FALSE(is_stuck);
             CHECK(taken == count);
             CHECK(sum == count * (count - 1) / 2);
-            CHECK(inbox.ring().popped() == count);
+            CHECK(inbox.ring().counts().popped == count);
         }
     }
 }

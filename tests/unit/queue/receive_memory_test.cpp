@@ -24,7 +24,7 @@ bool push(RecordRing& ring, std::string_view text)
 
 std::string pop(RecordRing& ring)
 {
-    const std::string text{ring.view(ring.find_message(ring.read_position())).text()};
+    const std::string text{ring.front().text()};
     ring.pop();
     ring.publish_reads();
     return text;
@@ -85,15 +85,13 @@ TEST_CASE("ReceiveMemory: what is received in its memory stays there, and what c
     REQUIRE(receiver.receive(1000));
     CHECK(receiver.unread().data() == first + 904);
 
-    auto at = ring.find_message(ring.read_position());
-    CHECK(ring.view(at).bytes().data() == first);
-    CHECK_FALSE(ring.has_block(at)); // who keeps the message copies it, and keeps no buffer
+    CHECK(ring.front().bytes().data() == first);
+    CHECK_FALSE(ring.front_has_block()); // who keeps the message copies it, and keeps no buffer
     CHECK(pop(ring) == expected.substr(0, 400));
-    at = ring.find_message(ring.read_position());
-    CHECK(ring.view(at).bytes().data() == first + 404);
+    CHECK(ring.front().bytes().data() == first + 404);
     CHECK(pop(ring) == expected.substr(404, 500));
-    CHECK(ring.pushed_bytes() == 900);
-    CHECK(ring.popped_bytes() == 900);
+    CHECK(ring.counts().pushed_bytes == 900);
+    CHECK(ring.counts().popped_bytes == 900);
 
     // All is read: the same memory serves again, from its beginning.
     REQUIRE(receiver.receive(1000));
@@ -131,7 +129,7 @@ TEST_CASE("ReceiveMemory: a queue too small for a buffer gives none, nor does on
         // The largest message that such a queue promises to take, beside the idle buffers
         CHECK(ring.has_space(1u << 18));
     }
-    CHECK(received == ring.popped_bytes());
+    CHECK(received == ring.counts().popped_bytes);
 }
 
 TEST_CASE(
@@ -181,7 +179,7 @@ TEST_CASE(
                     expected.pop_front();
                 }
             }
-            REQUIRE(ring.pushed() - ring.popped() == expected.size());
+            REQUIRE(ring.counts().queued() == expected.size());
             REQUIRE(ring.empty() == expected.empty());
         }
         CHECK(slices > 1000);
@@ -214,7 +212,7 @@ TEST_CASE("ReceiveMemory: one thread receives into it while another reads what i
     for (std::size_t read = 0; read < total;) {
         while (ring.read_position() >= ring.published())
             std::this_thread::yield();
-        const auto data = ring.view(ring.find_message(ring.read_position())).bytes();
+        const auto data = ring.front().bytes();
         for (const auto byte : data)
             in_order &= byte == static_cast<std::byte>(next++);
         read += data.size();

@@ -24,7 +24,7 @@ bool push(RecordRing& ring, std::string_view text)
 
 std::string pop(RecordRing& ring)
 {
-    const std::string text{ring.view(ring.find_message(ring.read_position())).text()};
+    const std::string text{ring.front().text()};
     ring.pop();
     ring.publish_reads();
     return text;
@@ -49,10 +49,10 @@ TEST_CASE("RecordRing: gives back what was pushed, in order, over many turns of 
             REQUIRE(pop(ring) == expected.front());
             expected.pop_front();
         }
-        REQUIRE(ring.pushed() - ring.popped() == expected.size());
+        REQUIRE(ring.counts().queued() == expected.size());
     }
     CHECK(refused != 0);
-    CHECK(ring.peak_messages() <= 20);
+    CHECK(ring.counts().peak_messages <= 20);
 }
 
 TEST_CASE("RecordRing: holds exactly the allowed number of messages")
@@ -78,17 +78,16 @@ TEST_CASE("RecordRing: never holds more payload bytes than its bound")
     CHECK_FALSE(push(ring, std::string(4096, 'x')));
 }
 
-TEST_CASE("RecordRing: take_block_of() moves a large message's block out; what is left is freed "
+TEST_CASE("RecordRing: take_front_block() moves a large message's block out; what is left is freed "
           "with the ring")
 {
     RecordRing ring{{.bytes = 4096, .messages = 10}};
     const std::string large(1000, 'L');
     REQUIRE(push(ring, large));
     REQUIRE(push(ring, large));
-    const auto at = ring.find_message(ring.read_position());
-    REQUIRE(ring.has_block(at));
-    const auto* where = ring.view(at).bytes().data();
-    const auto block = ring.take_block_of(at);
+    const auto* where = ring.front().bytes().data();
+    REQUIRE(ring.front_has_block());
+    const auto block = ring.take_front_block();
     ring.pop();
     CHECK(block.get() == where);
     CHECK(std::memcmp(block.get(), large.data(), large.size()) == 0);
