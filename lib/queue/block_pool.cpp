@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <utility>
 
 namespace sidecar::detail {
@@ -35,8 +36,8 @@ Block BlockPool::take(std::size_t bytes)
         out_bytes_ += capacity;
         block = find(capacity);
         // Those of another size make way
-        while (!block && kept_count_ != 0 && out_bytes_ + kept_bytes_ > limits_.total)
-            (void)remove(0);
+        while (!block && !kept_.empty() && out_bytes_ + kept_bytes_ > limits_.total)
+            (void)remove(kept_.begin());
     }
     Block owned{nullptr, BlockReturn{shared_from_this(), capacity}};
     try {
@@ -56,8 +57,8 @@ void BlockPool::give_back(std::byte* block, std::size_t capacity) noexcept
     std::unique_ptr<std::byte[]> owned{block};
     std::lock_guard lock{mutex_};
     out_bytes_ -= capacity;
-    if (kept_count_ < most_kept && out_bytes_ + kept_bytes_ + capacity <= limits_.total) {
-        kept_[kept_count_++] = {std::move(owned), capacity};
+    if (kept_.size() < most_kept && out_bytes_ + kept_bytes_ + capacity <= limits_.total) {
+        kept_.push_back({std::move(owned), capacity});
         kept_bytes_ += capacity;
     }
 }
@@ -65,20 +66,16 @@ void BlockPool::give_back(std::byte* block, std::size_t capacity) noexcept
 /// The latest first: its memory is the likeliest to be in the cache.
 std::unique_ptr<std::byte[]> BlockPool::find(std::size_t capacity) noexcept
 {
-    for (auto index = kept_count_; index-- != 0;)
-        if (kept_[index].capacity == capacity)
-            return remove(index);
-    return nullptr;
+    const auto found = std::find_if(kept_.rbegin(), kept_.rend(),
+                                    [&](const Kept& kept) { return kept.capacity == capacity; });
+    return found == kept_.rend() ? nullptr : remove(std::prev(found.base()));
 }
 
-std::unique_ptr<std::byte[]> BlockPool::remove(std::size_t index) noexcept
+std::unique_ptr<std::byte[]> BlockPool::remove(std::vector<Kept>::iterator at) noexcept
 {
-    auto block = std::move(kept_[index].block);
-    kept_bytes_ -= kept_[index].capacity;
-    std::move(kept_.begin() + static_cast<std::ptrdiff_t>(index) + 1,
-              kept_.begin() + static_cast<std::ptrdiff_t>(kept_count_),
-              kept_.begin() + static_cast<std::ptrdiff_t>(index));
-    --kept_count_;
+    auto block = std::move(at->block);
+    kept_bytes_ -= at->capacity;
+    kept_.erase(at);
     return block;
 }
 
@@ -89,7 +86,7 @@ void BlockPool::trim() noexcept
         std::lock_guard lock{mutex_};
         if (!has_surplus())
             return;
-        oldest = remove(0);
+        oldest = remove(kept_.begin());
     }
 }
 

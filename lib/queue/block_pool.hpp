@@ -4,11 +4,11 @@
 
 #include <sidecar/message.hpp>
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 namespace sidecar::detail {
 
@@ -24,7 +24,7 @@ public:
         std::size_t total;          ///< bytes that are out or kept; above it nothing is kept
         std::size_t kept_when_idle; ///< bytes that trim() leaves
     };
-    explicit BlockPool(Limits limits) noexcept : limits_{limits} {}
+    explicit BlockPool(Limits limits) : limits_{limits} { kept_.reserve(most_kept); }
 
     /// Throws bad_alloc.
     [[nodiscard]] Block take(std::size_t bytes);
@@ -48,12 +48,11 @@ private:
     static constexpr std::size_t most_kept = 64; // blocks
 
     [[nodiscard]] std::unique_ptr<std::byte[]> find(std::size_t capacity) noexcept;
-    [[nodiscard]] std::unique_ptr<std::byte[]> remove(std::size_t index) noexcept;
+    [[nodiscard]] std::unique_ptr<std::byte[]> remove(std::vector<Kept>::iterator at) noexcept;
 
     const Limits limits_;
     std::mutex mutex_;
-    std::array<Kept, most_kept> kept_;       // both: guarded by mutex_; the latest last
-    std::size_t kept_count_ = 0;             // both: guarded by mutex_
+    std::vector<Kept> kept_;                 // both: guarded by mutex_; the latest last
     std::atomic<std::size_t> kept_bytes_{0}; // both: atomic, written with mutex_ held
     std::size_t out_bytes_ = 0;              // both: guarded by mutex_
 };

@@ -44,12 +44,11 @@ Outbox::Push Outbox::push(MessageKind kind, std::span<const std::byte> payload, 
 Outbox::Push Outbox::push_conditionally(RecordRing& ring, MessageKind kind,
                                         std::span<const std::byte> payload, const Sender& sender)
 {
-    const auto connection = sender.connection.value_or(0);
     if (sender.lane == Lane::control) {
         if (!lane_.has_room(payload.size()))
             return Push::full;
         lane_.push({.message = Message{MessageView{link_, kind, payload}},
-                    .connection = connection,
+                    .connection = sender.connection.value_or(0),
                     .deadline = sender.deadline});
         note_lane();
         return Push::queued;
@@ -59,7 +58,7 @@ Outbox::Push Outbox::push_conditionally(RecordRing& ring, MessageKind kind,
     const auto position = ring.write_position();
     if (!ring.push(link_, kind, payload))
         return Push::full;
-    conditions_.push_back({position, sender.deadline, connection});
+    conditions_.emplace_back(position, sender);
     has_conditions_.store(true, std::memory_order_relaxed); // which the publication shows
     ring.publish();
     return Push::queued;
@@ -201,11 +200,9 @@ void Outbox::settle_end()
     if (!keep)
         return lose_until(*owner_, owner_->write_position());
     // A mark behind the first that is bound is behind all of them; they are dropped in their turn
-    const auto bound = std::find_if(conditions_.begin(), conditions_.end(), [&](const auto& c) {
-        return c.connection != 0 && c.position >= owner_->read_position();
-    });
-    if (bound != conditions_.end())
-        tell_loss(bound->position, Fate::lost);
+    for (const auto& [position, sender] : conditions_)
+        if (sender.connection.value_or(0) != 0 && position >= owner_->read_position())
+            return tell_loss(position, Fate::lost);
 }
 
 /// With mutex_ held.
@@ -278,23 +275,23 @@ std::uint64_t Outbox::pass_over_unmet(RecordRing& ring, std::uint64_t end)
     {
         std::lock_guard lock{mutex_};
         const auto now = clock_.now();
-        for (const auto& condition : conditions_) {
-            const bool is_late = condition.deadline <= now;
-            const bool is_met =
-                !is_late && (condition.connection == 0 || condition.connection == connection_);
-            if (is_met || condition.position < ring.read_position())
+        for (const auto& [position, sender] : conditions_) {
+            const bool is_late = sender.deadline <= now;
+            const auto bound_to = sender.connection.value_or(0);
+            const bool is_met = !is_late && (bound_to == 0 || bound_to == connection_);
+            if (is_met || position < ring.read_position())
                 continue;
-            if (condition.position != ring.read_position() || condition.position >= end) {
-                end = std::min(end, condition.position);
+            if (position != ring.read_position() || position >= end) {
+                end = std::min(end, position);
                 break;
             }
-            tell_loss(condition.position, is_late ? Fate::late : Fate::lost);
+            tell_loss(position, is_late ? Fate::late : Fate::lost);
             ring.pop();
             lost_.fetch_add(1);
             late_.fetch_add(is_late ? 1 : 0);
         }
         std::erase_if(conditions_, [&](const auto& condition) {
-            return condition.position < ring.read_position();
+            return condition.first < ring.read_position();
         });
         if (conditions_.empty())
             conditions_ = std::vector<Condition>{}; // a burst's memory

@@ -19,6 +19,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace sidecar::detail {
@@ -160,13 +161,9 @@ private:
     /// In a position of the priority lane, beside the message's number.
     static constexpr std::uint64_t priority_bit = std::uint64_t{1} << 63;
 
-    /// Of an ordinary message that is written only in time, or only on one connection. Few messages
-    /// have one.
-    struct Condition {
-        std::uint64_t position;   // where the record before the message ends
-        TimePoint deadline;       // max(): none
-        std::uint32_t connection; // 0: any
-    };
+    /// What applies to an ordinary message that is written only in time, or only on one connection,
+    /// and where the record before it ends. Few messages have one.
+    using Condition = std::pair<std::uint64_t, Sender>;
 
     [[nodiscard]] RecordRing& make_ring();
     [[nodiscard]] Push push_conditionally(RecordRing& ring, MessageKind kind,
