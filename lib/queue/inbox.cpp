@@ -218,29 +218,26 @@ Result<Message> Inbox::take_message()
     return message;
 }
 
-/// Empty: there was nothing to take after all, or it is left where it is.
-std::optional<Event> Inbox::take_beside(PolicyQueue::Ends ends, bool& is_left)
+PolicyQueue::Taken Inbox::take_beside(PolicyQueue::Ends ends)
 {
     auto taken = beside_.take(ring_.read_position(), ends);
-    is_left = taken.is_left;
     if (taken.frees_space)
         call_on_space();
     if (taken.event && taken.event->kind == Event::Kind::message)
         count_taken(taken.event->at);
-    return std::move(taken.event);
+    return taken;
 }
 
 Result<Message> Inbox::receive(Duration timeout)
 {
     ReceiveCall call{*this, timeout};
-    bool is_left = false;
     for (;;) {
         switch (call.wait()) {
         case Next::nothing: return call.failure();
         case Next::message: return take_message();
         case Next::event: break;
         }
-        auto event = take_beside(PolicyQueue::Ends::take, is_left);
+        auto event = take_beside(PolicyQueue::Ends::take).event;
         if (!event)
             continue;
         if (event->kind == Event::Kind::message)
@@ -253,7 +250,6 @@ Result<Message> Inbox::receive(Duration timeout)
 Result<Event> Inbox::next_event(Duration timeout)
 {
     ReceiveCall call{*this, timeout};
-    bool is_left = false;
     for (std::optional<Event> event;;) {
         const auto next = call.wait();
         if (consumer_.has_stopped.load()) // that was the last of all, whatever the loop adds
@@ -271,7 +267,7 @@ Result<Event> Inbox::next_event(Duration timeout)
             event->connection = event->message.connection();
             event->at = event->message.arrival();
             break;
-        case Next::event: event = take_beside(PolicyQueue::Ends::take, is_left); break;
+        case Next::event: event = take_beside(PolicyQueue::Ends::take).event; break;
         }
         if (!event)
             continue;
@@ -323,11 +319,10 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
             continue;
         }
         // Where messages were handed over before, an event that ends the call is for the next one.
-        bool is_left = false;
-        auto event =
-            take_beside(count == 0 ? PolicyQueue::Ends::take : PolicyQueue::Ends::leave, is_left);
-        if (is_left)
+        auto taken = take_beside(count == 0 ? PolicyQueue::Ends::take : PolicyQueue::Ends::leave);
+        if (taken.is_left)
             break;
+        auto& event = taken.event;
         if (!event)
             continue;
         if (ends_call(*event))

@@ -204,7 +204,7 @@ private:
     }
     [[nodiscard]] Result<Message> take_message();
     void note_front() noexcept;
-    [[nodiscard]] std::optional<Event> take_beside(PolicyQueue::Ends ends, bool& is_left);
+    [[nodiscard]] PolicyQueue::Taken take_beside(PolicyQueue::Ends ends);
     [[nodiscard]] std::size_t hand_over(MessageHandler handler, std::size_t limit);
     void poll_found(std::size_t count);
     void release_spare_memory();

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 namespace sidecar::detail {
 
@@ -28,7 +29,24 @@ public:
 
     /// The free part of the buffer, at least so many bytes; empty where there is no memory for a
     /// buffer of that size. Lifetime: until the next call.
-    [[nodiscard]] std::span<std::byte> buffer(std::size_t at_least);
+    [[nodiscard]] std::span<std::byte> buffer(std::size_t at_least)
+    {
+        if (buffer_bytes_ < smallest_buffer || at_least > buffer_bytes_)
+            return {};
+        if (buffer_ && ring_.is_all_read())
+            // Nobody reads in it; what was written last is the likeliest to be in the cache
+            free_ = {buffer_.get(), buffer_bytes_};
+        if (free_.size() >= at_least)
+            return free_;
+        if (!ring_.budget().lend(buffer_bytes_))
+            return {};
+        auto next = ring_.take_block(buffer_bytes_, buffer_bytes_);
+        if (buffer_)
+            ring_.free_later(std::exchange(buffer_, {}), buffer_bytes_);
+        buffer_ = std::move(next);
+        free_ = {buffer_.get(), buffer_bytes_};
+        return free_;
+    }
     /// Whether a message stands in the buffer and is better left there. A smaller one costs less
     /// when it is copied.
     [[nodiscard]] bool is_slice(std::span<const std::byte> payload) const noexcept
