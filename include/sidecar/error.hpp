@@ -78,7 +78,7 @@ enum class Error {
     wrong_connection = 26,
     /// The peer gave no sign of life in time.
     unresponsive = 27,
-    /// The inbox was full, and the link's policy is to fail then.
+    /// The queue of a link whose overflow policy is `fail` was full.
     overflow = 28,
     /// Sticky messages were not answered in time.
     unconfirmed = 29,

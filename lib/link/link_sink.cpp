@@ -236,11 +236,10 @@ bool LinkSink::push_whole(const MessageView& message)
         return inbox.push(link_, message.kind(), message.bytes(), connection_);
     const auto outcome = inbox.push_to(*queue_, message.kind(), message.bytes());
     if (outcome == LinkQueue::PutOutcome::failed)
-        throw Exception{
-            Failure{Error::overflow,
-                    {.attempted = "take in a message",
-                     .endpoint = endpoint_,
-                     .explanation = "the link's queue is full, and its policy is to fail then"}}};
+        throw Exception{Failure{Error::overflow,
+                                {.attempted = "take in a message",
+                                 .endpoint = endpoint_,
+                                 .explanation = "its overflow policy is to fail then"}}};
     return outcome == LinkQueue::PutOutcome::taken;
 }
 

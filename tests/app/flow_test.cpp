@@ -187,7 +187,7 @@ TEST_CASE(
              Row{{.policy = OverflowPolicy::fail, .queue_messages = 2},
                  2,
                  Error::overflow,
-                 "the link's queue is full, and its policy is to fail then"},
+                 "its overflow policy is to fail then"},
              Row{{.policy = OverflowPolicy::conflate, .key = key},
                  3,
                  Error::callback_failed,
