@@ -23,8 +23,8 @@ public:
     [[nodiscard]] boost::asio::awaitable<void> wait();
 
 private:
-    struct Waiter;
-    class Resumer;
+    struct SIDECAR_LOCAL Waiter;
+    class SIDECAR_LOCAL Resumer;
     void finish() noexcept;
 
     bool is_set_ = false;
