@@ -1,4 +1,4 @@
-// Batch: the messages that a transport is to write.
+// Batch: the messages for a transport's write().
 #pragma once
 
 #include <sidecar/detail/export.hpp>
@@ -10,9 +10,9 @@
 
 namespace sidecar {
 
-/// Where a batch's messages stand. A sidecar's is the link's outbox; whoever drives a transport
-/// without a sidecar writes his own. Positions are the source's: they grow from message to message.
-/// Side: the loop's thread.
+/// Holds the messages of a batch. A sidecar's source is the link's outbox; a program that drives a
+/// transport without a sidecar derives another. Positions are the source's: they grow from message
+/// to message. Side: the loop's thread.
 class SIDECAR_API BatchSource {
 public:
     BatchSource() = default;
@@ -20,14 +20,13 @@ public:
     BatchSource& operator=(const BatchSource&) = delete;
     virtual ~BatchSource() = default;
 
-    /// The message at `position`, which moves on to the next one's, or to the batch's end.
+    /// Returns the message at `position`, and moves `position` to the next one or the batch's end.
     [[nodiscard]] virtual MessageView read(std::uint64_t& position) const = 0;
-    /// See Batch::mark_written. Nothing behind `end` is of this batch.
+    /// See Batch::mark_written. The messages behind `end` do not belong to the batch.
     virtual void mark_written(std::size_t count, std::uint64_t end) = 0;
 };
 
-/// All messages that are queued for sending, oldest first. Lifetime: borrowed until write()
-/// returns.
+/// The messages queued for sending, oldest first. Lifetime: borrowed until write() returns.
 class Batch {
 public:
     class iterator {
@@ -83,25 +82,24 @@ public:
     [[nodiscard]] iterator begin() const { return {*source_, from_, to_}; }
     [[nodiscard]] iterator end() const { return {*source_, to_, to_}; }
 
-    /// The messages before `last`, which stands in this batch.
+    /// The messages before `last`, an iterator of this batch.
     [[nodiscard]] Batch until(const iterator& last) const noexcept
     {
         return {*source_, from_, last.position_};
     }
 
-    /// What stands behind `first`, which is until() of this batch.
+    /// The messages behind `first`, which is an until() of this batch.
     [[nodiscard]] Batch after(const Batch& first) const noexcept
     {
         return {*source_, first.to_, to_};
     }
     [[nodiscard]] bool empty() const noexcept { return from_ == to_; }
-    /// Behind its last message, as its source counts.
+    /// The position behind its last message, as its source counts.
     [[nodiscard]] std::uint64_t end_position() const noexcept { return to_; }
 
-    /// Optional: says that the `count` oldest messages not yet marked have been handed to the
-    /// system, so that a failure later in this write is counted exactly. A write() that returns
-    /// normally has written all. Lifetime: the marked messages, and iterators that stand on them,
-    /// are gone.
+    /// Optional: reports that the system has taken the `count` oldest messages not yet marked, so
+    /// that a later failure of this write is counted exactly. A write() that returns normally has
+    /// written all. Lifetime: ends that of the marked messages, and of iterators at them.
     void mark_written(std::size_t count) const { source_->mark_written(count, to_); }
 
 private:

@@ -1,4 +1,4 @@
-// Time as the library counts it: one type for points in time, two clocks that can stand behind it.
+// Time in the library: one type for points in time, and a real and a virtual clock behind it.
 #pragma once
 
 #include <sidecar/detail/requirements.hpp>
@@ -12,12 +12,11 @@ using Duration = std::chrono::nanoseconds;
 /// A point on a sidecar's clock. On a virtual clock the count starts at zero with every start().
 using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
-/// What a transport names as its `Clock` for tests: time stands still while anything can run, and
-/// jumps to the next timer once nothing can and the application waits in one of the sidecar's
-/// calls.
+/// A transport names this as its `Clock` for tests. Time stops while anything can run. It jumps to
+/// the next timer when nothing can run and the application waits in a call of the sidecar.
 struct VirtualClock {};
 
-/// `now + timeout` without overflow; a huge timeout means "no deadline".
+/// Returns `now + timeout` without overflow; a huge timeout means "no deadline".
 [[nodiscard]] constexpr TimePoint deadline_after(TimePoint now, Duration timeout) noexcept
 {
     return timeout >= TimePoint::max() - now ? TimePoint::max() : now + timeout;

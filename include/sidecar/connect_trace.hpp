@@ -1,4 +1,4 @@
-// ConnectTrace: how a connecting went, step by step.
+// ConnectTrace: the steps of a connect.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -10,28 +10,28 @@
 
 namespace sidecar {
 
-/// One phase of a connecting.
+/// One phase of a connect.
 struct ConnectStep {
     Phase phase{};
-    std::string detail; ///< with whom, or where: "with 192.0.2.1:443"; may be empty
+    std::string detail; ///< the peer or the place: "with 192.0.2.1:443"; may be empty
     Duration took{};
 };
 
-/// One address that was tried.
+/// One address that a connect tried.
 struct ConnectAttempt {
     std::string address; ///< "192.0.2.1:443"
-    std::string outcome; ///< why it was not taken; empty: it is the one that won
-    Duration took{};     ///< until it won or lost
+    std::string outcome; ///< why it was not taken; empty: the connection uses it
+    Duration took{};     ///< until it was taken or given up
 };
 
-/// How a connecting went: the link's latest, successful or not. A phase that came up again (a
-/// redirect, say) is a step of its own; beyond the 32nd they are counted with the last.
+/// The steps of the link's latest connect, successful or not. A phase that occurs again (after a
+/// redirect, say) is a separate step. The 32nd step includes the time of all later ones.
 struct ConnectTrace {
-    std::vector<ConnectStep> steps;       ///< in their order
+    std::vector<ConnectStep> steps;       ///< in their order; at most 32
     std::vector<ConnectAttempt> attempts; ///< in the order in which they began; at most 32
     Duration total{};
 
-    /// Of all steps in this phase.
+    /// The time of all steps in this phase.
     [[nodiscard]] Duration time_in(Phase phase) const noexcept
     {
         Duration sum{};
@@ -42,8 +42,9 @@ struct ConnectTrace {
     }
 };
 
-/// One line: "resolving the name 1.20 ms, connecting to 192.0.2.2:443 23.00 ms (tried 192.0.2.1:443:
-/// Connection refused after 1.00 ms; 192.0.2.2:443: taken after 22.00 ms)". Empty: nothing was tried.
+/// One line: "resolving the name 1.20 ms, connecting to 192.0.2.2:443 23.00 ms (tried
+/// 192.0.2.1:443: Connection refused after 1.00 ms; 192.0.2.2:443: taken after 22.00 ms)". Empty:
+/// nothing was tried.
 [[nodiscard]] SIDECAR_API std::string to_string(const ConnectTrace& trace);
 
 } // namespace sidecar

@@ -1,4 +1,4 @@
-// Context: what the loop offers to a coroutine that runs on it, and the interface behind it.
+// Context: the loop's services for a coroutine that runs on it, and the interface behind them.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -17,9 +17,9 @@
 
 namespace sidecar {
 
-/// What stands behind a Context. A sidecar has one for each of its tasks; whoever drives a transport
-/// without a sidecar (a test, a recorder, a simulation) writes his own. The calls are Context's.
-/// Side: the loop's thread.
+/// Implements the calls of Context. A sidecar has one for each of its tasks; a program that drives
+/// a transport without a sidecar (a test, a recorder, a simulation) derives another. Side: the
+/// loop's thread.
 class SIDECAR_API ContextBase {
 public:
     ContextBase() = default;
@@ -44,9 +44,10 @@ public:
 
 namespace detail {
 
-// Asio finds what belongs to a loop by typeid where there is RTTI, and otherwise by an address. Two
-// that differ in that would each make a reactor of their own on the same loop, with a thread that
-// nobody stops. So who takes the executor asks for a library like himself, and the linker answers.
+// Asio finds a loop's services by typeid if there is RTTI, and by an address otherwise. A program
+// and a library that differ in that would each make a reactor on the same loop, with a thread that
+// nobody stops. So a caller of executor() refers to a function named after its setting, and only a
+// library with the same setting defines it.
 #if defined(BOOST_ASIO_NO_TYPEID)
 SIDECAR_API void the_library_must_be_compiled_with_fno_rtti_like_this_file() noexcept;
 [[gnu::always_inline]] inline void check_rtti() noexcept
@@ -63,43 +64,42 @@ SIDECAR_API void the_library_must_be_compiled_with_rtti_like_this_file() noexcep
 
 } // namespace detail
 
-/// What the loop offers to a coroutine that runs on it. Side: the loop's thread only. Cheap to
-/// copy; valid for as long as the coroutine, or the transport, that received it exists.
+/// The loop's services for a coroutine that runs on it. Cheap to copy. Side: the loop's thread
+/// only. Lifetime: as the coroutine, or the transport, that received it.
 class Context {
 public:
     /// Lifetime: `base` outlives all copies.
     Context(ContextBase& base, TimePoint deadline) noexcept : base_{&base}, deadline_{deadline} {}
 
-    /// For Asio objects; handlers that run through it are accounted to this task.
-    /// A file that calls it must be compiled with RTTI if the library is, and without if it is not;
-    /// otherwise it does not link.
+    /// The executor for Asio objects. The library accounts handlers that run through it to this
+    /// task. A file that calls this must be compiled with RTTI if the library is, and without if it
+    /// is not; otherwise it does not link.
     [[nodiscard, gnu::always_inline]] inline boost::asio::any_io_executor executor() const
     {
         detail::check_rtti();
         return base_->executor();
     }
 
-    /// Now, on the sidecar's clock (virtual with the mock).
+    /// The present time on the sidecar's clock (virtual with the mock).
     [[nodiscard]] TimePoint now() const { return base_->now(); }
-    /// When the library gives up the operation under way (connect, close); TimePoint::max() where
-    /// it will not.
+    /// When the library gives up the present operation (connect, close); TimePoint::max(): never.
     [[nodiscard]] TimePoint deadline() const noexcept { return deadline_; }
-    /// Cancellation: throws operation_aborted.
+    /// Waits until `when`. Cancellation: throws operation_aborted.
     [[nodiscard]] Task<> sleep_until(TimePoint when) const { return base_->sleep_until(when); }
     [[nodiscard]] Task<> sleep_for(Duration duration) const
     {
         return sleep_until(deadline_after(now(), duration));
     }
-    /// Waits for the event; false when the deadline came first. It may also wake without either
-    /// having happened (true), so look at what you wait for. Cancellation: throws
-    /// operation_aborted. Lifetime: `event` outlives the wait.
+    /// Waits for the event; returns false if the deadline passed first. It may also return true
+    /// without the event, so check your condition. Cancellation: throws operation_aborted.
+    /// Lifetime: `event` outlives the wait.
     [[nodiscard]] Task<bool> wait(LoopEvent& event, TimePoint deadline) const
     {
         return base_->wait(event, deadline);
     }
 
     /// Resolves a host name; an address literal costs nothing. Runs on a helper thread that nobody
-    /// ever waits for. Errors (thrown): bad_address (empty, or with a zero byte), lookup_failed,
+    /// waits for. Errors (thrown): bad_address (empty, or with a zero byte), lookup_failed,
     /// lookup_busy, no_resources. Cancellation: throws operation_aborted at once.
     [[nodiscard]] Task<std::vector<boost::asio::ip::address>> resolve(std::string host) const
     {
@@ -107,22 +107,19 @@ public:
         return base_->resolve(std::move(host));
     }
 
-    /// Says what this link is at, for dump(), the stop report and the failure of a start that ran
-    /// out of time; `detail` says with whom or where ("to 192.0.2.1:80"). Without
-    /// effect in a coroutine that is no transport's. Lifetime: `detail` is copied.
+    /// Sets the link's phase, for dump(), the stop report and the failure of a start that timed
+    /// out. `detail` names the peer or the place ("to 192.0.2.1:80"). In a coroutine of spawn() or
+    /// call() no link's phase changes. Lifetime: copies `detail`.
     void phase(Phase phase, std::string_view detail = {}) const { base_->phase(phase, detail); }
-    /// Says what was agreed on with the peer, such as a subprotocol; Link::protocol() gives it.
-    /// Lifetime: `protocol` is copied.
+    /// Sets Link::protocol(), the protocol agreed with the peer. Lifetime: copies `protocol`.
     void negotiated(std::string_view protocol) const { base_->negotiated(protocol); }
-    /// Says what came of one of the addresses that a connect tried, for Stats::last_connect: why it
-    /// was not taken, or nothing for the one that was. `took`: since its attempt began. Lifetime:
-    /// copied.
+    /// Records an address that a connect tried, for Stats::last_connect. `outcome`: why it was not
+    /// taken; empty: it was. `took`: since its attempt began. Lifetime: copied.
     void tried(std::string_view address, std::string_view outcome, Duration took) const
     {
         base_->tried(address, outcome, took);
     }
-    /// Says what this task waits for next, for dump() and the stop report. Lifetime: a string
-    /// literal.
+    /// Names the task's next wait, for dump() and the stop report. Lifetime: a string literal.
     void waiting_for(const char* what) const { base_->waiting_for(what); }
     void log(LogLevel level, std::string_view text) const { base_->log(level, text); }
 

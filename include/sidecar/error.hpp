@@ -1,4 +1,4 @@
-// What can go wrong, and how it is told: Error, Failure, Result, Exception.
+// Errors: Error, Failure, Result, Exception.
 #pragma once
 
 #include <sidecar/connect_trace.hpp>
@@ -21,43 +21,43 @@ namespace sidecar {
 
 using boost::system::error_code;
 
-/// The library's own verdicts. Values are never renumbered.
+/// The library's error codes. Values are never renumbered.
 enum class Error {
-    /// The call's timeout passed; nothing else is wrong, and it may be made again.
+    /// The call's timeout passed; nothing else is wrong, and the call may be repeated.
     timed_out = 1,
-    /// A stop is under way: nothing new is taken in.
+    /// A stop is under way; the sidecar accepts nothing new.
     stopping = 2,
-    /// The sidecar has stopped; receive() says it once everything that was queued is taken.
+    /// The sidecar has stopped; receive() returns this after all queued messages.
     stopped = 3,
     /// The sidecar was never started.
     not_started = 4,
-    /// start() while it runs; stop() comes first.
+    /// start() was called while the sidecar runs; call stop() first.
     already_started = 5,
-    /// The link is not up (not yet, or not any more).
+    /// The link is not up: not yet, or no longer.
     not_connected = 6,
-    /// The outbox has no room for this message; nothing was taken.
+    /// The outbox has no space for this message; nothing was queued.
     full = 7,
     /// The message is larger than the limit that applies to it.
     too_big = 8,
-    /// The call cannot be made from here, for example waiting on the loop's own thread.
+    /// The call cannot be made here, for example waiting on the loop's own thread.
     misuse = 9,
     /// The process has forked; the sidecar lives in the parent only.
     forked = 10,
-    /// An option, or a combination of options, makes no sense.
+    /// An option, or a combination of options, is invalid.
     bad_options = 11,
-    /// The URL or address cannot be understood.
+    /// The URL or address cannot be parsed.
     bad_address = 12,
     /// The connection could not be made.
     connect_failed = 13,
     /// The connection broke: end of stream, reset, or an error of the network.
     disconnected = 14,
-    /// The peer closed the connection in the protocol's own way.
+    /// The peer closed the connection as the protocol provides.
     closed_by_peer = 15,
-    /// The peer broke the protocol.
+    /// The peer violated the protocol.
     protocol_violation = 16,
     /// The host name could not be resolved.
     lookup_failed = 17,
-    /// Too many name look-ups are outstanding in this process.
+    /// Too many name look-ups are pending in this process.
     lookup_busy = 18,
     /// The coroutine or operation was cancelled.
     cancelled = 19,
@@ -71,20 +71,20 @@ enum class Error {
     no_resources = 23,
     /// The peer's certificate was refused, or the TLS handshake failed.
     tls_failed = 24,
-    /// Messages are missing here: a queue was full, and its policy is to lose some. The next call goes
-    /// on behind them.
+    /// Messages are missing here, because the link's overflow policy dropped or replaced them. The
+    /// next call continues behind them.
     gap = 25,
-    /// The connection that the message was meant for is not the present one.
+    /// The message belongs to a connection that is not the present one.
     wrong_connection = 26,
     /// The peer gave no sign of life in time.
     unresponsive = 27,
-    /// The queue of a link whose overflow policy is `fail` was full.
+    /// The queue of a link with the overflow policy `fail` was full.
     overflow = 28,
-    /// Sticky messages were not answered in time.
+    /// The peer did not answer all sticky messages (subscriptions) in time.
     unconfirmed = 29,
     /// The application closed the link.
     link_closed = 30,
-    /// A message was dropped, since its SendOptions::expires_after was over before its turn came.
+    /// A message was dropped, because SendOptions::expires_after passed before its turn.
     expired = 31,
 };
 
@@ -99,31 +99,30 @@ struct boost::system::is_error_code_enum<sidecar::Error> : std::true_type {};
 
 namespace sidecar {
 
-/// What a failure knows beyond its code.
+/// A failure's facts beyond its code.
 struct FailureDetails {
-    std::string attempted{};   ///< what was being done, as an infinitive: "connect", "read a frame"
-    std::string endpoint{};    ///< on what: URL, host:port, or a name
+    std::string attempted{};   ///< the failed action, as an infinitive: "connect", "read a frame"
+    std::string endpoint{};    ///< URL, host:port, or a name
     error_code cause{};        ///< the underlying error (Asio, Beast, the system), if there is one
-    std::string explanation{}; ///< in words, where no code says it
+    std::string explanation{}; ///< in words, if no code says it
     std::uint16_t close_code = 0;  ///< the peer's close code (RFC 6455 section 7.4); 0: none
     std::string close_reason{};    ///< the peer's close reason, UTF-8
-    std::uint16_t http_status = 0; ///< of the answer to an HTTP handshake; 0: none came
-    /// Where that answer points to, as it stands in its Location field, so with whatever secrets
-    /// are in it; texts show it masked.
+    std::uint16_t http_status = 0; ///< of the answer to an HTTP handshake; 0: no answer
+    /// The answer's Location field, unredacted: it may hold secrets. Texts show it redacted.
     std::string location{};
-    /// How long that answer asks to wait before the next attempt (Retry-After); a year at most.
+    /// How long the answer asks to wait before the next attempt (Retry-After); a year at most.
     std::optional<std::chrono::seconds> retry_after{};
-    /// How the connecting went that failed so; empty: that is not what failed.
+    /// The steps of the connect that failed; empty: another operation failed.
     std::optional<ConnectTrace> trace{};
-    /// Whether another attempt may succeed while the program stays as it is; empty: the code says it.
+    /// Whether the same attempt may succeed later; empty: the code decides (see can_heal()).
     std::optional<bool> is_passing{};
 };
 
-/// Why something failed: a code to decide by, and details to read. Cheap to copy; immutable, any
-/// thread.
+/// Why something failed: a code to decide by, and details to read. Cheap to copy. Immutable, so any
+/// thread may use it.
 class SIDECAR_API Failure {
 public:
-    Failure() noexcept = default; ///< no failure: what Result::error() gives when there is a value
+    Failure() noexcept = default; ///< no failure: Result::error() of a result with a value
     Failure(Error code) noexcept
         : code_{make_error_code(code)}
     {} // NOLINT: implicit, so that `return Error::full;` reads well
@@ -148,26 +147,26 @@ public:
 
     [[nodiscard]] std::optional<bool> is_passing() const noexcept { return details().is_passing; }
 
-    /// Lifetime: the failure's.
+    /// Lifetime: as the failure.
     [[nodiscard]] const std::optional<ConnectTrace>& trace() const noexcept
     {
         return details().trace;
     }
 
-    /// The same failure, which knows besides how the connecting went.
+    /// Returns the same failure with this trace of the connect.
     [[nodiscard]] Failure with_trace(ConnectTrace trace) const;
 
-    /// The same failure, explained so.
+    /// Returns the same failure with this explanation.
     [[nodiscard]] Failure with_explanation(std::string explanation) const;
 
-    /// One line: what was attempted, on what, and why it failed.
+    /// One line: the attempt, the endpoint, and the reason.
     [[nodiscard]] std::string message() const;
 
     friend bool operator==(const Failure& failure, Error error) noexcept
     {
         return failure.code_ == make_error_code(error);
     }
-    /// For any stream; also what lets a Result be streamed.
+    /// For any stream; streaming a Result uses it too.
     template <class Stream>
     friend Stream& operator<<(Stream& stream, const Failure& failure)
     {
@@ -182,11 +181,11 @@ private:
     std::shared_ptr<const FailureDetails> details_;
 };
 
-/// A value, or the Failure that stands in its place. `value()` throws Exception.
+/// A value, or the Failure in its place. `value()` throws Exception if there is no value.
 template <class T>
 using Result = boost::system::result<T, Failure>;
 
-/// A Failure as an exception: what transports throw, and what Result::value() throws.
+/// A Failure as an exception. Transports throw it, and so does Result::value().
 class SIDECAR_API Exception : public boost::system::system_error {
 public:
     explicit Exception(Failure failure);
@@ -198,11 +197,11 @@ private:
     std::string message_;
 };
 
-/// Found by argument-dependent look-up when Result::value() has no value.
+/// Throws Exception. Result::value() without a value finds it by argument-dependent look-up.
 [[noreturn]] SIDECAR_API void throw_exception_from_error(const Failure& failure,
                                                          const boost::source_location& where);
 
-/// Turns whatever a coroutine threw into a Failure. An Exception keeps its own; a cancellation
+/// Converts a coroutine's exception to a Failure. An Exception keeps its Failure; a cancellation
 /// becomes Error::cancelled; any other error code becomes `code` with that cause; other exceptions
 /// keep their what().
 [[nodiscard]] SIDECAR_API Failure to_failure(std::exception_ptr exception, Error code,

@@ -12,20 +12,20 @@
 
 namespace sidecar {
 
-/// Failures that are the same but for their words: one code, attempted on one endpoint, with one
-/// cause, close code and HTTP status.
+/// Failures that differ in their words only. Code, attempt, endpoint, cause, close code and HTTP
+/// status are equal.
 struct ErrorLogEntry {
     Failure failure; ///< the latest
     std::uint64_t count = 0;
     TimePoint first_at{}, last_at{}; ///< on the sidecar's clock
-    /// The same by the calendar; on virtual time counted from 1970.
+    /// The same by the calendar; virtual time counts from 1970.
     std::chrono::system_clock::time_point first_time{}, last_time{};
 };
 
-/// What went wrong during a run, in the order in which it first did.
+/// The different failures of a run, in the order of their first occurrence.
 struct ErrorLog {
     std::vector<ErrorLogEntry> entries; ///< at most 64
-    std::uint64_t others = 0;           ///< failures of further kinds
+    std::uint64_t others = 0;           ///< failures that found no entry
 };
 
 /// One line for each entry, and one for the others.

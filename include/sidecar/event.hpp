@@ -1,4 +1,4 @@
-// Event: one entry of the ordered stream that next_event() gives.
+// Event: one entry of the ordered stream of next_event().
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -21,36 +21,35 @@ using WallTime = std::chrono::system_clock::time_point;
 /// Why messages are missing.
 enum class GapReason : std::uint8_t {
     none,
-    dropped_oldest, ///< the queue was full, and OverflowPolicy::drop_oldest
-    dropped_newest, ///< the queue was full, and OverflowPolicy::drop_newest
-    conflated,      ///< newer messages of the same keys took their places
-    too_old,        ///< they had waited for longer than the limit
+    dropped_oldest, ///< the queue was full, and the policy drops the oldest
+    dropped_newest, ///< the queue was full, and the policy drops the newest
+    conflated,      ///< newer messages of the same keys replaced them
+    too_old,        ///< they waited for longer than Overflow::max_age
 };
 [[nodiscard]] SIDECAR_API std::string_view to_string(GapReason reason) noexcept;
 
 struct Event;
-/// One line, for people: what it is, of which link, and what belongs to its kind. Of a message its
-/// size, not what stands in it.
+/// One line, for people: the kind, the link, and the fields of that kind. Shows a message's size,
+/// not its payload.
 [[nodiscard]] SIDECAR_API std::string to_string(const Event& event);
 
-/// One entry of the whole ordered stream that next_event() gives.
+/// One entry of the whole ordered stream that next_event() returns.
 struct Event {
     enum class Kind : std::uint8_t {
         up,      ///< the link is connected: `connection`, `continuity`, `protocol`
         message, ///< `message` holds it
-        down,    ///< the link is gone; `failure` says why, `next_attempt` when it tries again
+        down,    ///< the connection ended: `failure`; `next_attempt` if the link tries again
         stopped, ///< the last event of all
-        gap,     ///< here `missing` messages are missing, for this `gap_reason`
-        /// What comes before ordinary messages is done, on a link that has something to restore;
-        /// `failure` says which sticky messages were not answered in time, if any
+        gap,     ///< `missing` messages are missing here, for this `gap_reason`
+        /// on_connected and the sticky messages are done, on a link that has some; `failure` names
+        /// the sticky messages that were not answered in time, if any
         ready,
-        /// An attempt to come back failed; `failure` and `next_attempt` as in `down`. The last one of
-        /// an outage has no next attempt.
+        /// An attempt to reconnect failed; `failure` and `next_attempt` as in `down`.
         retry,
-        high_water, ///< the link's queue is getting full
-        low_water,  ///< and has emptied again
-        stale,      ///< no data has come for so long: `data_age`
-        fresh,      ///< and now some has; `data_age`: how long none had
+        high_water, ///< the link's queue has grown to Overflow::high
+        low_water,  ///< and has shrunk to Overflow::low
+        stale,      ///< no data for `data_age`, at least Liveness::data_timeout
+        fresh,      ///< data again; `data_age`: how long there was none
     };
     Kind kind = Kind::stopped;
     LinkId link{};
@@ -58,12 +57,12 @@ struct Event {
     std::optional<Failure> failure{};
 
     std::uint32_t connection = 0; ///< counted from 1 for each link; 0: there was none yet
-    TimePoint at{};               ///< when, on the sidecar's clock; of a message: when it arrived
-    WallTime wall_time{};         ///< the same by the calendar; on virtual time counted from 1970
+    TimePoint at{};               ///< when, on the sidecar's clock; a message's arrival
+    WallTime wall_time{};         ///< the same by the calendar; virtual time counts from 1970
     std::optional<TimePoint> next_attempt{}; ///< down, retry; empty: there will be none
     Continuity continuity = Continuity::first;
-    std::string protocol{}; ///< up: what was agreed on with the peer, such as a subprotocol
-    /// Of a gap: how many messages. Of a message: how many older ones of its key it has replaced.
+    std::string protocol{}; ///< up: the protocol agreed with the peer, such as a subprotocol
+    /// Gap: how many messages are missing. Message: how many older ones of its key it replaced.
     std::uint64_t missing = 0;
     GapReason gap_reason = GapReason::none;
     Duration data_age{};

@@ -1,4 +1,4 @@
-// Feed: what an application calls, whatever the transport.
+// Feed: the calls of an application, whatever the transport.
 #pragma once
 
 #include <sidecar/detail/any_transport.hpp>
@@ -35,38 +35,38 @@ namespace detail {
 class RunRegistry;
 }
 
-/// A network feed for a synchronous program: all that an application calls. Sidecar<Transport> is
-/// the one that is made; an application is written against `Feed&`, so that its test can hand in a
+/// A network feed for a synchronous program: all calls that an application makes. Construct a
+/// Sidecar<Transport>; write the application against `Feed&`, so that its test can pass a
 /// Sidecar<Mock>.
 ///
 /// Side: app; every call may be made from any thread unless it says otherwise. A call that would
-/// wait, made on the loop's own thread (in a coroutine, in a hook), gives Error::misuse; after a
-/// fork, in the child, Error::forked. A negative timeout counts as zero; Duration::max() means no
-/// deadline. A call throws std::bad_alloc where there is no memory; poll() and call() pass on what the
-/// application's own function throws.
+/// wait returns Error::misuse on the loop's own thread (in a coroutine, in a hook). After a fork,
+/// calls in the child return Error::forked. A negative timeout counts as zero; Duration::max()
+/// means no deadline. A call throws std::bad_alloc if there is no memory; poll() and call() pass on
+/// exceptions of the application's own function.
 class SIDECAR_API Feed {
 public:
     Feed(const Feed&) = delete;
     Feed& operator=(const Feed&) = delete;
     /// Stops as stop() does. On the loop's own thread, where waiting is impossible, it lets the
-    /// thread finish alone.
-    virtual ~Feed() { end(); } // inline: so it needs no type information of the library's
+    /// thread end alone.
+    virtual ~Feed() { end(); } // inline: needs none of the library's type information
 
-    /// Starts the thread and connects. On failure everything is as before, and start may be called
-    /// again. After stop() a new run begins: what the last one left unread is gone. Blocks: until
-    /// connected or refused, at most `timeout`; then, on failure, for the stop. Errors:
-    /// already_started, bad_options, bad_address, timed_out, stopping, no_resources, the
-    /// transport's own. Cancellation: request_stop() ends it at once, also one that is made before the
-    /// thread is there.
+    /// Starts the thread and connects. After a failure everything is as before, and start() may be
+    /// called again. After stop() a new run begins, without the unread messages of the last one.
+    /// Blocks: until connected or refused, at most `timeout`; after a failure also for the stop.
+    /// Errors: already_started, bad_options, bad_address, timed_out, stopping, no_resources, the
+    /// transport's own. Cancellation: request_stop() ends it at once, even if it is called before
+    /// the thread exists.
     [[nodiscard]] Result<void> start(Duration timeout);
 
-    /// Adds a further link on the same thread, into the same inbox; its transport may be another one
-    /// (`feed.open<Tcp<Lines>>({.host = ...}, 5s)`), on the same kind of clock.
-    /// `fresh`: makes the options of each attempt to connect anew, the first one too (a token that
-    /// expires, a list of hosts); `options` then stand for what is asked before. What it throws is
-    /// the failure of the attempt. Blocks and errors: as start(), but a failure leaves the other
-    /// links as they are; bad_options for a transport on another kind of clock. A link that is not up
-    /// in time is closed.
+    /// Adds a further link on the same thread, with the same inbox. Its transport may be another
+    /// one (`feed.open<Tcp<Lines>>({.host = ...}, 5s)`), on the same kind of clock. A link that is
+    /// not up in time is closed. `fresh` makes the options of each attempt to connect, also of the
+    /// first (for a token that expires, or a list of hosts); `options` then serve for the checks,
+    /// limits and names of the link only. Its exception fails the attempt.
+    /// Blocks and errors: as start(), but a failure leaves the other links as they are; also
+    /// not_started, and bad_options for a transport on another kind of clock.
     template <class T>
     [[nodiscard]] Result<Link> open(detail::OptionsOf<T> options, Duration timeout,
                                     LinkOptions settings = {}, FreshOptions<T> fresh = {})
@@ -76,24 +76,24 @@ public:
                                                                             std::move(fresh)),
                          std::move(settings), timeout);
     }
-    /// The link that start() connected. Errors: not_started.
+    /// Returns the link that start() connected. Errors: not_started.
     [[nodiscard]] Result<Link> link();
 
-    /// Queues a text message for the first link. Blocks: not at all (timeout zero), else until
-    /// there is room, at most `timeout`. Errors: full (timeout zero) or timed_out; not_connected,
-    /// stopping, too_big, bad_message. On error nothing was queued. Lifetime: the payload is
-    /// copied.
+    /// Queues a text message for the first link.
+    /// Blocks: not at all with timeout zero, else until there is space, at most `timeout`. Errors:
+    /// full (timeout zero) or timed_out; not_connected, stopping, too_big, bad_message. After an
+    /// error nothing was queued. Lifetime: copies the payload.
     [[nodiscard]] Result<void> send(std::string_view text, Duration timeout = {})
     {
         return send_message(MessageKind::text, std::as_bytes(std::span{text}),
                             {.timeout = timeout});
     }
-    /// The same for a binary message.
+    /// Queues a binary message, likewise.
     [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, Duration timeout = {})
     {
         return send_message(MessageKind::bytes, bytes, {.timeout = timeout});
     }
-    /// The same, with what one send can be told besides. Errors: also wrong_connection.
+    /// Queues a message with options for this send. Errors: also wrong_connection.
     [[nodiscard]] Result<void> send(std::string_view text, const SendOptions& options)
     {
         return send_message(MessageKind::text, std::as_bytes(std::span{text}), options);
@@ -102,30 +102,33 @@ public:
     {
         return send_message(MessageKind::bytes, bytes, options);
     }
-    /// Waits until all that was queued on the first link before this call has been handed to the
-    /// system; sticky messages that were never written yet included. Blocks: at most `timeout`.
-    /// Errors: timed_out, stopping; not_connected, at once, where something of it is lost with its
-    /// connection; wrong_connection, where something was bound to one that is gone; expired, once the
-    /// rest is written, where something was too late, during the call or since one last said so;
-    /// stopped after a stop.
+    /// Waits until the system has taken all messages that were queued on the first link before this
+    /// call, and all sticky messages that were never written before.
+    /// Blocks: at most `timeout`. Errors: timed_out; stopping; stopped after a stop; not_connected,
+    /// at once, if a message is lost with its connection; wrong_connection if a message was bound
+    /// to a connection that is gone; expired, after the others are written, if a message expired
+    /// during the call or since a flush() last reported it.
     [[nodiscard]] Result<void> flush(Duration timeout);
 
-    /// Waits for the next message, of any link. Blocks: at most `timeout`; zero polls. Errors:
-    /// timed_out; a link's failure, once, after what it brought before (and again when no link is
-    /// left that is up or tries to be); gap, once, where messages are missing; stopped when a stop
-    /// has begun and the queue is empty. Cancellation: request_stop() wakes it.
+    /// Takes the next message of any link.
+    /// Blocks: at most `timeout`; zero polls. Errors: timed_out; a link's failure, once, after the
+    /// messages that the link received before (and again when no link is up or tries to be); gap,
+    /// once, where messages are missing; stopped after a stop has begun and the queue is empty.
+    /// Cancellation: request_stop() wakes it.
     [[nodiscard]] Result<Message> receive(Duration timeout);
 
-    /// Waits for the next entry of the whole ordered stream: up, message, gap, down and what else
-    /// Event names, and at the end stopped, once. Blocks: at most `timeout`. Errors: timed_out; the
-    /// last link's failure when none is left; stopped, after the event of that name. Use either this
-    /// or receive() and poll(), which pass over what they do not give.
+    /// Takes the next entry of the whole ordered stream: up, message, gap, down and the other kinds
+    /// of Event; at the end stopped, once. Use either this or receive() and poll(), which skip the
+    /// entries that they do not return.
+    /// Blocks: at most `timeout`. Errors: timed_out; the last link's failure when none is left;
+    /// stopped, after the event of that name. Cancellation: request_stop() wakes it.
     [[nodiscard]] Result<Event> next_event(Duration timeout);
 
-    /// Hands the messages that are there, at most `limit`, to `handler(const MessageView&)`; copies
-    /// nothing. Blocks: not at all. Gives: how many. Errors: as receive(), but for timed_out.
-    /// Lifetime: a view is valid during its handler call. What the handler throws passes through;
-    /// that message counts as taken. The handler must not receive from the same sidecar (misuse).
+    /// Calls `handler(const MessageView&)` for the queued messages, at most `limit`, without a
+    /// copy. Returns how many it handled.
+    /// Blocks: not at all. Errors: as receive(), except timed_out. Lifetime: a view is valid during
+    /// its handler call. An exception of the handler passes through; its message counts as taken.
+    /// The handler must not receive from the same sidecar (misuse).
     template <class Handler>
     [[nodiscard]] Result<std::size_t> poll(Handler&& handler, std::size_t limit = SIZE_MAX)
     {
@@ -133,10 +136,10 @@ public:
         return poll_messages(detail::MessageHandler{handler}, limit);
     }
 
-    /// Runs `function(Context)`, a coroutine function giving Task<>, on the loop; what it throws
-    /// goes to the log, to errors() and to the stop report. Blocks: not at all. Errors:
-    /// not_started, stopping. Cancellation: the stop cancels it. Lifetime: `function` is kept until
-    /// its coroutine has ended.
+    /// Runs `function(Context)`, a coroutine function that returns Task<>, on the loop. Its
+    /// exception goes to the log, to errors() and to the stop report.
+    /// Blocks: not at all. Errors: not_started, stopping. Cancellation: the stop cancels it.
+    /// Lifetime: `function` is kept until its coroutine has ended.
     template <class F>
     Result<void> spawn(std::string name, F function)
     {
@@ -146,10 +149,11 @@ public:
         return spawn_task(std::move(name), [shared](Context ctx) { return (*shared)(ctx); });
     }
 
-    /// Runs `function(Context)`, a coroutine function giving Task<R>, on the loop and waits for its
-    /// result. What it throws is thrown here. Blocks: until it ends, at most `timeout`; the
-    /// coroutine then runs on. Errors: timed_out, stopping, not_started, misuse. Lifetime: as
-    /// spawn(); it may outlive this call.
+    /// Runs `function(Context)`, a coroutine function that returns Task<R>, on the loop, waits for
+    /// its result and rethrows its exception.
+    /// Blocks: until it ends, at most `timeout`; the coroutine then continues. Errors: timed_out,
+    /// stopping, not_started, misuse. Cancellation and lifetime: as spawn(); it may outlive this
+    /// call.
     template <class F>
     [[nodiscard]] auto call(std::string name, F function, Duration timeout = Duration::max())
     {
@@ -164,7 +168,7 @@ public:
             state, timeout);
         if (!done)
             return Result<Value>{done.error()};
-        // The loop may be the last to let go of the state
+        // The loop may be the last to release the state
         if (auto exception = std::exchange(state->exception, nullptr))
             std::rethrow_exception(std::move(exception));
         if constexpr (std::is_void_v<Value>)
@@ -173,39 +177,41 @@ public:
             return Result<Value>{boost::system::in_place_value, std::move(*state->value)};
     }
 
-    /// Begins the stop and returns at once. Side: any thread, the loop's own too, and a signal
-    /// handler (it is async-signal-safe). Without effect when nothing runs.
+    /// Begins the stop and returns at once. No effect when nothing runs. Side: any thread, the
+    /// loop's own too, and a signal handler (it is async-signal-safe).
     void request_stop() noexcept;
 
-    /// Waits until a requested stop is over. Blocks: at most `timeout`, and never past the stop's
-    /// own total. Any number of threads may wait; all get the same report. Errors: timed_out,
+    /// Waits until a requested stop is over. Any number of threads may wait; all get the same
+    /// report.
+    /// Blocks: at most `timeout`, and never past the stop's own total. Errors: timed_out,
     /// not_started, misuse.
     [[nodiscard]] Result<StopReport> wait_stopped(Duration timeout);
 
-    /// request_stop() and wait_stopped() of one run, whatever other threads start. Blocks: at most Options::stop.total. On the loop's own
-    /// thread it only requests, and the report says so. Stopping what has stopped gives the same
-    /// report again.
+    /// Calls request_stop() and wait_stopped() for one run, even if other threads start another.
+    /// Stopping a stopped feed returns the same report again.
+    /// Blocks: at most Options::stop.total. On the loop's own thread it only requests the stop, and
+    /// the report says so.
     StopReport stop();
 
     [[nodiscard]] State state() const;
-    /// Counters of the current or last run.
+    /// Returns the counters of the current or last run.
     [[nodiscard]] Stats stats() const;
-    /// The latest failures of the run, oldest first, at most 16; Stats::errors counts all.
+    /// Returns the latest failures of the run, oldest first, at most 16; Stats::errors counts all.
     [[nodiscard]] std::vector<Failure> errors() const;
-    /// Each different failure of the run once, with its number and its times.
+    /// Returns each different failure of the run once, with its count and its times.
     [[nodiscard]] ErrorLog error_log() const;
-    /// What the links and tasks are doing or waiting for, and since when: the first 64 of each, and
-    /// how many more there are.
+    /// Describes the activity or the wait of the links and tasks, and since when: the first 64 of
+    /// each, and the number of the others.
     [[nodiscard]] std::string dump() const;
 
-    /// A descriptor that is readable while receive() or poll() has something to give, the end
-    /// included; for poll, epoll, Qt, GLib. It stays the same over restarts. The caller only waits
-    /// on it: it neither reads from it nor closes it. Errors: no_resources. Lifetime: until the
-    /// sidecar is destroyed.
+    /// Returns a descriptor that is readable while receive() or poll() has something to return, the
+    /// end included; for poll, epoll, Qt, GLib. It stays the same over restarts. The caller only
+    /// waits on it, and neither reads from it nor closes it.
+    /// Errors: no_resources. Lifetime: until the sidecar is destroyed.
     [[nodiscard]] Result<int> native_handle();
 
 protected:
-    /// Makes no connection and no thread; start() does.
+    /// Opens no connection and starts no thread; start() does both.
     Feed(std::shared_ptr<const detail::LinkConfig> config, Options settings);
 
 private:
@@ -218,7 +224,7 @@ private:
     [[nodiscard]] Result<std::size_t> poll_messages(detail::MessageHandler handler,
                                                     std::size_t limit);
     [[nodiscard]] Result<void> spawn_task(std::string name, detail::TaskFactory factory);
-    /// Waits for the coroutine's end; the state outlives a caller that gave up.
+    /// Waits for the coroutine's end. The state outlives a caller that gives up.
     [[nodiscard]] Result<void> call_task(std::string name, detail::TaskFactory factory,
                                          const std::shared_ptr<detail::CallState>& state,
                                          Duration timeout);

@@ -1,4 +1,4 @@
-// All printing with fmt, in one place: fmt::print("{}", ...) of what the library reports.
+// Printing with fmt, in one place: fmt::print("{}", ...) for all reports of the library.
 #pragma once
 
 #include <sidecar/detail/export.hpp>
@@ -17,8 +17,8 @@
 
 namespace sidecar::detail {
 
-/// Throws fmt::format_error. Not constexpr: in a text that is checked while compiling, its name is the
-/// compiler's answer.
+/// Throws fmt::format_error. Not constexpr, so that the compiler's error shows this name when it
+/// checks a format string.
 [[noreturn]] SIDECAR_API void there_is_no_form_but_l_and_t();
 
 template <class T, class... Types>
@@ -32,10 +32,10 @@ concept reported =
 
 namespace fmt {
 
-/// Of what the library reports: `{}` is its to_string(), or a failure's message(); `{:l}` one line;
-/// `{:t}` a table or several lines, where there is one. Anything else is fmt::format_error, while
-/// compiling or when it runs. Not by format_to: clang 14 mangles it otherwise than the g++ that built
-/// the system's fmt.
+/// Formats the library's reports: `{}` is to_string(), or a failure's message(); `{:l}` one line;
+/// `{:t}` a table or several lines, if the type has them. Any other form is fmt::format_error, at
+/// compile time or at run time. Does not use format_to: clang 14 mangles its name differently from
+/// the g++ that built the system's fmt.
 template <sidecar::detail::reported T>
 struct formatter<T> {
     constexpr auto parse(format_parse_context& ctx)

@@ -1,4 +1,4 @@
-// Histogram and Latency: how durations are told in the stats.
+// Histogram and Latency: durations in the stats.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -9,9 +9,9 @@
 
 namespace sidecar {
 
-/// How many durations fell into which range.
+/// Counts durations by range.
 struct Histogram {
-    /// Upper ends of the ranges, themselves within.
+    /// The upper bounds of the ranges; each belongs to its range.
     static constexpr std::array<Duration, 21> bounds{
         std::chrono::microseconds{10},   std::chrono::microseconds{25},
         std::chrono::microseconds{50},   std::chrono::microseconds{100},
@@ -25,9 +25,9 @@ struct Histogram {
         std::chrono::seconds{10},        std::chrono::seconds{30},
         std::chrono::seconds{60}};
 
-    /// Of each range; the last is for all above the last bound.
+    /// One count for each range; the last is for durations above the last bound.
     std::array<std::uint64_t, bounds.size() + 1> counts{};
-    Duration sum{}; ///< of all; stays at its largest value rather than overflow
+    Duration sum{}; ///< of all durations; keeps its largest value instead of overflowing
 
     [[nodiscard]] std::uint64_t total() const noexcept
     {
@@ -44,8 +44,8 @@ struct Latency {
     Duration last{};
     Duration least{};
     Duration most{};
-    Duration p50{}; ///< not below the true one, and at most an eighth above; between least and most
-    Duration p99{}; ///< likewise
+    Duration p50{}; ///< exact, or at most an eighth too large; from `least` to `most`
+    Duration p99{}; ///< as p50
     Histogram histogram{};
 };
 

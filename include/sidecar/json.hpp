@@ -1,4 +1,4 @@
-// to_json: what the library reports, for programs.
+// to_json: the library's reports as JSON, for programs.
 #pragma once
 
 #include <sidecar/detail/export.hpp>
@@ -11,14 +11,14 @@
 
 namespace sidecar {
 
-/// One JSON object (RFC 8259) in one line, without a line's end. Its names are those of the members;
-/// a duration's ends in _seconds, and its value is exact to the nanosecond. What may be missing is
-/// null. What is not UTF-8 in a text becomes U+FFFD. Side: any thread; pure.
+/// Returns one JSON object (RFC 8259) on one line, without a line end. Its names are the members'
+/// names; a duration's name ends in _seconds, and its value is exact to the nanosecond. Absent
+/// values are null. Bytes of a text that are not UTF-8 become U+FFFD. Side: any thread; pure.
 [[nodiscard]] SIDECAR_API std::string to_json(const Stats& stats);
 [[nodiscard]] SIDECAR_API std::string to_json(const StopReport& report);
 [[nodiscard]] SIDECAR_API std::string to_json(const Failure& failure);
 [[nodiscard]] SIDECAR_API std::string to_json(const ErrorLog& log);
-/// Of a message its kind and size, not what stands in it.
+/// Contains a message's kind and size, not its payload.
 [[nodiscard]] SIDECAR_API std::string to_json(const Event& event);
 
 } // namespace sidecar

@@ -25,13 +25,13 @@ class Run;
 } // namespace detail
 
 /// One connection of a running feed, whatever its transport; from Feed::open() or Feed::link().
-/// Cheap to copy. After the run that it belongs to has ended, its calls say `stopped`; it keeps that
-/// run's queues in memory until it goes itself. A link that is down and has no Link any more gives
-/// its own memory back while the run goes on.
+/// Cheap to copy. After its run has ended, its calls return `stopped`, and it keeps that run's
+/// queues in memory until it is destroyed. A link that is down, and to which no Link refers,
+/// releases its memory while the run continues.
 /// Side: app, any thread.
 class SIDECAR_API Link {
 public:
-    /// Like Feed::send, to this link.
+    /// Queues a message for this link, like Feed::send.
     [[nodiscard]] Result<void> send(std::string_view text, Duration timeout = {})
     {
         return send_message(MessageKind::text, std::as_bytes(std::span{text}),
@@ -41,8 +41,8 @@ public:
     {
         return send_message(MessageKind::bytes, bytes, {.timeout = timeout});
     }
-    /// The same, with what one send can be told besides.
-    /// Errors: as Feed::send; wrong_connection if it names another than the present one.
+    /// Queues a message with options for this send. Errors: as Feed::send; wrong_connection if they
+    /// name a connection that is not the present one.
     [[nodiscard]] Result<void> send(std::string_view text, const SendOptions& options)
     {
         return send_message(MessageKind::text, std::as_bytes(std::span{text}), options);
@@ -51,25 +51,25 @@ public:
     {
         return send_message(MessageKind::bytes, bytes, options);
     }
-    /// Like Feed::flush, for this link.
+    /// Waits like Feed::flush, for this link.
     [[nodiscard]] Result<void> flush(Duration timeout);
-    /// What its messages and events carry.
+    /// The number in this link's messages and events.
     [[nodiscard]] LinkId id() const noexcept;
     [[nodiscard]] bool is_up() const noexcept;
-    /// What was agreed on with the peer when the link came up: a WebSocket's subprotocol. Empty:
-    /// nothing.
+    /// The protocol agreed with the peer when the link came up, such as a WebSocket's subprotocol.
+    /// Empty: none.
     [[nodiscard]] std::string protocol() const;
-    /// The link's own part of Feed::stats(): what it sent, its connections, its peer. What all links
-    /// share (the inbox, wake-ups of the application, errors) is zero in it.
+    /// The link's part of Feed::stats(): its sends, its connections, its peer. Values that all
+    /// links share (the inbox, wake-ups of the application, errors) are zero.
     [[nodiscard]] Stats stats() const;
-    /// The number of the latest connection that came up, counted from 1; 0: none has yet. For
-    /// SendOptions::connection, with which a send is refused once that connection is gone.
+    /// The number of the latest connection that came up, counted from 1; 0: none yet. As
+    /// SendOptions::connection it refuses a send once that connection is gone.
     [[nodiscard]] std::uint32_t connection() const noexcept;
 
-    /// Sends this message now and on every connection to come, before ordinary messages and after
-    /// on_connected, until unstick(). A key that is there already is not sent or counted again,
-    /// unless its message is another now. `is_answer`: recognises the peer's answer; without it the
-    /// message counts as confirmed once it was written.
+    /// Subscribes: sends this message now and on every connection to come, before ordinary messages
+    /// and after on_connected, until unstick(). Calling it again with the same key and message does
+    /// nothing; a new message replaces the old one and is sent. `is_answer` recognises the peer's
+    /// answer; without it the message counts as confirmed once it is written.
     /// Blocks: not at all. Errors: bad_message, too_big, stopping, link_closed. Lifetime: copied.
     [[nodiscard]] Result<void> stick(std::string key, std::string_view text,
                                      IsAnswer is_answer = {})
@@ -82,9 +82,10 @@ public:
     {
         return stick_message(std::move(key), MessageKind::bytes, bytes, std::move(is_answer));
     }
-    /// Takes a sticky message back. Where it was sent on the present connection, `text` is sent (to
-    /// unsubscribe), unless it is empty; `is_answer` as for stick(), only to know when it is done.
-    /// Blocks: not at all. Gives: whether there was such a key. Errors: as stick().
+    /// Unsubscribes: removes a sticky message. If it was sent on the present connection, sends
+    /// `text`, unless that is empty. `is_answer` as for stick(), only to know when the removal is
+    /// done. Returns whether the key existed.
+    /// Blocks: not at all. Errors: as stick().
     Result<bool> unstick(std::string_view key, std::string_view text = {}, IsAnswer is_answer = {})
     {
         return unstick_message(key, MessageKind::text, std::as_bytes(std::span{text}),
@@ -95,14 +96,15 @@ public:
     {
         return unstick_message(key, MessageKind::bytes, bytes, std::move(is_answer));
     }
-    /// Where this sticky message stands; empty: there is none of this key.
+    /// The state of this sticky message; empty: no message has this key.
     [[nodiscard]] std::optional<StickyState> sticky_state(std::string_view key) const;
     [[nodiscard]] StickyCounts sticky_counts() const;
 
-    /// Closes this link alone: sends what is queued, says goodbye as a stop does, and leaves nothing
-    /// of it behind; what it brought before stays receivable, and the feed runs on. Half of the time
-    /// is for what is queued. Blocks: at most `timeout`; the connection is then cut off. Errors:
-    /// timed_out, the close's own failure, stopping, misuse. Closing what is closed succeeds.
+    /// Closes this link alone: sends its queued messages, which may take half of the time, then
+    /// closes as a stop does, and removes the link. Messages received before stay receivable, and
+    /// the feed continues. Closing a closed link succeeds.
+    /// Blocks: at most `timeout`, and 20 ms for cutting the connection then. Errors: timed_out, the
+    /// close's own failure, stopping, misuse.
     [[nodiscard]] Result<void> close(Duration timeout);
 
     /// For any stream, so that test frameworks can show a Result<Link>.
@@ -133,8 +135,8 @@ private:
     [[nodiscard]] std::optional<Failure> refused(const char* attempted) const;
     [[nodiscard]] bool is_usable() const noexcept;
 
-    // The link has references to its run, so it goes first: in the destructor by this order, and in an
-    // assignment by a swap.
+    // The link refers to its run, so it is released first: by this order in the destructor, and by
+    // swaps in an assignment.
     std::shared_ptr<detail::Run> run_;       // app side
     std::shared_ptr<detail::LinkImpl> link_; // app side
     std::uint64_t fork_generation_;          // app side; of the process that made it

@@ -1,4 +1,4 @@
-// Liveness: how a link finds out that its peer is gone without having said so.
+// Liveness: how a link detects a peer that is gone without a close.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -11,51 +11,51 @@
 
 namespace sidecar {
 
-/// A question of the application's own protocol, for a transport that has none (TCP), or for a peer
-/// that wants it in place of the transport's ping.
+/// A ping of the application's protocol, for a transport without pings (TCP), or for a peer that
+/// expects it instead of the transport's ping.
 struct Heartbeat {
-    std::string message{};                ///< may be empty, where the transport can send that
-    MessageKind kind = MessageKind::text; ///< what `message` is sent as
-    /// Recognises the answer, which then gives the round-trip time. Empty: nothing is measured; like
-    /// any byte the answer still is a sign of life. Side: the loop's thread, for each message that
-    /// comes and has at most 64 KiB; must not block. What it throws is recorded as callback_failed,
-    /// and the message counts as no answer.
+    std::string message{};                ///< may be empty if the transport can send that
+    MessageKind kind = MessageKind::text; ///< the kind that `message` is sent as
+    /// Recognises the answer, which measures the round trip. Empty: nothing is measured; the answer
+    /// still is a sign of life, like any byte.
+    /// Side: the loop's thread, for each received message of at most 64 KiB; must not block. An
+    /// exception is recorded as callback_failed, and the message counts as no answer.
     std::function<bool(const MessageView&)> is_answer{};
-    /// Whether the application receives the answers too. Those that it does not receive are no data:
-    /// they are in no queue and in no count of messages.
+    /// Whether the application receives the answers too. If not, they are not data: no queue holds
+    /// them, and no count of messages includes them.
     bool keeps_answers = false;
 };
 
-/// What follows when no data has come for Liveness::data_timeout.
+/// The action of a link after Liveness::data_timeout without data.
 enum class OnStale : std::uint8_t {
-    tell, ///< the event `stale`, once; and `fresh` when data comes again
-    drop, ///< the event, and then the link ends with Error::unresponsive
+    tell, ///< reports `stale`, once; and `fresh` when data arrives again
+    drop, ///< reports `stale`, then ends the link with Error::unresponsive
 };
 
-/// Two clocks for the silence of a peer. The first counts from the last byte that came, whatever it
-/// belonged to: after `interval` the peer is asked (the transport's ping, or the heartbeat), and if
-/// then nothing at all comes for `timeout`, the link ends at once with Error::unresponsive, without
-/// a goodbye. The second counts from the last message: a server that answers pings and sends
-/// nothing more is alive for the first clock only.
+/// Two timers for a silent peer:
+/// 1. The ping timer counts from the last received byte. After `interval` the link pings the peer
+///    (the transport's ping, or the heartbeat). If then no byte arrives for `timeout`, the link
+///    ends at once with Error::unresponsive, without a close handshake.
+/// 2. The data timer counts from the last message. It finds a server that answers pings but sends
+///    no data.
 ///
-/// While reading pauses because the inbox is full, both clocks stand still; they begin anew when it
-/// goes on. A timer that fires late, because the process was stopped or the thread was held, judges
-/// only after what waits in the socket was read.
+/// Both stop while reading pauses because the inbox is full, and restart when reading continues. If
+/// a timer fires late (the process was stopped, or the thread was held), the link judges only after
+/// the reader has emptied the socket.
 ///
-/// A link whose transport has no ping, and that has no heartbeat, has the second clock only.
+/// A link without a ping and without a heartbeat has the data timer only.
 struct Liveness {
-    /// Silence before the peer is asked. Zero: it is never asked, and the first clock is off. May
-    /// not be longer than `timeout` (bad_options): who wants to know sooner gains as much from
-    /// asking sooner, and calls fewer peers dead that were only slow.
+    /// Silence before a ping. Zero: never pings. Must not exceed `timeout` (bad_options): a shorter
+    /// interval finds a dead peer as soon, and drops fewer peers that are only slow.
     Duration interval = std::chrono::seconds{15};
-    /// For the answer, from when the question was written; what the system has not taken of it for
-    /// so long, while it takes nothing else either, counts the same. A peer that is gone is so
-    /// noticed within interval + timeout of its last byte. Must be positive where `interval` is.
+    /// Longest wait for the answer, from the ping's write. A ping that cannot be written for so
+    /// long, while the system takes no other byte either, counts the same. So a link notices a dead
+    /// peer within interval + timeout of its last byte. Must be positive if `interval` is.
     Duration timeout = std::chrono::seconds{15};
-    /// Silence of data. Zero: never too long.
+    /// Longest silence of data. Zero: unlimited.
     Duration data_timeout{};
     OnStale on_stale = OnStale::tell; ///< `drop` needs a data_timeout (bad_options)
-    /// In place of the transport's ping. Needs an interval (bad_options).
+    /// Replaces the transport's ping. Needs an interval (bad_options).
     std::optional<Heartbeat> heartbeat{};
 };
 

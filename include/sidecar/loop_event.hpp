@@ -8,7 +8,7 @@
 namespace sidecar {
 
 /// Auto-reset event for one waiting coroutine. A set() without a waiter is kept for the next
-/// wait(). Side: the loop's thread only. Allocates nothing beyond the coroutine's own frame.
+/// wait(). Allocates nothing but the coroutine's own frame. Side: the loop's thread only.
 class SIDECAR_API LoopEvent {
 public:
     LoopEvent() noexcept = default;
@@ -16,10 +16,12 @@ public:
     LoopEvent& operator=(const LoopEvent&) = delete;
     ~LoopEvent();
 
-    /// Resumes the waiter, by way of the loop's queue, or is remembered. Needs no memory.
+    /// Resumes the waiter through the loop's queue, or keeps the set for the next wait(). Needs no
+    /// memory.
     void set() noexcept;
-    /// Errors (thrown): misuse while another coroutine waits.
-    /// Cancellation: ends the wait by throwing operation_aborted; the event stays usable.
+    /// Waits for a set().
+    /// Errors (thrown): misuse while another coroutine waits. Cancellation: ends the wait by
+    /// throwing operation_aborted; the event stays usable.
     [[nodiscard]] boost::asio::awaitable<void> wait();
 
 private:

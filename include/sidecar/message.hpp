@@ -1,4 +1,4 @@
-// What travels through the queues: messages, owned or borrowed.
+// Messages: owned by the application (Message), or borrowed (MessageView).
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -14,17 +14,18 @@
 
 namespace sidecar {
 
-/// Names a link of one sidecar: 0 is the one that start() connects, open() counts on from there.
+/// Identifies a link of one sidecar: start() connects link 0; open() adds links 1, 2 and so on.
 enum class LinkId : std::uint32_t {};
 
 enum class MessageKind : std::uint8_t { text, bytes };
 
 namespace detail {
-/// A connection's number shares its word with the kind.
+/// A connection's number shares a word with the kind, so it has 31 bits.
 inline constexpr std::uint32_t connection_mask = 0x7fff'ffff;
 } // namespace detail
 
-/// A message that somebody else owns; its calls are Message's, so one handler serves both.
+/// A message that somebody else owns. It has Message's calls, so one handler serves both. Lifetime:
+/// as the memory that it shows.
 class MessageView {
 public:
     MessageView() noexcept = default;
@@ -42,7 +43,7 @@ public:
     {
         return is_bytes_ != 0 ? MessageKind::bytes : MessageKind::text;
     }
-    /// The number of the connection that brought it, counted from 1 for each link; 0: it was not
+    /// The number of the connection that received it, counted from 1 for each link; 0: not
     /// received.
     [[nodiscard]] std::uint32_t connection() const noexcept { return connection_; }
     [[nodiscard]] std::string_view text() const noexcept
@@ -54,7 +55,7 @@ public:
 
 private:
     LinkId link_{};
-    // In one word, so that a view is no larger for it
+    // Both in one word, so that they do not make a view larger
     std::uint32_t is_bytes_ : 1 = 1;
     std::uint32_t connection_ : 31 = 0;
     std::span<const std::byte> payload_;
@@ -74,8 +75,8 @@ using Block = std::unique_ptr<std::byte[], BlockReturn>;
 
 } // namespace detail
 
-/// A message that the application owns. Up to `inline_bytes` it lives in the object itself, without
-/// allocation.
+/// A message that the application owns. Up to `inline_bytes` of payload are in the object itself,
+/// without allocation.
 class Message {
 public:
     static constexpr std::size_t inline_bytes = 96;
@@ -127,8 +128,8 @@ public:
     /// The payload as bytes. Lifetime: as text().
     [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return view().bytes(); }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    /// When it arrived, on the sidecar's clock: when the turn of the loop began in which it was read. The
-    /// epoch, for a message that did not come from receive() or next_event().
+    /// When it arrived, on the sidecar's clock: the beginning of the loop iteration that read it.
+    /// The epoch for a message that is not from receive() or next_event().
     [[nodiscard]] TimePoint arrival() const noexcept { return arrival_; }
     [[nodiscard]] MessageView view() const noexcept
     {

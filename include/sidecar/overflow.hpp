@@ -1,4 +1,4 @@
-// Overflow: what becomes of a link's messages when the application does not keep up.
+// Overflow: how a link treats messages when the application does not keep up.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -13,48 +13,48 @@
 
 namespace sidecar {
 
-/// What a link does with a message for which its queue has no room.
+/// How a link treats a message for which its queue has no space.
 enum class OverflowPolicy : std::uint8_t {
-    pause_reading, ///< waits for room, and reads nothing more meanwhile; nothing is lost
-    drop_oldest,   ///< the oldest that waits makes way
-    drop_newest,   ///< it is dropped itself
-    /// A message replaces, in its place, the one of the same key that still waits, whether there is
-    /// room or not; where there is none even so, the oldest makes way. It never replaces one from
+    pause_reading, ///< stops reading until there is space; nothing is lost
+    drop_oldest,   ///< drops the oldest queued message
+    drop_newest,   ///< drops the new message
+    /// Replaces the queued message of the same key, at its place, whether the queue is full or not.
+    /// If there is still no space, the oldest message is dropped. Never replaces a message from
     /// before an `up`, `down` or `gap` of its link.
     conflate,
-    fail, ///< the link ends, with Error::overflow; what waits stays receivable
+    fail, ///< ends the link with Error::overflow; queued messages stay receivable
 };
 
-/// The key by which messages are conflated; empty: never conflate this one. Side: called on the
-/// loop's thread; must not block. What it throws ends the link. Lifetime: the key is valid until the
+/// Returns the key by which messages are conflated; empty: never conflate this one. Side: the
+/// loop's thread; must not block. An exception ends the link. Lifetime: the key is valid until the
 /// next call; it may be a part of the message.
 using ConflationKey = std::function<std::optional<std::string_view>(const MessageView&)>;
 
-/// A level of a queue, in messages and in bytes. A zero is a level that is not looked at.
+/// A level of a queue, in messages and in bytes. Zero: no such level.
 struct WaterMark {
     std::size_t messages = 0, bytes = 0;
     [[nodiscard]] constexpr bool is_set() const noexcept { return messages != 0 || bytes != 0; }
 };
 
-/// What becomes of a link's messages when the application does not keep up. As it stands (policy
-/// pause_reading and nothing else set) the link's messages wait in the inbox that all links share,
-/// which is the fastest. With anything set they wait in a queue of the link's own, which has bounds
-/// of its own, beside the inbox.
+/// How a link treats messages when the application does not keep up. By default (policy
+/// pause_reading and nothing else set) they wait in the inbox that all links share, which is the
+/// fastest. With any option set they wait in a separate queue of the link, which has separate
+/// bounds.
 struct Overflow {
     OverflowPolicy policy = OverflowPolicy::pause_reading;
-    /// For `conflate`, and only there.
+    /// Needed for `conflate`; invalid with any other policy (bad_options).
     ConflationKey key{};
-    /// Of the link's own queue: how much it holds, a message counting with about 350 bytes and, above 96
-    /// bytes, its payload; with a key about 100 bytes more. It must hold the largest message. 0: 1 MiB, or
-    /// four times the largest message.
+    /// Bytes of the link's queue. A message costs about 350 bytes, its payload if that is above 96
+    /// bytes, and about 100 bytes more with a key. The queue must hold the largest message. 0: 1
+    /// MiB, or four times the largest message if that is more.
     std::size_t queue_bytes = 0;
     std::size_t queue_messages = 0; ///< 0: as many as the bytes allow
-    /// Messages that have waited for longer when they would be taken, or when room is needed, are
-    /// dropped and counted. Zero: they may become as old as they like.
+    /// Messages that waited for longer are dropped and counted, when they would be taken or when
+    /// space is needed. Zero: no limit.
     Duration max_age{};
-    /// When the link's queue has grown to `high`, the event high_water comes before what waits, and
-    /// when it has then shrunk to `low`, low_water. Levels of `low` that are left at 0 are half of
-    /// the high ones.
+    /// When the queue grows to `high`, the event high_water comes before the queued messages. When
+    /// it then shrinks to `low`, low_water follows. If it shrinks before high_water is taken, there
+    /// is neither. Levels of `low` that are 0 are half of the high ones.
     WaterMark high{}, low{};
 };
 

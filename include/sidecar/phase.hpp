@@ -1,4 +1,4 @@
-// Phase: where a link stands.
+// Phase: the step at which a link is.
 #pragma once
 
 #include <sidecar/detail/export.hpp>
@@ -8,18 +8,18 @@
 
 namespace sidecar {
 
-/// Where a link stands; tells dump() and the stop report what is being waited for.
+/// The step at which a link is. dump() and the stop report show it as the link's wait.
 enum class Phase : std::uint8_t {
     resolving,
     connecting,
     tunnelling, ///< through a proxy
     securing,   ///< the TLS handshake
     handshaking,
-    restoring, ///< connected, but what comes before ordinary messages is not done
+    restoring, ///< connected; on_connected runs
     open,
     closing,
     down,
-    backing_off, ///< down, and waits for the next attempt
+    backing_off, ///< down; waits for the next attempt
 };
 [[nodiscard]] SIDECAR_API std::string_view to_string(Phase phase) noexcept;
 

@@ -1,4 +1,4 @@
-// to_prometheus: stats in the form that Prometheus scrapes.
+// to_prometheus: stats in the text format of Prometheus.
 #pragma once
 
 #include <sidecar/detail/export.hpp>
@@ -11,7 +11,7 @@
 
 namespace sidecar {
 
-/// Names and values that tell one source from others: {{"feed", "prices"}}.
+/// Names and values that distinguish sources: {{"feed", "prices"}}.
 using Labels = std::vector<std::pair<std::string, std::string>>;
 
 struct LabelledStats {
@@ -19,14 +19,15 @@ struct LabelledStats {
     Stats stats;
 };
 
-/// Text format 0.0.4 (content type "text/plain; version=0.0.4; charset=utf-8"): every counter ends
-/// in `_total`, times are in seconds, sizes in bytes, and each name begins with "sidecar_". Round
-/// trips and ages of messages are histograms, without samples until there is one. Side: any thread;
-/// pure. Values may be any text; what is not UTF-8 in them becomes U+FFFD. Throws Exception
-/// (bad_options) for a label's name that is none (letters, digits and underscores, no digit first, not beginning
-/// with two underscores), stands twice, or is one of ours ("le", "reason", "task").
+/// Writes text format 0.0.4 (content type "text/plain; version=0.0.4; charset=utf-8"): every
+/// counter ends in `_total`, times are in seconds, sizes in bytes, and each name begins with
+/// "sidecar_". Round trips and message ages are histograms, without samples until there is one.
+/// Label values may be any text; bytes that are not UTF-8 become U+FFFD.
+/// Side: any thread; pure. Errors (thrown): Exception (bad_options) for a label name that is
+/// invalid (it may hold letters, digits and underscores, with no digit first, and not begin with
+/// two underscores), occurs twice, or is one of ours ("le", "reason", "task").
 [[nodiscard]] SIDECAR_API std::string to_prometheus(const Stats& stats, const Labels& labels = {});
-/// The same of several, in one exposition: a name may stand in it with one HELP and TYPE only.
+/// Writes several sources into one exposition, in which each name may have only one HELP and TYPE.
 [[nodiscard]] SIDECAR_API std::string to_prometheus(std::span<const LabelledStats> sources);
 
 } // namespace sidecar

@@ -1,4 +1,4 @@
-// RateLimit: how much a link may send in which time.
+// RateLimit: how much a link may send per time.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -7,19 +7,19 @@
 
 namespace sidecar {
 
-/// Limits the messages and the bytes of payload that a link sends. Without a burst no window of `per`,
-/// wherever it begins, has more than the limit; what is written slowly counts until its write ends.
-/// With a burst it is a token bucket, which begins full, holds the burst and fills evenly. Messages
-/// over the limit wait in the outbox in their order: send() says `full` only where that is full. The
-/// limit is the link's and not the connection's, so a reconnect does not begin it anew. The drain of a
-/// stop obeys it too, and ends when its time is over.
+/// Limits the messages and the payload bytes that a link sends. Without a burst no window of `per`,
+/// wherever it begins, has more than the limit; a slow write counts until it ends. With a burst it
+/// is a token bucket, which begins full, holds the burst and fills evenly. Messages over the limit
+/// wait in the outbox in order: send() returns `full` only if that is full. The limit belongs to
+/// the link, not to the connection, so a reconnect does not reset it. The drain of a stop obeys it
+/// too, and ends when its time is over.
 ///
-/// A message of more bytes than the limit goes alone, after a silence, and the next ones wait until it
-/// is paid. Pings, pongs, heartbeats and closes are not counted.
+/// A message of more bytes than the limit is sent alone, after a silence, and later messages wait
+/// until it is paid for. Pings, pongs, heartbeats and close frames do not count.
 struct RateLimit {
-    std::uint64_t messages = 0; ///< in each `per`; zero: any number
-    std::uint64_t bytes = 0;    ///< in each `per`; zero: any number
-    /// Must be positive, and a day at most, where a limit is given (bad_options).
+    std::uint64_t messages = 0; ///< in each `per`; zero: unlimited
+    std::uint64_t bytes = 0;    ///< in each `per`; zero: unlimited
+    /// Must be positive, and a day at most, if a limit is set (bad_options).
     Duration per = std::chrono::seconds{1};
     std::uint64_t burst_messages = 0; ///< at once, after a silence; zero: none
     std::uint64_t burst_bytes = 0;    ///< at once, after a silence; zero: none

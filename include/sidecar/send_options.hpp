@@ -1,4 +1,4 @@
-// What one send can be told.
+// SendOptions: the options of one send.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -8,24 +8,26 @@
 
 namespace sidecar {
 
-/// Which of a link's queues a message waits in. Within one, messages keep their order.
+/// The queue of a link in which a message waits. Each queue keeps its messages in order.
 enum class Lane : std::uint8_t {
     ordinary, ///< the outbox
-    /// Overtakes all that is ordinary and that the transport was not given yet (a cancel, a
-    /// heartbeat), and does not wait for sticky messages to be answered. For few and small ones: 64
-    /// messages and 64 KiB at most, which do not count in the outbox, so there is room here while
-    /// that is full.
+    /// Overtakes ordinary messages that the transport does not have yet (for a cancel, a
+    /// heartbeat), and does not wait for answers to sticky messages. For few and small messages: it
+    /// holds at most 64 messages and 64 KiB, or one larger message. They do not count in the
+    /// outbox, so a full outbox does not block them.
     control,
 };
 
+/// The options of one send.
 struct SendOptions {
-    Duration timeout{}; ///< how long to wait for room; zero: not at all
-    /// Only on this connection (see Link::connection, Event::connection, Message::connection). If
-    /// it is gone the send is refused with wrong_connection; if it goes before the message was
-    /// written, the message is dropped and counted as unsent. Empty: on any.
+    Duration timeout{}; ///< how long to wait for space; zero: not at all
+    /// Sends on this connection only (see Link::connection, Event::connection,
+    /// Message::connection). If it is gone, the send returns wrong_connection. If it ends before
+    /// the message was written, the message is dropped and counted as unsent. Empty: any
+    /// connection.
     std::optional<std::uint32_t> connection{};
-    /// If the transport was not given it so long after the call, it is dropped when its turn comes, and
-    /// counted as Stats::unsent and unsent_late; who waits in flush() is told `expired`. max(): never.
+    /// Drops the message when its turn comes this long after the call, or later. Stats::unsent and
+    /// unsent_late count it, and a waiting flush() returns `expired`. max(): never.
     Duration expires_after = Duration::max();
     Lane lane = Lane::ordinary;
 };

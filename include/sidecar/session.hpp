@@ -1,4 +1,4 @@
-// Session: a connection that has just come up, in the hands of the coroutine that prepares it.
+// Session: a new connection while the coroutine on_connected prepares it.
 #pragma once
 
 #include <sidecar/detail/export.hpp>
@@ -16,18 +16,18 @@ namespace sidecar {
 
 class Context;
 
-/// What follows on a new connection, seen against what came before it.
+/// How a new connection's stream relates to the previous connection's.
 enum class Continuity : std::uint8_t {
     first,     ///< the link's first connection
-    continues, ///< nothing is missing: it goes on where the last one broke
-    restarted, ///< it begins again, with all that there is to know (a snapshot)
-    lost,      ///< what was sent meanwhile is missing; what a reconnect is taken for unless told
+    continues, ///< nothing is missing: the stream continues where the last one broke
+    restarted, ///< the stream begins again with a snapshot of everything
+    lost,      ///< messages sent meanwhile are missing; default after a reconnect
 };
 [[nodiscard]] SIDECAR_API std::string_view to_string(Continuity continuity) noexcept;
 
-/// A connection before anything else uses it: nothing queued is written yet, and nothing that
-/// arrives goes to the application. Given to LinkOptions::on_connected. Side: the loop's thread.
-/// Lifetime: until that coroutine ends.
+/// A connection before anything else uses it: no queued message is written yet, and no received
+/// message reaches the application. LinkOptions::on_connected receives it.
+/// Side: the loop's thread. Lifetime: until that coroutine ends.
 class Session {
 public:
     Session() = default;
@@ -37,12 +37,12 @@ public:
 
     /// The number of this connection, counted from 1 for each link.
     [[nodiscard]] virtual std::uint32_t connection() const noexcept = 0;
-    /// What was agreed on with the peer: a WebSocket's subprotocol. Empty: nothing.
+    /// The protocol agreed with the peer, such as a WebSocket's subprotocol. Empty: none.
     [[nodiscard]] virtual std::string protocol() const = 0;
 
-    /// Sends a message on this connection and waits until the system has taken it. Errors (thrown):
-    /// bad_message, the connection's own. Cancellation: throws operation_aborted. Lifetime: the
-    /// payload is copied at once.
+    /// Sends a message on this connection and waits until the system has taken it.
+    /// Errors (thrown): bad_message, the connection's own. Cancellation: throws operation_aborted.
+    /// Lifetime: copies the payload at once.
     [[nodiscard]] Task<> send(std::string_view text)
     {
         return send(MessageKind::text, std::as_bytes(std::span{text}));
@@ -51,22 +51,25 @@ public:
     {
         return send(MessageKind::bytes, bytes);
     }
-    /// Waits for the next message of this connection, which the application will then not see,
-    /// unless it is given to pass_on(). What is never asked for here goes to the application, in
-    /// order. Errors (thrown): the connection's own. Cancellation: throws operation_aborted.
+    /// Waits for the next message of this connection. The application does not receive it, unless
+    /// pass_on() hands it on. Messages that the coroutine does not take here go to the application,
+    /// in order.
+    /// Errors (thrown): the connection's own. Cancellation: throws operation_aborted.
     [[nodiscard]] virtual Task<Message> receive() = 0;
-    /// Hands a message on to the application, after all that was handed on before. Waits for free
-    /// space in the inbox. Errors (thrown): too_big for more than a quarter of the inbox's bytes.
+    /// Hands a message on to the application, behind all that were handed on before. Waits for
+    /// space in the inbox.
+    /// Errors (thrown): too_big for more than a quarter of the inbox's bytes, on a link without an
+    /// Overflow queue. Cancellation: throws operation_aborted.
     [[nodiscard]] virtual Task<> pass_on(Message message) = 0;
-    /// Says what follows; Event::continuity tells it. Without effect after the first pass_on().
+    /// Sets the Event::continuity of this connection. No effect after the first pass_on().
     virtual void set_continuity(Continuity continuity) noexcept = 0;
 
 protected:
     [[nodiscard]] virtual Task<> send(MessageKind kind, std::span<const std::byte> payload) = 0;
 };
 
-/// Prepares each new connection, before anything else is sent on it: logs in, say, and waits for
-/// the answer. What it throws is the failure of the connection.
+/// Prepares each new connection before anything else is sent on it: it may log in and wait for the
+/// answer. An exception fails the connection. Side: sidecar.
 using OnConnected = std::function<Task<>(Context, Session&)>;
 
 } // namespace sidecar

@@ -8,8 +8,8 @@
 
 namespace sidecar {
 
-/// Runs a transport on a thread of its own and gives the application plain calls: those of Feed. It
-/// adds the construction and nothing else, so that everything but the transport is compiled once.
+/// Runs a transport on a separate thread. The application calls the plain functions of Feed. This
+/// class adds the construction only, so that everything but the transport is compiled once.
 template <class T>
 class Sidecar final : public Feed {
     static_assert(detail::is_transport<T>);
@@ -17,8 +17,7 @@ class Sidecar final : public Feed {
 public:
     using TransportOptions = detail::OptionsOf<T>;
 
-    /// Makes no connection and no thread; start() does.
-    /// `fresh`: see Feed::open.
+    /// Opens no connection and starts no thread; start() does both. `fresh`: see Feed::open.
     explicit Sidecar(TransportOptions options, Options settings = {}, FreshOptions<T> fresh = {})
         : Feed{std::make_shared<const detail::TransportConfig<T>>(std::move(options),
                                                                   std::move(fresh)),

@@ -1,4 +1,4 @@
-// State and Stats: what a sidecar tells about itself while it runs.
+// State and Stats: the state and the counters of a sidecar.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -13,37 +13,38 @@
 
 namespace sidecar {
 
+/// The state of a sidecar.
 enum class State : std::uint8_t {
     idle,         ///< never started, or a start failed
     starting,     ///< start() is connecting
     connected,    ///< at least one link is up
     disconnected, ///< running, but no link is up
     stopping,     ///< a stop has begun
-    stopped,      ///< stopped; what was queued stays receivable
+    stopped,      ///< stopped; queued messages stay receivable
 };
 [[nodiscard]] SIDECAR_API std::string_view to_string(State state) noexcept;
 
-/// A snapshot of counters, all since start() unless said otherwise.
+/// A snapshot of counters, all since start() unless the field says otherwise.
 struct Stats {
     std::uint64_t messages_received = 0, bytes_received = 0; ///< put into the inbox
     std::uint64_t messages_taken = 0;                        ///< handed to the application
-    /// Received and lost, by GapReason; none of it with OverflowPolicy::pause_reading and no max_age.
+    /// Received and lost, by GapReason. Zero with OverflowPolicy::pause_reading and no max_age.
     std::uint64_t dropped_oldest = 0, dropped_newest = 0, too_old = 0;
-    /// Received and replaced by newer ones of the same keys, with OverflowPolicy::conflate: not lost.
-    /// messages_received = messages_taken + lost() + conflated + inbox_messages, always.
+    /// Received and replaced by newer ones of the same keys, with OverflowPolicy::conflate: not
+    /// lost. Always: messages_received = messages_taken + lost() + conflated + inbox_messages.
     std::uint64_t conflated = 0;
     [[nodiscard]] std::uint64_t lost() const noexcept
     {
         return dropped_oldest + dropped_newest + too_old;
     }
-    /// For how long the oldest one waits that is queued now; zero: none is.
+    /// The age of the oldest queued message; zero: none is queued.
     Duration oldest_message_age{};
     std::uint64_t messages_sent = 0, bytes_sent = 0; ///< written by the transport
     std::uint64_t messages_queued = 0;               ///< accepted by send()
-    std::uint64_t sends_refused = 0; ///< send() said full, not connected, stopping or bad message
+    std::uint64_t sends_refused = 0; ///< calls of send() that failed, for any reason
     std::uint64_t discarded = 0;     ///< arrived after the stop began
-    std::uint64_t unsent = 0;        ///< accepted by send() and lost with their link, or late
-    std::uint64_t unsent_late = 0; ///< of those, the ones whose SendOptions::expires_after was over
+    std::uint64_t unsent = 0;        ///< accepted by send(), then lost with the link or expired
+    std::uint64_t unsent_late = 0; ///< the part of `unsent` whose SendOptions::expires_after passed
     std::uint64_t inbox_messages = 0, inbox_bytes = 0; ///< queued now
     std::uint64_t inbox_peak_messages = 0, inbox_peak_bytes = 0;
     std::uint64_t outbox_messages = 0, outbox_bytes = 0; ///< queued now, over all links
@@ -52,33 +53,33 @@ struct Stats {
     std::uint64_t loop_wakeups = 0;        ///< times the application woke the loop to write
     std::uint64_t reads = 0, writes = 0;   ///< batches: calls of the transport's read and write
     std::uint64_t reading_pauses = 0;      ///< times reading paused because the inbox was full
-    /// How long links have not read because of that, over all links; one that pauses now counts up
-    /// to now. A peer that waits for an answer sees a pause as silence.
+    /// How long links did not read because of that: the sum of all links, up to now. A peer that
+    /// waits for an answer sees a pause as silence.
     Duration reading_paused{};
-    std::uint64_t callback_failures = 0; ///< exceptions that escaped the user's hooks
+    std::uint64_t callback_failures = 0; ///< exceptions of the user's hooks
     std::uint64_t errors = 0;            ///< failures recorded; errors() has the latest
-    std::uint64_t connections = 0;       ///< that came up, over all links
+    std::uint64_t connections = 0;       ///< connections that came up, over all links
     std::uint64_t reconnects = 0;        ///< of those, all but the first of each link
     std::uint64_t failed_attempts = 0;   ///< to connect
     Duration connect_time{};             ///< of the first link's latest connection
-    ConnectTrace last_connect{};         ///< how that, or the attempt that failed since, went
-    /// Since the last message came, or the link came up; of the links that are up the one that
-    /// waits the longest. Empty: none is up.
+    ConnectTrace last_connect{};         ///< its steps, or those of an attempt that failed since
+    /// Time since the last message, or since the link came up: the longest of all links that are
+    /// up. Empty: none is up.
     std::optional<Duration> data_age{};
-    std::uint64_t pings = 0;        ///< signs of life that peers were asked for
-    std::uint64_t unresponsive = 0; ///< connections dropped because their peer gave none
+    std::uint64_t pings = 0;        ///< pings and heartbeats that links asked their peers with
+    std::uint64_t unresponsive = 0; ///< connections dropped because the peer was silent
     Latency round_trips{};          ///< from a ping's write to its answer
-    /// From its arrival until it was taken, of every message that was. On real time, where messages are
-    /// taken faster than one in 4 us, one is measured about so often, and those behind it count as it
-    /// does, up to 512. Of all links; empty in what Link::stats() gives.
+    /// From arrival until taken, of all links; empty in Link::stats(). On real time, if messages
+    /// are taken faster than one in 4 us, one in up to 512 is measured. The others count with the
+    /// last measured age.
     Latency message_ages{};
     std::uint64_t rate_limit_waits = 0; ///< times that sending waited for a rate limit
-    Duration rate_limited{};            ///< and for how long; a wait that goes on counts up to now
+    Duration rate_limited{};            ///< how long it waited; includes a wait under way
     Duration longest_busy{};            ///< longest time the loop's thread was held in one go
-    std::string longest_busy_task{};    ///< and the task that held it
+    std::string longest_busy_task{};    ///< the task that held it
 };
 
-/// Loop threads of this process that a stop had to leave behind and that have not ended yet.
+/// The number of loop threads that a stop left behind and that have not ended yet, in this process.
 [[nodiscard]] SIDECAR_API std::uint64_t orphan_count() noexcept;
 
 /// One line, for a log.

@@ -1,4 +1,4 @@
-// StopReport: what a stop did.
+// StopReport: the result of a stop.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -13,13 +13,14 @@
 
 namespace sidecar {
 
+/// How a stage of a stop ended.
 enum class Verdict : std::uint8_t {
     ok,          ///< done within its time
-    skipped,     ///< there was nothing to do
-    timed_out,   ///< its time passed
+    skipped,     ///< nothing to do
+    timed_out,   ///< did not end in time
     failed,      ///< ended early, with an error
-    not_waited,  ///< requested where waiting is impossible (the loop's own thread)
-    not_reached, ///< a stage before it is under way still, or never ended
+    not_waited,  ///< requested on the loop's own thread, where waiting is impossible
+    not_reached, ///< an earlier stage still runs, or never ended
 };
 [[nodiscard]] SIDECAR_API std::string_view to_string(Verdict verdict) noexcept;
 
@@ -28,12 +29,12 @@ struct StageReport {
     Duration took{};
 };
 
-/// A coroutine that had to be cancelled, or that did not end.
+/// A coroutine that the stop had to cancel, or that did not end.
 struct TaskReport {
     std::string name;
-    /// What it was waiting for, or "running" with the time it has held the thread
+    /// The event it waited for, or "running" with the time it has held the thread
     std::string waiting_for;
-    Duration since{}; ///< for how long
+    Duration since{}; ///< how long it had waited
 };
 
 struct StopReport;
@@ -42,26 +43,25 @@ struct StopReport;
 /// One line, for a log.
 [[nodiscard]] SIDECAR_API std::string to_line(const StopReport& report);
 
-/// What a stop did. Its times are on the sidecar's clock (virtual with the mock), but for a thread
-/// that did not end.
+/// The result of a stop. Its times are on the sidecar's clock (virtual with the mock), unless the
+/// thread did not end.
 struct SIDECAR_API StopReport {
     StageReport quiesce, drain, close, cancel, join;
-    /// From the request to the thread's end (a shared one: to when it was left), or to when it was
-    /// given up
+    /// From the request until the thread ended (a shared one: until it was left) or was given up
     Duration total{};
-    /// Received, queued, not yet taken by the application (still receivable)
+    /// Received and queued, not yet taken by the application (still receivable)
     std::uint64_t unread_messages = 0;
-    std::uint64_t discarded_messages = 0; ///< arrived after the stop began; not taken in
+    std::uint64_t discarded_messages = 0; ///< arrived after the stop began; not queued
     std::uint64_t unsent_messages = 0;    ///< accepted by send() during this run and never written
     std::vector<TaskReport> cancelled;    ///< had to be cancelled
-    std::vector<TaskReport> stuck;        ///< did not end even then
-    /// The thread has ended. False: it finishes alone, on state that it keeps alive.
+    std::vector<TaskReport> stuck;        ///< did not end even when cancelled
+    /// The thread has ended. False: it ends later, alone, and keeps its state alive.
     bool joined = false;
-    /// The first thing that went wrong during the run or the stop
+    /// The first failure of the run or the stop
     std::optional<Failure> first_error;
-    std::string dump; ///< what everybody was waiting for when a stage missed its time
+    std::string dump; ///< the wait of each task, when a stage missed its time
 
-    /// True when every stage that had something to do did it in time.
+    /// True when the thread ended, and each stage that had something to do ended well in time.
     [[nodiscard]] bool clean() const noexcept;
     /// For any stream, so that test frameworks can show a Result<StopReport>.
     template <class Stream>

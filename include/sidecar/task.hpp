@@ -1,4 +1,4 @@
-// Task: what the library's coroutines are.
+// Task: the type of the library's coroutines.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>

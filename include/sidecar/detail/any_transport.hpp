@@ -1,5 +1,5 @@
-// A transport whose type is forgotten: what the compiled core sees of it, and the templates that fit
-// a user's transport behind that.
+// Type erasure for transports: the interfaces that the compiled library calls, and the templates
+// that adapt a user's transport to them.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -22,10 +22,11 @@ namespace sidecar {
 
 namespace detail {
 
-/// In place of the options of what is no transport, so that this is what the compiler says first.
+/// The options of a type that is no transport. It accepts anything, so that the compiler's first
+/// error is about the transport.
 struct NoOptions {
     template <class... Anything>
-    NoOptions(Anything&&...) noexcept // NOLINT: implicit, from whatever was passed
+    NoOptions(Anything&&...) noexcept // NOLINT: implicit, from any argument
     {
     }
 };
@@ -43,8 +44,8 @@ using OptionsOf = typename OptionsOfTransport<T>::type;
 
 } // namespace detail
 
-/// Makes a transport's options for one attempt to connect. A coroutine on the loop; it may wait (for
-/// a token, say), within the time that the attempt has.
+/// Makes a transport's options for one attempt to connect. A coroutine on the loop; it may wait
+/// (for a token, say) within the attempt's time. An exception fails the attempt.
 template <class T>
 using FreshOptions = std::function<Task<detail::OptionsOf<T>>(Context, const Attempt&)>;
 
@@ -52,8 +53,8 @@ using FreshOptions = std::function<Task<detail::OptionsOf<T>>(Context, const Att
 
 namespace sidecar::detail {
 
-/// One connection's transport. Made, used and destroyed on the loop's thread by the link that owns
-/// it.
+/// One connection's transport. The link that owns it makes, uses and destroys it on the loop's
+/// thread.
 class SIDECAR_API AnyTransport {
 public:
     virtual ~AnyTransport() = default;
@@ -61,19 +62,19 @@ public:
     virtual Task<> read(Context ctx, Sink& sink) = 0;
     virtual Task<> write(Context ctx, Batch batch) = 0;
     virtual Task<> close(Context ctx, CloseReason reason) = 0;
-    /// Only where LinkConfig::can_ping().
+    /// Called only if LinkConfig::can_ping().
     virtual Task<> ping(Context ctx, std::span<const std::byte> payload) = 0;
     virtual void abort() noexcept = 0;
 };
 
-/// What a link is made from, and what may be asked of its transport without one. Immutable, so any
-/// thread may call it.
+/// A transport's type and options. It makes transports, and answers questions about them before one
+/// exists. Immutable, so any thread may call it.
 class SIDECAR_API LinkConfig {
 public:
     virtual ~LinkConfig() = default;
-    /// Whether for_attempt() makes another one.
+    /// Whether the application makes new options for each attempt; see for_attempt().
     [[nodiscard]] virtual bool is_made_anew() const noexcept = 0;
-    /// What this attempt is made from. Side: sidecar.
+    /// Makes the configuration of this attempt; only if is_made_anew(). Side: sidecar.
     [[nodiscard]] virtual Task<std::shared_ptr<const LinkConfig>> for_attempt(
         Context ctx, Attempt attempt) const = 0;
     [[nodiscard]] virtual std::unique_ptr<AnyTransport> make_transport() const = 0;
@@ -81,15 +82,15 @@ public:
     [[nodiscard]] virtual std::size_t max_message_bytes() const noexcept = 0;
     [[nodiscard]] virtual bool is_virtual() const noexcept = 0;
     [[nodiscard]] virtual bool can_ping() const noexcept = 0;
-    /// What an empty LinkOptions::liveness means.
+    /// The setting that replaces an empty LinkOptions::liveness.
     [[nodiscard]] virtual Liveness default_liveness() const = 0;
     [[nodiscard]] virtual Result<void> check() const = 0;
     [[nodiscard]] virtual Result<void> check_send(MessageKind kind,
                                                   std::span<const std::byte> payload) const = 0;
 };
 
-/// What a transport must have, member by member: so that the first line of the compiler's answer
-/// names the one that is missing, which a concept's does not.
+/// Requires each member of a transport separately, so that the compiler's first error names the
+/// missing one. A concept's error does not.
 // clang-format off
 template <class T>
 struct TransportForm {
@@ -112,8 +113,8 @@ struct TransportForm {
 template <class T>
 inline constexpr bool is_transport = TransportForm<T>::is_whole;
 
-/// The optional members of a transport. Where the name exists, its form must fit: a member that is
-/// silently passed over would be the worst of answers.
+/// The optional members of a transport. A member with such a name must have the required form:
+/// silently ignoring it would hide the mistake.
 template <class T>
 struct TransportTraits {
     using Options = typename T::Options;
@@ -155,7 +156,7 @@ struct TransportTraits {
     // clang-format on
 };
 
-/// A user's transport behind AnyTransport.
+/// Adapts a user's transport to AnyTransport.
 template <Transport T>
 class TransportAdapter final : public AnyTransport {
 public:
@@ -178,7 +179,7 @@ private:
     T transport_; // sidecar side
 };
 
-/// A user's transport and its options behind LinkConfig.
+/// Adapts a user's transport type and its options to LinkConfig.
 template <Transport T>
 class TransportConfig final : public LinkConfig {
 public:

@@ -1,4 +1,4 @@
-// What Feed::call() keeps while its coroutine runs: the result, or how it ended instead.
+// State of a Feed::call(): the result of its coroutine, or the reason that there is none.
 #pragma once
 
 #include <sidecar/context.hpp>
@@ -23,18 +23,18 @@ inline constexpr bool gives_task = [] {
         return false;
 }();
 
-/// Makes the user's coroutine once its Context is known. Side: sidecar.
+/// Makes the user's coroutine, after its Context. Side: sidecar.
 using TaskFactory = std::function<Task<>(Context)>;
 
-/// Where a coroutine's end is noted. Held by the caller and by the loop, for a caller may give up
-/// before the coroutine ends.
+/// Records a coroutine's end. The caller and the loop share it, because a caller may give up before
+/// the coroutine ends.
 struct CallState {
     std::atomic<bool> done{false}; // both: atomic; publishes the rest
     std::exception_ptr exception;  // both: written before done
     bool was_stopped = false;      // both: written before done
 };
 
-/// The same with the coroutine's value.
+/// Adds the coroutine's value.
 template <class Value>
 struct ValueState : CallState {
     std::optional<std::conditional_t<std::is_void_v<Value>, std::monostate, Value>>

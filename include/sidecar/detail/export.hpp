@@ -1,8 +1,8 @@
-// What the shared libraries export.
+// Macros that export symbols from the shared libraries, or hide them.
 #pragma once
 
-/// Marks a declaration as part of a library's interface. All else is hidden (-fvisibility=hidden), so
-/// that the insides can change, and meet no others' of the same name in one process.
+/// Exports a declaration as part of a library's interface. All other symbols are hidden
+/// (-fvisibility=hidden): they can change, and cannot clash with equal names in the same process.
 #define SIDECAR_API __attribute__((visibility("default")))
-/// Takes a part of an exported class out again: what is nested in it, and nobody else's business.
+/// Hides a nested type of an exported class, because it is an implementation detail.
 #define SIDECAR_LOCAL __attribute__((visibility("hidden")))

@@ -5,8 +5,8 @@
 
 namespace sidecar::detail {
 
-/// True on threads that the library has started. Such a thread must not call getenv(), which the
-/// application's setenv() may interrupt at any place. Side: any thread.
+/// True on threads that the library started. Such a thread must not call getenv(), which the
+/// application's setenv() may disturb at any moment. Side: any thread.
 [[nodiscard]] SIDECAR_API bool is_library_thread() noexcept;
 
 } // namespace sidecar::detail

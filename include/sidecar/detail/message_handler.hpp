@@ -9,7 +9,7 @@
 
 namespace sidecar::detail {
 
-/// Says what is wrong with a handler in the first line of the compiler's answer.
+/// Checks a handler's type, so that the compiler's first error names the mistake.
 template <class F>
 inline constexpr bool is_message_handler = [] {
     static_assert(std::is_invocable_v<F&, const MessageView&>,
@@ -20,6 +20,7 @@ inline constexpr bool is_message_handler = [] {
     return true;
 }();
 
+/// Lifetime: the callable outlives it.
 class MessageHandler {
 public:
     template <class F>

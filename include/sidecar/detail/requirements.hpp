@@ -1,4 +1,4 @@
-// What the library asks of a compiler and its flags: said at once, and not by pages of errors.
+// Checks the compiler, its flags and Boost, so that a mismatch is one error instead of pages.
 #pragma once
 
 #include <boost/version.hpp>
