@@ -1,4 +1,4 @@
-// The cases, written once for every competitor that is a client of a stream.
+// The cases: written once, for every competitor that is a client of a stream.
 #pragma once
 
 #include "harness.hpp"
@@ -9,14 +9,15 @@
 
 namespace bench {
 
-/// What a competitor's adaptor does, all of it called on the application's thread.
+/// A competitor's adaptor. All calls are made on the application's thread. Constructed: connected.
 template <class C>
 concept Client = std::constructible_from<C, const Job&> // connected
                  && requires(C client, bool (&handler)(Bytes), Bytes message) {
-                        // Hands over each message, waiting for it, as long as it says true
+                        // Waits for messages and calls the handler with each, as long as that
+                        // returns true
                         client.receive_while(handler);
-                        client.send(message); // returns once the message is taken over
-                        client.stop();        // a polite close, and all threads joined
+                        client.send(message); // returns when the library has the message
+                        client.stop();        // closes politely and joins all threads
                     };
 
 template <Client C>
@@ -41,7 +42,7 @@ void measure_send(const Job& job, Samples& samples)
         if (job.is_compressed)
             vary(payload);
     }
-    client.receive_while([](Bytes) { return false; }); // the sink has counted them all
+    client.receive_while([](Bytes) { return false; }); // the sink has counted all messages
     const auto count = static_cast<double>(job.count);
     samples.add("per_second", count / std::chrono::duration<double>(Clock::now() - began).count());
     samples.add("cpu_ns", 1e9 * (Usage::now().cpu_seconds - usage.cpu_seconds) / count);
@@ -64,7 +65,7 @@ void measure_round_trip(const Job& job, Samples& samples)
     histogram.report(samples);
 }
 
-/// A round trip of a message so large that its memory counts too.
+/// Measures the round trip of a message so large that its memory matters too.
 template <Client C>
 void measure_echo(const Job& job, Samples& samples)
 {
@@ -86,7 +87,7 @@ void measure_echo(const Job& job, Samples& samples)
     samples.add("peak_bytes", static_cast<double>(memory.bytes()));
 }
 
-/// From the generator's write to the application's hands.
+/// Measures from the generator's write to the application's handler.
 template <Client C>
 void measure_latency(const Job& job, Samples& samples)
 {
@@ -110,8 +111,8 @@ void measure_latency(const Job& job, Samples& samples)
                               / static_cast<double>(job.count - warm_up));
 }
 
-/// Many links of one client on one thread: the memory for one on which nothing has come yet, then
-/// the rate over all.
+/// Measures many links of one client on one thread: the memory of a link without a message yet,
+/// then the rate over all.
 template <class C>
     requires requires(C client, const Job& job) { client.open(job); }
 void measure_links(const Job& job, Samples& samples)
@@ -137,7 +138,7 @@ void measure_links(const Job& job, Samples& samples)
     meter.report(samples);
 }
 
-/// What a connection costs on which nothing happens.
+/// Measures the cost of a connection without traffic.
 template <Client C>
 void measure_idle(const Job& job, Samples& samples)
 {
@@ -152,7 +153,8 @@ void measure_idle(const Job& job, Samples& samples)
                     / job.seconds);
 }
 
-/// Connecting, and a polite close; with threads that begin and end where the competitor has any.
+/// Measures connecting and a polite close, with starting and joining threads if the competitor has
+/// any.
 template <Client C>
 void measure_cycle(const Job& job, Samples& samples)
 {
@@ -169,11 +171,11 @@ void measure_cycle(const Job& job, Samples& samples)
 
 enum class Cases {
     all,
-    messages, // all but connecting and closing, which some libraries do at their own time
-    waits     // those in which the application waits for every message
+    messages, // without connecting and closing: some libraries do these at their own time
+    waits     // cases in which the application waits for every message
 };
 
-/// Makes a competitor take part in the cases of a protocol. To be defined as a constant in its
+/// Registers a competitor for the cases of a protocol. Define a constant of it in the competitor's
 /// file.
 template <Client C>
 class Registration {
@@ -198,7 +200,7 @@ public:
     }
 };
 
-/// Makes a competitor take part in what TCP has no word for, and in messages of mebibytes.
+/// Registers a competitor for cases that TCP does not have, and for messages of mebibytes.
 template <Client C>
 class WebSocketRegistration {
 public:
@@ -214,7 +216,7 @@ public:
     }
 };
 
-/// Makes a competitor take part in WebSocket over TLS.
+/// Registers a competitor for WebSocket over TLS.
 template <Client C>
 class SecureRegistration {
 public:
@@ -230,7 +232,7 @@ public:
     }
 };
 
-/// Makes a competitor take part in compressed messages.
+/// Registers a competitor for compressed messages.
 template <Client C>
 class DeflateRegistration {
 public:

@@ -1,5 +1,5 @@
-// The two ways in which messages stand in a stream, by hand: RFC 6455 frames, and four bytes of
-// length (big endian).
+// Two framings of messages in a stream, by hand: RFC 6455 frames, and a length of four bytes (big
+// endian).
 #pragma once
 
 #include "harness.hpp"
@@ -32,7 +32,7 @@ inline std::uint64_t big_endian(const std::byte* from, unsigned width) noexcept
     return value;
 }
 
-/// The head at the front of the bytes; nothing if it is not yet there as a whole.
+/// Parses the head at the front of the bytes; empty if the head is not complete yet.
 inline std::optional<Head> parse_head(Protocol protocol, Bytes bytes) noexcept
 {
     if (protocol == Protocol::tcp) {
@@ -57,7 +57,7 @@ inline std::optional<Head> parse_head(Protocol protocol, Bytes bytes) noexcept
     return head;
 }
 
-/// What stands before a message of this size; a client's frames carry `mask`.
+/// Makes the head of a message of this size; a client's frames carry `mask`.
 inline std::string make_head(Protocol protocol, std::size_t payload_bytes, unsigned opcode = 2,
                              std::string_view mask = {})
 {
@@ -96,7 +96,7 @@ inline void send_all(int fd, std::string_view bytes)
     }
 }
 
-/// A blocking socket, perhaps with TLS, and the bytes read from it that nobody has taken yet.
+/// A blocking socket, optionally with TLS, and a buffer of bytes that were read and not yet taken.
 class Stream {
 public:
     Stream(int fd, const Job& job, TlsEnd::Side side)
@@ -113,7 +113,7 @@ public:
         else
             send_all(fd_, bytes);
     }
-    /// Each of the parts, of equal sizes, in a record of its own.
+    /// Sends each of the parts, which have equal sizes, in a separate TLS record.
     void send_records(std::string_view parts, std::size_t part_bytes)
     {
         tls_.value().write_records(parts, part_bytes);
@@ -124,7 +124,7 @@ public:
     }
     void consume(std::size_t bytes) noexcept { begin_ += bytes; }
 
-    /// Waits for more; false at the end of the stream.
+    /// Waits for more bytes; false at the end of the stream.
     bool fill(int flags = 0)
     {
         if (begin_ == end_) {
@@ -141,8 +141,8 @@ public:
             end_ += static_cast<std::size_t>(n);
         return n > 0 || (n < 0 && errno == EAGAIN);
     }
-    /// Hands `handler(head, payload)` the messages in turn, waiting for them, as long as it says
-    /// true. False at the end.
+    /// Waits for messages and calls `handler(head, payload)` with each, as long as that returns
+    /// true. False at the end of the stream.
     template <class Handler>
     bool each(Handler handler)
     {
@@ -160,7 +160,7 @@ public:
                 return false;
         }
     }
-    /// Up to and including the empty line.
+    /// Reads up to and including the empty line.
     std::string read_http_head()
     {
         for (;;) {
@@ -190,7 +190,7 @@ private:
     int fd_;
     std::optional<TlsEnd> tls_;
     Protocol protocol_;
-    std::size_t size_; // twice the largest message, so that one that is moved to the front has room
+    std::size_t size_; // twice the largest message, so that one that is moved to the front fits
     std::unique_ptr<std::byte[]> buffer_{new std::byte[size_]};
     std::size_t begin_ = 0, end_ = 0;
 };

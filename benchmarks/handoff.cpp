@@ -1,5 +1,5 @@
-// From one thread to another within a process, 64 bytes each: our inbox as the loop uses it,
-// against what stands in for it.
+// Handoffs from one thread to another within a process, 64 bytes each: our inbox as the loop uses
+// it, and queues that could replace it.
 #include "handoff.hpp"
 
 #include "clients/handoff_queue.hpp"
@@ -14,15 +14,15 @@
 namespace bench {
 namespace {
 
-/// Yields now and then: the other side may want this very core.
+/// Yields at times: the other side may need this very core.
 void relax(unsigned& patience)
 {
     if (++patience % 64 == 0)
         std::this_thread::yield();
 }
 
-/// The least there can be: one producer, one consumer, bytes, two counters that each side looks at
-/// only when it must.
+/// The minimum: one producer, one consumer, bytes, and two counters. Each side reads the other's
+/// counter only when it must.
 class ByteRing {
 public:
     void push(Bytes message)
@@ -54,7 +54,8 @@ public:
     }
 
 private:
-    // A multiple of every record here, so none wraps: this is a floor, not a queue for use.
+    // A multiple of every record size here, so that none wraps: this is a floor, not a queue for
+    // use.
     static constexpr std::size_t size = 72u << 14;
     [[nodiscard]] std::byte* at(std::uint64_t position) { return memory_.get() + position % size; }
 
@@ -65,7 +66,7 @@ private:
     alignas(64) std::atomic<std::uint64_t> head_published_{0};
 };
 
-/// Bounded, or a fast producer would fill the memory.
+/// Bounded, because a fast producer would fill the memory.
 class MutexQueue {
 public:
     void push(Bytes message)
@@ -123,7 +124,7 @@ private:
     class RealClock final : public sidecar::detail::AppClock {
     public:
         [[nodiscard]] sidecar::TimePoint now() const noexcept override { return Clock::now(); }
-        // A load, as it is in a loop, but of the time at which this was made
+        // A load, as in a loop, but of the time at which this object was made
         [[nodiscard]] sidecar::TimePoint turn_began() const noexcept override { return made_; }
         [[nodiscard]] bool is_virtual() const noexcept override { return false; }
         void arm(std::shared_ptr<sidecar::detail::Ticket>) override {}

@@ -8,7 +8,7 @@
 
 namespace bench {
 
-/// For whoever counts instructions: by turns on one thread, so that it is always the same.
+/// For counting instructions: alternates both sides on one thread, so that every run is the same.
 template <class Queue>
 void hand_over_exactly(const Job& job)
 {
@@ -29,13 +29,13 @@ void hand_over_exactly(const Job& job)
         throw std::runtime_error{"nothing came"};
 }
 
-/// `job.count` messages to a publication.
+/// Publishes `job.count` messages at a time.
 template <class Queue>
 void measure_handoff(const Job& job, Samples& samples)
 {
     if (job.exactly != 0)
         return hand_over_exactly<Queue>(job);
-    // Never freed: the process ends soon, and the producer may still be waiting for room then.
+    // Never freed: the process ends soon, and the producer may still wait for space then.
     auto& queue = *new Queue;
     std::thread{[&queue, job] {
         const auto payload = payload_of(job);

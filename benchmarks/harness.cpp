@@ -46,7 +46,8 @@ struct Pipe {
     int ends[2];
 };
 
-/// A child that runs a function and writes what it says into a pipe. It dies with its parent.
+/// A child process that runs a function and writes its samples into a pipe. It dies with its
+/// parent.
 class Child {
 public:
     explicit Child(const std::function<void(int out)>& body)
@@ -72,11 +73,11 @@ public:
     Child& operator=(const Child&) = delete;
     ~Child()
     {
-        ::kill(pid_, SIGKILL); // it has said all it had to say
+        ::kill(pid_, SIGKILL); // it has written everything
         ::waitpid(pid_, nullptr, 0);
     }
 
-    /// A line, or what there is at the child's end.
+    /// Returns a line, or the rest at the child's end.
     std::string read_line(Clock::duration patience)
     {
         const auto deadline = Clock::now() + patience;
@@ -115,7 +116,7 @@ void say(int out, const std::string& text)
         throw std::runtime_error{"nobody listens"};
 }
 
-/// Text of exactly so many bytes, cut between two characters.
+/// Makes text of exactly so many bytes; it ends between two characters.
 std::string text_of(Content content, std::size_t bytes)
 {
     std::string text;
@@ -202,7 +203,7 @@ std::size_t resident_bytes()
     return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
-// The kernel's mark of the most that was resident begins anew.
+// Resets the kernel's peak of resident memory.
 PeakMemory::PeakMemory()
 {
     std::ofstream{"/proc/self/clear_refs"} << "5";

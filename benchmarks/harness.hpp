@@ -1,4 +1,4 @@
-// What every measurement shares: the job, the processes, the meter on the application's thread, the
+// Shared by all measurements: the job, the processes, the meter on the application's thread, the
 // samples.
 #pragma once
 
@@ -15,50 +15,50 @@
 namespace bench {
 
 using Bytes = std::span<const std::byte>;
-using Clock = std::chrono::steady_clock; // CLOCK_MONOTONIC, the same in all processes of a host
+using Clock = std::chrono::steady_clock; // CLOCK_MONOTONIC: the same in all processes of a host
 
 enum class Protocol { websocket, tcp, none };
 
-/// What the load generator does with each connection.
+/// The load generator's part on each connection.
 enum class Role {
-    flood, // writes messages as fast as they are taken
+    flood, // writes messages as fast as the client takes them
     sink,  // takes `count` messages, then answers with one
     echo,  // answers each message with itself
-    // Writes `count` messages at `rate`, each with the time it was written in its first eight bytes
+    // Writes `count` messages at `rate`, each with the time of its write in its first eight bytes
     paced,
     idle,  // one message, silence for `seconds`, one message
-    cycle, // shakes hands and says goodbye, again and again
-    // As `bursts` on `links` connections at once, once all are there and the client has written a
-    // byte
+    cycle, // shakes hands and closes, again and again
+    // Writes as `bursts` on `links` connections at once, once all exist and the client has written
+    // a byte
     links,
 };
 
-/// What the messages hold. JSON and half Chinese (every second run of six characters) are text, and
-/// so go as text where the protocol knows it.
+/// The content of the messages. JSON and half Chinese (every second run of six characters) are
+/// text, and are sent as text if the protocol has that.
 enum class Content { letters, json, half_cjk };
 
-/// One measurement, as told to both of its processes.
+/// One measurement; both of its processes receive it.
 struct Job {
     Protocol protocol = Protocol::websocket;
     Role role = Role::flood;
     std::size_t payload_bytes = 64;
     Content content = Content::letters;
-    bool is_compressed = false;     // by permessage-deflate; no message is like the one before it
-    std::size_t fragment_bytes = 0; // of the generator's messages; zero: they are in one piece
+    bool is_compressed = false; // by permessage-deflate; every message differs from the one before
+    std::size_t fragment_bytes = 0; // of the generator's messages; zero: not fragmented
     std::uint64_t count = 0;
     std::uint64_t rate = 0;
     std::uint64_t links = 1;
     double seconds = 1;
-    /// Messages that are taken in, instead of `seconds`: for whoever counts instructions. Zero: none.
+    /// Messages to take, instead of `seconds`: for counting instructions. Zero: not used.
     std::uint64_t exactly = 0;
     bool is_secure = false;       // by TLS; see tls.hpp
     bool has_own_records = false; // each of the generator's messages is a TLS record
-    std::uint16_t port = 0;       // where the generator listens
+    std::uint16_t port = 0;       // the generator's port
 
     [[nodiscard]] std::string url() const;
 };
 
-/// What a client process found out; one line of output each.
+/// The results of a client process; one line of output each.
 class Samples {
 public:
     void add(std::string_view metric, double value) { values_.emplace_back(metric, value); }
@@ -69,7 +69,7 @@ private:
 };
 
 using Measure = std::function<void(const Job&, Samples&)>;
-/// Serves a job until its client has gone; tells the port it listens on.
+/// Serves a job until its client has gone. Calls `listening` with its port.
 using Serve = std::function<void(const Job&, const std::function<void(std::uint16_t)>& listening)>;
 
 struct Entry {
@@ -79,12 +79,12 @@ struct Entry {
     Serve serve; // empty: no generator
 };
 
-/// All entries, in the order of registration.
+/// Returns all entries, in the order of registration.
 std::vector<Entry>& registry();
 
-/// Runs one measurement in two processes of its own, so that nothing of one competitor is left when
-/// the next runs; but the client of a job with `exactly` in this one. Throws what the client threw, or
-/// that it took too long.
+/// Runs one measurement in two separate processes, so that no competitor's state remains for the
+/// next. The client of a job with `exactly` runs in this process. Throws the client's exception, or
+/// one for a run that took too long.
 Samples run(const Entry& entry, const Job& job);
 
 /// Processor time and context switches of this process, all its threads.
@@ -95,7 +95,7 @@ struct Usage {
 };
 [[nodiscard]] std::size_t resident_bytes();
 
-/// How much more memory was resident at some time than when this was made.
+/// Measures by how much resident memory has exceeded its value at construction.
 class PeakMemory {
 public:
     PeakMemory();
@@ -105,13 +105,13 @@ private:
     std::size_t before_;
 };
 
-/// As far as allowed; gives the limit.
+/// Raises the limit as far as allowed and returns it.
 std::size_t raise_descriptor_limit();
 
-/// The payload of every message of a job: the same bytes, so that a sum tells whether all came
-/// whole.
+/// Returns the payload of every message of a job: equal bytes, so that a sum shows whether all
+/// messages are complete.
 [[nodiscard]] std::string payload_of(const Job& job);
-/// Makes another message of it with the same sum: as much is new in it as in that of a feed.
+/// Makes another message of it with the same sum. As much is new in it as in a feed's next message.
 void vary(std::string& payload);
 [[nodiscard]] inline Bytes bytes_of(std::string_view text) noexcept
 {
@@ -131,17 +131,18 @@ void vary(std::string& payload);
 }
 
 /// Counts and sums messages on the application's thread, for a warm-up and then for the job's
-/// seconds; or exactly so many.
+/// seconds; or for an exact number of messages.
 class Meter {
 public:
     explicit Meter(const Job& job);
-    /// False once the time is over, or all have come.
+    /// False when the time is over, or all messages are taken.
     bool take(Bytes message)
     {
         sum_ += checksum(message);
         return (++count_ & mask_) != 0 || tick();
     }
-    /// Rate, and the process's time per message. Throws if a message was not what was sent.
+    /// Reports the rate and the process's time per message. Throws if a message differs from the
+    /// sent one.
     void report(Samples& samples) const;
 
 private:
@@ -154,8 +155,8 @@ private:
     Usage usage_from_{}, usage_to_{};
 };
 
-/// Times in buckets of less than two percent, from a nanosecond to a minute, as HdrHistogram has
-/// them.
+/// Counts times in buckets of less than two percent, from a nanosecond to a minute, as HdrHistogram
+/// does.
 class Histogram {
 public:
     void add(Clock::duration time) noexcept;

@@ -1,9 +1,10 @@
-// Runs the cases and writes a line for each sample: case, variant, competitor, metric, value, with
-// tabs between them. sidecar_benchmarks [--quick] [--rounds N] [--only COMPETITOR]
-// [CASE[/VARIANT]...] In each round every competitor runs once, one after the other; the next round
-// begins with the first again. With --list it only names them: case, variant, competitor.
-// With --exactly N a client takes or sends so many messages, in this process and without a word, so
-// that its instructions can be counted from outside.
+// Runs the cases and writes a line for each sample: case, variant, competitor, metric, value,
+// separated by tabs.
+// sidecar_benchmarks [--quick] [--rounds N] [--only COMPETITOR] [CASE[/VARIANT]...]
+// In each round every competitor runs once, one after the other; the next round begins with the
+// first again. --list only lists the measurements: case, variant, competitor. With --exactly N a
+// client takes or sends N messages, in this process and without output, so that its instructions
+// can be counted from outside.
 #include "harness.hpp"
 
 #include <fmt/format.h>
@@ -24,7 +25,7 @@ struct Case {
     Job job;
 };
 
-/// Text, which somebody has to validate; messages in many pieces; messages of mebibytes.
+/// Adds cases with text that is validated, fragmented messages, and messages of mebibytes.
 void add_websocket_only(std::vector<Case>& cases, double seconds, std::uint64_t scale)
 {
     using bench::Content;
@@ -59,8 +60,8 @@ void add_websocket_only(std::vector<Case>& cases, double seconds, std::uint64_t 
                      {.role = Role::echo, .payload_bytes = 16u << 20, .count = 3 * scale}});
 }
 
-/// WebSocket over TLS. Servers write small messages one by one, and each is a record then; or several
-/// at once, and a record is full.
+/// Adds WebSocket over TLS. A server that writes small messages one by one makes a record of each;
+/// one that writes several at once fills records.
 void add_secure(std::vector<Case>& cases, double seconds, std::uint64_t scale)
 {
     const auto add = [&](std::string name, std::string variant, Job job) {

@@ -28,7 +28,7 @@ int accept_one(int listener)
     return fd;
 }
 
-/// A server's permessage-deflate, with context.
+/// A server's permessage-deflate, with context takeover.
 class Deflater {
 public:
     Deflater()
@@ -95,20 +95,20 @@ public:
             const auto fragment = payload.substr(at, job_.fragment_bytes);
             auto head = make_head(job_.protocol, fragment.size(), at == 0 ? opcode : 0);
             if (at + fragment.size() < payload.size())
-                head[0] &= 0x7f; // not the last one
+                head[0] &= 0x7f; // not the last fragment
             text.append(head).append(fragment);
         }
         return text;
     }
     void send(std::string_view bytes) { stream_.send(bytes); }
 
-    /// Until the client closes; answers the close frame.
+    /// Waits until the client closes. Answers the close frame.
     void wait_for_end()
     {
         (void)stream_.each(
             [this](const Head& head, std::span<std::byte>) { return !is_goodbye(head); });
     }
-    /// Without waiting: whether the client has said goodbye.
+    /// Returns, without waiting, whether the client has closed.
     bool has_ended()
     {
         if (!stream_.fill(MSG_DONTWAIT))
@@ -117,7 +117,7 @@ public:
         return head && is_goodbye(*head);
     }
 
-    /// What is repeated refers to nothing before it, so it may be repeated.
+    /// Compressed frames that refer to nothing before them, so they may be repeated.
     [[nodiscard]] std::string compressed_frames(std::size_t least_bytes) const
     {
         std::string frames;
@@ -147,7 +147,7 @@ public:
     void sink()
     {
         std::uint64_t count = 0;
-        std::size_t bytes = 0; // Beast cuts what it writes into fragments
+        std::size_t bytes = 0; // Beast cuts messages into fragments
         (void)stream_.each([&](const Head& head, std::span<std::byte> payload) {
             bytes += payload.size();
             if (!head.is_final)
@@ -216,7 +216,7 @@ private:
     Stream stream_;
 };
 
-/// Sixteen messages to a link at a time, one link after the other.
+/// Sends sixteen messages to a link at a time, one link after the other.
 void serve_links(int listener, const Job& job)
 {
     std::deque<Connection> connections;

@@ -10,7 +10,7 @@
 
 namespace bench {
 
-/// Calls `emit(count, stamp)` whenever messages are due by the job's rate.
+/// Calls `emit(count, stamp)` when messages are due at the job's rate.
 template <class Emit>
 void pace(const Job& job, Emit emit)
 {
@@ -30,8 +30,8 @@ void pace(const Job& job, Emit emit)
     }
 }
 
-/// The generator of a library that carries messages itself: its channel sends and receives them.
-/// Ends with its process.
+/// The generator for a library that carries messages itself: the library's channel sends and
+/// receives them. Ends with its process.
 template <class Channel>
 void serve_messages(const Job& job, Channel& channel)
 {
@@ -68,7 +68,7 @@ void serve_messages(const Job& job, Channel& channel)
     case Role::cycle:
     case Role::links: break;
     }
-    // The last messages may still be on their way
+    // The last messages may still be under way
     std::this_thread::sleep_for(std::chrono::minutes{1});
 }
 

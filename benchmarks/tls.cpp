@@ -108,7 +108,7 @@ TlsEnd::TlsEnd(int fd, Side side) : fd_{fd}
         trust_certificate(context_.get());
     else
         use_certificate(context_.get());
-    // As much as has come with a system call, not a record's head with one and the rest with another
+    // Reads as much as possible with one system call, not a record's head and its rest separately
     ::SSL_CTX_set_read_ahead(context_.get(), 1);
     ::SSL_CTX_set_default_read_buffer_len(context_.get(), 64u << 10);
     ssl_.reset(::SSL_new(context_.get()));

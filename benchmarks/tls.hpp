@@ -10,23 +10,23 @@
 
 namespace bench {
 
-/// A certificate for 127.0.0.1 that signs itself, with its key, both as PEM. Made once; whoever runs a
-/// job that is secure asks before its processes part, so that both have the same one.
+/// A self-signed certificate for 127.0.0.1, with its key, both as PEM. Made once. The runner of a
+/// secure job asks for it before its processes fork, so that both have the same one.
 struct Certificate {
     std::string pem, key_pem;
 };
 [[nodiscard]] const Certificate& certificate();
 
-/// One end of a connection on a blocking socket, its handshake done.
+/// One end of a connection on a blocking socket, after its handshake.
 class TlsEnd {
 public:
     enum class Side { client, server };
     TlsEnd(int fd, Side side);
 
-    /// At least a byte, at most a record; zero at the end.
+    /// Reads at least a byte, at most a record; zero at the end.
     [[nodiscard]] std::size_t read(std::byte* into, std::size_t size);
     void write(std::string_view bytes);
-    /// Each of the parts, of equal sizes, as a record; then all at once.
+    /// Writes each of the parts, which have equal sizes, as a record; sends all at once.
     void write_records(std::string_view parts, std::size_t part_bytes);
 
 private:

@@ -1,4 +1,4 @@
-// Hello: connect, say something, print what comes for a second.
+// Hello: connects, sends a message, prints received messages for a second.
 //   01_hello ws://host:port/path
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>

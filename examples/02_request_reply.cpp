@@ -1,4 +1,4 @@
-// Request and reply over TCP, a line each: send a question, wait for the answer that belongs to it.
+// Request and reply over TCP, one line each: sends a question and waits for its answer.
 //   02_request_reply host port
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -13,7 +13,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// Asks, and gives the answer with the same number; what comes in between is for somebody else.
+/// Sends a question and returns the answer with the same number. Skips other messages.
 sidecar::Result<std::string> ask(sidecar::Feed& feed, int number, std::string_view question)
 {
     const auto tag = fmt::format("{} ", number);

@@ -1,4 +1,4 @@
-// Several feeds, one wait: quotes over WebSocket and orders over TCP come through one receive().
+// Several feeds, one wait: one receive() returns quotes over WebSocket and orders over TCP.
 //   03_several_feeds ws://host:port/path orders-host orders-port
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -12,7 +12,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// The application. It knows no transport, so a test may hand in a Sidecar<Mock>.
+/// The application. It does not depend on a transport, so a test may pass a Sidecar<Mock>.
 void show(sidecar::Feed& feed, sidecar::LinkId orders)
 {
     int quotes = 0, fills = 0;

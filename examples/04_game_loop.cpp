@@ -1,4 +1,4 @@
-// A game loop: each frame takes the arrived messages, but never longer than its budget.
+// A game loop: each frame takes the arrived messages, within a time budget.
 //   04_game_loop ws://host:port/path
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>
@@ -16,8 +16,8 @@ namespace {
 constexpr auto frame_time = 16ms;
 constexpr auto network_budget = 2ms;
 
-/// Takes messages in small portions until there are no more, or the frame's budget is used up; what
-/// is left waits for the next frame, and pauses the peer if it becomes too much.
+/// Takes messages in small portions until none is left or the frame's budget is used up. The rest
+/// waits for the next frame, and pauses the peer when the inbox is full.
 sidecar::Result<std::size_t> take_messages(sidecar::Feed& feed)
 {
     const auto deadline = Clock::now() + network_budget;

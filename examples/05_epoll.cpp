@@ -1,4 +1,4 @@
-// An epoll loop of your own: the sidecar's descriptor is readable while there is something to take.
+// Your epoll loop: the sidecar's descriptor is readable while there is something to take.
 //   05_epoll ws://host:port/path
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>

@@ -1,4 +1,4 @@
-// A GLib main loop (GTK's): the sidecar's descriptor is one more source of events.
+// A GLib main loop (GTK's): the sidecar's descriptor is one more event source.
 //   06_glib ws://host:port/path
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>

@@ -1,4 +1,4 @@
-// A transport of your own: datagrams over UDP, one message each.
+// Your transport: datagrams over UDP, one message each.
 //   07_custom_transport address port
 #include <sidecar/sidecar.hpp>
 
@@ -14,13 +14,13 @@
 using namespace std::chrono_literals;
 using boost::asio::ip::udp, boost::asio::use_awaitable;
 
-/// Sends each message as a datagram, and gives each datagram as a message. UDP may lose some.
+/// Sends each message as a datagram, and receives each datagram as a message. UDP may lose some.
 class Udp {
 public:
     struct Options {
         std::string host{};
         std::uint16_t port = 0;
-        std::size_t max_message_bytes = 65507; ///< the largest that there is
+        std::size_t max_message_bytes = 65507; ///< the largest datagram
     };
     explicit Udp(const Options& options) : options_{options} {}
 
@@ -29,7 +29,7 @@ public:
         const auto addresses = co_await ctx.resolve(options_.host);
         const udp::endpoint peer{addresses.front(), options_.port};
         socket_.emplace(ctx.executor(), peer.protocol());
-        socket_->connect(peer); // only notes the address
+        socket_->connect(peer); // only stores the address
         socket_->non_blocking(true);
     }
     sidecar::Task<> read(sidecar::Context, sidecar::Sink& sink)
@@ -40,7 +40,7 @@ public:
         if (ec && ec != boost::asio::error::would_block)
             throw boost::system::system_error{ec};
         if (!ec)
-            (void)sink.put_bytes(std::span{datagram_}.first(size)); // there is room for one
+            (void)sink.put_bytes(std::span{datagram_}.first(size)); // one message always fits
     }
     sidecar::Task<> write(sidecar::Context, sidecar::Batch batch)
     {

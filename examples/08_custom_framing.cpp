@@ -1,4 +1,4 @@
-// A framing of your own for Tcp: netstrings ("5:hello,").
+// Your framing for Tcp: netstrings ("5:hello,").
 //   08_custom_framing host port
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -25,7 +25,7 @@ struct Netstring {
         if (colon == text.npos) {
             if (text.size() >= longest_head)
                 refuse(sidecar::Error::protocol_violation, "no length");
-            return {}; // more has to come
+            return {}; // more bytes are needed
         }
         std::size_t size = 0;
         const auto [end, error] = std::from_chars(text.data(), text.data() + colon, size);

@@ -1,4 +1,4 @@
-// Testing an application on the mock: a minute of silence takes no time, and each run is the same.
+// Testing an application on the mock: a minute of silence takes no time, and every run is the same.
 //   10_testing
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
@@ -13,8 +13,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// The application: adds up numbers until the feed ends or is silent for a minute. On a WebSocket it
-/// is the same function.
+/// The application: adds up numbers until the feed ends or is silent for a minute. The same
+/// function works on a WebSocket.
 int add_up(sidecar::Feed& feed, std::string& why_it_ended)
 {
     int sum = 0;

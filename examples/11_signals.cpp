@@ -1,4 +1,4 @@
-// Shutdown on signals: Ctrl-C ends the wait, the stop says goodbye, and its report tells how it went.
+// Shutdown on signals: Ctrl-C ends the wait, the stop closes the connection and reports its result.
 //   11_signals ws://host:port/path
 #include <sidecar/sidecar.hpp>
 #include <sidecar/signals.hpp>

@@ -1,5 +1,5 @@
-// A feed handler that survives what feeds do: it comes back, logs in, subscribes again, and knows what
-// it has missed.
+// A feed handler that survives outages: it reconnects, logs in, subscribes again, and knows when
+// messages are missing.
 //   resilient_feed url user
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>
@@ -14,7 +14,7 @@ using Kind = sidecar::Event::Kind;
 
 namespace {
 
-/// Comes back by itself, and logs in before anything else is sent.
+/// Reconnects, and logs in before anything else is sent.
 sidecar::LinkOptions kept_alive(std::string user)
 {
     const auto log_in = [user](sidecar::Context, sidecar::Session& session) -> sidecar::Task<> {
@@ -34,7 +34,7 @@ int main(int argc, char** argv)
     if (argc != 3)
         return fmt::print(stderr, "usage: resilient_feed url user\n"), 64;
     sidecar::Sidecar<sidecar::WebSocket> feed{{.url = argv[1]}, {.link = kept_alive(argv[2])}};
-    feed.start(30s).value(); // keeps trying
+    feed.start(30s).value(); // tries again until then
     auto link = feed.link().value();
     for (const std::string key : {"ACME", "BOLT"})
         link.stick(key, "subscribe " + key,
@@ -42,14 +42,14 @@ int main(int argc, char** argv)
                        return message.text() == "subscribed " + key;
                    })
             .value();
-    std::string book; // what is known of the market
+    std::string book; // the state of the market
     while (const auto event = feed.next_event(60s)) {
         if (event->kind == Kind::message && event->message.text() == "the market is closed")
             break;
         if (event->kind == Kind::message)
             book += fmt::format("[{}]", event->message.text());
         if (event->kind == Kind::gap || event->kind == Kind::up)
-            book.clear(); // what came meanwhile is missing, so it begins anew
+            book.clear(); // messages sent meanwhile are missing, so it starts again
         if (event->kind == Kind::down)
             fmt::print("{}\nconnection {} is down, and {}\n", book, event->connection,
                        event->next_attempt ? "there will be another" : "that was the last");

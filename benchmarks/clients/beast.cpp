@@ -25,7 +25,7 @@ using asio::ip::tcp;
 
 tcp::endpoint endpoint_of(const Job& job) { return {asio::ip::address_v4::loopback(), job.port}; }
 
-/// The socket, and what stands between it and the frames.
+/// The stream below the frames: a socket.
 class Plain {
 public:
     using Layer = tcp::socket;

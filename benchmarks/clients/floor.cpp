@@ -1,5 +1,5 @@
-// The floor: blocking recv and send (SSL_read and SSL_write) on the application's thread, frames parsed
-// by hand. No handoff, no library.
+// The floor: blocking recv and send (SSL_read and SSL_write) on the application's thread, with a
+// hand-written frame parser. No handoff, no library.
 #include "../cases.hpp"
 #include "../frames.hpp"
 

@@ -1,5 +1,5 @@
-// How everybody hands messages from an I/O thread to the application: a mutex, a condition
-// variable, a queue of strings.
+// The usual handoff from an I/O thread to the application: a mutex, a condition variable, a queue
+// of strings.
 #pragma once
 
 #include "../harness.hpp"

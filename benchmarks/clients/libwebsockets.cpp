@@ -1,5 +1,5 @@
-// libwebsockets on a thread of its own, handing over by mutex and condition variable as its users
-// do.
+// libwebsockets on a separate thread, with a mutex and a condition variable as the handoff, as its
+// users do.
 #include "../cases.hpp"
 #include "../tls.hpp"
 #include "handoff_queue.hpp"
@@ -51,7 +51,7 @@ public:
         lws_context_destroy(context_);
     }
 
-    /// Only the loop's thread may connect: it is asked to, and waited for.
+    /// Asks the loop's thread to connect, and waits; only that thread may connect.
     void open(const Job& job)
     {
         port_ = job.port;
@@ -69,7 +69,7 @@ public:
     {
         {
             std::lock_guard lock{mutex_};
-            std::string text(LWS_PRE, '\0'); // room for the head
+            std::string text(LWS_PRE, '\0'); // space for the frame head
             outbox_.push_back(std::move(
                 text.append(reinterpret_cast<const char*>(message.data()), message.size())));
         }
@@ -99,7 +99,7 @@ private:
         case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
         case LWS_CALLBACK_CLIENT_CLOSED: events_.push("closed"); break;
         case LWS_CALLBACK_CLIENT_RECEIVE:
-            // One buffer does for all links: the generator writes whole messages.
+            // One buffer is enough for all links: the generator writes whole messages.
             partial_.append(static_cast<const char*>(data), size);
             if (lws_is_final_fragment(link) && lws_remaining_packet_payload(link) == 0)
                 inbox_.push(std::exchange(partial_, {}));
@@ -115,7 +115,7 @@ private:
         }
         return 0;
     }
-    /// The library wants one write for each of these callbacks.
+    /// Writes one message: the library allows one write per callback.
     int write_one(lws* link)
     {
         if (wants_close_) {
@@ -162,7 +162,7 @@ private:
     std::string partial_;
     std::atomic<bool> wants_link_{false}, wants_close_{false}, is_over_{false};
     std::atomic<int> port_{0};
-    bool is_secure_ = false; // before the thread begins
+    bool is_secure_ = false; // set before the thread begins
     std::mutex mutex_;
     std::deque<std::string> outbox_;
     HandoffQueue inbox_, events_;

@@ -31,7 +31,7 @@ public:
     }
     Nng(const Nng&) = delete;
     Nng& operator=(const Nng&) = delete;
-    ~Nng() = default; // its close sometimes never ends while a peer floods; the process does
+    ~Nng() = default; // nng's close may never end while a peer floods; the process ends anyway
 
     template <class Handler>
     void receive_while(Handler&& handler)

@@ -1,5 +1,5 @@
-// Where the pattern comes from: Python's websockets on a thread, a queue to the main one. It tells
-// its samples itself.
+// The origin of the pattern: Python's websockets on a thread, a queue to the main one. The script
+// prints its samples itself.
 #include "../cases.hpp"
 
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-// This library: by poll() as a game loop has it, by receive(), and by receive() with Options::spin.
+// This library: by poll() as in a game loop, by receive(), and by receive() with Options::spin.
 #include "../cases.hpp"
 #include "../tls.hpp"
 
@@ -34,7 +34,7 @@ typename T::Options options_for(const Job& job)
         return {.host = "127.0.0.1", .port = job.port, .max_message_bytes = limit};
 }
 
-/// The library's own bounds, larger only where messages would not fit in.
+/// The library's default bounds, larger only if messages would not fit.
 sidecar::Options bounds_for(const Job& job, sidecar::Duration spin)
 {
     sidecar::Options options{.spin = spin};
@@ -76,13 +76,14 @@ public:
     {
         links_.push_back(feed_.open(options_for<T>(job), 5s).value());
         (void)feed_.poll([](const auto&) {},
-                         1); // passes over the event that it is up, as who waits does
+                         1); // skips the event `up`, as a waiting receiver does
     }
     void stop() { (void)feed_.stop(); }
 
 private:
     sidecar::Sidecar<T> feed_;
-    // Whatever an open link is called: this file is built with other versions of the library too
+    // The type of an open link, whatever its name: other versions of the library compile this file
+    // too
     using Link = std::decay_t<
         decltype(std::declval<sidecar::Sidecar<T>&>().open(options_for<T>(Job{}), 5s).value())>;
     std::vector<Link> links_;

@@ -1,4 +1,5 @@
-// websocketpp on a thread of its own, handing over by mutex and condition variable as its users do.
+// websocketpp on a separate thread, with a mutex and a condition variable as the handoff, as its
+// users do.
 #include "../cases.hpp"
 #include "handoff_queue.hpp"
 #include "websocketpp_link.hpp"

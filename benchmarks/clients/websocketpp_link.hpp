@@ -1,5 +1,5 @@
-// websocketpp 0.8 compiles as C++17 only, and wants what BOOST_ASIO_NO_DEPRECATED takes away: it
-// stands in a library of its own, whose symbols stay inside, and this is all that others see.
+// The interface to websocketpp 0.8, which compiles as C++17 only, and needs functions that
+// BOOST_ASIO_NO_DEPRECATED removes. So it is in a separate library that hides its symbols.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@ namespace bench {
 
 class __attribute__((visibility("default"))) WebSocketPpLink {
 public:
-    /// Connected when it returns. `on_message` is called on the library's thread.
+    /// Connected when it returns. The library's thread calls `on_message`.
     WebSocketPpLink(const std::string& url, std::function<void(std::string)> on_message);
     ~WebSocketPpLink();
     void send(const void* data, std::size_t bytes);

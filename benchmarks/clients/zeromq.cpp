@@ -1,4 +1,4 @@
-// ZeroMQ: its own protocol over TCP, its own I/O thread; and its in-process queue.
+// ZeroMQ: its protocol over TCP with its I/O thread; and its in-process queue.
 #include "../cases.hpp"
 #include "../handoff.hpp"
 

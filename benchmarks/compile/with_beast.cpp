@@ -1,4 +1,4 @@
-// The same with blocking Beast: no thread, no deadline, no stop.
+// The program of with_sidecar.cpp with blocking Beast: no thread, no deadline, no stop.
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>

@@ -1,4 +1,4 @@
-// What a user writes to print a WebSocket feed, with this library. Compare with_beast.cpp.
+// A user's program that prints a WebSocket feed, with this library. Compare with_beast.cpp.
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>
 

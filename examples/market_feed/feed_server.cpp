@@ -27,7 +27,7 @@ namespace {
 
 using Stream = beast::websocket::stream<tcp::socket, false>;
 
-/// The same stream of prices in every run; only the time stamps differ.
+/// Generates the same stream of prices in every run; only the time stamps differ.
 class Tape {
 public:
     const std::string& next()
@@ -62,7 +62,7 @@ private:
     std::string text_;
 };
 
-/// Reads, and throws away, until the client says goodbye; Beast answers that.
+/// Reads and discards until the client closes; Beast answers the close.
 asio::awaitable<void> listen_to(std::shared_ptr<Stream> stream)
 {
     beast::flat_buffer buffer;
@@ -73,7 +73,7 @@ asio::awaitable<void> listen_to(std::shared_ptr<Stream> stream)
     }
 }
 
-/// Those that are served, so that they can be thrown out.
+/// The connected clients, so that a restart can drop them.
 using Clients = std::vector<std::weak_ptr<Stream>>;
 
 asio::awaitable<void> serve(tcp::socket socket, std::uint64_t rate,
@@ -123,7 +123,7 @@ struct FeedServer::Impl {
     {
         if (at.port() == 0)
             at = {asio::ip::address_v4::loopback(), 0};
-        acceptor = std::make_shared<tcp::acceptor>(io, at); // which reuses the address
+        acceptor = std::make_shared<tcp::acceptor>(io, at); // reuses the address
         endpoint = acceptor->local_endpoint();
         asio::co_spawn(io, accept_all(acceptor, rate, clients), [](std::exception_ptr) {});
     }

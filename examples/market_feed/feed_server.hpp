@@ -17,7 +17,7 @@ public:
     FeedServer& operator=(const FeedServer&) = delete;
     ~FeedServer();
     [[nodiscard]] std::string url() const;
-    /// Restarts once, so long after this call: throws all clients out, and takes none for a while.
+    /// Restarts once, `after` this call: drops all clients, and accepts none during `outage`.
     void restart(std::chrono::milliseconds after, std::chrono::milliseconds outage);
 
 private:

@@ -1,6 +1,7 @@
-// The main job: the application's thread computes over a live market feed while the sidecar takes
-// it in. market_feed [--url ws://host:port/path] [--messages N] [--seconds S] [--rate R] [--outage]
-// Without --url it starts a feed server on the loopback, which with --outage restarts once,
+// The demo: the application's thread computes over a live market feed while the sidecar receives
+// it.
+// market_feed [--url ws://host:port/path] [--messages N] [--seconds S] [--rate R] [--outage]
+// Without --url it starts a feed server on the loopback. With --outage that server restarts once,
 // after a second and for two. Ctrl-C stops it cleanly.
 #include "feed_server.hpp"
 #include "market.hpp"
@@ -25,8 +26,8 @@ namespace {
 
 struct Arguments {
     std::string url;
-    std::uint64_t messages = 0; // 0: no such end
-    double seconds = 0;         // likewise
+    std::uint64_t messages = 0; // 0: no limit
+    double seconds = 0;         // 0: no limit
     std::uint64_t rate = 20'000;
     bool outage = false;
 };
@@ -68,7 +69,7 @@ Arguments parse(int argc, char** argv)
     return arguments;
 }
 
-/// Draws in place on a terminal, prints a line a second elsewhere.
+/// Draws in place on a terminal; prints a line a second elsewhere.
 class Display {
 public:
     void show(const Market& market, const sidecar::Stats& stats, double seconds, double progress)
@@ -112,7 +113,7 @@ int run(const Arguments& arguments)
     if (url.empty())
         url = server.emplace(arguments.rate).url();
 
-    // After an outage it comes back by itself.
+    // It reconnects after an outage.
     sidecar::Sidecar<sidecar::WebSocket> feed{{.url = url},
                                               {.link = {.reconnect = sidecar::Reconnect{}}}};
     const auto guard = sidecar::stop_on_signals(feed);
@@ -139,11 +140,11 @@ int run(const Arguments& arguments)
                 break; // Ctrl-C
             fmt::print(stderr, "market_feed: {}\n", handled.error());
             if (sidecar::can_heal(handled.error()))
-                continue; // said once; meanwhile the calculation goes on
+                continue; // reported once; meanwhile the calculation continues
             exit_code = 1;
             break;
         }
-        market.revalue(); // the busy calculation: it never waits for the network
+        market.revalue(); // the heavy calculation never waits for the network
         const auto seconds = std::chrono::duration<double>(steady_clock::now() - began).count();
         const auto progress = std::min(
             1.0, std::max(arguments.messages ? static_cast<double>(market.messages())

@@ -36,7 +36,7 @@ void Market::take(std::string_view text)
     const std::string_view key{symbol->get_string().data(), symbol->get_string().size()};
     auto at = instruments_.find(key);
     if (at == instruments_.end()) {
-        if (instruments_.size() == 64) { // a feed of somebody else's must not make this grow
+        if (instruments_.size() == 64) { // a stranger's feed must not make this grow
             ++strangers_;
             return;
         }

@@ -1,5 +1,4 @@
-// The application's own job: a small book of instruments, and how old the messages were when it saw
-// them.
+// The application's job: a small book of instruments, and the age of messages when it took them.
 #pragma once
 
 #include <array>
@@ -10,15 +9,15 @@
 
 class Market {
 public:
-    /// One message of the feed, JSON.
+    /// Takes one message of the feed, JSON.
     void take(std::string_view text);
     /// Recomputes every instrument's volatility from its recent prices.
     void revalue();
 
     [[nodiscard]] std::uint64_t messages() const noexcept { return messages_; }
-    /// Messages that are neither a trade nor a quote.
+    /// Counts messages that are neither a trade nor a quote.
     [[nodiscard]] std::uint64_t strangers() const noexcept { return strangers_; }
-    /// A quantile of the age of messages, microseconds.
+    /// Returns a quantile of the messages' age, in microseconds.
     [[nodiscard]] double latency(double quantile) const;
     [[nodiscard]] std::string table() const;
     [[nodiscard]] std::string histogram() const;

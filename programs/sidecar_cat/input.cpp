@@ -47,7 +47,7 @@ std::optional<LineCutter::Line> LineCutter::next(bool has_ended)
 std::optional<std::string> decode_hex(std::string_view line)
 {
     std::string bytes;
-    if (line.ends_with('\r')) // of a file from elsewhere
+    if (line.ends_with('\r')) // of a file with CRLF line ends
         line.remove_suffix(1);
     while (!line.empty()) {
         if (line.starts_with(' ')) {
@@ -79,7 +79,7 @@ void Input::send_all()
 {
     std::string piece(std::size_t{64} << 10, '\0');
     const auto bytes = settings_.websocket.max_message_bytes;
-    // In hex there may be a space behind each byte
+    // In hex, a space may follow each byte
     LineCutter lines{settings_.input_binary == BinaryFormat::hex ? 3 * bytes + 1 : bytes};
     for (;;) {
         ::pollfd entry{descriptor_, POLLIN, 0};
@@ -142,7 +142,7 @@ bool Input::send(std::string_view payload, std::uint64_t line_number)
             complain(settings_, fmt::format("line {} is not sent: {}", line_number, why.message()));
             return true;
         }
-        if (!waits_for_connection()) // the feed's failure says why
+        if (!waits_for_connection()) // the session reports the feed's failure
             return false;
     }
 }

@@ -1,4 +1,4 @@
-// sidecar-cat: a network feed on standard output, standard input on a network feed.
+// sidecar-cat: prints a network feed on standard output, sends standard input to it.
 #include "options.hpp"
 #include "output.hpp"
 #include "session.hpp"
@@ -13,12 +13,13 @@ namespace {
 
 using namespace sidecar_cat;
 
-/// A closed descriptor would be given to a socket of ours, and others would write to that.
+/// Opens closed standard descriptors. Otherwise a socket of ours could get such a number, and other
+/// code would write to it.
 void open_standard_descriptors()
 {
     for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
         if (::fcntl(descriptor, F_GETFD) < 0) [[maybe_unused]]
-            const int opened = ::open("/dev/null", O_RDWR); // the lowest that is free
+            const int opened = ::open("/dev/null", O_RDWR); // takes the lowest free number
 }
 
 } // namespace

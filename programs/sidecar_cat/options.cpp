@@ -45,12 +45,12 @@ Examples:
 
 using View = std::string_view;
 
-/// A mistake of usage. Caught where the command line is read.
+/// A mistake of usage. parse_command_line() catches it.
 struct Mistake {
     std::string why;
 };
 
-/// The whole text as a number; empty: it is none, or too large for T.
+/// Parses the whole text as a number; empty: it is none, or too large for T.
 template <class T>
 std::optional<T> to_number(View text)
 {
@@ -104,21 +104,21 @@ BinaryFormat to_binary(View text)
                               : throw Mistake{"it must be hex, base64 or raw"};
 }
 
-/// A small file's content, without the byte order mark that an editor writes, and without blanks
-/// around it.
+/// Reads a small file, without the byte order mark that an editor writes, and without blanks around
+/// the content.
 std::string content_of(const std::string& path)
 {
     std::string text((std::size_t{1} << 20) + 1, '\0');
     std::ifstream file{path, std::ios::binary};
     file.read(text.data(), static_cast<std::streamsize>(text.size()));
-    if (!file.eof() || file.bad()) // never opened, a directory, or without an end
+    if (!file.eof() || file.bad()) // never opened, a directory, or endless
         throw Mistake{fmt::format("the file {} cannot be read", path)};
     text.resize(static_cast<std::size_t>(file.gcount()));
     constexpr View mark = "\xef\xbb\xbf";
     return std::string{trimmed(View{text}.substr(text.starts_with(mark) ? mark.size() : 0))};
 }
 
-/// What @FILE or env:NAME stands for, or the text itself.
+/// Returns the content of @FILE, the value of env:NAME, or the text itself.
 std::string to_secret(View given)
 {
     std::string secret{given};
@@ -194,7 +194,7 @@ void set_authorities(Settings& settings, View path)
     (std::filesystem::is_directory(path, ignored) ? tls.ca_directory : tls.ca_file) = path;
 }
 
-/// For which URLs an option has an effect; for others it is a mistake.
+/// The URLs for which an option has an effect; for others it is a mistake.
 enum class For { all, network, websocket, tls };
 
 struct Option {
@@ -320,7 +320,7 @@ constexpr Scheme schemes[]{
     {"unix:", false, false, true},
 };
 
-/// Schemes are the same in either case of letters (RFC 3986 section 3.1).
+/// Schemes are case-insensitive (RFC 3986 section 3.1).
 const Scheme& scheme_of(View url)
 {
     for (const auto& scheme : schemes)
@@ -335,7 +335,7 @@ const Scheme& scheme_of(View url)
 
 using Given = std::set<const Option*>;
 
-/// An option without effect is a mistake: its user relies on it.
+/// Refuses an option without effect, because its user relies on it.
 void check(const Settings& settings, const Given& given, const Scheme& scheme)
 {
     const auto& tls = settings.websocket.tls;
@@ -353,7 +353,7 @@ void check(const Settings& settings, const Given& given, const Scheme& scheme)
             throw Mistake{fmt::format("{}: {}", option->name, why)};
 }
 
-/// Sets what several options decide together.
+/// Sets the fields that depend on several options.
 void complete(Settings& settings, const Scheme& scheme)
 {
     auto& websocket = settings.websocket;
@@ -367,7 +367,7 @@ void complete(Settings& settings, const Scheme& scheme)
     const bool is_plain = !scheme.is_websocket && !settings.is_json; // lines are text mostly
     settings.output_binary =
         settings.input_binary.value_or(is_plain ? BinaryFormat::raw : BinaryFormat::hex);
-    if (settings.input_binary == BinaryFormat::base64) // is for output alone
+    if (settings.input_binary == BinaryFormat::base64) // is for output only
         settings.input_binary.reset();
     websocket.url = settings.url;
     if (scheme.is_websocket)
@@ -381,7 +381,7 @@ void complete(Settings& settings, const Scheme& scheme)
     scheme.is_local ? set_path(rest, tcp) : set_host_and_port(rest, tcp);
 }
 
-/// Takes the option at `at`, and its value, if that is an argument on its own.
+/// Takes the option at `at`, and its value if that is a separate argument.
 void take_option(const std::vector<std::string>& arguments, std::size_t& at, Settings& settings,
                  Given& given)
 {
@@ -405,7 +405,7 @@ void take_option(const std::vector<std::string>& arguments, std::size_t& at, Set
         if (equals == argument.npos && ++at == arguments.size())
             throw Mistake{fmt::format("{}: its value is missing", name)};
         value = equals == argument.npos ? View{arguments[at]} : argument.substr(equals + 1);
-        if (value.empty()) // mostly a variable of the shell that is not set
+        if (value.empty()) // mostly a shell variable that is not set
             throw Mistake{fmt::format("{}: it is empty", name)};
     }
     try {

@@ -1,4 +1,4 @@
-// The command line: arguments in; settings, or a text and an exit status, out.
+// The command line: parses arguments into settings, or into a text and an exit status.
 #pragma once
 
 #include <sidecar/options.hpp>
@@ -21,10 +21,10 @@ constexpr int link_lost = 3;
 constexpr int stopped_uncleanly = 4;
 } // namespace exit_status
 
-/// How a binary message is written on a line.
+/// The form of a binary message on a line.
 enum class BinaryFormat { hex, base64, raw };
 
-/// The command line, understood. Options of both transports are kept with WebSocket's until the URL
+/// The parsed command line. Options of both transports are kept with WebSocket's until the URL
 /// decides.
 struct Settings {
     std::string url{};
@@ -33,9 +33,9 @@ struct Settings {
     sidecar::Options feed{};
     sidecar::Duration timeout = std::chrono::seconds{10}; ///< to connect; max(): none
     std::uint64_t count = 0;                              ///< messages to receive; 0: any number
-    std::optional<BinaryFormat> input_binary{};           ///< of --binary; none: lines are text
+    std::optional<BinaryFormat> input_binary{};           ///< from --binary; none: lines are text
     BinaryFormat output_binary = BinaryFormat::hex;
-    bool is_terminal = false; ///< standard output is one
+    bool is_terminal = false; ///< standard output is a terminal
     bool is_json = false, has_timestamps = false, closes_at_eof = false;
     bool prints_stats = false, is_quiet = false, is_verbose = false;
 };
@@ -46,8 +46,8 @@ struct EarlyExit {
     std::string text{}; ///< with its line end; for stdout if the status is 0, else for stderr
 };
 
-/// `arguments` without the program's name. Reads the files and variables that they name. No text
-/// that it returns repeats a value, which may be a secret.
+/// Parses `arguments`, without the program's name. Reads the files and variables that they name.
+/// Its texts never repeat a value, which may be a secret.
 [[nodiscard]] std::variant<Settings, EarlyExit> parse_command_line(
     const std::vector<std::string>& arguments);
 

@@ -19,7 +19,7 @@
 namespace sidecar_cat {
 namespace {
 
-/// Bytes of the UTF-8 character at the front; 0: there is none.
+/// Returns the bytes of the UTF-8 character at the front; 0: there is none.
 std::size_t character_bytes(std::string_view text) noexcept
 {
     const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
@@ -28,7 +28,7 @@ std::size_t character_bytes(std::string_view text) noexcept
     const std::size_t size = byte(0) >= 0xf0 ? 4 : byte(0) >= 0xe0 ? 3 : 2;
     if (byte(0) < 0xc2 || byte(0) > 0xf4 || text.size() < size)
         return 0;
-    // The second byte's range excludes overlong forms, surrogates and what is too high.
+    // The second byte's range excludes overlong forms, surrogates and values above U+10FFFF.
     const int min = byte(0) == 0xe0 ? 0xa0 : byte(0) == 0xf0 ? 0x90 : 0x80;
     const int max = byte(0) == 0xed ? 0x9f : byte(0) == 0xf4 ? 0x8f : 0xbf;
     if (byte(1) < min || byte(1) > max)
@@ -39,7 +39,7 @@ std::size_t character_bytes(std::string_view text) noexcept
     return size;
 }
 
-/// C0, DEL, and C1 in its UTF-8 form.
+/// C0, DEL, and C1 in its UTF-8 form: terminals obey them.
 bool is_control(std::string_view character) noexcept
 {
     const auto first = static_cast<unsigned char>(character[0]);
@@ -62,7 +62,7 @@ void append_hex(std::string& out, std::span<const std::byte> bytes)
             {digits[static_cast<unsigned>(byte) >> 4], digits[static_cast<unsigned>(byte) & 15]});
 }
 
-/// Calls `append_one(character)` for each character, `append_bad(byte)` for each byte that is none.
+/// Calls `append_one(character)` for each character, and `append_bad(byte)` for each other byte.
 template <class One, class Bad>
 void for_each_character(std::string_view text, One append_one, Bad append_bad)
 {
@@ -194,7 +194,7 @@ void Printer::json_message(std::string& out, const sidecar::MessageView& message
     const bool is_text = message.kind() == sidecar::MessageKind::text;
     begin_event(out, "message");
     append(out, ",\"kind\":\"{}\",\"size\":{}", is_text ? "text" : "binary", message.size());
-    // A binary message that is printed raw is text if it can be; what cannot is base64.
+    // With raw, a binary message is printed as text if it is UTF-8, and as base64 otherwise.
     if ((is_text || settings_.output_binary == BinaryFormat::raw) && is_utf8(message.text())) {
         append_field(out, "text", message.text());
     } else if (!is_text && settings_.output_binary == BinaryFormat::hex) {
@@ -238,8 +238,8 @@ void Output::write(std::string& text, const std::function<bool()>& must_end)
     std::string_view rest = text;
     for (auto last = std::chrono::steady_clock::now(); !rest.empty() && !is_gone_;) {
         ::pollfd entry{descriptor_, POLLOUT, 0};
-        const bool is_ready = ::poll(&entry, 1, 100) > 0; // so soon is the end noticed
-        // A pipe that is ready takes PIPE_BUF bytes without waiting, and a terminal does.
+        const bool is_ready = ::poll(&entry, 1, 100) > 0; // how soon it notices the end
+        // A ready pipe takes PIPE_BUF bytes without waiting, and so does a terminal.
         const auto wrote = is_ready ? ::write(descriptor_, rest.data(),
                                               std::min<std::size_t>(rest.size(), PIPE_BUF))
                                     : 0;

@@ -1,4 +1,4 @@
-// Output: messages and events as text, and the descriptors that take it.
+// Output: formats messages and events as text, and writes it to descriptors.
 #pragma once
 
 #include "options.hpp"
@@ -15,18 +15,18 @@
 
 namespace sidecar_cat {
 
-/// A line on stderr, in one write, unless --quiet. Allocates nothing. Side: any thread.
+/// Writes a line to stderr, in one write, unless --quiet. Allocates nothing. Side: any thread.
 void complain(const Settings& settings, std::string_view text) noexcept;
 
-/// Appends messages and events, each with its line end, to a text. Knows neither descriptors nor
-/// clocks. Owned by Session, on the main thread.
+/// Appends messages and events, each with its line end, to a text. Uses no descriptor and no clock.
+/// Owned by Session, on the main thread.
 class Printer {
 public:
     using WallTime = std::chrono::system_clock::time_point;
 
     explicit Printer(const Settings& settings) : settings_{settings} {}
 
-    /// The time of what follows; one for a batch.
+    /// Sets the time of the next lines; once for each batch.
     void set_time(WallTime time);
     void message(std::string& out, const sidecar::MessageView& message) const;
     // Events, as JSON lines
@@ -40,34 +40,35 @@ private:
     void begin_event(std::string& out, std::string_view name) const;
 
     const Settings& settings_;
-    std::string time_{}; // empty: lines have none
+    std::string time_{}; // empty: lines have no time
 };
 
-/// "2026-11-26T07:52:37.123456Z"
+/// Formats as "2026-11-26T07:52:37.123456Z".
 [[nodiscard]] std::string to_utc(Printer::WallTime time);
-/// A JSON string with its quotes (RFC 8259 section 7). What is not UTF-8 becomes \xNN, as text.
+/// Appends a JSON string with its quotes (RFC 8259 section 7). Bytes that are not UTF-8 become
+/// \xNN, as text.
 void append_json_string(std::string& out, std::string_view text);
-/// Control characters (all but newline and tab) and what is not UTF-8 become \xNN: a peer must not
-/// command the terminal.
+/// Escapes control characters (except newline and tab) and bytes that are not UTF-8 as \xNN: a peer
+/// must not command the terminal.
 void append_for_terminal(std::string& out, std::string_view text);
-/// RFC 4648 section 4, with padding, on one line.
+/// Appends base64 (RFC 4648 section 4), with padding, on one line.
 void append_base64(std::string& out, std::string_view bytes);
-/// RFC 3629: no surrogates, no overlong forms.
+/// Checks RFC 3629: no surrogates, no overlong forms.
 [[nodiscard]] bool is_utf8(std::string_view text) noexcept;
 
-/// Writes to a descriptor, which stays blocking, as other programs may share it. Owned by Session,
-/// on the main thread.
+/// Writes to a descriptor. The descriptor stays blocking, because other programs may share it.
+/// Owned by Session, on the main thread.
 class Output {
 public:
     explicit Output(int descriptor) : descriptor_{descriptor} {}
 
-    /// Writes what `text` holds and clears it. Blocks: until its reader has taken it or is gone;
-    /// once `must_end()` says so, only while it takes something within a second.
+    /// Writes `text` and clears it. Blocks: until its reader has taken it or is gone. Once
+    /// `must_end()` returns true, it gives up when the reader takes nothing for a second.
     void write(std::string& text, const std::function<bool()>& must_end);
-    /// Nothing more can be written.
+    /// The reader is gone, or a write failed; no more can be written.
     [[nodiscard]] bool is_gone() const noexcept { return is_gone_; }
     void set_gone() noexcept { is_gone_ = true; }
-    /// Why not, if the reader did not just leave.
+    /// The reason, if a write failed; empty if the reader just left.
     [[nodiscard]] const std::string& error() const noexcept { return error_; }
 
 private:

@@ -26,14 +26,14 @@
 namespace sidecar_cat {
 namespace {
 
-/// The peer has closed without a complaint (RFC 6455 section 7.4.1: 1000, or no code at all).
+/// The peer closed without an error (RFC 6455 section 7.4.1: 1000, or no code at all).
 bool is_orderly_close(const sidecar::Failure& failure)
 {
     const auto code = failure.close_code();
     return failure == sidecar::Error::closed_by_peer && (code == 0 || code == 1000 || code == 1005);
 }
 
-/// The peer has ended the connection in place of answering our close, after it got everything.
+/// The peer ended the connection instead of answering our close, after it got everything.
 bool has_peer_left(sidecar::StopReport report)
 {
     if (report.close.verdict == sidecar::Verdict::failed && report.unsent_messages == 0)
@@ -60,7 +60,7 @@ std::unique_ptr<sidecar::Feed> make_feed(const Settings& settings)
                                                                   feed_options(settings));
 }
 
-/// Owned by run_session(). Side: the main thread.
+/// One run of the program. Owned by run_session(). Side: the main thread.
 class Session {
 public:
     explicit Session(const Settings& settings)
@@ -76,7 +76,7 @@ public:
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
-    /// Returns the exit status.
+    /// Runs to the end and returns the exit status.
     [[nodiscard]] int run() noexcept
     {
         try {
@@ -93,17 +93,18 @@ public:
             complain(settings_, error.what());
         }
         try {
-            (void)feed_->stop();          // with a goodbye
-        } catch (const std::exception&) { // for lack of memory
+            (void)feed_->stop();          // sends a close
+        } catch (const std::exception&) { // no memory
         }
         return descriptor_ < 0 ? exit_status::could_not_connect : exit_status::stopped_uncleanly;
     }
 
 private:
-    /// False: it could not connect.
+    /// Starts the feed and the input's thread. False: it could not connect.
     bool connect()
     {
-        // On a thread, since it waits for nothing but the peer, and the reader of our output may leave.
+        // On a thread: start() waits for the peer only, and meanwhile the reader of our output may
+        // leave.
         auto starting =
             std::async(std::launch::async, [this] { return feed_->start(settings_.timeout); });
         while (starting.wait_for(std::chrono::milliseconds{100}) == std::future_status::timeout)
@@ -134,7 +135,8 @@ private:
 
     void wait()
     {
-        // Where links come back: the feed's descriptor is not readable for an `up` or a `retry` alone.
+        // With reconnecting: an `up` or a `retry` alone does not make the feed's descriptor
+        // readable.
         const int timeout = settings_.feed.link.reconnect ? 100 : -1;
         ::pollfd entries[] = {{descriptor_, POLLIN, 0},
                               {output_.is_gone() ? -1 : STDOUT_FILENO, 0, 0}};
@@ -193,14 +195,14 @@ private:
     void note_failure(const sidecar::Failure& failure)
     {
         is_over_ = true;
-        if (failure == sidecar::Error::stopped || is_muted_) // then the peer may end as it likes
+        if (failure == sidecar::Error::stopped || is_muted_) // then any end of the peer is fine
             return;
         if (settings_.is_json)
             printer_.down(text_, failure);
         if (is_orderly_close(failure))
             return;
-        // With TLS 1.3 a server may refuse our certificate after the handshake is over for us (RFC 8446
-        // section 4.4.4), where a message is expected.
+        // With TLS 1.3 a server may refuse our certificate after our handshake has ended (RFC 8446
+        // section 4.4.4), when we expect a message.
         const bool is_refusal =
             failure == sidecar::Error::tls_failed && !settings_.feed.link.reconnect;
         status_ = is_refusal ? exit_status::could_not_connect : exit_status::link_lost;
@@ -227,7 +229,7 @@ private:
         const auto stats = feed_->stats();
         if (input_.has_failed())
             status_ = std::max(status_, exit_status::stopped_uncleanly);
-        // A peer that leaves after the last message that was asked for may be faster than our close.
+        // A peer that leaves after the last requested message may be faster than our close.
         const bool is_clean = report.clean() || (is_muted_ && has_peer_left(report));
         if (status_ == exit_status::clean && !is_clean && !output_.is_gone()) {
             status_ = exit_status::stopped_uncleanly;
@@ -252,12 +254,12 @@ private:
     sidecar::SignalGuard signals_;
     Printer printer_;
     Output output_{STDOUT_FILENO};
-    Input input_;         // its thread begins once the link is up
-    std::string text_{};  // to be written
+    Input input_;         // its thread begins when the link is up
+    std::string text_{};  // waits to be written
     int descriptor_ = -1; // the feed's
     int status_ = exit_status::could_not_connect;
     std::uint64_t received_ = 0;
-    bool is_muted_ = false; // later messages and failures are not printed
+    bool is_muted_ = false; // no longer prints messages and failures
     bool is_over_ = false;
 };
 
