@@ -48,8 +48,8 @@ std::string_view describe(Error error)
     return "unknown error";
 }
 
-/// Text of the peer's, for logs and terminals: control characters (C0, DEL, and C1 in its UTF-8
-/// form) would begin new lines in them, and worse.
+/// Escapes control characters (C0, DEL, and C1 in its UTF-8 form) in a text of the peer: in logs
+/// and on terminals they would begin new lines, and worse.
 std::string without_controls(std::string_view text)
 {
     std::string result;

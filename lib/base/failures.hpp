@@ -1,4 +1,4 @@
-// Failures that several rooms make: of misuse, of options, of the application's functions.
+// Makes failures for several parts of the library: misuse, options, functions of the application.
 #pragma once
 
 #include <sidecar/error.hpp>
@@ -10,7 +10,7 @@
 
 namespace sidecar::detail {
 
-/// Of a call that would wait for the very thread that makes it.
+/// Makes the failure of a call that would wait for the thread that makes it.
 [[nodiscard]] inline Failure called_on_loop(std::string attempted, std::string endpoint)
 {
     return {Error::misuse,
@@ -19,12 +19,13 @@ namespace sidecar::detail {
              .explanation = "called on the loop's own thread, which it would wait for"}};
 }
 
-/// Of an exception of the application's `function` ("the retry_if function"), which the explanation names;
-/// otherwise as to_failure().
+/// Converts an exception of the application's `function` ("the retry_if function"), and names the
+/// function in the explanation. A Failure in the exception is returned as it is. The rest is as in
+/// to_failure().
 [[nodiscard]] Failure thrown_by(std::string_view function, std::exception_ptr exception, Error code,
                                 std::string_view attempted, std::string_view endpoint = {});
 
-/// Of options that make no sense. The call adds its own name and the endpoint.
+/// Makes the failure of options that make no sense. The call adds its name and the endpoint.
 [[nodiscard]] inline Failure bad_options(std::string why)
 {
     return {Error::bad_options, {.explanation = std::move(why)}};

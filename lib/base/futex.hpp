@@ -1,6 +1,6 @@
-// A word that threads can sleep on with a deadline, and that a signal handler can wake them
-// through: neither std::condition_variable (no signal handler) nor std::atomic::wait (no deadline)
-// will do.
+// Threads sleep on a futex until a deadline, and a signal handler can wake them.
+// std::condition_variable cannot be used in a signal handler, and std::atomic::wait has no
+// deadline.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -17,13 +17,14 @@ namespace sidecar::detail {
 
 class Futex {
 public:
-    /// Take it before looking at what is waited for.
+    /// Returns a ticket for wait(). Take it before you check the condition: a wake() after that
+    /// ends the wait.
     [[nodiscard]] std::uint32_t ticket() const noexcept
     {
         return word_.load(std::memory_order_seq_cst);
     }
-    /// Sleeps until a wake() after the ticket was taken, or the deadline; may also return for no
-    /// reason. Side: any thread.
+    /// Sleeps until a wake() after the ticket was taken, or until the deadline; may also return for
+    /// no reason. Side: any thread.
     void wait(std::uint32_t ticket, TimePoint deadline) noexcept
     {
         // FUTEX_WAIT_BITSET takes an absolute time on the steady clock; futex(2).
@@ -33,7 +34,7 @@ public:
         ::syscall(SYS_futex, address(), FUTEX_WAIT_BITSET_PRIVATE, ticket,
                   deadline == TimePoint::max() ? nullptr : &when, nullptr, FUTEX_BITSET_MATCH_ANY);
     }
-    /// Wakes all who sleep. Side: any thread and any signal handler.
+    /// Wakes all threads that sleep. Side: any thread and any signal handler.
     void wake() noexcept
     {
         word_.fetch_add(1, std::memory_order_seq_cst);

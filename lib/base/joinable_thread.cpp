@@ -53,16 +53,17 @@ JoinableThread::~JoinableThread()
 bool JoinableThread::join_until(TimePoint deadline) noexcept
 {
     const auto now = [] { return std::chrono::steady_clock::now(); };
-    constexpr std::chrono::hours long_enough{24}; // of one wait
+    constexpr std::chrono::hours long_enough{24}; // for one wait
     std::unique_lock lock{mutex_};
     while (is_joinable_) {
-        if (is_joining_) { // another thread
+        if (is_joining_) { // another thread joins
             changed_.wait_until(lock, std::min(deadline, deadline_after(now(), long_enough)));
         } else {
             is_joining_ = true;
             lock.unlock();
-            // The sanitizers know no join on the steady clock. A jump of the other one is seen below,
-            // or costs its own length if it goes back just while a destructor blocks.
+            // The system clock, since the sanitizers know no join on the steady clock. If it jumps
+            // forward, the loop joins again. If it jumps back while a destructor blocks, the wait
+            // is longer by the jump.
             const auto left = std::clamp<Duration>(deadline - now(), Duration{}, long_enough);
             const auto until = std::chrono::system_clock::now().time_since_epoch() + left;
             const auto seconds = std::chrono::floor<std::chrono::seconds>(until);

@@ -1,5 +1,5 @@
-// std::thread with a bounded join: its function may be over while a thread_local of the user's still
-// blocks in its destructor.
+// A thread with a bounded join: after its function has returned, a thread_local of the application
+// may still block in its destructor.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -14,33 +14,34 @@
 
 namespace sidecar::detail {
 
-/// A thread that can be joined until a deadline, or left behind as an orphan. The process counts its
-/// orphans. Side: app, but where a call says otherwise.
+/// Can be joined until a deadline, or left behind as an orphan. The process counts its orphans.
+/// Side: app, unless a call says otherwise.
 class JoinableThread {
 public:
     JoinableThread() noexcept = default;
     JoinableThread(const JoinableThread&) = delete;
     JoinableThread& operator=(const JoinableThread&) = delete;
-    /// Lets go of a thread that was not joined.
+    /// Detaches a thread that was not joined.
     ~JoinableThread();
 
-    /// `function` keeps this object alive and calls note_end() last. The thread takes no signals that
-    /// are sent to the process. Throws std::system_error.
+    /// Starts the thread. `function` keeps this object alive and calls note_end() last. The thread
+    /// takes no signals that are sent to the process, see SignalsBlocked. Throws std::system_error.
     void start(std::function<void()> function);
-    /// Side: the thread itself.
+    /// Records that the function ends, and wakes wait_for_end(). Side: the thread itself.
     void note_end() noexcept;
     /// Side: any.
     [[nodiscard]] bool has_ended() const noexcept { return has_ended_.load(); }
-    /// False when the deadline passed first. Side: any.
+    /// Waits for note_end(). False: the deadline passed first. Side: any.
     [[nodiscard]] bool wait_for_end(TimePoint deadline);
-    /// True: it is joined, by this call or another, or was left. False when the deadline passed first; it
-    /// can still be joined then.
+    /// Waits until the thread is joined, by this call or another, or orphaned. False: the deadline
+    /// passed first; it can still be joined.
     [[nodiscard]] bool join_until(TimePoint deadline) noexcept;
-    /// Nobody waits for the thread from now on. False: it was joined before.
+    /// Detaches the thread: nobody waits for it from now on. False: it was joined or orphaned
+    /// before. Blocks: while another call joins.
     bool orphan() noexcept;
     [[nodiscard]] std::thread::id id() const noexcept { return id_.load(); }
 
-    /// Orphans of this process that have not ended. Side: any.
+    /// Returns how many orphans of this process have not ended. Side: any.
     [[nodiscard]] static std::uint64_t orphan_count() noexcept;
 
 private:

@@ -18,7 +18,7 @@ void log_to_stderr(LogLevel level, std::string_view text)
         fmt::print(stderr, "sidecar: {}: {}\n", to_string(level), text);
 }
 
-/// But for the words, which may hold numbers that differ each time.
+/// Ignores explanations and close reasons, which may contain numbers that differ each time.
 bool is_same(const Failure& a, const Failure& b)
 {
     return a.code() == b.code() && a.cause() == b.cause() && a.close_code() == b.close_code()

@@ -1,4 +1,4 @@
-// What went wrong during a run, and the log.
+// Records the failures of a run, and writes the log.
 #pragma once
 
 #include <sidecar/error.hpp>
@@ -18,36 +18,38 @@
 
 namespace sidecar::detail {
 
-/// Keeps the first failure of a run, its latest ones, each different one once, and their number;
-/// passes log lines to the user's hook. Owned by the run. Side: any thread.
+/// Keeps the first failure of a run, the latest ones, one entry for each different one, and the
+/// count. Passes log lines to the user's hook. Owned by the run. Side: any thread.
 class Journal {
 public:
     explicit Journal(LogHook hook) : hook_{std::move(hook)} {}
 
-    /// The clock of the times in distinct(); until it is set they are zero. Before the loop
-    /// runs.
+    /// Sets the clock of `first_at` and `last_at` in distinct(), which are zero without one. Call
+    /// it before the loop runs.
     void use_clock(std::function<TimePoint()> now, bool is_virtual);
     void record(const Failure& failure);
-    /// The same of an exception that belongs to no task; without memory it is only counted.
+    /// Records an exception that belongs to no task. Without memory it is only counted.
     void record(std::exception_ptr exception, std::string_view attempted) noexcept;
     [[nodiscard]] std::optional<Failure> first() const;
-    /// The latest, oldest first, at most 16.
+    /// Returns the latest failures, oldest first, at most 16.
     [[nodiscard]] std::vector<Failure> latest() const;
     [[nodiscard]] ErrorLog distinct() const;
     [[nodiscard]] std::uint64_t count() const;
 
-    /// What the hook throws is swallowed and counted.
+    /// Calls the hook; without one writes to stderr, from LogLevel::warning on. An exception of the
+    /// hook is swallowed and counted.
     void log(LogLevel level, std::string_view text) const noexcept;
-    /// To stderr where there is no hook, and nowhere where there is one: for threads that keep a bound.
+    /// Writes to stderr if there is no hook, else nothing: for callers with a bound, which a hook
+    /// may exceed.
     void log_without_hook(LogLevel level, std::string_view text) const noexcept;
-    /// From now on no hook is called on this thread, since what it refers to may be gone.
+    /// Logs nothing from `thread` from now on: the hook may refer to destroyed objects.
     void silence(std::thread::id thread) noexcept { silent_thread_.store(thread); }
     [[nodiscard]] std::uint64_t callback_failures() const noexcept
     {
         return callback_failures_.load();
     }
 
-    /// So many different failures are kept apart.
+    /// Maximum of different failures; others are only counted, in ErrorLog::others.
     static constexpr std::size_t most_distinct = 64;
 
 private:

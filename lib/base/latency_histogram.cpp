@@ -5,7 +5,7 @@
 namespace sidecar::detail {
 namespace {
 
-/// At most the longest there is.
+/// Returns Duration::max() on overflow.
 Duration product(Duration duration, std::uint64_t times) noexcept
 {
     constexpr auto most = static_cast<std::uint64_t>(Duration::max().count());
@@ -16,7 +16,7 @@ Duration product(Duration duration, std::uint64_t times) noexcept
 
 } // namespace
 
-/// Two neighbours are at most an eighth apart.
+/// Two neighbours are at most 16 % apart.
 constexpr LatencyHistogram::Bounds LatencyHistogram::make_bounds()
 {
     constexpr std::array<int, steps_per_decade> tenths{10, 11, 12, 13, 15, 16, 18, 20,
@@ -68,7 +68,7 @@ void LatencyHistogram::add(const LatencyHistogram& other)
     count_ += other.count_;
 }
 
-/// The end of the range in which it lies.
+/// Returns the end of its range, between the least and the most that was added.
 Duration LatencyHistogram::quantile(std::uint64_t percent) const
 {
     const auto wanted = (count_ / 100) * percent + ((count_ % 100) * percent + 99) / 100;

@@ -1,4 +1,5 @@
-// Durations in bounded memory: their quantiles, and the coarser histogram of the stats.
+// Counts durations in bounded memory, for their quantiles and for the coarser histogram of the
+// stats.
 #pragma once
 
 #include <sidecar/histogram.hpp>
@@ -10,18 +11,19 @@
 
 namespace sidecar::detail {
 
-/// Counts durations in 24 ranges for each power of ten, from 10 microseconds to 100 seconds; their
-/// ends are a superset of Histogram::bounds. Its owner guards it. Many links never measure anything,
-/// so the counters are made by the first add().
+/// Counts durations in 24 ranges for each power of ten, from 10 microseconds to 100 seconds; the
+/// ends of the ranges include all of Histogram::bounds. Its owner guards it. Many links never
+/// measure anything, so the first add() allocates the counters.
 class LatencyHistogram {
 public:
     LatencyHistogram() = default;
     LatencyHistogram(LatencyHistogram&&) = default;
     LatencyHistogram& operator=(LatencyHistogram&&) = default;
 
-    /// Below zero counts as zero.
+    /// Adds `duration`, `times` times; below zero counts as zero. Throws bad_alloc.
     void add(Duration duration, std::uint64_t times = 1);
-    /// Adds what another has counted; the latest is its latest, if it has any.
+    /// Adds all that another has counted; last() is then the other's, if that has one. Throws
+    /// bad_alloc.
     void add(const LatencyHistogram& other);
     [[nodiscard]] Latency latency() const;
     [[nodiscard]] Duration last() const noexcept { return last_; }

@@ -21,9 +21,9 @@ NotifyFd::~NotifyFd() { ::close(fd_); }
 
 void NotifyFd::raise() const noexcept
 {
-    const auto saved = errno; // a signal handler must leave it alone
+    const auto saved = errno; // a signal handler must not change it
     const std::uint64_t one = 1;
-    // Full means raised already
+    // Fails if the counter is full: the descriptor is readable already.
     [[maybe_unused]] const auto written = ::write(fd_, &one, sizeof one);
     errno = saved;
 }
@@ -31,7 +31,7 @@ void NotifyFd::raise() const noexcept
 void NotifyFd::lower() const noexcept
 {
     std::uint64_t count;
-    // Empty means lowered already
+    // Fails if the counter is 0: the descriptor is lowered already.
     [[maybe_unused]] const auto got = ::read(fd_, &count, sizeof count);
 }
 

@@ -5,7 +5,7 @@
 
 namespace sidecar::detail {
 
-/// Wraps an eventfd. Side: any thread; async-signal-safe but for construction and destruction.
+/// Wraps an eventfd. Side: any thread; async-signal-safe except construction and destruction.
 class NotifyFd {
 public:
     NotifyFd(); ///< throws Exception (no_resources)
@@ -16,12 +16,14 @@ public:
     [[nodiscard]] int get() const noexcept { return fd_; }
     void raise() const noexcept;
     void lower() const noexcept;
-    /// raise() by a run that may be over, when another has the descriptor: so that this one lowers it.
+    /// Like raise(), for a run that may have ended while a later one uses the descriptor: the later
+    /// one lowers it, see take_late_raise().
     void raise_late() const noexcept
     {
         raise();
         is_raised_late_.store(true);
     }
+    /// True once after raise_late().
     [[nodiscard]] bool take_late_raise() const noexcept { return is_raised_late_.exchange(false); }
 
 private:

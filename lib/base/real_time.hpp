@@ -1,4 +1,4 @@
-// The real clock, whatever clock a sidecar runs on.
+// The real clock, also for sidecars on virtual time.
 #pragma once
 
 #include <sidecar/clock.hpp>

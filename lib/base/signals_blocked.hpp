@@ -1,4 +1,4 @@
-// Keeps the signals of the process away from a thread that is being made.
+// Blocks signals while a thread is made.
 #pragma once
 
 #include <csignal>
@@ -7,11 +7,11 @@
 
 namespace sidecar::detail {
 
-/// While it lives, the calling thread blocks all signals, and so will a thread that it makes: a
-/// thread inherits the mask. So a signal to the process is never taken by a thread of ours, where
-/// it would pass by an application that waits for it in sigwait() with all its own threads blocked.
-/// What a thread raises by its own fault (SIGSEGV and its like) stays as it was, or a handler that
-/// wants to tell of a crash would not be called.
+/// While it lives, the calling thread blocks all signals, and so does each thread that it makes: a
+/// thread inherits the mask. So no thread of ours takes a signal of the process. An application
+/// that waits in sigwait() with all its own threads blocked would miss that signal. Signals of a
+/// thread's own faults (SIGSEGV and its like) stay as they were: otherwise a crash handler would
+/// not be called.
 class SignalsBlocked {
 public:
     SignalsBlocked() noexcept

@@ -1,4 +1,4 @@
-// The request to stop: made once, from anywhere, seen by everybody.
+// The request to stop: any thread or signal handler makes it, once, and all threads see it.
 #pragma once
 
 #include "base/notify_fd.hpp"
@@ -11,34 +11,35 @@
 
 namespace sidecar::detail {
 
-/// When a run's stop was requested, whether it is over, and a descriptor that wakes the loop for it.
-/// Owned by the run. Once made it stays. Side: any thread; make() any signal handler too.
+/// Holds when a run's stop was requested and whether the stop is over; wakes the loop through a
+/// descriptor. A request cannot be withdrawn. Owned by the run. Side: any thread; make() any signal
+/// handler too.
 class StopRequest {
 public:
-    /// True: it is the first.
+    /// Requests the stop. True: this is the first request.
     bool make() noexcept
     {
         Duration::rep none = 0;
         const bool is_first = made_at_.compare_exchange_strong(
             none, std::chrono::steady_clock::now().time_since_epoch().count());
-        fd_.raise(); // each time: the thread of the first may be off its core before it comes to this
+        fd_.raise(); // each time: the first thread may be suspended before this line
         return is_first;
     }
     [[nodiscard]] bool is_made() const noexcept { return made_at_.load() != 0; }
-    /// On the real clock. Only when it is made.
+    /// Returns the time of the request on the real clock. Call it only if is_made().
     [[nodiscard]] TimePoint made_at() const noexcept
     {
         return TimePoint{Duration{made_at_.load()}};
     }
-    /// The stop is over: joined, or the thread was left alone.
+    /// Records that the stop is over: the thread is joined or orphaned, or never started.
     void note_over() noexcept { is_over_.store(true); }
     [[nodiscard]] bool is_over() const noexcept { return is_over_.load(); }
-    /// What a call says that comes too late.
+    /// Returns the error of a call that comes too late.
     [[nodiscard]] Error refusal() const noexcept
     {
         return is_over() ? Error::stopped : Error::stopping;
     }
-    /// Readable from the request on.
+    /// Returns a descriptor that is readable from the request on.
     [[nodiscard]] int fd() const noexcept { return fd_.get(); }
 
 private:

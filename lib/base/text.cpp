@@ -8,7 +8,7 @@
 namespace sidecar::detail {
 namespace {
 
-/// How many bytes the character at the front has; zero: it is none.
+/// Returns the size of the first character; 0: it is not valid UTF-8.
 std::size_t character_bytes(std::string_view text)
 {
     const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
@@ -24,7 +24,7 @@ std::size_t character_bytes(std::string_view text)
     for (std::size_t i = 1; i < size; ++i)
         if ((byte(i) & 0xc0) != 0x80)
             return 0;
-    // Too long a form, a surrogate, or beyond U+10FFFF
+    // Overlong form, surrogate, or above U+10FFFF
     const bool is_bad = (first == 0xe0 && byte(1) < 0xa0) || (first == 0xed && byte(1) > 0x9f)
                         || (first == 0xf0 && byte(1) < 0x90) || (first == 0xf4 && byte(1) > 0x8f);
     return is_bad ? 0 : size;
@@ -46,7 +46,7 @@ std::string clean_utf8(std::string_view text)
 
 std::string in_seconds(Duration duration)
 {
-    // Not negated: the smallest has no opposite
+    // Not -duration: the smallest value has no positive counterpart
     const auto count = static_cast<std::uint64_t>(duration.count());
     const bool is_negative = duration < Duration{};
     const auto nanoseconds = is_negative ? 0 - count : count;

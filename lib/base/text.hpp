@@ -1,4 +1,4 @@
-// Texts of ours in forms that programs read.
+// Cleans texts as UTF-8; formats durations for programs and for people.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -8,11 +8,11 @@
 
 namespace sidecar::detail {
 
-/// The same text; what is not UTF-8 in it (RFC 3629) is replaced by U+FFFD, byte by byte.
+/// Returns the text with each byte that is not part of valid UTF-8 (RFC 3629) replaced by U+FFFD.
 [[nodiscard]] std::string clean_utf8(std::string_view text);
-/// "1.5", "0.000000001": exact, and without zeros at the end.
+/// Formats in seconds, exact, without trailing zeros: "1.5", "0.000000001".
 [[nodiscard]] std::string in_seconds(Duration duration);
-/// For people: "812 ns", "1.20 ms", "3.4 s", "2 h 05 min".
+/// Formats for people: "812 ns", "1.20 ms", "3.40 s", "2 h 05 min".
 [[nodiscard]] std::string readable(Duration duration);
 
 } // namespace sidecar::detail

@@ -1,4 +1,4 @@
-// Where threads of the application sleep: a timed wait on the sidecar's clock, real or virtual.
+// Threads of the application sleep on a WaitPoint, on the sidecar's clock, real or virtual.
 #pragma once
 
 #include "base/futex.hpp"
@@ -19,7 +19,8 @@ namespace sidecar::detail {
 
 class WaitPoint;
 
-/// A sleeping thread's claim on virtual time: while one is counted, time may jump.
+/// One thread that sleeps on virtual time. Virtual time may jump while at least one ticket is
+/// counted.
 struct Ticket {
     WaitPoint& point;         // both: constant
     const TimePoint deadline; // both: constant
@@ -33,26 +34,26 @@ class AppClock {
 public:
     virtual ~AppClock() = default;
     [[nodiscard]] virtual TimePoint now() const noexcept = 0;
-    /// When what runs just now on the loop's thread began, which is known already. Side: sidecar, in
-    /// a task.
+    /// Returns when the running handler of the loop began; the loop knows it without reading the
+    /// clock. Side: sidecar, in a task.
     [[nodiscard]] virtual TimePoint turn_began() const noexcept { return now(); }
     [[nodiscard]] virtual bool is_virtual() const noexcept = 0;
-    /// Virtual time: tells the loop that a thread sleeps until the ticket's deadline. Called with the
-    /// point's mutex held.
+    /// Virtual time: informs the loop that a thread sleeps until the ticket's deadline. Called with
+    /// the point's mutex held.
     virtual void arm(std::shared_ptr<Ticket> ticket) = 0;
-    /// Virtual time: a counted ticket has ended. Called with the point's mutex held.
+    /// Virtual time: called when a counted ticket has ended, with the point's mutex held.
     virtual void uncount() noexcept = 0;
 };
 
-/// Threads sleep here until a condition holds; whoever makes it hold calls wake(), which costs one
-/// load while nobody sleeps. The condition must be made true by a sequentially consistent store
-/// before wake().
+/// Threads sleep here until a condition holds. The thread that makes it hold does so by a
+/// sequentially consistent store, then calls wake(), which costs one load while nobody sleeps.
 class WaitPoint {
 public:
-    /// Waits until `condition()`; false when the deadline came first. Side: app, any thread;
-    /// several may ask their conditions at once. Before it sleeps it looks again and again for
-    /// `spin` of real time. On virtual time the wait ends in real time too, so that a loop that
-    /// hangs is noticed: at `give_up`, or after a second where the deadline is nearer.
+    /// Waits until `condition()` holds. False: the deadline passed first. Side: app, any thread;
+    /// several threads may evaluate their conditions at once. On real time it spins for `spin`
+    /// before it sleeps. On virtual time the wait also ends in real time, so that a hanging loop is
+    /// noticed: at `give_up`, or when the timeout has passed in real time, after one second at the
+    /// earliest.
     template <class Condition>
     [[nodiscard]] bool wait_until(AppClock& clock, TimePoint deadline, Condition condition,
                                   Duration spin = {}, TimePoint give_up = TimePoint::max())
@@ -72,14 +73,15 @@ public:
         return wait_real(deadline, condition);
     }
 
-    /// Wakes all who sleep here, to look at their conditions again. Side: any thread. True if
-    /// somebody slept.
+    /// Wakes all threads that sleep here; they evaluate their conditions again. True: a thread
+    /// slept. Side: any thread.
     bool wake() noexcept
     {
         if (sleepers_.load(std::memory_order_seq_cst) == 0)
             return false;
         {
-            // First, so that a thread that is awake by then does not lose its next ticket to this.
+            // Before the futex: a thread that is already awake may wait again, and this should not
+            // end its new ticket.
             std::lock_guard lock{mutex_};
             for (const auto& ticket : tickets_)
                 end(*ticket);
@@ -89,15 +91,15 @@ public:
         futex_.wake();
         return true;
     }
-    /// The same where a mutex cannot be taken; a thread that waits on virtual time looks again a
-    /// moment later by itself. Side: any thread and any signal handler.
+    /// Like wake(), but locks no mutex; a thread that waits on virtual time checks again by itself
+    /// within 5 ms. Side: any thread and any signal handler.
     void wake_from_signal() noexcept
     {
         if (sleepers_.load(std::memory_order_seq_cst) != 0)
             futex_.wake();
     }
 
-    /// The loop takes note of a ticket; false if its sleeper has gone. Side: the loop's thread.
+    /// Counts a ticket in `counter`. False: its thread no longer sleeps. Side: the loop's thread.
     [[nodiscard]] bool count(Ticket& ticket, std::atomic<int>& counter)
     {
         std::lock_guard lock{mutex_};
@@ -112,7 +114,7 @@ public:
         std::lock_guard lock{mutex_};
         return ticket.has_ended;
     }
-    /// The ticket's deadline has passed. Side: the loop's thread.
+    /// Ends a ticket whose deadline has passed. Side: the loop's thread.
     void expire(Ticket& ticket)
     {
         std::lock_guard lock{mutex_};
@@ -170,7 +172,7 @@ private:
         const auto patience = std::max<Duration>(deadline - clock.now(), std::chrono::seconds{1});
         const auto real_deadline =
             std::min(give_up, deadline_after(std::chrono::steady_clock::now(), patience));
-        // A condition that takes what it waited for must not be asked again once it held.
+        // Once true, the condition is not evaluated again: it may have acquired a lock, say.
         bool held = condition();
         while (!held) {
             const auto ticket =
@@ -179,7 +181,7 @@ private:
             clock.arm(ticket);
             const auto is_over = [&] { return ticket->has_ended || (held = condition()); };
             bool in_time = true;
-            // For wake_from_signal()
+            // Polls, since wake_from_signal() does not notify
             while (!changed_.wait_for(lock, std::chrono::milliseconds{5}, is_over)) {
                 in_time = std::chrono::steady_clock::now() < real_deadline;
                 if (!in_time)

@@ -1,4 +1,4 @@
-// How a thread waits before it lets itself be put to sleep.
+// Lets other threads run for a moment before a thread sleeps.
 #pragma once
 
 #include <algorithm>
@@ -8,21 +8,21 @@
 
 namespace sidecar::detail {
 
-/// Lets other threads have a turn, a few times, before this one sleeps: to be put to sleep and woken
-/// costs more than many small messages do, and the waker pays too. It is tried where the next thing is
-/// likely to come soon: in a stream so dense that much has come since the last wait, and after a send
-/// that may have an answer. Elsewhere it is not, since a thread that yields keeps a core from the very
-/// thread that it waits for (for milliseconds, with Linux's scheduler since 6.6); and where it is in
-/// vain, it is tried less and less often. Owned by who waits. Side: any thread, several at once too.
+/// Yields a few times before this thread sleeps: a sleep and a wake-up cost more than many small
+/// messages, and the waker pays too. It yields only where the next message is likely to arrive
+/// soon: in a dense stream, with at least 4 KiB since the last wait, and after a send that may have
+/// an answer. Elsewhere it does not: a thread that yields keeps a core from the very thread that it
+/// waits for (for milliseconds, with Linux's scheduler since 6.6). After each attempt in vain it
+/// skips more waits. Owned by the side that waits. Side: any thread, several at once too.
 class YieldBeforeSleep {
 public:
-    /// The next `waits` waits may be for an answer to what was sent.
+    /// Allows yields in the next `waits` waits, in which an answer to a send may arrive.
     void expect_answer(unsigned waits) noexcept
     {
         if (tries_left_.load(std::memory_order_relaxed) < waits)
             tries_left_.store(waits, std::memory_order_relaxed);
     }
-    /// True once `has_come()` is; false: sleep. `bytes_gone_by`: since the beginning.
+    /// Yields until `has_come()` holds. False: sleep. `bytes_gone_by`: since the beginning.
     template <class Condition>
     [[nodiscard]] bool until(Condition has_come, std::uint64_t bytes_gone_by)
     {
