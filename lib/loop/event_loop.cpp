@@ -55,7 +55,7 @@ void EventLoop::run_handlers()
     }
 }
 
-/// Nothing can run just now. True: perhaps something can soon, without sleeping.
+/// Called when no handler is ready. False: nothing will be ready soon, so the thread should sleep.
 bool EventLoop::look_again()
 {
     if (settings_.is_virtual)

@@ -1,4 +1,5 @@
-// The event loop of a run: what runs on its thread, and how that thread waits.
+// The event loop of a run: runs handlers, timers and tasks on one thread, and lets that thread
+// wait.
 #pragma once
 
 #include "base/journal.hpp"
@@ -24,48 +25,49 @@
 
 namespace sidecar::detail {
 
-/// Runs handlers, timers and named tasks, on real or on virtual time. Virtual time jumps to the next
-/// timer once nothing can run, but only while a thread of the application waits for time to pass: one
-/// that computes may still do something at the present moment. The loop knows nothing of links, queues
-/// or stops: its owner, the run, says when it ends. A posted function holds, or is outlived by, all that
-/// it touches. Side: sidecar, but where a call says otherwise.
+/// Runs handlers, timers and named tasks, on real or on virtual time. Virtual time jumps to the
+/// next timer once nothing can run, but only while a thread of the application waits for time to
+/// pass: a thread that computes may still act at the present moment. The loop knows nothing of
+/// links, queues or stops: its owner, the run, ends it. A posted function holds all that it
+/// touches, or is outlived by it. Side: sidecar, unless a call says otherwise.
 class EventLoop final : public AppClock {
 public:
     struct Settings {
         bool is_virtual = false;
         Duration spin{};                                ///< see Options::spin
         Lookup lookup{};                                ///< see Options::lookup
-        std::function<std::uint64_t()> bytes_gone_by{}; ///< how busy it is; for the yielding
+        std::function<std::uint64_t()> bytes_gone_by{}; ///< how busy it is; for YieldBeforeSleep
         std::function<void()> on_wake{};                ///< called on the loop after a wake()
     };
 
-    /// Throws Exception (no_resources). Lifetime: `journal` outlives it.
+    /// Throws boost::system::system_error if the system refuses a resource. Lifetime: `journal`
+    /// outlives it.
     EventLoop(Settings settings, Journal& journal);
     EventLoop(const EventLoop&) = delete;
     EventLoop& operator=(const EventLoop&) = delete;
     ~EventLoop() override { discard_pending(); }
 
-    /// Runs handlers until stop(), and records what they throw. Side: the thread that it makes the
-    /// loop's.
+    /// Runs handlers until stop(), and records their exceptions. Side: the calling thread, which
+    /// becomes the loop's.
     void run() noexcept;
     void stop() noexcept { io_->stop(); }
-    /// Frees what still waits to run, while all that it may refer to is there. After run(), or where
-    /// that never was.
+    /// Destroys all waiting handlers and timers, while the objects that they refer to still exist.
+    /// Call it after run(), or if the loop never ran.
     void discard_pending() noexcept;
 
-    /// Runs `function` on the loop's thread, soon; not at all if the loop has ended. Throws bad_alloc.
-    /// Side: any.
+    /// Runs `function` on the loop's thread, soon; not at all if the loop has ended. Throws
+    /// bad_alloc. Side: any.
     void post(std::function<void()> function);
-    /// Has on_wake called, soon. Allocates nothing. Side: any.
+    /// Schedules a call of on_wake. Allocates nothing. Side: any.
     void wake() noexcept;
     /// Side: any.
     [[nodiscard]] bool is_loop_thread() const noexcept { return running_here == this; }
-    /// The owner of the loop. A thread that the loop does not wait for holds it weakly, and posts only
-    /// while it is there. Set before the loop runs.
+    /// Sets the owner of the loop, before the loop runs. A helper thread that the loop does not
+    /// wait for holds the owner weakly, and posts only while the owner exists.
     void keep_through(std::weak_ptr<void> keeper) noexcept { keeper_ = std::move(keeper); }
     [[nodiscard]] const std::weak_ptr<void>& keeper() const noexcept { return keeper_; }
 
-    /// Something was sent: perhaps there is soon something to read, and then something to write.
+    /// Call it after a send: an answer may arrive soon, and then a reply be sent.
     void expect_answer() noexcept { yield_.expect_answer(2); }
 
     [[nodiscard]] boost::asio::io_context& io() noexcept { return *io_; }
@@ -89,8 +91,8 @@ private:
     void run_handlers();
     [[nodiscard]] bool look_again();
 
-    /// The loop whose thread this is; null on the application's. (A thread's id would not do: it is
-    /// given out again as soon as the thread has been joined.)
+    /// The loop that runs on this thread; null on the application's threads. A thread's id would
+    /// not do: the system reuses it as soon as the thread is joined.
     static thread_local const EventLoop* running_here;
 
     const Settings settings_; // both: constant

@@ -1,5 +1,4 @@
-// Name resolution that can be walked away from: getaddrinfo cannot be interrupted, so it runs on a
-// thread that nobody waits for.
+// getaddrinfo cannot be interrupted, so it runs on a thread that nobody waits for.
 #include "loop/lookup.hpp"
 
 #include "base/signals_blocked.hpp"
@@ -24,12 +23,12 @@ namespace {
 
 namespace ip = boost::asio::ip;
 
-/// Look-ups under way in this process; an unresponsive name server must not cost a thread per
-/// attempt. A forked child has none of the threads, and begins at zero.
+/// Bounds the look-ups under way in this process: an unresponsive name server must not cost a
+/// thread per attempt. A forked child has none of the threads, and begins at zero.
 constexpr int max_outstanding = 32;
 std::atomic<int> outstanding{0};
 
-/// Counts as a look-up under way while it lives; null if there are too many.
+/// Returns a place that counts as a look-up under way while it lives; null: there are too many.
 std::shared_ptr<void> take_place()
 {
     static const int registered = ::pthread_atfork(nullptr, nullptr, [] { outstanding = 0; });
@@ -71,8 +70,8 @@ ip::address to_address(const sockaddr& from)
                              .explanation = std::move(explanation)}}};
 }
 
-/// Whether the process can have no further descriptor: 0, or the error. The resolver says so only
-/// sometimes; without one it also finds no name server, or no such name.
+/// Returns 0 if the process can open another descriptor, else the error. The resolver reports a
+/// shortage only sometimes; at other times it finds no name server, or no such name.
 int descriptor_shortage() noexcept
 {
     const int fd = ::eventfd(0, EFD_CLOEXEC);
@@ -103,8 +102,8 @@ std::vector<ip::address> system_lookup(const std::string& host)
     hints.ai_family = AF_UNSPEC;
     hints.ai_socktype = SOCK_STREAM;
     // No AI_ADDRCONFIG: it does not count the loopback as configured, so "localhost" might lose the
-    // family in which somebody listens. An address of a family that the machine has not fails at
-    // once, and the next is tried.
+    // family that the server listens on. An address of a family that the machine lacks fails at
+    // once, and the transport tries the next.
     addrinfo* found = nullptr;
     if (const int code = ::getaddrinfo(host.c_str(), nullptr, &hints, &found); code != 0)
         fail_lookup(host, code, errno);
@@ -139,7 +138,7 @@ void start_helper(EventLoop& loop, const std::string& host, const std::shared_pt
 
 Task<std::vector<ip::address>> look_up(EventLoop& loop, std::string host)
 {
-    if (host.empty() || host.find('\0') != host.npos) // behind which the system would not look
+    if (host.empty() || host.find('\0') != host.npos) // getaddrinfo ignores the rest
         fail(Error::bad_address, host.substr(0, host.find('\0')), "it is no name of a host");
     boost::system::error_code not_literal;
     const auto literal = ip::make_address(host, not_literal);

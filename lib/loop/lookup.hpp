@@ -1,4 +1,4 @@
-// Name resolution that can be walked away from.
+// Resolves names without blocking the loop or a stop.
 #pragma once
 
 #include <sidecar/task.hpp>
@@ -12,7 +12,10 @@ namespace sidecar::detail {
 
 class EventLoop;
 
-/// Resolves a name on a helper thread that holds the loop weakly. Side: sidecar.
+/// Resolves a name on a helper thread that holds the loop's owner weakly; an address literal needs
+/// no thread. Side: sidecar. Errors (thrown): bad_address, lookup_busy, lookup_failed,
+/// no_resources. Cancellation: ends the wait; the helper thread continues alone, and its answer is
+/// dropped.
 [[nodiscard]] Task<std::vector<boost::asio::ip::address>> look_up(EventLoop& loop,
                                                                   std::string host);
 

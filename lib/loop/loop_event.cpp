@@ -20,12 +20,12 @@ namespace sidecar {
 
 namespace asio = boost::asio;
 
-/// A coroutine that waits. Lives in the frame of its wait().
+/// A waiting coroutine. Lives in the frame of its wait().
 struct LoopEvent::Waiter {
     explicit Waiter(Resumer& its_resumer) noexcept : resumer{its_resumer} {}
     Waiter(const Waiter&) = delete;
     Waiter& operator=(const Waiter&) = delete;
-    virtual void resume() = 0; // if it throws before Resumer::begin(), nothing has happened
+    virtual void resume() = 0; // if it throws before Resumer::begin(), nothing was resumed
     virtual void destroy() noexcept = 0;
     virtual void disarm() noexcept = 0; // no cancellation reaches this wait after that
 
@@ -36,8 +36,9 @@ protected:
     ~Waiter() = default;
 };
 
-/// Resumes the coroutines of one loop whose wait is over, in this order. All that it needs for that is
-/// in their frames and in itself. Owned by the loop. Side: sidecar.
+/// Resumes the coroutines of one loop whose wait is over, in the order in which it ended. Allocates
+/// nothing: all its memory is in their frames and in itself. Owned by the loop's io_context. Side:
+/// sidecar.
 class LoopEvent::Resumer final : public asio::execution_context::service {
 public:
     using key_type = Resumer;
@@ -58,7 +59,7 @@ public:
         ++count_;
         wake_up_.schedule();
     }
-    /// This one is resumed now.
+    /// Records that this waiter is resumed now.
     void begin(const Waiter& waiter) noexcept
     {
         if (resuming_ == &waiter)
@@ -66,7 +67,8 @@ public:
     }
 
 private:
-    /// Those that are added meanwhile wait for the next time, so that the loop goes on between.
+    /// A waiter that is added meanwhile waits for the next call, so that the loop continues in
+    /// between.
     void resume_all()
     {
         try {
@@ -77,7 +79,7 @@ private:
         } catch (...) {
             auto* const again = std::exchange(resuming_, nullptr);
             if (again)
-                add(*again); // there was no memory, and nothing has happened
+                add(*again); // no memory: it was not resumed
             if (first_)
                 wake_up_.schedule();
             if (!again)
@@ -144,7 +146,7 @@ boost::asio::awaitable<void> LoopEvent::wait()
     const auto executor = co_await asio::this_coro::executor;
     auto& resumer = asio::use_service<Resumer>(asio::query(executor, asio::execution::context));
     alignas(std::max_align_t) std::byte storage[96];
-    // Thrown from here: Asio's handler would lose the coroutine if it found no memory for that
+    // Thrown below: Asio's handler would lose the coroutine if it found no memory for an exception
     bool is_cancelled = false;
     co_await asio::async_initiate<const asio::use_awaitable_t<>&, void()>(
         [this, &resumer, &storage, &is_cancelled](auto handler) {
@@ -160,7 +162,7 @@ boost::asio::awaitable<void> LoopEvent::wait()
                         this->resumer.begin(*this);
                         disarm();
                         auto its_handler = std::move(handler);
-                        std::move(its_handler)(); // the frame, and this, go
+                        std::move(its_handler)(); // frees the frame, and this Op in it
                     });
                 }
                 void destroy() noexcept override { const auto gone = std::move(handler); }

@@ -25,7 +25,7 @@ void PhaseNote::begin_connecting()
 {
     const auto now = clock_.now();
     std::lock_guard lock{mutex_};
-    phase_ = Phase::connecting; // no step yet: the transport tells its own
+    phase_ = Phase::connecting; // no step yet: the transport sets the first
     detail_.clear();
     protocol_.clear();
     trace_ = {};

@@ -1,4 +1,4 @@
-// The phase that a link is in, how its connecting went, and what it agreed on with its peer.
+// The phase of a link, the steps of its latest connecting, and the protocol agreed with its peer.
 #pragma once
 
 #include "base/wait_point.hpp"
@@ -13,29 +13,30 @@
 
 namespace sidecar::detail {
 
-/// Written by the link's tasks, read by dump(), reports and the application. Owned by its link.
-/// Invariant: the steps of a connecting follow each other without a gap, so their times add up to the
-/// total; there are at most `max_entries` of them, and as many attempts. Side: any thread.
+/// The link's tasks write it; dump(), reports and the application read it. Owned by its link.
+/// Invariant: the steps of a connecting follow each other without a gap, so their times add up to
+/// the total; there are at most `max_entries` of them, and as many attempts. Side: any thread.
 class PhaseNote {
 public:
     /// Lifetime: `clock` outlives it.
     explicit PhaseNote(const AppClock& clock) noexcept : clock_{clock} {}
 
-    /// A new connecting begins: forgets the one before.
+    /// Begins a new connecting, and forgets the previous one.
     void begin_connecting();
-    /// It has succeeded or failed. Again: no effect.
+    /// Ends the connecting, successful or not. A second call has no effect.
     void end_connecting();
-    /// Up to Phase::restoring it is also a step of the connecting, while one is under way.
+    /// Sets the phase; one up to Phase::restoring is also a step of the connecting under way.
     void set_phase(Phase phase, std::string_view detail);
     void set_protocol(std::string_view protocol);
+    /// Adds an attempt to the connecting under way; an empty `outcome`: the address that won.
     void note_tried(std::string_view address, std::string_view outcome, Duration took);
 
     [[nodiscard]] std::string protocol() const;
-    /// "connecting to 10.0.0.1:80"
+    /// Returns the phase and its detail: "connecting to 10.0.0.1:80".
     [[nodiscard]] std::string text() const;
-    /// The same, and how long each phase of the connecting has taken.
+    /// Returns text(), and how long each step of the connecting has taken.
     [[nodiscard]] std::string text_so_far() const;
-    /// Of the latest connecting, as far as it has gone.
+    /// Returns the trace of the latest connecting, as far as it has got.
     [[nodiscard]] ConnectTrace trace() const;
 
     static constexpr std::size_t max_entries = 32;
@@ -50,7 +51,7 @@ private:
     std::string protocol_;            // both: guarded by mutex_
     ConnectTrace trace_;              // both: guarded by mutex_
     TimePoint began_{};               // both: guarded by mutex_
-    TimePoint step_began_{};          // both: guarded by mutex_; and ends when the next begins
+    TimePoint step_began_{};          // both: guarded by mutex_; also the end of the step before
     bool is_connecting_ = false;      // both: guarded by mutex_
 };
 

@@ -26,8 +26,8 @@ namespace asio = boost::asio;
 
 Duration::rep real_ticks() noexcept { return real_now().time_since_epoch().count(); }
 
-/// Wraps the loop's executor; adds TaskScope::Running around what it runs. At most three words, so that
-/// any_io_executor holds it in place.
+/// Wraps the loop's executor: TaskScope::Running lives while a function of the task runs. At most
+/// three words, so that any_io_executor stores it without an allocation.
 template <class Inner>
 class TaskExecutor {
 public:
@@ -166,7 +166,7 @@ void TaskScope::record_busy(const TaskSlot& slot, Duration::rep busy) noexcept
     try {
         if (!slot.name.empty())
             longest_busy_task_ = slot.name;
-    } catch (const std::bad_alloc&) { // the time is known all the same
+    } catch (const std::bad_alloc&) { // the time is recorded without the name
     }
 }
 
@@ -202,7 +202,7 @@ void TaskScope::release(TaskSlot& slot)
     free_.push_back(&slot);
 }
 
-/// Counts a task as ended when it goes.
+/// Its destructor counts the task as ended.
 struct TaskScope::Finish {
     TaskScope& scope;
     TaskSlot& slot;
@@ -221,7 +221,7 @@ void TaskScope::spawn(std::string name, PhaseNote* link, const Factory& make, Co
     try {
         auto task = make(slot);
         auto ended = [this, &slot, done = std::move(completion)](std::exception_ptr exception) {
-            const Finish end{*this, slot}; // also where `done` throws: the stop waits for each end
+            const Finish end{*this, slot}; // also if `done` throws: the stop waits for each end
             if (done)
                 done(std::move(exception));
         };
@@ -241,12 +241,12 @@ void TaskScope::cancel(TaskSlot& slot) noexcept
 
 void TaskScope::emit_signals()
 {
-    for (std::size_t i = 0; i < slots_.size(); ++i) { // more may be opened meanwhile
+    for (std::size_t i = 0; i < slots_.size(); ++i) { // slots may be added meanwhile
         auto& slot = slots_[i];
         try {
             if (std::exchange(slot.wants_signal, false))
                 slot.cancellation.emit(asio::cancellation_type::terminal);
-        } catch (const std::bad_alloc&) { // again, perhaps there is memory then
+        } catch (const std::bad_alloc&) { // tries again later: perhaps there is memory then
             cancel(slot);
         }
     }
@@ -263,7 +263,7 @@ std::vector<TaskReport> TaskScope::cancel_all()
         try {
             if (!slot.is_expected_to_end)
                 reports.push_back(describe(slot));
-        } catch (const std::bad_alloc&) { // it is cancelled all the same
+        } catch (const std::bad_alloc&) { // cancelled, but not reported
         }
     }
     return reports;

@@ -22,7 +22,7 @@ void Timers::Timer::cancel() noexcept
     auto& queue = std::exchange(timers_, nullptr)->queue_;
     for (auto [it, end] = queue.equal_range(when_); it != end; ++it) {
         if (it->second.id == id_) {
-            // The driver may now wake for nothing, once; that is cheaper than arming it anew
+            // The Asio timer may wake once for nothing; to arm it again would cost more
             queue.erase(it);
             return;
         }
@@ -75,7 +75,7 @@ void Timers::arm()
         try {
             fire_due();
         } catch (...) {
-            arm(); // the others are not to sleep for ever because one callback failed
+            arm(); // one failed callback must not stop the other timers
             throw;
         }
         arm();
@@ -95,7 +95,8 @@ bool Timers::jump()
 
 void Timers::fire_due()
 {
-    // What a callback adds for the present moment waits for the next round, so that this one ends.
+    // A timer that a callback adds for the present moment waits for the next round, so that this
+    // one ends.
     const auto limit = last_id_;
     const auto due = now();
     for (auto it = queue_.begin(); it != queue_.end() && it->first <= due;) {

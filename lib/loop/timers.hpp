@@ -1,4 +1,4 @@
-// Every timer of a run, on real or on virtual time.
+// All timers of a run, on real or on virtual time.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -14,11 +14,11 @@
 
 namespace sidecar::detail {
 
-/// Calls back at points in time; callbacks for the same time in the order they were asked for.
-/// Owned by the loop. Side: the loop's thread, but for now().
+/// Calls functions at points in time; those for the same time in the order of their at() calls.
+/// Owned by the loop. Side: the loop's thread, except now().
 class Timers {
 public:
-    /// Cancels its callback when it goes. May outlive its firing, not the Timers.
+    /// Its destructor cancels the callback. May outlive the call of it, not the Timers.
     class Timer {
     public:
         Timer() = default;
@@ -39,13 +39,13 @@ public:
     /// Side: both.
     [[nodiscard]] TimePoint now() const noexcept;
 
-    /// TimePoint::max() never fires.
+    /// Calls `callback` at `when`; at TimePoint::max() never. Throws bad_alloc.
     [[nodiscard]] Timer at(TimePoint when, std::function<void()> callback);
 
-    /// Gives up all callbacks and the loop's timer, before the loop goes.
+    /// Destroys all callbacks and the Asio timer. Call it before the io_context is destroyed.
     void close() noexcept;
 
-    /// Virtual time: jumps to the next timer and fires what is due. False: there is none.
+    /// Virtual time: jumps to the next timer and calls all that are due. False: there is no timer.
     [[nodiscard]] bool jump();
 
 private:

@@ -59,8 +59,8 @@ void UserTasks::ended(const Job& job, std::exception_ptr exception)
     }
     if (!exception)
         return finish(*job.state, nullptr, was_stopped);
-    // Not before this coroutine's frame, which ends now, has let go of the exception: the caller is
-    // to be the only one who has it. If the loop ends first, the stop has told the caller.
+    // Later, since this coroutine's frame must first release the exception: the caller is to be its
+    // only holder. If the loop ends before that, the stop reports to the caller.
     loop_.post([this, state = job.state, e = std::move(exception), was_stopped]() mutable {
         finish(*state, std::move(e), was_stopped);
     });

@@ -1,4 +1,4 @@
-// The coroutines that the application has the loop run: spawn() and call().
+// Runs the application's coroutines on the loop: spawn() and call().
 #pragma once
 
 #include "base/wait_point.hpp"
@@ -13,17 +13,19 @@
 
 namespace sidecar::detail {
 
-/// Runs the user's coroutine functions as tasks of the loop, and notes how they end: where somebody
-/// waits for it, in the call's state, else in the journal. Owned by the run.
+/// Runs the user's coroutine functions as tasks of the loop, and records how they end: in the
+/// call's state if there is one, else in the journal. Owned by the run.
 class UserTasks {
 public:
-    /// `refuses`: asked on the loop, whether a stop has begun. `progressed`: where callers wait.
+    /// `refuses`: true once a stop has begun; called on the loop. `progressed`: callers wait there.
+    /// Lifetime: `loop` and `progressed` outlive it.
     UserTasks(EventLoop& loop, WaitPoint& progressed, std::function<bool()> refuses)
         : loop_{loop}, progressed_{progressed}, refuses_{std::move(refuses)}
     {
     }
 
-    /// Side: app. `state`: null for spawn().
+    /// Posts the coroutine to the loop. `state`: receives how it ends; null for spawn(). Throws
+    /// bad_alloc. Side: app.
     void spawn(std::string name, TaskFactory factory, std::shared_ptr<CallState> state);
 
 private:

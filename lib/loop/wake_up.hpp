@@ -1,4 +1,4 @@
-// A wake-up of the loop that allocates nothing, for places that cannot fail.
+// A wake-up of the loop that allocates nothing, for callers that must not fail.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -12,11 +12,11 @@
 
 namespace sidecar::detail {
 
-/// Calls one function on the loop's thread, soon after schedule(); once for several of these. Its
-/// handler is in this object's memory while it is in the loop's queue. Owned by the loop.
+/// Calls one function on the loop's thread soon after schedule(), once for several schedule()
+/// calls. The queued handler uses this object's memory. Owned by the loop.
 class WakeUp {
 public:
-    /// Lifetime: `io` lives no longer than this object.
+    /// Lifetime: this object outlives the handlers of `io`.
     WakeUp(boost::asio::io_context& io, std::function<void()> function)
         : io_{io}, function_{std::move(function)}
     {
@@ -24,7 +24,7 @@ public:
     WakeUp(const WakeUp&) = delete;
     WakeUp& operator=(const WakeUp&) = delete;
 
-    /// Side: any.
+    /// Schedules a call. Allocates nothing. Side: any.
     void schedule() noexcept
     {
         if (!is_scheduled_.exchange(true))
@@ -66,7 +66,7 @@ private:
         }
         void operator()() const
         {
-            wake_up->is_scheduled_ = false; // the storage is free when a handler runs
+            wake_up->is_scheduled_ = false; // Asio frees the storage before it runs the handler
             wake_up->function_();
         }
         WakeUp* wake_up;
