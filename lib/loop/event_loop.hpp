@@ -101,7 +101,7 @@ private:
     std::unique_ptr<boost::asio::io_context>
         io_;                       // both: app side guarded by io_mutex_; null at the end
     Timers timers_;                // sidecar side
-    TaskScope tasks_;              // as its members say
+    TaskScope tasks_;              // see TaskScope
     WakeUp wake_up_;               // both
     YieldBeforeSleep yield_;       // both
     std::weak_ptr<void> keeper_;   // both: constant once the loop runs

@@ -9,8 +9,7 @@ namespace sidecar::detail {
 
 namespace {
 
-/// Sizes that messages share, so that a block fits the next one too: an eighth more than needed at
-/// most.
+/// Rounds a size up, by an eighth or 64 bytes at most, so that a block also fits the next message.
 std::size_t capacity_for(std::size_t bytes) noexcept
 {
     const auto step = std::max<std::size_t>(std::bit_floor(bytes) / 8, 64);
@@ -35,7 +34,7 @@ Block BlockPool::take(std::size_t bytes)
         std::lock_guard lock{mutex_};
         out_bytes_ += capacity;
         block = find(capacity);
-        // Those of another size make way
+        // Frees blocks of other sizes until it fits into the limit
         while (!block && !kept_.empty() && out_bytes_ + kept_bytes_ > limits_.total)
             (void)remove(kept_.begin());
     }

@@ -1,5 +1,5 @@
-// Memory for large messages, used again: a stream of them would otherwise pay the system for fresh
-// pages each time.
+// Memory for large messages, which is reused: a stream of them would otherwise need fresh pages of
+// the system each time.
 #pragma once
 
 #include <sidecar/message.hpp>
@@ -12,12 +12,12 @@
 
 namespace sidecar::detail {
 
-/// Hands out blocks and keeps those it gets back. Owned by the queue that takes from it, and by the
+/// Hands out blocks and keeps those that return. Owned by the queue that takes from it, and by the
 /// blocks that are out, since the application may keep a message for longer than the queue lives.
-/// It does not know when a burst is over (a stream that stops and goes would pay for fresh pages each
-/// time), so its queue tells it by trim(). Invariant: what is out and what is kept is together within
-/// the limit, or nothing is kept. Side: both, guarded by its mutex, which is taken once for each large
-/// message.
+/// The pool does not know when a burst is over (a stream that stops and continues would need fresh
+/// pages each time), so its queue calls trim(). Invariant: the bytes out and kept are together
+/// within the limit, or nothing is kept. Side: both, guarded by its mutex, which is locked once to
+/// take a block and once to return it.
 class BlockPool final : public std::enable_shared_from_this<BlockPool> {
 public:
     struct Limits {
@@ -26,7 +26,7 @@ public:
     };
     explicit BlockPool(Limits limits) : limits_{limits} { kept_.reserve(most_kept); }
 
-    /// Throws bad_alloc.
+    /// Returns a block of at least `bytes`. Throws bad_alloc.
     [[nodiscard]] Block take(std::size_t bytes);
     void give_back(std::byte* block, std::size_t capacity) noexcept;
     /// Whether trim() would free something.
@@ -34,6 +34,7 @@ public:
     {
         return kept_bytes_.load(std::memory_order_relaxed) > limits_.kept_when_idle;
     }
+    /// Frees kept blocks, the oldest first, until at most `kept_when_idle` bytes are kept.
     void trim() noexcept;
     [[nodiscard]] std::size_t kept_bytes() const noexcept
     {

@@ -1,4 +1,4 @@
-// Which thread may take messages out of the inbox.
+// The lock that lets one thread at a time take messages out of the inbox.
 #pragma once
 
 #include "base/wait_point.hpp"
@@ -9,10 +9,11 @@
 
 namespace sidecar::detail {
 
-/// Held by the one thread that consumes. Owned by the inbox. Locking and unlocking are one atomic
-/// operation each, both on one word, and that word orders everything that two sides must not miss of
-/// each other: of two operations one comes second, and sees all that was written before the first. So
-/// what a holder writes needs no barrier. Side: app, any thread; fence() and try_lock_to_look() any.
+/// Held by the thread that consumes. Owned by the inbox. Locking, unlocking and fence() are one
+/// atomic operation each, all on one word. That word orders everything that two sides must not miss
+/// of each other: of two operations one comes second, and sees all that was written before the
+/// first. So the holder's writes need no barrier. Side: app, any thread; fence() and
+/// try_lock_to_look() any.
 class ConsumerLock {
 public:
     [[nodiscard]] bool try_lock() noexcept
@@ -23,10 +24,10 @@ public:
                 return true;
             if (state == locked)
                 return false;
-            std::this_thread::yield(); // somebody looks, for a moment
+            std::this_thread::yield(); // another thread looks, for a moment
         }
     }
-    /// Waits for it; false when the deadline came first, or `is_over()` holds.
+    /// Waits for the lock. False: the deadline passed first, or `is_over()` holds.
     template <class Condition>
     [[nodiscard]] bool lock(AppClock& clock, TimePoint deadline, Condition is_over)
     {
@@ -40,29 +41,30 @@ public:
         state_.exchange(unlocked, std::memory_order_acq_rel);
         unlocked_.wake();
     }
-    /// For a short look that waits for nothing and calls no code of the application: those who
-    /// try_lock() meanwhile wait for its end. False: somebody holds the lock. Ends with unlock().
+    /// Locks for a short look that waits for nothing and calls no code of the application: a
+    /// try_lock() meanwhile waits for its end. False: another thread holds the lock. Ends with
+    /// unlock().
     [[nodiscard]] bool try_lock_to_look() noexcept
     {
         auto state = unlocked;
         return state_.compare_exchange_strong(state, looking, std::memory_order_acq_rel);
     }
-    /// Either this sees what was written before the latest unlock(), or what was written before this
-    /// is seen behind the next one. An operation that changes nothing.
+    /// Orders this thread with each unlock(): the second of the two sees all that was written
+    /// before the first. Changes nothing.
     void fence() noexcept { state_.fetch_add(0, std::memory_order_acq_rel); }
 
-    /// The holder calls the application's code, which may try to lock again, and would wait for
-    /// itself.
+    /// Call it before the holder calls the application's code, which may try to lock again and
+    /// would wait for itself.
     void begin_handler() noexcept { handler_.store(std::this_thread::get_id()); }
     void end_handler() noexcept { handler_.store({}); }
-    /// Whether this thread is between the two; whether any is.
+    /// Whether this thread is in a handler; has_handler(): whether any is.
     [[nodiscard]] bool is_in_handler() const noexcept
     {
         return handler_.load(std::memory_order_relaxed) == std::this_thread::get_id();
     }
     [[nodiscard]] bool has_handler() const noexcept { return handler_.load() != std::thread::id{}; }
 
-    /// Wakes those who wait, to look at `is_over` again.
+    /// Wakes threads that wait in lock(): they evaluate `is_over` again.
     void wake() { unlocked_.wake(); }
     void wake_from_signal() noexcept { unlocked_.wake_from_signal(); }
 
@@ -70,7 +72,7 @@ private:
     static constexpr std::uint32_t unlocked = 0, locked = 1, looking = 2;
 
     std::atomic<std::uint32_t> state_{unlocked}; // both: atomic
-    std::atomic<std::thread::id> handler_{};     // app side: atomic; whose handler of poll() runs
+    std::atomic<std::thread::id> handler_{};     // app side: atomic; thread of poll()'s handler
     WaitPoint unlocked_;                         // app side
 };
 

@@ -10,7 +10,7 @@ namespace sidecar::detail {
 
 // --- sidecar side
 
-/// What is pushed next has arrived in this turn of the loop. Mostly two compares.
+/// Stamps the messages that follow with the begin of the running handler. Mostly two compares.
 void Inbox::stamp(LinkId link, std::uint32_t connection, std::size_t payload_bytes)
 {
     const Stamp stamp{link, connection, clock_.turn_began()};
@@ -51,7 +51,7 @@ void Inbox::push_event(Event event)
     ready_.raise();
 }
 
-/// A consumer that sees it must see what comes before it in the ring.
+/// A consumer that sees the message must see the ring's records before it.
 LinkQueue::PutOutcome Inbox::push_to(LinkQueue& queue, MessageKind kind,
                                      std::span<const std::byte> payload)
 {
@@ -66,8 +66,8 @@ LinkQueue::PutOutcome Inbox::push_to(LinkQueue& queue, MessageKind kind,
 
 std::span<std::byte> Inbox::receive_buffer(std::size_t at_least)
 {
-    // A receiver that is close behind still finds in the cache what it reads, and releases memory that
-    // is there too.
+    // A receiver that is close behind finds in the cache all that it reads, and releases memory
+    // that is there too.
     if (receive_memory_.is_far_ahead(at_least))
         (void)producer_.yield.until([&] { return !receive_memory_.is_far_ahead(at_least); },
                                     ring_.pushed_bytes_so_far());
@@ -178,7 +178,7 @@ Duration Inbox::oldest_age() const
 
 // --- app side
 
-/// For those who ask for the oldest message while a handler runs.
+/// For oldest_age() while a handler runs.
 void Inbox::note_front() noexcept
 {
     (void)ring_.front();
@@ -202,7 +202,7 @@ Failure Inbox::nothing_left() const
     return terminal_.value_or(Failure{Error::timed_out});
 }
 
-/// Built where the caller will have it: a message holds its bytes, so each move would copy them.
+/// Constructs the result in place: a message holds its bytes, so each move would copy them.
 Result<Message> Inbox::take_message()
 {
     using Built = Result<Message>;
@@ -252,13 +252,13 @@ Result<Event> Inbox::next_event(Duration timeout)
     ReceiveCall call{*this, timeout};
     for (std::optional<Event> event;;) {
         const auto next = call.wait();
-        if (consumer_.has_stopped.load()) // that was the last of all, whatever the loop adds
+        if (consumer_.has_stopped.load()) // `stopped` was the last, whatever the loop adds
             return Failure{Error::stopped};
         switch (next) {
         case Next::nothing:
             if (!(call.failure() == Error::stopped) || consumer_.has_stopped.exchange(true))
                 return call.failure();
-            event = Event{.at = clock_.now()}; // which is `stopped`
+            event = Event{.at = clock_.now()}; // its kind is `stopped`
             break;
         case Next::message:
             event = Event{.kind = Event::Kind::message};
@@ -302,11 +302,11 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
         }
     };
     const Unlock unlock_at_end{*this}; // also when the handler throws
-    bool has_popped = false;           // and not published
+    bool has_popped = false;           // a message, not published yet
     lock_.begin_handler();
     const bool was_final = is_final();
     if (was_final)
-        lock_.wake(); // a receiver that waits for the lock
+        lock_.wake(); // for a receiver that waits for the lock
     std::size_t count = 0;
     while (count < limit) {
         const auto next = this->next();
@@ -318,7 +318,7 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
             count += hand_over(handler, limit - count);
             continue;
         }
-        // Where messages were handed over before, an event that ends the call is for the next one.
+        // An event that ends the call is for the next call if messages were handed over before.
         auto taken = take_beside(count == 0 ? PolicyQueue::Ends::take : PolicyQueue::Ends::leave);
         if (taken.is_left)
             break;
@@ -340,13 +340,13 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
     return count;
 }
 
-/// Not all at once: poll() releases their space in between, so that the loop can go on while a long
-/// poll lasts.
+/// Hands over a part: poll() releases its space then, so that the loop can continue during a long
+/// poll.
 std::size_t Inbox::hand_over(MessageHandler handler, std::size_t limit)
 {
     constexpr std::size_t stride = 256, stride_bytes = 64u << 10;
     note_front();
-    // In this order: what comes beside the ring later is behind what is published now.
+    // In this order: an entry that is added later is behind all that is published now.
     const auto published = ring_.published();
     const auto until = std::min(published, beside_.next_position());
     const auto most = std::min(limit, stride);
@@ -388,7 +388,7 @@ void Inbox::release_spare_memory()
         ring_.free_spare_blocks();
 }
 
-// --- what the consumer has freed
+// --- space that the consumer frees
 
 void Inbox::publish_reads() noexcept
 {
@@ -401,7 +401,7 @@ void Inbox::unlock() noexcept
 {
     ring_.publish_reads(std::memory_order_release);
     ready_.lower_unless([this] { return has_something(); });
-    lock_.unlock(); // orders what was freed before the look at who wants space
+    lock_.unlock(); // orders the frees before the check for waiting links
     wake_space_waiters();
 }
 
@@ -419,7 +419,7 @@ void Inbox::call_on_space() noexcept
     try {
         if (on_space)
             on_space();
-    } catch (...) { // no memory; the next look for messages tries again
+    } catch (...) { // no memory; the next unlock() tries again
         space_due_.store(true);
     }
 }

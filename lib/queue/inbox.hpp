@@ -27,16 +27,16 @@
 
 namespace sidecar::detail {
 
-/// A ring of messages, memory to receive in, the queues beside the ring, and those who wait: receivers
-/// for a message, links for free space. Owned by the run. The loop is the only producer; of the
-/// application's threads one at a time consumes. Invariants: everything that was put in comes out, in
-/// order, before `stopped` or a terminal failure; the memory of messages, whole or not, stays within
-/// the limits, of the inbox and of the links that have their own. When a receiver has found nothing for
-/// half a second, the memory outside the ring shrinks to two receive buffers and at most 256 KiB of
-/// blocks.
+/// Consists of a ring of messages, memory to receive in, and queues of links outside the ring.
+/// Receivers wait here for a message, links for free space. Owned by the run. The loop is the only
+/// producer; one thread of the application at a time consumes. Invariants: everything that was put
+/// in comes out, in order, before `stopped` or a terminal failure; the memory of messages, whole or
+/// not, stays within the limits of the inbox and of the links' queues. A message that found no
+/// space is not counted: it waits in its link. When a receiver has found nothing for half a second,
+/// the memory outside the ring shrinks to two receive buffers and at most 256 KiB of blocks.
 class Inbox {
 public:
-    /// After so long without a message the memory of a burst is released.
+    /// After so long without a message the inbox releases the memory of a burst.
     static constexpr Duration idle_time = std::chrono::milliseconds{500};
 
     Inbox(const QueueLimits& limits, Duration spin, AppClock& clock)
@@ -50,9 +50,10 @@ public:
     }
 
     // --- sidecar side: messages
-    /// Takes a message in; one in receive_buffer() is not copied. False: no space, nothing changed. The
-    /// receiver sees it from publish() on, at the latest: a long batch is published bit by bit, so that
-    /// a receiver that is awake can be at work meanwhile. One that sleeps is woken for more than a bit.
+    /// Adds a message; one in receive_buffer() is not copied if it is large enough for a slice.
+    /// False: no space, nothing changed. The receiver sees the message after publish() at the
+    /// latest: a long batch is published in parts of 4 KiB, so that a receiver that is awake can
+    /// work meanwhile. A sleeping receiver is woken after 32 parts. Throws bad_alloc.
     [[nodiscard]] bool push(LinkId link, MessageKind kind, std::span<const std::byte> payload,
                             std::uint32_t connection = 1)
     {
@@ -62,24 +63,24 @@ public:
                                    ? receive_memory_.push(LinkId{}, kind, payload)
                                    : ring_.push(LinkId{}, kind, payload);
         if (!is_pushed) {
-            producer_.stamped_link = no_link; // it may come in a later turn
+            producer_.stamped_link = no_link; // a later handler may push it
             return false;
         }
         if (ring_.unpublished_bytes() >= publish_bytes) [[unlikely]]
             publish_some();
         return true;
     }
-    /// Wakes a sleeping receiver if something was pushed since the last time.
+    /// Publishes pushed messages, and wakes a sleeping receiver if there are new ones.
     void publish()
     {
         if (!ring_.is_published() || producer_.unannounced != 0)
             publish_all();
     }
-    /// It comes behind all that was pushed before. Its time is set here: the present turn's begin, as
-    /// the messages' is. Throws bad_alloc, and then has changed nothing.
+    /// Adds an event behind all that was pushed before. Sets its time to the begin of the running
+    /// handler, like that of messages. Throws bad_alloc, and then has added nothing.
     void push_event(Event event);
 
-    // --- sidecar side: links with a queue of their own
+    // --- sidecar side: links with a separate queue
     /// See PolicyQueue::open().
     [[nodiscard]] LinkQueue& open_queue(LinkId link, Overflow overflow)
     {
@@ -87,7 +88,7 @@ public:
     }
     /// Side: any.
     void close_queue(LinkQueue& queue) noexcept { beside_.close(queue); }
-    /// Like push(), into this queue.
+    /// Adds a message to this queue. Throws bad_alloc, and the exceptions of the key function.
     [[nodiscard]] LinkQueue::PutOutcome push_to(LinkQueue& queue, MessageKind kind,
                                                 std::span<const std::byte> payload);
     /// Whether a message of this size would be taken. False: on_space is called once it is.
@@ -99,18 +100,19 @@ public:
     // --- sidecar side: memory
     /// See ReceiveMemory.
     [[nodiscard]] std::span<std::byte> receive_buffer(std::size_t at_least);
-    /// A block for a message of this size that is to be filled in place: all of it is counted from
-    /// now on, until push_reserved() or cancel_reserved(). Empty when it is too small to be worth it,
-    /// or when there is not plenty of memory; see MemoryBudget::lend().
+    /// Takes a block in which a message of this size is received: all its bytes count from now on,
+    /// until cancel_reserved() or until the pushed message is read. Empty: the message is too small
+    /// to be worth it, or memory is not plentiful; see MemoryBudget::lend(). Throws bad_alloc.
     [[nodiscard]] Block reserve(std::size_t payload_bytes);
-    /// False: no space for its record; the block is the caller's still.
+    /// Pushes a message in a reserved block. False: no space for its record; the caller keeps the
+    /// block.
     [[nodiscard]] bool push_reserved(LinkId link, MessageKind kind, Block& block,
                                      std::size_t payload_bytes, std::uint32_t connection = 1);
     void cancel_reserved(std::size_t payload_bytes) noexcept;
 
     // --- sidecar side: waiting for space
-    /// Any message of up to this size finds space once the application has taken the others, whatever
-    /// memory is lent to peers.
+    /// Returns up to which size any message finds space once the application has taken the others,
+    /// whatever memory is lent to peers.
     [[nodiscard]] std::size_t largest_message() const noexcept
     {
         return ring_.budget().limit() / 2;
@@ -120,48 +122,54 @@ public:
     {
         return ring_.has_space(payload_bytes);
     }
-    /// Whether there is space for it, or no use in waiting for some. False: on_space is called once.
+    /// Whether there is space for it, or the inbox has ended and nobody should wait. False:
+    /// on_space is called once.
     [[nodiscard]] bool want_space(std::size_t payload_bytes)
     {
         space_wanted_.store(true, std::memory_order_seq_cst);
-        lock_.fence(); // the space that the consumer freed before is seen after this
+        lock_.fence(); // space that the consumer freed before is seen after this
         return has_space(payload_bytes) || ended();
     }
-    /// Called after want_space() or want_room_in(), when the consumer has freed about half or a link
-    /// has released memory. If it throws, it is called again at the next look for messages. Side: app or
-    /// sidecar, so it must only post.
+    /// Called after want_space() or want_room_in(), when the consumer has freed about half or a
+    /// link has released memory. If it throws, it is called again when the consumer unlocks next.
+    /// Side: app or sidecar, so it must only post.
     std::function<void()> on_space;
 
     // --- both
-    /// Nothing more will come: receivers that have taken everything get `stopped`.
+    /// Ends the inbox: receivers that have taken everything get `stopped`.
     void end();
-    /// The same, where only futexes can be used. Side: any thread and any signal handler.
+    /// Like end(), using only futexes. Side: any thread and any signal handler.
     void end_from_signal() noexcept;
     [[nodiscard]] bool ended() const noexcept { return ended_.load(std::memory_order_seq_cst); }
 
     // --- app side, any thread
-    /// The next message; passes over `up`, returns the failure of a `down`.
+    /// Returns the next message; skips `up`, returns the failure of a `down`. Blocks: at most
+    /// `timeout`; zero polls. Errors: timed_out, stopped, misuse, gap, a link's failure, the
+    /// terminal failure. Cancellation: end() wakes it; queued messages come first.
     [[nodiscard]] Result<Message> receive(Duration timeout);
-    /// The next event. `stopped` comes once, and then the error of that name.
+    /// Returns the next event or message. The event `stopped` comes once, and then the error of
+    /// that name. Blocks: at most `timeout`; zero polls. Errors: timed_out, stopped, misuse, the
+    /// terminal failure. Cancellation: as for receive().
     [[nodiscard]] Result<Event> next_event(Duration timeout);
-    /// Hands over up to `limit` messages that are there now. What the handler throws passes
-    /// through, its message counted as taken.
+    /// Hands over up to `limit` messages that are there now, without waiting; 0 if another thread
+    /// consumes. An exception of the handler passes through, its message counted as taken. Errors:
+    /// as for receive(), except timed_out.
     [[nodiscard]] Result<std::size_t> poll(MessageHandler handler, std::size_t limit);
-    /// From now on `fd` is readable while something is queued or the end has come.
+    /// Keeps `fd` readable from now on while a receiver would not have to wait.
     void notify_through(std::shared_ptr<const NotifyFd> fd);
-    /// What receive() says when nothing is queued and no link can bring anything; empty while one
-    /// can.
+    /// Sets the failure that receive() returns when nothing is queued and no link can bring
+    /// anything; empty while one can.
     void set_terminal_failure(std::optional<Failure> why);
 
     /// Whether a receiver would not have to wait.
     [[nodiscard]] bool has_something() const noexcept;
 
-    /// Something was sent, so perhaps there is soon something to receive.
+    /// Call it after a send: an answer may arrive soon.
     void expect_answer() noexcept { consumer_.yield.expect_answer(1); }
 
     [[nodiscard]] const RecordRing& ring() const noexcept { return ring_; }
     [[nodiscard]] const PolicyQueue& beside() const noexcept { return beside_; }
-    /// Of the ring and of the queues beside it. received = taken + queued + lost, always.
+    /// Sums over the ring and the links' queues. received = taken + queued + lost, always.
     struct Counts {
         std::uint64_t received = 0, received_bytes = 0, taken = 0, queued = 0, queued_bytes = 0;
         std::uint64_t peak_messages = 0, peak_bytes = 0; ///< the sum of both peaks
@@ -172,9 +180,9 @@ public:
         }
     };
     [[nodiscard]] Counts counts() const;
-    /// For how long the oldest message waits; zero: none does.
+    /// Returns for how long the oldest message waits; zero: none does.
     [[nodiscard]] Duration oldest_age() const;
-    /// How old messages were when they were taken.
+    /// Returns how old messages were when they were taken.
     [[nodiscard]] Latency ages() const { return consumer_.ages.latency(); }
     [[nodiscard]] std::uint64_t wakeups() const noexcept
     {
@@ -225,19 +233,20 @@ private:
     static constexpr unsigned bits_to_wake_for = 32;
     static constexpr auto no_link = UINT64_MAX;
     struct alignas(64) Producer {
-        YieldBeforeSleep yield;               // before it runs further ahead of the consumer
-        std::uint64_t stamped_link = no_link; // what is pushed belongs to it, until it is published
-        Stamp stamp;                          // the latest
-        unsigned unannounced = 0;             // publications for which nobody was woken
-        std::atomic<std::uint64_t> wakeups{0}; // read by anybody
+        YieldBeforeSleep yield;                // before it gets further ahead of the consumer
+        std::uint64_t stamped_link = no_link;  // its messages need no stamp, until publish()
+        Stamp stamp;                           // the latest one
+        unsigned unannounced = 0;              // publications since the last wake-up
+        std::atomic<std::uint64_t> wakeups{0}; // read by any thread
     };
     struct Consumer {
         explicit Consumer(bool is_virtual) noexcept : ages{is_virtual} {}
         MessageAges ages;       // both, each its side
         YieldBeforeSleep yield; // before a receiver sleeps
         TimePoint idle_since{}; // guarded by lock_; when poll() began to find nothing; or none
-        std::atomic<bool> has_stopped{false};  // next_event() has returned `stopped`
-        std::atomic<Duration::rep> arrival{0}; // read by anybody; of a handler's message; 0: none
+        std::atomic<bool> has_stopped{false}; // next_event() has returned `stopped`
+        std::atomic<Duration::rep> arrival{
+            0}; // read by any thread; of a handler's message; 0: none
     };
 
     mutable RecordRing ring_;      // both, each its side; mutable: looks pass over other records
@@ -256,7 +265,7 @@ private:
     WaitPoint arrived_;                     // both; receivers sleep here
     ReadyDescriptor ready_;                 // both
 
-    mutable ConsumerLock lock_; // both: who consumes, or looks
+    mutable ConsumerLock lock_; // both: held to consume, or to look
     Consumer consumer_;         // app side
 };
 

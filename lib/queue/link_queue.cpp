@@ -9,21 +9,22 @@
 namespace sidecar::detail {
 namespace {
 
-/// Of the system's allocator, for each piece of memory.
+/// The overhead of the system's allocator for each allocation.
 constexpr std::size_t allocation_bytes = 16;
 
-/// What came before such an event is from another time: nothing that comes later replaces it.
+/// Whether no later message may replace one from before such an event: that one is of another
+/// connection, or messages are missing in between.
 constexpr bool is_seam(Event::Kind kind) noexcept
 {
     return kind == Event::Kind::up || kind == Event::Kind::down || kind == Event::Kind::gap;
 }
 
-/// What a link's events have said so far.
+/// The state of a link after some of its events.
 struct LinkPhase {
     bool is_up = false, is_ready = false, is_stale = false;
     bool operator==(const LinkPhase&) const = default;
 
-    /// As it was before an event of this kind.
+    /// Returns the state before an event of this kind.
     static LinkPhase before(Event::Kind kind) noexcept
     {
         return {kind != Event::Kind::up && kind != Event::Kind::retry, kind != Event::Kind::ready,
@@ -51,7 +52,7 @@ bool ends_call(const Event& event) noexcept
 {
     const bool is_end = event.kind == Event::Kind::down
                         || (event.kind == Event::Kind::retry && !event.next_attempt);
-    // Of link_closed the application knows: it has closed the link
+    // Not link_closed: the application itself has closed the link
     return event.kind == Event::Kind::gap || (is_end && !(event.failure == Error::link_closed));
 }
 
@@ -75,7 +76,7 @@ std::size_t entry_cost(std::size_t payload_bytes, std::size_t key_bytes) noexcep
            + (key_bytes != 0 ? key + key_bytes : 0);
 }
 
-// --- what the messages cost
+// --- cost of the messages
 
 bool LinkQueue::has_room(std::size_t cost, At replaced) const noexcept
 {
@@ -128,7 +129,7 @@ LinkQueue::PutOutcome LinkQueue::put(const Incoming& incoming)
     if (same != entries_.end() && has_room(cost, same)) {
         replace(same, make(incoming), cost);
     } else {
-        auto fresh = make_fresh(incoming); // first: what throws has lost nothing
+        auto fresh = make_fresh(incoming); // first: if it throws, nothing is lost
         auto replaced = same;
         for (; !has_room(cost, replaced); replaced = find(incoming.key))
             lose(by_arrival_.front(), GapReason::dropped_oldest);
@@ -138,7 +139,7 @@ LinkQueue::PutOutcome LinkQueue::put(const Incoming& incoming)
             append(std::move(fresh));
     }
     count_received(incoming);
-    update_peaks(); // when those that were lost for it are counted too
+    update_peaks(); // after the messages dropped for it are counted
     return PutOutcome::taken;
 }
 
@@ -151,7 +152,7 @@ bool LinkQueue::want_room(std::size_t payload_bytes, TimePoint now)
         expire(now);
     if (has_room(cost, entries_.end()))
         return true;
-    wants_room_ = true; // and never false here: somebody else may want more
+    wants_room_ = true; // never reset here: an earlier caller may want more
     return false;
 }
 
@@ -187,7 +188,8 @@ void LinkQueue::append(Fresh fresh) noexcept
     add_entry(fresh.entry);
 }
 
-/// It keeps its place; its arrival is the newer one's.
+/// The message keeps the place of the replaced one, with its own arrival. At the end, a key that
+/// changes all the time would be pushed back for ever.
 void LinkQueue::replace(At at, Message message, std::size_t cost) noexcept
 {
     ++counts_.lost[static_cast<std::size_t>(GapReason::conflated)];
@@ -230,8 +232,8 @@ void LinkQueue::lose_newest(const Incoming& incoming)
     update_peaks();
 }
 
-/// It is missing before the entry behind it, or at the end; so are those that it has replaced, since
-/// nothing newer stands for them any more.
+/// Counts the message as missing before the next entry, or at the end. Messages that it replaced
+/// are missing too, since nothing newer replaces them now.
 void LinkQueue::lose(At at, GapReason reason) noexcept
 {
     const auto& message = message_of(at);
@@ -263,7 +265,7 @@ void LinkQueue::expire(TimePoint now) noexcept
         lose(by_arrival_.front(), GapReason::too_old);
 }
 
-/// It counts no more; the entry stays.
+/// Removes the message from all counts and indexes; its entry stays.
 void LinkQueue::forget_message(At at) noexcept
 {
     payload_bytes_ -= message_of(at).size();
@@ -293,7 +295,7 @@ void LinkQueue::push(Place place, std::unique_ptr<Event> event)
     keys_.clear();
 }
 
-/// At the end. Where messages are missing there, they are missing before it.
+/// Appends an entry. Losses at the end are then missing before it.
 void LinkQueue::add_entry(Entries& entry) noexcept
 {
     if (!entries_.empty() && std::holds_alternative<std::monostate>(entries_.back().content)) {
@@ -303,15 +305,16 @@ void LinkQueue::add_entry(Entries& entry) noexcept
     entries_.splice(entries_.end(), entry);
 }
 
-/// Whether no message is between these neighbours. Those of a link without a policy are in the ring, if
-/// there are any.
+/// Whether no message is between these neighbours. Without a policy the link's messages are in the
+/// ring, so the neighbours must be at the same position.
 bool LinkQueue::is_same_run(const Entry& a, const Entry& b) const noexcept
 {
     return !is_message(a) && !is_message(b) && (overflow_ || a.place.position == b.place.position);
 }
 
-/// Of a row of events that is too long, forgets a part between two moments at which the link was in the
-/// same phase. The latest stay: messages behind them belong to the latest connection.
+/// Shortens a row of events that is too long: forgets a part between two moments at which the link
+/// was in the same state. The latest events stay: messages behind them belong to the latest
+/// connection.
 void LinkQueue::trim_run(At at) noexcept
 {
     if (is_message(*at) && (at == entries_.begin() || is_message(*--at)))
@@ -329,8 +332,8 @@ void LinkQueue::trim_run(At at) noexcept
     }
     if (run.size() - begin <= max_run)
         return;
-    const auto last = run.size() - max_run / 2; // nothing is forgotten from here on
-    std::array<LinkPhase, run.size()> phases;   // before each
+    const auto last = run.size() - max_run / 2; // entries from here on stay
+    std::array<LinkPhase, run.size()> phases;   // before each entry
     const auto event_at = [&](std::size_t i) {
         return std::get_if<std::unique_ptr<Event>>(&run[i]->content);
     };
@@ -362,7 +365,7 @@ void LinkQueue::update_level(std::uint64_t sequence, TimePoint now) noexcept
     const auto change = level_.update(by_arrival_.size(), payload_bytes_);
     if (change == WaterLevel::Change::none)
         return;
-    if (level_event_) // it was not taken yet, and holds no more
+    if (level_event_) // not taken yet, and no longer true
         level_event_.reset();
     else
         level_event_ = {sequence,

@@ -1,4 +1,4 @@
-// One link's part of the stream that waits beside the ring.
+// A link's queue outside the ring: its events and, with an overflow policy, its messages.
 #pragma once
 
 #include "queue/overflow.hpp"
@@ -25,7 +25,7 @@
 
 namespace sidecar::detail {
 
-/// What went in and out of all links' queues. Invariant: received = taken + queued() + what was lost.
+/// Counts in and out of all links' queues. Invariant: received = taken + queued() + all lost.
 struct QueueCounts {
     std::uint64_t received = 0, received_bytes = 0, taken = 0, taken_bytes = 0, lost_bytes = 0;
     std::array<std::uint64_t, 5> lost{}; ///< by GapReason; `conflated`: replaced by newer ones
@@ -40,24 +40,25 @@ struct QueueCounts {
     }
 };
 
-/// Whether receive() and poll() end at such an event.
+/// Whether receive() and poll() end at this event.
 [[nodiscard]] bool ends_call(const Event& event) noexcept;
-/// What they return then.
+/// Converts such an event to the failure that they return.
 [[nodiscard]] Failure to_failure(Event event);
 
-/// The events of one link and, if it has an overflow policy, its messages, in order; with what is
-/// missing between them. Owned by the PolicyQueue, whose mutex guards it. Invariants: messages are
-/// within the policy's bounds, unless there is only one; of entries without a message there are at most
-/// max_run in a row and about max_events in all.
+/// Holds the events of one link and, if it has an overflow policy, its messages, in order, with
+/// counts of messages that are missing between them. Owned by the PolicyQueue, whose mutex guards
+/// it. Invariants: messages are within the policy's bounds, unless there is only one; of entries
+/// without a message there are at most max_run in a row and about max_events in all.
 class LinkQueue : public boost::intrusive::set_base_hook<> {
 public:
-    /// Beyond that the oldest seams of a row are forgotten: of a link that comes and goes while nobody
-    /// looks, the latest connections are kept.
+    /// Beyond that the queue forgets old entries of a row: of a link that comes and goes while
+    /// nobody reads, the latest connections remain.
     static constexpr std::size_t max_run = 64;
-    /// Beyond that the queue has no room, since so many seams separate its messages.
+    /// Beyond that the queue reports no room: messages between events keep rows short, so max_run
+    /// does not bound the events.
     static constexpr std::size_t max_events = 1024;
 
-    /// `overflow`: resolved; none: only events are queued. Lifetime: `counts` outlives it.
+    /// `overflow`: resolved; empty: only events are queued. Lifetime: `counts` outlives it.
     LinkQueue(LinkId link, std::optional<Overflow> overflow, QueueCounts& counts)
         : link_{link},
           overflow_{std::move(overflow)},
@@ -70,11 +71,12 @@ public:
     LinkQueue& operator=(const LinkQueue&) = delete;
 
     [[nodiscard]] LinkId link() const noexcept { return link_; }
-    /// Calls the policy's key function. Throws what that throws. Side: sidecar, without the
-    /// mutex.
+    /// Calls the policy's key function, and throws its exceptions. Empty: no key. Side: sidecar,
+    /// without the mutex.
     [[nodiscard]] std::optional<std::string_view> key_of(const MessageView& message) const;
 
-    /// Where an entry belongs: in the order of all links' entries, and before which record of the ring.
+    /// Order of an entry: `sequence` among the entries of all links; `position` of the ring's
+    /// record that it precedes.
     struct Place {
         std::uint64_t sequence = 0, position = 0;
         bool operator==(const Place&) const = default;
@@ -87,55 +89,58 @@ public:
         TimePoint now;
     };
     enum class PutOutcome { taken, no_room, failed };
-    /// `taken`: it waits, or was lost as the policy says, and counted. `no_room`: see take_wish().
-    /// `failed`: the policy is to fail. If it is not taken, or this throws bad_alloc, then only what is
-    /// too old has changed.
+    /// Adds a message. `taken`: it waits, or the policy dropped it, and it is counted. `no_room`:
+    /// see take_wish(). `failed`: the policy is `fail`. If the message is not taken, or this throws
+    /// bad_alloc, only expired messages have changed.
     [[nodiscard]] PutOutcome put(const Incoming& incoming);
     /// Whether a message of this size would be taken. False: see take_wish().
     [[nodiscard]] bool want_room(std::size_t payload_bytes, TimePoint now);
-    /// Throws bad_alloc, and then has changed nothing.
+    /// Adds an event. Throws bad_alloc, and then has changed nothing.
     void push(Place place, std::unique_ptr<Event> event);
-    /// Loses what has waited for too long.
+    /// Drops messages that have waited for longer than max_age.
     void expire(TimePoint now) noexcept;
-    /// Adds or takes back an event of its level, which comes before all else. Call it after each change.
+    /// Adds or withdraws an event of the water level. It comes before all waiting messages: a slow
+    /// reader would otherwise see it last. Call it after each change.
     void update_level(std::uint64_t sequence, TimePoint now) noexcept;
 
     [[nodiscard]] bool is_empty() const noexcept { return !level_event_ && entries_.empty(); }
-    /// Of what comes first; the queue must not be empty.
+    /// Returns the place of the first entry; the queue must not be empty.
     [[nodiscard]] Place front_place() const noexcept
     {
         return level_event_ ? Place{level_event_->sequence, 0} : entries_.front().place;
     }
-    /// The queues that are not empty are in the order of their first entries.
+    /// Orders queues by their first entries; none may be empty.
     bool operator<(const LinkQueue& other) const noexcept
     {
         return front_place().sequence < other.front_place().sequence;
     }
     [[nodiscard]] bool front_ends_call() const noexcept;
-    /// Takes the first: an event, a gap, or a message.
+    /// Takes the first event, gap or message; the queue must not be empty.
     [[nodiscard]] Event take();
 
-    /// True once: want_room() or put() found no room, and now half is free.
+    /// True once after want_room() or put() found no room: now half is free.
     [[nodiscard]] bool take_wish() noexcept
     {
         return wants_room_ && is_half_free() && std::exchange(wants_room_, false);
     }
-    /// No more will be put.
+    /// Records that no more messages will be put.
     void close() noexcept { is_closed_ = true; }
-    /// Closed and empty, or of a link without a policy.
+    /// Whether the queue is empty, and closed or without a policy.
     [[nodiscard]] bool is_done() const noexcept { return is_empty() && (is_closed_ || !overflow_); }
-    /// When the oldest message arrived.
+    /// Returns when the oldest message arrived: the one that arrived first, not the first in order.
+    /// A conflated message keeps an old place and is yet new.
     [[nodiscard]] std::optional<TimePoint> oldest() const noexcept
     {
         return by_arrival_.empty() ? std::nullopt
                                    : std::optional{message_of(by_arrival_.front()).arrival()};
     }
-    /// Of its messages, as the bound counts them.
+    /// Returns the bytes of its messages, as queue_bytes counts them.
     [[nodiscard]] std::size_t used_bytes() const noexcept { return used_bytes_; }
     [[nodiscard]] std::size_t entry_count() const noexcept { return entries_.size(); }
 
 private:
-    /// How many messages are missing before an entry.
+    /// Counts messages that are missing before an entry. It is part of the entry behind them: a gap
+    /// costs no memory, and adjacent losses are one gap for each reason.
     struct Missing {
         std::array<std::uint64_t, 5> count{}; // by GapReason
         std::uint64_t total = 0;
@@ -152,7 +157,7 @@ private:
     using Entries = std::list<Entry>;
     using At = Entries::iterator;
     using ByArrival = std::list<At>;
-    /// One piece of the stream; without content, a place where messages are missing at the end.
+    /// An event or a message; without content, the losses at the end of the queue.
     struct Entry {
         Place place{};
         Missing missing{}; // before it
@@ -170,7 +175,7 @@ private:
         }
     };
     using Keys = std::unordered_map<std::string, At, Hash, std::equal_to<>>;
-    /// A message that is not in the queue yet: then adding it needs no memory.
+    /// A message that is prepared outside the queue, so that adding it needs no memory.
     struct Fresh {
         Entries entry;
         ByArrival by_arrival;
@@ -206,18 +211,19 @@ private:
 
     const LinkId link_;                      // both: constant
     const std::optional<Overflow> overflow_; // both: constant
-    Entries entries_;                        // both: guarded, as all that follows
-    ByArrival by_arrival_;                   // the messages, the oldest first
-    Keys keys_;                              // messages that a newer one of their key replaces
+    Entries entries_;                        // both: guarded, like all members below
+    ByArrival by_arrival_;                   // the messages, in the order of arrival
+    Keys keys_;                              // messages that a newer one with their key replaces
     std::size_t payload_bytes_ = 0, used_bytes_ = 0;
     WaterLevel level_;
     std::optional<LevelEvent> level_event_; // not taken yet
-    std::uint32_t connection_ = 1;          // the latest `up`'s; what is put belongs to it
+    std::uint32_t connection_ = 1;          // of the latest `up`, and of messages put now
     bool wants_room_ = false, is_closed_ = false;
     QueueCounts& counts_; // of all links
 };
 
-/// What a message costs of its queue's bytes: its memory, with the key if there is one.
+/// Returns how many of its queue's bytes a message costs: its memory, and the key's if there is
+/// one.
 [[nodiscard]] std::size_t entry_cost(std::size_t payload_bytes, std::size_t key_bytes = 0) noexcept;
 
 } // namespace sidecar::detail

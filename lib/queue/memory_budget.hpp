@@ -1,4 +1,4 @@
-// How much memory a queue may use.
+// Limits the memory of a queue.
 #pragma once
 
 #include <sidecar/options.hpp>
@@ -10,14 +10,14 @@
 
 namespace sidecar::detail {
 
-/// How many messages a queue may hold: where the limit is 0, one for every 64 bytes, which small
-/// messages reach at about the time when they fill the ring.
+/// Returns how many messages a queue may hold. If the limit is 0: one for every 64 bytes, which
+/// small messages reach at about the time when they fill the ring.
 [[nodiscard]] constexpr std::size_t message_limit(const QueueLimits& limits) noexcept
 {
     return limits.messages != 0 ? limits.messages : std::max<std::size_t>(limits.bytes / 64, 1);
 }
 
-/// The limits with nothing left open.
+/// Replaces limits that are 0 by their defaults.
 [[nodiscard]] constexpr QueueLimits resolved(QueueLimits limits, std::size_t default_bytes) noexcept
 {
     if (limits.bytes == 0)
@@ -26,10 +26,11 @@ namespace sidecar::detail {
     return limits;
 }
 
-/// Counts the bytes of a queue's blocks: large messages, buffers to receive in, and messages that have
-/// not arrived whole. It owns no memory, it only says whether there may be more. The producer takes,
-/// and puts back what it did not hand on; the consumer gives back what it has read. Owned by the
-/// RecordRing whose consumer publishes it. Invariant: taken - given back <= limit.
+/// Counts the bytes of a queue's blocks: large messages, receive buffers, and messages that have
+/// not arrived whole. It owns no memory; it only says whether there may be more. The producer takes
+/// bytes, and puts back those that it did not hand on; the consumer releases those that it has
+/// read. Owned by the RecordRing, whose consumer publishes it. Invariant: taken - released <=
+/// limit.
 class MemoryBudget {
 public:
     explicit MemoryBudget(std::size_t limit_bytes) noexcept : limit_{limit_bytes} {}
@@ -42,13 +43,13 @@ public:
         look();
         return free_as_last_seen() >= bytes;
     }
-    /// Looks at the consumer anew.
+    /// Reads the consumer's counter again.
     void look() const noexcept
     {
-        // Acquire: what the consumer did with the memory before is over
+        // Acquire: the consumer's accesses to the memory are over
         producer_.given_back_seen = given_back_.load(std::memory_order_acquire);
     }
-    /// False: nothing was taken, since less than `bytes` are free.
+    /// Takes bytes. False: less than `bytes` are free, and nothing was taken.
     [[nodiscard]] bool take(std::size_t bytes) noexcept
     {
         if (bytes > limit_ || !has(bytes))
@@ -56,22 +57,22 @@ public:
         producer_.taken += bytes;
         return true;
     }
-    /// The same for memory that is lent to a peer, which may never fill it: half of all stays free
-    /// beside it. So once the consumer has read everything, any message of up to half finds memory,
-    /// whatever other peers do not send.
+    /// Like take(), for memory that is lent to a peer, which may never fill it: half of the limit
+    /// stays free in addition. So once the consumer has read everything, any message of up to half
+    /// the limit finds memory, however little other peers send.
     [[nodiscard]] bool lend(std::size_t bytes) noexcept
     {
         return bytes <= limit_ / 2 && has(bytes + limit_ / 2) && take(bytes);
     }
     void put_back(std::size_t bytes) noexcept { producer_.taken -= bytes; }
-    /// What is in use, as far as the producer has seen the consumer.
+    /// Returns the bytes in use, by the producer's last look at the consumer.
     [[nodiscard]] std::size_t used() const noexcept
     {
         return static_cast<std::size_t>(producer_.taken - producer_.given_back_seen);
     }
 
     // --- consumer side
-    /// The producer sees it after publish().
+    /// Releases bytes; the producer sees it after publish().
     void give_back(std::size_t bytes) noexcept { given_back_local_ += bytes; }
     void publish() noexcept { given_back_.store(given_back_local_, std::memory_order_release); }
 
@@ -84,7 +85,7 @@ private:
         return limit_ - (producer_.taken - producer_.given_back_seen);
     }
 
-    // Both count from the beginning and never wrap.
+    // Both count from construction and never wrap.
     struct alignas(64) Producer {
         std::uint64_t taken = 0;
         mutable std::uint64_t given_back_seen = 0;
@@ -92,7 +93,7 @@ private:
 
     const std::size_t limit_; // both: constant
     Producer producer_;       // producer side
-    // consumer side; begins a cache line of its own
+    // consumer side; begins a new cache line
     alignas(64) std::uint64_t given_back_local_ = 0;
     std::atomic<std::uint64_t> given_back_{0}; // both: atomic, written by the consumer
 };

@@ -1,4 +1,4 @@
-// How old messages were when the application took them.
+// Measures how old messages are when the application takes them.
 #pragma once
 
 #include "base/latency_histogram.hpp"
@@ -14,10 +14,10 @@
 
 namespace sidecar::detail {
 
-/// Counts every message that is taken, and measures some: each, where they are taken slowly or on
-/// virtual time; where they are taken fast one in a few microseconds, for a look at the clock costs
-/// more than such a message itself. What is not measured counts as the one measured before it. Owned
-/// by the inbox. Invariant: what latency() tells of a range never becomes less.
+/// Counts every message that is taken, and measures some: each at low rates or on virtual time; at
+/// high rates one in a few microseconds, since a look at the clock costs more than such a message
+/// itself. A message that is not measured counts like the one measured before it. Owned by the
+/// inbox. Invariant: no count in latency() ever decreases.
 class MessageAges {
 public:
     static constexpr std::uint64_t most_stride = 512;
@@ -26,8 +26,8 @@ public:
     MessageAges(const MessageAges&) = delete;
     MessageAges& operator=(const MessageAges&) = delete;
 
-    // --- app side, who consumes
-    /// One more is taken. True: it is to be measured, with note().
+    // --- app side, the consumer
+    /// Counts one taken message. True: it is to be measured, with note().
     [[nodiscard]] bool count_one() noexcept
     {
         const auto unmeasured = unmeasured_.load(std::memory_order_relaxed) + 1;
@@ -36,6 +36,7 @@ public:
         unmeasured_.store(unmeasured, std::memory_order_relaxed);
         return false;
     }
+    /// Measures one message, and chooses after how many to measure again.
     void note(TimePoint arrival, TimePoint now)
     {
         const auto elapsed = now - noted_at_;
@@ -49,7 +50,7 @@ public:
             ages_.add(ages_.last(), unmeasured);
         ages_.add(now - arrival);
     }
-    /// Nothing was there, so the next one is measured.
+    /// The queue was empty: the next message is measured.
     void ran_dry() noexcept { stride_ = 1; }
 
     // --- both
@@ -63,13 +64,13 @@ public:
     }
 
 private:
-    /// To measure costs about 60 ns; so often it is not felt.
+    /// A measurement costs about 60 ns, which is negligible at this interval.
     static constexpr Duration often_enough = std::chrono::microseconds{4};
 
     const bool is_virtual_;    // both: constant
-    std::uint64_t stride_ = 1; // app side, who consumes
-    TimePoint noted_at_{};     // app side, who consumes
-    /// Since the last one that was. Both: atomic; set to zero with mutex_ held.
+    std::uint64_t stride_ = 1; // app side, the consumer
+    TimePoint noted_at_{};     // app side, the consumer
+    /// Messages since the last measured one. Both: atomic; set to zero with mutex_ held.
     std::atomic<std::uint64_t> unmeasured_{0};
 
     mutable std::mutex mutex_;

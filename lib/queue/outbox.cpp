@@ -10,7 +10,7 @@ RecordRing& Outbox::make_ring()
 {
     if (!owner_) {
         owner_ = std::make_unique<RecordRing>(limits_, RecordRing::Share::all);
-        // Before the look at writer_sleeps_
+        // Before wakes_writer() reads writer_sleeps_
         ring_.store(owner_.get(), std::memory_order_seq_cst);
     }
     return *owner_;
@@ -53,13 +53,13 @@ Outbox::Push Outbox::push_conditionally(RecordRing& ring, MessageKind kind,
         note_lane();
         return Push::queued;
     }
-    if (conditions_.size() == conditions_.capacity()) // first: what throws has queued nothing
+    if (conditions_.size() == conditions_.capacity()) // first: if it throws, nothing is queued
         conditions_.reserve(2 * conditions_.size() + 8);
     const auto position = ring.write_position();
     if (!ring.push(link_, kind, payload))
         return Push::full;
     conditions_.emplace_back(position, sender);
-    has_conditions_.store(true, std::memory_order_relaxed); // which the publication shows
+    has_conditions_.store(true, std::memory_order_relaxed); // publish() makes it visible
     ring.publish();
     return Push::queued;
 }
@@ -121,7 +121,7 @@ Outbox::Fate Outbox::fate(Mark& mark)
     const bool is_ring_over = mark.position_ == 0 || ring()->reads_published() >= mark.position_;
     if (!is_ring_over)
         return mark.loss_.load() == Fate::lost ? Fate::lost : Fate::waiting;
-    // A loss is noted, and its message leaves the queue, with the mutex held
+    // A loss is recorded, and its message leaves the queue, with the mutex held
     std::lock_guard lock{mutex_};
     const auto loss = mark.loss_.load();
     if (lane_.first_open() <= mark.number_)
@@ -130,7 +130,7 @@ Outbox::Fate Outbox::fate(Mark& mark)
     return loss == Fate::waiting ? Fate::written : loss;
 }
 
-/// With mutex_ held. What is lost with its connection says more than what was late.
+/// With mutex_ held. Reports a loss to marks; `lost` overrides `late`.
 template <class IsBefore>
 void Outbox::tell_marks(Fate loss, IsBefore is_before) noexcept
 {
@@ -148,13 +148,13 @@ void Outbox::tell_marks(Fate loss, IsBefore is_before) noexcept
         is_late_untold_ = true;
 }
 
-/// With mutex_ held: the message there is lost.
+/// With mutex_ held. Reports the loss of the message at `position`.
 void Outbox::tell_loss(std::uint64_t position, Fate loss) noexcept
 {
     tell_marks(loss, [position](const Mark& mark) { return position < mark.position_; });
 }
 
-/// The same, for the message of this number; with no_number nothing happens.
+/// Reports the loss of the message with this number; does nothing for no_number.
 void Outbox::tell_priority_loss(std::uint64_t number, Fate loss) noexcept
 {
     if (number != PriorityLane::no_number)
@@ -199,7 +199,7 @@ void Outbox::settle_end()
         return;
     if (!keep)
         return lose_until(*owner_, owner_->write_position());
-    // A mark behind the first that is bound is behind all of them; they are dropped in their turn
+    // Each mark behind the first bound message waits for a message that will be dropped in its turn
     for (const auto& [position, sender] : conditions_)
         if (sender.connection.value_or(0) != 0 && position >= owner_->read_position())
             return tell_loss(position, Fate::lost);
@@ -223,7 +223,7 @@ std::optional<Batch> Outbox::next_batch()
 {
     auto* const ring = ring_.load(std::memory_order_seq_cst);
     auto end = ring ? ring->published() : 0;
-    // After that look: a subscription that was added before an ordinary message is seen then
+    // After published(): a subscription that was added before an ordinary message is then seen
     const auto priority = [&]() -> std::optional<Batch> {
         if (!has_priority_.load(std::memory_order_seq_cst) || !take_priority(end)) [[likely]]
             return std::nullopt;
@@ -237,14 +237,15 @@ std::optional<Batch> Outbox::next_batch()
     if (has_conditions_.load(std::memory_order_relaxed)) [[unlikely]]
         end = pass_over_unmet(*ring, end);
     if (ring->read_position() >= end)
-        return priority(); // a subscription may have waited for what was dropped
+        return priority(); // a subscription may have waited for dropped messages
     out_.is_out = true;
     out_.is_heartbeat = out_.was_marked = false;
     out_.end = end;
     return Batch{*this, ring->read_position(), end};
 }
 
-/// False: nothing of the priority lane may go now; `end`: where ordinary messages then end.
+/// Takes messages of the priority lane. False: none may be written now. Reduces `end` to where
+/// ordinary messages must wait for a subscription.
 bool Outbox::take_priority(std::uint64_t& end)
 {
     PriorityLane::Dropped dropped;
@@ -261,15 +262,15 @@ bool Outbox::take_priority(std::uint64_t& end)
     }
     if (dropped.first_late != PriorityLane::no_number
         || dropped.first_unsent != PriorityLane::no_number)
-        written_.wake(); // who waits for what was dropped
+        written_.wake(); // flush() may wait for dropped messages
     out_.was_marked = false;
     out_.is_heartbeat =
         out_.is_out && lane_.writing().front().origin == PriorityMessage::Origin::heartbeat;
     return out_.is_out;
 }
 
-/// Messages at the front that are late, or bound to another connection, are lost; gives where the
-/// next of them is, or `end`.
+/// Drops messages at the front that are late or bound to another connection. Returns the position
+/// of the next such message, or `end`.
 std::uint64_t Outbox::pass_over_unmet(RecordRing& ring, std::uint64_t end)
 {
     {
@@ -294,7 +295,7 @@ std::uint64_t Outbox::pass_over_unmet(RecordRing& ring, std::uint64_t end)
             return condition.first < ring.read_position();
         });
         if (conditions_.empty())
-            conditions_ = std::vector<Condition>{}; // a burst's memory
+            conditions_ = std::vector<Condition>{}; // releases a burst's memory
         has_conditions_.store(!conditions_.empty(), std::memory_order_relaxed);
         ring.publish_reads();
     }
@@ -335,8 +336,8 @@ void Outbox::finish(const Batch& batch)
     settle_end();
 }
 
-/// If the transport marks, only the first message that is not marked may be written in part; if it
-/// does not, any may be.
+/// If the transport marked messages, only the first one without a mark may be written in part;
+/// otherwise any may be.
 void Outbox::give_up()
 {
     {
@@ -364,7 +365,7 @@ bool Outbox::has_unsent() const
     return lane_.counts().queued != 0;
 }
 
-/// The priority lane is not looked at: each of its senders wakes the writer.
+/// Does not look at the priority lane: each of its senders wakes the writer.
 bool Outbox::prepare_sleep() noexcept
 {
     if (out_.gate != SendGate::open)
@@ -389,7 +390,7 @@ MessageView Outbox::read(std::uint64_t& position) const
         position = priority_bit | number;
         return message;
     }
-    // A record has room for a part of the link's number only
+    // A record holds only 24 bits of the link's number
     return ring_.load(std::memory_order_relaxed)->read(position, link_);
 }
 

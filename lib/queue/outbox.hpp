@@ -1,4 +1,4 @@
-// A link's queue of messages that are to be sent.
+// A link's queue of messages to send.
 #pragma once
 
 #include "base/stop_request.hpp"
@@ -24,16 +24,15 @@
 
 namespace sidecar::detail {
 
-/// Two lanes: the application's ordinary messages in a ring, and the few that go before them. Any
-/// thread pushes, the link's writer takes batches out. Owned by its link, and goes on over its
+/// Has two lanes: the application's ordinary messages in a ring, and the few that precede them. Any
+/// thread pushes; the link's writer takes batches out. Owned by its link, and lives over all its
 /// connections. A message that was accepted is either written or counted as unsent, never both. The
-/// batch that is out stays as it is until the writer returns it: a connection that ends before
-/// then is settled at the return. Many links never send, so the ring is made by the first push; each
-/// time when the writer has nothing to do, the memory of a burst is released but for half a MiB.
+/// batch that is out does not change until the writer returns it; if its connection ends before,
+/// the return settles that. Many links never send, so the first push makes the ring. Whenever the
+/// writer has nothing to do, it releases the memory of a burst, except half a MiB.
 class Outbox final : public BatchSource {
 public:
-    /// Of the link `link`. Lifetime: `stop`, `written` and `clock` outlive it. `written`: where
-    /// senders wait.
+    /// `written`: senders wait there. Lifetime: `stop`, `written` and `clock` outlive it.
     Outbox(LinkId link, const QueueLimits& limits, const StopRequest& stop, WaitPoint& written,
            const AppClock& clock) noexcept
         : link_{link}, limits_{limits}, stop_{stop}, written_{written}, clock_{clock}
@@ -42,23 +41,25 @@ public:
 
     // --- app side, any thread
     enum class Push { queued, full, closed, too_big, wrong_connection };
-    /// Of one send(), over its attempts to push.
+    /// The state of one send(), over its attempts to push.
     struct Sender {
-        std::optional<std::uint32_t> connection{}; ///< which the message is bound to; empty: none
-        /// How often the queue had been dropped at the first attempt. Who has waited for room since
-        /// before a drop is refused like those who had found some.
+        std::optional<std::uint32_t> connection{}; ///< the message is bound to it; empty: to none
+        /// How often the queue had been dropped at the first attempt; empty before it. A sender
+        /// that waited for room during a drop is refused: its message would have been dropped too.
         std::optional<std::uint64_t> drops{};
-        TimePoint deadline =
-            TimePoint::max(); ///< if it is not being written by then, it is dropped
+        TimePoint deadline = TimePoint::max(); ///< dropped if not being written by then
         Lane lane = Lane::ordinary;
     };
+    /// Adds a message, without waiting. `closed`: a stop was requested, no connection accepts
+    /// sends, or the queue was dropped since the first attempt. Throws bad_alloc, and then has
+    /// queued nothing.
     [[nodiscard]] Push push(MessageKind kind, std::span<const std::byte> payload, Sender& sender);
     [[nodiscard]] Push push(MessageKind kind, std::span<const std::byte> payload)
     {
         Sender sender;
         return push(kind, payload, sender);
     }
-    /// After a push: true, once, if the writer sleeps and has to be woken.
+    /// Call it after a push. True once if the writer sleeps: the caller wakes it.
     [[nodiscard]] bool wakes_writer() noexcept
     {
         return writer_sleeps_.load(std::memory_order_seq_cst) && writer_sleeps_.exchange(false);
@@ -66,9 +67,9 @@ public:
     [[nodiscard]] bool is_open() const noexcept { return is_open_.load(std::memory_order_seq_cst); }
     /// `lost`: a connection ended with unwritten messages. `late`: the rest is written, and some
     /// expired during the wait or since the last report. A loss with an earlier connection is
-    /// reported until the next one is there.
+    /// reported until the next one is open.
     enum class Fate { waiting, written, lost, late };
-    /// Waits behind all that was pushed before it. Lifetime: the outbox outlives it.
+    /// Marks the end of all messages that were pushed before it. Lifetime: the outbox outlives it.
     class Mark {
     public:
         explicit Mark(Outbox& outbox);
@@ -84,6 +85,7 @@ public:
         bool is_late_told_ = false;             // app side
         std::atomic<Fate> loss_{Fate::waiting}; // both: atomic, written with mutex_ held
     };
+    /// Returns how the messages before the mark ended, or `waiting`.
     [[nodiscard]] Fate fate(Mark& mark);
     [[nodiscard]] std::size_t largest_message() const noexcept
     {
@@ -92,16 +94,17 @@ public:
     [[nodiscard]] std::size_t limit_bytes() const noexcept { return limits_.bytes; }
 
     // --- both
-    /// Adds a message of the link itself to the priority lane; a subscription gets its place behind
-    /// all ordinary messages so far if `keeps_place`. Gives its number. The caller wakes the writer.
+    /// Adds a message of the link itself to the priority lane, and returns its number. With
+    /// `keeps_place` it goes behind all ordinary messages pushed so far. The caller wakes the
+    /// writer.
     std::uint64_t push_priority(PriorityMessage message, bool keeps_place = false);
-    /// True: it was waiting, and will not be written.
+    /// Removes a message that waits. False: it no longer waits.
     bool withdraw(std::uint64_t number);
-    /// True: it was waiting, and says this from now on.
+    /// Replaces the content of a message that waits. False: it no longer waits.
     bool replace(std::uint64_t number, Message message);
-    /// From now on pushes are refused, and who waits for room is woken.
+    /// Refuses pushes from now on, and wakes senders that wait for room.
     void close() noexcept;
-    /// Null as long as nothing was pushed.
+    /// Null until the first push.
     [[nodiscard]] const RecordRing* ring() const noexcept
     {
         return ring_.load(std::memory_order_acquire);
@@ -119,38 +122,40 @@ public:
     [[nodiscard]] Counts counts() const;
 
     // --- sidecar side
-    /// How much the writer may take from now on.
+    /// Sets which messages the writer may take.
     void set_gate(SendGate gate) noexcept { out_.gate = gate; }
     [[nodiscard]] SendGate gate() const noexcept { return out_.gate; }
-    /// This connection is up, and pushes are accepted.
+    /// Begins a connection; pushes are accepted.
     void open(std::uint32_t connection);
-    /// It is gone, and nothing is written before the next open(). `keep`: pushes that are not bound
-    /// to a connection go on, and what is queued stays, but for what is bound to the one that is
-    /// gone and for what of an unfinished batch may be written in part. Otherwise all that is queued
-    /// is lost and counted, and pushes are refused. Takes effect when no batch is out.
+    /// Ends the connection; nothing is written before the next open(). With `keep`, pushes that are
+    /// not bound to a connection are still accepted. Queued messages stay then, except those bound
+    /// to the connection and those of an unfinished batch that may be written in part. Without
+    /// `keep`, all queued messages are lost and counted, and pushes are refused. The queue changes
+    /// once no batch is out.
     void end_connection(bool keep);
-    /// Waits for pushes that are half done; after close() nothing comes any more.
+    /// Waits for pushes that are half done; after close() no more messages are added.
     void settle_pushes() { std::lock_guard lock{mutex_}; }
-    /// Whether a message of the application's is accepted and not written, or a batch is out.
+    /// Whether an accepted message of the application is not written, or a batch is out.
     [[nodiscard]] bool has_unsent() const;
-    /// All that may be written now: of the priority lane, or else of the ordinary one. Empty:
-    /// nothing. Then begin_write() and finish() or give_up(); or put_back().
+    /// Returns all messages that may be written now: of the priority lane, or else ordinary ones.
+    /// Empty: there are none. Call begin_write() then, and finish() or give_up(); or put_back().
     [[nodiscard]] std::optional<Batch> next_batch();
     /// Whether the batch that is out counts for the rate limit.
     [[nodiscard]] bool is_rate_limited() const noexcept { return !out_.is_heartbeat; }
     [[nodiscard]] bool is_priority() const noexcept { return (out_.end & priority_bit) != 0; }
-    /// Only this part of it, its front, is handed to the transport.
+    /// Limits the batch to this part, its front, which is handed to the transport.
     void begin_write(const Batch& part);
-    /// None of it was written.
+    /// Returns the batch; none of it was written.
     void put_back();
-    /// The rest of it is written.
+    /// Returns the batch; the rest of it is written.
     void finish(const Batch& batch);
-    /// Its write failed, or there is none.
+    /// Returns the batch, if there is one, after its write failed: messages that may be written in
+    /// part are lost.
     void give_up();
-    /// The writer is about to sleep. False: there is something to write, so it must not.
+    /// Call it before the writer sleeps. False: there is something to write, so it must not sleep.
     [[nodiscard]] bool prepare_sleep() noexcept;
     void woke() noexcept { writer_sleeps_.store(false, std::memory_order_relaxed); }
-    /// Grows with each piece that the system takes, of a message too.
+    /// Grows with each piece that the system accepts, also of one message.
     [[nodiscard]] std::uint64_t progress() const noexcept { return progress_; }
 
     // BatchSource
@@ -158,11 +163,12 @@ public:
     void mark_written(std::size_t count, std::uint64_t end) override;
 
 private:
-    /// In a position of the priority lane, beside the message's number.
+    /// Set in positions of the priority lane, whose other bits are the message's number.
     static constexpr std::uint64_t priority_bit = std::uint64_t{1} << 63;
 
-    /// What applies to an ordinary message that is written only in time, or only on one connection,
-    /// and where the record before it ends. Few messages have one.
+    /// An ordinary message that is written only in time, or only on one connection: where the
+    /// record before it ends, and its conditions. Few messages have one. Conditions are outside the
+    /// ring, so that a send without them costs nothing.
     using Condition = std::pair<std::uint64_t, Sender>;
 
     [[nodiscard]] RecordRing& make_ring();
@@ -185,32 +191,32 @@ private:
     WaitPoint& written_;       // both
     const AppClock& clock_;    // both
 
-    mutable std::mutex mutex_;                // one producer at a time
-    std::unique_ptr<RecordRing> owner_;       // both: guarded by mutex_
-    std::atomic<RecordRing*> ring_{nullptr};  // app side produces, sidecar side consumes
-    std::atomic<bool> is_open_{false};        // both: atomic
-    std::atomic<bool> writer_sleeps_{false};  // both: atomic
-    std::vector<Condition> conditions_;       // both: guarded by mutex_; positions grow
-    std::atomic<bool> has_conditions_{false}; // both: atomic
-    PriorityLane lane_;                       // both: guarded by mutex_, but for its `writing`
-    std::atomic<bool> has_priority_{false};   // both: atomic
-    std::uint32_t connection_ = 0;            // both: guarded by mutex_; the present one; 0: none
-    std::uint64_t drops_ = 0;                 // both: guarded by mutex_
-    bool is_late_untold_ = false;             // both: guarded by mutex_; no mark was there
-    bool has_lost_ = false;                   // both: guarded by mutex_; something, since open()
-    std::vector<Mark*> marks_;                // both: guarded by mutex_; who waits at present
-    std::atomic<std::uint64_t> lost_{0}, late_{0};       // both: atomic; of the ordinary lane
+    mutable std::mutex mutex_;                     // one producer at a time
+    std::unique_ptr<RecordRing> owner_;            // both: guarded by mutex_
+    std::atomic<RecordRing*> ring_{nullptr};       // app side produces, sidecar side consumes
+    std::atomic<bool> is_open_{false};             // both: atomic
+    std::atomic<bool> writer_sleeps_{false};       // both: atomic
+    std::vector<Condition> conditions_;            // both: guarded by mutex_; positions grow
+    std::atomic<bool> has_conditions_{false};      // both: atomic
+    PriorityLane lane_;                            // both: guarded by mutex_, except its `writing`
+    std::atomic<bool> has_priority_{false};        // both: atomic
+    std::uint32_t connection_ = 0;                 // both: guarded by mutex_; 0: none
+    std::uint64_t drops_ = 0;                      // both: guarded by mutex_
+    bool is_late_untold_ = false;                  // both: guarded by mutex_; for the next mark
+    bool has_lost_ = false;                        // both: guarded by mutex_; since open()
+    std::vector<Mark*> marks_;                     // both: guarded by mutex_; all that exist
+    std::atomic<std::uint64_t> lost_{0}, late_{0}; // both: atomic; of the ordinary lane
     std::atomic<std::uint64_t> sent_{0}, sent_bytes_{0}; // both: atomic
     std::uint64_t progress_ = 0;                         // sidecar side
 
-    /// The batch that is out, and what waits for its return.
+    /// The batch that is out, and an end of the connection that waits for its return.
     struct Out {
         SendGate gate = SendGate::shut;
         bool is_out = false;
         bool is_heartbeat = false;
-        bool was_marked = false; // something of it is written
+        bool was_marked = false; // a part of it is written
         std::uint64_t end = 0;
-        /// The connection ended meanwhile; whether messages are kept.
+        /// Set if the connection ended meanwhile: whether messages are kept.
         std::optional<bool> keep_at_end{};
     };
     Out out_; // sidecar side

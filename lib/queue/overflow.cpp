@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t default_queue_bytes = 1u << 20;
 
-/// The low level that belongs to a high one, where it was left open.
+/// Returns the low level; 0 becomes half of the high one.
 constexpr std::size_t low_level(std::size_t low, std::size_t high) noexcept
 {
     return low != 0 ? low : high / 2;

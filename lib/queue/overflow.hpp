@@ -1,4 +1,4 @@
-// What an overflow policy's options mean: decisions only, no memory, no clock, no thread.
+// Decides by the options of an overflow policy: no memory, no clock, no thread.
 #pragma once
 
 #include <sidecar/error.hpp>
@@ -8,16 +8,16 @@
 
 namespace sidecar::detail {
 
-/// Whether the links' common inbox will do: nothing is set that needs a queue of the link's own.
+/// Whether the links' common inbox suffices: no option needs a separate queue for the link.
 [[nodiscard]] bool is_plain(const Overflow& overflow) noexcept;
-/// With nothing left open.
+/// Replaces options that are left open by their defaults.
 [[nodiscard]] Overflow resolved(Overflow overflow, std::size_t max_message_bytes);
-/// Whether it makes sense; asked before it is resolved.
+/// Refuses options that make no sense (bad_options); call it before resolved().
 [[nodiscard]] Result<void> validate_overflow(const Overflow& overflow,
                                              std::size_t max_message_bytes);
 
-/// Reports when a queue has grown to its high mark, and when it has then shrunk to the low one. Owned by
-/// the queue, guarded by what guards that. Invariant: the two alternate, `rose` first.
+/// Reports when a queue has grown to its high mark, and when it has then shrunk to the low one.
+/// Owned by the queue, and guarded like it. Invariant: the two alternate, `rose` first.
 class WaterLevel {
 public:
     WaterLevel(WaterMark high, WaterMark low) noexcept : high_{high}, low_{low} {}

@@ -10,7 +10,8 @@ struct PolicyQueue::Update {
     ~Update() { self.update(queue); }
 };
 
-/// After each change of a queue: its level, its place among the others, and whether it goes.
+/// Call it after each change of a queue: updates its water level and its place among the others,
+/// and erases it if it is done.
 void PolicyQueue::update(LinkQueue& queue) noexcept
 {
     queue.update_level(level_sequence_++, clock_.now());
@@ -53,8 +54,7 @@ LinkQueue::PutOutcome PolicyQueue::put(LinkQueue& queue, std::uint64_t position,
 {
     const auto key = queue.key_of(message);
     std::lock_guard lock{mutex_};
-    const Update update_at_end{*this,
-                               queue}; // also when it throws: something may have been too old
+    const Update update_at_end{*this, queue}; // also when it throws: messages may have expired
     return queue.put({.place = {++sequence_, position},
                       .kind = message.kind(),
                       .payload = message.bytes(),
@@ -80,7 +80,7 @@ PolicyQueue::Taken PolicyQueue::take(std::uint64_t position, Ends ends)
     };
     if (!is_first_due())
         return taken;
-    // An event of a level may go by that, or come, and another link be first
+    // That may add or withdraw an event of a water level, and another link may be first then
     for (LinkQueue* expired = nullptr; expired != &*fronts_.begin();) {
         expired = &*fronts_.begin();
         expired->expire(clock_.now());

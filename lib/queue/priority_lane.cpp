@@ -72,7 +72,7 @@ void PriorityLane::leave_queue(const PriorityMessage& message) noexcept
     counts_.queued_bytes -= message.message.size();
 }
 
-/// Gives the first of the application's that is lost.
+/// Returns the number of the application's first lost message.
 template <class IsLost>
 std::uint64_t PriorityLane::lose(Messages& messages, std::uint64_t Counts::*as,
                                  IsLost is_lost) noexcept
@@ -152,7 +152,7 @@ std::uint64_t PriorityLane::lose_writing(std::size_t count) noexcept
     return first;
 }
 
-/// A position is a number; between two messages it is the one behind the first of them.
+/// A position is a number; between two messages it is the number behind the first of them.
 MessageView PriorityLane::read(std::uint64_t& number) const noexcept
 {
     const bool is_next = next_ != writing_.end() && next_->number >= number

@@ -1,4 +1,4 @@
-// The messages of a link that are sent before all ordinary ones.
+// A link's messages that are sent before ordinary ones.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -11,7 +11,8 @@
 
 namespace sidecar::detail {
 
-/// How much of what is queued the connection may write now; each allows what those before it do.
+/// Which queued messages the connection may write now; each value allows all that those before it
+/// allow.
 enum class SendGate : std::uint8_t {
     shut,      ///< nothing: there is no connection, or it is being closed
     session,   ///< messages of on_connected
@@ -23,68 +24,73 @@ enum class SendGate : std::uint8_t {
 struct PriorityMessage {
     enum class Origin : std::uint8_t {
         application,  ///< Lane::control: kept or lost like an ordinary message
-        session,      ///< these three belong to one connection, and go with it
+        session,      ///< of on_connected; these three end with their connection
         subscription, ///< keeps its place among the ordinary messages
-        heartbeat,    ///< not limited in its rate, and no message in any count
+        heartbeat,    ///< not rate limited, and counted nowhere
     };
     enum class Step : std::uint8_t { writing, written };
 
     Message message{};
     Origin origin = Origin::application;
-    std::uint32_t connection = 0;          ///< which it is bound to; 0: none
-    TimePoint deadline = TimePoint::max(); ///< when it is late
-    std::uint64_t place = 0;               ///< how far ordinary messages are written before it
-    /// Side: sidecar, without a lock; gets the message's number.
+    std::uint32_t connection = 0;          ///< it is bound to this one; 0: to none
+    TimePoint deadline = TimePoint::max(); ///< late from then on
+    std::uint64_t place = 0;               ///< waits for ordinary messages up to here
+    /// Gets the message's number. Side: sidecar, without a lock.
     std::function<void(std::uint64_t, Step)> on_step{};
     std::uint64_t number = 0; ///< set by the lane
 };
 
-/// Owned by the outbox, which guards it with its mutex. Only the sidecar side changes `writing`.
-/// Invariants: both lists are in the order of the numbers; a message of the application's is
-/// waiting, being written, or counted once as written, late or unsent.
+/// Holds messages that wait, and those being written. Owned by the outbox, which guards it with its
+/// mutex. Only the sidecar side changes `writing`. Invariants: both lists are in the order of the
+/// numbers; a message of the application is waiting, being written, or counted once as written,
+/// late or unsent.
 class PriorityLane {
 public:
     static constexpr std::size_t max_messages = 64, max_bytes = 64u << 10;
-    /// Of no message.
+    /// The number of no message.
     static constexpr std::uint64_t no_number = UINT64_MAX;
     using Messages = std::list<PriorityMessage>;
 
-    /// For a message of the application's: one always fits into a lane without any, whatever its size.
+    /// Whether a message of the application fits. One always fits into a lane without any, whatever
+    /// its size.
     [[nodiscard]] bool has_room(std::size_t payload_bytes) const noexcept;
-    /// Gives its number; they grow from 1.
+    /// Adds a message and returns its number; numbers grow from 1. Throws bad_alloc.
     std::uint64_t push(PriorityMessage message);
-    /// True: it was waiting, and is gone.
+    /// Removes a message that waits. False: it no longer waits.
     bool withdraw(std::uint64_t number) noexcept;
-    /// True: it was waiting, and says this from now on.
+    /// Swaps the content of a message that waits. False: it no longer waits.
     bool replace(std::uint64_t number, Message& message) noexcept;
-    /// Counts messages that are late, or bound to another connection. Gives the first of each.
+    /// Drops and counts messages that are late or bound to another connection. Returns for each
+    /// kind the number of the application's first one.
     struct Dropped {
         std::uint64_t first_late = no_number, first_unsent = no_number;
     };
     [[nodiscard]] Dropped drop(std::uint32_t connection, TimePoint now) noexcept;
-    /// Moves what may go now to `writing`: heartbeats alone, or all the rest. `written`: how far
-    /// the ordinary messages are. False: nothing may.
+    /// Moves messages that may be written now to `writing`: heartbeats alone, or all others.
+    /// `written`: how far ordinary messages are written. False: there are none.
     bool take(SendGate gate, std::uint64_t written) noexcept;
-    /// Those from this number on wait again.
+    /// Puts messages of `writing` from this number on back; they wait again.
     void put_back(std::uint64_t from) noexcept;
-    /// The first so many of `writing` are written. Gives them.
+    /// Removes and returns the first `count` messages of `writing`: they are written.
     [[nodiscard]] Messages written(std::size_t count);
-    /// The write of the first so many failed: they are lost. Gives the first of the application's.
+    /// Loses the first `count` messages of `writing`, whose write failed. Returns the number of the
+    /// application's first lost message.
     std::uint64_t lose_writing(std::size_t count) noexcept;
-    /// The connection ended; of the application's messages those stay that are bound to none, if
-    /// `keep`. Gives the first that is lost.
+    /// Loses waiting messages at the end of a connection. With `keep`, messages of the application
+    /// that are bound to none stay. Returns the number of the application's first lost message.
     std::uint64_t end_connection(bool keep) noexcept;
 
     [[nodiscard]] const Messages& writing() const noexcept { return writing_; }
-    /// The first message of `writing` from this number on, which moves behind it.
+    /// Returns the first message of `writing` from this number on, and moves the number behind it.
     [[nodiscard]] MessageView read(std::uint64_t& number) const noexcept;
-    /// Behind the last message of `writing`.
+    /// Returns the number behind the last message of `writing`.
     [[nodiscard]] std::uint64_t writing_end() const noexcept { return writing_.back().number + 1; }
     [[nodiscard]] bool empty() const noexcept { return waiting_.empty() && writing_.empty(); }
     [[nodiscard]] std::uint64_t last_number() const noexcept { return last_number_; }
-    /// The first of the application's that is waiting or being written; no_number: none.
+    /// Returns the number of the application's first message that waits or is being written;
+    /// no_number: there is none.
     [[nodiscard]] std::uint64_t first_open() const noexcept;
-    /// Up to where ordinary messages may be written, so that none overtakes a subscription.
+    /// Returns up to where ordinary messages may be written, so that none overtakes a subscription.
     [[nodiscard]] std::uint64_t first_place() const noexcept;
 
     struct Counts {

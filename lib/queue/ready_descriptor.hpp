@@ -1,5 +1,4 @@
-// The descriptor through which an event loop of the application's learns that there is something to
-// take.
+// A descriptor of the application that is readable while it can receive, for its event loop.
 #pragma once
 
 #include "base/notify_fd.hpp"
@@ -11,12 +10,12 @@
 
 namespace sidecar::detail {
 
-/// Keeps an application's descriptor readable while a condition holds; without one, all calls cost a
-/// load. Owned by the inbox. Invariant: where the condition holds and raise() was called since it
-/// began to, the descriptor is readable. Side: any thread.
+/// Keeps an application's descriptor readable while a condition holds; without a descriptor all
+/// calls cost a load. Owned by the inbox. Invariant: if the condition holds and raise() was called
+/// since it began to hold, the descriptor is readable. Side: any thread.
 class ReadyDescriptor {
 public:
-    /// Once; follow it with a raise() if the condition holds.
+    /// Sets the descriptor. Call it once; call raise() then if the condition holds.
     void attach(std::shared_ptr<const NotifyFd> fd)
     {
         std::lock_guard lock{mutex_};
@@ -25,7 +24,7 @@ public:
         fd_->lower();
         present_.store(fd_.get(), std::memory_order_seq_cst);
     }
-    /// The condition holds.
+    /// Call it when the condition begins to hold.
     void raise()
     {
         if (!present_.load(std::memory_order_seq_cst)) [[likely]]
@@ -34,13 +33,13 @@ public:
         if (!std::exchange(is_raised_, true))
             fd_->raise();
     }
-    /// The condition holds for good. Side: any signal handler too.
+    /// Call it when the condition holds for ever. Side: any signal handler too.
     void raise_for_good() const noexcept
     {
         if (const auto* fd = present_.load(std::memory_order_seq_cst))
             fd->raise_late();
     }
-    /// The condition may have ended.
+    /// Call it when the condition may have ended; `holds` checks it.
     template <class Condition>
     void lower_unless(Condition holds)
     {
@@ -51,7 +50,7 @@ public:
             return;
         fd_->lower();
         is_raised_ = false;
-        // What came between the look and the lowering found it raised and wrote nothing.
+        // raise_for_good() takes no mutex: lower() may have undone it.
         if (holds()) {
             is_raised_ = true;
             fd_->raise();

@@ -1,4 +1,4 @@
-// One call of receive() or next_event(): waiting for the lock, and for something to take.
+// Waits for the lock and for something to take, in receive() and next_event().
 #pragma once
 
 #include "queue/inbox.hpp"
@@ -7,8 +7,8 @@
 
 namespace sidecar::detail {
 
-/// One call of receive() or next_event(): it holds the lock while it takes, and not while it sleeps.
-/// Its end releases what was freed.
+/// One call of receive() or next_event(): holds the lock while it takes, not while it sleeps. Its
+/// destructor unlocks, and so publishes freed space. Side: app, the calling thread.
 class ReceiveCall {
 public:
     ReceiveCall(Inbox& inbox, Duration timeout) noexcept : inbox_{inbox}, timeout_{timeout} {}
@@ -20,7 +20,7 @@ public:
             unlock();
     }
 
-    /// Waits for what comes next; this thread may take it. `nothing`: see failure().
+    /// Waits for the next entry, which this thread may then take. `nothing`: see failure().
     [[nodiscard]] Inbox::Next wait()
     {
         if (!lock())
@@ -42,7 +42,7 @@ private:
                                {.attempted = "receive", .explanation = Inbox::nested_in_handler}};
             return false;
         }
-        // A handler may hold it for long, and a stop must wake this one all the same
+        // A handler may hold the lock for long, and a stop must wake this call nevertheless
         const auto is_over = [this] { return inbox_.ended() && inbox_.lock_.has_handler(); };
         if (timeout_ > Duration{})
             has_lock_ = inbox_.lock_.lock(inbox_.clock_, deadline(), is_over);
@@ -53,8 +53,7 @@ private:
     [[nodiscard, gnu::noinline]] Inbox::Next wait_for_more()
     {
         while (lock()) {
-            // The end is looked at before the queue is looked at again, or a last message could be
-            // missed.
+            // Checks for the end before the queue: otherwise it could miss a last message.
             const bool is_final = inbox_.is_final();
             if (const auto next = inbox_.next(); next != Inbox::Next::nothing)
                 return next;
@@ -71,7 +70,7 @@ private:
         }
         return Inbox::Next::nothing;
     }
-    /// False: the time is up.
+    /// Waits until there may be something to take. False: the time is up.
     [[nodiscard]] bool sleep()
     {
         const auto has_come = [this] { return inbox_.has_something(); };
@@ -96,7 +95,7 @@ private:
         has_lock_ = false;
         inbox_.unlock();
     }
-    /// Only a call that has to wait asks the clock.
+    /// Reads the clock once; a call that need not wait never does.
     [[nodiscard]] TimePoint deadline()
     {
         if (!deadline_)
@@ -107,7 +106,7 @@ private:
     Inbox& inbox_;                      // app side
     const Duration timeout_;            // app side
     bool has_lock_ = false;             // app side
-    std::optional<TimePoint> deadline_; // app side; once somebody asked
+    std::optional<TimePoint> deadline_; // app side; empty until needed
     std::optional<Failure> failure_;    // app side
 };
 

@@ -12,29 +12,30 @@
 
 namespace sidecar::detail {
 
-/// A buffer that all links of an inbox receive in, one after the other. A message that is pushed from
-/// it becomes a slice: it stays where it is, and what stands before its end belongs to the queue. A
-/// buffer that is used up is freed once the consumer has passed its last slice, so while the consumer
-/// keeps up there are two, which take turns. Owned by the inbox; it counts in the ring's budget. Side:
-/// sidecar.
+/// A buffer that all links of an inbox receive in, one after the other. A message that is pushed
+/// from it becomes a slice: a record of 16 bytes, and one copy less. The buffer up to the slice's
+/// end belongs to the queue then. Rejected: messages that share the buffer, since one small message
+/// would hold all of it. A used-up buffer is freed once the consumer has passed its last slice, so
+/// while the consumer keeps up, two take turns. Owned by the inbox; it counts in the ring's budget.
+/// Side: sidecar.
 class ReceiveMemory {
 public:
     /// Lifetime: `ring` outlives it.
     explicit ReceiveMemory(RecordRing& ring) noexcept
         : ring_{ring},
-          // Two of them may stay when all is read, and something is left to lend
+          // Two of them may remain when all is read, and there is memory left to lend
           buffer_bytes_{std::min(std::bit_floor(ring.budget().limit() / 8), largest_buffer)}
     {
     }
 
-    /// The free part of the buffer, at least so many bytes; empty where there is no memory for a
-    /// buffer of that size. Lifetime: until the next call.
+    /// Returns the free part of the buffer, at least `at_least` bytes; empty: no memory for a
+    /// buffer of that size. Lifetime: until the next call. Throws bad_alloc.
     [[nodiscard]] std::span<std::byte> buffer(std::size_t at_least)
     {
         if (buffer_bytes_ < smallest_buffer || at_least > buffer_bytes_)
             return {};
         if (buffer_ && ring_.is_all_read())
-            // Nobody reads in it; what was written last is the likeliest to be in the cache
+            // Nobody reads in it; its begin is likely to be in the cache
             free_ = {buffer_.get(), buffer_bytes_};
         if (free_.size() >= at_least)
             return free_;
@@ -47,13 +48,13 @@ public:
         free_ = {buffer_.get(), buffer_bytes_};
         return free_;
     }
-    /// Whether a message stands in the buffer and is better left there. A smaller one costs less
-    /// when it is copied.
+    /// Whether a message is in the buffer and should stay there. Copying costs less for one below
+    /// 32 bytes.
     [[nodiscard]] bool is_slice(std::span<const std::byte> payload) const noexcept
     {
         const auto offset = reinterpret_cast<std::uintptr_t>(payload.data())
                             - reinterpret_cast<std::uintptr_t>(free_.data());
-        // Then so does its end: what it is a part of was received there
+        // Its end is in the buffer too, since its bytes were received there
         return offset < free_.size() && payload.size() >= smallest_slice
                && payload.size() <= ring_.largest_copied();
     }
@@ -66,8 +67,8 @@ public:
         free_ = free_.subspan(static_cast<std::size_t>(used));
         return true;
     }
-    /// Whether the next buffer would be a third one, since the consumer has not done with the last
-    /// but one.
+    /// Whether the next buffer would be a third one, since the consumer still reads the one before
+    /// the present one.
     [[nodiscard]] bool is_far_ahead(std::size_t at_least) const noexcept
     {
         return free_.size() < at_least && at_least <= buffer_bytes_ && ring_.has_block_to_free();

@@ -1,4 +1,4 @@
-// How a record is laid out in the ring.
+// The layout of a record in the ring.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -9,15 +9,15 @@
 
 namespace sidecar::detail {
 
-/// The first bytes of a record. Owned by its ring: the producer writes it, and until it is popped only
-/// the consumer reads it. A record is one of
+/// The first bytes of a record. Owned by its ring: the producer writes it, and until it is popped
+/// only the consumer reads it. A record is one of
 /// - a message whose payload follows;
-/// - a message with its payload elsewhere: in a slice of a buffer (its address follows) or in a block
-///   (a BlockRecord follows);
-/// - no message: a stamp (a Stamp follows), a gap (go on at the ring's start), or a block to be freed
-///   here (a BlockRecord follows).
-/// Two words, not bit-fields: writing one of those reads the word first, and that line is the other
-/// core's.
+/// - a message with its payload elsewhere: in a slice of a buffer (its address follows) or in a
+///   block (a BlockRecord follows);
+/// - no message: a stamp (a Stamp follows), a gap (continue at the ring's start), or a block to
+///   free here (a BlockRecord follows).
+/// Two words, not bit-fields: a write to a bit-field reads the word first, and the other core holds
+/// that cache line.
 struct RecordHeader {
     static constexpr std::uint32_t link_mask = 0xffffff, kind_shift = 24, block_bit = 1u << 26,
                                    slice_bit = 1u << 27, gap_bit = 1u << 28,
@@ -41,7 +41,7 @@ struct RecordHeader {
     {
         return (what & (gap_bit | freed_block_bit | stamp_bit)) == 0;
     }
-    /// Its payload's address follows.
+    /// Whether the payload's address follows.
     [[nodiscard]] bool is_elsewhere() const noexcept
     {
         return (what & (block_bit | slice_bit)) != 0;
@@ -57,19 +57,19 @@ struct BlockRecord {
     std::size_t counted_bytes; // released to the budget when it is popped
 };
 
-/// Where and when the messages behind it arrived, up to the next stamp: one for all messages that a
-/// link reads in one turn of the loop, so that a message costs no more for it.
+/// Link, connection and arrival of the messages behind it, up to the next stamp. One stamp serves
+/// all messages that a link reads in one handler of the loop, so that it costs nothing per message.
 struct Stamp {
     LinkId link{};
     std::uint32_t connection = 0;
-    TimePoint arrival{}; // the turn's begin
+    TimePoint arrival{}; // when the handler began
     bool operator==(const Stamp&) const = default;
 };
 
 inline constexpr std::size_t record_alignment = 8;
 static_assert(sizeof(RecordHeader) == record_alignment);
 
-/// Bytes of the ring for a record with so many bytes behind its header.
+/// Returns the ring bytes of a record with `body` bytes behind its header.
 [[nodiscard]] constexpr std::size_t record_bytes(std::size_t body) noexcept
 {
     return (sizeof(RecordHeader) + body + record_alignment - 1) & ~(record_alignment - 1);

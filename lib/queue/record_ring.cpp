@@ -8,17 +8,17 @@
 namespace sidecar::detail {
 namespace {
 
-/// From here on copying a message costs more than a block of its own does.
+/// Above this, copying a message costs more than a separate block.
 constexpr std::size_t largest_in_ring = 32u << 10;
 
-/// Their content is gone; they read as zeros.
+/// Releases whole pages to the system; they read as zeros afterwards.
 void give_back_pages(std::span<std::byte> memory) noexcept
 {
     static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     void* begin = memory.data();
     auto bytes = memory.size();
     if (std::align(page, page, begin, bytes))
-        (void)::madvise(begin, bytes / page * page, MADV_DONTNEED); // in vain: it only stays
+        (void)::madvise(begin, bytes / page * page, MADV_DONTNEED); // if it fails, the memory stays
 }
 
 std::size_t half_bytes(const QueueLimits& limits) noexcept
@@ -83,7 +83,7 @@ bool RecordRing::make_way_slowly(std::size_t record)
     if (!fits(record))
         return false;
     if (!ring_)
-        // Not touched: the system gives pages as the ring comes by
+        // Not initialised: the system provides each page at its first use
         ring_.reset(new std::byte[ring_bytes_]);
     if (producer_.to_free)
         append_block_to_free();
@@ -109,7 +109,7 @@ void RecordRing::free_later(Block block, std::size_t counted_bytes) noexcept
 {
     producer_.to_free = std::move(block);
     producer_.to_free_bytes = counted_bytes;
-    producer_.plain_until = 0; // the next push looks, and finds it
+    producer_.plain_until = 0; // the next push takes the slow path, which writes it
 }
 
 void RecordRing::append_block_to_free()
@@ -124,7 +124,8 @@ void RecordRing::append_block_to_free()
 
 void RecordRing::look_at_consumer() const noexcept
 {
-    // The counters are written before the head is: after this load they are at least as new as it.
+    // The consumer writes the counters before the head, so here they are at least as new as the
+    // head.
     producer_.head_seen = freed_.head.load(std::memory_order_seq_cst);
     producer_.popped_seen = relaxed(freed_.popped);
     budget_.look();
@@ -132,11 +133,11 @@ void RecordRing::look_at_consumer() const noexcept
 
 bool RecordRing::has_space(std::size_t payload_bytes) const noexcept
 {
-    // The largest that stands in the ring needs the most of it: with the gap before it more than
-    // any smaller one.
+    // The largest message that is copied needs the most of the ring: with the gap before it more
+    // than any smaller one.
     const auto in_ring = std::min(payload_bytes, largest_copied_);
     const bool may_be_large = payload_bytes > largest_copied_;
-    // With a stamp, that it may need
+    // A stamp may precede it
     const auto record =
         record_bytes(may_be_large ? std::max(in_ring, sizeof(BlockRecord)) : in_ring)
         + stamp_record_bytes;
@@ -155,7 +156,7 @@ Block RecordRing::take_block(std::size_t bytes, std::size_t counted_bytes)
 
 bool RecordRing::push_large(LinkId link, MessageKind kind, std::span<const std::byte> payload)
 {
-    // The rest is its record in the ring, so that a message counts with its payload
+    // Its record in the ring counts the rest, so the message counts as much as its payload
     const auto counted_bytes = payload.size() - block_record_bytes;
     if (!fits(block_record_bytes, counted_bytes) || !budget_.take(counted_bytes))
         return false;
@@ -191,7 +192,7 @@ Block RecordRing::take_front_block() noexcept
     BlockRecord record;
     std::memcpy(&record, body, sizeof record);
     Block block{std::exchange(record.block, nullptr), BlockReturn{pool_, record.capacity}};
-    std::memcpy(static_cast<void*>(body), &record, sizeof record); // what pop() will find
+    std::memcpy(static_cast<void*>(body), &record, sizeof record); // pop() reads it
     return block;
 }
 
@@ -220,13 +221,13 @@ void RecordRing::restart() noexcept
 
 RecordRing::Counts RecordRing::counts() const noexcept
 {
-    // In this order: what was taken out had gone in before, so no difference is below zero.
+    // In this order: a popped message was pushed before, so no difference is below zero.
     Counts counts;
     counts.popped = freed_.popped.load(std::memory_order_acquire);
     counts.popped_bytes = freed_.popped_bytes.load(std::memory_order_acquire);
     counts.pushed = relaxed(published_.pushed);
     counts.pushed_bytes = relaxed(published_.pushed_bytes);
-    // The consumer notes these: a queue is never longer than just before something is taken from it
+    // The consumer records the peaks: a queue is longest just before a message is taken
     counts.peak_messages = std::max(relaxed(consumer_.peak_messages), counts.queued());
     counts.peak_bytes = std::max(relaxed(consumer_.peak_bytes), counts.queued_bytes());
     return counts;

@@ -21,20 +21,21 @@
 
 namespace sidecar::detail {
 
-/// The records of a queue, their order, and who has seen how far. Small messages are copied into the
-/// ring; large ones stand in blocks of their own, which the budget counts. Both together stay within
-/// the limit. Owned by the Inbox or the Outbox, which see to it that each side is one thread at a time.
+/// Holds the records of a queue in order, and how far each side has seen them. Small messages are
+/// copied into the ring; each large one is in a separate block, which the budget counts. Ring and
+/// blocks together stay within the limit. Owned by the Inbox or the Outbox, which ensures that each
+/// side is one thread at a time.
 ///
 /// Positions count bytes since construction and never wrap; the index in the ring is the position
-/// modulo its size. Either side works on cache lines of its own and looks at the other's when it
-/// must: what it pushed or popped is seen by the other side after publish() or publish_reads().
-/// Invariant: freed <= read <= published <= pushed <= freed + the ring's size.
+/// modulo its size. Each side writes to separate cache lines, and reads those of the other side
+/// only when it must: the other side sees pushed or popped records after publish() or
+/// publish_reads(). Invariant: freed <= read <= published <= pushed <= freed + the ring's size.
 class RecordRing {
 public:
-    /// How much of the limit small messages may take, and large ones.
+    /// The parts of the limit that small messages and large ones may use.
     enum class Share {
-        half, ///< each: a peer's large messages find memory whatever else waits
-        all   ///< either: the limit is what a sender gets, whatever it sends
+        half, ///< each: a peer's large messages find memory, however much else waits
+        all   ///< either: a sender gets all of the limit for any size
     };
     explicit RecordRing(const QueueLimits& limits, Share share = Share::half);
     RecordRing(const RecordRing&) = delete;
@@ -42,7 +43,7 @@ public:
     ~RecordRing();
 
     // --- producer side
-    /// Whether any message of up to this size fits now, wherever the ring stands. Only with
+    /// Whether any message of up to this size fits now, at any position of the ring. Only with
     /// Share::half.
     [[nodiscard]] bool has_space(std::size_t payload_bytes) const noexcept;
     /// Copies a message in. False: it does not fit, nothing changed. Throws bad_alloc.
@@ -58,8 +59,8 @@ public:
             std::memcpy(body, payload.data(), payload.size());
         return true;
     }
-    /// Pushes a message that stays where it is. False: its record does not fit. Lifetime: the payload
-    /// stays until it is popped; see free_later().
+    /// Pushes a message without copying it. False: its record does not fit. Lifetime: the payload
+    /// must exist until the message is popped; see free_later().
     [[nodiscard]] bool push_slice(LinkId link, MessageKind kind, std::span<const std::byte> payload)
     {
         if (!make_way(slice_record_bytes))
@@ -69,20 +70,21 @@ public:
                     &where, sizeof where);
         return true;
     }
-    /// Pushes a message that stands in a block from take_block(), for which `counted_bytes` were
-    /// taken from the budget. False: no space for its record; the block is the caller's still.
+    /// Pushes a message in a block from take_block(), for which `counted_bytes` were taken from the
+    /// budget. False: no space for its record; the caller keeps the block.
     [[nodiscard]] bool push_block(LinkId link, MessageKind kind, Block& block,
                                   std::size_t payload_bytes, std::size_t counted_bytes);
-    /// Frees a block once the consumer has read all messages that were pushed before: its record goes
-    /// before the next message's. `counted_bytes`: what the budget gets back then. One at a time.
+    /// Frees a block once the consumer has read all messages that were pushed before; the next push
+    /// writes the block's record in front of its message. `counted_bytes`: released to the budget
+    /// then. One block at a time.
     void free_later(Block block, std::size_t counted_bytes) noexcept;
-    /// Whether the consumer has yet to pass the latest block that free_later() was given.
+    /// Whether the consumer has yet to pass the latest block from free_later().
     [[nodiscard]] bool has_block_to_free() const noexcept
     {
         return freed_.head.load(std::memory_order_acquire) < producer_.free_position;
     }
-    /// This goes before the next message that is pushed, which has so many bytes. One at a time: a later
-    /// one replaces it.
+    /// Writes a stamp in front of the next message, which has `payload_bytes`. One stamp at a time:
+    /// a later one replaces it.
     void stamp(const Stamp& stamp, std::size_t payload_bytes)
     {
         const auto record = stamp_record_bytes + record_bytes(payload_bytes);
@@ -93,13 +95,13 @@ public:
         if (!producer_.has_stamp) [[likely]]
             append_stamp(); // the message fits behind it
         else
-            producer_.plain_until = 0; // the next push looks, and finds it
+            producer_.plain_until = 0; // the next push takes the slow path, which writes it
     }
-    /// A block from the pool, for which `counted_bytes` were taken from the budget. Throws bad_alloc,
-    /// and then has put them back.
+    /// Takes a block from the pool, for which `counted_bytes` were taken from the budget. Throws
+    /// bad_alloc, and then has returned them to the budget.
     [[nodiscard]] Block take_block(std::size_t bytes, std::size_t counted_bytes);
-    /// Shows the consumer what was pushed. Sequentially consistent, which is what "publish, then
-    /// see whether the consumer sleeps" needs.
+    /// Shows the consumer all pushed records. Sequentially consistent: after it the producer may
+    /// check whether the consumer sleeps.
     void publish() noexcept;
     [[nodiscard]] std::uint64_t write_position() const noexcept { return producer_.tail; }
     [[nodiscard]] std::uint64_t pushed_bytes_so_far() const noexcept
@@ -110,7 +112,7 @@ public:
     {
         return producer_.published_tail == producer_.tail;
     }
-    /// Of messages that were pushed and not yet published.
+    /// Returns the bytes of messages that were pushed and not yet published.
     [[nodiscard]] std::uint64_t unpublished_bytes() const noexcept
     {
         return producer_.pushed_bytes - producer_.published_bytes;
@@ -120,12 +122,12 @@ public:
     {
         return freed_.head.load(std::memory_order_seq_cst) == producer_.tail;
     }
-    /// Of the blocks. Side: see there.
+    /// Counts the blocks. Side: see MemoryBudget.
     [[nodiscard]] MemoryBudget& budget() noexcept { return budget_; }
     [[nodiscard]] const MemoryBudget& budget() const noexcept { return budget_; }
 
     // --- consumer side
-    /// The position behind the last published record.
+    /// Returns the position behind the last published record.
     [[nodiscard]] std::uint64_t published() noexcept
     {
         const auto tail = published_.tail.load(std::memory_order_seq_cst);
@@ -135,8 +137,8 @@ public:
         }
         return tail;
     }
-    /// The first message from `position` on, which must be below published(), and is then behind it.
-    /// Of the link `link`.
+    /// Returns the first message from `position` on, as one of `link`, and moves `position` behind
+    /// it. `position` must be below published().
     [[nodiscard]] MessageView read(std::uint64_t& position, LinkId link) const noexcept
     {
         const auto* h = header(position);
@@ -145,24 +147,24 @@ public:
         position += record_bytes_of(*h);
         return {link, h->kind(), payload_of(*h)};
     }
-    /// The first message, of the link and connection in its stamp. read_position() must be below
-    /// published(), and is then that message's.
+    /// Returns the first message, with the link and connection of its stamp. read_position() must
+    /// be below published(), and is then the position of the message.
     [[nodiscard]] MessageView front() noexcept
     {
         const auto* h = pass_over_others();
         return {consumer_.stamp.link, h->kind(), payload_of(*h), consumer_.stamp.connection};
     }
-    /// When that message arrived. Call front() before.
+    /// Returns when that message arrived. Call front() before.
     [[nodiscard]] TimePoint front_arrival() const noexcept { return consumer_.stamp.arrival; }
-    /// Whether that message is in a block, which take_front_block() takes out; the record stays until
-    /// it is popped. Call front() before.
+    /// Whether that message is in a block, which take_front_block() takes out; the record stays
+    /// until it is popped. Call front() before.
     [[nodiscard]] bool front_has_block() const noexcept
     {
         return header(consumer_.head)->has_block();
     }
     [[nodiscard]] Block take_front_block() noexcept;
     [[nodiscard]] std::uint64_t read_position() const noexcept { return consumer_.head; }
-    /// Frees the first message's record for the producer, who sees it after publish_reads().
+    /// Frees the first message's record; the producer sees it after publish_reads().
     void pop() noexcept
     {
         const auto* h = pass_over_others();
@@ -177,8 +179,8 @@ public:
     {
         return consumer_.popped_bytes;
     }
-    /// Shows the producer what was popped. Sequentially consistent unless the caller orders it
-    /// otherwise with what it looks at next.
+    /// Shows the producer all popped records. Sequentially consistent, unless the caller orders it
+    /// otherwise before its next check.
     void publish_reads(std::memory_order order = std::memory_order_seq_cst) noexcept
     {
         freed_.popped.store(consumer_.popped, std::memory_order_release);
@@ -187,18 +189,18 @@ public:
         freed_.head.store(consumer_.head, order);
     }
 
-    /// Whether the ring has gone on so far since it last began that an idle one should begin again.
+    /// Whether so much was read since the last restart() that an idle ring should restart.
     [[nodiscard]] bool is_worth_restarting() const noexcept
     {
         return ring_bytes_ > kept_when_idle && consumer_.head - consumer_.began > kept_when_idle;
     }
-    /// Begins an empty ring again at its start: what a burst took of its memory beyond
-    /// `kept_when_idle` goes back to the system. Positions go on. Side: both at once, so the caller
-    /// holds off producer and consumer.
+    /// Restarts an empty ring at its first byte, and releases memory beyond `kept_when_idle`, which
+    /// a burst used, to the system. Positions continue. Side: both at once: the caller holds off
+    /// producer and consumer.
     void restart() noexcept;
 
     // --- both
-    /// What is to be done when the queue has been idle: blocks that a burst left go.
+    /// Whether free_spare_blocks() frees blocks that a burst left. Call it when the queue is idle.
     [[nodiscard]] bool has_spare_blocks() const noexcept { return pool_->has_surplus(); }
     void free_spare_blocks() noexcept { pool_->trim(); }
     [[nodiscard]] std::uint64_t reads_published() const noexcept
@@ -210,7 +212,8 @@ public:
         return freed_.head.load(std::memory_order_seq_cst)
                == published_.tail.load(std::memory_order_seq_cst);
     }
-    /// What went in and out at one moment, as anybody sees it while both sides go on.
+    /// Counts in and out. Any thread may read them while both sides work: no difference is
+    /// negative.
     struct Counts {
         std::uint64_t pushed = 0, popped = 0, pushed_bytes = 0, popped_bytes = 0;
         std::uint64_t peak_messages = 0, peak_bytes = 0; ///< the most that were queued
@@ -221,11 +224,11 @@ public:
         }
     };
     [[nodiscard]] Counts counts() const noexcept;
-    /// The largest message that a ring with Share::all could ever hold.
+    /// Returns the size of the largest message that a ring with Share::all could ever hold.
     [[nodiscard]] static std::size_t largest_message(const QueueLimits& limits) noexcept;
-    /// A larger message gets a block of its own.
+    /// Returns the size above which a message gets a block.
     [[nodiscard]] std::size_t largest_copied() const noexcept { return largest_copied_; }
-    /// Whether at least half of everything is free; when a paused producer is worth waking.
+    /// Whether at least half of everything is free: then a paused producer is worth waking.
     [[nodiscard]] bool half_free() const noexcept;
 
 private:
@@ -235,13 +238,13 @@ private:
     struct alignas(cache_line) Producer {
         std::uint64_t tail = 0;
         std::uint64_t pushed = 0, pushed_bytes = 0;
-        std::uint64_t plain_until = 0, pushes_until = 0; // how far it may go without looking
+        std::uint64_t plain_until = 0, pushes_until = 0; // limits of the fast path
         std::uint64_t published_tail = 0, published_bytes = 0;
         mutable std::uint64_t head_seen = 0, popped_seen = 0; // the consumer's, as last seen
-        Block to_free;                   // its record goes before the next message's
-        std::size_t to_free_bytes = 0;   // as the budget counts it
-        std::uint64_t free_position = 0; // behind the latest such record
-        Stamp stamp;                     // its record goes before the next message's
+        Block to_free;                                        // written before the next message
+        std::size_t to_free_bytes = 0;                        // as the budget counts it
+        std::uint64_t free_position = 0; // behind the latest record of a block to free
+        Stamp stamp;                     // written before the next message
         bool has_stamp = false;
     };
     struct alignas(cache_line) Published { // written by the producer
@@ -252,9 +255,9 @@ private:
         std::uint64_t head = 0;
         std::uint64_t popped = 0, popped_bytes = 0;
         std::uint64_t published_seen = 0;
-        std::uint64_t began = 0; // where the ring last began at its start
-        Stamp stamp;             // the latest that it passed
-        std::atomic<std::uint64_t> peak_messages{0}, peak_bytes{0}; // read by anybody
+        std::uint64_t began = 0; // position of the last restart()
+        Stamp stamp;             // the latest stamp that it passed
+        std::atomic<std::uint64_t> peak_messages{0}, peak_bytes{0}; // read by any thread
     };
     struct alignas(cache_line) Freed { // written by the consumer
         std::atomic<std::uint64_t> head{0};
@@ -266,12 +269,12 @@ private:
         return std::launder(
             reinterpret_cast<RecordHeader*>(ring_.get() + (position & (ring_bytes_ - 1))));
     }
-    /// Where the ring begins again, behind the position.
+    /// Returns the next position behind this one that is the ring's first byte.
     [[nodiscard]] std::uint64_t end_of_lap(std::uint64_t position) const noexcept
     {
         return (position | (ring_bytes_ - 1)) + 1;
     }
-    /// Where a record stands that comes next after `position`: not across the ring's end.
+    /// Returns where the record behind `position` begins: it must not cross the ring's end.
     [[nodiscard]] std::uint64_t place(std::uint64_t position, std::size_t record) const noexcept
     {
         return end_of_lap(position) - position >= record ? position : end_of_lap(position);
@@ -309,7 +312,8 @@ private:
             consumer_.head = after_other(consumer_.head);
         }
     }
-    /// By what the producer last saw of the consumer. `block_bytes`: of a block that goes with it.
+    /// Whether a record fits, by the producer's last look at the consumer. `block_bytes`: size of
+    /// the block that belongs to it.
     [[nodiscard]] bool seems_to_fit(std::size_t record, std::size_t block_bytes) const noexcept
     {
         auto from = producer_.tail;
@@ -317,13 +321,13 @@ private:
             from = place(from, block_record_bytes) + block_record_bytes;
         if (producer_.has_stamp)
             from = place(from, stamp_record_bytes) + stamp_record_bytes;
-        // A lone message fits, wherever the ring's end is
+        // A lone message fits wherever the ring's end is
         const auto room =
             producer_.tail == producer_.head_seen ? ring_bytes_ : ring_room(block_bytes);
         return place(from, record) + record - producer_.head_seen <= room
                && producer_.pushed - producer_.popped_seen < message_limit_;
     }
-    /// How much of the ring may be in use beside the blocks.
+    /// Returns how much of the ring may be in use, given the bytes in blocks.
     [[nodiscard]] std::size_t ring_room(std::size_t block_bytes = 0) const noexcept
     {
         return std::min(ring_bytes_, limit_ - std::min(limit_, budget_.used() + block_bytes));
@@ -336,7 +340,7 @@ private:
         return seems_to_fit(record, block_bytes);
     }
     void look_at_consumer() const noexcept;
-    /// Whether append() may be called for this record.
+    /// Prepares append() of this record. False: it does not fit.
     [[nodiscard]] bool make_way(std::size_t record)
     {
         if (producer_.tail + record <= producer_.plain_until
@@ -345,9 +349,8 @@ private:
         return make_way_slowly(record);
     }
     [[nodiscard, gnu::cold]] bool make_way_slowly(std::size_t record);
-    /// Asks for cache lines that will be written soon. They are at the consumer's, and a
-    /// processor's queue of stores waits for each in turn, which costs more than all else that a
-    /// push does.
+    /// Requests cache lines that will be written soon. The consumer's core holds them, and a
+    /// processor's store queue waits for each in turn, which costs more than the rest of a push.
     void claim_lines_ahead() const noexcept
     {
         claim_line(header(producer_.tail + claim_ahead));
@@ -356,8 +359,8 @@ private:
     static void claim_line(const void* line) noexcept
     {
 #if defined(__x86_64__)
-        // __builtin_prefetch makes this of it only for processors that are named; on those without,
-        // it does nothing.
+        // __builtin_prefetch emits this only with an -march that has it. A processor without it
+        // ignores it.
         asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(line)));
 #else
         __builtin_prefetch(line, 1);
@@ -408,10 +411,10 @@ private:
     const std::size_t largest_copied_;      // both: constant
     std::unique_ptr<std::byte[]> ring_;     // made by the producer before the first publication
     const std::shared_ptr<BlockPool> pool_; // both
-    MemoryBudget budget_;                   // both, each its part
+    MemoryBudget budget_;                   // both: producer and consumer part
     Producer producer_;                     // producer side
     Published published_;                   // both: atomic
-    Consumer consumer_;                     // consumer side, but for the peaks
+    Consumer consumer_;                     // consumer side, except the peaks
     Freed freed_;                           // both: atomic
 };
 
