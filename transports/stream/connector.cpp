@@ -21,7 +21,7 @@ namespace asio = boost::asio;
 
 namespace {
 
-/// None: no thread of the application has read it.
+/// Empty: no application thread has read it yet.
 using Environment = http::LastRead<std::optional<http::ProxyEnvironment>>;
 
 Failure bad_options(const Target& target, std::string why)
@@ -30,7 +30,7 @@ Failure bad_options(const Target& target, std::string why)
             {.attempted = "connect", .endpoint = target.endpoint, .explanation = std::move(why)}};
 }
 
-/// Empty: the connection goes straight. Errors: bad_options.
+/// Returns the proxy to use; empty: connect directly. Errors: bad_options.
 Result<std::optional<http::Proxy>> choose_proxy(const Target& target)
 {
     http::ProxyEnvironment::Variable chosen{"proxy.url", target.proxy.url};
@@ -52,11 +52,11 @@ Result<std::optional<http::Proxy>> choose_proxy(const Target& target)
     return std::optional{*std::move(proxy)};
 }
 
-/// The failure to reach the proxy, as a failure of the whole way.
+/// Turns a failure to reach the proxy into a failure to reach `endpoint`.
 Failure on_the_way(const Failure& failure, const http::Proxy& proxy, const std::string& endpoint)
 {
     auto why = failure.explanation();
-    if (failure.attempted() != "connect") // a look-up
+    if (failure.attempted() != "connect") // a failed look-up
         why = fmt::format("cannot {}: {}", failure.attempted(), why);
     return {static_cast<Error>(failure.code().value()),
             {.attempted = "connect through the proxy " + proxy.shown,
@@ -65,8 +65,8 @@ Failure on_the_way(const Failure& failure, const http::Proxy& proxy, const std::
              .explanation = std::move(why)}};
 }
 
-/// Asks the proxy at the other end of `below` for a tunnel to the host. `endpoint` is what failures
-/// call the host. Throws Exception: connect_failed; operation_aborted once `below` was aborted.
+/// Asks the proxy at the other end of `below` for a tunnel to the host. `endpoint` is the host's
+/// name in failures. Throws Exception: connect_failed; cancelled after an abort of `below`.
 Task<Connected> tunnel(Context ctx, std::shared_ptr<Stream> below, http::Proxy proxy,
                        std::string host, std::uint16_t port, std::string endpoint)
 {
@@ -94,7 +94,7 @@ Task<error_code> write_all(Stream& stream, const std::string& text)
 Task<Result<std::vector<std::byte>>> run_exchange(Stream& stream, http::Exchange& exchange,
                                                   std::vector<std::byte> early, std::string peer)
 {
-    // No verdict yet: a peer that refuses may have said so, and closed, before it had read all
+    // Judged later: a peer may refuse and close before it has read the whole request
     const auto write_error = co_await write_all(stream, exchange.request());
     for (auto bytes = std::move(early);;) {
         const auto verdict = exchange.take(bytes);
@@ -152,7 +152,7 @@ Result<void> validate(const Target& target)
 
 Task<Connected> Connector::connect(Context ctx, Target target)
 {
-    TlsContextPtr tls; // before anything is connected
+    TlsContextPtr tls; // fails before any socket is opened
     if (target.tls)
         tls = prepare_tls(*target.tls, target.endpoint).value();
     auto connected = co_await dial(ctx, target);

@@ -1,5 +1,5 @@
-// Makes the stream that a transport talks over: dials, tunnels through a proxy, secures. Private to
-// the transports.
+// Makes the stream below a protocol: dials, tunnels through a proxy, secures. Private to the
+// transports.
 #pragma once
 
 #include "dial.hpp"
@@ -25,39 +25,40 @@ struct Connected {
     std::vector<std::byte> early{};
 };
 
-/// Sends the request and reads until the exchange has its verdict; `early` has arrived already.
-/// Returns the bytes behind the answer, or the refusal. `peer` is what TLS' refusals call the other side.
-/// Throws Exception: Exchange::ended(), tls_failed. `stream` and `exchange` must outlive it.
+/// Sends the request and reads until the exchange has a verdict. `early` holds bytes that have
+/// already arrived; `peer` is the peer's name in TLS failures. Returns the bytes behind the answer,
+/// or the refusal. Throws Exception: Exchange::ended(), tls_failed. Lifetime: `stream` and
+/// `exchange` outlive the call.
 [[nodiscard]] Task<Result<std::vector<std::byte>>> run_exchange(Stream& stream,
                                                                 http::Exchange& exchange,
                                                                 std::vector<std::byte> early,
                                                                 std::string peer);
 
-/// Where a connection is to go, and how.
+/// The destination of a connection and the way to it.
 struct Target {
-    std::string host; ///< a name or an address without brackets; what TLS verifies
+    std::string host; ///< a name or an address without brackets; verified by TLS
     std::uint16_t port = 0;
-    std::string unix_path{}; ///< of a Unix-domain socket, in place of host and port; '@': abstract
+    std::string unix_path{}; ///< used instead of host and port; '@': abstract name
     SocketSetup socket{};
     ProxyOptions proxy{};
-    std::optional<TlsOptions> tls{}; ///< empty: in the clear
-    std::string endpoint;            ///< what failures call the other side; no secret in it
+    std::optional<TlsOptions> tls{}; ///< empty: no TLS
+    std::string endpoint;            ///< the peer's name in failures; without secrets
 };
 
-/// Validates all that needs no socket. With proxy.from_environment it also reads the environment, if
-/// the caller is no thread of the library's: getenv() is no match for the application's setenv().
-/// Errors: bad_options, bad_address.
+/// Checks everything that needs no socket. On an application thread it also reads the environment,
+/// for TLS and with proxy.from_environment for the proxy. On a thread of the library it does not:
+/// getenv() would race with the application's setenv(). Errors: bad_options, bad_address.
 [[nodiscard]] Result<void> validate(const Target& target);
 
-/// Connects, and again after a redirection; owned by a transport, which may abort() it at any time.
-/// The phases that it tells the context, with what it tells to each, are its trace: when each step
-/// began, with whom, and which addresses were tried in vain. Side: the loop's thread.
+/// Connects, and again after a redirect. A transport owns it and may abort() it at any time. It
+/// reports phases to the context: when each step began, with which peer, and which addresses
+/// failed. Side: the loop's thread.
 class Connector {
 public:
-    /// The target must have passed validate(). Throws Exception: what Dialer::connect(), tunnel() and
-    /// secure() do, and bad_options for a proxy in
-    /// the environment that makes no sense; operation_aborted after abort(). Nothing of the protocol
-    /// above has left before.
+    /// Connects; sends no byte of the protocol above. The target must have passed validate().
+    /// Throws Exception: those of Dialer::connect(), run_exchange() and secure(), and bad_options
+    /// for an invalid proxy in the environment. After abort() it throws system_error
+    /// operation_aborted, or Exception cancelled if the proxy's tunnel was under way.
     [[nodiscard]] Task<Connected> connect(Context ctx, Target target);
     void abort() noexcept;
 
@@ -66,7 +67,7 @@ private:
     [[nodiscard]] Task<Connected> dial_proxy(Context ctx, Target target, http::Proxy proxy);
 
     Dialer dialer_;                     // sidecar side
-    std::shared_ptr<Stream> under_way_; // sidecar side; dialled, and not given out yet
+    std::shared_ptr<Stream> under_way_; // sidecar side; dialled, not returned yet
     bool is_aborted_ = false;           // sidecar side
 };
 

@@ -21,7 +21,7 @@ namespace sidecar::stream {
 namespace asio = boost::asio;
 using asio::ip::tcp;
 
-// --- what decides
+// --- decisions, without I/O
 
 std::vector<Endpoint> alternate_families(const std::vector<boost::asio::ip::address>& addresses,
                                          std::uint16_t port)
@@ -55,7 +55,7 @@ bool is_without_resources(error_code ec) noexcept
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
-    case ENOSPC: return true; // the last: of the descriptors that an epoll may watch
+    case ENOSPC: return true; // the last: too many descriptors are watched by epoll
     default: return false;
     }
 }
@@ -143,10 +143,10 @@ Failure DialPlan::failure(std::string endpoint) const
     return {Error::no_resources, std::move(details)};
 }
 
-// --- what does it
+// --- sockets
 
-/// The sockets that are connecting. Held by the dialling coroutine and by each pending connect,
-/// whose end may come after the coroutine's.
+/// The sockets that are connecting. The dialling coroutine and each pending connect hold it; a
+/// connect may end after the coroutine.
 class Dialer::Attempts : public std::enable_shared_from_this<Dialer::Attempts> {
 public:
     struct Attempt {
@@ -155,7 +155,7 @@ public:
     };
     struct End {
         std::size_t attempt;
-        Refused refused; // its code is empty: connected
+        Refused refused; // its code is empty if the attempt connected
     };
 
     void begin(Context ctx, const Endpoint& endpoint, const SocketSetup& setup)
@@ -182,7 +182,7 @@ public:
     }
 
     std::deque<Attempt> all; // sidecar side; in the plan's order
-    std::deque<End> ends;    // sidecar side; in the order in which they came
+    std::deque<End> ends;    // sidecar side; in order of arrival
     LoopEvent progress;      // sidecar side
 
 private:
@@ -195,11 +195,12 @@ private:
 
 namespace {
 
-/// How long a full backlog is left alone before the next attempt; it doubles up to the second.
+/// The pause before a connect is retried while the backlog is full; it doubles up to
+/// max_backlog_wait.
 constexpr auto first_backlog_wait = std::chrono::milliseconds{5};
 constexpr auto max_backlog_wait = std::chrono::milliseconds{100};
 
-/// The system's address of a Unix-domain socket.
+/// A Unix-domain socket's address for the system.
 using UnixAddress = asio::local::stream_protocol::endpoint;
 
 UnixAddress unix_address(std::string path)
@@ -282,7 +283,7 @@ Task<std::shared_ptr<Stream>> Dialer::connect(Context ctx, std::string host, std
     }
 }
 
-/// Connecting to a Unix-domain socket never takes time: it succeeds or fails at once.
+/// Needs no pending operation: a connect to a Unix-domain socket succeeds or fails at once.
 Task<std::shared_ptr<Stream>> Dialer::connect_unix(Context ctx, std::string path, SocketSetup setup,
                                                    std::string endpoint)
 {

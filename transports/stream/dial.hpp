@@ -1,5 +1,5 @@
-// Makes a connection: looks the name up, tries its addresses, gives the first that answers. DialPlan
-// decides, without I/O; the Dialer does it. Private to the transports.
+// Makes a connection: resolves the name, tries its addresses, returns the first that connects.
+// DialPlan decides, without I/O; the Dialer acts. Private to the transports.
 #pragma once
 
 #include "socket_setup.hpp"
@@ -23,50 +23,52 @@ namespace sidecar::stream {
 
 using Endpoint = boost::asio::ip::tcp::endpoint;
 
-/// RFC 8305 section 4: the families take turns, the first one being that of the first address; the
-/// order within each stays as the resolver made it (RFC 6724).
+/// Orders the addresses as RFC 8305 section 4 says: families alternate, beginning with that of the
+/// first address. Within a family the resolver's order (RFC 6724) stays.
 [[nodiscard]] std::vector<Endpoint> alternate_families(
     const std::vector<boost::asio::ip::address>& addresses, std::uint16_t port);
 
-/// "address:port", an IPv6 address in brackets.
+/// Returns "address:port", with brackets around an IPv6 address.
 [[nodiscard]] std::string to_text(const Endpoint& endpoint);
 
-/// Whether the system refused a resource: no descriptor, no memory.
+/// Whether the system refused a resource, such as a descriptor or memory.
 [[nodiscard]] bool is_without_resources(error_code ec) noexcept;
 
-/// Attempts to connect, one address after the other, of which several may be under way (RFC 8305
-/// section 5). Owned by the dialling coroutine, which does what next() says and tells what came of
-/// it. Invariant: an attempt begins once.
+/// Decides when to begin which attempt to connect; several may be under way (RFC 8305 section 5).
+/// The dialling coroutine owns it, does what next() says and reports each failure to it. Invariant:
+/// an attempt begins once.
 class DialPlan {
 public:
-    /// How long an attempt is alone before the next begins beside it.
+    /// After this time without a result the next attempt begins in parallel.
     static constexpr auto attempt_delay = std::chrono::milliseconds{250};
 
     DialPlan(std::vector<Endpoint> endpoints, TimePoint now);
 
-    /// The attempt to begin now, which so has begun; empty: none is due.
+    /// Begins the attempt that is due and returns it; empty: none is due.
     [[nodiscard]] std::optional<std::size_t> next(TimePoint now);
-    /// When the next is due, if none fails before; max(): there is no next.
+    /// When the next attempt is due, unless one fails before; max(): there is no next one.
     [[nodiscard]] TimePoint next_at() const noexcept;
-    /// This attempt has failed; the next is due at once. `why`: where the code does not say it.
+    /// Records that this attempt failed; the next one is due at once. `why` explains what the code
+    /// does not say.
     void failed(std::size_t attempt, error_code ec, TimePoint now, std::string why = {});
     [[nodiscard]] bool has_failed(std::size_t attempt) const
     {
         return attempts_.at(attempt).has_failed;
     }
-    /// All have begun and failed.
+    /// Whether all attempts have begun and failed.
     [[nodiscard]] bool is_over() const noexcept;
 
     [[nodiscard]] const Endpoint& endpoint(std::size_t attempt) const
     {
         return attempts_.at(attempt).endpoint;
     }
-    /// Where the attempts under way hang, and how others have failed: "192.0.2.1:80 and
-    /// 192.0.2.2:80; [2001:db8::1]:80: Network is unreachable".
+    /// Names the addresses under way and how others failed: "192.0.2.1:80 and 192.0.2.2:80;
+    /// [2001:db8::1]:80: Network is unreachable".
     [[nodiscard]] std::string describe() const;
-    /// The address that won, and how others have failed.
+    /// Names the address that connected and how others failed.
     [[nodiscard]] std::string describe_won(std::size_t attempt) const;
-    /// Once it is over: no_resources, if the system refused any attempt one, else connect_failed.
+    /// Returns the failure of the whole plan once is_over(): no_resources if the system refused a
+    /// resource to any attempt, else connect_failed.
     [[nodiscard]] Failure failure(std::string endpoint) const;
 
 private:
@@ -79,28 +81,30 @@ private:
     [[nodiscard]] std::string describe_failed() const;
 
     std::vector<Attempt> attempts_; // sidecar side
-    std::size_t begun_ = 0;         // sidecar side; the first so many
-    TimePoint next_at_;             // sidecar side; if there is a next
+    std::size_t begun_ = 0;         // sidecar side; attempts that have begun
+    TimePoint next_at_;             // sidecar side; unused after the last attempt
 };
 
-/// TCP's simultaneous open: a connect to a free port of the ephemeral range may meet itself, and
-/// then talks to itself. Such a one is refused.
+/// Whether the socket is connected to itself. TCP's simultaneous open makes that possible: a
+/// connect to a free port of the ephemeral range may choose that port as its source. The Dialer
+/// refuses such a connection.
 [[nodiscard]] bool is_connected_to_itself(const boost::asio::ip::tcp::socket& socket);
 
-/// Connects once; owned by a transport, which may abort() it at any time. What decides is a
-/// DialPlan; this opens the sockets it asks for. Invariant: when connect() has ended, all sockets
-/// but the winner's are closed. Side: the loop's thread.
+/// Connects once. A transport owns it and may abort() it at any time. A DialPlan decides; this
+/// class opens the sockets that the plan asks for. Invariant: when connect() ends, all sockets but
+/// the winner's are closed. Side: the loop's thread.
 class Dialer {
 public:
-    /// `endpoint` is what failures call the other side. Gives a connected stream. Throws Exception:
-    /// connect_failed, no_resources, and what Context::resolve() does; operation_aborted after
-    /// abort(). The context's phase names the addresses at which it hangs, and at last the one that
-    /// won and how others have failed.
+    /// Returns a connected stream. `endpoint` is the peer's name in failures. Throws Exception:
+    /// connect_failed, no_resources, those of Context::resolve(); system_error operation_aborted
+    /// after abort(). The context's phase names the addresses under way, at last the one that
+    /// connected, and how others failed.
     [[nodiscard]] Task<std::shared_ptr<Stream>> connect(Context ctx, std::string host,
                                                         std::uint16_t port, SocketSetup setup,
                                                         std::string endpoint);
-    /// The same for a Unix-domain socket; '@' in front of the path: an abstract name. A server whose
-    /// backlog is full is waited for.
+    /// Does the same for a Unix-domain socket; '@' in front of the path: an abstract name. While
+    /// the server's backlog is full it retries at growing intervals, since Linux returns EAGAIN and
+    /// signals nothing.
     [[nodiscard]] Task<std::shared_ptr<Stream>> connect_unix(Context ctx, std::string path,
                                                              SocketSetup setup,
                                                              std::string endpoint);
@@ -108,7 +112,7 @@ public:
 
 private:
     class Attempts;
-    std::shared_ptr<Attempts> attempts_; // sidecar side; while connect() tries addresses
+    std::shared_ptr<Attempts> attempts_; // sidecar side; set while connect() tries addresses
     LoopEvent aborted_;                  // sidecar side; set with is_aborted_
     bool is_aborted_ = false;            // sidecar side
 };

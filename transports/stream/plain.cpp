@@ -19,9 +19,9 @@ namespace asio = boost::asio;
 
 namespace sidecar::stream {
 
-/// Asio keeps the memory of ended operations for the thread's next ones, whichever fits: so an idle
-/// link's pending read would sit in what its handshake, or another link's, needed. Side: the loop's
-/// thread.
+/// The memory of a socket's pending read. Asio would reuse the memory of any ended operation of the
+/// thread, so an idle link's read would hold a block that a handshake or another link needed. Side:
+/// the loop's thread.
 class OpMemory {
 public:
     OpMemory() = default;
@@ -48,8 +48,8 @@ private:
     bool in_use_ = false;
 };
 
-/// For bind_allocator(). Holds the memory: an operation may outlive its connection, in the loop's
-/// queue.
+/// The allocator for bind_allocator(). It shares the memory, since an operation may outlive its
+/// connection in the loop's queue.
 template <class T>
 class OpAllocator {
 public:
@@ -79,7 +79,7 @@ private:
 
 namespace {
 
-/// The system's address as Asio has it for one protocol.
+/// Converts the system's address to the endpoint of one protocol.
 template <class Endpoint>
 Endpoint endpoint_of(const asio::generic::stream_protocol::endpoint& generic)
 {
@@ -89,7 +89,7 @@ Endpoint endpoint_of(const asio::generic::stream_protocol::endpoint& generic)
     return endpoint;
 }
 
-/// "unix:/run/feed.sock", "unix:@abstract".
+/// Returns "unix:/run/feed.sock" or "unix:@abstract".
 std::string unix_peer(std::string path)
 {
     if (path.starts_with('\0'))
@@ -104,7 +104,7 @@ Plain::Plain(Socket socket) : socket_{std::move(socket)}, read_memory_{std::make
     socket_.non_blocking(true);
 }
 
-/// No coroutine: it would cost each link that waits a frame.
+/// No coroutine: its frame would cost memory for each waiting link.
 Task<std::size_t> Plain::read_some(ReadBuffers into, error_code& ec)
 {
     is_drained_ = false;
@@ -131,7 +131,7 @@ std::size_t Plain::try_read(ReadBuffers into, error_code& ec)
 
 Task<std::size_t> Plain::write_some(std::span<const asio::const_buffer> from, error_code& ec)
 {
-    // Not async_write: it hands over at most 64 KiB with each call.
+    // Not async_write: it passes at most 64 KiB to each call
     if (from.size() == 1)
         return socket_.async_write_some(from[0], asio::redirect_error(asio::use_awaitable, ec));
     return socket_.async_write_some(from, asio::redirect_error(asio::use_awaitable, ec));
@@ -160,8 +160,8 @@ std::string Plain::peer() const
 void Plain::abort() noexcept
 {
     is_aborted_ = true;
-    error_code ec; // a socket that is gone already has nothing left to end
-    // A child of the application's may hold the socket too: for the peer it ends now
+    error_code ec; // ignored: the socket may already be gone
+    // A child process may hold the socket too; this ends it for the peer now
     socket_.shutdown(Socket::shutdown_both, ec);
     socket_.close(ec);
 }

@@ -1,4 +1,4 @@
-// A socket as a Stream: TCP now; Unix sockets and accepted ones fit as well.
+// A socket as a Stream: TCP, Unix-domain or accepted.
 #pragma once
 
 #include "stream.hpp"
@@ -11,12 +11,12 @@ namespace sidecar::stream {
 
 class OpMemory;
 
-/// A connected socket, which it owns. Invariant: the socket is non-blocking.
+/// Owns a connected socket and reads and writes it directly. Invariant: the socket is non-blocking.
 class Plain final : public Stream {
 public:
     using Socket = boost::asio::generic::stream_protocol::socket;
 
-    /// Takes a connected socket. Throws system_error.
+    /// Takes ownership of a connected socket. Throws system_error.
     explicit Plain(Socket socket);
     ~Plain() override { abort(); }
 

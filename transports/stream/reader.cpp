@@ -12,25 +12,24 @@ namespace asio = boost::asio;
 
 namespace {
 
-/// The own buffer makes room for so much at least when the sink has none.
+/// The own buffer grows by at least this much when the sink has no room.
 constexpr std::size_t min_room = 64u << 10;
 
-/// The next head is mostly among them, and little that would have to be copied.
+/// Room behind a message: it mostly holds the next head, and little of it has to be copied.
 constexpr std::size_t beyond_bytes = 4096;
 
 /// Less room than this is not worth a system call.
 constexpr std::size_t min_in_sink = 16u << 10;
 
-/// To move more than this, each time that some more of a message has come, would cost more than to
-/// receive it did.
+/// Moving more than this for each further piece of a message would cost more than receiving it.
 constexpr std::size_t max_moved = 32u << 10;
 
-/// What a read that has to wait makes room for, at most. If more has come, receive() takes it.
+/// A waiting read has room for at most this much; receive() takes the rest.
 constexpr std::size_t max_waited_for = 4096;
 
 void throw_if(error_code ec, const Stream& stream)
 {
-    if (stream.is_aborted()) // while a success was on its way here
+    if (stream.is_aborted()) // aborted after the operation succeeded
         ec = asio::error::operation_aborted;
     if (ec)
         throw boost::system::system_error{ec};
@@ -46,7 +45,7 @@ Task<> Reader::read(Stream& stream, Sink& sink, Decoder& decoder)
             co_return;
         has_put = true;
     }
-    // No longer: what comes without pause and without a message (fillers) must not hold the thread.
+    // Bounded: fillers without a pause and without a message must not hold the thread
     for (std::size_t come = 0; come < batch_bytes;) {
         if (is_in_place()) {
             co_await read_in_place(stream, sink, decoder);
@@ -60,7 +59,7 @@ Task<> Reader::read(Stream& stream, Sink& sink, Decoder& decoder)
         error_code ec;
         auto got = receive(stream, sink, ec);
         if (got == 0 && !ec) {
-            // Not in the call: g++ 12 takes no array in braces there
+            // A variable, since g++ 12 accepts no braced array in the call
             const ReadBuffers room{prepare_wait()};
             got = co_await stream.read_some(room, ec);
             throw_if(ec, stream);
@@ -89,7 +88,7 @@ std::span<const std::byte> Reader::unread() const noexcept
 bool Reader::put_refused(Sink& sink)
 {
     auto found = refused_->found;
-    if (refused_->offset) // it has moved since
+    if (refused_->offset) // it may have moved since
         found.payload = unread().subspan(*refused_->offset, found.payload.size());
     if (!sink.put(found.kind, found.payload))
         return false;
@@ -97,8 +96,7 @@ bool Reader::put_refused(Sink& sink)
     return true;
 }
 
-/// Puts every complete message; true if read() is to return: something was put, or there was no
-/// room for it.
+/// Puts every complete message. Returns true if read() must return: a message was put or refused.
 bool Reader::pass_on(Sink& sink, Decoder& decoder)
 {
     const auto bytes = unread();
@@ -121,22 +119,22 @@ bool Reader::pass_on(Sink& sink, Decoder& decoder)
     return pass.put_any || pass.refused;
 }
 
-/// Takes in what is there already, if possible where the sink has its messages. Zero without an
-/// error: nothing is.
+/// Receives without waiting, into the sink's memory if possible. Zero without an error: nothing was
+/// there.
 std::size_t Reader::receive(Stream& stream, Sink& sink, error_code& ec)
 {
-    if (ahead_error_ || stream.is_drained()) { // to ask again would be in vain
+    if (ahead_error_ || stream.is_drained()) { // another call would find nothing
         ec = ahead_error_;
         return 0;
     }
     const auto rest = unread();
     std::span<std::byte> room;
-    // A larger message is collected where it grows
+    // A larger message is collected in the own buffer
     if (rest.size() <= max_moved && missing_bytes_ <= max_moved)
         room = sink.receive_buffer(
             std::max(rest.size() + std::max(missing_bytes_, beyond_bytes), min_in_sink));
     if (room.empty()) {
-        // At most doubles: announced is not come
+        // At most doubles: an announced length is not data that has arrived
         const auto wanted = std::max(min_room, std::min(missing_bytes_, buffer_.size()));
         const auto got = stream.try_read({buffer_.prepare(wanted)}, ec);
         buffer_.commit(got);
@@ -162,8 +160,8 @@ void Reader::read_ahead(Stream& stream, std::size_t max_bytes)
     }
 }
 
-/// A little room behind unread(), in memory that the link has to itself while it waits. Gives back
-/// what a large message has made of it.
+/// Returns a little room behind unread(), in the own buffer since the link will wait. Releases the
+/// buffer if a large message made it grow.
 asio::mutable_buffer Reader::prepare_wait()
 {
     if (buffer_.capacity() > kept_bytes + 2 * buffer_.size())
@@ -178,7 +176,7 @@ void Reader::waited(std::size_t got)
         wait_bytes_ = std::min(wait_bytes_ * 2, max_waited_for);
 }
 
-/// Once after each pass. What is left moves out of the sink's memory.
+/// Called once after each pass. Moves the rest out of the sink's memory.
 void Reader::consume(std::size_t bytes)
 {
     consumed_bytes_ += bytes;
@@ -203,7 +201,7 @@ void Reader::begin_in_place(Sink& sink, const Found& begun)
     in_place_kind_ = begun.kind;
 }
 
-/// The first message waits for its bytes; those behind it are taken in as far as they have come.
+/// Waits for the first message's bytes; receives those behind it without waiting.
 Task<> Reader::read_in_place(Stream& stream, Sink& sink, Decoder& decoder)
 {
     error_code ec;
@@ -250,7 +248,7 @@ void Reader::received_in_place(Decoder& decoder, std::size_t got)
     decoder.received(bytes, in_place_bytes_ == in_place_.size());
 }
 
-/// Gives how long the message was.
+/// Returns the message's size.
 std::size_t Reader::commit_in_place(Sink& sink)
 {
     sink.commit(in_place_kind_);

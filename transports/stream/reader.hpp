@@ -18,59 +18,64 @@ namespace sidecar::stream {
 /// Reads ahead, so that a burst costs few system calls, and puts whole batches. One per connection,
 /// owned by its transport.
 ///
-/// Bytes that have come and are not consumed stand in unread(): in the sink's memory between a
-/// receive and the end of the pass over it, else in a buffer of the reader's own. While the link
-/// waits they are always in its own, since the sink's memory is that of all links. A large message
-/// that has begun is received where the application will read it.
+/// unread() holds the bytes that arrived and are not consumed. Between a receive and the end of the
+/// pass over it they are in the sink's memory, else in the reader's own buffer. All links share the
+/// sink's memory, so a waiting link uses only its own buffer. A large message that has begun is
+/// received in the block where the application reads it: in the ring the messages of other links
+/// would queue behind it.
 ///
-/// Memory: the own buffer at most doubles with what has come, whatever was announced; a link that
-/// waits keeps no more than kept_bytes and twice what is unread.
+/// Memory: the own buffer at most doubles with the bytes that arrived, whatever length was
+/// announced. A waiting link keeps at most kept_bytes and twice the unread bytes.
 class Reader {
 public:
-    /// Waits for at least one message, then puts all that have come, up to a bound. Throws what the
-    /// decoder throws, and system_error for what the stream says; after the latter unfinished()
-    /// tells what had come of a message. What had come before an abort() is put first.
+    /// Waits for a message, then puts all that have arrived, up to about batch_bytes. Returns
+    /// without one when the sink has no room, or after batch_bytes that complete no message. Throws
+    /// the decoder's exceptions, and system_error for errors of the stream; after the latter
+    /// unfinished() returns the part of a message that arrived. Messages received before an abort()
+    /// are put first.
     [[nodiscard]] Task<> read(Stream& stream, Sink& sink, Decoder& decoder);
 
-    /// Bytes that were read before, by a handshake; they come before all others.
+    /// Adds bytes that a handshake has already read; they precede all others.
     void push(std::span<const std::byte> bytes);
 
-    /// What has come and is no message yet.
+    /// The bytes that arrived and are not a whole message yet.
     [[nodiscard]] std::span<const std::byte> unfinished() const noexcept
     {
         return is_in_place() ? in_place_.first(in_place_bytes_) : unread();
     }
 
-    /// Memory beyond the object itself.
+    /// Bytes allocated outside the object.
     [[nodiscard]] std::size_t held_bytes() const noexcept { return buffer_.capacity(); }
 
     // --- while the sink has no room, for a protocol that must see more than the next message
-    /// A large message has begun in the sink's memory: read() takes in its rest without more room.
+    /// Whether a large message has begun in the sink's memory: read() receives its rest without
+    /// more room.
     [[nodiscard]] bool is_in_place() const noexcept { return in_place_.data() != nullptr; }
-    /// Takes in what is there already, as long as no more than `max_bytes` have come and are not
-    /// consumed. What the stream says besides is thrown by a later read(), in its order.
+    /// Receives without waiting while fewer than `max_bytes` bytes are unconsumed; the last step of
+    /// 16 KiB may exceed that. A later read() throws an error of the stream, behind the bytes
+    /// before it.
     void read_ahead(Stream& stream, std::size_t max_bytes);
-    /// What the decoder has not been shown yet, or has not consumed. Lifetime: until the next call.
+    /// The bytes that the decoder has not seen or not consumed. Lifetime: until the next call.
     [[nodiscard]] std::span<const std::byte> undecoded() const noexcept
     {
         return unread().subspan(refused_ ? refused_->bytes : 0);
     }
-    /// How many bytes of the stream came before undecoded().
+    /// The position of undecoded() in the stream.
     [[nodiscard]] std::uint64_t undecoded_at() const noexcept
     {
         return consumed_bytes_ + (refused_ ? refused_->bytes : 0);
     }
 
-    /// How much one read() takes in before it hands over.
+    /// One read() receives about so much before it returns.
     static constexpr std::size_t batch_bytes = 512u << 10;
-    /// Memory that a link may keep while it waits.
+    /// The most memory that a waiting link keeps, apart from unread bytes.
     static constexpr std::size_t kept_bytes = 16u << 10;
 
 private:
     struct Refused { // a message that the sink had no room for
         Found found;
-        std::optional<std::size_t> offset; // of its payload in unread(), if it stands there
-        std::size_t bytes;                 // that it takes of unread()
+        std::optional<std::size_t> offset; // of its payload in unread(), if it is there
+        std::size_t bytes;                 // its size in unread()
     };
 
     [[nodiscard]] std::span<const std::byte> unread() const noexcept;
@@ -88,15 +93,15 @@ private:
     [[nodiscard]] std::size_t commit_in_place(Sink& sink);
 
     boost::beast::flat_buffer buffer_;   // sidecar side
-    std::span<const std::byte> in_sink_; // sidecar side; what receive() put there
+    std::span<const std::byte> in_sink_; // sidecar side; filled by receive()
     std::optional<Refused> refused_;     // sidecar side
     std::size_t missing_bytes_ = 0;      // sidecar side; of the next message, if known
     std::size_t wait_bytes_ = 256;       // sidecar side; grows with the traffic
     std::span<std::byte> in_place_;      // sidecar side; null: no message is received in place
-    std::size_t in_place_bytes_ = 0;     // sidecar side; that have come of it
+    std::size_t in_place_bytes_ = 0;     // sidecar side; received so far
     MessageKind in_place_kind_{};        // sidecar side
     std::uint64_t consumed_bytes_ = 0;   // sidecar side; of the stream, in place or not
-    error_code ahead_error_;             // sidecar side; what read_ahead() met
+    error_code ahead_error_;             // sidecar side; found by read_ahead()
 };
 
 } // namespace sidecar::stream

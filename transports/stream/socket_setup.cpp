@@ -25,25 +25,25 @@ constexpr int largest_int = std::numeric_limits<int>::max();
 constexpr std::int64_t max_keep_alive_seconds = 32767; // MAX_TCP_KEEPIDLE of Linux
 constexpr unsigned max_keep_alive_probes = 127;        // MAX_TCP_KEEPCNT
 
-/// An option of the system's that has a value of ours.
+/// A socket option and the value that SocketOptions has for it.
 struct Setting {
-    const char* name; ///< in SocketOptions
+    const char* name; ///< of the field in SocketOptions
     const char* system_name;
     int level;
     int option;
-    std::int64_t value; ///< zero: the system's
+    std::int64_t value; ///< zero: the system's default
     std::int64_t max;
     const char* unit = "";
 };
 
-/// Rounded up; what is below zero stays so.
+/// Rounds up to the unit; a negative duration stays negative.
 template <class Unit>
 std::int64_t in(Duration duration)
 {
     return duration < Duration{} ? -1 : std::chrono::ceil<Unit>(duration).count();
 }
 
-/// The first two are those of every socket.
+/// Lists all options; the first two are valid for every socket.
 std::array<Setting, 7> settings_of(const SocketOptions& o)
 {
     using std::chrono::microseconds, std::chrono::milliseconds, std::chrono::seconds;
@@ -98,7 +98,7 @@ std::optional<Refused> bind_to(int socket, const std::string& text, const tcp::e
     if (local.address().is_v4() != peer.address().is_v4())
         return Refused{boost::asio::error::address_family_not_supported,
                        fmt::format("bind_address {} is of the other family", text)};
-    // The port is chosen with the connection, so that many connections may share it
+    // The system chooses the port at connect, so that many connections can share it
     switch_on(socket, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, true);
     if (::bind(socket, local.data(), static_cast<socklen_t>(local.size())) == 0)
         return {};
@@ -163,7 +163,7 @@ std::optional<Refused> set_up_tcp(int socket, const SocketSetup& setup, const tc
 {
     if (auto refused = bind_to(socket, setup.options.bind_address, peer))
         return refused;
-    // Every socket of TCP takes these two
+    // Every TCP socket accepts these two
     switch_on(socket, IPPROTO_TCP, TCP_NODELAY, setup.no_delay);
     switch_on(socket, SOL_SOCKET, SO_KEEPALIVE, setup.keep_alive);
     return set_all(socket, settings_of(setup.options));

@@ -1,4 +1,5 @@
-// Makes sockets and sets their options. Private to the transports.
+// Opens sockets and sets their options. An option that the system refuses fails the connect: a
+// program that sets one relies on its effect. Private to the transports.
 #pragma once
 
 #include <sidecar/error.hpp>
@@ -15,24 +16,24 @@
 
 namespace sidecar::stream {
 
-/// The options of a socket, as the transports have them.
+/// The socket options that a transport asks for.
 struct SocketSetup {
     bool no_delay = true;   ///< TCP_NODELAY
     bool keep_alive = true; ///< SO_KEEPALIVE
     SocketOptions options{};
 };
 
-/// What the system refused, with the option's name.
+/// An option that the system refused, with its name.
 struct Refused {
     error_code ec{};
     std::string what{};
 };
 
-/// Errors: bad_options. Without I/O.
+/// Checks the values without I/O. Errors: bad_options.
 [[nodiscard]] Result<void> validate(const SocketSetup& setup, bool is_unix);
 
-/// Opens a stream socket that is close-on-exec from its first moment, which Asio's open() leaves out:
-/// a child process that the application starts must not keep a connection of ours open.
+/// Opens a stream socket with close-on-exec set from the start, which Asio's open() does not do: a
+/// child process of the application must not keep our connection open.
 template <class Socket>
 void open_socket(Socket& socket, const typename Socket::protocol_type& protocol, error_code& ec)
 {
@@ -43,11 +44,11 @@ void open_socket(Socket& socket, const typename Socket::protocol_type& protocol,
         ::close(fd);
 }
 
-/// Sets the options of an open socket of TCP, which is to be connected to `peer`. Empty: the system
-/// took all.
+/// Sets the options of an open TCP socket before it connects to `peer`. Empty: the system accepted
+/// all.
 [[nodiscard]] std::optional<Refused> set_up_tcp(int socket, const SocketSetup& setup,
                                                 const boost::asio::ip::tcp::endpoint& peer);
-/// Sets those of an open Unix-domain socket.
+/// Sets the options of an open Unix-domain socket. Empty: the system accepted all.
 [[nodiscard]] std::optional<Refused> set_up_unix(int socket, const SocketSetup& setup);
 
 } // namespace sidecar::stream

@@ -1,4 +1,4 @@
-// A stream of bytes in both directions: what lies under the protocols. Private to the transports.
+// A stream of bytes in both directions, below the protocols. Private to the transports.
 #pragma once
 
 #include <sidecar/error.hpp>
@@ -16,7 +16,7 @@
 
 namespace sidecar::stream {
 
-/// An event for any number of coroutines, each of which then looks at what it waits for. Side: the
+/// An event for any number of coroutines; each checks its condition after a wake-up. Side: the
 /// loop's thread.
 class Waiters {
 public:
@@ -24,8 +24,8 @@ public:
     Waiters(const Waiters&) = delete;
     Waiters& operator=(const Waiters&) = delete;
 
-    /// Until the next wake(); false: the deadline came first. Throws system_error where the awaiting
-    /// coroutine is cancelled.
+    /// Waits for the next wake(); false: the deadline passed first. Throws system_error if the
+    /// awaiting coroutine is cancelled.
     [[nodiscard]] Task<bool> wait(Context ctx, TimePoint deadline)
     {
         const Place place{*this};
@@ -53,19 +53,19 @@ private:
     std::vector<LoopEvent*> events_; // sidecar side
 };
 
-/// Where one read puts its bytes: the first is filled before the second, which may be empty.
+/// Buffers of one read: the first is filled before the second, which may be empty.
 using ReadBuffers = std::array<boost::asio::mutable_buffer, 2>;
 
-/// An open stream: a plain socket, or TLS or a proxy's tunnel over another Stream. The
-/// transport owns it and shares it with its Writer. Invariant: after abort() every operation, also
-/// one whose success was on its way already, counts as ended with operation_aborted; who awaits
-/// one asks is_aborted() first.
+/// An open stream: a plain socket, or TLS or a proxy's tunnel over another Stream. The transport
+/// owns it and shares it with its Writer. Invariant: after abort() every operation counts as ended
+/// with operation_aborted, even one that had already succeeded; a caller that awaited one checks
+/// is_aborted() first.
 ///
 /// Side: the loop's thread. At most one read_some and one write_some at a time; try_read only while
-/// no read_some is pending. Errors arrive in `ec`, which must live until the operation is done, as
-/// must buffers; the end of the stream is asio::error::eof, and of one over TLS that was cut
-/// TlsEnd::truncated. Cancellation of the awaiting coroutine
-/// ends the operation with operation_aborted; a read that was cancelled has taken nothing.
+/// no read_some is pending. Errors: returned in `ec`; the end of the stream is asio::error::eof, a
+/// truncated TLS stream is TlsEnd::truncated. Lifetime: `ec` and the buffers live until the
+/// operation ends. Cancellation: of the awaiting coroutine, ends the operation with
+/// operation_aborted; a cancelled read has consumed nothing.
 class Stream {
 public:
     Stream() = default;
@@ -73,33 +73,34 @@ public:
     Stream& operator=(const Stream&) = delete;
     virtual ~Stream() = default;
 
-    /// Waits for bytes; gives how many, at least one without an error.
+    /// Waits for bytes; returns their number, at least one unless there is an error.
     [[nodiscard]] virtual Task<std::size_t> read_some(ReadBuffers into, error_code& ec) = 0;
-    /// The same with what is there already: zero without an error if that is nothing.
+    /// Reads without waiting: zero without an error means that no bytes are there.
     [[nodiscard]] virtual std::size_t try_read(ReadBuffers into, error_code& ec) = 0;
-    /// The last read took all that there was, so try_read() would be in vain. A read_some() counts
-    /// once note_read() has said what it brought.
+    /// Whether the last read took everything, so that try_read() would find nothing. After a
+    /// read_some() it is right only once note_read() was called.
     [[nodiscard]] virtual bool is_drained() const noexcept = 0;
     virtual void note_read(std::size_t asked_bytes, std::size_t got) noexcept
     {
         static_cast<void>(asked_bytes), static_cast<void>(got);
     }
 
-    /// Waits until at least one byte was taken; gives how many. At most 64 buffers.
+    /// Waits until the stream has taken at least one byte; returns the number taken. At most 64
+    /// buffers.
     [[nodiscard]] virtual Task<std::size_t> write_some(
         std::span<const boost::asio::const_buffer> from, error_code& ec) = 0;
 
-    /// Tells the peer that nothing more will come; reading goes on. May have to write (TLS), so
-    /// with no write_some pending.
+    /// Ends the sending half; reading continues. TLS may have to write for it, so call it with no
+    /// write_some pending.
     [[nodiscard]] virtual Task<> shutdown(error_code& ec) = 0;
-    /// Ends everything at once and never waits. Again: no effect.
+    /// Ends the stream in both directions at once and never waits. A second call has no effect.
     virtual void abort() noexcept = 0;
     [[nodiscard]] virtual bool is_aborted() const noexcept = 0;
 
     [[nodiscard]] virtual boost::asio::any_io_executor executor() = 0;
-    /// Who is at the other end, for a failure's text: "192.0.2.1:80"; empty where that is not known.
+    /// Names the peer for failure texts: "192.0.2.1:80"; empty if unknown.
     [[nodiscard]] virtual std::string peer() const = 0;
-    /// What was agreed on by ALPN (RFC 7301); empty: nothing, or there is no TLS.
+    /// The protocol agreed on by ALPN (RFC 7301); empty: none, or no TLS.
     [[nodiscard]] virtual std::string application_protocol() const { return {}; }
 };
 

@@ -13,14 +13,14 @@ namespace asio = boost::asio;
 
 namespace {
 
-/// More memory than this is not kept for the next batch.
+/// A larger chunk is not kept for the next batch.
 constexpr std::size_t max_lent_bytes = 1u << 20;
 
-/// An answer's memory is the link's own, so only a little is kept.
+/// Each link has its own memory for control bytes, so it keeps only a little.
 constexpr std::size_t kept_control_bytes = 512;
 
-/// One for the thread, that is for all links of a loop: a stream of batches pays for no fresh
-/// memory, and a link that is silent holds none.
+/// One for each thread, shared by all links of its loop: steady batches allocate nothing, and an
+/// idle link holds none.
 thread_local std::unique_ptr<Chunk> spare_chunk;
 
 std::unique_ptr<Chunk> acquire_chunk()
@@ -47,7 +47,7 @@ Task<> Writer::write(Batch batch, Encoder& encoder)
     const auto self = shared_from_this();
     const auto end = batch.end();
     for (auto at = batch.begin(); at != end;) {
-        while (is_pumping_) // control bytes, in the background
+        while (is_pumping_) // control bytes in the background
             co_await waiters_.wait();
         if (error_)
             throw boost::system::system_error{error_};
@@ -61,7 +61,7 @@ Task<> Writer::write(Batch batch, Encoder& encoder)
         co_await pump(&batch);
         if (error_)
             throw boost::system::system_error{error_};
-        if (written_ < total) // the last word came between
+        if (written_ < total) // the last word cut the batch short
             throw boost::system::system_error{asio::error::operation_aborted};
     }
 }
@@ -91,7 +91,7 @@ void Writer::finish(std::span<const std::byte> last_word)
 {
     if (std::exchange(is_finished_, true))
         return;
-    question_.clear(); // nobody waits for its answer any more
+    question_.clear(); // nobody awaits its answer now
     if (error_ || last_word.empty())
         return;
     control_.insert(control_.end(), last_word.begin(), last_word.end());
@@ -109,7 +109,7 @@ Task<bool> Writer::wait_written(Context ctx, TimePoint deadline)
     co_return is_in_time;
 }
 
-/// In the background, since shutdown() cannot be waited for with a deadline: TLS has to write.
+/// Shuts down in the background, since shutdown() takes no deadline and TLS has to write.
 Task<bool> Writer::shut_down(Context ctx, TimePoint deadline)
 {
     const auto self = shared_from_this();
@@ -124,14 +124,14 @@ Task<bool> Writer::shut_down(Context ctx, TimePoint deadline)
 
 Task<> Writer::shut_down_in_background(std::shared_ptr<Writer> self)
 {
-    error_code ec; // a connection that is gone already has nobody to tell
+    error_code ec; // ignored: the connection may already be gone
     co_await self->stream_->shutdown(ec);
     self->is_shut_ = true;
     self->waiters_.wake();
 }
 
-/// Writes the chunk and all control bytes. The caller has set is_pumping_. Ends without an
-/// exception; error_ tells.
+/// Writes the chunk and all control bytes. The caller has set is_pumping_. Throws nothing: failures
+/// are in error_.
 Task<> Writer::pump(const Batch* batch)
 {
     written_ = marked_ = 0;
@@ -140,7 +140,7 @@ Task<> Writer::pump(const Batch* batch)
         for (auto now = next(pieces); !now.empty(); now = next(pieces)) {
             error_code ec;
             const auto bytes = co_await stream_->write_some(now, ec);
-            if (bytes != 0) // also before an error, or an abort
+            if (bytes != 0) // even before an error or an abort
                 took(bytes, batch);
             if (stream_->is_aborted())
                 ec = asio::error::operation_aborted;
@@ -150,7 +150,7 @@ Task<> Writer::pump(const Batch* batch)
         if (chunk_)
             release(std::move(chunk_));
     } catch (const boost::system::system_error& e) {
-        // A message may be out by half, and what it borrowed does not stay
+        // A message may be half written; the borrowed payloads must not be kept
         error_ = e.code();
         chunk_.reset();
         control_ = {};
@@ -161,8 +161,8 @@ Task<> Writer::pump(const Batch* batch)
     waiters_.wake();
 }
 
-/// The bytes of the next write_some(): control bytes go between messages and between fragments, and
-/// once finished no further one begins.
+/// Returns the bytes of the next write_some(). Control bytes go between messages and fragments;
+/// after finish() no further message or fragment begins.
 std::span<const asio::const_buffer> Writer::next(Pieces& pieces)
 {
     if (sending_.empty() && (!chunk_ || next_boundary(written_) == written_)) {
@@ -205,7 +205,7 @@ void Writer::took(std::size_t bytes, const Batch* batch)
     batch->mark_written(count);
 }
 
-/// The first place in the chunk, at `at` or behind it, where no message or fragment is cut.
+/// Returns the first boundary of a message or fragment at `at` or behind it.
 std::size_t Writer::next_boundary(std::size_t at) const
 {
     if (at == 0)
@@ -223,7 +223,7 @@ void Writer::start_pumping()
         return;
     is_pumping_ = true;
     asio::co_spawn(stream_->executor(), pump_in_background(shared_from_this()),
-                   [](std::exception_ptr) {}); // error_ tells
+                   [](std::exception_ptr) {}); // failures are in error_
 }
 
 } // namespace sidecar::stream

@@ -1,4 +1,4 @@
-// ProxyOptions: the HTTP proxy through which a connection goes.
+// ProxyOptions: the HTTP proxy of a connection.
 #pragma once
 
 #include <sidecar/transports/tls_options.hpp>
@@ -7,21 +7,25 @@
 
 namespace sidecar {
 
-/// The way through an HTTP proxy (CONNECT, RFC 9110 section 9.3.6), with TLS or without. The proxy
-/// resolves the name: here it is never looked up. Unix-domain sockets go past every proxy.
+/// Connects through an HTTP proxy (CONNECT, RFC 9110 section 9.3.6), with TLS to it or without. The
+/// proxy resolves the host's name; the library does not look it up. Unix-domain sockets never use a
+/// proxy.
+///
+/// The URL: port 80 if none is given, with "https://" 443; without a scheme: http. User and
+/// password, percent-decoded, are sent as basic authorization (RFC 7617) and appear in no text.
+///
+/// The environment: https_proxy (for connections with TLS) or http_proxy, else all_proxy, unless
+/// no_proxy names the host; each in lower case, else in upper case. HTTP_PROXY is ignored if
+/// REQUEST_METHOD is set: in a CGI program the client chooses it. start() and open() read the
+/// environment on the calling thread; reconnects use the same values. Options that are made for
+/// each attempt read nothing, so set `from_environment` in the options that the Sidecar is made
+/// with too.
 struct ProxyOptions {
-    /// "http://user:password@host:port"; port 80 if none is given; the user and the password,
-    /// percent-decoded, are sent as basic authorization (RFC 7617) and appear in no text. "https://"
-    /// (port 443): TLS to the proxy, see tls. Without a scheme: http. Empty: see from_environment.
+    /// "http://user:password@host:port" or "https://...". Empty (default): see from_environment.
     std::string url{};
-    /// Where url is empty: takes the proxy from the variables https_proxy (for connections with TLS)
-    /// or http_proxy, else all_proxy, unless no_proxy names the host; each in lower case, else in
-    /// upper case. HTTP_PROXY is passed over where REQUEST_METHOD is set: in a CGI program the client
-    /// chooses it. start() and open() read the environment, on the thread that calls them; reconnects
-    /// use these values. Options that are made anew for each attempt read nothing, so it must be set
-    /// in those that the sidecar is made with too.
+    /// Takes the proxy from the environment if `url` is empty. Default: false.
     bool from_environment = false;
-    /// How a proxy of https:// is secured; its own host is verified. bad_options with any other.
+    /// TLS to an https:// proxy, whose host is verified. With any other proxy: bad_options.
     TlsOptions tls{};
 };
 

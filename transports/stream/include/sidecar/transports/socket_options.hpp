@@ -1,4 +1,4 @@
-// SocketOptions: what a socket can be told beyond what everybody wants.
+// SocketOptions: socket options that few programs need.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -8,25 +8,23 @@
 
 namespace sidecar {
 
-/// Zero, or empty: as the system does it. What the system refuses fails the connecting, with the
-/// option's name. Of a duration the part that does not count is rounded up. On a Unix-domain socket
-/// the buffers only; the others, which it does not have, are bad_options.
+/// Zero or empty (default): the system's setting. If the system refuses a value, connecting fails
+/// and names the option. Durations are rounded up to the unit of the field. A Unix-domain socket
+/// has only the two buffers; any other option is bad_options.
 struct SocketOptions {
-    /// SO_RCVBUF and SO_SNDBUF, set before connecting. The system takes at most what the sysctls
-    /// net.core.rmem_max and wmem_max allow, without a word, and doubles it for its own needs.
+    /// SO_RCVBUF and SO_SNDBUF, in bytes, set before connecting. The system silently limits them to
+    /// the sysctls net.core.rmem_max and wmem_max, and doubles them for its own needs.
     std::size_t receive_buffer_bytes = 0;
     std::size_t send_buffer_bytes = 0;
-    /// TCP_USER_TIMEOUT: for how long what was sent may stay without acknowledgement; milliseconds
-    /// count.
+    /// TCP_USER_TIMEOUT, in ms: the longest time that sent data may be unacknowledged.
     Duration user_timeout{};
-    Duration keep_alive_idle{};     ///< TCP_KEEPIDLE: silence before the first probe; seconds count
-    Duration keep_alive_interval{}; ///< TCP_KEEPINTVL: between probes; seconds count
-    unsigned keep_alive_probes = 0; ///< TCP_KEEPCNT: unanswered ones before the connection is dead
-    /// The local address, an IPv4 or IPv6 literal (with a zone like fe80::1%eth0 if need be);
-    /// addresses of the peer that are of the other family fail.
+    Duration keep_alive_idle{};     ///< TCP_KEEPIDLE, in s: silence before the first probe
+    Duration keep_alive_interval{}; ///< TCP_KEEPINTVL, in s: time between probes
+    unsigned keep_alive_probes = 0; ///< TCP_KEEPCNT: unanswered probes until the connection is dead
+    /// The local IPv4 or IPv6 literal (zone: fe80::1%eth0); peers of the other family fail.
     std::string bind_address{};
-    /// SO_BUSY_POLL: for how long a read spins on the device's queue; microseconds count. To raise
-    /// it above the sysctl net.core.busy_read needs CAP_NET_ADMIN; without it connecting fails.
+    /// SO_BUSY_POLL, in us: the time for which a read polls the device's queue. A value above the
+    /// sysctl net.core.busy_read needs CAP_NET_ADMIN; without it connecting fails.
     Duration busy_poll{};
 };
 

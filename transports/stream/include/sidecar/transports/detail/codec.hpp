@@ -1,5 +1,5 @@
-// Bytes into messages and messages into bytes: what a Reader and a Writer need of the protocol above them.
-// Without I/O.
+// Bytes into messages and messages into bytes: the protocol above a Reader and a Writer. Without
+// I/O.
 #pragma once
 
 #include <sidecar/detail/export.hpp>
@@ -18,22 +18,22 @@
 
 namespace sidecar::stream {
 
-/// A message, or as much of it as has come, and where its bytes stand.
+/// A message, or the part of it that has arrived.
 struct Found {
     MessageKind kind = MessageKind::bytes;
     std::span<const std::byte> payload;
 };
 
-/// What one look at the unread bytes brought.
+/// The result of one Decoder::pass_on().
 struct Pass {
     std::size_t consumed_bytes = 0; ///< of the bytes shown
     bool put_any = false;
-    /// The sink had no room for this one. Its bytes are not among `consumed_bytes`, but
-    /// `refused_bytes` behind them; its payload is valid until the next look.
+    /// The message that the sink had no room for. Its bytes are the `refused_bytes` behind
+    /// `consumed_bytes`; its payload is valid until the next pass_on().
     std::optional<Found> refused{};
     std::size_t refused_bytes = 0;
     std::size_t missing_bytes = 0; ///< of the next message, as far as known
-    /// What has come of the next message, if `missing_bytes` more end it just as they are.
+    /// The arrived part of the next message, if the next `missing_bytes` complete it unchanged.
     std::optional<Found> begun{};
 };
 
@@ -45,26 +45,26 @@ public:
     Decoder& operator=(const Decoder&) = delete;
     virtual ~Decoder() = default;
 
-    /// Puts every message that stands whole in the bytes that have come and were not consumed;
-    /// put_messages() does it. A message that was found is never looked for again, also if it was
-    /// refused. Throws Exception for what can never become a message.
+    /// Puts every complete message in the unconsumed bytes; put_messages() does it. A message is
+    /// found once, even if the sink refuses it. Throws Exception for bytes that can never become a
+    /// message.
     [[nodiscard]] virtual Pass pass_on(std::span<const std::byte> unread, Sink& sink) = 0;
-    /// More of a message that Pass::begun announced, received in place: what came behind that
-    /// payload, each byte once. Throws Exception.
+    /// Receives further bytes of the message that Pass::begun announced, each byte once, without
+    /// the bytes of Pass::begun. The bytes are already in their place. Throws Exception.
     virtual void received(std::span<const std::byte> bytes, bool is_last)
     {
         static_cast<void>(bytes), static_cast<void>(is_last);
     }
 };
 
-/// The loop of pass_on() over `decode(bytes)`, which gives a sidecar::Decoded, or what has its
-/// members and a `kind` besides. Each message is decoded once: one that the sink refuses is told in
-/// the result. `decode` throws for what can never become a message.
+/// Implements pass_on() with `decode(bytes)`, which returns a sidecar::Decoded, or a type with its
+/// members and a `kind`. Decodes each message once: the result holds one that the sink refused.
+/// `decode` throws for bytes that can never become a message.
 template <class Decode>
 [[nodiscard]] Pass put_messages(std::span<const std::byte> unread, Sink& sink,
                                 MessageKind default_kind, Decode&& decode)
 {
-    std::size_t at = 0; // apart from the result, which has to be in memory
+    std::size_t at = 0; // a local, since the result has to be in memory
     bool put_any = false;
     for (;;) {
         const auto decoded = decode(unread.subspan(at));
@@ -97,25 +97,25 @@ template <class Decode>
     }
 }
 
-/// Encoded messages that are written together: bytes of its own, and payloads that are borrowed
-/// from the outbox because copying them would cost more than the system call does. Owned by the
-/// Writer while it writes. Invariant: ends() grow; behind the last there is nothing, or a fragment: a
-/// piece of a message behind which the protocol's own bytes may come.
+/// Encoded messages that are written together: own bytes, and payloads borrowed from the outbox
+/// because copying them would cost more than the system call. The Writer owns it while it writes.
+/// Invariant: ends() increase; behind the last one is nothing or a fragment, that is a part of a
+/// message after which control bytes may follow.
 class SIDECAR_API Chunk {
 public:
-    /// A smaller payload is copied: a piece of its own costs the system about as much.
+    /// A smaller payload is copied: a separate piece costs the system about as much.
     static constexpr std::size_t min_borrowed_bytes = 32u << 10;
 
-    /// For encoders: they append here what surrounds a payload, or all of it.
+    /// For encoders: append here the bytes around a payload, or the whole message.
     [[nodiscard]] std::vector<std::byte>& bytes() noexcept { return bytes_; }
-    /// For encoders: the payload follows what was appended so far. Lifetime: as the batch's.
+    /// For encoders: puts the payload behind the bytes appended so far. Lifetime: as the batch's.
     void borrow(std::span<const std::byte> payload)
     {
         borrowed_.push_back({bytes_.size(), payload});
         borrowed_bytes_ += payload.size();
     }
     void end_message() { ends_.push_back(total_bytes()); }
-    /// No further message: the chunk is written first.
+    /// Whether the chunk must be written before another message is added.
     [[nodiscard]] bool is_full() const noexcept
     {
         return bytes_.size() >= full_bytes || borrowed_bytes_ >= full_borrowed_bytes
@@ -126,7 +126,7 @@ public:
     {
         return bytes_.size() + borrowed_bytes_;
     }
-    /// How many bytes end with each message.
+    /// The end offset of each message.
     [[nodiscard]] const std::vector<std::size_t>& ends() const noexcept { return ends_; }
     /// Calls `piece(span)` for each stretch of bytes from `from` to `to`, in order.
     template <class Piece>
@@ -138,22 +138,22 @@ public:
         ends_.clear();
         borrowed_bytes_ = 0;
     }
-    /// Memory that it keeps, about.
+    /// About how many bytes it keeps allocated.
     [[nodiscard]] std::size_t capacity_bytes() const noexcept
     {
         return bytes_.capacity() + ends_.capacity() * sizeof(std::size_t);
     }
 
-    /// Pieces of a full chunk, at most: what surrounds each borrowed payload, and the payloads.
+    /// The most pieces of a full chunk: borrowed payloads and the bytes around them.
     static constexpr std::size_t max_pieces = 33;
-    /// Bytes of its own of a full chunk, about.
+    /// The chunk is full at about so many own bytes.
     static constexpr std::size_t full_bytes = 256u << 10;
 
 private:
     static constexpr std::size_t full_borrowed_bytes = 1u << 20;
     static constexpr std::size_t full_borrowed = (max_pieces - 1) / 2;
     struct Borrowed {
-        std::size_t at; // so many of bytes_ come before it
+        std::size_t at; // position in bytes_
         std::span<const std::byte> payload;
     };
 
@@ -166,7 +166,7 @@ private:
 template <class Piece>
 void Chunk::for_each_piece(std::size_t from, std::size_t to, Piece&& piece) const
 {
-    std::size_t begin = 0; // of the stretch at hand, among all
+    std::size_t begin = 0; // of the current stretch, in the whole chunk
     const auto pass = [&](std::span<const std::byte> stretch) {
         const auto end = begin + stretch.size();
         const auto first = std::max(from, begin), last = std::min(to, end);
@@ -191,9 +191,9 @@ public:
     Encoder& operator=(const Encoder&) = delete;
     virtual ~Encoder() = default;
 
-    /// Encodes messages from `at` on, until the chunk is full or the batch ends; at least one, or a
-    /// fragment of one, with which the chunk then ends: `at` stays on that message, and the next call
-    /// goes on with it.
+    /// Encodes messages from `at` on until the chunk is full or the batch ends. Encodes at least
+    /// one message, or a fragment, which then ends the chunk: `at` stays on its message, and the
+    /// next call continues with it.
     virtual void encode(Chunk& chunk, Batch::iterator& at, const Batch::iterator& end) = 0;
 };
 
