@@ -20,17 +20,17 @@ namespace {
 /// An SSL_CTX with a bundle of authorities has a few MiB.
 constexpr std::size_t max_contexts = 8;
 
-/// Of options as given, so another attempt cannot help.
+/// Refuses an option's value; another attempt cannot help.
 Failure bad(std::string why)
 {
     return {Error::bad_options,
             {.attempted = "prepare TLS", .explanation = std::move(why), .is_passing = false}};
 }
 
-/// The system's trust store.
+/// The location of the system's trust store.
 struct SystemStore {
     std::string file = X509_get_default_cert_file();
-    std::string directories = X509_get_default_cert_dir(); ///< with ':' between them
+    std::string directories = X509_get_default_cert_dir(); ///< separated by ':'
 };
 
 using LastSystemStore = http::LastRead<SystemStore>;
@@ -48,7 +48,7 @@ bool is_own_trust(const TlsOptions& options)
     return !options.ca_file.empty() || !options.ca_directory.empty() || !options.ca_pem.empty();
 }
 
-/// Without a look at any file.
+/// Checks the options without reading a file.
 Result<void> validate(const TlsOptions& options)
 {
     if (options.certificate_file.empty() != options.key_file.empty())
@@ -84,8 +84,8 @@ std::string stamp_of(const TlsOptions& options)
     return stamp;
 }
 
-/// The contexts made last, the latest first. For the whole process; never destroyed, since a thread
-/// that a stop left alone may still use it when the process ends.
+/// The latest contexts of the process, most recently used first. Never destroyed: a thread that a
+/// stop left running may still use it when the process ends.
 class Contexts {
 public:
     TlsContextPtr find(const TlsOptions& options, const std::string& stamp)
@@ -122,7 +122,8 @@ bool is_worth_keeping(SSL_SESSION* session)
     return SSL_SESSION_is_resumable(session) == 1 && ticket_bytes <= TlsSessions::max_ticket_bytes;
 }
 
-/// A handshake that resumes shows no certificate, so its dates are looked at here.
+/// Whether the session or its certificate has expired. A resumed handshake shows no certificate, so
+/// its dates are checked here.
 bool is_over(SSL_SESSION* session)
 {
     const auto now = std::time(nullptr);
@@ -138,9 +139,9 @@ int keep_session(SSL* ssl, SSL_SESSION* session)
     const auto& check = *static_cast<PeerCheck*>(SSL_get_app_data(ssl));
     try {
         check.context->sessions.put(check.session_key, session);
-    } catch (const std::bad_alloc&) { // not through OpenSSL, which is C
+    } catch (const std::bad_alloc&) { // must not pass through OpenSSL, which is C
     }
-    return 0; // OpenSSL's reference stays its own
+    return 0; // the caller keeps its reference
 }
 
 } // namespace
@@ -149,7 +150,7 @@ void TlsSessions::put(const std::string& key, SSL_SESSION* session)
 {
     if (!is_worth_keeping(session))
         return;
-    // A copy: OpenSSL forbids to resume its own once the connection ends without close_notify
+    // A copy: OpenSSL forbids resuming its own once the connection ends without close_notify
     SessionPtr copy{SSL_SESSION_dup(session)};
     if (!copy)
         return;
@@ -189,13 +190,13 @@ namespace {
 
 Result<void> begin(TlsContext& made)
 {
-    // OpenSSL must not clean up at exit: a thread that a stop left alone may still use it
+    // OpenSSL must not clean up at exit: a thread that a stop left running may still use it
     if (OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, nullptr) == 1)
         made.ssl.reset(SSL_CTX_new(TLS_client_method()));
     if (!made.ssl)
         return openssl_failed();
     auto* const ssl = made.ssl.get();
-    // The machine's settings (openssl.cnf) may demand more than we do
+    // The machine's settings (openssl.cnf) may demand a later version
     const auto ours = made.options.minimum == TlsVersion::tls_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
     const auto theirs = SSL_CTX_get_min_proto_version(ssl);
     SSL_CTX_set_min_proto_version(ssl, std::max<long>(ours, theirs));
@@ -227,8 +228,8 @@ Result<void> add_authorities(TlsContext& made, const Result<Certificates>& autho
     return {};
 }
 
-/// Whatever of it cannot be read is not there, as for OpenSSL, but for what the system may have at
-/// the next attempt.
+/// Skips unreadable parts as OpenSSL does. Fails if the system lacked resources, which the next
+/// attempt may have.
 Result<void> trust_system(TlsContext& made)
 {
     const auto [file, directories] = LastSystemStore::get();
@@ -263,7 +264,8 @@ Result<void> trust(TlsContext& made)
                               "makes them)");
         done = add_authorities(made, found);
     }
-    // What was given is trusted, also if it is no root: an intermediate, or the peer's own
+    // The given certificates are trusted even if they are no roots: an intermediate, or the peer's
+    // own
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(made.ssl.get()), X509_V_FLAG_PARTIAL_CHAIN);
     return done;
 }

@@ -1,4 +1,5 @@
-// What connections with the same options share: OpenSSL's SSL_CTX, and sessions. Private to TLS.
+// The part that connections with equal options share: OpenSSL's SSL_CTX and sessions. Private to
+// TLS.
 #pragma once
 
 #include "files.hpp"
@@ -15,21 +16,22 @@
 
 namespace sidecar::stream {
 
-/// TLS sessions of earlier connections, for the next ones to the same peer. The key says which
-/// server, and which name was verified. Invariants: at most max_sessions, the oldest goes first; what
-/// take() returns is not returned again (a ticket that is used twice lets others see that both came
-/// from here, RFC 8446 appendix C.4). Side: any thread.
+/// Keeps TLS sessions of earlier connections for the next ones to the same peer. The key names the
+/// server and the verified name. Invariants: at most max_sessions, the oldest is dropped first;
+/// take() returns each session once (a ticket used twice lets others see that both connections are
+/// from one client, RFC 8446 appendix C.4). Side: any thread.
 class TlsSessions {
 public:
     static constexpr std::size_t max_sessions = 64;
     static constexpr std::size_t max_per_key = 4;
     static constexpr std::size_t max_ticket_bytes = 16u << 10;
 
-    /// Keeps a copy, unless it cannot be resumed.
+    /// Keeps a copy, unless the session cannot be resumed.
     void put(const std::string& key, SSL_SESSION* session);
-    /// The latest; null: none. Drops one that is over, or whose certificate has expired.
+    /// Removes and returns the latest session; null: none. Drops sessions that have expired, or
+    /// whose certificate has.
     [[nodiscard]] SessionPtr take(const std::string& key);
-    /// Drops those of this key: a server that refused one may refuse the others too.
+    /// Drops all sessions of the key: a server that refused one may refuse the others too.
     void forget(const std::string& key);
 
 private:
@@ -42,19 +44,19 @@ private:
     std::vector<Kept> kept_; // both: guarded by mutex_; the oldest first
 };
 
-/// An SSL_CTX made of options: trust, own certificate, versions, what is offered. Shared by the
-/// connections under way and by a cache of the process. Invariant: but for its sessions it is never
-/// changed once it is made, so any thread may use it.
+/// An SSL_CTX made from options: trust, client certificate, versions, ALPN. Connections and a cache
+/// of the process share it. Invariant: after it is made only its sessions change, so any thread may
+/// use it.
 struct TlsContext {
     const TlsOptions options;       // both: constant
-    const std::string stamp;        // both: constant; says which files it is made of
+    const std::string stamp;        // both: constant; identifies the files it was made from
     SslContextPtr ssl{};            // both: constant once made
-    mutable TlsSessions sessions{}; // both: its own invariant
+    mutable TlsSessions sessions{}; // both: guarded by its mutex
 
     [[nodiscard]] bool is_system_trust() const noexcept;
 };
 
-/// OpenSSL cannot be used at all, in its own words; empties the thread's queue of errors.
+/// Returns the failure of OpenSSL itself, with its text; empties the thread's error queue.
 [[nodiscard]] Failure openssl_failed();
 
 } // namespace sidecar::stream

@@ -17,15 +17,16 @@ namespace {
 
 using Pieces = std::span<const asio::const_buffer>;
 
-/// More than this is not kept: only a handshake with a very long chain of ours needs it.
+/// Larger output is not kept: only a handshake with a very long client chain needs it.
 constexpr std::size_t max_spare_output_bytes = 128u << 10;
 
-// One of each, on the heap: a large thread_local would be taken from every thread's stack. TLS within
-// TLS, or a link with leftovers, takes fresh ones
+// One of each, on the heap: a large thread_local would take stack of every thread. TLS within TLS,
+// or a link with leftovers, allocates its own
 thread_local std::unique_ptr<TlsInput> spare_input;
 thread_local std::vector<std::byte> spare_output;
 
-/// What the next record holds: from its piece where one has it all; else collected in `staging`.
+/// Returns the content of the next record: from the first piece if it has all of it, else collected
+/// in `staging`.
 std::span<const std::byte> next_record(const beast::buffers_suffix<Pieces>& rest,
                                        std::span<std::byte> staging)
 {
@@ -48,7 +49,7 @@ std::unique_ptr<TlsInput> acquire_input()
 {
     if (spare_input)
         return std::move(spare_input);
-    return std::unique_ptr<TlsInput>{new TlsInput}; // not make_unique, which would fill it
+    return std::unique_ptr<TlsInput>{new TlsInput}; // not make_unique, which would zero it
 }
 
 void release(std::unique_ptr<TlsInput> input) noexcept
@@ -88,7 +89,7 @@ TlsEngine::TlsEngine(std::shared_ptr<const TlsContext> context, std::string want
     ERR_clear_error();
 }
 
-/// OpenSSL takes its session back from a connection that ends in any other way.
+/// OpenSSL withdraws the session of a connection that ends in any other way.
 TlsEngine::~TlsEngine()
 {
     if (!has_failed_)
@@ -100,7 +101,7 @@ TlsEngine::Step TlsEngine::shake_hands()
     ERR_clear_error();
     const auto step = step_after(SSL_do_handshake(ssl_.get()));
     const bool is_resumed = step == Step::done && SSL_session_reused(ssl_.get()) == 1;
-    // Those of TLS 1.2 serve again, and OpenSSL reports no new one
+    // TLS 1.2 sessions can be used again, and OpenSSL reports no new one
     if (is_resumed && SSL_version(ssl_.get()) == TLS1_2_VERSION)
         peer_.context->sessions.put(peer_.session_key, SSL_get0_session(ssl_.get()));
     return step;
@@ -153,12 +154,12 @@ void TlsEngine::close_notify()
 {
     ERR_clear_error();
     if (!has_failed_ && !has_notified_)
-        (void)SSL_shutdown(ssl_.get()); // 0 and an error alike: the answer is not there yet
+        (void)SSL_shutdown(ssl_.get()); // 0 and an error alike: the peer's answer is not needed
     has_notified_ = true;
     ERR_clear_error();
 }
 
-/// OpenSSL itself looks only for ciphertext in them, not for plaintext that nobody has read yet.
+/// Checks for unread plaintext first: OpenSSL itself checks only for ciphertext.
 void TlsEngine::release_memory() noexcept
 {
     if (SSL_has_pending(ssl_.get()) == 0)
@@ -177,8 +178,8 @@ TlsEngine::Step TlsEngine::step_after(int result)
     }
 }
 
-/// The first fault counts: OpenSSL has no more to say later. Of what it says then the last is what
-/// its ssl library made of what other parts said.
+/// Records the first fault only: OpenSSL knows no more later. Prefers the queue's last error if it
+/// is from the ssl library, which sums up the errors of other parts.
 void TlsEngine::note_fault()
 {
     const auto last = ERR_peek_last_error();
@@ -226,7 +227,7 @@ bool TlsEngine::is_verified() const
            && SSL_get0_peer_certificate(ssl_.get()) != nullptr;
 }
 
-// --- what OpenSSL calls
+// --- callbacks of OpenSSL
 
 BIO_METHOD* TlsEngine::bio_method()
 {
@@ -274,7 +275,7 @@ int TlsEngine::bio_write(BIO* bio, const char* from, std::size_t size, std::size
             self.output_ = std::exchange(spare_output, {});
         const auto* const bytes = reinterpret_cast<const std::byte*>(from);
         self.output_.insert(self.output_.end(), bytes, bytes + size);
-    } catch (const std::bad_alloc&) { // not through OpenSSL, which is C
+    } catch (const std::bad_alloc&) { // must not pass through OpenSSL, which is C
         return 0;
     }
     self.put_bytes_ += size;

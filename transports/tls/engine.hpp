@@ -19,7 +19,7 @@
 
 namespace sidecar::stream {
 
-/// How far each record of one seal() reaches, in bytes of plaintext and of everything put out.
+/// The ends of the records of one seal(), as offsets in the plaintext and in the whole output.
 struct SealedRecords {
     static constexpr std::size_t max = 4;
     struct Record {
@@ -29,7 +29,8 @@ struct SealedRecords {
     std::array<Record, max> records;
     std::size_t count = 0;
 
-    /// Plaintext in records that are out whole once so many bytes are; what the peer can read.
+    /// Returns how much plaintext the peer can read after `sent_bytes` of output: that of the
+    /// records which were sent whole.
     [[nodiscard]] std::size_t plain_bytes(std::uint64_t sent_bytes) const noexcept
     {
         std::size_t plain = 0;
@@ -39,58 +40,59 @@ struct SealedRecords {
     }
 };
 
-/// The client's end of one TLS connection: OpenSSL between two pieces of memory. Owned by its
-/// stream. Side: the loop's thread.
+/// The client's end of one TLS connection: OpenSSL between two pieces of memory. Its stream owns
+/// it. Side: the loop's thread.
 ///
-/// Invariants: reading puts out at most max_unsent_bytes that nobody has taken yet (answers to
-/// KeyUpdate, alerts), whatever the peer asks for; after close_notify() nothing is put out.
+/// Invariants: whatever the peer asks for, reading leaves at most max_unsent_bytes of output
+/// (answers to KeyUpdate, alerts) that nobody has taken; after close_notify() there is no new
+/// output.
 class TlsEngine {
 public:
     enum class Step {
-        done,         ///< the handshake is; or the memory given to read() is full
-        wants_input,  ///< all input was used, and more is needed
+        done,         ///< the handshake is complete, or read()'s memory is full
+        wants_input,  ///< all input is used, and more is needed
         wants_output, ///< output() must be sent first
-        closed,       ///< the peer's close_notify
-        failed,       ///< for good; fault() and refusal() say why
+        closed,       ///< the peer sent close_notify
+        failed,       ///< permanently; fault() and refusal() say why
     };
     static constexpr std::size_t max_record_bytes = 16u << 10;
     static constexpr std::size_t max_unsent_bytes = 16u << 10;
 
     /// `wanted`: the name or address that the peer must prove; empty: none. Throws Exception:
-    /// tls_failed where OpenSSL cannot.
+    /// tls_failed if OpenSSL fails.
     TlsEngine(std::shared_ptr<const TlsContext> context, std::string wanted,
               std::string session_key);
     TlsEngine(const TlsEngine&) = delete;
     TlsEngine& operator=(const TlsEngine&) = delete;
     ~TlsEngine();
 
-    /// done, or what it needs to go on; to be called again until then.
+    /// Returns done, or the need that the caller must meet before it calls again.
     [[nodiscard]] Step shake_hands();
-    /// Decrypts as much as there is, and adds to `got`.
+    /// Decrypts the available input and adds the plaintext's size to `got`.
     [[nodiscard]] Step read(std::span<std::byte> into, std::size_t& got);
-    /// Encrypts at most SealedRecords::max records. done if `sealed` has one; wants_input while the
-    /// peer has sent only a part of a message of the handshake's; else failed.
+    /// Encrypts at most SealedRecords::max records. Returns done if `sealed` has at least one;
+    /// wants_input if the peer has sent only a part of a handshake message; else failed.
     [[nodiscard]] Step seal(std::span<const boost::asio::const_buffer> from, SealedRecords& sealed);
     void close_notify();
 
-    /// The next of the peer's ciphertext, once all before is used. Lifetime: until it is.
+    /// Sets the peer's next ciphertext, once all earlier input is used. Lifetime: until it is used.
     void set_input(std::span<const std::byte> bytes) noexcept { input_ = bytes; }
     [[nodiscard]] bool has_input() const noexcept { return !input_.empty(); }
-    /// Is to be sent; its sender takes it away.
+    /// The ciphertext to send; the sender takes it out.
     [[nodiscard]] std::vector<std::byte>& output() noexcept { return output_; }
-    /// How much was ever put out.
+    /// The total size of the output so far.
     [[nodiscard]] std::uint64_t put_bytes() const noexcept { return put_bytes_; }
 
-    /// Releases OpenSSL's memory for records where it holds none.
+    /// Releases OpenSSL's record buffers if they are empty.
     void release_memory() noexcept;
 
     [[nodiscard]] const HandshakeFault& fault() const noexcept { return fault_; }
-    /// Why a read failed. `is_first`: nothing of the peer's was read before.
+    /// Why a read failed. `is_first`: no plaintext was read before.
     [[nodiscard]] error_code read_error(bool is_first) const;
     [[nodiscard]] const std::optional<Refusal>& refusal() const noexcept { return peer_.refusal; }
-    /// After the handshake; empty: the peer chose none.
+    /// Valid after the handshake; empty: the peer chose none.
     [[nodiscard]] std::string application_protocol() const;
-    /// After the handshake: the peer is verified, also where a session was resumed.
+    /// Valid after the handshake: whether the peer is verified, even in a resumed session.
     [[nodiscard]] bool is_verified() const;
 
 private:
@@ -112,13 +114,14 @@ private:
     bool has_notified_ = false;                                        // sidecar side
 };
 
-/// Memory for ciphertext, lent by the thread, so that a silent link holds none. One look at the stream
-/// below brings at most four records, so that a system call costs little beside their decryption.
+/// Memory for ciphertext, shared through the thread, so that an idle link holds none. One read of
+/// the stream below takes at most four records, so that the system call costs little beside their
+/// decryption.
 using TlsInput = std::array<std::byte, 64u << 10>;
 
 [[nodiscard]] std::unique_ptr<TlsInput> acquire_input();
 void release(std::unique_ptr<TlsInput> input) noexcept;
-/// Leaves it without memory.
+/// Releases the memory of `output`, which is empty afterwards.
 void release(std::vector<std::byte>& output) noexcept;
 
 } // namespace sidecar::stream

@@ -15,12 +15,12 @@
 namespace sidecar::stream {
 namespace {
 
-/// What an alert means, beyond its name; RFC 8446 section 6.2 and RFC 5246.
+/// The meaning of an alert beyond its name; RFC 8446 section 6.2 and RFC 5246.
 struct Alert {
     int number;
     const char* meaning;
     bool is_verdict = false;
-    const char* name = nullptr; ///< where OpenSSL 3.0 knows none
+    const char* name = nullptr; ///< set if OpenSSL 3.0 has no name for it
 };
 
 constexpr const char* refuses_certificate = "it refuses our certificate";
@@ -53,7 +53,7 @@ const Alert* find_alert(int number) noexcept
     return found == std::end(alerts) ? nullptr : found;
 }
 
-/// As the RFCs write it; empty: unknown.
+/// Returns the RFCs' name; empty: unknown.
 std::string alert_name(int number)
 {
     if (const auto* const found = find_alert(number); found && found->name)
@@ -106,7 +106,7 @@ std::string names_of(const CertificateFacts& certificate)
     return text;
 }
 
-/// A wildcard is there for the wanted name, but for a character that it does not stand for.
+/// Whether a wildcard of the certificate fails to match only because of a '_' in the wanted name.
 bool is_beyond_wildcard(const Refusal& refusal)
 {
     const auto label = refusal.wanted.substr(0, refusal.wanted.find('.'));
@@ -161,7 +161,7 @@ const char* wrong_purpose(const Refusal& refusal)
                                               : "is not meant for servers (its extended key usage)";
 }
 
-/// Apart from dates, names and issuers.
+/// Describes refusals that are not about dates, names or issuers.
 std::string other_refusal(const Refusal& refusal)
 {
     if (refusal.code == X509_V_ERR_CERT_CHAIN_TOO_LONG)
@@ -182,7 +182,7 @@ const char* offered_versions(TlsVersion minimum)
     return minimum == TlsVersion::tls_1_3 ? "TLS 1.3" : "TLS 1.2 and 1.3";
 }
 
-/// -1: it is none.
+/// Returns the alert; -1: the fault is none.
 int alert_of(const HandshakeFault& fault) noexcept
 {
     const int alert = fault.reason - SSL_AD_REASON_OFFSET;
@@ -279,7 +279,7 @@ bool is_permanent(const HandshakeFault& fault) noexcept
                || fault.reason == SSL_R_NO_PROTOCOLS_AVAILABLE);
 }
 
-// --- what is no TLS
+// --- peers without TLS
 
 bool can_be_tls(std::string_view first_bytes) noexcept
 {

@@ -42,7 +42,7 @@ Failure unreadable(const std::string& name, int error)
         fmt::format("{} cannot be read: {}", name, std::generic_category().message(error)), error);
 }
 
-/// Nobody can make a regular file block by holding its other end.
+/// Accepts regular files only: any other kind may block until another process acts.
 Result<void> validate_kind(const std::string& name, int fd)
 {
     struct stat s {};
@@ -60,7 +60,7 @@ BioPtr memory_bio(const std::string& text)
     return BioPtr{BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))};
 }
 
-/// What parsing stopped at is only that there is no further block.
+/// Whether parsing stopped only because no further block follows.
 bool is_at_end()
 {
     const auto code = ERR_peek_last_error();
@@ -83,7 +83,7 @@ int give_password(char* to, int size, int, void* user)
     return static_cast<int>(password.text.size());
 }
 
-/// "5ed36f99.0": what OpenSSL looks for in a directory.
+/// Whether OpenSSL would look for this name in a directory: "5ed36f99.0".
 bool is_hashed_name(std::string_view name)
 {
     const auto is_digit = [](unsigned char c) { return std::isdigit(c) != 0; };
@@ -168,7 +168,7 @@ Result<KeyPtr> parse_key(const std::string& where, const std::string& pem,
                         + (password.empty() ? ": the key is encrypted, and key_password is empty"
                                             : ": key_password does not decrypt the key"));
     }
-    // What is another thing in PEM form is "unsupported" to its decoders
+    // OpenSSL's decoders call another kind of PEM block "unsupported"
     if (!key && (is_at_end() || ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_UNSUPPORTED)) {
         ERR_clear_error();
         return unusable(where + " holds no private key in PEM form");

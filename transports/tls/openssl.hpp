@@ -1,4 +1,4 @@
-// OpenSSL's objects with their owners. Private to TLS.
+// Owning pointers to OpenSSL's objects. Private to TLS.
 #pragma once
 
 #include <openssl/bio.h>
@@ -33,13 +33,13 @@ inline void free_stack(STACK_OF(X509) * stack) noexcept { sk_X509_free(stack); }
 using CertificatesPtr = std::unique_ptr<STACK_OF(X509), FreeWith<free_stack>>;
 using GeneralNamesPtr = std::unique_ptr<GENERAL_NAMES, FreeWith<GENERAL_NAMES_free>>;
 
-/// OpenSSL's words.
+/// Returns OpenSSL's text for an error.
 [[nodiscard]] inline std::string error_text(unsigned long code)
 {
     const char* text = ERR_reason_error_string(code);
     return text ? text : "an error without a name";
 }
-/// Of the first error in this thread's queue, which is emptied.
+/// Returns the text of the first error in this thread's queue, and empties the queue.
 [[nodiscard]] inline std::string take_error_text()
 {
     auto text = error_text(ERR_peek_error());

@@ -18,18 +18,18 @@ namespace asio = boost::asio;
 
 namespace {
 
-/// A record with its head and what encryption adds.
+/// A record with its head and the bytes that encryption adds.
 constexpr std::size_t whole_record_bytes = 17u << 10;
 
-/// What a read that has to wait makes room for; it lands where the plaintext is to stand, so that a
-/// link that waits needs no memory. If more has come, the next look takes it.
+/// A waiting read has room for at most this much; the next pull() takes the rest. The ciphertext
+/// arrives in the caller's memory for plaintext, so that a waiting link needs no other memory.
 constexpr std::size_t max_in_one_wait = 4096;
 
-/// A peer that sends without pause what is no plaintext (tickets, KeyUpdate) gets no more than this
-/// of one turn.
+/// One loop iteration takes at most this much from a peer that sends tickets or KeyUpdates without
+/// pause.
 constexpr std::size_t max_without_plaintext = 256u << 10;
 
-/// Of the peer's first bytes, for the text that says what it speaks instead of TLS.
+/// First bytes of the peer that are kept for the text about a peer without TLS.
 constexpr std::size_t max_heard_bytes = 128;
 
 std::span<std::byte> span_of(asio::mutable_buffer buffer)
@@ -45,7 +45,7 @@ struct OnExit {
 template <class Function>
 OnExit(Function) -> OnExit<Function>;
 
-/// Without what no certificate has: an address's zone, the dot behind a name.
+/// Removes the parts that no certificate has: an address's zone, the dot behind a name.
 std::string wanted_name(std::string name)
 {
     if (!http::address_bytes(name).empty())
@@ -62,7 +62,7 @@ Failure failed(FailureDetails details, const std::string& endpoint)
     return {Error::tls_failed, std::move(details)};
 }
 
-/// Throws Exception: bad_options.
+/// Returns the name to verify; may be empty without verification. Throws Exception: bad_options.
 std::string name_to_verify(const TlsOptions& options, const std::string& host,
                            const std::string& endpoint)
 {
@@ -74,7 +74,7 @@ std::string name_to_verify(const TlsOptions& options, const std::string& host,
     };
     if (name.empty() && !options.insecure_skip_verification)
         refuse("there is no host whose name could be verified: server_name is needed");
-    if (!name.empty() && !http::validate_host_name(name)) // ".x" would mean anything below x
+    if (!name.empty() && !http::validate_host_name(name)) // ".x" would match every name below x
         refuse("the host is neither a name nor an address");
     return name;
 }
@@ -95,7 +95,7 @@ Task<std::optional<FailureDetails>> Tls::shake_hands()
 {
     for (;;) {
         const auto step = engine_.shake_hands();
-        // Also the alert with which we refuse. Where it fails, the peer may have said why
+        // This also sends our alert. If sending fails, the peer may have said why
         co_await flush();
         if (below_->is_aborted())
             throw boost::system::system_error{asio::error::operation_aborted};
@@ -116,7 +116,7 @@ Task<std::optional<FailureDetails>> Tls::shake_hands()
     co_return std::nullopt;
 }
 
-/// Returns why that was the end; empty: it was not.
+/// Waits for more of the handshake. Returns why it ends here; empty: it continues.
 Task<std::optional<FailureDetails>> Tls::hear_more()
 {
     do {
@@ -130,7 +130,7 @@ Task<std::optional<FailureDetails>> Tls::hear_more()
             && (is_over || !can_be_http(heard_) || heard_.find('\n') != heard_.npos))
             co_return FailureDetails{.explanation = describe_not_tls(heard_),
                                      .http_status = http_status_of(heard_)};
-    } while (!can_be_tls(heard_)); // the first line of an answer is waited for
+    } while (!can_be_tls(heard_)); // an HTTP answer: wait for its first line
     if (!below_end_)
         co_return std::nullopt;
     co_return FailureDetails{
@@ -190,8 +190,8 @@ std::size_t Tls::try_read(ReadBuffers into, error_code& ec)
     return pull(into, true, ec);
 }
 
-/// What OpenSSL holds, and as long as there is room what the stream below has; the latter is asked
-/// at least once if it may be.
+/// Takes plaintext from OpenSSL, then from the stream below while there is room. Asks the stream
+/// below at least once if `may_ask_below`.
 std::size_t Tls::pull(ReadBuffers into, bool may_ask_below, error_code& ec)
 {
     const auto room = asio::buffer_size(into);
@@ -214,7 +214,7 @@ std::size_t Tls::pull(ReadBuffers into, bool may_ask_below, error_code& ec)
                   || (step == TlsEngine::Step::wants_input && !below_end_
                       && (is_waiting_below_ || below_->is_drained()));
     has_read_ = has_read_ || got != 0;
-    send_in_background(); // an answer, or the alert that tells the peer what it did wrong
+    send_in_background(); // an answer, or the alert that names the peer's fault
     if (got == 0)
         ec = end_code(step);
     return got;
@@ -223,7 +223,7 @@ std::size_t Tls::pull(ReadBuffers into, bool may_ask_below, error_code& ec)
 TlsEngine::Step Tls::decrypt(ReadBuffers into, std::size_t& got)
 {
     auto step = TlsEngine::Step::done;
-    std::size_t before = 0; // of this buffer
+    std::size_t before = 0; // end of the buffers before this one
     for (const auto& buffer : into) {
         const auto rest = span_of(buffer + (got - before));
         before += buffer.size();
@@ -238,7 +238,7 @@ TlsEngine::Step Tls::decrypt(ReadBuffers into, std::size_t& got)
     return step;
 }
 
-/// Takes in what is there, if all before was used; gives how much.
+/// Receives from below without waiting, once all input is used. Returns the number of bytes.
 std::size_t Tls::ask_below(std::size_t wanted)
 {
     if (!input_)
@@ -252,8 +252,8 @@ std::size_t Tls::ask_below(std::size_t wanted)
     return got;
 }
 
-/// Waits for the peer's next bytes, and takes them in, or until another caller has. `ec`:
-/// operation_aborted, of which nothing stays.
+/// Waits for the peer's next bytes and passes them to the engine, or waits until another caller has
+/// done so. `ec`: operation_aborted; then nothing was received.
 Task<> Tls::wait_below(ReadBuffers into, error_code& ec)
 {
     if (is_waiting_below_) {
@@ -288,7 +288,7 @@ Task<> Tls::wait_below(ReadBuffers into, error_code& ec)
     engine_.set_input(std::span{*input_}.first(got));
 }
 
-/// The same for callers without memory.
+/// Does the same for callers without memory.
 Task<> Tls::wait_below(error_code& ec)
 {
     std::array<std::byte, max_in_one_wait> memory;
@@ -296,7 +296,7 @@ Task<> Tls::wait_below(error_code& ec)
     co_await wait_below(into, ec);
 }
 
-/// The error where no plaintext came.
+/// Returns the error of a read that found no plaintext.
 error_code Tls::end_code(TlsEngine::Step step) const
 {
     switch (step) {
@@ -357,7 +357,7 @@ void Tls::abort() noexcept
 
 // --- sending
 
-/// Waits until all that was put out so far is sent, or sending has failed. Any number may wait.
+/// Waits until all output so far is sent, or sending has failed. Any number of coroutines may wait.
 Task<> Tls::flush()
 {
     const auto self = shared_from_this();
@@ -372,7 +372,7 @@ Task<> Tls::flush()
                 co_await send_some();
         }
     }
-    send_in_background(); // what came meanwhile
+    send_in_background(); // output of the meantime
 }
 
 void Tls::send_in_background()
@@ -381,7 +381,7 @@ void Tls::send_in_background()
         return;
     is_sending_ = true;
     asio::co_spawn(below_->executor(), send_all(shared_from_this()),
-                   [](std::exception_ptr) {}); // send_error_ tells
+                   [](std::exception_ptr) {}); // failures are in send_error_
 }
 
 Task<> Tls::send_all(std::shared_ptr<Tls> self)
@@ -434,14 +434,14 @@ Task<std::shared_ptr<Stream>> secure(Context ctx, std::shared_ptr<Stream> below,
     const auto session_key = fmt::format("{} {}", name, endpoint);
     const auto tls = std::make_shared<Tls>(below, std::move(early), context, name, session_key);
     auto why = co_await tls->shake_hands();
-    if (!why && !options.insecure_skip_verification && !tls->is_verified()) // as far as known never
+    if (!why && !options.insecure_skip_verification && !tls->is_verified()) // should be impossible
         why = FailureDetails{.explanation = "the peer showed no certificate that could be verified",
                              .is_passing = false};
     if (!why)
         co_return tls;
     context->sessions.forget(session_key);
-    error_code gone;                // nobody may be there
-    co_await below->shutdown(gone); // our alert is to be read before the socket goes
+    error_code gone;                // ignored: the peer may be gone
+    co_await below->shutdown(gone); // lets the peer read our alert before the socket closes
     throw Exception{failed(*std::move(why), endpoint)};
 }
 

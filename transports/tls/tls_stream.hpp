@@ -17,29 +17,30 @@
 
 namespace sidecar::stream {
 
-/// Owned by the transport, as any stream, and by its own sending in the background; owns the one
-/// below. The engine decides what bytes mean, this feeds it and sends what it puts out: for callers
-/// that wait until something is out, and in the background for answers to the peer (a KeyUpdate, an
-/// alert).
+/// Feeds the engine with ciphertext and sends the engine's output. The engine interprets the bytes.
+/// A caller may wait until the output is sent; answers to the peer (a KeyUpdate, an alert) are sent
+/// in the background. The transport owns it, and so does its background sending; it owns the stream
+/// below.
 ///
-/// Reading looks at what OpenSSL holds before it looks at the stream below, and waits only if neither
-/// has anything. If the stream below ends without the peer's close_notify, the error is
-/// TlsEnd::truncated, with it eof. write_some takes up to four records, and returns how much of it is
-/// in records that went out whole, so that a failure's unsent bytes are counted as the peer sees them.
+/// A read takes plaintext from OpenSSL first, then from the stream below, and waits only if neither
+/// has any. If the stream below ends without the peer's close_notify, the error is
+/// TlsEnd::truncated; with it, eof. write_some takes up to four records. It returns the bytes in
+/// records that were sent whole, so that a failure counts unsent bytes as the peer sees them.
 ///
-/// Invariants: one read_some below at a time, of the reader or of a writer that needs the peer's
-/// bytes first; it has input memory only while it holds ciphertext that OpenSSL has not taken;
-/// what reading puts out is sent without waiting, up to TlsEngine::max_unsent_bytes. One write_some
-/// below at a time; everything goes in its order, also after the caller that waited for it was
-/// cancelled; after the first error nothing goes.
+/// Invariants: one read_some below at a time, by the reader or by a writer that needs the peer's
+/// bytes first; input memory is held only while it has ciphertext that OpenSSL has not taken; a
+/// read never waits for its own output, up to TlsEngine::max_unsent_bytes. One write_some below at
+/// a time; output is sent in order, even if the caller that waited for it was cancelled; after the
+/// first error nothing is sent.
 class Tls final : public Stream, public std::enable_shared_from_this<Tls> {
 public:
-    /// `early`: the bytes of `below` that have arrived already. The rest is for TlsEngine.
+    /// `early`: bytes of `below` that have already arrived. The other parameters are TlsEngine's.
     Tls(std::shared_ptr<Stream> below, std::vector<std::byte> early, TlsContextPtr context,
         std::string wanted, std::string session_key);
 
-    /// Before anything else. Returns why it failed; empty: it is done. The peer hears a refusal.
-    /// Throws system_error: operation_aborted once the stream below was aborted.
+    /// Does the handshake; called first. Returns why it failed; empty: it succeeded. Sends the
+    /// alert of a refusal to the peer. Throws system_error: operation_aborted after an abort of the
+    /// stream below.
     [[nodiscard]] Task<std::optional<FailureDetails>> shake_hands();
 
     Task<std::size_t> read_some(ReadBuffers into, error_code& ec) override;
@@ -75,25 +76,25 @@ private:
     TlsEngine engine_;                    // sidecar side
 
     // reading
-    std::vector<std::byte> early_;    // sidecar side; of what is below, not looked at yet
-    std::unique_ptr<TlsInput> input_; // sidecar side; null: nothing is left of the input
-    std::string heard_;    // sidecar side; the peer's first bytes, till the handshake is done
-    error_code below_end_; // sidecar side; no more will come from below
-    LoopEvent came_;       // sidecar side; the read below is over
+    std::vector<std::byte> early_;    // sidecar side; bytes of below_, not seen yet
+    std::unique_ptr<TlsInput> input_; // sidecar side; null: the input is used up
+    std::string heard_;    // sidecar side; the peer's first bytes, until the handshake is done
+    error_code below_end_; // sidecar side; set when the stream below has ended
+    LoopEvent came_;       // sidecar side; the read below has ended
     bool is_waiting_below_ = false; // sidecar side
     bool is_shaking_hands_ = true;  // sidecar side
-    bool has_read_ = false;         // sidecar side; plaintext, ever
+    bool has_read_ = false;         // sidecar side; some plaintext, ever
     bool is_drained_ = false;       // sidecar side
-    bool is_stuck_ = false;         // sidecar side; reading has to wait for sending
+    bool is_stuck_ = false;         // sidecar side; reading must wait for sending
 
     // sending
     std::vector<std::byte> sending_; // sidecar side; taken from the engine
-    std::size_t at_ = 0;             // sidecar side; how much of it is out
-    std::uint64_t sent_bytes_ = 0;   // sidecar side; in all
-    Waiters waiters_;                // sidecar side; for the end of a write below
+    std::size_t at_ = 0;             // sidecar side; bytes of sending_ that are sent
+    std::uint64_t sent_bytes_ = 0;   // sidecar side; total
+    Waiters waiters_;                // sidecar side; woken at the end of a write below
     error_code send_error_;          // sidecar side
     bool is_sending_ = false;        // sidecar side
-    bool is_aborted_ = false;        // sidecar side; reading too
+    bool is_aborted_ = false;        // sidecar side; ends reading too
 };
 
 } // namespace sidecar::stream

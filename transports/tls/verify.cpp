@@ -25,7 +25,7 @@ std::string text_of(const ASN1_STRING* string)
             std::min(size, max_text_bytes)};
 }
 
-/// Its common name, or else its first entry.
+/// Returns the common name, or else the first entry.
 std::string name_of(const X509_NAME* name)
 {
     if (X509_NAME_entry_count(name) == 0)
@@ -72,7 +72,7 @@ std::string utc_now()
     return utc_text(tm);
 }
 
-/// Another certificate of the same name that the peer sent: `one` is cross-signed.
+/// Whether the peer sent another certificate of the same name: `one` is cross-signed.
 bool has_twin(X509* one, STACK_OF(X509) * sent)
 {
     for (int i = 0; i < sk_X509_num(sent); ++i) {
@@ -84,7 +84,8 @@ bool has_twin(X509* one, STACK_OF(X509) * sent)
     return false;
 }
 
-/// Removes from `sent` the highest cross-signed certificate of a chain that failed. False: it has none.
+/// Removes from `sent` the highest cross-signed certificate of a chain that failed. False: there is
+/// none.
 bool remove_cross_signed(STACK_OF(X509) * sent, STACK_OF(X509) * chain)
 {
     for (int i = sk_X509_num(chain); i-- > 1;) {
@@ -98,8 +99,9 @@ bool remove_cross_signed(STACK_OF(X509) * sent, STACK_OF(X509) * chain)
     return false;
 }
 
-/// OpenSSL tries one issuer for each certificate, so a chain may fail although the peer sent another
-/// that leads to a trusted root. Each round looks at one certificate less.
+/// Whether the chain verifies without a cross-signed certificate. OpenSSL tries one issuer for each
+/// certificate, so it may fail although the peer sent another that leads to a trusted root. Each
+/// round removes one certificate.
 bool has_other_chain(X509_STORE_CTX* failed, X509_STORE* store)
 {
     const CertificatesPtr sent{sk_X509_dup(X509_STORE_CTX_get0_untrusted(failed))};
@@ -167,7 +169,7 @@ int verify_peer(X509_STORE_CTX* store, void*) noexcept
         refusal.wanted = check.wanted;
         refusal.is_system_trust = check.context->is_system_trust();
         refusal.now = utc_now();
-    } catch (const std::bad_alloc&) { // not through OpenSSL, which is C
+    } catch (const std::bad_alloc&) { // must not pass through OpenSSL, which is C
     }
     return 0;
 }
@@ -179,7 +181,7 @@ CertificateFacts facts_of(const X509* certificate)
     facts.issuer = name_of(X509_get_issuer_name(certificate));
     facts.not_before = date_text(X509_get0_notBefore(certificate));
     facts.not_after = date_text(X509_get0_notAfter(certificate));
-    // All bits are set where there is no such extension
+    // All bits are set if the extension is missing
     facts.is_for_servers =
         (X509_get_extended_key_usage(const_cast<X509*>(certificate)) & XKU_SSL_SERVER) != 0;
     add_names(facts, certificate);

@@ -1,4 +1,4 @@
-// In place of TLS, where the library is built without it.
+// Replaces TLS in a library that is built without it.
 #include "tls.hpp"
 
 #include <utility>
