@@ -22,7 +22,7 @@ namespace chrono = std::chrono;
 constexpr std::size_t max_shown_rubbish_bytes = 64;
 constexpr auto max_retry_after = chrono::seconds{chrono::hours{24} * 365};
 
-/// What an answer begins with; '#' is a digit. RFC 9112 section 4.
+/// The beginning of an answer; '#' is a digit. RFC 9112 section 4.
 constexpr std::string_view start_pattern = "HTTP/1.# ###";
 
 bool is_space(char c) { return c == ' ' || c == '\t'; }
@@ -42,7 +42,7 @@ bool is_bad_in_value(char c)
     return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f;
 }
 
-/// Of a chunked body only the first chunk's content is for people.
+/// Returns the readable part of a body: of a chunked one the first chunk's content.
 std::string_view readable_body(const HttpHead& head, std::string_view body)
 {
     if (!contains(head.elements("Transfer-Encoding"), "chunked"))
@@ -53,7 +53,7 @@ std::string_view readable_body(const HttpHead& head, std::string_view body)
     return line == body.npos ? std::string_view{} : body.substr(line + 1).substr(0, bytes);
 }
 
-/// The protocol that the first bytes may belong to. Empty: no idea.
+/// Guesses the protocol from the first bytes. Empty: unknown.
 std::string guess(std::string_view bytes, std::string_view hint)
 {
     const auto is_at = [&](std::size_t at, char c) { return bytes.size() > at && bytes[at] == c; };
@@ -67,16 +67,14 @@ std::string guess(std::string_view bytes, std::string_view hint)
     return {};
 }
 
-/// The first bytes of an answer that is not HTTP/1.x, and a guess: `it begins with "SSH-2.0"; this is
-/// an SSH server`.
+/// Describes an answer that is not HTTP/1.x: `it begins with "SSH-2.0"; this is an SSH server`.
 std::string describe_not_http(std::string bytes, const Secrets& secrets, std::string_view hint)
 {
     return fmt::format("it begins with {}{}", quote(secrets.redact(bytes), max_shown_rubbish_bytes),
                        guess(bytes, hint));
 }
 
-/// The year, of which an HTTP-date may have two digits. RFC 9110 section 5.6.7: more than 50 years
-/// ahead means the past.
+/// Completes a year of two digits. RFC 9110 section 5.6.7: more than 50 years ahead means the past.
 int full_year(int two_digits, chrono::sys_seconds now)
 {
     const chrono::year_month_day today{chrono::floor<chrono::days>(now)};
@@ -140,7 +138,7 @@ bool HeadReader::is_at_start() const noexcept
     return line_at_ == 0 && text_.size() <= start_pattern.size();
 }
 
-/// One byte; what no answer can begin with is told at once.
+/// Takes one byte; refuses at once a byte that no answer can begin with.
 std::size_t HeadReader::take_start(std::string_view bytes)
 {
     const char c = bytes.front();
@@ -155,7 +153,7 @@ std::size_t HeadReader::take_start(std::string_view bytes)
     return take_line(bytes.substr(0, 1));
 }
 
-/// Up to the end of the line, if it has come.
+/// Takes the bytes up to the end of the line, or all.
 std::size_t HeadReader::take_line(std::string_view bytes)
 {
     const auto end = bytes.find('\n');
@@ -170,7 +168,7 @@ std::size_t HeadReader::take_line(std::string_view bytes)
     return taken;
 }
 
-/// A line feed alone ends a line too, RFC 9112 section 2.2.
+/// Ends a line at a lone line feed too, RFC 9112 section 2.2.
 void HeadReader::end_line()
 {
     if (text_.size() > line_at_ && text_.back() == '\r')
@@ -211,7 +209,7 @@ HttpHead HeadReader::parse() const
     };
     (void)next_line();
     for (auto line = next_line(); !line.empty(); line = next_line()) {
-        if (is_space(line.front())) { // goes on with the field before, RFC 9112 section 5.2
+        if (is_space(line.front())) { // continues the field before, RFC 9112 section 5.2
             if (head.fields.empty())
                 return unreadable(error::bad_field);
             head.fields.back().second.append(" ").append(trim(line));
@@ -312,7 +310,7 @@ Failure Exchange::too_large(std::string_view what) const
 
 std::string quote(std::string_view text, const Secrets& secrets)
 {
-    // A secret that the cut goes through is redacted as far as it is there.
+    // Secrets::redact() also redacts a secret that is cut off at the end.
     return quote(secrets.redact(std::string{text.substr(0, 4 * max_shown_bytes)}), max_shown_bytes);
 }
 
@@ -348,7 +346,7 @@ std::optional<chrono::sys_seconds> parse_http_date(std::string_view text, chrono
     constexpr const char* without_zone = "%a %b %d %H:%M:%S %Y";
     for (const auto* form : {"%a, %d %b %Y %H:%M:%S", short_year, without_zone}) {
         std::istringstream in{std::string{text.substr(0, 64)}};
-        in.imbue(std::locale::classic()); // whatever the application has set
+        in.imbue(std::locale::classic()); // independent of the application's locale
         std::tm time{};
         if (!(in >> std::get_time(&time, form)))
             continue;

@@ -1,4 +1,4 @@
-// Values of the Authorization field: RFC 7617 (basic), RFC 6750 (bearer). Without I/O.
+// Authorization header values: RFC 7617 (basic), RFC 6750 (bearer). Without I/O.
 #pragma once
 
 #include <sidecar/error.hpp>
@@ -8,13 +8,13 @@
 
 namespace sidecar::http {
 
-/// RFC 4648 section 4, with padding.
+/// Encodes as RFC 4648 section 4, with padding.
 [[nodiscard]] std::string base64(std::string_view bytes);
 
-/// The value of an Authorization field.
+/// Returns the value of an Authorization field.
 [[nodiscard]] std::string basic_authorization(std::string_view user, std::string_view password);
 
-/// Errors: bad_options, whose text has no part of them.
+/// Check the credentials. Errors: bad_options; its text shows no part of them.
 [[nodiscard]] Result<void> validate_basic(std::string_view user, std::string_view password);
 [[nodiscard]] Result<void> validate_bearer(std::string_view token);
 

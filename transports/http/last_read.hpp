@@ -1,4 +1,4 @@
-// What the application's threads read of the environment, for the library's.
+// Passes values from the environment from application threads to the library's threads.
 #pragma once
 
 #include <mutex>
@@ -6,9 +6,9 @@
 
 namespace sidecar::http {
 
-/// The last value that a thread of the application has read; getenv() may crash beside the
-/// application's setenv(), so the library's threads ask here. One for each type, and never destroyed:
-/// a thread that a stop left alone may ask when the process ends. Side: any thread.
+/// The last value that an application thread has read. The library's threads take it from here,
+/// since getenv() may crash beside the application's setenv(). One for each type. Never destroyed:
+/// a thread that a stop left running may use it when the process ends. Side: any thread.
 template <class T>
 class LastRead {
 public:

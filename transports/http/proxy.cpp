@@ -19,7 +19,7 @@ namespace {
 
 using boost::asio::ip::address;
 
-/// An address written as a name is compared by its bits; IPv4 in IPv6 is IPv4.
+/// Addresses are compared by their bits, not as text; IPv4 in IPv6 counts as IPv4.
 std::optional<address> parse_address(std::string_view text)
 {
     boost::system::error_code ec;
@@ -49,7 +49,7 @@ bool is_in_network(const address& host, const std::string& network)
 
 std::string name_of(std::string_view text)
 {
-    if (text.ends_with('.')) // a name that is complete
+    if (text.ends_with('.')) // a fully qualified name
         text.remove_suffix(1);
     return lower(text);
 }
@@ -65,7 +65,7 @@ bool is_name_below(std::string_view host, std::string_view suffix)
            && (name == end || (name.ends_with(end) && name[name.size() - end.size() - 1] == '.'));
 }
 
-/// Takes ":port" from the entry's end. False: it is for another port.
+/// Removes ":port" from the entry's end. False: it is for another port.
 bool take_port(std::string_view& entry, std::uint16_t port)
 {
     const auto bracket = entry.rfind(']');
@@ -99,7 +99,7 @@ bool matches(std::string_view entry, std::string_view host, std::uint16_t port)
 
 Failure bad_proxy(std::string why) { return refuse(Error::bad_options, std::move(why)); }
 
-/// All but the host.
+/// Checks all parts except the host.
 Result<void> validate(const Components& url)
 {
     const auto scheme = lower(url.scheme);
@@ -151,7 +151,8 @@ Result<Proxy> take_apart(std::string_view text)
 
 constexpr unsigned authorization_required = 407;
 
-/// The authority-form, RFC 9112 section 3.2.3. A zone means nothing to another machine.
+/// Returns the authority-form, RFC 9112 section 3.2.3, without a zone, which means nothing to
+/// another machine.
 std::string authority(std::string_view host, std::uint16_t port)
 {
     const auto address = host.substr(0, host.find('%'));
@@ -247,7 +248,7 @@ TunnelHandshake::TunnelHandshake(const Proxy& proxy, std::string_view host, std:
 {
 }
 
-/// Whatever its fields say of a body: behind a 2xx there is none.
+/// A 2xx answer has no body, whatever its fields say.
 Result<void> TunnelHandshake::validate(const HttpHead& head, std::string_view body)
 {
     if (head.status / 100 == 2)

@@ -15,7 +15,7 @@ constexpr std::size_t min_word_bytes = 8;
 
 bool is_printable(char c) { return c >= 0x20 && c < 0x7f; }
 
-/// A URL of any scheme whose parts are where they seem to be.
+/// Whether this is a URL of any scheme whose parts are where they seem to be.
 bool is_well_formed(const Components& url)
 {
     if (!is_resource(url.path, url.query.value_or("")))
@@ -44,7 +44,8 @@ std::string redact_query(std::string_view query)
     }
 }
 
-/// npos: there is none.
+/// Returns the offset of the '@' or the end of the "%40" behind user information; npos: there is
+/// none.
 std::size_t end_of_user_info(std::string_view in)
 {
     const auto plain = in.rfind('@');
@@ -81,7 +82,7 @@ std::string quote(std::string_view bytes, std::size_t max_bytes)
     };
     const auto begin = bytes.substr(0, max_bytes);
     const auto strange = std::count_if(begin.begin(), begin.end(), is_strange);
-    // A word in another script makes no text unreadable
+    // A word in another script leaves a text readable
     if (static_cast<std::size_t>(strange) <= begin.size() / 4)
         return '"' + escape(bytes, max_bytes) + '"';
     std::string hex;
@@ -116,7 +117,7 @@ std::string redact_text(std::string_view text)
         result = front;
     if (!rest.empty())
         result += fmt::format("{}***", rest.front());
-    return escape(result); // it comes from the application, so it needs no bound
+    return escape(result); // comes from the application, so it needs no bound
 }
 
 std::string redact_url(std::string_view text)

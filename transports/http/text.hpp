@@ -1,5 +1,5 @@
-// Text from outside, made fit for a line of ours: escape, quote, redact; and refusals in words.
-// Without I/O. Private to the transports.
+// Makes untrusted text fit for a log line: escape, quote, redact; and makes refusals. Without I/O.
+// Private to the transports.
 #pragma once
 
 #include <sidecar/error.hpp>
@@ -16,33 +16,34 @@ namespace sidecar::http {
 [[nodiscard]] std::string escape(std::string_view bytes,
                                  std::size_t max_bytes = std::string_view::npos);
 
-/// Text, also with a few bytes beyond ASCII in it, in quotes and escaped; anything else in hex:
+/// Quotes and escapes text, even with a few bytes beyond ASCII in it; prints anything else in hex:
 /// `"-ERR\r\n"`, `15 03 01 00 02 02 46`.
 [[nodiscard]] std::string quote(std::string_view bytes, std::size_t max_bytes);
 
-/// A stranger's name in quotes: what is a quote or a backslash in it is escaped too.
+/// Quotes an untrusted name; escapes quotes and backslashes in it too.
 [[nodiscard]] std::string quote_name(std::string_view bytes, std::size_t max_bytes = 64);
 
-/// The URL as it may appear in any text: user information, the values of the query and the fragment
-/// become "***"; the names in the query and the path of a Unix-domain socket stay. In a text that is
-/// no well-formed URL everything that could be one of these is redacted: all behind the first '?',
-/// and all before the last '@'.
+/// Returns the URL in a form that any text may show: user information, the values of the query and
+/// the fragment become "***"; the names in the query and the path of a Unix-domain socket stay. In
+/// a text that is no well-formed URL it redacts everything that could be one of these: all behind
+/// the first '?' or '#', and all before the last '@'.
 [[nodiscard]] std::string redact_url(std::string_view url);
 
 /// Redacts everything that could be a secret in a text that is no URL, and escapes the rest.
 [[nodiscard]] std::string redact_text(std::string_view text);
 
-/// The secrets of one link: no text may show them, even if the peer repeats them. Side: sidecar.
+/// The secrets of one link. No text may show them, even if the peer repeats them. Side: sidecar.
 class Secrets {
 public:
-    /// Adds the secret as it is given, percent-decoded and percent-encoded. One of fewer than four
-    /// bytes is none: a text without any "1" in it says nothing.
+    /// Adds the secret as given, percent-decoded and percent-encoded. Ignores one of fewer than
+    /// four bytes: redacting every "1" would leave no readable text.
     void add(std::string_view secret);
-    /// Adds the value of a header field: in whole, and each longer word of it ("Bearer <token>").
+    /// Adds the value of a header field: the whole, and each word of at least eight bytes ("Bearer
+    /// <token>").
     void add_field(std::string_view value);
-    /// Adds all that `other` has; returns this.
+    /// Adds all secrets of `other`; returns *this.
     Secrets& add(const Secrets& other);
-    /// Puts "***" in place of each secret, and of one that is cut off at the text's end.
+    /// Replaces each secret by "***", also one that is cut off at the text's end.
     [[nodiscard]] std::string redact(std::string text) const;
 
 private:
@@ -51,9 +52,10 @@ private:
     std::vector<std::string> secrets_; // sidecar side; the longest first
 };
 
-/// A refusal in words, as each validate() returns it; the caller adds what was attempted, on what.
+/// Makes a failure with an explanation only, as each validate() returns it; the caller adds the
+/// attempt and the endpoint.
 [[nodiscard]] Failure refuse(Error error, std::string why);
-/// The same failure, which names what was attempted and on what.
+/// Returns the same failure with the attempt and the endpoint.
 [[nodiscard]] Failure with_context(const Failure& failure, std::string attempted,
                                    std::string endpoint);
 

@@ -48,13 +48,13 @@ void split_authority(std::string_view authority, Components& to)
         to.port = authority.substr(colon + 1);
 }
 
-/// RFC 1035 section 2.3.4, as text and without the dot at its end.
+/// RFC 1035 section 2.3.4, as text and without the final dot.
 constexpr std::size_t max_name_bytes = 253;
 constexpr std::size_t max_label_bytes = 63;
 
 Failure because(std::string why) { return refuse(Error::bad_address, std::move(why)); }
 
-/// `[fe80::1%25eth0]`, RFC 6874; what stands between the brackets.
+/// Parses the inside of the brackets: `[fe80::1%25eth0]`, RFC 6874.
 Result<Host> parse_ipv6(std::string_view inside)
 {
     const auto percent = std::min(inside.find('%'), inside.size());
@@ -144,7 +144,7 @@ Components split(std::string_view text)
     result.scheme = scheme;
     result.is_unix = is_unix;
     if (is_unix) {
-        if (text.starts_with("///")) // an authority that is empty
+        if (text.starts_with("///")) // an empty authority
             text.remove_prefix(2);
         result.socket = cut(text, ":?#");
         if (text.starts_with(':'))
@@ -191,7 +191,7 @@ Result<void> validate_host_name(std::string_view name)
         return {};
     if (std::any_of(name.begin(), name.end(), is_beyond_ascii))
         return because("the host name has a character beyond ASCII; write it in its xn-- form");
-    if (name.ends_with('.')) // a name that is complete
+    if (name.ends_with('.')) // a fully qualified name
         name.remove_suffix(1);
     if (name.size() > max_name_bytes)
         return because(fmt::format("the host name has {} bytes, a name has at most {}", name.size(),
@@ -218,7 +218,8 @@ std::string address_bytes(const std::string& text)
         return std::string{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
     };
     const auto zone_at = std::min(text.find('%'), text.size());
-    // Only what an address has: the system's functions pass over what is behind a space or a zero
+    // Only characters of an address: the system's functions ignore the rest behind a space or a
+    // zero
     const auto is_in_address = [](char c) { return is_unreserved(c) || c == ':'; };
     const std::string_view address_part{text.data(), zone_at};
     const auto zone = std::string_view{text}.substr(std::min(zone_at + 1, text.size()));
