@@ -11,28 +11,28 @@
 namespace sidecar::websocket {
 namespace {
 
-/// What the sender has removed, RFC 7692 section 7.2.1: the end of an empty stored block.
+/// The sender removes it, RFC 7692 section 7.2.1: the end of an empty stored block.
 constexpr std::array<std::byte, 4> tail{std::byte{0}, std::byte{0}, std::byte{0xff},
                                         std::byte{0xff}};
 
-/// A message whose last part is shorter is inflated together with its tail: one call less.
+/// Shorter last parts are inflated together with the tail: one call less.
 constexpr std::size_t max_joined = 4096;
 
-/// About what zlib says in zconf.h: the window, and its state.
+/// About zlib's figures in zconf.h: the window, and its state.
 constexpr std::size_t stream_bytes = (32u << 10) + (9u << 10);
 
 /// zlib counts in unsigned int.
 constexpr std::size_t max_at_once = 1u << 30;
 
-/// What each message ends with after a flush, and is not sent.
+/// Each message ends with these bytes after a flush; they are not sent.
 constexpr std::size_t tail_bytes = 4;
 
-/// zlib refuses a window of 256 bytes for raw streams, and takes 512 where it does not. That is
-/// right for a peer with 256 too: zlib never refers further back than its window less 262 bytes
-/// (MIN_LOOKAHEAD in its deflate.h), here 250.
+/// zlib refuses a window of 256 bytes for raw streams, or uses 512. That suits a peer with 256 too:
+/// zlib refers no further back than its window less 262 bytes (MIN_LOOKAHEAD in its deflate.h),
+/// here 250.
 constexpr int min_bits_of_zlib = 9;
 
-/// What a piece is compressed to; one for the thread.
+/// The compressed piece; one for each thread.
 thread_local Assembly output;
 
 } // namespace
@@ -60,7 +60,7 @@ public:
     struct Step {
         std::size_t written_bytes;
         bool has_failed;
-        bool has_more; ///< there may be more, of what was given already
+        bool has_more; ///< bytes already given may yield more
     };
     [[nodiscard]] Step step(std::span<std::byte> to)
     {
@@ -71,23 +71,23 @@ public:
         if (code == Z_MEM_ERROR)
             throw std::bad_alloc{};
         has_ended_ = code == Z_STREAM_END;
-        if (code != Z_BUF_ERROR) // of a call that did nothing it says nothing
+        if (code != Z_BUF_ERROR) // after a call that did nothing data_type says nothing
             is_between_blocks_ =
                 has_ended_ || (z_.data_type & (before_head | unused_bits)) == before_head;
         return {.written_bytes = room - z_.avail_out,
                 .has_failed = code != Z_OK && code != Z_BUF_ERROR && !has_ended_,
                 .has_more = !has_ended_ && (z_.avail_in != 0 || z_.avail_out == 0)};
     }
-    /// A block was the last of its stream (BFINAL).
+    /// Whether the last block was final for its stream (BFINAL).
     [[nodiscard]] bool has_ended() const noexcept { return has_ended_; }
-    /// Goes on with another stream behind it, which may refer to what came before, as RFC 7692
-    /// section 7.2.3.4 has it.
+    /// Continues with another stream, which may refer to the bytes before it (RFC 7692 section
+    /// 7.2.3.4).
     void go_on() noexcept
     {
         ::inflateResetKeep(&z_);
         has_ended_ = false;
     }
-    /// Exactly all blocks that have begun have ended.
+    /// Whether all blocks that began have ended, at a byte boundary.
     [[nodiscard]] bool is_between_blocks() const noexcept { return is_between_blocks_; }
     void forget() noexcept
     {
@@ -99,11 +99,11 @@ public:
         return z_.msg ? std::string_view{z_.msg} : std::string_view{"not in order"};
     }
 
-    /// One for the thread.
+    /// One for each thread.
     static thread_local std::unique_ptr<Stream> spare;
 
 private:
-    /// In data_type.
+    /// Bits of data_type.
     static constexpr int before_head = 128, unused_bits = 7;
 
     z_stream z_{};                   // sidecar side
@@ -146,7 +146,7 @@ Inflater::Verdict Inflater::inflate(std::span<const std::byte> bytes, bool is_la
     return verdict;
 }
 
-/// The last bytes, at most max_joined, and the tail.
+/// Inflates the last bytes, at most max_joined, and the tail.
 Inflater::Verdict Inflater::run_tail(std::span<const std::byte> bytes, Assembly& out,
                                      std::size_t max_bytes)
 {
@@ -171,8 +171,7 @@ void Inflater::end() noexcept
     stream_.reset();
 }
 
-/// `tail_bytes`: of those at the end that are left alone if a block that ends its stream stands
-/// right before them.
+/// Inflates `bytes`. Leaves their last `tail_bytes` unread if a final block ends right before them.
 Inflater::Verdict Inflater::run(std::span<const std::byte> bytes, std::size_t tail_bytes,
                                 Assembly& out, std::size_t max_bytes)
 {
@@ -210,7 +209,7 @@ std::size_t Inflater::held_bytes() const noexcept { return stream_ ? stream_byte
 
 // --- deflating
 
-/// zlib's state, and what it was made for.
+/// zlib's state and the parameters that it was made for.
 class Deflater::Stream {
 public:
     explicit Stream(const Deflation& agreed)
@@ -231,7 +230,7 @@ public:
         return window_bits_ == agreed.window_bits && level_ == agreed.level
                && mem_level_ == agreed.mem_level;
     }
-    /// All of the piece, and a flush, into `output`.
+    /// Compresses the whole piece, with a flush, into `output`.
     void run(std::span<const std::byte> piece)
     {
         output.clear();
@@ -247,7 +246,7 @@ public:
     }
     void forget() noexcept { ::deflateReset(&z_); }
 
-    /// One for the thread.
+    /// One for each thread.
     static thread_local std::unique_ptr<Stream> spare;
 
 private:

@@ -1,5 +1,4 @@
-// Messages compressed and inflated, RFC 7692 section 7.2; and where a message of several parts is put
-// together.
+// Compresses and inflates messages, RFC 7692 section 7.2; collects the parts of a message.
 #pragma once
 
 #include "extensions.hpp"
@@ -15,12 +14,12 @@
 
 namespace sidecar::websocket {
 
-/// Bytes that grow by parts, owned by a Receiver. Invariant: the memory is at most twice what has
-/// been appended since the last clear(), or kept_bytes. It grows by realloc, which moves large
+/// A buffer that grows by parts; a Receiver owns it. Invariant: its memory is at most twice the
+/// bytes appended since the last clear(), or kept_bytes. It grows by realloc, which moves large
 /// memory without copying it.
 class Assembly {
 public:
-    /// Memory that stays for the next message; more is given back.
+    /// clear() keeps at most so much memory for the next message and releases more.
     static constexpr std::size_t kept_bytes = 4096;
 
     void append(std::span<const std::byte> bytes)
@@ -31,8 +30,9 @@ public:
             std::memcpy(memory_.get() + size_, bytes.data(), bytes.size());
         size_ += bytes.size();
     }
-    /// Room for at least one more byte, for whoever fills it and says so by commit(): all that there
-    /// is, or as much again as there are bytes, but for no more than `max_bytes`, not zero, in all.
+    /// Returns room for at least one more byte; the caller fills it and calls commit(). The room is
+    /// the free memory; if none is free, as much again as the bytes so far. `max_bytes`, not zero,
+    /// limits the whole.
     [[nodiscard]] std::span<std::byte> prepare(std::size_t max_bytes)
     {
         if (size_ == capacity_) [[unlikely]]
@@ -75,44 +75,45 @@ private:
     std::size_t capacity_ = 0;                  // sidecar side
 };
 
-/// Inflates the peer's messages one after the other, each as its bytes come. Owned by the Receiver
-/// of a link whose peer may compress.
+/// Inflates the peer's messages one after another, as their bytes arrive. The Receiver of a link
+/// whose peer may compress owns it.
 ///
-/// Invariants: what a message comes to does not depend on how its bytes are cut; never more is
-/// inflated than is allowed, and one byte.
+/// Invariants: the result does not depend on how the bytes are cut; it inflates at most the allowed
+/// bytes and one.
 ///
-/// Memory: zlib's, about 41 KiB, from the first compressed message on. It is the link's own if
-/// messages may refer to earlier ones. Else it is borrowed from the thread for the time of a
-/// message, so that links on which none is under way hold none. The window is always the largest:
-/// with a smaller one, whether a reference that goes too far back is seen would depend on how the
-/// bytes were cut.
+/// Memory: zlib's, about 41 KiB, from the first compressed message on. The link keeps it if
+/// messages may refer to earlier ones. Otherwise the link borrows it from the thread for one
+/// message, so that links without a current message hold none. The window is always the largest:
+/// with a smaller one the cut of the bytes would decide whether a reference too far back is
+/// detected.
 class Inflater {
 public:
     enum class Verdict {
         good,
-        too_large, ///< it inflates to more than is allowed; as much as is allowed was appended
-        bad,       ///< fault() says why; what comes before it was appended
+        too_large, ///< the allowed bytes were appended, and there are more
+        bad,       ///< fault() says why; the bytes before it were appended
     };
 
     explicit Inflater(bool keeps_context) noexcept;
     ~Inflater();
 
-    /// The next message begins. Throws bad_alloc.
+    /// Begins the next message. Throws bad_alloc.
     void begin();
-    /// A message has begun and not ended.
+    /// Whether a message has begun and not ended.
     [[nodiscard]] bool is_under_way() const noexcept { return is_under_way_; }
-    /// Appends what more of the message comes to; `max_bytes` for all of the message. `is_last`: it
-    /// ends with these bytes. Not after another verdict than good. Throws bad_alloc.
+    /// Inflates more bytes of the message and appends the result; `max_bytes` is for the whole
+    /// message. `is_last`: the message ends with these bytes. Only after the verdict good. Throws
+    /// bad_alloc.
     [[nodiscard]] Verdict inflate(std::span<const std::byte> bytes, bool is_last, Assembly& out,
                                   std::size_t max_bytes);
-    /// zlib's words, or ours. Lifetime: static.
+    /// zlib's text, or ours. Lifetime: static.
     [[nodiscard]] std::string_view fault() const noexcept { return fault_; }
 
-    /// How many compressed bytes a message may still have, where it may have `max_bytes`. No
-    /// compressor needs as many; without this bound a message of empty blocks would never end.
+    /// How many compressed bytes may still follow in a message of at most `max_bytes`. No
+    /// compressor needs more; without this bound a message of empty blocks would never end.
     [[nodiscard]] std::size_t max_further_bytes(std::size_t max_bytes) const noexcept;
 
-    /// Memory beyond the object itself, about.
+    /// About how many bytes are allocated outside the object.
     [[nodiscard]] std::size_t held_bytes() const noexcept;
 
 private:
@@ -126,40 +127,41 @@ private:
 
     bool keeps_context_;             // sidecar side
     bool is_under_way_ = false;      // sidecar side
-    std::size_t taken_bytes_ = 0;    // sidecar side; of the message under way, compressed
-    std::unique_ptr<Stream> stream_; // sidecar side; null: none needed
+    std::size_t taken_bytes_ = 0;    // sidecar side; compressed bytes of the current message
+    std::unique_ptr<Stream> stream_; // sidecar side; null: not needed
     std::string_view fault_{};       // sidecar side
 };
 
-/// Compresses our messages one after the other, each at once or in pieces. Owned by the Sender of a
-/// link whose peer agreed.
+/// Compresses our messages one after another, each whole or in pieces. The Sender of a link whose
+/// peer agreed owns it.
 ///
-/// Invariants: no message refers to what the peer has not been given compressed, or has not kept;
-/// none refers further back than the window that was agreed on.
+/// Invariants: a message refers only to bytes that the peer received compressed and has kept, and
+/// no further back than the agreed window. A message that would not get smaller is sent plain:
+/// discard() then begins anew, since zlib's state has moved and the peer has not seen it.
 ///
 /// Memory: zlib's, 2^(window_bits + 2) + 2^(mem_level + 9) bytes and a few KiB, from the first
-/// compressed message on. It is the link's own if its messages refer to earlier ones. Else it is
-/// borrowed from the thread for the time of a message. What a piece compresses to stands in memory
-/// of the thread's.
+/// compressed message on. The link keeps it if its messages refer to earlier ones. Otherwise the
+/// link borrows it from the thread for one message. The compressed bytes of a piece are in memory
+/// of the thread.
 class Deflater {
 public:
     explicit Deflater(const Deflation& agreed) noexcept;
     ~Deflater();
 
-    /// Whether a message of so many bytes is worth it.
+    /// Whether a message of this size should be compressed.
     [[nodiscard]] bool wants(std::size_t message_bytes) const noexcept
     {
         return message_bytes != 0 && message_bytes >= agreed_.threshold_bytes;
     }
-    /// What the next piece of a message comes to, which ends with it if `is_last`; never empty.
-    /// Lifetime: until the next call on this thread. Throws bad_alloc.
+    /// Compresses the next piece of a message; `is_last`: the message ends with it. The result is
+    /// never empty. Lifetime: until the next call on this thread. Throws bad_alloc.
     [[nodiscard]] std::span<const std::byte> deflate(std::span<const std::byte> piece,
                                                      bool is_last);
-    /// Not a byte of the message under way, or of the last one, is sent compressed. Later messages
-    /// refer to nothing before them.
+    /// Call it if the current or last message is not sent compressed. Later messages then refer to
+    /// nothing before them.
     void discard() noexcept;
 
-    /// Memory beyond the object itself, about.
+    /// About how many bytes are allocated outside the object.
     [[nodiscard]] std::size_t held_bytes() const noexcept;
 
 private:
@@ -168,7 +170,7 @@ private:
     void release() noexcept;
 
     Deflation agreed_;               // sidecar side
-    std::unique_ptr<Stream> stream_; // sidecar side; null: none needed
+    std::unique_ptr<Stream> stream_; // sidecar side; null: not needed
 };
 
 } // namespace sidecar::websocket

@@ -16,7 +16,7 @@ namespace {
 constexpr std::string_view extension_name = "permessage-deflate";
 constexpr int min_bits = 8, max_bits = 15;
 
-/// How much of the peer's words a text shows.
+/// A text shows at most so many bytes of the peer's.
 constexpr std::size_t max_shown_bytes = 100;
 
 struct Parameter {
@@ -28,13 +28,13 @@ struct Element {
     std::vector<Parameter> parameters;
 };
 
-/// extension-list of RFC 6455 section 9.1. Empty elements between commas are passed over, as RFC
-/// 9110 section 5.6.1.2 wants.
+/// Parses the extension-list of RFC 6455 section 9.1. Ignores empty elements between commas, as RFC
+/// 9110 section 5.6.1.2 demands.
 class Parser {
 public:
     explicit Parser(std::string_view text) noexcept : rest_{text} {}
 
-    /// Nothing: the text is no such list.
+    /// Empty: the text is no such list.
     [[nodiscard]] std::optional<std::vector<Element>> parse()
     {
         std::vector<Element> elements;
@@ -87,7 +87,7 @@ private:
             text += rest_.front();
             rest_.remove_prefix(1);
         }
-        return {}; // the quotes do not end
+        return {}; // missing closing quote
     }
     std::string_view token()
     {
@@ -119,7 +119,7 @@ Failure not_offered(std::string_view name)
                    + http::quote(name, max_shown_bytes));
 }
 
-/// Decimal, without leading zeroes, 8 to 15; zero if it is not.
+/// Parses a decimal number without leading zeroes, 8 to 15; zero if it is none.
 int window_bits(std::string_view value)
 {
     constexpr std::array<std::string_view, 8> values{"8", "9", "10", "11", "12", "13", "14", "15"};
@@ -131,7 +131,7 @@ constexpr std::array<std::string_view, 4> parameter_names{
     "server_no_context_takeover", "client_no_context_takeover", "server_max_window_bits",
     "client_max_window_bits"};
 
-/// `max`: the window that was offered; zero: the parameter has no value, and this returns one.
+/// `max`: the window that was offered; zero: the parameter has no value, and 1 is returned.
 Result<int> value_of(const Parameter& parameter, int max)
 {
     const auto& [name, value] = parameter;
@@ -151,13 +151,13 @@ Result<int> value_of(const Parameter& parameter, int max)
     return bits;
 }
 
-/// The parameters of the one answer, and whether all that was demanded is granted.
+/// Checks the parameters of the answer, and that it grants every demand.
 Result<std::optional<Deflation>> agree(const CompressionOptions& offered,
                                        const std::vector<Parameter>& answer)
 {
     const std::array<int, 4> max{0, 0, offered.server_max_window_bits,
                                  offered.client_max_window_bits};
-    std::array<int, 4> values{}; // zero: the parameter is not there
+    std::array<int, 4> values{}; // zero: the parameter is missing
     for (const auto& parameter : answer) {
         const auto at = static_cast<std::size_t>(
             std::find_if(parameter_names.begin(), parameter_names.end(),
@@ -211,8 +211,8 @@ Result<void> validate(const CompressionOptions& options)
     return {};
 }
 
-/// client_max_window_bits stands there always: a peer may ask for a smaller window only of a client
-/// that knows the parameter (RFC 7692 section 7.1.2.2).
+/// Always offers client_max_window_bits: a peer may ask for a smaller window only if the client
+/// knows the parameter (RFC 7692 section 7.1.2.2).
 std::string offer_of(const CompressionOptions& options)
 {
     std::string offer{extension_name};

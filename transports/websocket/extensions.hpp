@@ -1,5 +1,5 @@
-// permessage-deflate in the opening handshake, RFC 7692 section 7.1: the offer and what an answer to
-// it means. Pure.
+// permessage-deflate in the opening handshake, RFC 7692 section 7.1: makes the offer and judges the
+// answer. Without I/O.
 #pragma once
 
 #include <sidecar/error.hpp>
@@ -12,24 +12,24 @@
 
 namespace sidecar::websocket {
 
-/// What holds for one connection whose messages may be compressed.
+/// The agreed compression of one connection.
 struct Deflation {
-    bool peer_keeps_context = true; ///< its messages may refer to earlier ones
-    bool keeps_context = true;      ///< ours may
-    int window_bits = 15;           ///< of ours, 8 to 15
-    int level = 6;                  ///< of ours; zero: none is compressed
+    bool peer_keeps_context = true; ///< the peer's messages may refer to earlier ones
+    bool keeps_context = true;      ///< our messages may
+    int window_bits = 15;           ///< of our window, 8 to 15
+    int level = 6;                  ///< of our messages; zero: none is compressed
     int mem_level = 8;
-    std::size_t threshold_bytes = 128; ///< shorter ones of ours are sent plain
+    std::size_t threshold_bytes = 128; ///< our shorter messages are sent plain
 };
 
 /// Errors: bad_options.
 [[nodiscard]] Result<void> validate(const CompressionOptions& options);
 
-/// The Sec-WebSocket-Extensions of the request.
+/// Returns the request's Sec-WebSocket-Extensions.
 [[nodiscard]] std::string offer_of(const CompressionOptions& options);
 
-/// What an answer's Sec-WebSocket-Extensions means: all such fields of it, with commas between them;
-/// empty: there was none. No value: the peer compresses nothing. Errors: handshake_refused.
+/// Judges an answer's Sec-WebSocket-Extensions: all its fields, joined by commas; empty: there was
+/// none. Returns no value if the peer compresses nothing. Errors: handshake_refused.
 [[nodiscard]] Result<std::optional<Deflation>> agree(
     const std::optional<CompressionOptions>& offered, std::string_view answer);
 

@@ -1,4 +1,4 @@
-// Frames of WebSocket: their heads (RFC 6455 section 5.2), and close codes (section 7.4).
+// WebSocket frames: their heads (RFC 6455 section 5.2) and close codes (section 7.4).
 #pragma once
 
 #include <sidecar/message.hpp>
@@ -20,7 +20,7 @@ enum class Opcode : std::uint8_t {
     pong = 0xa,
 };
 
-/// A control frame's payload, RFC 6455 section 5.5.
+/// The largest payload of a control frame, RFC 6455 section 5.5.
 inline constexpr std::size_t max_control_bytes = 125;
 
 /// RFC 6455 section 7.4 and IANA's registry.
@@ -33,8 +33,8 @@ inline constexpr std::uint16_t policy_violation = 1008;
 inline constexpr std::uint16_t too_big = 1009;
 } // namespace close_code
 
-/// Whether a Close frame may carry it. 1004 is reserved; 1005, 1006 and 1015 are names for what
-/// happened without such a frame; 1016 to 2999 belong to no one yet.
+/// Whether a Close frame may carry the code. 1004 is reserved; 1005, 1006 and 1015 name events
+/// without such a frame; 1016 to 2999 are unassigned.
 [[nodiscard]] constexpr bool may_be_on_the_wire(std::uint16_t code) noexcept
 {
     return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014)
@@ -44,8 +44,8 @@ inline constexpr std::uint16_t too_big = 1009;
 struct FrameHead {
     std::uint8_t first = 0; ///< FIN, the three RSV bits, the opcode
     bool is_masked = false;
-    bool is_shortest = true;    ///< the length is written in the fewest bytes, as the RFC demands
-    std::size_t head_bytes = 0; ///< zero: the head has not come whole
+    bool is_shortest = true;    ///< the length has the fewest bytes, as the RFC demands
+    std::size_t head_bytes = 0; ///< zero: the head is incomplete
     std::uint64_t payload_bytes = 0;
 
     [[nodiscard]] static FrameHead parse(std::span<const std::byte> bytes) noexcept
@@ -75,8 +75,8 @@ struct FrameHead {
         return head;
     }
 
-    /// The same for the plain messages of less than 64 KiB that servers send most, in few steps.
-    /// Otherwise, and where fewer than four bytes have come, head_bytes is zero: parse() tells.
+    /// Parses in few steps the head that servers send most: of a plain message of less than 64 KiB.
+    /// Returns head_bytes zero for any other, and for fewer than four bytes: call parse() then.
     [[nodiscard]] static FrameHead parse_plain(std::span<const std::byte> bytes) noexcept
     {
         constexpr std::uint8_t length_in_two = 126;
@@ -93,12 +93,12 @@ struct FrameHead {
         return {.first = at[0], .head_bytes = 4, .payload_bytes = length};
     }
 
-    /// A whole text or binary message without any extension, as a server sends it.
+    /// Whether this is a whole text or binary message without an extension, as a server sends it.
     [[nodiscard]] bool is_plain_message() const noexcept
     {
         return (first == whole_text || first == whole_binary) && !is_masked && is_shortest;
     }
-    /// Of a plain message.
+    /// For a plain message.
     [[nodiscard]] MessageKind kind() const noexcept
     {
         return first == whole_text ? MessageKind::text : MessageKind::bytes;
@@ -108,7 +108,7 @@ struct FrameHead {
     [[nodiscard]] bool is_control() const noexcept { return (first & 0x08) != 0; }
 
     static constexpr std::uint8_t fin = 0x80, rsv = 0x70;
-    /// On the first frame of a message: its payload is compressed, RFC 7692 section 6.
+    /// Set in the first frame of a compressed message, RFC 7692 section 6.
     static constexpr std::uint8_t compressed = 0x40;
 
 private:

@@ -28,7 +28,7 @@ std::string make_key()
 std::string accept_of(std::string_view key)
 {
     namespace detail = boost::beast::detail;
-    detail::sha1_context sha1; // as the RFC demands; nothing secret depends on it
+    detail::sha1_context sha1; // as the RFC demands; no secret depends on it
     std::string digest(sha1.digest_size, '\0');
     detail::init(sha1);
     for (const auto part : {key, std::string_view{"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"}})
@@ -81,7 +81,7 @@ Result<void> Handshake::validate(const HttpHead& head, std::string_view body)
     return agree_on(head);
 }
 
-/// RFC 6455 section 4.1, checks 2 to 4 and 6.
+/// Makes the checks 2 to 4 and 6 of RFC 6455 section 4.1.
 Result<void> Handshake::validate_upgrade(const HttpHead& head) const
 {
     if (head.minor_version == 0)

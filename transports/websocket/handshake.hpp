@@ -1,4 +1,4 @@
-// The client's side of the opening handshake, RFC 6455 section 4.1, without any I/O.
+// The client's opening handshake, RFC 6455 section 4.1, without I/O.
 #pragma once
 
 #include "answer.hpp"
@@ -14,24 +14,24 @@
 
 namespace sidecar::websocket {
 
-/// 16 bytes from the system's source of entropy, in base64. Throws system_error.
+/// Returns 16 bytes from the system's source of entropy, in base64. Throws system_error.
 [[nodiscard]] std::string make_key();
-/// What Sec-WebSocket-Accept must be: SHA-1 of the key and of the RFC's identifier, in base64.
+/// Returns the expected Sec-WebSocket-Accept: SHA-1 of the key and the RFC's identifier, in base64.
 [[nodiscard]] std::string accept_of(std::string_view key);
 
-/// The handshake of one connection. Owned by the transport for its time; sidecar side.
+/// The handshake of one connection. The transport owns it meanwhile; sidecar side.
 class Handshake final : public http::Exchange {
 public:
-    /// The options must have passed validate_request(). `secrets`: those of the way to here, beside
-    /// the options' own. `endpoint`: for texts; empty: the URL. Failures are handshake_refused,
-    /// connect_failed, cancelled. Throws system_error if there is no entropy.
+    /// The options must have passed validate_request(). `secrets`: those of earlier hops, beside
+    /// the options' own. `endpoint`: the name in texts; empty: the URL. Errors: handshake_refused,
+    /// connect_failed, cancelled. Throws system_error if the system has no entropy.
     Handshake(const Url& url, const WebSocket::Options& options, http::Secrets secrets = {},
               const std::string& endpoint = {});
 
     // --- once accepted
-    /// What the peer chose; empty: none.
+    /// The subprotocol that the peer chose; empty: none.
     [[nodiscard]] const std::string& subprotocol() const noexcept { return subprotocol_; }
-    /// None: nothing is compressed.
+    /// Empty: nothing is compressed.
     [[nodiscard]] const std::optional<Deflation>& deflation() const noexcept { return deflation_; }
 
 private:
@@ -42,8 +42,8 @@ private:
     [[nodiscard]] Result<void> validate_upgrade(const http::HttpHead& head) const;
     [[nodiscard]] Result<void> agree_on(const http::HttpHead& head);
 
-    const std::string accept_;                            // sidecar side; what the answer must have
-    const std::vector<std::string> subprotocols_;         // sidecar side; offered
+    const std::string accept_;                    // sidecar side; the expected Sec-WebSocket-Accept
+    const std::vector<std::string> subprotocols_; // sidecar side; offered
     const std::optional<CompressionOptions> compression_; // sidecar side; offered
     std::string subprotocol_{};                           // sidecar side
     std::optional<Deflation> deflation_{};                // sidecar side

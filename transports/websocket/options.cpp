@@ -22,7 +22,7 @@ bool is_token(std::string_view text)
 {
     return !text.empty() && std::all_of(text.begin(), text.end(), http::is_token_char);
 }
-/// What RFC 9110 section 5.5 wants of new fields: nothing above 0x7f.
+/// RFC 9110 section 5.5 wants no byte above 0x7f in new fields.
 bool is_field_char(char c) { return c == '\t' || (c >= 0x20 && c < 0x7f); }
 bool is_host_char(char c)
 {
@@ -42,7 +42,7 @@ bool is_ours(std::string_view name)
 
 Failure bad(std::string why) { return http::refuse(Error::bad_options, std::move(why)); }
 
-/// A name that is none may be a whole line, with its secret: the text shows only the part that could
+/// An invalid name may be a whole line with its secret, so the text shows only the part that could
 /// be a name.
 Result<void> validate_field(std::string_view name, std::string_view value)
 {
@@ -137,7 +137,7 @@ Result<void> validate(const WebSocket::Options& options)
     return validate_subprotocols(options.subprotocols);
 }
 
-/// Whether the name speaks of a credential.
+/// Whether the name is about a credential.
 bool is_credential(std::string_view name)
 {
     constexpr std::array<std::string_view, 12> words{"auth",    "bearer", "cookie", "credential",
@@ -148,7 +148,7 @@ bool is_credential(std::string_view name)
                        [&](std::string_view word) { return text.find(word) != text.npos; });
 }
 
-/// "graphql-transport-ws", "v12.stomp", "mqttv3.1"; not "s3cret", "dXNlcjpw".
+/// Accepts "graphql-transport-ws", "v12.stomp", "mqttv3.1"; not "s3cret", "dXNlcjpw".
 bool is_protocol_name(std::string_view text)
 {
     constexpr std::size_t max_bytes = 32;

@@ -1,4 +1,4 @@
-// From the options of a WebSocket to its target, its secrets and the handshake's request. Without I/O.
+// Turns the options of a WebSocket into a target, secrets and the handshake's request. Without I/O.
 // Private to the transport.
 #pragma once
 
@@ -13,32 +13,33 @@
 
 namespace sidecar::websocket {
 
-/// Where to connect; `url` is that of the options, `endpoint` the name of it in failures.
+/// Returns the target of the connection; `url` is that of the options, `endpoint` its name in
+/// failures.
 [[nodiscard]] stream::Target target_of(const Url& url, const WebSocket::Options& options,
                                        std::string endpoint);
 
-/// Everything in the options that no text may show, and that a peer may repeat: credentials, the
-/// values of the query and of headers that are not public, subprotocols that are not, the proxy's
-/// user and password.
+/// Collects everything in the options that no text may show, and that a peer may repeat:
+/// credentials, the values of the query and of headers that are not public, subprotocols that are
+/// not, the proxy's user and password.
 [[nodiscard]] http::Secrets secrets_of(const WebSocket::Options& options);
 
-/// Headers that say nothing about the user, such as User-Agent and Accept-Language.
+/// Whether the header says nothing about the user, such as User-Agent and Accept-Language.
 [[nodiscard]] bool is_public_header(std::string_view name);
 
-/// Keeps the subprotocols that read like the name of a protocol: at most 32 characters, words of one
-/// case with digits only at their ends, none about a credential ("token", "key"), and not behind one
-/// that is: a token may come in the place of a name.
+/// Returns the subprotocols that look like the name of a protocol: at most 32 characters, words of
+/// one case with digits only at their ends, none about a credential ("token", "key"). Drops one
+/// that follows a name about a credential: it may be a token.
 [[nodiscard]] std::vector<std::string> public_subprotocols(
     const std::vector<std::string>& subprotocols);
 
-/// Validates headers, subprotocols and limits. Errors: bad_options; its text has no value of a header
-/// and no subprotocol in it.
+/// Validates headers, subprotocols and limits. Errors: bad_options; its text shows no value of a
+/// header and no subprotocol.
 [[nodiscard]] Result<void> validate_request(const WebSocket::Options& options);
 
-/// The value of the Authorization field that the options basic_auth and bearer ask for; empty: none.
+/// Returns the Authorization header value for the options basic_auth and bearer; empty: none.
 [[nodiscard]] std::string authorization(const WebSocket::Options& options);
 
-/// The request's bytes, for options that validate_request() has passed.
+/// Builds the request; the options must have passed validate_request().
 [[nodiscard]] std::string build_request(const Url& url, const WebSocket::Options& options,
                                         std::string_view key);
 

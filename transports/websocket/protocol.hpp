@@ -1,4 +1,4 @@
-// A client's RFC 6455 without any I/O: what the peer's bytes mean, and what is to be answered.
+// A client's RFC 6455 without I/O: the meaning of the peer's bytes and the answers to them.
 #pragma once
 
 #include "receiver.hpp"
@@ -8,22 +8,23 @@
 
 namespace sidecar::websocket {
 
-/// Both halves of one connection after its handshake; owned by the transport. It is given the bytes
-/// that come, and gives messages, answers (as bytes to write) and the ending; it waits for nothing.
+/// Both halves of one connection after its handshake; the transport owns it. It takes the bytes
+/// that arrive and returns messages, answers (as bytes to write) and the ending. It waits for
+/// nothing.
 ///
-/// Invariants: those of Receiver and Sender; at most one pong and one Close are owed at any time.
+/// Invariants: those of Receiver and Sender; it owes at most one pong and one Close at any time.
 class Protocol : public Receiver, public Sender {
 public:
     using Receiver::Receiver;
 
-    /// Compression was agreed on. Before all else.
+    /// Takes over the agreed compression; called first.
     void agree_on(const Deflation& deflation)
     {
         expect_compressed(deflation.peer_keeps_context);
         if (deflation.level != 0)
             compress(deflation);
     }
-    /// A pong, or the Close that answers the peer's or tells it what it did wrong. To be written
+    /// Whether a pong, or a Close that answers the peer's or names its fault, must be written
     /// before any further message.
     [[nodiscard]] bool owes_answer() const noexcept
     {
@@ -36,7 +37,7 @@ public:
         if (ending())
             append_close(out, ending()->close_code, {});
     }
-    /// Memory beyond the object itself.
+    /// Bytes allocated outside the object.
     [[nodiscard]] std::size_t held_bytes() const noexcept
     {
         return Receiver::held_bytes() + Sender::held_bytes();

@@ -16,9 +16,8 @@ Failure broken(std::string rule)
 
 } // namespace
 
-/// Short texts that follow each other are validated together, since to begin costs as much as 200
-/// bytes do. They are collected with a NUL between them, so a character that is cut at the end of one
-/// is not taken to go on in the next.
+/// Validates following short texts together, since a call costs as much as 200 bytes do. A NUL
+/// separates them, so that a character cut at the end of one cannot continue in the next.
 bool Receiver::is_good_run(std::span<const std::byte> payload,
                            std::span<const std::byte> behind) noexcept
 {
@@ -63,7 +62,7 @@ DecodedFrame Receiver::decode_slowly(std::span<const std::byte> bytes)
         is_between_frames_ = true;
     }
     auto found = fragment_left_bytes_ != 0 ? take_fragment(bytes, 0) : decode_frame(bytes);
-    // Nothing more is there now: what has come of a text is looked at before anything is waited for.
+    // No more bytes now: check the part of a text that arrived, before waiting for more
     if (!ending_ && !found.is_complete && found.consumed_bytes == 0 && is_in_message())
         (void)validate_fragments();
     if (!ending_)
@@ -98,7 +97,7 @@ DecodedFrame Receiver::decode_frame(std::span<const std::byte> bytes)
     return begin_fragment(head, body);
 }
 
-/// Looks at a head that has not come whole as far as it has.
+/// Checks as much of an incomplete head as has arrived.
 Result<void> Receiver::validate(std::span<const std::byte> bytes, const FrameHead& head) const
 {
     if (bytes.empty())
@@ -151,7 +150,8 @@ DecodedFrame Receiver::decode_control(const FrameHead& head, std::span<const std
     const auto size = static_cast<std::size_t>(head.payload_bytes);
     if (body.size() < size)
         return {.missing_bytes = size - body.size()};
-    if (is_in_message() && !validate_fragments()) // what came first is judged first
+    // Earlier bytes are judged first
+    if (is_in_message() && !validate_fragments())
         return {};
     const auto payload = body.first(size);
     if (head.opcode() == Opcode::close)
@@ -175,7 +175,7 @@ std::size_t Receiver::look_ahead(std::span<const std::byte> bytes, std::size_t o
             head.is_masked
             || (rsv != 0 && (rsv != FrameHead::compressed || !may_be_compressed(head)))
             || (head.is_control() && head.payload_bytes > max_control_bytes);
-        // What is wrong, and what a Close says, is decode()'s to judge, after all that comes before
+        // decode() judges faults and a Close, after everything before them
         if (head.head_bytes == 0 || is_strange || head.opcode() == Opcode::close
             || head.payload_bytes > rest.size() - head.head_bytes)
             break;
@@ -214,7 +214,7 @@ void Receiver::take_close(std::span<const std::byte> payload)
                .reason = std::string{reinterpret_cast<const char*>(reason.data()), reason.size()}};
 }
 
-/// A message in one frame; it stays in the bytes shown until it is whole.
+/// Decodes a message in one frame; its bytes are not stored, even while it is incomplete.
 DecodedFrame Receiver::decode_whole(const FrameHead& head, std::span<const std::byte> body)
 {
     const auto size = static_cast<std::size_t>(head.payload_bytes);
@@ -261,7 +261,7 @@ DecodedFrame Receiver::begin_fragment(const FrameHead& head, std::span<const std
     return take_fragment(body, head.head_bytes);
 }
 
-/// Takes a fragment's bytes as they come, so they need not wait anywhere for its end.
+/// Takes a fragment's bytes as they arrive, so that they need not wait for its end.
 DecodedFrame Receiver::take_fragment(std::span<const std::byte> body, std::size_t head_bytes)
 {
     const auto size =
@@ -278,7 +278,7 @@ DecodedFrame Receiver::take_fragment(std::span<const std::byte> body, std::size_
             .missing_bytes = static_cast<std::size_t>(fragment_left_bytes_)};
 }
 
-/// False: the message was refused. What it had come to before is judged first.
+/// Returns false if the message was refused. Judges the text inflated before that first.
 bool Receiver::inflate(std::span<const std::byte> bytes, bool is_last)
 {
     switch (inflater_->inflate(bytes, is_last, assembly_, max_message_bytes_)) {
@@ -303,7 +303,7 @@ DecodedFrame Receiver::finish_fragments(std::size_t consumed_bytes)
             .consumed_bytes = consumed_bytes};
 }
 
-/// Looks at a further part of the message under way. False, here and below: it was refused.
+/// Checks a further part of the current message. False, here and below: it was refused.
 bool Receiver::validate_part(std::span<const std::byte> part)
 {
     if (kind_ != MessageKind::text || text_.accept(part))
@@ -313,7 +313,7 @@ bool Receiver::validate_part(std::span<const std::byte> part)
     return false;
 }
 
-/// Many fragments at once, which is faster than one by one.
+/// Checks many fragments at once, which is faster than one by one.
 bool Receiver::validate_fragments()
 {
     const auto part = assembly_.bytes().subspan(looked_at_bytes_);
@@ -332,7 +332,7 @@ bool Receiver::validate_end()
     return is_good;
 }
 
-/// Of a message that is not compressed, with the frame whose head has come.
+/// Describes the size of a plain message, the frame of `head` included.
 std::string Receiver::size_so_far(const FrameHead& head) const
 {
     return fmt::format("a message of {}{} bytes, ", head.is_final() ? "" : "at least ",
@@ -348,7 +348,7 @@ void Receiver::fail_too_big(std::string_view size, std::string_view more)
 void Receiver::fail(Error error, std::uint16_t code, std::string_view explanation)
 {
     if (is_in_message() && code != close_code::not_utf8 && !validate_fragments())
-        return; // what came first is judged first
+        return; // the bytes before were refused already
     ending_ = Ending{
         .error = error, .close_code = code, .reason = {}, .explanation = std::string{explanation}};
 }

@@ -1,4 +1,4 @@
-// The receiving half of RFC 6455 without any I/O: bytes in, messages and the verdict out.
+// The receiving half of RFC 6455 without I/O: turns bytes into messages and an ending.
 #pragma once
 
 #include "deflate.hpp"
@@ -20,38 +20,38 @@
 
 namespace sidecar::websocket {
 
-/// How the peer's half of the connection ended: by its Close, or by what no peer may send.
+/// The end of the peer's half: its Close, or a violation by the peer.
 struct Ending {
     Error error = Error::closed_by_peer; ///< or protocol_violation, too_big
-    /// The peer's, or what we tell it; none: its Close had none
+    /// From the peer's Close, or for our Close to it; none: its Close had no code.
     std::uint16_t close_code = close_code::none;
-    std::string reason{};      ///< the peer's, UTF-8
-    std::string explanation{}; ///< of a failure, in words
+    std::string reason{};      ///< from the peer, UTF-8
+    std::string explanation{}; ///< of a failure
 };
 
-/// What decode() found at the front of the bytes it was shown; the shape of a framing's answer.
+/// The result of decode() for the front of the bytes; it has the members of a framing's result.
 struct DecodedFrame {
     bool is_complete = false; ///< `payload` is a message
     MessageKind kind = MessageKind::bytes;
-    /// Of a whole message; or what has come of one that `missing_bytes` more end just as they are
+    /// A whole message, or the arrived part of one that the next `missing_bytes` complete
+    /// unchanged.
     std::span<const std::byte> payload{};
-    /// Without a message: of a control frame or of a fragment
+    /// Without a message: of a control frame or of a fragment.
     std::size_t consumed_bytes = 0;
     std::size_t missing_bytes = 0; ///< of the frame, if known
 };
 
-/// What a client makes of the bytes that its server sends. Owned by its Protocol. It holds the
-/// fragments of one message, or what has been inflated of it, and one ping; it never holds
-/// bytes of a plain message that comes in one frame.
+/// Decodes the bytes that a server sends. The Protocol owns it. It holds the fragments of one
+/// message, or its inflated part, and one ping; never bytes of a plain message in one frame.
 ///
-/// Invariants: a message is given out only if all of it is good; text is refused at the octet where
-/// it goes wrong; each octet of text is looked at once; nothing behind the ending is looked at. Time
-/// is linear in what comes; memory is at most the message limit, and kept only while a fragmented
-/// message is under way.
+/// Invariants: it returns a message only if all of it is valid; it refuses text at the first
+/// invalid octet; it examines each octet of text once, and nothing behind the ending. Time is
+/// linear in the bytes. Memory is at most twice the message limit, and held only during a
+/// fragmented message.
 class Receiver {
 public:
-    /// A message may have no more empty fragments than this. They carry nothing, so nothing else
-    /// would ever end a message of them; fragments that carry something end at the message limit.
+    /// The most empty fragments of a message. They carry nothing, so no other limit ends a message
+    /// of them; the message limit ends all others.
     static constexpr std::size_t max_empty_fragments = 1024;
 
     explicit Receiver(std::size_t max_message_bytes) noexcept
@@ -59,13 +59,12 @@ public:
     {
     }
 
-    /// The peer may compress messages. `keeps_context`: they may refer to earlier ones. Before the
-    /// first decode().
+    /// Allows compressed messages. `keeps_context`: they may refer to earlier ones. Call it before
+    /// the first decode().
     void expect_compressed(bool keeps_context) { inflater_.emplace(keeps_context); }
 
-    /// Looks at all bytes that have come and were not consumed. Where it consumes none, it is to be
-    /// shown the same again, with more behind. Lifetime of the payload: the bytes shown, or until
-    /// the next call.
+    /// Decodes the front of the unconsumed bytes. If it consumes none, the next call needs the same
+    /// bytes and more. Lifetime of the payload: that of the bytes, or until the next call.
     [[nodiscard]] DecodedFrame decode(std::span<const std::byte> bytes)
     {
         if (is_between_frames_) [[likely]] {
@@ -84,50 +83,50 @@ public:
         }
         return decode_slowly(bytes);
     }
-    /// More of the incomplete message that decode() told last: what came behind its payload, each
-    /// byte once, instead of showing them to decode(). `is_last`: the message is whole, and good if
-    /// nothing has ended.
+    /// Takes bytes of the incomplete message that the last decode() returned: those behind its
+    /// payload, each once, in place of decode(). `is_last`: the message is complete, and valid if
+    /// there is no ending().
     void received(std::span<const std::byte> bytes, bool is_last);
 
-    /// Looks for the next ping in bytes that cannot be decoded yet, because nobody takes their
-    /// messages: `bytes` begin where decode() will go on; the look begins at `bytes[offset]`, where
-    /// an earlier one has ended. Returns where this one ends: behind a ping, or at a frame that is
-    /// not whole or not in order. A ping that was found counts as arrived, and will not count again.
+    /// Looks for the next ping in bytes that cannot be decoded yet, because the inbox is full.
+    /// `bytes` begin where decode() will continue. The search begins at `bytes[offset]`, where an
+    /// earlier one ended. Returns its end: behind a ping, or at a frame that is incomplete or
+    /// invalid. A ping found here has_ping(); decode() will not report it again.
     [[nodiscard]] std::size_t look_ahead(std::span<const std::byte> bytes, std::size_t offset);
-    /// Of the fragment under way: what stands before the next head.
+    /// The rest of the current fragment: the next head is behind it.
     [[nodiscard]] std::uint64_t fragment_left_bytes() const noexcept
     {
         return fragment_left_bytes_;
     }
 
-    /// Empty as long as the peer may go on.
+    /// Why the peer's half has ended; empty: it has not.
     [[nodiscard]] const std::optional<Ending>& ending() const noexcept { return ending_; }
 
-    /// A ping is to be answered, the latest: its owner answers each before it decodes on.
+    /// Whether a ping, the latest, needs an answer. The owner answers each before it decodes on.
     [[nodiscard]] bool has_ping() const noexcept { return ping_.has_value(); }
     [[nodiscard]] std::vector<std::byte> take_ping() noexcept
     {
         return *std::exchange(ping_, std::nullopt);
     }
 
-    /// Our pings have so many bytes. A pong of another size answers none (a peer may send it unasked,
-    /// RFC 6455 section 5.5.3).
+    /// The size of our pings. A pong of another size answers none of them (a peer may send one
+    /// unasked, RFC 6455 section 5.5.3).
     static constexpr std::size_t ping_bytes = 8;
 
-    /// The latest pong that may answer a ping of ours, once.
+    /// Returns the latest pong that may answer our ping, once.
     [[nodiscard]] std::optional<std::array<std::byte, ping_bytes>> take_pong() noexcept
     {
         return std::exchange(pong_, std::nullopt);
     }
 
-    /// Memory beyond the object itself.
+    /// Bytes allocated outside the object.
     [[nodiscard]] std::size_t held_bytes() const noexcept
     {
         return assembly_.capacity() + (inflater_ ? inflater_->held_bytes() : 0);
     }
 
 private:
-    /// `behind`: what has come behind the message.
+    /// `behind`: the bytes behind the message.
     [[nodiscard]] bool is_good_text(std::span<const std::byte> payload,
                                     std::span<const std::byte> behind) noexcept
     {
@@ -169,27 +168,27 @@ private:
         return inflater_ && (head.opcode() == Opcode::text || head.opcode() == Opcode::binary);
     }
 
-    /// Of a longer text, to look for what is not ASCII first costs more than it saves.
+    /// In a longer text, checking for ASCII first costs more than it saves.
     static constexpr std::size_t short_bytes = 128;
 
     enum class Fragmented : std::uint8_t { no, begun, last_fragment, given_out };
 
     const std::size_t max_message_bytes_; // sidecar side
-    /// sidecar side; nothing is under way: no fragments, no frame that was looked at, no ending
+    /// sidecar side; false during fragments or an incomplete frame, and after the ending
     bool is_between_frames_ = true;
-    std::size_t good_ahead_ = 0;            // sidecar side; texts that come next and are UTF-8
-    MessageKind kind_ = MessageKind::bytes; // sidecar side; of the message under way
+    std::size_t good_ahead_ = 0; // sidecar side; following texts that are known to be UTF-8
+    MessageKind kind_ = MessageKind::bytes; // sidecar side; of the current message
     std::size_t looked_at_bytes_ = 0;       // sidecar side; of an incomplete frame, or of assembly_
-    Utf8Parts text_;                        // sidecar side; of the message under way, if it is text
-    Fragmented fragmented_ = Fragmented::no; // sidecar side; the message under way
+    Utf8Parts text_;                        // sidecar side; of the current message, if it is text
+    Fragmented fragmented_ = Fragmented::no; // sidecar side; state of the current message
     Assembly assembly_;                      // sidecar side; its fragments
-    std::uint64_t fragment_left_bytes_ = 0;  // sidecar side; of the fragment under way
-    std::size_t empty_fragments_ = 0;        // sidecar side; of the message under way
+    std::uint64_t fragment_left_bytes_ = 0;  // sidecar side; of the current fragment
+    std::size_t empty_fragments_ = 0;        // sidecar side; of the current message
     std::optional<Ending> ending_;           // sidecar side
     std::optional<std::array<std::byte, ping_bytes>> pong_; // sidecar side; the latest
-    std::optional<std::vector<std::byte>> ping_; // sidecar side; answered before decode() goes on
-    std::size_t pings_ahead_ = 0;      // sidecar side; noted by look_ahead(), not decoded yet
-    std::optional<Inflater> inflater_; // sidecar side; none: nothing is compressed
+    std::optional<std::vector<std::byte>> ping_; // sidecar side; answered before decode() continues
+    std::size_t pings_ahead_ = 0;      // sidecar side; found by look_ahead(), not decoded yet
+    std::optional<Inflater> inflater_; // sidecar side; empty: nothing is compressed
 };
 
 } // namespace sidecar::websocket

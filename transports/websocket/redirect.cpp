@@ -22,7 +22,7 @@ bool is_redirection(std::uint16_t status)
     return std::find(followed.begin(), followed.end(), status) != followed.end();
 }
 
-/// RFC 3986 section 5.2.4, for a path that begins with '/'.
+/// Removes dot segments, RFC 3986 section 5.2.4, from a path that begins with '/'.
 std::string without_dots(std::string_view path)
 {
     std::vector<std::string_view> segments;
@@ -42,7 +42,7 @@ std::string without_dots(std::string_view path)
     return ends_in_slash || result.empty() ? result + '/' : result;
 }
 
-/// A URL in what stands before the resource, the path and the query.
+/// A URL in parts: the front before the resource, the path, the query.
 struct Base {
     std::string scheme;
     std::string front;
@@ -107,7 +107,7 @@ Redirects::Redirects(const WebSocket::Options& options)
 std::string Redirects::endpoint() const
 {
     const auto url = redact_url(options_.url);
-    // Of the application's own URL the path stays as it is
+    // The application's own URL keeps its path as it is
     return asked_.size() == 1 ? url : secrets_.redact(url);
 }
 
@@ -158,8 +158,8 @@ Result<void> Redirects::validate(const std::string& to) const
     return {};
 }
 
-/// A custom header, a cookie or a subprotocol may hold a token as well as Authorization does; the Host
-/// field and the name that TLS verifies belonged to the host that was left.
+/// A custom header, a cookie or a subprotocol may hold a token, as Authorization does. The Host
+/// field and the name that TLS verifies belong to the previous host.
 void Redirects::keep_public_options()
 {
     std::erase_if(options_.headers,

@@ -27,8 +27,8 @@ void count_forks()
     static_cast<void>(registered);
 }
 
-/// Keys that one thread has in store. Invariant: the first left_ of them have not been given out, and
-/// were drawn after the last fork.
+/// The keys that one thread has drawn. Invariant: the first left_ are unused, and all were drawn at
+/// fork count forks_; take() draws new ones after a fork.
 class KeyStore {
 public:
     [[nodiscard]] MaskKey take()
@@ -55,9 +55,9 @@ private:
         left_ = keys_.size();
     }
 
-    std::array<MaskKey, 256> keys_{}; // the thread's own
-    std::size_t left_ = 0;            // the thread's own
-    unsigned forks_ = 0;              // the thread's own; when the keys were drawn
+    std::array<MaskKey, 256> keys_{}; // one thread only
+    std::size_t left_ = 0;            // one thread only
+    unsigned forks_ = 0;              // one thread only; fork_count when the keys were drawn
 };
 
 using Word = std::uint64_t;
@@ -65,7 +65,7 @@ using Word = std::uint64_t;
 void mask_word(std::byte* at, Word key) noexcept
 {
     Word word;
-    std::memcpy(&word, at, sizeof word); // payloads stand at any address
+    std::memcpy(&word, at, sizeof word); // payloads have any alignment
     word ^= key;
     std::memcpy(at, &word, sizeof word);
 }
@@ -103,7 +103,7 @@ void append_frame(Sender::Buffer& out, Opcode opcode, std::span<const std::byte>
     mask(std::span{out}.last(payload.size()), key);
 }
 
-/// The longest beginning of UTF-8 that has at most so many bytes and no cut character.
+/// Returns the longest prefix of at most `max_bytes` that cuts no UTF-8 character.
 std::string_view cut(std::string_view text, std::size_t max_bytes)
 {
     if (text.size() <= max_bytes)

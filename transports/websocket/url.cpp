@@ -49,7 +49,7 @@ Result<void> validate_scheme(std::string_view text, const Components& url)
         fmt::format("the scheme is \"{}\", it must be ws, wss, ws+unix or wss+unix", scheme));
 }
 
-/// Refuses the parts that no URL of ours may have, whatever its grammar.
+/// Refuses parts that a WebSocket URL may not have.
 Result<void> validate_parts(std::string_view text, const Components& url)
 {
     if (url.user_info)
@@ -134,13 +134,13 @@ Result<Url> take_apart_unix(const Components& url)
     result.unix_path = http::percent_decoded(url.socket);
     if (auto valid = validate_unix(url, result.unix_path); !valid)
         return valid.error();
-    result.host = result.authority = "localhost"; // there is no better name for it
+    result.host = result.authority = "localhost"; // a socket has no better name
     result.is_secure = lower(url.scheme) == "wss+unix";
     result.resource = resource(url.path, url.query);
     return result;
 }
 
-/// The failure lacks what parse_url() adds.
+/// Parses the URL; parse_url() completes a failure.
 Result<Url> take_apart(std::string_view text)
 {
     if (text.empty())

@@ -8,13 +8,13 @@ namespace sidecar::websocket {
 
 namespace {
 
-/// Octets that a character has, by its first one; also for those that begin none.
+/// Returns the octets of a character with this first octet; one for an octet that begins none.
 std::size_t length_of_character(std::uint8_t first) noexcept
 {
     return first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
 }
 
-/// How many octets at the end may be the beginning of a character whose rest is not there.
+/// Returns how many octets at the end may begin a character that is cut.
 std::size_t cut_bytes(std::span<const std::byte> bytes) noexcept
 {
     for (std::size_t back = 1; back <= std::min<std::size_t>(3, bytes.size()); ++back) {
@@ -45,7 +45,7 @@ bool Utf8Parts::accept(std::span<const std::byte> part) noexcept
     }
     const auto whole = part.first(part.size() - cut_bytes(part));
     if (!is_utf8(whole))
-        return step_all(part); // only to find where
+        return step_all(part); // only to find bad_offset_
     offset_ += whole.size();
     return step_all(part.subspan(whole.size()));
 }
@@ -56,7 +56,7 @@ bool Utf8Parts::step_all(std::span<const std::byte> octets) noexcept
                        [this](std::byte octet) { return step(octet); });
 }
 
-/// RFC 3629 section 4: only the second octet's range depends on the first.
+/// Checks one octet. RFC 3629 section 4: only the second octet's range depends on the first.
 bool Utf8Parts::step(std::byte byte) noexcept
 {
     const auto octet = std::to_integer<std::uint8_t>(byte);

@@ -1,4 +1,4 @@
-// Whether bytes are UTF-8 (RFC 3629), at the speed of memory.
+// Validates UTF-8 (RFC 3629) at the speed of memory.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@ namespace detail {
 [[nodiscard]] bool is_utf8_at_length(std::span<const std::byte> bytes) noexcept;
 } // namespace detail
 
-/// Most short messages are ASCII, and to see that takes less time than a call.
+/// Inline: most short messages are ASCII, and this check takes less time than a call.
 [[nodiscard]] inline bool is_ascii(std::span<const std::byte> bytes) noexcept
 {
     using Word = std::uint64_t;
@@ -31,22 +31,22 @@ namespace detail {
     return ((seen | word) & high_bits) == 0;
 }
 
-/// Whether the bytes are UTF-8 from their beginning to their end.
+/// Whether the bytes are complete UTF-8.
 [[nodiscard]] inline bool is_utf8(std::span<const std::byte> bytes) noexcept
 {
     constexpr std::size_t short_bytes = 128;
     return (bytes.size() <= short_bytes && is_ascii(bytes)) || detail::is_utf8_at_length(bytes);
 }
 
-/// UTF-8 that comes in parts. Copies no byte: of a character that is cut it keeps what the next
-/// octet must be. Invariant: the parts that were accepted are the beginning of some UTF-8 text.
+/// Validates UTF-8 that arrives in parts. Copies no byte: for a character that is cut it keeps the
+/// range of the next octet. Invariant: the accepted parts are the beginning of some UTF-8 text.
 class Utf8Parts {
 public:
-    /// The next part. False: it goes wrong at bad_offset(), and no later part is looked at.
+    /// Checks the next part. False: it is invalid at bad_offset(), and later parts are ignored.
     [[nodiscard]] bool accept(std::span<const std::byte> part) noexcept;
-    /// The text may end here: no character is cut.
+    /// Whether the text may end here: no character is cut.
     [[nodiscard]] bool may_end() const noexcept { return missing_ == 0 && !bad_offset_; }
-    /// The first octet with which the parts are the beginning of no UTF-8 text.
+    /// The offset of the first invalid octet.
     [[nodiscard]] std::optional<std::size_t> bad_offset() const noexcept { return bad_offset_; }
 
 private:
@@ -55,8 +55,8 @@ private:
 
     std::size_t offset_ = 0; // octets accepted
     std::optional<std::size_t> bad_offset_;
-    std::uint8_t missing_ = 0;              // octets of the character that is cut
-    std::uint8_t lowest_ = 0, highest_ = 0; // of its next octet
+    std::uint8_t missing_ = 0;              // octets of the cut character
+    std::uint8_t lowest_ = 0, highest_ = 0; // valid range of its next octet
 };
 
 } // namespace sidecar::websocket

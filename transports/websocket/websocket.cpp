@@ -30,20 +30,19 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// For how long a peer that broke the protocol may take to read which rule it was.
+/// A peer that broke the protocol gets so much time to read the Close about it.
 constexpr Duration linger_time = 500ms;
 
-/// While the inbox is full, pings are looked for at growing intervals, and as far ahead as this.
+/// While the inbox is full, the link looks for pings at growing intervals, this far ahead.
 constexpr Duration first_look = 50ms;
 constexpr Duration max_between_looks = 500ms;
 constexpr std::size_t max_read_ahead = 256u << 10;
 
-/// A larger message goes out in fragments of that size: a pong and our Close wait for one of them. Two
-/// of them and less go out at once, as the system takes that much anyway.
+/// The size of fragments: a pong and our Close wait for at most one. A message of up to two is sent
+/// whole, since the system takes that much at once anyway.
 constexpr std::size_t fragment_bytes = 128u << 10;
 
-/// Thrown through the reader when the peer's bytes are not looked at any longer; the protocol's ending
-/// says why.
+/// Thrown through the reader to stop it; the protocol's ending() says why.
 struct Ended {};
 
 Failure bad_options(const WebSocket::Options& options, const char* attempted, std::string why)
@@ -54,7 +53,7 @@ Failure bad_options(const WebSocket::Options& options, const char* attempted, st
              .explanation = std::move(why)}};
 }
 
-/// A peer that sends more than this has not looked for our Close in a long time.
+/// A peer that has sent more than this will not read our Close.
 constexpr std::size_t max_discarded_bytes = 64u << 20;
 
 struct Discarding {
@@ -62,7 +61,8 @@ struct Discarding {
     LoopEvent changed;    // sidecar side
 };
 
-/// In the background: a read cannot be waited for with a deadline. The stream's abort() ends it.
+/// Reads and discards until the stream ends. In the background, since a read takes no deadline; the
+/// stream's abort() ends it.
 Task<> discard(std::shared_ptr<stream::Stream> stream, std::shared_ptr<Discarding> state)
 {
     std::vector<std::byte> buffer(16u << 10);
@@ -75,21 +75,21 @@ Task<> discard(std::shared_ptr<stream::Stream> stream, std::shared_ptr<Discardin
     state->changed.set();
 }
 
-/// After Writer::finish(): waits for the last word to be written, ends our half of the stream, and
-/// waits for the peer to end its own; reads and discards meanwhile, up to a bound. To close a socket
-/// in which unread bytes are, or arrive later, would reset the connection and could destroy the last
-/// word before the peer has read it. Ends at the deadline, or when the stream does (abort()). Throws
-/// nothing but a cancellation.
+/// Called after Writer::finish(). Waits until the last word is written, ends our half of the stream
+/// and waits until the peer ends its half; meanwhile it reads and discards, up to a bound. Closing
+/// a socket with unread bytes would reset the connection, which could destroy the last word before
+/// the peer has read it. Ends at the deadline, or with the stream (abort()). Throws nothing but a
+/// cancellation.
 Task<> lingering_close(Context ctx, std::shared_ptr<stream::Stream> stream,
                        std::shared_ptr<stream::Writer> writer, TimePoint deadline)
 {
-    // From the beginning: a peer that waits for us to read would take no last word either.
+    // Reads from the beginning: a peer that waits for us to read would not take the last word
     auto state = std::make_shared<Discarding>();
     asio::co_spawn(stream->executor(), discard(stream, state), [](std::exception_ptr) {});
     bool is_in_time = false;
     try {
         is_in_time = co_await writer->shut_down(ctx, deadline);
-    } catch (const boost::system::system_error&) { // nobody is there to read it
+    } catch (const boost::system::system_error&) { // the peer is gone
     }
     while (is_in_time && !state->is_over)
         is_in_time = co_await ctx.wait(state->changed, deadline);
@@ -97,12 +97,12 @@ Task<> lingering_close(Context ctx, std::shared_ptr<stream::Stream> stream,
 
 } // namespace
 
-/// One connection, owned by its WebSocket. It puts together what others do: the Connector connects, the
-/// Handshake judges the answer, the Protocol decides what bytes mean and what is owed, Reader and
-/// Writer move them. Side: the loop's thread.
+/// One connection, owned by its WebSocket. The Connector connects, the Handshake judges the answer,
+/// the Protocol interprets bytes and knows what it owes, Reader and Writer move the bytes. Side:
+/// the loop's thread.
 ///
-/// Invariant: what goes to the writer as an answer was appended by the protocol, so that nothing
-/// leaves behind our Close; once end_ is set no read succeeds any more.
+/// Invariants: the protocol appends everything that the writer gets as an answer, so that nothing
+/// follows our Close; once end_ is set, no read succeeds.
 class WebSocket::Impl final : private stream::Decoder, private stream::Encoder {
 public:
     explicit Impl(const Options& options)
@@ -132,18 +132,18 @@ private:
     Task<> say_last_word(Context ctx);
     [[nodiscard]] Failure read_failure(std::exception_ptr exception) const;
 
-    std::unique_ptr<const Options> options_;         // sidecar side; null once connected: a KiB
-    const std::string endpoint_;                     // sidecar side
-    http::Secrets secrets_;                          // sidecar side; of all hops
-    stream::Connector connector_;                    // sidecar side
-    std::shared_ptr<stream::Stream> stream_;         // sidecar side; null until connected
-    stream::Reader reader_;                          // sidecar side
-    std::shared_ptr<stream::Writer> writer_;         // sidecar side; null until connected
-    websocket::Protocol protocol_;                   // sidecar side
-    std::optional<websocket::PartialMessage> large_; // sidecar side; goes out in fragments
-    std::uint64_t looked_until_ = 0;                 // sidecar side; of the stream, for pings
-    std::optional<Failure> end_; // sidecar side; why no read will succeed any more
-    LoopEvent over_;             // sidecar side; close() waits for it
+    std::unique_ptr<const Options> options_; // sidecar side; null once connected, to save a KiB
+    const std::string endpoint_;             // sidecar side
+    http::Secrets secrets_;                  // sidecar side; of all hops
+    stream::Connector connector_;            // sidecar side
+    std::shared_ptr<stream::Stream> stream_; // sidecar side; null until connected
+    stream::Reader reader_;                  // sidecar side
+    std::shared_ptr<stream::Writer> writer_; // sidecar side; null until connected
+    websocket::Protocol protocol_;           // sidecar side
+    std::optional<websocket::PartialMessage> large_; // sidecar side; being sent in fragments
+    std::uint64_t looked_until_ = 0; // sidecar side; offset in the stream, for pings
+    std::optional<Failure> end_;     // sidecar side; set: no read will succeed
+    LoopEvent over_;                 // sidecar side; close() awaits it
 };
 
 // --- connecting
@@ -166,7 +166,7 @@ Task<> WebSocket::Impl::connect(Context ctx)
     options_.reset();
 }
 
-/// Returns the refusal of the handshake; throws all other failures.
+/// Returns the handshake's refusal; throws all other failures.
 Task<Result<void>> WebSocket::Impl::connect_to(Context ctx, Options options, std::string endpoint)
 {
     const auto url = websocket::parse_url(options.url).value();
@@ -206,7 +206,7 @@ Task<> WebSocket::Impl::read(Context ctx, Sink& sink)
     throw Exception{*end_};
 }
 
-/// Stays while there is no room for more, to answer the peer's pings.
+/// Reads messages, then waits until the sink has room and answers the peer's pings meanwhile.
 Task<> WebSocket::Impl::read_messages(Context ctx, Sink& sink)
 {
     if (end_)
@@ -219,7 +219,7 @@ Task<> WebSocket::Impl::read_messages(Context ctx, Sink& sink)
         if (has_room || stream_->is_aborted())
             co_return;
         interval = std::min(2 * interval, max_between_looks);
-        if (reader_.is_in_place()) // what has its place is taken in, so that one sees beyond it
+        if (reader_.is_in_place()) // receive its rest, to see the bytes behind it
             co_await reader_.read(*stream_, sink, *this);
         else
             look_for_pings();
@@ -266,15 +266,16 @@ void WebSocket::Impl::received(std::span<const std::byte> bytes, bool is_last)
 
 void WebSocket::Impl::answer()
 {
-    if (protocol_.ending() || !protocol_.owes_answer()) // what goes with a Close: say_last_word()
+    // say_last_word() sends the answers that go with a Close
+    if (protocol_.ending() || !protocol_.owes_answer())
         return;
     std::vector<std::byte> bytes;
     protocol_.append_answer(bytes);
     writer_->answer(bytes);
 }
 
-/// The answer to the peer's Close, unless ours was first, or the Close that tells it what it did
-/// wrong; behind either the end of our half, so that the peer sees a whole end of TLS too.
+/// Sends the answer to the peer's Close, unless our Close was first, or the Close that names the
+/// peer's fault. Then ends our half, so that the peer sees a proper end of TLS too.
 Task<> WebSocket::Impl::say_last_word(Context ctx)
 {
     const bool is_answer = protocol_.ending()->error == Error::closed_by_peer;
@@ -291,7 +292,7 @@ Task<> WebSocket::Impl::say_last_word(Context ctx)
                 ctx, deadline_after(ctx.now(), stream::Writer::end_answer_time));
         else
             co_await lingering_close(ctx, stream_, writer_, deadline_after(ctx.now(), linger_time));
-    } catch (const boost::system::system_error&) { // how it ended is said already
+    } catch (const boost::system::system_error&) { // ending() has the reason
     }
 }
 
@@ -326,10 +327,10 @@ Failure WebSocket::Impl::read_failure(std::exception_ptr exception) const
 
 // --- writing and closing
 
-/// Of a large message a fragment at a time, which ends the chunk.
+/// Encodes messages; of a large one a fragment, which ends the chunk.
 void WebSocket::Impl::encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::iterator& end)
 {
-    // Compressed, much may become little: what is looked at is bounded too
+    // Compression may shrink the output, so the input is bounded too
     std::size_t encoded_bytes = 0;
     for (; at != end && !chunk.is_full() && encoded_bytes < stream::Chunk::full_bytes; ++at) {
         const auto message = *at;
@@ -367,7 +368,7 @@ Task<> WebSocket::Impl::close(CloseReason reason)
         co_await over_.wait();
     if (!end_)
         throw boost::system::system_error{asio::error::operation_aborted};
-    // RFC 6455 section 7.1.4: the closing handshake is complete when the peer's Close has come
+    // RFC 6455 section 7.1.4: the closing handshake is complete when the peer's Close arrives
     if (!(*end_ == Error::closed_by_peer))
         throw Exception{*end_};
 }

@@ -1,30 +1,32 @@
-// CompressionOptions: messages compressed on their way, RFC 7692.
+// CompressionOptions: compressed messages, RFC 7692.
 #pragma once
 
 #include <cstddef>
 
 namespace sidecar {
 
-/// What is offered of permessage-deflate (RFC 7692), and how messages are compressed if the peer
-/// agrees. A peer that does not is talked to without compression; one whose answer breaks the RFC
-/// fails the handshake. What a value may be is checked by start(): bad_options.
+/// The offer of permessage-deflate (RFC 7692), and the compression of sent messages if the peer
+/// agrees. If it does not, the connection is not compressed. An answer that breaks the RFC fails
+/// the handshake. start() checks the values: bad_options.
+///
+/// Windows are powers of two in bytes. The peer must accept a server_max_window_bits below 15, or
+/// refuse the extension. A smaller window, and no context takeover, saves memory and costs
+/// compression. The peer may ask for a smaller client window, or for no client context takeover,
+/// and gets it.
 struct CompressionOptions {
-    /// Of the peer's window, as a power of two in bytes: 8 to 15. Less than 15 is demanded of the
-    /// peer, which refuses the extension or keeps to it. It spares the peer's memory, not ours.
+    /// The peer's window, 8 to 15; default 15. A smaller one saves memory of the peer, not ours.
     int server_max_window_bits = 15;
-    /// Of our window, likewise. The peer may ask for less, and gets it. With mem_level it decides
-    /// the memory that a link has for sending.
+    /// Our window, 8 to 15; default 15. It and mem_level decide the memory of a sending link.
     int client_max_window_bits = 15;
-    /// Demands that each message of the peer's stands alone. Spares memory on both sides: what
-    /// inflates is then shared by all such links of a thread. Costs compression.
+    /// Demands independent messages from the peer. All such links of a thread share one inflater.
     bool server_no_context_takeover = false;
-    /// Each message of ours stands alone; likewise. The peer may ask for it, and gets it.
+    /// Sends independent messages. All such links of a thread share one compressor.
     bool client_no_context_takeover = false;
-    /// 1 (fastest) to 9 (smallest). Zero: nothing is compressed that is sent; what comes may be.
+    /// 1 (fastest) to 9 (smallest); default 6. Zero: compresses nothing, inflates the peer's.
     int level = 6;
-    /// 1 (least memory) to 9.
+    /// 1 (least memory) to 9; default 8.
     int mem_level = 8;
-    /// Shorter messages are sent plain; bytes. Zero: all are compressed, but empty ones.
+    /// Sends shorter messages plain; bytes, default 128. Zero: compresses all but empty ones.
     std::size_t threshold_bytes = 128;
 };
 

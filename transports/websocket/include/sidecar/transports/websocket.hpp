@@ -18,77 +18,84 @@
 
 namespace sidecar {
 
-/// HTTP basic credentials, RFC 7617. Neither appears in any text.
+/// HTTP basic credentials (RFC 7617). They appear in no text.
 struct BasicAuth {
-    std::string user{}; ///< no ':' and no control character in it
+    std::string user{}; ///< without ':' and control characters
     std::string password{};
 };
 
-/// The client's end of a WebSocket connection (RFC 6455). Each ping is answered, in order, of more
-/// than 16 that wait the latest; also while the inbox is full, as far as the next 256 KiB that come.
-/// A message above 256 KiB goes out in fragments, between which a pong or our Close may go. Text is
-/// checked to be UTF-8 both ways; the failure that ends the link has the peer's close code and reason. close() succeeds only if the peer's Close has come. A peer that breaks the protocol is
-/// told so and may read it for up to half a second before the link ends.
+/// The client's end of a WebSocket connection (RFC 6455). It answers pings in order; of more than
+/// 16 waiting answers it keeps the first 15 and the latest. It answers them also while the inbox is
+/// full, in the next 256 KiB that arrive. It sends a message above 256 KiB in fragments, between
+/// which a pong or our Close may go. It checks text for UTF-8 in both directions. The failure that
+/// ends the link has the peer's close code and reason. close() succeeds only if the peer's Close
+/// arrives. A peer that breaks the protocol gets a Close that says so, and up to half a second to
+/// read it.
 class SIDECAR_API WebSocket {
 public:
+    /// The URL (RFC 3986): the host is a name, an IPv4 address, or an IPv6 address in brackets,
+    /// maybe with a zone like [fe80::1%25eth0]. Without a port it is 80, with TLS 443. For a
+    /// Unix-domain socket write "ws+unix:/path/of.sock:/path?query" (or wss+unix:), with '@' in
+    /// place of the first '/' for an abstract name. Texts show the values of the query as "***".
+    ///
+    /// The headers, such as Authorization: a name may be repeated. Host and User-Agent replace
+    /// ours. The fields of the handshake itself (Connection, Upgrade, Sec-WebSocket-*,
+    /// Content-Length, Transfer-Encoding) are bad_options.
+    ///
+    /// Redirects (301, 302, 303, 307, 308) are followed within the time of the start, only to the
+    /// same or a more secure scheme, and never to or from a Unix-domain socket. Another host or
+    /// port gets public options only: no `basic_auth`, no `bearer`, no header except such as
+    /// User-Agent, no subprotocol that may be a token, no client certificate.
+    ///
+    /// A peer's message above max_message_bytes gets close code 1009; no byte above the limit is
+    /// kept.
     struct Options {
-        /// "ws://host:port/path?query" or "wss://..." for TLS (RFC 3986; host a name, an IPv4
-        /// address or an IPv6 address in brackets, with a zone like [fe80::1%25eth0] if need be;
-        /// port 80, with TLS 443, if none is given). "ws+unix:/path/of.sock:/path?query" (or
-        /// wss+unix:) for a Unix-domain socket, '@' in place of the first '/' for an abstract name.
-        /// In texts the values of the query are masked.
+        /// "ws://host:port/path?query", "wss://..." for TLS, or "ws+unix:/path/of.sock:/path".
         std::string url{};
-        /// Larger messages from the peer end the link with too_big (it is told 1009), before memory
-        /// is taken for them; bytes. Zero is bad_options.
+        /// A larger message from the peer ends the link with too_big; bytes. Zero: bad_options.
         std::size_t max_message_bytes = 1u << 20;
-        /// Further fields of the handshake's request, such as Authorization, in this order and as
-        /// often as given. Host and User-Agent stand in place of ours. Those that the handshake is
-        /// made of (Connection, Upgrade, Sec-WebSocket-*, Content-Length, Transfer-Encoding) are
-        /// bad_options. Their values appear in no text.
+        /// Further fields of the request, in this order. Their values appear in no text.
         std::vector<std::pair<std::string, std::string>> headers{};
-        /// What is offered as Sec-WebSocket-Protocol, the preferred one first. A peer that chooses
-        /// another refuses the handshake; one that chooses none does not.
+        /// Sec-WebSocket-Protocol, the preferred one first. The peer may choose none, but no other.
         std::vector<std::string> subprotocols{};
         /// The Origin field (RFC 6455 section 10.2), such as "https://example.com". Empty: none.
         std::string origin{};
-        /// Sent as basic authorization. Together with `bearer`, or with an Authorization header, it
-        /// is bad_options.
+        /// Basic authorization; not together with `bearer` or an Authorization header: bad_options.
         std::optional<BasicAuth> basic_auth{};
-        /// Sent as bearer authorization (RFC 6750); appears in no text. Empty: none.
+        /// The token of bearer authorization (RFC 6750); appears in no text. Empty: none.
         std::string bearer{};
-        /// So many redirections (301, 302, 303, 307, 308) are followed, within the time of the
-        /// start; only to the same or a more secure scheme. Another host or port gets only what is
-        /// public: no `basic_auth`, no `bearer`, no header but such as User-Agent, no subprotocol
-        /// that may be a token, no client's certificate. Zero: none; the redirection is a refusal
-        /// with its Location.
+        /// The number of redirects to follow. Zero: a redirect is a refusal with its Location.
         unsigned max_redirects = 0;
-        /// A longer head of the handshake's answer fails the start; bytes. As much again may come
-        /// in interim answers (1xx). Zero is bad_options.
+        /// Limits the answer's head, and all interim answers (1xx); bytes. Zero: bad_options.
         std::size_t max_head_bytes = 64u << 10;
-        /// permessage-deflate is offered so, `.compression = CompressionOptions{}`; none: it is not.
+        /// The offer of permessage-deflate, `.compression = CompressionOptions{}`; empty: no offer.
         std::optional<CompressionOptions> compression{};
         bool no_delay = true;   ///< TCP_NODELAY
-        bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods unless `socket` says
+        bool keep_alive = true; ///< SO_KEEPALIVE; the periods are in `socket`
         SocketOptions socket{};
         ProxyOptions proxy{};
-        /// For wss://. With ws://, unless a redirection may lead to wss://, it is bad_options.
+        /// For wss://. With ws:// it is bad_options, unless a redirect may lead to wss://.
         TlsOptions tls{};
     };
 
+    /// Copies the options, which must have passed check(). Does no I/O.
     explicit WebSocket(const Options& options);
     WebSocket(const WebSocket&) = delete;
     WebSocket& operator=(const WebSocket&) = delete;
     ~WebSocket();
 
-    /// The URL, with the values of its query masked.
+    /// Returns the URL with the values of its query redacted.
     [[nodiscard]] static std::string endpoint(const Options& options);
-    /// Errors: bad_address for a URL that cannot be understood, bad_options for a header or a
-    /// subprotocol that no request may carry, and for what TLS cannot use.
+    /// Side: both. Blocks: while it reads the files of TLS. Errors: bad_address for an invalid URL;
+    /// bad_options for a header or a subprotocol that no request may carry, and for any option that
+    /// the socket, the proxy, TLS or the compression cannot use; no_resources and tls_failed of
+    /// TLS.
     [[nodiscard]] static Result<void> check(const Options& options);
     /// Errors: bad_message for text that is not UTF-8 (RFC 6455 section 5.6).
     [[nodiscard]] static Result<void> check_send(const Options& options, MessageKind kind,
                                                  std::span<const std::byte> payload);
 
+    // --- the calls of Transport; the link makes them on the loop's thread
     Task<> connect(Context ctx);
     Task<> read(Context ctx, Sink& sink);
     Task<> write(Context ctx, Batch batch);
