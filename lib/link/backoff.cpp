@@ -29,7 +29,7 @@ bool can_heal(const Failure& failure) noexcept
 namespace detail {
 namespace {
 
-/// splitmix64: every state gives a good number, and zero is as good a seed as any.
+/// splitmix64: works with every state, zero included.
 std::uint64_t next_random(std::uint64_t& state) noexcept
 {
     auto z = state += 0x9e3779b97f4a7c15u;
@@ -54,7 +54,7 @@ bool is_busy(const Failure& why) noexcept
     return why.close_code() == 1012 || why.close_code() == 1013;
 }
 
-/// Calls a function that is the application's.
+/// Calls a function of the application.
 template <class Function>
 auto ask(const char* name, const Function& function)
 {
@@ -71,7 +71,7 @@ std::uint64_t process_entropy() noexcept
     try {
         std::random_device device;
         return std::uint64_t{device()} << 32 | device();
-    } catch (const std::exception&) { // no such device; the process and the time have to do
+    } catch (const std::exception&) { // no such device: process id and time must do
         return static_cast<std::uint64_t>(
             std::chrono::system_clock::now().time_since_epoch().count());
     }
@@ -84,7 +84,7 @@ Backoff::Backoff(const Reconnect& options, std::uint64_t seed)
 {
 }
 
-/// Evenly from zero to the window, both included.
+/// Draws evenly from zero to the window, both included.
 Duration Backoff::draw(Duration window)
 {
     __extension__ using Wide = unsigned __int128;
@@ -120,7 +120,7 @@ std::optional<TimePoint> Backoff::next(const Failure& why, TimePoint now)
     auto window = window_;
     Duration min{};
     if (is_busy(why)) {
-        // Spread within max_window, which no wait of ours exceeds
+        // Stays within max_window, which only a Retry-After may exceed
         min = std::min(options_.busy_delay, options_.max_window / 6);
         window =
             std::min(std::max(window, times(options_.busy_delay, 5)), options_.max_window - min);
@@ -138,7 +138,7 @@ std::optional<TimePoint> Backoff::next(const Failure& why, TimePoint now)
 std::uint64_t make_seed(LinkId link)
 {
     static const std::uint64_t entropy = process_entropy();
-    static std::atomic<std::uint64_t> links{0}; // of several feeds each has a link 0
+    static std::atomic<std::uint64_t> links{0}; // each feed has a link 0
     auto state = entropy ^ static_cast<std::uint64_t>(::getpid()) << 32
                  ^ static_cast<std::uint64_t>(link) ^ links.fetch_add(1) << 16;
     return next_random(state);

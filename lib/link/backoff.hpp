@@ -1,4 +1,4 @@
-// When a link tries again, and whether at all. Pure.
+// Backoff: decides whether a link tries again, and when.
 #pragma once
 
 #include <sidecar/message.hpp>
@@ -9,21 +9,22 @@
 
 namespace sidecar::detail {
 
-/// Decides about the attempts of one link, which owns it. An outage begins with the first failure
-/// and ends only with a connection that was up for long enough; over an outage the window grows and
-/// the limits count. Asks no clock and sleeps nowhere. Side: sidecar.
+/// Decides about the attempts of one link, which owns it. An outage begins with the first failure.
+/// During it the window grows and the limits count. A wait is drawn from the whole window. Only a
+/// connection that was up for `stable_after` ends the outage: one that is accepted and dropped is
+/// no success. Reads no clock and never sleeps. Side: sidecar.
 class Backoff {
 public:
-    /// `seed`: for the generator that is used if the options bring none.
+    /// `seed`: for the generator that is used if the options have none.
     Backoff(const Reconnect& options, std::uint64_t seed);
 
     /// The link is up.
     void up(TimePoint now) noexcept { up_since_ = now; }
-    /// A connection or an attempt failed, or ended. Gives the time of the next attempt; empty: there
-    /// will be none, since trying cannot help or a limit is reached. Passes on what the
-    /// application's predicate and generator throw.
+    /// A connection or an attempt failed or ended. Returns the time of the next attempt; empty:
+    /// there is none, since trying cannot help or a limit is reached. Throws Exception
+    /// (callback_failed or its own failure) if the application's predicate or generator throws.
     [[nodiscard]] std::optional<TimePoint> next(const Failure& why, TimePoint now);
-    /// Of the next attempt, counted from the beginning of the outage; 1 before the first failure.
+    /// Returns the next attempt's number in the outage; 1 before the first failure.
     [[nodiscard]] std::uint32_t attempt() const noexcept { return attempts_ + 1; }
 
 private:
@@ -34,14 +35,14 @@ private:
     std::uint64_t generator_;             // sidecar side
     Duration window_;                     // sidecar side; of the next attempt
     std::uint32_t attempts_ = 0;          // sidecar side; of this outage
-    std::optional<TimePoint> began_;      // sidecar side; the outage
+    std::optional<TimePoint> began_;      // sidecar side; of this outage
     std::optional<TimePoint> up_since_{}; // sidecar side
 };
 
-/// A seed that differs from process to process and from link to link.
+/// Returns a seed that differs from process to process and from link to link.
 [[nodiscard]] std::uint64_t make_seed(LinkId link);
 
-/// Errors: bad_options.
+/// Checks the options. Errors: bad_options.
 [[nodiscard]] Result<void> validate_reconnect(const Reconnect& options);
 
 } // namespace sidecar::detail

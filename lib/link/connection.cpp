@@ -14,15 +14,14 @@
 namespace sidecar::detail {
 namespace {
 
-/// After a failed read, so long has on_connected for what had come before.
+/// After a failed read, on_connected has this long to take the messages that arrived before.
 constexpr auto last_turn = std::chrono::milliseconds{100};
 
-/// After a failed write the peer is silent for so long, and then its last words (and the reason that
-/// they may hold) are not waited for.
+/// After a failed write the connection reads on until the peer is silent for this long: a close
+/// frame may hold the reason.
 constexpr auto last_words = std::chrono::milliseconds{100};
 
-/// And a peer that goes on talking, since only our sending has failed, is listened to for so many
-/// times that long.
+/// A peer that keeps sending, since only our writes fail, is read for at most so many more windows.
 constexpr unsigned max_last_words = 50;
 
 } // namespace
@@ -43,13 +42,13 @@ void Connection::spawn(Role role, const char* name, TimePoint deadline,
             make, [this, role, ended](std::exception_ptr exception) {
                 task_ended(role, ended, std::move(exception));
             });
-    } catch (...) { // no memory
+    } catch (...) { // out of memory
         tasks_[role] = nullptr;
         throw;
     }
 }
 
-/// The application's code, and memory, may fail here too: that ends the connection.
+/// Handles a task's end. If that throws too (application code, out of memory), the connection ends.
 void Connection::task_ended(Role role, void (Connection::*ended)(std::exception_ptr),
                             std::exception_ptr exception)
 {
@@ -64,7 +63,7 @@ void Connection::task_ended(Role role, void (Connection::*ended)(std::exception_
     }
     link_.services().something_changed();
     if (!has_tasks()) {
-        transport_.reset(); // its buffers; the socket is closed already
+        transport_.reset(); // frees its buffers; the socket is closed already
         link_.connection_ended();
     }
 }
@@ -133,11 +132,11 @@ Task<> Connection::listen(Context ctx)
     const auto began = ctx.now();
     co_await connect(ctx);
     if (!link_.connected(ctx.now() - began) || !prepare())
-        co_return; // given up, or stopped, in the same moment
+        co_return; // given up or stopped meanwhile
     co_await read_all({*tasks_[listener], TimePoint::max()});
 }
 
-/// Apart from listen(), whose coroutine lives as long as the connection and so should be a small one.
+/// Separate from listen(), whose coroutine lives as long as the connection and should be small.
 Task<> Connection::connect(Context ctx)
 {
     const auto* config = &link_.config();
@@ -160,7 +159,7 @@ Task<> Connection::connect(Context ctx)
     co_await transport_->connect(ctx);
 }
 
-/// Runs on_connected, if there is one.
+/// Runs on_connected if there is one, or opens the connection. Returns false if it cannot.
 bool Connection::prepare()
 {
     deadline_.cancel();
@@ -204,8 +203,8 @@ void Connection::preparer_ended(std::exception_ptr exception)
         cut();
 }
 
-/// Puts in what on_connected left, and begins to write: subscriptions first, and then, once they are
-/// answered, ordinary messages. False: it is too late for that.
+/// Puts the messages that on_connected left into the inbox and starts the writer. Subscriptions go
+/// first; ordinary messages follow once those are answered. Returns false if it cannot open.
 bool Connection::open(Continuity continuity, std::deque<Message> unread)
 {
     // Before prepared(): subscriptions that are added later must not delay `ready`.
@@ -253,7 +252,7 @@ Task<> Connection::read_all(Context ctx)
         link_.services().inbox.publish();
         if (sink.has_put())
             link_.keep_alive().note_data();
-        // A transport that never has to wait must not starve the others
+        // A transport that never waits must not starve the others
         if (!exception && turn == tasks.turn())
             co_await boost::asio::post(ctx.executor(), boost::asio::use_awaitable);
     }
@@ -263,7 +262,7 @@ Task<> Connection::read_all(Context ctx)
     std::rethrow_exception(exception);
 }
 
-/// on_connected still gets what had come; so it can say more about the end than the end does.
+/// Lets on_connected take the messages that arrived: its failure may explain more than the read's.
 Task<> Connection::end_session(Context ctx, std::exception_ptr exception)
 {
     session_->end(failure_of(exception, Error::disconnected, "read"));
@@ -324,7 +323,7 @@ Task<> Connection::write_ping(Context ctx)
     link_.keep_alive().asked_written();
 }
 
-/// Where a ping cannot be written, nothing can be.
+/// A ping that cannot be written ends sending altogether.
 void Connection::pinger_ended(std::exception_ptr exception)
 {
     if (exception && tasks_[listener])
@@ -339,19 +338,19 @@ void Connection::writer_ended(std::exception_ptr exception)
         sending_failed(failure_of(exception, Error::disconnected, "write"));
 }
 
-/// The listener may still find out why (a close frame, the reason in it).
+/// Lets the listener read on: a close frame may hold the reason.
 void Connection::sending_failed(Failure why)
 {
     if (why != Error::cancelled && link_.condemn(std::move(why), LinkImpl::Cause::send))
         await_last_words(max_last_words);
 }
 
-/// What has arrived is delivered, however long the application takes for it; only a peer that says
-/// nothing more is not waited for.
+/// Reads on until the peer is silent for one window. Messages that arrived are delivered, however
+/// long the application takes for them.
 void Connection::await_last_words(unsigned windows)
 {
     auto& loop = link_.services().loop;
-    // Bytes, not reads: one read takes in all of a large message
+    // Bytes too, not only reads: one read takes in all of a large message
     const auto progress = [this] {
         return std::pair{link_.counters().reads.load(std::memory_order_relaxed),
                          link_.keep_alive().heard_at()};
@@ -388,7 +387,7 @@ void Connection::subscription_answered()
     link_.writer().wake();
 }
 
-/// Only the writer says that it is restored: so the answer goes to the application first.
+/// Called by the writer, so that the application receives the answer before `ready`.
 void Connection::look_whether_restored()
 {
     if (link_.outbox().gate() == SendGate::restoring && link_.subscriptions().is_restored())
@@ -436,7 +435,7 @@ void Connection::begin_close(TimePoint drain_by, TimePoint deadline)
     spawn(closer, "close", deadline, &Connection::drain_and_close, &Connection::closer_ended);
 }
 
-/// From now on nothing but the goodbye is written.
+/// Lets nothing but the close be written from now on.
 void Connection::stop_writing()
 {
     link_.outbox().set_gate(SendGate::shut);

@@ -1,4 +1,4 @@
-// One connection of a link: a transport with its listener, writer and closer.
+// Connection: one connection of a link, with its transport, listener, writer and closer.
 #pragma once
 
 #include "link/session.hpp"
@@ -19,11 +19,12 @@ namespace sidecar::detail {
 
 class LinkImpl;
 
-/// Runs one transport: a listener that connects and reads; a writer; and, where they are needed,
-/// on_connected, a ping and a closer: each a task of the loop. It decides nothing about what follows
-/// from their ends: that is the link's, which owns it and makes a new one for each attempt.
-/// Invariants: at most one write and one read at a time; no ordinary message is written before what
-/// restores the connection; and each wait has its own timer. Side: sidecar.
+/// Runs one transport by tasks of the loop: a listener that connects and reads, a writer, and,
+/// where they are needed, on_connected, a ping and a closer. The link owns it, makes a new one for
+/// each attempt, and decides what follows when its tasks end. After a failed send the connection
+/// reads on until the peer is silent for 100 ms, for about 5 s at most; a pause for a full inbox
+/// does not count. Invariants: at most one write and one read at a time; no ordinary message is
+/// written before the connection is restored; each wait has a separate timer. Side: sidecar.
 class Connection {
 public:
     /// Lifetime: `link` owns it.
@@ -31,30 +32,31 @@ public:
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
-    /// Spawns the listener, which connects first. `prepare_by`: for on_connected.
+    /// Spawns the listener, which connects first. `deadline`: for connecting. `prepare_by`: for
+    /// on_connected.
     void begin(Attempt attempt, TimePoint deadline, TimePoint prepare_by);
-    /// Drains the outbox until `drain_by`, and then says goodbye. A second call only shortens the
-    /// drain. `deadline`: the transport's.
+    /// Drains the outbox until `drain_by`, then closes. A second call only shortens the drain.
+    /// `deadline`: of the transport's close.
     void begin_close(TimePoint drain_by, TimePoint deadline);
-    /// Cancels on_connected, whose end then means nothing.
+    /// Cancels on_connected, whose failure is then ignored.
     void cancel_preparing() { cancel(preparer); }
     void abort() noexcept;
-    /// Ends it at once.
+    /// Aborts the transport, and cancels the listener and on_connected.
     void cut();
-    /// In the background; without effect while one is not written yet.
+    /// Pings in the background; no effect while an earlier ping is not written yet.
     void ping();
-    /// One confirms now.
+    /// A subscription was answered.
     void subscription_answered();
-    /// Of the writer: before each look into the outbox; before it writes messages of the priority
-    /// lane; and when there is nothing to write.
+    /// Called by the writer: before each look into the outbox, before it writes messages of the
+    /// priority lane, and when there is nothing to write.
     void look_whether_restored();
     void watch_for_answers();
     void nothing_to_write();
     void destroy_transport() noexcept { transport_.reset(); }
     [[nodiscard]] bool has_tasks() const noexcept { return tasks_ != Tasks{}; }
-    /// Of what was given to send(), stick() and unstick() something may still be written.
+    /// Returns whether a message of send(), stick() or unstick() may still be written.
     [[nodiscard]] bool has_unsent() const;
-    /// Its tasks end with the connection, so that cancelling them is nothing to report.
+    /// The tasks end with the connection: their cancellation is not reported.
     void expect_tasks_to_end() noexcept;
 
 private:
@@ -91,7 +93,7 @@ private:
     [[nodiscard]] Failure failure_of(const std::exception_ptr& exception, Error code,
                                      const char* attempted) const;
 
-    LinkImpl& link_;                          // as its members say
+    LinkImpl& link_;                          // see its members for their sides
     std::unique_ptr<AnyTransport> transport_; // sidecar side
     Tasks tasks_{};                           // sidecar side; by role; null: not running
     Timers::Timer deadline_;                  // sidecar side; for connecting and on_connected
@@ -101,10 +103,10 @@ private:
     LoopEvent session_over_;                  // sidecar side
     Attempt attempt_;                         // sidecar side
     TimePoint prepare_by_{};                  // sidecar side
-    std::uint32_t number_ = 0;                // sidecar side; if it comes up
-    bool is_watching_ = false;                // sidecar side; subscriptions see the messages
-    std::optional<TimePoint> drain_by_;       // sidecar side; it is to be closed
-    LoopEvent drained_;                       // sidecar side; perhaps
+    std::uint32_t number_ = 0;                // sidecar side; its number once it is up
+    bool is_watching_ = false;                // sidecar side; subscriptions see messages
+    std::optional<TimePoint> drain_by_;       // sidecar side; set: it is closing
+    LoopEvent drained_;                       // sidecar side; may be drained: look again
 };
 
 } // namespace sidecar::detail

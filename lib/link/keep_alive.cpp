@@ -13,13 +13,13 @@
 namespace sidecar::detail {
 namespace {
 
-/// Turns of the loop between a timer and the judgement. In the first the system is asked which
-/// sockets can be read, in the second who waited for that runs.
+/// Loop iterations between a timer and its judgement. In the first the system reports the readable
+/// sockets, in the second their readers run.
 constexpr unsigned turns_to_read = 3;
 
-/// A timer that fires later than this says that the thread was held, or the process stopped. What has
-/// come meanwhile may be too much for a few turns, so it is judged when a timer is in time again;
-/// or when this has been put off so many times, because a loop that is always late judges too.
+/// A timer that is later than this shows that the thread was held or the process was stopped. A few
+/// iterations may not read all that arrived meanwhile, so the judgement waits for a timer that is
+/// in time. After so many late timers it judges nevertheless: a loop may always be late.
 constexpr Duration late = std::chrono::milliseconds{50};
 constexpr unsigned most_put_off = 40;
 
@@ -40,7 +40,7 @@ FailureDetails explain(const LivenessMonitor::Verdict& verdict)
 
 } // namespace
 
-// --- when to ask, and when to drop
+// --- when to ping, and when to drop
 
 LivenessMonitor::LivenessMonitor(const Liveness& options, bool can_ask) noexcept
     : interval_{options.interval},
@@ -66,7 +66,7 @@ void LivenessMonitor::asked_written(TimePoint now) noexcept
     deadline_from_ = now;
 }
 
-/// What came before the connection, or before the last pause, does not count.
+/// Silence begins at the earliest with the connection or with the end of the last pause.
 TimePoint LivenessMonitor::begin_of(TimePoint last, const Signs& signs) const noexcept
 {
     return std::max({up_at_, last, signs.resumed_at});
@@ -124,14 +124,14 @@ LivenessMonitor::Verdict LivenessMonitor::look_for_life(const Signs& signs, Time
         return {.what = What::ask, .silence = now - alive_at};
     }
     if (question_ == Question::unwritten) {
-        // It waits behind what the system takes bit by bit, so somebody at the other end takes it.
+        // The ping waits behind other bytes. While the system accepts those, the peer reads.
         if (signs.written != written_)
             deadline_from_ = now;
         written_ = signs.written;
         deadline_from_ = std::max(deadline_from_, alive_at);
     }
     const auto deadline = deadline_after(deadline_from_, timeout_);
-    // An answer that comes meanwhile begins an interval, which may end before the deadline
+    // An answer before that begins an interval, which may end before the deadline
     if (now < deadline)
         return {.next_look = std::min(deadline, deadline_after(now, interval_))};
     return {.what = What::drop_dead,
@@ -223,7 +223,7 @@ void KeepAlive::look()
     }
 }
 
-/// False: the link is dropped.
+/// Returns false if it dropped the link.
 bool KeepAlive::act(const LivenessMonitor::Verdict& verdict)
 {
     using What = LivenessMonitor::What;
@@ -255,7 +255,7 @@ bool KeepAlive::act(const LivenessMonitor::Verdict& verdict)
     return false;
 }
 
-// --- questions and answers
+// --- pings and answers
 
 KeepAlive::Payload KeepAlive::ping_payload() const noexcept
 {
@@ -282,7 +282,7 @@ void KeepAlive::ponged(std::span<const std::byte> payload)
         answered();
 }
 
-/// An answer is taken out of the stream, unless the application wants it too.
+/// Takes an answer out of the stream, unless the application wants it too.
 MessageWatcher::Verdict KeepAlive::offer(const MessageView& message)
 {
     if (!may_take(message.size()))
@@ -295,7 +295,7 @@ MessageWatcher::Verdict KeepAlive::offer(const MessageView& message)
                                           "recognise the answer to a heartbeat", {}));
         return Verdict::pass;
     }
-    note_bytes(); // of a transport that does not say it itself
+    note_bytes(); // for a transport that does not call Sink::note_bytes()
     answered();
     return heartbeat_->keeps_answers ? Verdict::pass : Verdict::answer;
 }
@@ -310,7 +310,7 @@ void KeepAlive::answered()
     if (!std::exchange(is_unanswered_, false))
         return;
     if (link_.sink().is_paused() || resumed_at_ >= asked_at_)
-        return; // it has waited for us, we do not know how long
+        return; // the answer waited for us, for an unknown time
     std::lock_guard lock{mutex_};
     round_trips_.add(loop_.now() - asked_at_);
 }

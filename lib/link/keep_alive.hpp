@@ -1,4 +1,4 @@
-// Watches whether a link's peer is there: when it is asked, and when it counts as gone.
+// Liveness: decides when to ping a link's peer, and when the peer counts as gone.
 #pragma once
 
 #include "base/latency_histogram.hpp"
@@ -20,47 +20,48 @@ namespace sidecar::detail {
 
 class LinkImpl;
 
-/// Two clocks of one connection: for the silence of bytes and for the silence of data. Owned by the
-/// link's KeepAlive, which calls look() at its time, and does what it says. It does
-/// no I/O and asks no clock. Invariant: at most one question is on its way.
+/// Two clocks of one connection: for the silence of bytes and for the silence of data. "Ping" means
+/// the transport's ping or the heartbeat here. Owned by the link's KeepAlive, which calls look()
+/// when it is due and carries out the result. It does no I/O and reads no clock. Invariant: at most
+/// one ping is unanswered.
 class LivenessMonitor {
 public:
-    /// What was seen of the peer until now, and of ourselves.
+    /// The facts that look() judges. A time before up(), or min(), means: not on this connection.
     struct Signs {
-        TimePoint heard_at{};      ///< the last bytes that came; min() or before up(): none
-        TimePoint data_at{};       ///< the last message
-        TimePoint resumed_at{};    ///< reading last went on after a pause
-        bool is_paused = false;    ///< nobody reads now, so silence means nothing
-        std::uint64_t written = 0; ///< grows with all that the system takes from us
+        TimePoint heard_at{};      ///< last bytes received
+        TimePoint data_at{};       ///< last message received
+        TimePoint resumed_at{};    ///< reading last resumed after a pause
+        bool is_paused = false;    ///< reading is paused, so silence means nothing
+        std::uint64_t written = 0; ///< grows with all bytes that the system accepts
     };
     enum class What : std::uint8_t {
         wait,       ///< nothing is due before `next_look`
-        ask,        ///< put the question, then tell asked_written()
-        tell_stale, ///< no data for so long
-        tell_fresh, ///< and now there is some again
-        drop_stale, ///< the same, and the link is to end because of it
-        drop_dead,  ///< no answer
+        ask,        ///< ping, then call asked_written()
+        tell_stale, ///< no data for the timeout: push `stale`
+        tell_fresh, ///< data arrived after `tell_stale`: push `fresh`
+        drop_stale, ///< as `tell_stale`, and end the connection
+        drop_dead,  ///< no answer to the ping: end the connection
     };
     struct Verdict {
         What what = What::wait;
         TimePoint next_look = TimePoint::max(); ///< with `wait` only
-        Duration silence{}; ///< how long nothing came; with `tell_fresh`: until the data that came
-        bool was_asked = true; ///< with `drop_dead`: false: the question could not be written
+        Duration silence{};    ///< how long nothing arrived; `tell_fresh`: until the new data
+        bool was_asked = true; ///< with `drop_dead`; false: the ping could not be written
     };
 
     /// `can_ask`: there is a ping or a heartbeat.
     LivenessMonitor(const Liveness& options, bool can_ask) noexcept;
 
-    /// The connection is up; the clocks begin.
+    /// Starts the clocks: the connection is up.
     void up(TimePoint now) noexcept;
-    /// The system has taken the question of the latest `ask`.
+    /// The system has accepted the ping of the latest `ask`.
     void asked_written(TimePoint now) noexcept;
-    /// The next thing to do. After anything but `wait` it has been done, so look again.
+    /// Returns the next action. After any action but `wait` the caller acts and calls it again.
     [[nodiscard]] Verdict look(const Signs& signs, TimePoint now) noexcept;
 
     [[nodiscard]] bool is_off() const noexcept { return !asks_ && !watches_data(); }
-    /// The next message is to be followed by a look() at once, for tell_fresh, and so that the clock
-    /// begins anew.
+    /// Returns whether the next message needs a look() at once: for `tell_fresh`, and to restart
+    /// the clock.
     [[nodiscard]] bool is_stale() const noexcept { return is_stale_; }
 
 private:
@@ -78,16 +79,19 @@ private:
     const bool drops_stale_;             // sidecar side
     TimePoint up_at_{};                  // sidecar side
     TimePoint asked_at_{};               // sidecar side
-    TimePoint deadline_from_{};          // sidecar side; of the answer, or of the writing
-    std::uint64_t written_ = 0;          // sidecar side; when deadline_from_ was set
+    TimePoint deadline_from_{};          // sidecar side; start of the timeout
+    std::uint64_t written_ = 0;          // sidecar side; Signs::written at the last look
     Question question_ = Question::none; // sidecar side
     bool is_stale_ = false;              // sidecar side
-    TimePoint stale_data_at_{};          // sidecar side; the last message then
+    TimePoint stale_data_at_{};          // sidecar side; last message before is_stale_
 };
 
-/// Drives a LivenessMonitor: keeps its timer, has the reader run before anything is judged, measures
-/// round trips, and takes the answers to heartbeats out of the stream. Owned by the link, over all its
-/// connections. Invariant: between down() and the next up() it asks nothing and has no timer.
+/// Drives a LivenessMonitor: keeps its timer, measures round trips, and takes answers to heartbeats
+/// out of the stream. A timer lets the reader run before it judges. A late timer only sets the next
+/// one, 40 times at most: after SIGSTOP, answers still wait in the socket. Nothing is judged while
+/// reading pauses. A heartbeat goes through the priority lane in a separate batch. Owned by the
+/// link, over all its connections. Invariant: between down() and the next up() it sends no ping and
+/// has no timer.
 class KeepAlive final : public MessageWatcher {
 public:
     using Payload = std::array<std::byte, 8>;
@@ -107,23 +111,23 @@ public:
         if (monitor_.is_stale()) [[unlikely]]
             look_soon();
     }
-    /// The listener reads on after a pause.
+    /// The listener resumes reading after a pause.
     void note_resumed(TimePoint now) noexcept { resumed_at_ = now; }
     /// The ping or the heartbeat is written.
     void asked_written();
     /// The answer to a ping arrived.
     void ponged(std::span<const std::byte> payload);
     [[nodiscard]] Payload ping_payload() const noexcept;
-    /// Empty: the peer is asked by the transport's ping.
+    /// Empty: the transport's ping is used.
     [[nodiscard]] const std::optional<Heartbeat>& heartbeat() const noexcept { return heartbeat_; }
     [[nodiscard]] TimePoint heard_at() const noexcept { return heard_at_; }
 
-    // MessageWatcher: for the answers to heartbeats
+    // MessageWatcher: recognizes answers to heartbeats
     Verdict offer(const MessageView& message) override;
     bool may_take(std::size_t payload_bytes) const override;
 
     // --- both
-    /// Empty: the link is not up.
+    /// Returns the time since the last message, at most since up(). Empty: no connection.
     [[nodiscard]] std::optional<Duration> data_age() const noexcept;
     void add_round_trips(LatencyHistogram& to) const;
     [[nodiscard]] std::uint64_t pings() const noexcept { return pings_.load(); }
@@ -138,26 +142,26 @@ private:
     [[nodiscard]] bool act(const LivenessMonitor::Verdict& verdict);
     void answered();
 
-    EventLoop& loop_;                          // sidecar side, but for now()
+    EventLoop& loop_;                          // sidecar side, except now()
     LinkImpl& link_;                           // sidecar side
     LivenessMonitor monitor_;                  // sidecar side
     const std::optional<Heartbeat> heartbeat_; // sidecar side
     Timers::Timer timer_;                      // sidecar side
-    TimePoint due_{};                          // sidecar side; when timer_ is to fire
+    TimePoint due_{};                          // sidecar side; when timer_ should fire
     unsigned put_off_count_ = 0;               // sidecar side
     std::uint64_t generation_ = 0;          // sidecar side; posts of an earlier one have no effect
-    TimePoint asked_at_{};                  // sidecar side; when it was written, or else begun
+    TimePoint asked_at_{};                  // sidecar side; ping written, or else begun
     bool is_unanswered_ = false;            // sidecar side
     TimePoint heard_at_ = TimePoint::min(); // sidecar side; bytes arrived
     TimePoint resumed_at_ = TimePoint::min();          // sidecar side
-    std::atomic<TimePoint> up_at_{TimePoint::min()};   // both: atomic; min(): it is not up
+    std::atomic<TimePoint> up_at_{TimePoint::min()};   // both: atomic; min(): not up
     std::atomic<TimePoint> data_at_{TimePoint::min()}; // both: atomic; messages arrived
     std::atomic<std::uint64_t> pings_{0}, drops_{0};   // both: atomic
     mutable std::mutex mutex_;
     LatencyHistogram round_trips_; // both: guarded by mutex_
 };
 
-/// Errors: bad_options. Pure.
+/// Checks the options. Errors: bad_options. Pure.
 [[nodiscard]] Result<void> validate_liveness(const Liveness& options);
 
 } // namespace sidecar::detail

@@ -80,17 +80,17 @@ Life::End Life::reading_ended(std::optional<Failure> why)
     const bool was_up = state() == State::up || state() == State::failing;
     const bool was_announced = std::exchange(is_announced_, false);
     auto failure = why ? *std::move(why) : Failure{Error::cancelled};
-    // What followed the first cause is only its consequence
+    // Failures after the first cause are only its consequences
     if (cause_ && !(is_cause_of_send_ && failure == Error::closed_by_peer))
         failure = *cause_;
     if (is_quiesced_ && (failure == Error::cancelled || !was_up))
         failure = Error::stopping;
-    // During a stop only a failure that the close did not bring about is reported.
+    // During a stop, report only a failure that the close did not cause.
     const bool broke = was_up && !is_closing() && !(failure == Error::stopping);
     if (is_closed_by_application_ && !broke)
         failure = Error::link_closed;
-    // An outage that was announced is not announced again: its end is the last retry, but for that of
-    // a link that the application closes.
+    // The end of an announced outage is its last `retry`, with no further `down`. The application's
+    // close is the exception: it reports a `down`.
     const bool is_closed = connection() != 0 && failure == Error::link_closed;
     state_ = may_return() ? State::backing_off : State::down;
     cause_ = failure;

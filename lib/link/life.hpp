@@ -1,4 +1,4 @@
-// The life of a link, as a pure state machine: what happened goes in, what follows comes out.
+// A link's state machine: takes events and returns their consequences. Pure.
 #pragma once
 
 #include <sidecar/error.hpp>
@@ -9,33 +9,32 @@
 
 namespace sidecar::detail {
 
-/// The one place that knows what state a link is in; any thread may ask it, the others of its
-/// questions are the loop's. connecting -> preparing -> up -> failing -> down -> ended, where each of
-/// the first four may also go straight to down, or to backing_off and then to connecting for a link
-/// that comes back. It also knows whether the link is quiesced (by a stop, or because the application
-/// closes it) or is being closed, and whether the application knows of the connection. It does no
-/// I/O, knows no time and no thread: the link that owns it reports what happened, and does what it
-/// answers. The first cause of a connection's end is reported, but the peer's own goodbye explains
-/// more than a send that failed.
+/// Holds a link's state. Transitions: connecting -> preparing -> up -> failing -> down -> ended.
+/// Each of the first four may also go straight to down, or, if the link reconnects, to backing_off
+/// and then to connecting. It also knows whether the link is quiesced (by a stop, or by the
+/// application's close) or is being closed, and whether the application knows of the connection. It
+/// does no I/O and knows no time and no thread: the link that owns it reports events and acts on
+/// the answers. The first cause of a connection's end is reported; only the peer's close replaces a
+/// failed send. Side: sidecar, except where a call says otherwise.
 class Life {
 public:
     enum class State : std::uint8_t {
         connecting,
-        preparing,   ///< connected; on_connected runs, if there is one
+        preparing,   ///< connected; on_connected runs if there is one
         up,          ///< messages go both ways
-        failing,     ///< it was up, and is no good now; the listener still reads
-        backing_off, ///< until the next attempt
-        down,        ///< there will be no other attempt; its tasks end
-        ended,       ///< nothing of it runs
+        failing,     ///< was up and failed; the listener still reads
+        backing_off, ///< waits for the next attempt
+        down,        ///< no further attempt follows; its tasks end
+        ended,       ///< none of its tasks runs
     };
-    /// When a link that failed may try again.
+    /// When a failed link may try again.
     enum class Returns : std::uint8_t { never, once_it_was_up, always };
 
     explicit Life(Returns returns = Returns::never) noexcept : returns_{returns} {}
 
     /// Side: any thread.
     [[nodiscard]] State state() const noexcept { return state_.load(); }
-    /// The number of the latest connection that the application knows of; 0: none. Side: any thread.
+    /// The number of the latest connection that was announced; 0: none. Side: any thread.
     [[nodiscard]] std::uint32_t connection() const noexcept { return connection_.load(); }
     [[nodiscard]] bool is_quiesced() const noexcept { return is_quiesced_; }
     [[nodiscard]] bool is_closed_by_application() const noexcept
@@ -43,12 +42,12 @@ public:
         return is_closed_by_application_;
     }
     [[nodiscard]] bool is_closing() const noexcept { return close_ != Close::none; }
-    /// There is a connection, so there is something to close.
+    /// Returns whether there is a connection to close.
     [[nodiscard]] bool is_open() const noexcept
     {
         return state() >= State::preparing && state() <= State::failing;
     }
-    /// The close has ended, or there is nothing to close.
+    /// Returns whether the close has ended or there is nothing to close.
     [[nodiscard]] bool is_closed() const noexcept { return close_ == Close::ended || !is_open(); }
     [[nodiscard]] bool has_closed_well() const noexcept
     {
@@ -58,59 +57,62 @@ public:
     {
         return close_failure_;
     }
-    /// Why the connection ended, or will end; empty while nothing has gone wrong.
+    /// Why the connection ended or will end; empty: nothing went wrong so far.
     [[nodiscard]] const std::optional<Failure>& cause() const noexcept { return cause_; }
-    /// Whether a failure now could be followed by another attempt.
+    /// Returns whether another attempt could follow a failure now.
     [[nodiscard]] bool may_return() const noexcept
     {
         return !is_quiesced_
                && (returns_ == Returns::always || (returns_ == Returns::once_it_was_up && was_up_));
     }
 
-    /// The transport is connected. False: the link was given up or stopped in the same moment, and
-    /// does not come up.
+    /// The transport has connected. Returns false if the link was given up or stopped meanwhile;
+    /// then it does not come up.
     [[nodiscard]] bool connected();
-    /// What comes before all else on a connection is done. False: as for connected().
+    /// on_connected is done: the link is up. Returns false as connected() does.
     [[nodiscard]] bool prepared();
-    /// The application gets to know of this connection, which has its number from now on. False: it
-    /// knows of it.
+    /// Counts the connection: the application is about to see it. Returns false if it was announced
+    /// already.
     [[nodiscard]] bool announce();
-    /// The time for connecting or preparing is over, or that failed. False: too late, it is up or
-    /// has failed already.
+    /// Connecting or preparing failed or timed out. Returns false if the link is up, has failed
+    /// already, or is being stopped.
     [[nodiscard]] bool give_up(Failure why);
-    /// Nothing new is to be taken in or sent. True: it was not up, and never will be.
+    /// Nothing new is taken in or sent from now on. Returns true if the link is not up and will not
+    /// come up.
     [[nodiscard]] bool quiesce();
-    /// The same, because the application closes this link.
+    /// Does the same for the application's close.
     [[nodiscard]] bool close_requested()
     {
         is_closed_by_application_ = true;
         return quiesce();
     }
-    /// The connection is no good although nothing of it has ended yet. False: it is not up, or has
-    /// failed already, or is being closed.
+    /// Marks the connection as failed while its tasks still run. Returns false if it is not open,
+    /// has failed already, or is being closed.
     [[nodiscard]] bool condemn(Failure why);
-    /// The writer ended. True: no more can be sent, but the peer's last words are still to be read.
+    /// The writer ended. Returns true if no more can be sent, but the peer's close may still be
+    /// read.
     [[nodiscard]] bool writing_ended(std::optional<Failure> why);
     void close_began();
-    /// `why`: the goodbye was not answered as the protocol wants it, or not in time. Again: no effect.
+    /// `why`: the peer did not answer as the protocol requires, or not in time. A second call has
+    /// no effect.
     void close_ended(std::optional<Failure> why);
 
-    /// What the end of the reading means.
+    /// The consequences of the listener's end.
     struct End {
         Failure failure;            ///< for the application
-        bool is_recorded = false;   ///< it belongs among the run's failures
+        bool is_recorded = false;   ///< it goes into the run's error log
         bool was_announced = false; ///< the application knows of the connection
-        bool is_announced = false;  ///< as `down`, if no stop has ended it
+        bool is_announced = false;  ///< the end is a `down`, not a `retry`
         bool may_return = false;    ///< another attempt may follow
     };
-    /// The reader ended; with that the link backs off, if it may return, or is down. Empty: without a
-    /// failure of its own.
+    /// The reader ended: the link backs off if it may return, otherwise it is down. Empty `why`:
+    /// the reader did not fail.
     [[nodiscard]] End reading_ended(std::optional<Failure> why);
-    /// There will be no other attempt.
+    /// Rules out further attempts.
     void go_down() noexcept { state_ = State::down; }
-    /// Nothing of it runs now.
+    /// The last of its tasks has ended.
     void end() noexcept { state_ = State::ended; }
-    /// The time for the next attempt is there. False: the link was stopped in the same moment.
+    /// The next attempt is due. Returns false if the link was stopped meanwhile.
     [[nodiscard]] bool retry();
 
 private:
@@ -124,7 +126,7 @@ private:
     bool is_quiesced_ = false;
     bool is_closed_by_application_ = false;
     bool was_up_ = false;           // on some connection
-    bool is_announced_ = false;     // the present connection
+    bool is_announced_ = false;     // the current connection
     bool is_cause_of_send_ = false; // cause_ is a failed write
     std::optional<Failure> cause_;
     std::optional<Failure> close_failure_;

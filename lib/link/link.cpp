@@ -66,7 +66,7 @@ void LinkImpl::attempt()
     try {
         connection_ = std::make_unique<Connection>(*this);
         connection_->begin(std::move(attempt), deadline, connect_by_);
-    } catch (...) { // no memory: so ends the attempt
+    } catch (...) { // out of memory ends the attempt
         auto why = to_failure(std::current_exception(), Error::no_resources, "connect",
                               settings_.endpoint);
         connection_.reset();
@@ -98,7 +98,7 @@ bool LinkImpl::prepared(std::uint32_t number, Continuity continuity)
 {
     if (!life_.prepared())
         return false;
-    outbox_.open(number); // before the event: the application can send when it sees that
+    outbox_.open(number); // first: an application that sees `up` may send
     connect_by_ = TimePoint::max();
     last_failure_.reset();
     if (backoff_)
@@ -127,7 +127,7 @@ void LinkImpl::push_event(Event event)
     services_.inbox.push_event(std::move(event));
 }
 
-// --- what follows from an end
+// --- after the end of a connection
 
 bool LinkImpl::keeps_queue() const noexcept
 {
@@ -141,7 +141,7 @@ bool LinkImpl::condemn(Failure why, Cause cause)
         if (!life_.give_up(why))
             return false;
         if (!life_.may_return())
-            set_outcome(std::move(why)); // nobody has to wait until it has ended
+            set_outcome(std::move(why)); // the opening call need not wait for the tasks to end
         return true;
     }
     if (cause == Cause::send ? !life_.writing_ended(std::move(why))
@@ -175,7 +175,7 @@ void LinkImpl::reading_ended(std::optional<Failure> why)
     note_.set_phase(Phase::backing_off, {});
 }
 
-/// Gives the next attempt; there is none where no memory is left to announce it.
+/// Returns the time of the next attempt, or nothing if there is no memory to announce it.
 std::optional<TimePoint> LinkImpl::announce_end(Event::Kind kind, Failure& why,
                                                 std::optional<TimePoint> next)
 {
@@ -190,12 +190,13 @@ std::optional<TimePoint> LinkImpl::announce_end(Event::Kind kind, Failure& why,
     }
 }
 
-/// Empty: there will be none. A function of the application's that throws is then the reason.
+/// Returns the time of the next attempt; empty: there is none. If a function of the application
+/// throws, that becomes `why`.
 std::optional<TimePoint> LinkImpl::next_attempt(Failure& why)
 {
     try {
         const auto next = backoff_->next(why, services_.loop.now());
-        // The call that opens the link gives up before that.
+        // No attempt after connect_by_: the opening call has given up by then.
         return next && *next < connect_by_ ? next : std::nullopt;
     } catch (...) {
         why = to_failure(std::current_exception(), Error::callback_failed,
@@ -205,7 +206,7 @@ std::optional<TimePoint> LinkImpl::next_attempt(Failure& why)
     }
 }
 
-/// The time that ran out says little; what failed before it says why.
+/// Adds the number of attempts and the last failure: a mere timeout does not explain itself.
 Failure LinkImpl::start_failure(const Failure& why) const
 {
     const auto& last = last_failure_;
@@ -245,7 +246,7 @@ void LinkImpl::all_ended()
     timer_.cancel();
     life_.end();
     links_.link_ended(*this);
-    // After links_ has removed it: the application that closed it finds nothing of it then.
+    // Posted, so that links_ removes the link before close() returns.
     services_.loop.post([self = shared_from_this()] {
         const auto& failure = self->life_.close_failure();
         self->closed_.set(failure ? Result<void>{*failure} : Result<void>{});
@@ -255,7 +256,7 @@ void LinkImpl::all_ended()
 
 // --- stopping and closing
 
-/// No event is pushed of what the stop brings about.
+/// Returns whether the link ends because of a stop. A stop's effects push no events.
 bool LinkImpl::is_stopping() const noexcept
 {
     return life_.is_quiesced() && (!life_.is_closed_by_application() || services_.stop.is_made());
@@ -295,7 +296,7 @@ void LinkImpl::begin_close(TimePoint deadline)
 void LinkImpl::close_alone(TimePoint drain_by, TimePoint deadline)
 {
     if (life_.is_quiesced() || life_.state() >= Life::State::down)
-        return; // it ends already
+        return; // it is ending already
     begin_quiescing(true);
     if (life_.state() == Life::State::connecting)
         return connection_->cut();
@@ -306,7 +307,7 @@ void LinkImpl::close_alone(TimePoint drain_by, TimePoint deadline)
     timer_ = services_.loop.timers().at(deadline, [this] { cut(); });
 }
 
-/// The application's close takes too long.
+/// Ends the application's close() at its deadline.
 void LinkImpl::cut()
 {
     close_ended(timed_out_close());
@@ -336,7 +337,7 @@ void LinkImpl::expect_tasks_to_end() noexcept
         connection_->expect_tasks_to_end();
 }
 
-// --- signs of life
+// --- liveness
 
 void LinkImpl::ask_peer()
 {
@@ -398,7 +399,7 @@ Result<void> LinkImpl::close(Duration timeout)
     const auto drain_by = deadline_after(now, std::max(timeout, Duration{}) / 2);
     loop.post(
         [self = shared_from_this(), drain_by, deadline] { self->close_alone(drain_by, deadline); });
-    // The loop cuts it off at the deadline; this moment more lets it do so.
+    // The loop cuts the link off at the deadline; 20 ms more let it do so.
     const auto patience = deadline_after(deadline, std::chrono::milliseconds{20});
     const bool woke = services_.progressed.wait_until(
         loop, patience, [&] { return closed_.is_known() || services_.stop.is_made(); });

@@ -1,4 +1,4 @@
-// One link: what the application calls a connection, over all the connections that it has in turn.
+// LinkImpl: one link of the application, over all its connections.
 #pragma once
 
 #include "link/backoff.hpp"
@@ -26,24 +26,24 @@ namespace sidecar::detail {
 
 class Links;
 
-/// What a link is made from; never changes while it lives. Side: any.
+/// A link's settings, constant while it lives. Side: any.
 struct LinkSettings {
     LinkId id{};
     std::shared_ptr<const LinkConfig> config;
-    std::string endpoint; ///< what errors call the other side
+    std::string endpoint; ///< names the peer in errors
     std::shared_ptr<const LinkOptions> options;
 };
 
-/// What a link counts. Both: atomic.
+/// Counters of a link. Both: atomic.
 struct LinkCounters {
     std::atomic<std::uint64_t> reads{0}, failed_attempts{0};
     std::atomic<Duration::rep> connect_time{0};
 };
 
-/// How a link's connecting, or its close, ended. Written once, by the sidecar side.
+/// The result of a link's connecting, or of its close. The sidecar side sets it once.
 class Outcome {
 public:
-    /// False: it was set before, and stays as it was. Side: sidecar.
+    /// Returns false, and changes nothing, if it is set already. Side: sidecar.
     bool set(Result<void> outcome)
     {
         if (is_known())
@@ -53,7 +53,7 @@ public:
         return true;
     }
     [[nodiscard]] bool is_known() const noexcept { return is_known_.load(); }
-    /// Only once it is known. Side: both.
+    /// Valid once is_known(). Side: both.
     [[nodiscard]] const Result<void>& get() const noexcept { return outcome_; }
 
 private:
@@ -61,11 +61,11 @@ private:
     std::atomic<bool> is_known_{false}; // both: atomic
 };
 
-/// Makes a connection, and another one when that is gone and the link comes back. `Life` knows the
-/// link's state and decides what follows from what happens to the connections, `Backoff` when the next one is tried; `LinkSink` takes messages
-/// in, `Writer` takes them out of `Outbox`, `Subscriptions` are what each connection begins with. Shared by
-/// the run's registry and by the application's Link; the registry keeps it for as long as one of its
-/// tasks runs. Invariant: no two connections at once.
+/// Makes a connection, and the next one after a failure if the link reconnects. `Life` knows the
+/// link's state and decides the consequence of each event. `Backoff` times the next attempt.
+/// `LinkSink` takes messages in, `Writer` takes them out of `Outbox`. Each connection begins with
+/// the `Subscriptions`. The run's registry and the application's Link share the link; the registry
+/// keeps it while one of its tasks runs. Invariant: at most one connection at a time.
 class LinkImpl final : public std::enable_shared_from_this<LinkImpl> {
 public:
     /// Lifetime: `services` and `links` outlive it.
@@ -74,16 +74,16 @@ public:
     LinkImpl& operator=(const LinkImpl&) = delete;
 
     // --- sidecar side
-    /// Makes the first attempt. `deadline`: when whoever opens it gives up.
+    /// Makes the first attempt. `deadline`: when the caller that opens the link gives up.
     void begin(TimePoint deadline);
-    /// Refuses further sends; lets a paused listener read on, into nothing; ends the waiting for the
+    /// Refuses further sends, lets a paused listener read and discard, and ends the wait for the
     /// next attempt.
     void quiesce();
     [[nodiscard]] bool is_drained() const { return !is_up() || !connection_->has_unsent(); }
-    /// There is a connection to say goodbye on.
+    /// Returns whether there is a working connection to close.
     [[nodiscard]] bool is_open() const noexcept { return life_.is_open() && !life_.cause(); }
     void begin_close(TimePoint deadline);
-    /// For the application: drains, closes and aborts this one link.
+    /// Drains, closes and aborts only this link, for the application.
     void close_alone(TimePoint drain_by, TimePoint deadline);
     void abort() noexcept;
     void destroy_transport() noexcept;
@@ -91,15 +91,15 @@ public:
 
     // --- app side, any thread
     Result<void> close(Duration timeout);
-    /// Closes it without waiting: nobody has it, since its opening took too long.
+    /// Closes a link whose opening took too long: nobody holds it. Does not wait.
     void withdraw();
-    /// Why a call fails that the link does not take now.
+    /// Returns the failure of a call that the link refuses now.
     [[nodiscard]] Failure refusal(const char* attempted) const;
-    /// No message is taken from the application now.
+    /// Returns whether the link has ended, is being closed, or is being stopped.
     [[nodiscard]] bool is_over() const noexcept;
 
     // --- both
-    /// Releases senders that wait for a loop that will not answer.
+    /// Refuses sends from now on and wakes waiting senders, without the loop's help.
     void release_senders() { outbox_.close(); }
     [[nodiscard]] LinkId id() const noexcept { return settings_.id; }
     [[nodiscard]] const LinkConfig& config() const noexcept { return *settings_.config; }
@@ -110,30 +110,31 @@ public:
     [[nodiscard]] const Outcome& outcome() const noexcept { return outcome_; }
     [[nodiscard]] std::string describe() const;
 
-    // --- its parts; the side is that of their calls
+    // --- parts; each documents the side of its calls
     [[nodiscard]] LinkServices& services() noexcept { return services_; }
     [[nodiscard]] KeepAlive& keep_alive() noexcept { return keep_alive_; }
     [[nodiscard]] LinkSink& sink() noexcept { return sink_; }
     [[nodiscard]] Outbox& outbox() noexcept { return outbox_; }
     [[nodiscard]] Subscriptions& subscriptions() noexcept { return subscriptions_; }
-    /// For send(), flush() and subscriptions.
+    /// Implements send(), flush() and the subscription calls.
     [[nodiscard]] Writer& writer() noexcept { return writer_; }
     [[nodiscard]] PhaseNote& note() noexcept { return note_; }
     [[nodiscard]] LinkCounters& counters() noexcept { return counters_; }
 
-    // --- sidecar side, for its parts: what happens to the connection
-    /// The transport is connected. False: it is too late for that.
+    // --- sidecar side, called by the parts on events of the connection
+    /// The transport has connected. Returns false if the link was given up or stopped meanwhile.
     [[nodiscard]] bool connected(Duration took);
-    /// Before anything else is handed on to the application.
+    /// Pushes `up`, once for each connection. Must precede the connection's messages.
     void announce_up(Continuity continuity);
-    /// What goes before all else is done, so the connection is up. False: it is too late for that.
-    /// `number`: the connection's.
+    /// on_connected is done: the connection is up. Returns false if the link was given up or
+    /// stopped meanwhile. `number`: the connection's.
     [[nodiscard]] bool prepared(std::uint32_t number, Continuity continuity);
-    /// What goes before ordinary messages is done; `failure`: but not all of it.
+    /// on_connected and the subscriptions are done: pushes `ready`. `failure`: some subscriptions
+    /// are not confirmed.
     void restored(std::optional<Failure> failure);
     enum class Cause : std::uint8_t { any, send };
-    /// The connection is no good, although its listener has not ended. `send`: the peer's goodbye,
-    /// if it is read, explains more. True: so it ends.
+    /// Marks the connection as failed while its listener still runs. `send`: a close by the peer
+    /// that is read later replaces this cause. Returns whether the caller must end the connection.
     [[nodiscard]] bool condemn(Failure why, Cause cause);
     void close_began()
     {
@@ -141,17 +142,18 @@ public:
         life_.close_began();
     }
     void close_ended(std::optional<Failure> why) { life_.close_ended(std::move(why)); }
-    /// With that the connection is down; it is aborted already.
+    /// The listener ended: the connection is down. The transport is aborted, or was never made.
     void reading_ended(std::optional<Failure> why);
-    /// Nothing of it runs now. It may be destroyed, but not before the loop's next turn.
+    /// The connection's last task ended. The connection must stay until the next loop iteration.
     void connection_ended();
 
-    // --- sidecar side, for the KeepAlive
-    /// Puts the question, in the background; KeepAlive::asked_written() says when it is written.
+    // --- sidecar side, called by KeepAlive
+    /// Sends a ping or the heartbeat, in the background. KeepAlive::asked_written() follows when it
+    /// is written.
     void ask_peer();
-    /// Ends the connection at once, with Error::unresponsive. Without effect while it is closed.
+    /// Ends the connection at once, with Error::unresponsive. No effect during a close.
     void drop(FailureDetails why);
-    /// With the number of the present connection.
+    /// Pushes the event with the current connection's number.
     void push_event(Event event);
 
 private:
@@ -172,22 +174,22 @@ private:
     LinkServices& services_;                  // both
     Links& links_;                            // sidecar side
     const LinkSettings settings_;             // both: constant
-    Life life_;                               // as its calls say
-    std::unique_ptr<Backoff> backoff_;        // sidecar side; null: it does not come back
-    TimePoint connect_by_ = TimePoint::max(); // sidecar side; for the first connection to be up
-    TimePoint next_at_{};                     // sidecar side; the next attempt
-    std::optional<Failure> last_failure_;     // sidecar side; of an attempt, until it is up
-    Timers::Timer timer_;         // sidecar side; for the next attempt, or for the end of a close
-    KeepAlive keep_alive_;        // sidecar side, but for its counters
-    LinkSink sink_;               // sidecar side, but for its pauses
+    Life life_;                               // see its calls for their sides
+    std::unique_ptr<Backoff> backoff_;        // sidecar side; null: no reconnect
+    TimePoint connect_by_ = TimePoint::max(); // sidecar side; for the first connection
+    TimePoint next_at_{};                     // sidecar side; of the next attempt
+    std::optional<Failure> last_failure_;     // sidecar side; of the last attempt; empty once up
+    Timers::Timer timer_;         // sidecar side; the next attempt, or the close's deadline
+    KeepAlive keep_alive_;        // sidecar side, except its counters
+    LinkSink sink_;               // sidecar side, except its pauses
     Outbox outbox_;               // both
     Subscriptions subscriptions_; // both
-    Writer writer_;               // sidecar side, but for its counters
+    Writer writer_;               // sidecar side, except its counters
     std::unique_ptr<Connection> connection_;      // sidecar side
     PhaseNote note_;                              // both
-    Outcome outcome_;                             // both; of the connecting that somebody waits for
+    Outcome outcome_;                             // both; of opening the link
     Outcome closed_;                              // both; of the application's close
-    std::atomic<bool> is_close_requested_{false}; // both: atomic; by the application
+    std::atomic<bool> is_close_requested_{false}; // both: atomic; by close()
     LinkCounters counters_;                       // both
 };
 

@@ -11,7 +11,7 @@
 namespace sidecar::detail {
 namespace {
 
-/// The same key function, whose failure names it.
+/// Returns the key function with its failures naming it.
 ConflationKey named(ConflationKey key, const std::string& endpoint)
 {
     if (!key)
@@ -68,7 +68,8 @@ void LinkSink::begin_connection(std::function<void()> on_failure)
     look_whether_unusual();
 }
 
-/// From the request on, not only once the loop has seen it: a receiver may have got `stopped` by then.
+/// Refuses from the request on, before the loop has seen it: a receiver may have got `stopped`
+/// already.
 bool LinkSink::refuses() const noexcept
 {
     return is_quiesced_ || services_.stop.is_made() || services_.inbox.ended();
@@ -86,7 +87,7 @@ void LinkSink::look_whether_unusual() noexcept
     is_unusual_ = is_quiesced_ || queue_ || has_pending() || failure_ || !watchers_.empty();
 }
 
-/// Outside of the listener's calls.
+/// Records a failure outside the listener's calls.
 void LinkSink::fail(std::exception_ptr why) noexcept
 {
     if (std::exchange(failure_, std::move(why)))
@@ -117,7 +118,7 @@ bool LinkSink::is_watcher_full() const
                        [](const auto* watcher) { return watcher->is_full(); });
 }
 
-/// One may go while it is asked.
+/// A watcher may remove itself while it is asked.
 MessageWatcher::Verdict LinkSink::ask_watchers(const MessageView& message)
 {
     auto verdict = MessageWatcher::Verdict::pass;
@@ -165,7 +166,7 @@ bool LinkSink::put_unusual(const MessageView& message)
         services_.discarded.fetch_add(1);
         return true;
     }
-    // Before the watchers look at it: they see each message once
+    // Before the watchers look: they see each message once
     if (!is_first && (has_pending() || is_watcher_full()))
         return false;
     const bool has_watchers = !watchers_.empty();
@@ -179,7 +180,8 @@ bool LinkSink::put_unusual(const MessageView& message)
         return true;
     if (!is_first && !has_watchers)
         return false;
-    // The first was promised space, that another link has taken meanwhile; watchers have seen this one
+    // Kept, not refused: a read's first message was promised capacity, which another link has
+    // taken; a later one was seen by the watchers
     set_aside(message);
     return true;
 }
@@ -270,7 +272,7 @@ void LinkSink::cancel_in_place() noexcept
 {
     if (!in_place_.block)
         return;
-    services_.inbox.cancel_reserved(in_place_.bytes); // another link may wait for just this
+    services_.inbox.cancel_reserved(in_place_.bytes); // another link may wait for this capacity
     in_place_ = {};
     look_whether_unusual();
 }
@@ -401,12 +403,12 @@ void LinkSink::end() noexcept
     try {
         if (!failure_)
             (void)push_pending();
-    } catch (...) { // the application's code, of which the connection's end says enough
+    } catch (...) { // application code threw; the end is reported anyway
     }
     services_.inbox.publish();
     stop_waiting_for_space();
     drop_pending();    // nobody is left to wait for space
-    cancel_in_place(); // it never came whole
+    cancel_in_place(); // it never became complete
 }
 
 void LinkSink::end_pause() noexcept

@@ -1,4 +1,4 @@
-// A link's Sink: what its transport reads goes from here into the inbox.
+// LinkSink: takes messages from a link's transport into the inbox.
 #pragma once
 
 #include "link/keep_alive.hpp"
@@ -22,11 +22,11 @@
 
 namespace sidecar::detail {
 
-/// Takes a link's messages into the inbox, or into the link's queue beside it, makes its listener wait
-/// for free space, and counts the messages that a stop makes it discard. Owned by its link, over all
-/// its connections; its last owner may be a thread of the application. Invariant: every message that a
-/// transport has put is in the inbox, pending here, or counted as discarded; and what is pending goes
-/// into the inbox as soon as there is space, whatever the transport does.
+/// Takes a link's messages into the inbox or into the link's queue, lets its listener wait for
+/// capacity, and counts the messages that a stop discards. Owned by its link, over all its
+/// connections; the last owner may be an application thread. Invariant: every message that a
+/// transport has put is in the inbox, pending here, or counted as discarded. A pending message goes
+/// into the inbox as soon as there is capacity, whatever the transport does.
 class LinkSink final : public Sink {
 public:
     /// Lifetime: `services` and `keep_alive` outlive it.
@@ -43,38 +43,42 @@ public:
     void note_bytes() override;
     void note_pong(std::span<const std::byte> payload) override;
 
-    /// A connection begins. `on_failure`: is called once if messages cannot be handed on outside of its
-    /// calls, since the application's code threw; then it ends reading, and the listener's next call
-    /// here throws that. Lifetime: what it refers to outlives the connection.
+    /// Begins a connection. `on_failure` is called once if the application's code throws while no
+    /// call of the listener is under way. It must end reading; the listener's next call here throws
+    /// that exception. Lifetime: references in `on_failure` outlive the connection.
     void begin_connection(std::function<void()> on_failure);
-    /// From now on messages belong to the connection of this number.
+    /// Assigns messages to the connection of this number from now on.
     void set_connection(std::uint32_t number) noexcept { connection_ = number; }
-    /// From now on this one looks at each message, behind those that do already. Lifetime: until
+    /// Shows each message to `watcher` from now on, after the earlier watchers. Lifetime: until
     /// unwatch(), or the watcher outlives this.
     void watch(MessageWatcher& watcher);
     void unwatch(MessageWatcher& watcher);
-    /// There is space in the inbox, or a watcher is not full now.
+    /// The inbox has capacity, or a watcher is no longer full: looks again.
     void space_came();
-    /// These go into the inbox before all that arrives. False: they cannot; see begin_connection().
+    /// Puts these messages into the inbox before all that arrive later. Returns false if it cannot;
+    /// see begin_connection().
     [[nodiscard]] bool put_first(std::deque<Message> messages) noexcept;
-    /// Throws too_big for a message that the inbox could never hold.
+    /// Throws too_big for a message that is larger than the inbox can hold.
     void validate_fits_inbox(std::size_t payload_bytes) const;
-    /// Puts a message into the inbox once there is space, or counts it as discarded if a stop has begun.
+    /// Puts a message into the inbox once there is capacity, or counts it as discarded if a stop
+    /// has begun.
     [[nodiscard]] Task<> pass_on(Message message);
 
-    /// From now on everything is discarded, and nobody waits for free space.
+    /// Discards everything from now on, and wakes the waiters for capacity.
     void quiesce();
-    /// Waits until what was put is in the inbox, or counted. Before the link reports its end.
+    /// Waits until all messages are in the inbox or counted. Call it before the link reports its
+    /// end.
     [[nodiscard]] Task<> deliver_pending(Context ctx);
-    /// A read begins, for which there is room for one message of the size limit.
+    /// Begins a read; there is capacity for one message of the size limit.
     void begin_read() noexcept { has_put_ = false; }
-    /// In this read.
+    /// Returns whether this read has put a message.
     [[nodiscard]] bool has_put() const noexcept { return has_put_; }
-    /// Nothing more will be put: what is pending goes into the inbox or is counted.
+    /// The connection puts nothing more: pending messages go into the inbox or are counted as
+    /// discarded.
     void end() noexcept;
-    /// Whether the listener waits for free space.
+    /// Returns whether the listener waits for capacity.
     [[nodiscard]] bool is_paused() const noexcept { return pauses_.is_paused(); }
-    /// Of the listener. Side: both.
+    /// Counts the listener's pauses. Side: both.
     [[nodiscard]] PauseMeter::Pauses pauses() const noexcept
     {
         return pauses_.pauses(services_.loop.now());
@@ -82,24 +86,24 @@ public:
 
 private:
     friend LinkServices;
-    /// A message that is received where the application will read it.
+    /// A message that is received in the memory where the application will read it.
     struct InPlace {
         Block block;
         std::size_t bytes = 0;
         MessageKind kind = MessageKind::bytes;
-        bool is_whole = false; // and waits for space for its record
+        bool is_whole = false; // it waits for capacity for its record
     };
 
     [[nodiscard]] bool refuses() const noexcept;
     [[nodiscard]] bool has_space_for(std::size_t payload_bytes);
-    /// The same; if not, space_came() is called once there is.
+    /// Does the same. If there is no capacity, space_came() follows once there is.
     [[nodiscard]] bool want_space(std::size_t payload_bytes);
     [[nodiscard, gnu::cold]] bool put_unusual(const MessageView& message);
-    /// Into the link's queue, or the inbox. False: no space.
+    /// Pushes into the link's queue or the inbox. Returns false without capacity.
     [[nodiscard]] bool push_whole(const MessageView& message);
     void validate_size(std::size_t payload_bytes) const;
     void set_aside(const MessageView& message);
-    /// True if nothing is pending now.
+    /// Pushes pending messages. Returns whether none is left.
     [[nodiscard]] bool push_pending();
     void drop_pending() noexcept;
     [[nodiscard]] bool has_pending() const noexcept
@@ -114,24 +118,24 @@ private:
     void stop_waiting_for_space() noexcept;
     void end_pause() noexcept;
 
-    LinkServices& services_;              // both
-    KeepAlive& keep_alive_;               // sidecar side
-    const LinkId link_;                   // both: constant
-    const std::size_t max_message_bytes_; // both: constant
-    const std::string endpoint_;          // both: constant
-    LinkQueue* queue_ = nullptr;          // sidecar side; null: the inbox that all share
-    std::uint32_t connection_ = 1;        // sidecar side
-    bool has_put_ = false;                // sidecar side; in this read
-    bool is_quiesced_ = false;            // sidecar side
-    bool is_unusual_ = false;    // sidecar side; put() has to look at something before the inbox
-    std::list<Message> pending_; // sidecar side; in order, before what is in place
-    InPlace in_place_;           // sidecar side
+    LinkServices& services_;                           // both
+    KeepAlive& keep_alive_;                            // sidecar side
+    const LinkId link_;                                // both: constant
+    const std::size_t max_message_bytes_;              // both: constant
+    const std::string endpoint_;                       // both: constant
+    LinkQueue* queue_ = nullptr;                       // sidecar side; null: the shared inbox
+    std::uint32_t connection_ = 1;                     // sidecar side
+    bool has_put_ = false;                             // sidecar side; in this read
+    bool is_quiesced_ = false;                         // sidecar side
+    bool is_unusual_ = false;                          // sidecar side; put() needs more checks
+    std::list<Message> pending_;                       // sidecar side; in order, before in_place_
+    InPlace in_place_;                                 // sidecar side
     std::vector<MessageWatcher*> watchers_;            // sidecar side
     LoopEvent space_;                                  // sidecar side; the listener waits for it
-    std::vector<std::weak_ptr<LoopEvent>> passing_on_; // sidecar side; those of pass_on()
-    std::exception_ptr failure_;                       // sidecar side; nothing can be handed on
+    std::vector<std::weak_ptr<LoopEvent>> passing_on_; // sidecar side; waiting pass_on() calls
+    std::exception_ptr failure_;                       // sidecar side; set: cannot hand on
     std::function<void()> on_failure_;                 // sidecar side
-    bool waits_for_space_ = false;                     // sidecar side; is among the space_waiters
+    bool waits_for_space_ = false;                     // sidecar side; is in space_waiters
     PauseMeter pauses_;                                // both; of the listener
 };
 

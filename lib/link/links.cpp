@@ -12,7 +12,7 @@ namespace {
 bool is_default(const LinkOptions& options) noexcept
 {
     static const LinkOptions defaults;
-    // All of them, or this does not compile
+    // Names every field, so that a new one does not compile before it is compared here
     const auto& [outbox, reconnect, on_connected, on_connected_timeout, confirm_timeout, overflow,
                  liveness, rate_limit] = options;
     return !outbox && !reconnect && !on_connected && !liveness && !rate_limit && is_plain(overflow)
@@ -20,7 +20,7 @@ bool is_default(const LinkOptions& options) noexcept
            && confirm_timeout == defaults.confirm_timeout;
 }
 
-/// Half a KiB, which most of thousands of links have in common.
+/// Shares one copy of the defaults, which saves half a KiB for each of thousands of links.
 std::shared_ptr<const LinkOptions> shared(const LinkOptions& options)
 {
     static const auto defaults = std::make_shared<const LinkOptions>();
@@ -32,7 +32,7 @@ std::shared_ptr<const LinkOptions> shared(const LinkOptions& options)
 std::shared_ptr<LinkImpl> Links::add(std::shared_ptr<const LinkConfig> config,
                                      const LinkOptions& options, TimePoint deadline)
 {
-    auto endpoint = config->endpoint(); // the user's code, so not under the lock
+    auto endpoint = config->endpoint(); // user code, so not under the lock
     auto shared_options = shared(options);
     std::shared_ptr<LinkImpl> link;
     {
@@ -68,7 +68,7 @@ void Links::link_went_down(const Failure& why)
         services_.inbox.set_terminal_failure(why);
 }
 
-/// Later in the loop: a task of the link's is just ending.
+/// Removes it in a later iteration: a task of the link is still ending.
 void Links::link_ended(const LinkImpl& link)
 {
     if (&link != first())
@@ -77,7 +77,7 @@ void Links::link_ended(const LinkImpl& link)
 
 void Links::remove(LinkId id)
 {
-    std::shared_ptr<LinkImpl> removed; // freed outside the lock: its config is the user's
+    std::shared_ptr<LinkImpl> removed; // freed outside the lock: its config is user code
     std::lock_guard lock{mutex_};
     const auto found = links_.find(id);
     if (found == links_.end())
@@ -100,11 +100,11 @@ std::vector<std::shared_ptr<LinkImpl>> Links::all() const
 
 void Links::destroy_transports() noexcept
 {
-    // Without the lock: their destructors are the user's, and may ask about the sidecar.
+    // Without the lock: their destructors are user code, which may ask about the sidecar.
     try {
         for (const auto& link : all())
             link->destroy_transport();
-    } catch (const std::bad_alloc&) { // they go with their links then
+    } catch (const std::bad_alloc&) { // they are destroyed with their links then
     }
 }
 
@@ -173,7 +173,7 @@ void Links::add(Stats& stats, LinkImpl& link)
     stats.rate_limited += waits.total;
 }
 
-/// What a link that is gone has no more.
+/// Adds the gauges, which an ended link no longer has.
 void Links::add_present(Stats& stats, LinkImpl& link)
 {
     const auto outbox = link.outbox().counts();

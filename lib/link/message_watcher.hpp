@@ -1,4 +1,4 @@
-// Sees a link's messages before they go into the inbox.
+// MessageWatcher: sees a link's messages before they go into the inbox.
 #pragma once
 
 #include <sidecar/message.hpp>
@@ -13,15 +13,15 @@ namespace sidecar::detail {
 class MessageWatcher {
 public:
     enum class Verdict : std::uint8_t {
-        pass,   ///< it goes on
-        taken,  ///< it does not: the watcher keeps it
-        answer, ///< it does not, and is no data: it answers a question of the library's
+        pass,   ///< it continues to the inbox
+        taken,  ///< the watcher keeps it
+        answer, ///< consumed, and no data: it answers a ping of the library
     };
-    /// Called once for each message, and only while no watcher of the link is full.
+    /// Sees a message. Called once for each, and only while no watcher of the link is full.
     [[nodiscard]] virtual Verdict offer(const MessageView& message) = 0;
-    /// Whether there is no room for another message; call space_came() when there is again.
+    /// Returns whether it has no capacity for a message. Call space_came() when it has again.
     [[nodiscard]] virtual bool is_full() const { return false; }
-    /// Whether it might take a message of this size, which then is not received in place.
+    /// Returns whether it might take a message of this size, which then is not received in place.
     [[nodiscard]] virtual bool may_take(std::size_t payload_bytes) const
     {
         (void)payload_bytes;

@@ -1,4 +1,4 @@
-// How often something had to wait, and for how long.
+// PauseMeter: counts pauses and adds up their time.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -10,12 +10,12 @@
 
 namespace sidecar::detail {
 
-/// Written by the sidecar side, read by any thread. Owned by what waits: the listener for space in the
-/// inbox, the writer for the rate limit.
+/// Written by the sidecar side, read by any thread. Owned by the waiting part: the sink for its
+/// listener (inbox capacity), the writer (rate limit).
 class PauseMeter {
 public:
-    /// While a pause is under way: no effect. `is_counted`: false where this one goes on with the
-    /// pause before it.
+    /// Begins a pause; no effect during one. `is_counted`: false if this pause continues the
+    /// previous one.
     void begin(TimePoint now, bool is_counted = true) noexcept
     {
         if (is_paused())
@@ -24,7 +24,7 @@ public:
             count_.fetch_add(1, std::memory_order_relaxed);
         since_ = now;
     }
-    /// False: there is no pause.
+    /// Ends the pause. Returns false if there is none.
     bool end(TimePoint now) noexcept
     {
         const auto since = since_.exchange(none);
@@ -35,7 +35,7 @@ public:
     [[nodiscard]] bool is_paused() const noexcept { return since_.load() != none; }
     struct Pauses {
         std::uint64_t count = 0;
-        Duration total{}; ///< the present one included
+        Duration total{}; ///< including the current one
     };
     [[nodiscard]] Pauses pauses(TimePoint now) const noexcept
     {
@@ -47,7 +47,7 @@ private:
     static constexpr TimePoint none = TimePoint::max();
 
     std::atomic<std::uint64_t> count_{0}; // both: atomic
-    std::atomic<Duration> ended_{};       // both: atomic; the time of the pauses before
+    std::atomic<Duration> ended_{};       // both: atomic; of ended pauses
     std::atomic<TimePoint> since_{none};  // both: atomic
 };
 

@@ -35,7 +35,7 @@ void TokenBucket::fill(TimePoint now) noexcept
         return;
     const Parts passed = (now - filled_at_).count();
     filled_at_ = now;
-    // The product of a long time and a high rate has no place
+    // The product of a long time and a high rate would overflow
     level_ = passed >= (full_ - level_ + rate_ - 1) / rate_ ? full_ : level_ + passed * rate_;
 }
 

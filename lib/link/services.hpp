@@ -1,4 +1,4 @@
-// What a link needs of the run that it belongs to.
+// LinkServices: the parts of a run that its links use.
 #pragma once
 
 #include "base/journal.hpp"
@@ -19,22 +19,22 @@ namespace sidecar::detail {
 
 class LinkSink;
 
-/// The parts of a run that its links share. Owned by the run, outlives every link.
+/// The parts of a run that its links share. Owned by the run; outlives every link.
 struct LinkServices {
-    EventLoop& loop;          // sidecar side, but for post()
-    Inbox& inbox;             // both
-    Journal& journal;         // both
-    const StopRequest& stop;  // both
-    const QueueLimits outbox; // both: constant
-    WaitPoint written{};      // both: senders wait here for space in an outbox, or for its end
-    WaitPoint progressed{};   // both: starts, calls and ends are waited for here
-    std::vector<LinkSink*> space_waiters{};  // sidecar side; wait for free space in the inbox
-    std::atomic<bool> wakes_writers{false};  // both: atomic; a sender found no memory to wake one
-    std::atomic<std::uint64_t> discarded{0}; // both: atomic; messages that came too late
+    EventLoop& loop;                         // sidecar side, except post()
+    Inbox& inbox;                            // both
+    Journal& journal;                        // both
+    const StopRequest& stop;                 // both
+    const QueueLimits outbox;                // both: constant
+    WaitPoint written{};                     // both: send() and flush() wait here for the writers
+    WaitPoint progressed{};                  // both: start(), call(), close(), stop() wait here
+    std::vector<LinkSink*> space_waiters{};  // sidecar side; wait for inbox capacity
+    std::atomic<bool> wakes_writers{false};  // both: atomic; a sender had no memory to wake one
+    std::atomic<std::uint64_t> discarded{0}; // both: atomic; received, not delivered
     std::atomic<std::uint64_t> sends_refused{0}; // both: atomic
-    std::function<void()> something_changed{};   // sidecar side; a stage of the stop may be over
+    std::function<void()> something_changed{};   // sidecar side; a stage of a stop may be over
 
-    /// Has each of `space_waiters` look again, once. Side: sidecar.
+    /// Lets each of `space_waiters` look again, once. Side: sidecar.
     void wake_space_waiters();
 };
 

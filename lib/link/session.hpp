@@ -1,4 +1,4 @@
-// The library's own Session: a connection in the hands of on_connected.
+// Implements Session: the connection that on_connected prepares.
 #pragma once
 
 #include "link/message_watcher.hpp"
@@ -19,9 +19,9 @@ namespace sidecar::detail {
 
 class LinkImpl;
 
-/// Stands between a new connection and the application while on_connected runs: what arrives waits
-/// here (256 KiB, or one message), what is sent goes into the outbox's priority lane. Owned by the
-/// connection. Side: sidecar.
+/// Sits between a new connection and the application while on_connected runs. Received messages
+/// wait here; reading pauses once they fill 256 KiB. Sent messages go into the outbox's priority
+/// lane. Owned by the connection. Side: sidecar.
 class SessionImpl final : public Session, public MessageWatcher {
 public:
     /// Lifetime: `link` outlives it.
@@ -41,14 +41,15 @@ public:
     bool may_take(std::size_t) const override { return true; }
 
     [[nodiscard]] Continuity continuity() const noexcept { return continuity_; }
-    /// The connection broke: receive() fails with this, after the messages that arrived, and send() too.
+    /// The connection broke: send() fails with `why` at once, receive() after the messages that
+    /// arrived.
     void end(Failure why);
-    /// Messages that arrived, and that receive() did not take.
+    /// Takes the messages that arrived and that receive() did not return.
     [[nodiscard]] std::deque<Message> take_unread() { return std::exchange(unread_, {}); }
 
 private:
     Task<> send(MessageKind kind, std::span<const std::byte> payload) override;
-    /// A message on its way out. Shared by its sender and by the outbox.
+    /// A message that is being sent. Shared by its sender and the outbox.
     struct Outgoing {
         LoopEvent done;
         bool is_written = false;
@@ -57,13 +58,13 @@ private:
 
     static constexpr std::size_t most_unread_bytes = 256u << 10;
 
-    LinkImpl& link_;                                  // as its members say
+    LinkImpl& link_;                                  // see its members for their sides
     const std::uint32_t connection_;                  // sidecar side
     Continuity continuity_;                           // sidecar side
     std::deque<Message> unread_;                      // sidecar side
     std::size_t unread_bytes_ = 0;                    // sidecar side
     LoopEvent arrived_;                               // sidecar side
-    std::vector<std::weak_ptr<Outgoing>> waited_for_; // sidecar side; until they are written
+    std::vector<std::weak_ptr<Outgoing>> waited_for_; // sidecar side; not written yet
     std::optional<Failure> ended_;                    // sidecar side
 };
 

@@ -19,7 +19,7 @@ bool recognises(const SubscriptionMessage& message, const MessageView& answer) n
 
 // --- with the mutex held
 
-/// Gives the message's number in the outbox.
+/// Returns the message's number in the outbox.
 std::uint64_t Subscriptions::push(const std::string& key, const SubscriptionMessage& message,
                                   bool is_removal, bool keeps_place)
 {
@@ -34,7 +34,7 @@ std::uint64_t Subscriptions::push(const std::string& key, const SubscriptionMess
         keeps_place);
 }
 
-/// True: it was in the outbox, and will not be written.
+/// Returns whether it was in the outbox; then it will not be written.
 bool Subscriptions::withdraw(std::uint64_t number)
 {
     expected_.reset();
@@ -54,10 +54,10 @@ void Subscriptions::confirm(Entry& entry) noexcept
     expected_.reset();
 }
 
-/// A key that is there already.
+/// Adds a message to an existing key.
 bool Subscriptions::add_again(const std::string& key, Entry& entry, SubscriptionMessage message)
 {
-    // The peer may have the removal already, so it is sent anew
+    // The peer may have the removal already, so the addition is sent anew
     const bool was_removed = entry.removal.message && !withdraw(entry.removal.queued);
     entry.removal = {};
     if (was_removed)
@@ -68,7 +68,7 @@ bool Subscriptions::add_again(const std::string& key, Entry& entry, Subscription
         || (!was_removed && (addition.queued != 0 || entry.state != StickyState::waiting));
     if (is_there && addition.message->says_the_same(message))
         return false;
-    // What finds no memory changes nothing
+    // Allocated before the addition changes: out of memory must leave it as it was
     const auto next = std::make_shared<const SubscriptionMessage>(std::move(message));
     if (has_connection_
         && (addition.queued == 0
@@ -95,7 +95,7 @@ bool Subscriptions::add(std::string key, SubscriptionMessage message)
         entry.addition.message = std::make_shared<const SubscriptionMessage>(std::move(message));
         if (has_connection_)
             entry.addition.queued = push(its_key, *entry.addition.message, false, true);
-    } catch (...) { // no memory: it was never given
+    } catch (...) { // out of memory: the key was never added
         erase(at);
         throw;
     }
@@ -204,7 +204,7 @@ void Subscriptions::end_connection()
     }
 }
 
-/// From its writing on it is pending, for an answer may be read before the end of the write is seen.
+/// Makes it pending when its write begins: an answer may be read before the write's end is seen.
 void Subscriptions::record_step(const std::string& key, bool is_removal, std::uint64_t number,
                                 PriorityMessage::Step step)
 {
@@ -215,7 +215,7 @@ void Subscriptions::record_step(const std::string& key, bool is_removal, std::ui
     auto& entry = at->second;
     auto& part = is_removal ? entry.removal : entry.addition;
     if (number != part.queued)
-        return; // another one has taken its place
+        return; // another message has replaced it
     expected_.reset();
     if (step == PriorityMessage::Step::writing) {
         entry.was_sent = true;
@@ -225,14 +225,14 @@ void Subscriptions::record_step(const std::string& key, bool is_removal, std::ui
     }
     part.unwritten = part.queued = 0;
     if (part.message->is_answer)
-        return; // which confirms it
+        return; // the answer will confirm it
     if (is_removal)
         erase(at);
     else if (entry.state == StickyState::pending)
         confirm(entry);
 }
 
-/// In the order in which they were given.
+/// Returns expected answers in the order of their subscriptions.
 std::vector<Subscriptions::Expected> Subscriptions::find_expected() const
 {
     std::vector<std::pair<std::uint64_t, Expected>> found;
@@ -262,7 +262,7 @@ bool Subscriptions::expects_answers() { return !expected()->empty(); }
 
 MessageWatcher::Verdict Subscriptions::offer(const MessageView& message)
 {
-    const auto candidates = expected(); // kept, for the mutex is not held meanwhile
+    const auto candidates = expected(); // shared: the mutex is not held below
     const auto answered =
         std::find_if(candidates->begin(), candidates->end(),
                      [&](const Expected& one) { return recognises(*one.message, message); });
@@ -279,7 +279,7 @@ MessageWatcher::Verdict Subscriptions::offer(const MessageView& message)
         else if (entry.addition.message == answered->message && !entry.removal.message)
             confirm(entry);
         else
-            return Verdict::pass; // too late: it is not wanted now
+            return Verdict::pass; // too late: the key has changed
     }
     on_answer();
     return Verdict::pass;

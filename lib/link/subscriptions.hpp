@@ -1,4 +1,4 @@
-// The messages that a link sends on every connection anew, and the state of each.
+// Subscriptions: messages that a link sends anew on every connection.
 #pragma once
 
 #include "link/message_watcher.hpp"
@@ -21,8 +21,7 @@
 
 namespace sidecar::detail {
 
-/// The message that subscribes, or the one that unsubscribes. Constant once it is shared, so any
-/// thread.
+/// The message that subscribes or unsubscribes. Constant once it is shared. Side: any thread.
 struct SubscriptionMessage {
     MessageKind kind = MessageKind::text;
     std::string payload;
@@ -38,10 +37,13 @@ struct SubscriptionMessage {
     }
 };
 
-/// Knows for each key what is to be sent on this connection, what was sent, and what was answered;
-/// the outbox holds the messages. Owned by the link. Invariants: of a key at most one message that
-/// unsubscribes and one that subscribes wait in the outbox, in this order; nothing is sent twice on
-/// one connection; and an answer counts only for a key that is still wanted. Side: both, guarded by
+/// Tracks, for each key, the message to send on this connection, whether it is sent, and whether it
+/// is answered. The outbox holds the messages.
+/// A subscription is a message of the priority lane with a place among the ordinary ones: added on
+/// a connection, it overtakes none of them, and none overtakes it.
+/// Owned by the link. Invariants: of one key at most one unsubscribing and one subscribing message
+/// wait in the outbox, in this order; a connection gets no subscription twice, unless it was
+/// removed or changed; an answer counts only for a key that is still wanted. Side: both, guarded by
 /// its mutex, which is not held while the application's predicates run.
 class Subscriptions final : public MessageWatcher {
 public:
@@ -51,52 +53,52 @@ public:
     explicit Subscriptions(Outbox& outbox) noexcept : outbox_{outbox} {}
 
     // --- app side
-    /// True: the outbox has something new.
+    /// Adds a subscription. Returns whether the outbox has something new.
     [[nodiscard]] bool add(std::string key, SubscriptionMessage message);
-    /// True: it was there, and the outbox has something new, or less to wait for. `message` with an
-    /// empty payload: nothing is sent.
+    /// Removes a subscription. Returns whether there was one; then the outbox has something new, or
+    /// less to wait for. `message` with an empty payload: sends nothing.
     [[nodiscard]] bool remove(std::string_view key, SubscriptionMessage message);
 
     // --- both
     [[nodiscard]] std::optional<StickyState> state(std::string_view key) const;
     [[nodiscard]] StickyCounts counts() const;
-    /// The latest call whose message was never written yet; 0: none.
+    /// Returns the number of the latest call whose message was never written; 0: none.
     [[nodiscard]] std::uint64_t last_unwritten() const;
-    /// Whether a message of a call up to this one was never written, or is just being written.
+    /// Returns whether a message of a call up to this one was never written or is being written.
     [[nodiscard]] bool is_unwritten(std::uint64_t until = UINT64_MAX) const;
 
     // --- sidecar side
-    /// There is a connection: everything is to be sent. Gives whether there is anything.
+    /// A connection begins: queues all subscriptions. Returns whether there are any.
     [[nodiscard]] bool begin_connection();
-    /// Before the outbox ends it.
+    /// The connection has ended: all subscriptions wait for the next one, and pending removals are
+    /// done.
     void end_connection();
-    /// Whether some message that arrives may be an answer.
+    /// Returns whether a message that arrives may be an answer.
     [[nodiscard]] bool expects_answers();
-    /// Passes every message on. Calls `on_answer` after one that confirms.
+    /// Lets every message pass. Calls `on_answer` after an answer.
     Verdict offer(const MessageView& message) override;
     std::function<void()> on_answer{};
-    /// Of those that begin_connection() found, the keys that are not confirmed yet.
+    /// Returns the keys that begin_connection() found and that are not confirmed yet.
     [[nodiscard]] std::vector<std::string> unconfirmed() const;
     [[nodiscard]] bool is_restored() const;
-    /// They are not waited for any longer.
+    /// No longer waits for them.
     void stop_waiting();
 
 private:
-    /// A message of an entry, and how far it went.
+    /// A message of an entry, and its progress.
     struct Step {
         SharedMessage message;
-        /// The number of the call that gave it; 0: it was written, on this connection or an earlier
-        /// one.
+        /// The number of its call; 0: it was written, on this connection or an earlier one.
         std::uint64_t unwritten = 0;
-        std::uint64_t queued = 0; ///< its number in the outbox, until it is written; 0: not there
+        std::uint64_t queued = 0; ///< its number in the outbox until it is written; 0: none
     };
     struct Entry {
         Step addition;
-        Step removal;                             ///< without a message: it is wanted
+        Step removal;                             ///< without a message: still wanted
         StickyState state = StickyState::waiting; ///< of the addition
-        bool was_sent = false;                    ///< on this connection, in some form
-        bool is_awaited = false;                  ///< before ordinary messages go out
-        std::uint64_t order = 0;                  ///< in which they were given
+        bool was_sent = false;   ///< on this connection: this message or an earlier one
+        bool is_awaited = false; ///< ordinary messages wait for it
+        std::uint64_t order = 0; ///< of the add() calls
 
         [[nodiscard]] StickyState shown_state() const noexcept
         {
@@ -104,7 +106,7 @@ private:
         }
     };
     using Entries = std::map<std::string, Entry, std::less<>>;
-    /// An answer that is waited for.
+    /// An expected answer.
     struct Expected {
         std::string key;
         SharedMessage message;
@@ -127,11 +129,11 @@ private:
     Outbox& outbox_; // both
     mutable std::mutex mutex_;
     Entries entries_; // both: guarded by mutex_
-    /// Null: to be found out.
+    /// Null: must be computed anew.
     std::shared_ptr<const std::vector<Expected>> expected_; // both: guarded by mutex_
     bool has_connection_ = false;                           // both: guarded by mutex_
     std::uint64_t next_order_ = 0;                          // both: guarded by mutex_
-    std::uint64_t calls_ = 0; // both: guarded by mutex_; that gave something
+    std::uint64_t calls_ = 0; // both: guarded by mutex_; that gave a message
 };
 
 } // namespace sidecar::detail

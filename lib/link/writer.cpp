@@ -89,7 +89,8 @@ Result<void> Writer::queue(MessageKind kind, std::span<const std::byte> payload,
             return Error::full;
         return failed(Error::timed_out, "send", "the outbox stayed full");
     }
-    // Ordinary messages may have to wait for others, and do not wake the writer then
+    // Before the connection is restored, an ordinary message does not wake the writer; a control
+    // message always does
     if (outbox_.wakes_writer() || options.lane == Lane::control) {
         wakeups_.fetch_add(1, std::memory_order_relaxed);
         post_wake();
@@ -102,7 +103,7 @@ void Writer::post_wake() noexcept
 {
     try {
         services_.loop.post([this, link = link_.shared_from_this()] { wake(); });
-    } catch (...) { // what is accepted is written, without memory to say so too
+    } catch (...) { // out of memory: an accepted message must be written nevertheless
         services_.wakes_writers = true;
         services_.loop.wake();
     }
@@ -129,7 +130,7 @@ Result<void> Writer::flush(Duration timeout)
         fate = look();
         return fate != Fate::waiting || !outbox_.is_open() || services_.stop.is_made();
     });
-    // What was written just before it went down counts as written.
+    // A message that was written just before the link went down counts as written.
     if (fate == Fate::waiting)
         fate = look();
     switch (fate) {
@@ -177,7 +178,7 @@ Result<bool> Writer::unsubscribe(std::string_view key, SubscriptionMessage messa
 
 // --- the coroutine
 
-/// A slow write is no silence: the rate's window goes on from its end.
+/// Moves the rate's window to the end of the write: a slow write is no pause in sending.
 struct Writer::WriteEnd {
     Writer& writer;
     ~WriteEnd()
@@ -213,7 +214,7 @@ Task<> Writer::run(Context ctx, AnyTransport& transport, Connection& connection)
         if (outbox_.is_priority())
             connection.watch_for_answers();
         ctx.waiting_for("the peer to take what is written");
-        const WriteEnd note_end{*this}; // also of a write that fails
+        const WriteEnd note_end{*this}; // also if the write fails
         co_await transport.write(ctx, *batch);
         writes_.fetch_add(1, std::memory_order_relaxed);
         outbox_.finish(*batch);
@@ -221,7 +222,7 @@ Task<> Writer::run(Context ctx, AnyTransport& transport, Connection& connection)
     }
 }
 
-/// As much of the batch as may go now, which then counts as sent. Empty: nothing.
+/// Returns the part of the batch that may go now and then counts as sent; empty: none.
 std::optional<Batch> Writer::allowed(const Batch& batch)
 {
     const auto now = services_.loop.now();

@@ -1,4 +1,4 @@
-// What a link sends: takes it from the application, and writes what may go out.
+// Writer: queues the application's messages for a link and writes them.
 #pragma once
 
 #include "link/pause_meter.hpp"
@@ -28,16 +28,17 @@ namespace sidecar::detail {
 class Connection;
 class LinkImpl;
 
-/// Puts messages into the link's outbox, for the application, and writes them, on the loop. Owned by
-/// the link, over all its connections, so that a reconnect does not fill the rate limit. Invariant: one
-/// run() at a time.
+/// Puts messages into the link's outbox for the application, and writes them on the loop. Owned by
+/// the link, over all its connections, so that a reconnect does not refill the rate limit.
+/// Invariant: one run() at a time.
 class Writer {
 public:
-    /// Lifetime: `link` owns it; its services, outbox and subscriptions are made before it.
+    /// Lifetime: `link` owns it and has constructed its services, outbox and subscriptions.
     Writer(LinkImpl& link, const std::optional<RateLimit>& limit);
 
     // --- app side, any thread
-    /// Timeout zero: does not wait. Reads the clock only if it waits, or the message may expire.
+    /// Queues a message. Blocks: at most for the options' timeout; zero: not at all. Reads the
+    /// clock only if it waits, or for a message that may expire.
     [[nodiscard]] Result<void> send(MessageKind kind, std::span<const std::byte> payload,
                                     const SendOptions& options);
     [[nodiscard]] Result<void> flush(Duration timeout);
@@ -45,7 +46,7 @@ public:
     Result<bool> unsubscribe(std::string_view key, SubscriptionMessage message);
 
     // --- sidecar side
-    /// Writes until it is cancelled, or the transport throws; Outbox::give_up() then follows.
+    /// Writes until it is cancelled or the transport throws; Outbox::give_up() must follow.
     /// Lifetime: `transport` and `connection` outlive it.
     [[nodiscard]] Task<> run(Context ctx, AnyTransport& transport, Connection& connection);
     /// Looks again for something to write.
@@ -53,9 +54,9 @@ public:
 
     // --- both
     [[nodiscard]] std::uint64_t writes() const noexcept { return writes_.load(); }
-    /// By send().
+    /// How often send() woke the loop.
     [[nodiscard]] std::uint64_t wakeups() const noexcept { return wakeups_.load(); }
-    /// For the rate limit.
+    /// Counts the waits for the rate limit.
     [[nodiscard]] PauseMeter::Pauses waits() const noexcept
     {
         return waits_.pauses(services_.loop.now());
@@ -63,7 +64,7 @@ public:
 
 private:
     struct WriteEnd;
-    /// Asks the transport. An exception of its code is a failure too.
+    /// Asks the transport. Turns an exception of its code, other than bad_alloc, into a failure.
     [[nodiscard]] Result<void> validate(MessageKind kind, std::span<const std::byte> payload) const;
     [[nodiscard]] Result<void> queue(MessageKind kind, std::span<const std::byte> payload,
                                      const SendOptions& options);
@@ -78,7 +79,7 @@ private:
     Outbox& outbox_;                             // both
     const std::unique_ptr<RateLimiter> limiter_; // sidecar side; null: no limit
     LoopEvent work_;                             // sidecar side
-    bool is_refused_ = false;                    // sidecar side; the wait is one still
+    bool is_refused_ = false;                    // sidecar side; the wait is counted already
     std::atomic<std::uint64_t> writes_{0};       // both: atomic
     std::atomic<std::uint64_t> wakeups_{0};      // both: atomic
     PauseMeter waits_;                           // both
