@@ -1,4 +1,4 @@
-// The only writer of a StopReport.
+// ReportBuilder: the only writer of a StopReport.
 #pragma once
 
 #include <sidecar/clock.hpp>
@@ -10,28 +10,28 @@
 
 namespace sidecar::detail {
 
-/// Collects what a stop did, stage by stage. Owned by the run. Side: both, guarded by its mutex: the
-/// loop writes it, and a thread that orphans the loop's thread reads it at any moment.
+/// Collects the results of a stop, stage by stage. Owned by the run. Side: both, guarded by its
+/// mutex: the loop writes it, and a thread that orphans the loop's thread may read it at any time.
 class ReportBuilder {
 public:
     using Stage = StageReport StopReport::*;
 
     /// The stop began at this time, on the sidecar's clock.
     void begin(TimePoint began);
-    /// The stage that was under way is over. `dump`: what everybody was waiting for, where it missed
-    /// its time; the first one is kept.
+    /// Ends the current stage. `dump`: lists all waits if the stage missed its deadline; the first
+    /// dump is kept.
     void end_stage(Stage stage, Verdict verdict, TimePoint now, std::string dump);
     void set_cancelled(std::vector<TaskReport> tasks);
     void set_stuck(std::vector<TaskReport> tasks);
-    /// Nothing more is to be done on the loop's thread, at this time.
+    /// The loop's thread has nothing more to do from this time on.
     void end(TimePoint ended);
 
-    /// What is known while the stop is under way.
+    /// Returns the stages so far, while the stop is under way.
     [[nodiscard]] StopReport partial() const;
-    /// Adds the stages. `rest` has what they do not know, and where the thread was not joined the
-    /// tasks that run still as `stuck`, the dump, and as `total` the real time since the request.
+    /// Adds the stages to `rest`, which has all else. If the thread was not joined, `rest` also has
+    /// the running tasks as `stuck`, the dump, and as `total` the real time since the request.
     [[nodiscard]] StopReport finish(StopReport rest) const;
-    /// For a run whose thread never was.
+    /// Returns the report of a run without a thread.
     [[nodiscard]] static StopReport nothing_to_do();
 
 private:

@@ -50,7 +50,7 @@ void Stop::forget_request() noexcept
 {
     if (!watch_)
         return;
-    watch_->release(); // the descriptor is the request's
+    watch_->release(); // the request owns the descriptor
     watch_.reset();
 }
 
@@ -87,7 +87,7 @@ Task<> Stop::run()
     } catch (...) {
         exception = std::current_exception();
     }
-    if (exception) // no memory, it must be; what was open is cut off then
+    if (exception) // probably out of memory; open links are aborted below
         services_.journal.record(exception, "stop");
     for (const auto& link : links)
         link->abort();
@@ -115,7 +115,7 @@ Task<> Stop::drain(AllLinks& links, TimePoint deadline)
     for (const auto& link : links)
         queued += link->outbox().counts().queued;
     const auto lost_before = links_.unsent_messages() - queued;
-    // From where the last look ended: what is drained stays so.
+    // Continues where the last look ended: a drained link stays drained.
     const bool drained = co_await until(
         [&links, at = links.begin()]() mutable {
             at = std::find_if_not(at, links.end(),
@@ -162,7 +162,7 @@ Task<> Stop::close(AllLinks& links, TimePoint deadline)
 
 Task<> Stop::end_tasks(AllLinks& links, TimePoint deadline)
 {
-    // The listener and the writer of a link that closed well end with it; the others had to be
+    // The listener and the writer of a link that closed well end with it; the others have to be
     // cancelled.
     auto& tasks = services_.loop.tasks();
     for (const auto& link : links)
@@ -178,8 +178,7 @@ Task<> Stop::end_tasks(AllLinks& links, TimePoint deadline)
     }
     report_.set_stuck(tasks.snapshot());
     end_stage(&StopReport::cancel, Verdict::timed_out);
-    // They end when they end; until then this thread stays theirs, whether or not anybody still
-    // waits for it.
+    // Waits without a deadline: this thread stays with its coroutines, even if nobody waits for it.
     co_await until(have_ended, TimePoint::max());
 }
 

@@ -1,4 +1,4 @@
-// The stop: four stages, each with its deadline, as a coroutine on the loop that is to end.
+// Stop: four stages, each with a deadline, in a coroutine on the loop that it ends.
 #pragma once
 
 #include "base/stop_request.hpp"
@@ -20,35 +20,35 @@
 
 namespace sidecar::detail {
 
-/// The deadlines of a stop, on the clock of its beginning.
+/// The deadlines of a stop, on the clock on which it began.
 struct StopStages {
     TimePoint drain, close, cancel;
 
-    /// What follows a stage keeps a share of a total that is too small for all: a peer that uses up
-    /// the close's time must not leave none for the cancelling (a quarter of the total at most), nor
-    /// this none for the thread's end (an eighth, 50 ms at most).
+    /// Keeps a share of a small total for later stages: a quarter at most for cancelling, an eighth
+    /// (50 ms at most) for the thread's end. A peer that uses up the close's time cannot take
+    /// these.
     [[nodiscard]] static StopStages from(TimePoint began, const StopBudget& budget) noexcept;
 };
 
-/// Waits for the request, then quiesces, drains, closes and cancels, and ends the loop. Owned by the
-/// run. It never waits past its deadlines, but for coroutines that do not end even when cancelled:
-/// the loop's thread stays theirs. Side: sidecar.
+/// Waits for the request, then quiesces, drains, closes, cancels, and ends the loop. Owned by the
+/// run. It never waits past its deadlines, except for coroutines that do not end when cancelled:
+/// they keep the loop's thread. Side: sidecar.
 class Stop {
 public:
-    /// Lifetime: all that it is given outlives it. `dump`: what everybody is waiting for.
+    /// Lifetime: all arguments outlive it. `dump`: lists all waits.
     Stop(LinkServices& services, Links& links, ReportBuilder& report, const StopBudget& budget,
          std::function<std::string()> dump);
     Stop(const Stop&) = delete;
     Stop& operator=(const Stop&) = delete;
     ~Stop() { forget_request(); }
 
-    /// Before the loop runs.
+    /// Begins to wait for the request. Call it before the loop runs.
     void watch();
-    /// Lets go of the loop, before that is freed. After the loop's end.
+    /// Stops using the loop, which is freed next. Call it after the loop's end.
     void forget_request() noexcept;
-    /// From then on nothing new begins.
+    /// Returns whether the stop has begun; then nothing new begins.
     [[nodiscard]] bool has_begun() const noexcept { return has_begun_; }
-    /// Something that a stage waits for may have come about.
+    /// Lets the current stage look again.
     void something_changed() { progress_.set(); }
 
 private:
