@@ -1,4 +1,4 @@
-// The table of Stats: text, JSON and Prometheus are made from it. A new counter is a member in
+// The table of Stats. Text, JSON and Prometheus are made from it. A new counter needs a member in
 // stats.hpp and a row here.
 #pragma once
 
@@ -13,23 +13,24 @@
 
 namespace sidecar::detail {
 
-/// One value of Stats in all forms in which it is reported. Its member's type says the unit: durations
-/// are in seconds, a Latency is a histogram.
+/// One value of Stats, in all forms of its report. The member's type gives the unit: durations are
+/// in seconds, a Latency is a histogram.
 struct Counter {
     using Member = std::variant<std::uint64_t Stats::*, std::uint64_t (Stats::*)() const noexcept,
                                 Duration Stats::*, std::optional<Duration> Stats::*,
                                 Latency Stats::*, ConnectTrace Stats::*, std::string Stats::*>;
 
     Member member;
-    std::string_view name; ///< in JSON, where a duration's gets "_seconds"
-    /// In Prometheus, behind "sidecar_"; one that ends in "_total" is a counter, others are gauges.
-    /// Rows with the same metric follow each other. Empty: it has none.
+    std::string_view name; ///< in JSON; the name of a duration gets "_seconds"
+    /// In Prometheus, after "sidecar_". A metric that ends in "_total" is a counter, a Latency is a
+    /// histogram, others are gauges. Rows of one metric follow each other. Empty: not in
+    /// Prometheus.
     std::string_view metric, help;
-    /// Of the table for people: the line's name, with a title before it ("threads: woken") where a
-    /// group begins; empty: the line of the row before goes on.
+    /// In the table for people: the line's name. A title before it ("threads: woken") begins a
+    /// group. Empty: the row continues the line before it.
     std::string_view line, text = "{}";
-    /// In Prometheus: tells apart what one metric counts. "reason": by name; "task": by
-    /// longest_busy_task.
+    /// In Prometheus: the label that distinguishes the rows of a metric. "reason": its value is
+    /// `name`; "task": longest_busy_task.
     std::string_view label{};
 };
 

@@ -145,7 +145,7 @@ std::string to_line(const ErrorLog& log)
 
 namespace {
 
-/// What belongs to the event's kind.
+/// Describes the fields that belong to the event's kind.
 std::string details_of(const Event& event)
 {
     using Kind = Event::Kind;

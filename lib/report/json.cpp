@@ -17,7 +17,7 @@
 namespace sidecar {
 namespace {
 
-// Enumerators by name; to_string() has words for people.
+// Names of enumerators; to_string() returns words for people.
 std::string_view name_of(Verdict verdict)
 {
     return detail::name_at(verdict,
@@ -38,7 +38,7 @@ Duration since_1970(std::chrono::system_clock::time_point time)
 /// Writes JSON (RFC 8259) into a string.
 class Json {
 public:
-    /// An object of names and values in turn.
+    /// Writes an object; names and values alternate.
     template <class... Fields>
     void object(const Fields&... fields)
     {
@@ -179,7 +179,7 @@ private:
     {
         object("total_seconds", trace.total, "steps", trace.steps, "attempts", trace.attempts);
     }
-    /// Without the ranges of its histogram, which are for Prometheus.
+    /// Omits the ranges of its histogram, which are for Prometheus.
     void write(const Latency& latency)
     {
         object("count", latency.count, "last_seconds", latency.last, "least_seconds", latency.least,

@@ -10,7 +10,7 @@
 
 namespace sidecar::detail {
 
-/// The name at an enumerator's value, where they count from zero.
+/// Returns an enumerator's name; enumerators must count from zero.
 template <class Enum, std::size_t count>
 [[nodiscard]] constexpr std::string_view name_at(Enum value,
                                                  const std::string_view (&names)[count]) noexcept
@@ -19,7 +19,7 @@ template <class Enum, std::size_t count>
     return at < count ? names[at] : "unknown";
 }
 
-/// The stages of a stop in their order.
+/// Returns the stages of a stop in their order.
 [[nodiscard]] inline std::array<std::pair<std::string_view, StageReport>, 5> stages_of(
     const StopReport& report)
 {

@@ -74,7 +74,7 @@ public:
             begin(counter);
         for (const auto& [labels, stats] : sources_) {
             if (counter.metric == "connect_seconds" && stats.connections == 0)
-                continue; // zero would be a time
+                continue; // zero would read as a time
             auto all = labels;
             if (!counter.label.empty())
                 all.emplace_back(counter.label,
@@ -105,7 +105,7 @@ private:
         if (duration)
             sample("", labels, in_seconds(*duration));
     }
-    /// Without samples until there is one.
+    /// Writes no samples until there is a measurement.
     void add_value(const Labels& labels, const Latency& latency)
     {
         const auto& [counts, sum] = latency.histogram;

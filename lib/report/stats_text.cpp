@@ -19,7 +19,7 @@ std::string text_of(const std::optional<Duration>& age)
     return age ? readable(*age) : "no link is up";
 }
 std::string text_of(const std::string& task) { return task.empty() ? "no task" : task; }
-/// Empty: nothing was measured, or tried.
+/// Returns an empty text if nothing was measured.
 std::string text_of(const Latency& latency)
 {
     if (latency.count == 0)
