@@ -1,4 +1,4 @@
-// Feed: checks who calls, finds the run that is meant, and waits where there is something to wait for.
+// Feed: checks each call, finds its run, and waits if the call blocks.
 #include <sidecar/feed.hpp>
 
 #include "base/failures.hpp"
@@ -17,7 +17,7 @@ using namespace detail;
 
 namespace {
 
-/// The same failure, which names the call and the endpoint where it did not.
+/// Adds the call and the endpoint to a failure that does not name them.
 Failure of_call(const Failure& failure, const char* attempted, const LinkConfig& config)
 {
     if (!failure.attempted().empty() && !failure.endpoint().empty())
@@ -39,7 +39,7 @@ Options with_limits(Options options)
     return options;
 }
 
-/// The exception under way, which is a lack of memory or comes from the transport's own code.
+/// Converts the current exception: a lack of resources, or one of the transport's code.
 Failure thrown(const char* attempted)
 {
     auto code = Error::callback_failed;
@@ -58,7 +58,7 @@ Failure thrown(const char* attempted)
 
 } // namespace
 
-/// One call of the application's: the run that it found, and whether it may go on.
+/// One call of the application: the run that it found, and whether it may continue.
 class Feed::Call {
 public:
     explicit Call(const Feed& feed) noexcept
@@ -70,10 +70,10 @@ public:
     ~Call() { calls_->fetch_sub(1, std::memory_order_release); }
 
     [[nodiscard]] Run* operator->() const noexcept { return run_; }
-    /// There is a run, of this process.
+    /// Returns whether there is a run of this process.
     [[nodiscard]] explicit operator bool() const noexcept { return run_ && !is_forked_; }
 
-    /// Why this call cannot go on; `waits` if it may block.
+    /// Returns why this call cannot continue; empty: it can. `waits`: it may block.
     [[nodiscard]] std::optional<Failure> refused(const char* attempted, bool waits) const
     {
         if (is_forked_)
@@ -84,7 +84,7 @@ public:
             return called_on_loop(attempted, feed_.config_->endpoint());
         return std::nullopt;
     }
-    /// The same for calls that a stop refuses.
+    /// Does the same for calls that a stop refuses.
     [[nodiscard]] std::optional<Failure> refused_or_stopping(const char* attempted,
                                                              bool waits) const
     {
@@ -98,7 +98,7 @@ public:
     {
         return of_call(code, attempted, *feed_.config_);
     }
-    /// The inbox knows neither the call nor the endpoint.
+    /// Names the call and the endpoint in `stopped`: the inbox knows neither.
     template <class T>
     void name_if_stopped(Result<T>& result, const char* attempted) const
     {
@@ -177,7 +177,7 @@ Result<void> Feed::start_run(Duration timeout)
         run = Run::make(options_, config_->is_virtual(), runs_->readable());
         link = run->links().add(config_, options_.link, run->deadline_of(timeout));
         unreachable = runs_->replace(run);
-        // Not before: a thread that sees a sign of life of it must be able to request its stop
+        // After replace(): other threads that see the run at work must be able to request its stop
         run->start_thread();
     }
     if (runs_->stop_requests() != stops_before)
@@ -317,7 +317,7 @@ void Feed::request_stop() noexcept
 Result<StopReport> Feed::wait_stopped(Duration timeout)
 {
     const Call call{*this};
-    // After a failed start there is a report still.
+    // There is a report even after a failed start.
     if (auto failure = call.refused("wait for the stop", true);
         failure && !(*failure == Error::not_started && call))
         return std::move(*failure);

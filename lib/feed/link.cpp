@@ -1,4 +1,4 @@
-// Link: the verbs of one link.
+// Link: the calls of one link.
 #include <sidecar/link.hpp>
 
 #include "base/fork_guard.hpp"
@@ -38,7 +38,7 @@ bool Link::is_usable() const noexcept
     return link_ && !detail::has_forked_since(fork_generation_);
 }
 
-/// Why this link cannot be asked at all.
+/// Returns why this Link refuses every call; empty: it does not.
 std::optional<Failure> Link::refused(const char* attempted) const
 {
     if (!link_)

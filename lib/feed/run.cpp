@@ -52,7 +52,8 @@ std::shared_ptr<Run> Run::make(const Options& options, bool is_virtual,
 Run::~Run()
 {
     links_.destroy_transports();
-    // What it frees may refer to any part, and may still tell the stop about its end.
+    // Before discard_pending(): the objects that it frees may notify stop_ of their end, and may
+    // refer to any part of the run.
     stop_->forget_request();
     loop_.discard_pending();
 }
@@ -85,7 +86,7 @@ void Run::run_thread() noexcept
     loop_.run();
     links_.destroy_transports();
     stop_->forget_request();
-    loop_.discard_pending(); // here, since it frees what is the user's
+    loop_.discard_pending(); // on this thread, since it frees user objects
     inbox_.end();
     report_.end(loop_.now());
     thread_.note_end();
@@ -96,7 +97,7 @@ void Run::run_thread() noexcept
 
 Result<void> Run::wait_for_link(LinkImpl& link, TimePoint deadline)
 {
-    // The loop gives up at the deadline and knows what it was at; this moment more lets it say so.
+    // The loop gives up at the deadline and knows the reason; 20 ms more let it report that.
     const auto patience = deadline_after(deadline, std::chrono::milliseconds{20});
     const auto& outcome = link.outcome();
     const bool woke = services_.progressed.wait_until(
@@ -121,10 +122,10 @@ bool Run::wait_for_call(const CallState& state, TimePoint deadline)
 
 void Run::request_stop() noexcept
 {
-    // Only the first request wakes: a later one may come when the next run has the descriptor.
+    // Only the first request wakes: at a later one the next run may own the descriptor.
     if (!stop_request_.make())
         return;
-    // Threads that wait must not depend on the loop's thread, which may be held by somebody's code.
+    // Waiting threads must not depend on the loop's thread, which user code may hold.
     inbox_.end_from_signal();
     services_.progressed.wake_from_signal();
     services_.written.wake_from_signal();
@@ -135,11 +136,11 @@ std::optional<StopReport> Run::wait_stopped(Duration timeout)
     const auto until = deadline_after(real_now(), timeout);
     for (;;) {
         const bool requested = stop_request_.is_made();
-        // In real time, on a virtual clock too: code that holds the thread passes no virtual time.
+        // Real time, even on a virtual clock: code that holds the thread lets no virtual time pass.
         const auto hard =
             requested ? deadline_after(stop_request_.made_at(), budget_.total) : TimePoint::max();
         const auto deadline = std::min(until, hard);
-        // After its end a thread_local of the user's may still hold the thread.
+        // After the run's end a thread_local of the user may still hold the thread.
         const bool joined =
             wait_for_end(deadline, requested) && requested && thread_.join_until(deadline);
         std::lock_guard lock{end_mutex_};
@@ -161,7 +162,7 @@ bool Run::wait_for_end(TimePoint real_deadline, bool is_requested)
         return true;
     if (!is_virtual() && is_requested)
         return thread_.wait_for_end(real_deadline);
-    // Virtual time may pass for as long as it takes, but real time may not.
+    // Virtual time may pass without limit, but real time may not.
     const auto remaining = real_deadline == TimePoint::max()
                                ? Duration::max()
                                : std::max(real_deadline - real_now(), Duration{});
@@ -235,7 +236,7 @@ State Run::state() const
 Stats Run::stats() const
 {
     auto stats = links_.stats();
-    // From one look, so that what was received is what was taken, lost and queued, always.
+    // Read at once, so that received messages always are the taken, lost and queued ones.
     const auto counts = inbox_.counts();
     stats.messages_received = counts.received;
     stats.bytes_received = counts.received_bytes;
@@ -262,7 +263,7 @@ Stats Run::stats() const
 
 std::string Run::dump() const
 {
-    constexpr std::size_t most_listed = 64; // of each; a person is to read it, and a log to hold it
+    constexpr std::size_t most_listed = 64; // of each: people read it, and a log must hold it
     std::string text =
         fmt::format("state {}; inbox {} messages", to_string(state()), inbox_.counts().queued);
     const auto note_more = [&text](std::size_t count, const char* what) {

@@ -1,4 +1,4 @@
-// One run of a sidecar, from start to stop: the only place that knows all its parts.
+// Run: one run of a sidecar, from start to stop. It alone knows all parts of a run.
 #pragma once
 
 #include "base/joinable_thread.hpp"
@@ -22,12 +22,12 @@
 
 namespace sidecar::detail {
 
-/// Held by the application's side and by its own thread; so a thread that a stop left behind finishes
-/// on state that is still there. A restart makes a new one.
+/// Owns the parts of a run. Shared by the application's side and by the run's thread: a thread that
+/// a stop left behind finishes on live state. Each start makes a new one.
 class Run final : public std::enable_shared_from_this<Run> {
 public:
-    /// `readable`: the descriptor to raise while something can be received; may be null. Throws
-    /// Exception (no_resources).
+    /// Makes a run. `readable`: the descriptor to raise while something can be received; may be
+    /// null. Throws Exception (no_resources).
     [[nodiscard]] static std::shared_ptr<Run> make(const Options& options, bool is_virtual,
                                                    std::shared_ptr<const NotifyFd> readable);
     Run(const Run&) = delete;
@@ -35,19 +35,21 @@ public:
     ~Run();
 
     // --- app side
-    /// Throws Exception (no_resources) where there is no thread to be had; the run is over then.
+    /// Starts the thread. Throws Exception (no_resources) if the system has none; the run is over
+    /// then.
     void start_thread();
-    /// Waits until the link is up, or why it is not; a link that is neither in time is closed.
+    /// Waits until the link is up or has failed, and closes it if it is neither in time. Errors:
+    /// the link's, timed_out, stopping.
     [[nodiscard]] Result<void> wait_for_link(LinkImpl& link, TimePoint deadline);
     [[nodiscard]] bool wait_for_call(const CallState& state, TimePoint deadline);
     /// Side: any thread and any signal handler.
     void request_stop() noexcept;
-    /// Waits for the end; at the stop's total deadline leaves the run to the thread, and the thread
-    /// to itself. Empty: `timeout` came first. Calls no code of the user's.
+    /// Waits for the run's end. At the stop's total deadline it orphans the thread, which then owns
+    /// the run. Empty: `timeout` ended first. Calls no user code.
     [[nodiscard]] std::optional<StopReport> wait_stopped(Duration timeout);
-    /// Leaves the run to the thread at once, where waiting for it is impossible.
+    /// Orphans the thread at once, where a wait for it is impossible.
     void abandon();
-    /// Its first link never came up, so the run counts for nothing.
+    /// The first link never came up: calls behave as if there were no run.
     void set_start_failed() noexcept { start_failed_ = true; }
     [[nodiscard]] bool has_start_failed() const noexcept { return start_failed_.load(); }
     [[nodiscard]] bool is_loop_thread() const noexcept { return loop_.is_loop_thread(); }
@@ -82,15 +84,15 @@ private:
     const StopBudget budget_;               // both: constant
     Journal journal_;                       // both
     StopRequest stop_request_;              // both
-    EventLoop loop_;                        // sidecar side, but where it says otherwise
+    EventLoop loop_;                        // sidecar side, except where it says otherwise
     Inbox inbox_;                           // both
-    LinkServices services_;                 // as its members say
-    Links links_;                           // as its members say
+    LinkServices services_;                 // see its members for their sides
+    Links links_;                           // see its members for their sides
     ReportBuilder report_;                  // both
     std::optional<Stop> stop_;              // sidecar side
     UserTasks user_tasks_;                  // both
     std::atomic<bool> start_failed_{false}; // both: atomic
-    JoinableThread thread_;                 // app side, but where it says otherwise
+    JoinableThread thread_;                 // app side, except where it says otherwise
 
     std::mutex end_mutex_;
     std::optional<StopReport> final_report_; // app side: guarded by end_mutex_

@@ -14,7 +14,7 @@ Run* RunRegistry::begin_call(std::atomic<int>*& calls) const noexcept
         calls->fetch_add(1, std::memory_order_seq_cst);
         if (generation_.load(std::memory_order_seq_cst) == generation)
             return current_.load(std::memory_order_seq_cst);
-        // A start came between: counted in the wrong place
+        // A start() has replaced the run meanwhile: this call is in the wrong counter
         calls->fetch_sub(1, std::memory_order_release);
     }
 }
@@ -29,7 +29,7 @@ std::vector<std::shared_ptr<Run>> RunRegistry::replace(std::shared_ptr<Run> run)
     current_.store(present_.get(), std::memory_order_seq_cst);
     const auto generation = generation_.load();
     const auto& last_calls = calls_[(generation + 1) % 2];
-    // They are short, since that run is over, but a thread may be off its core in the middle of one.
+    // Calls on an ended run are short, but a thread may be off its core in the middle of one.
     if (recent_.size() + older_.size() > 2)
         for (const auto give_up = Clock::now() + std::chrono::milliseconds{20};
              last_calls.load(std::memory_order_seq_cst) != 0 && Clock::now() < give_up;)

@@ -19,21 +19,22 @@ struct Entry {
     std::atomic<int> first{0};
     SignalGuard::Request request = nullptr; // written before signals
     void* object = nullptr;                 // likewise
-    ::pid_t process = 0;   // likewise; a child has the handlers, but nothing to stop
-    bool is_taken = false; // guarded by the registry's mutex
+    ::pid_t process = 0;                    // likewise; a forked child has nothing to stop
+    bool is_taken = false;                  // guarded by the registry's mutex
 };
 
 // All static: a handler may run until the process is gone.
 std::array<Entry, 64> entries;
 std::atomic<int> handlers_running{0};
-std::mutex registry;                       // never taken in a handler
+std::mutex registry;                       // never locked in a handler
 std::array<int, signal_limit> guards_on{}; // guarded by registry
 // Written while no handler of ours is installed on that signal
 std::array<struct ::sigaction, signal_limit> previous_action;
 
 constexpr std::uint64_t bit(int signal) noexcept { return std::uint64_t{1} << (signal - 1); }
 
-/// The stop is under way, and the user insists.
+/// Handles a signal during a stop: the user insists. Restores the previous action and raises again;
+/// an ignored signal gets the default action.
 void pass_on(int signal) noexcept
 {
     auto previous = previous_action[static_cast<std::size_t>(signal)];
@@ -69,7 +70,7 @@ Exception refused(Error error, std::string why)
         Failure{error, {.attempted = "stop on signals", .explanation = std::move(why)}}};
 }
 
-/// False after a signal that was passed on, or once the program has set another handler.
+/// Returns false after a signal was passed on, or once the program has set another handler.
 bool is_installed(int signal) noexcept
 {
     struct ::sigaction present {};
@@ -86,7 +87,7 @@ void uninstall(std::uint64_t signals) noexcept
     }
 }
 
-/// With the registry held. Installs all or nothing.
+/// With the registry held. Installs all handlers, or none and throws Exception (bad_options).
 void install(std::uint64_t signals)
 {
     std::uint64_t installed = 0;
@@ -131,7 +132,7 @@ SignalGuard::SignalGuard(Request request, void* object, std::initializer_list<in
     entry.request = request;
     entry.object = object;
     entry.process = ::getpid();
-    entry.signals = wanted; // before the handler is there: a signal must not find nobody
+    entry.signals = wanted; // before the handler is installed: a signal must find this entry
     try {
         install(wanted);
     } catch (...) {
@@ -146,7 +147,7 @@ SignalGuard::~SignalGuard()
     std::lock_guard lock{registry};
     auto& entry = entries[index_];
     uninstall(entry.signals.exchange(0));
-    // A handler on another thread may have read the entry already; it takes but a moment.
+    // A handler on another thread may have read the entry already; it ends soon.
     while (handlers_running.load() != 0)
         std::this_thread::yield();
     entry.is_taken = false;

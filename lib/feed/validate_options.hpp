@@ -1,4 +1,4 @@
-// Whether options make sense, before anything is made. Pure.
+// Checks options before anything is made. Pure.
 #pragma once
 
 #include <sidecar/detail/any_transport.hpp>
@@ -7,10 +7,11 @@
 
 namespace sidecar::detail {
 
-/// What concerns the run and no link of it. Errors: bad_options, which names the option and no call.
+/// Checks the options of the run, without its links. Errors: bad_options, which names the option
+/// and no call.
 [[nodiscard]] Result<void> validate_run(const Options& options);
-/// One link of a run with this inbox. Errors: bad_options likewise; those of the transport's check() and
-/// check_send().
+/// Checks one link of a run with this inbox. Errors: bad_options likewise; those of the transport's
+/// check() and check_send().
 [[nodiscard]] Result<void> validate_link(const LinkConfig& config, const LinkOptions& options,
                                          const QueueLimits& inbox);
 
