@@ -24,8 +24,8 @@ namespace asio = boost::asio;
 
 namespace mock {
 
-/// What the coroutines of one connection wait for. Held by posted handlers too, which may run after
-/// the connection.
+/// The events that the coroutines of one connection wait for. Posted handlers share it, since they
+/// may run after the connection.
 struct Signals {
     LoopEvent connect, read, write, ping, close; // sidecar side
     void set_all()
@@ -41,19 +41,19 @@ struct Signals {
 struct Incoming {
     enum class Kind { message, failure, close, bytes, pong } what = Kind::message;
     MessageKind kind = MessageKind::text;
-    std::string payload{}; // of a message, or the reason of a close
+    std::string payload{}; // of a message or a pong; the reason of a close
     error_code error{};
     std::uint16_t code = 0;
 };
 
 } // namespace mock
 
-/// Shared by the peer's copies and by the connection there is. Side: any thread, guarded by its
-/// mutex; a change wakes the connection's coroutines, which look again.
+/// Shared by the peer's copies and by the current connection. Side: any thread, guarded by its
+/// mutex. A change wakes the connection's coroutines, which look again.
 struct MockPeer::State {
     mutable std::mutex mutex; // guards all below
 
-    // what the test has told
+    // set by the test
     std::optional<error_code> connect_error;
     Duration connect_delay{};
     Duration close_delay{};
@@ -71,14 +71,14 @@ struct MockPeer::State {
     bool holds_writes = false;
     Duration pong_delay{};
 
-    // what the sidecar did
+    // recorded from the sidecar
     std::vector<std::string> sent;
     std::vector<std::string> trace;
     std::size_t write_count = 0;
     std::size_t connect_count = 0;
     std::optional<std::uint16_t> closed;
 
-    // the connection there is
+    // the current connection
     std::shared_ptr<mock::Signals> signals;
     boost::asio::any_io_executor executor;
     bool is_dropped = false;
@@ -102,7 +102,7 @@ struct MockPeer::State {
         std::lock_guard lock{mutex};
         return this->*member;
     }
-    /// For what comes from the peer.
+    /// Adds input from the peer.
     void add(mock::Incoming next)
     {
         tell([&](State& s) { s.incoming.push_back(std::move(next)); });
@@ -131,7 +131,7 @@ Exception failed(const char* attempted, error_code cause, Error code = Error::di
 
 } // namespace
 
-// --- the peer, in the hands of the test
+// --- the peer, as the test sees it
 
 MockPeer::MockPeer() : state_{std::make_shared<State>()} {}
 
@@ -213,7 +213,7 @@ struct Mock::Impl {
 
     explicit Impl(std::shared_ptr<State> s) : state{std::move(s)} {}
 
-    /// What every operation does first.
+    /// Begins an operation: adds it to the trace, and fails it if the test wants that.
     void enter(Context ctx, const std::string& what)
     {
         std::lock_guard lock{state->mutex};
@@ -242,8 +242,8 @@ struct Mock::Impl {
     [[nodiscard]] static bool may_write(const State& s) { return !s.holds_writes || s.is_dropped; }
     [[nodiscard]] bool must_end() const { return is_aborted && !state->get(&State::ignores_abort); }
 
-    /// Waits until the condition holds, or throws when aborted; at the deadline it gives up. True
-    /// if the condition holds.
+    /// Waits until the condition holds; throws when aborted. Returns false if the deadline passes
+    /// first.
     template <class Condition>
     Task<bool> wait(Context ctx, LoopEvent& event, TimePoint deadline, Condition condition)
     {
@@ -262,12 +262,12 @@ struct Mock::Impl {
                     throw;
                 is_cancelled = true;
             }
-            if (is_cancelled) // and pays no heed to it
+            if (is_cancelled) // ignored
                 co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
         }
     }
 
-    /// Queues what was told to come later and is due; gives the time of what is due next.
+    /// Queues delayed input that is due. Returns when the next is due.
     TimePoint admit_delayed(TimePoint now)
     {
         std::lock_guard lock{state->mutex};
@@ -339,7 +339,7 @@ Task<> Mock::read(Context ctx, Sink& sink)
             continue;
         }
         if (count != 0)
-            co_return; // what came before it is handed over first
+            co_return; // messages before it are delivered first
         const auto end = std::move(front);
         s.incoming.pop_front();
         if (end.what == Incoming::Kind::failure)

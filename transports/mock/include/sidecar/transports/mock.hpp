@@ -1,4 +1,4 @@
-// Mock: a transport in memory, on virtual time, driven from the test's thread.
+// Mock: a transport in memory, on virtual time, driven by the test's thread.
 #pragma once
 
 #include <sidecar/detail/export.hpp>
@@ -14,68 +14,70 @@
 
 namespace sidecar {
 
-/// The other end of a Mock, in the hands of the test: what the network and the peer would do.
-/// Copies are the same peer, which holds one connection at a time (a second link wants a peer of
-/// its own). Side: any thread. What it is told takes effect in the order it is told; nothing here
-/// waits for the sidecar, and no call ever sleeps. It may be told things before the sidecar starts,
-/// and lives on over restarts.
+/// The test's end of a Mock: it does what the network and the peer would do. Copies are the same
+/// peer, which holds one connection at a time; a second link needs a separate peer. Calls take
+/// effect in their order, also before the sidecar starts and over restarts. Side: any thread.
+/// Blocks: never.
 class SIDECAR_API MockPeer {
 public:
     MockPeer();
 
-    /// The next connects fail with this error, until allow_connect().
+    /// Fails the next connects with this error, until allow_connect().
     void refuse_connect(error_code error);
+    /// Ends refuse_connect() and delay_connect(); a connect that waits continues.
     void allow_connect();
-    /// Each connect takes this long, in virtual time; Duration::max(): for ever.
+    /// Delays each connect, in virtual time; Duration::max(): for ever.
     void delay_connect(Duration delay);
 
-    /// Hands a message to the sidecar (before the connection is up, it waits there).
+    /// Delivers a message to the sidecar, as text or bytes. Before the connection is up, it waits.
+    /// Lifetime: copied at once.
     void deliver(std::string_view text);
     void deliver(std::span<const std::byte> bytes);
-    /// The same, so much virtual time after the call (or after the connect, if that comes later).
+    /// Delivers a text after this virtual time, counted from the call or, if that is later, from
+    /// the connect.
     void deliver_after(Duration delay, std::string_view text);
-    /// How many messages, at most, one read brings; default: all that are there.
+    /// Limits the messages that one read delivers; default: no limit.
     void limit_reads(std::size_t messages);
 
-    /// After what was delivered before, the read fails with this error.
+    /// Fails the read with this error, after the messages delivered before.
     void fail_read(error_code error);
-    /// The write after `messages` more messages fails with this error.
+    /// Fails one write with this error, after `messages` more messages were written.
     void fail_write(error_code error, std::size_t messages = 0);
-    /// After what was delivered before, the connection is gone: reads give end of file, writes a
-    /// broken pipe.
+    /// Drops the connection. Reads fail with end of file after the messages delivered before;
+    /// writes and pings fail with a broken pipe at once.
     void drop();
-    /// After what was delivered before, the peer closes politely, with a code and a reason.
+    /// Closes politely, with a code and a reason, after the messages delivered before.
     void close(std::uint16_t code, std::string_view reason);
-    /// Lets the transport itself throw, from its n-th operation (connect, read, write, close) on
-    /// from here; 1 is the next.
+    /// Fails the n-th operation from now on (connect, read, write, ping, close); 1: the next.
     void fail_operation(std::size_t n, error_code error);
 
-    /// Answers a close only after so much virtual time; Duration::max(): never, only abort ends it.
+    /// Delays the answer to a close, in virtual time; Duration::max(): never answers, only abort()
+    /// ends it.
     void delay_close(Duration delay);
-    /// Ignores even the abort (a transport that breaks the concept's promise), until
-    /// release_abort().
+    /// Ignores abort() and cancellation, against the concept's promise, until release_abort().
     void ignore_abort();
     void release_abort();
-    /// Writes wait until release_writes().
+    /// Holds writes and pings until release_writes().
     void hold_writes();
     void release_writes();
-    /// Answers pings after so much virtual time (default: at once); Duration::max(): never.
+    /// Delays the answer to a ping, in virtual time (default: none); Duration::max(): never
+    /// answers.
     void delay_pongs(Duration delay);
-    /// Something comes that is no message, so a sign of life without data.
+    /// Sends bytes that are no message: a sign of life without data.
     void send_bytes();
 
-    /// Forgets what sent() and trace() tell; they grow without bound otherwise.
+    /// Clears sent() and trace(), which grow without bound otherwise.
     void forget();
-    /// What the sidecar has sent, oldest first.
+    /// Returns the messages that the sidecar has written, oldest first.
     [[nodiscard]] std::vector<std::string> sent() const;
-    /// How many calls of write() it took.
+    /// Returns the number of write() calls.
     [[nodiscard]] std::size_t write_count() const;
     [[nodiscard]] std::size_t connect_count() const;
-    /// Whether the sidecar has closed politely (and was answered), and with which code.
+    /// Returns whether the sidecar closed politely and was answered; close_code(): its code, or 0.
     [[nodiscard]] bool was_closed() const;
     [[nodiscard]] std::uint16_t close_code() const;
-    /// What the sidecar did, in order, each entry with its virtual time: "0.000 connect", "2.500
-    /// write 3".
+    /// Returns the sidecar's operations in order, each with its virtual time in seconds: "0.000
+    /// connect", "2.500 write 3".
     [[nodiscard]] std::vector<std::string> trace() const;
 
 private:
@@ -84,14 +86,15 @@ private:
     std::shared_ptr<State> state_; // both: guarded by its mutex
 };
 
-/// See MockPeer.
+/// A transport in memory, on virtual time, driven by a MockPeer. Its calls are those of Transport.
+/// Side: the loop's thread.
 class SIDECAR_API Mock {
 public:
     using Clock = VirtualClock;
 
     struct Options {
         MockPeer peer{};
-        std::size_t max_message_bytes = 1u << 20; ///< larger ones end the link; bytes
+        std::size_t max_message_bytes = 1u << 20; ///< bytes; larger ones end the link
     };
 
     explicit Mock(const Options& options);
@@ -100,7 +103,7 @@ public:
     ~Mock();
 
     [[nodiscard]] static std::string endpoint(const Options&) { return "mock"; }
-    /// Off, so that a trace has nothing in it that the test did not ask for.
+    /// Off, so that a trace shows only operations that the test has caused.
     [[nodiscard]] static Liveness default_liveness() { return {.interval = {}, .timeout = {}}; }
 
     Task<> connect(Context ctx);
