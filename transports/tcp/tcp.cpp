@@ -22,7 +22,7 @@ namespace asio = boost::asio;
 
 namespace {
 
-/// A peer that has ended and takes none of our bytes for so long will not take our answer either.
+/// A peer that has ended its half and takes none of our bytes for this long takes no answer either.
 constexpr Duration blocked_time = std::chrono::milliseconds{10};
 
 constexpr std::string_view unix_prefix = "unix:";
@@ -43,7 +43,7 @@ std::string describe_unfinished(std::span<const std::byte> bytes)
         http::quote({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, max_shown_bytes));
 }
 
-/// Where TLS was cut, nothing says that the peer had no more to say.
+/// Marks a cut TLS stream as truncated: nothing says that the peer had sent all.
 std::string describe_end(error_code ec, std::span<const std::byte> unfinished)
 {
     auto text = describe_unfinished(unfinished);
@@ -149,7 +149,7 @@ Failure with_endpoint(const Failure& failure, const std::string& endpoint)
     return http::with_context(failure, failure.attempted(), endpoint);
 }
 
-/// Invariant: once end is set no read succeeds any more.
+/// Invariant: no read succeeds once `end` is set.
 struct TcpConnection::Impl {
     [[nodiscard]] std::string endpoint() const { return tcp_endpoint(target.host, target.port); }
     [[nodiscard]] Failure read_failure(std::exception_ptr exception) const;
@@ -160,7 +160,7 @@ struct TcpConnection::Impl {
     std::shared_ptr<stream::Stream> below{};  // sidecar side; null until connected
     stream::Reader reader{};                  // sidecar side
     std::shared_ptr<stream::Writer> writer{}; // sidecar side; null until connected
-    std::optional<Failure> end{};             // sidecar side; why no read will succeed any more
+    std::optional<Failure> end{};             // sidecar side; why reads fail from now on
     LoopEvent over{};                         // sidecar side; close() waits for it
 };
 
@@ -195,8 +195,7 @@ Task<> TcpConnection::read(Context ctx, Sink& sink, stream::Decoder& decoder)
     throw Exception{*impl_->end};
 }
 
-/// The peer has ended its half in order, so it is answered likewise, behind the message that is being
-/// written.
+/// Ends our half in answer to the peer's orderly end, after the message that is being written.
 Task<> TcpConnection::Impl::end_our_half(Context ctx)
 {
     writer->finish({});
@@ -211,7 +210,7 @@ Task<> TcpConnection::Impl::end_our_half(Context ctx)
                 co_return;
         }
         (void)co_await writer->shut_down(ctx, until);
-    } catch (const boost::system::system_error&) { // how the stream has ended tells more
+    } catch (const boost::system::system_error&) { // the stream's end explains more
     }
 }
 
@@ -248,7 +247,7 @@ Task<> TcpConnection::close(Context ctx)
     impl_->writer->finish({});
     try {
         (void)co_await impl_->writer->shut_down(ctx, ctx.deadline());
-    } catch (const boost::system::system_error&) { // how the stream has ended tells more
+    } catch (const boost::system::system_error&) { // the stream's end explains more
     }
     while (!impl_->end && !impl_->below->is_aborted())
         co_await impl_->over.wait();

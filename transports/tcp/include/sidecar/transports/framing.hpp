@@ -1,4 +1,4 @@
-// Framings: how messages stand in a stream of bytes. The concept, and the four that come with Tcp.
+// Framings divide a stream of bytes into messages. The concept, and the four framings of Tcp.
 #pragma once
 
 #include <sidecar/detail/export.hpp>
@@ -20,31 +20,35 @@
 
 namespace sidecar {
 
-/// What a framing found at the front of the bytes it was shown.
+/// The result of decode() on the bytes that it was given.
+/// For an incomplete message `payload` may be empty, or the part received so far if `missing_bytes`
+/// more bytes complete it just as they are; Tcp then receives a large message in place. Bytes
+/// consumed without a complete message are skipped (a filler, a comment).
 struct Decoded {
     bool is_complete = false; ///< `payload` is a message
-    /// Part of the bytes shown, or the framing's own until the next decode(); may be empty. Of an
-    /// incomplete message optional: what has come of it, if `missing_bytes` more end it just as
-    /// they are; a large one is then received where it will be read
+    /// In the given bytes, or in the framing's memory until the next decode(); may be empty.
     std::span<const std::byte> payload;
-    /// Of the bytes shown, head and tail included; at least one for a complete message, and without
-    /// one what is to be skipped (a filler, a comment)
+    /// Of the given bytes, head and tail included; at least 1 for a complete message.
     std::size_t consumed_bytes = 0;
-    std::size_t missing_bytes = 0; ///< of an incomplete message, if known
+    std::size_t missing_bytes = 0; ///< of an incomplete message, if known; otherwise 0
 };
 
-/// What Tcp<F> needs of F. One copy is made per connection, so it may keep state between calls.
-/// - `decode(bytes, max_message_bytes)`: looks at all bytes that have come and were not consumed.
-///   It is shown the bytes of an incomplete message again, with more behind them; a complete one
-///   once. Throws Exception (protocol_violation, too_big) for what can never become a message. What
-///   stands around a message may have 4096 bytes; who leaves more than that and `max_message_bytes`
-///   unconsumed ends the link.
-/// - `encode(out, payload)`: appends the payload and all that surrounds it. Optional: `static
-///   constexpr MessageKind kind` (default bytes); `Result<void> check(max_message_bytes) const`,
-///   whether its own settings make sense, run by start(); `Result<void> check_send(payload) const`,
-///   whether it can carry this, run by send() on the application's thread; `encode_head(out,
-///   payload)` and `encode_tail(out, payload)`, both or neither: append what stands before and
-///   behind the payload. Where they exist, a large payload is sent from where it is, not copied.
+/// The requirements of Tcp<F> on F. Each connection has a copy, which may keep state between calls.
+/// Side: the loop's thread, except check() and check_send().
+/// - `decode(bytes, max_message_bytes)`: looks at all bytes that have arrived and were not
+///   consumed. It gets the bytes of an incomplete message again, with more behind them, and those
+///   of a complete one once. Throws Exception (protocol_violation, too_big) for bytes that can
+///   never become a message. Head and tail of a message may have 4096 bytes. A framing that leaves
+///   more than that and `max_message_bytes` unconsumed ends the link.
+/// - `encode(out, payload)`: appends the payload with its head and tail.
+/// Optional:
+/// - `static constexpr MessageKind kind`: of all messages; default bytes.
+/// - `Result<void> check(max_message_bytes) const`: checks the framing's own settings; called by
+///   start().
+/// - `Result<void> check_send(payload) const`: checks whether it can carry this payload; called by
+///   send() on the application's thread.
+/// - `encode_head(out, payload)` and `encode_tail(out, payload)`, both or neither: append the bytes
+///   before and behind the payload. With them a large payload is sent from where it is, not copied.
 // clang-format off
 template <class F>
 concept Framing = std::copyable<F> && requires(F& framing, std::span<const std::byte> bytes,
@@ -55,7 +59,8 @@ concept Framing = std::copyable<F> && requires(F& framing, std::span<const std::
 // clang-format on
 
 namespace detail {
-/// What a framing must have, so that the first line of the compiler's answer names what is missing.
+/// Checks each requirement by itself, so that the first line of the compiler's answer names the
+/// missing one.
 // clang-format off
 template <class F>
 struct FramingForm {
@@ -80,7 +85,7 @@ inline void append(std::vector<std::byte>& out, std::span<const std::byte> bytes
 }
 } // namespace detail
 
-/// Each message after its length in 1, 2, 4 or 8 bytes, which do not count themselves.
+/// Puts each message after its length in 1, 2, 4 or 8 bytes; the length does not count these.
 struct SIDECAR_API LengthPrefix {
     unsigned width = 4; ///< bytes of the prefix: 1, 2, 4 or 8
     std::endian order = std::endian::big;
@@ -115,7 +120,9 @@ struct SIDECAR_API LengthPrefix {
         detail::append(out, std::span{prefix}.first(width));
     }
     void encode_tail(std::vector<std::byte>&, std::span<const std::byte>) const {}
+    /// Errors: bad_options for any other width.
     [[nodiscard]] Result<void> check(std::size_t max_message_bytes) const;
+    /// Errors: too_big if the length does not fit the prefix.
     [[nodiscard]] Result<void> check_send(std::span<const std::byte> payload) const;
 
 private:
@@ -129,7 +136,7 @@ private:
         case 2: return is_big ? load_big_u16(at) : load_little_u16(at);
         case 4: return is_big ? load_big_u32(at) : load_little_u32(at);
         case 8: return is_big ? load_big_u64(at) : load_little_u64(at);
-        default: break; // refused by check(); a framing around this one may have forgotten to ask
+        default: break; // refused by check(); a framing around this one may not call it
         }
         std::uint64_t length = 0;
         for (unsigned i = 0; i < width; ++i)
@@ -138,8 +145,7 @@ private:
     }
 };
 
-/// Lines of text; the delimiter is not part of the message. With `\n`, a `\r` before it is not
-/// either.
+/// Lines of text. The delimiter is not part of the message; with `\n`, neither is a `\r` before it.
 class SIDECAR_API Lines {
 public:
     static constexpr MessageKind kind = MessageKind::text;
@@ -149,7 +155,7 @@ public:
 
     [[nodiscard]] Decoded decode(std::span<const std::byte> bytes, std::size_t max_message_bytes)
     {
-        // A long line that trickles in is looked at once, not anew with each piece.
+        // Scans a long line that arrives in pieces once, not anew with each piece.
         const auto from = std::min(scanned_, bytes.size());
         const auto* found = bytes.size() == from
                                 ? nullptr
@@ -180,6 +186,7 @@ public:
     {
         out.push_back(static_cast<std::byte>(delimiter_));
     }
+    /// Errors: bad_message if the payload has the delimiter in it or, with `\n`, ends in `\r`.
     [[nodiscard]] Result<void> check_send(std::span<const std::byte> payload) const;
 
 private:
@@ -188,7 +195,7 @@ private:
 };
 
 namespace detail {
-/// Puts nothing around a payload.
+/// Encodes a payload without head and tail.
 struct BareEncoding {
     void encode(std::vector<std::byte>& out, std::span<const std::byte> payload) const
     {
@@ -199,8 +206,8 @@ struct BareEncoding {
 };
 } // namespace detail
 
-/// No framing: each message is whatever has arrived, in pieces of at most the message limit. There
-/// is no empty message: to send one sends nothing.
+/// No framing: each message is the bytes that have arrived, in pieces of at most the message limit.
+/// There is no empty message: to send one sends nothing.
 struct Raw : detail::BareEncoding {
     [[nodiscard]] Decoded decode(std::span<const std::byte> bytes,
                                  std::size_t max_message_bytes) const
@@ -217,12 +224,13 @@ struct FixedSize : detail::BareEncoding {
     [[nodiscard]] Decoded decode(std::span<const std::byte> bytes,
                                  std::size_t max_message_bytes) const
     {
-        if (N > max_message_bytes) // check() tells it before anything is connected
+        if (N > max_message_bytes) // check() reports it before the connect
             detail::throw_too_big(N, max_message_bytes);
         if (bytes.size() < N)
             return {.payload = bytes, .missing_bytes = N - bytes.size()};
         return {.is_complete = true, .payload = bytes.first(N), .consumed_bytes = N};
     }
+    /// Errors: bad_options if N exceeds the limit.
     [[nodiscard]] Result<void> check(std::size_t max_message_bytes) const
     {
         if (N > max_message_bytes)
@@ -230,6 +238,7 @@ struct FixedSize : detail::BareEncoding {
                                        + std::to_string(max_message_bytes));
         return {};
     }
+    /// Errors: bad_message for any other size.
     [[nodiscard]] Result<void> check_send(std::span<const std::byte> payload) const
     {
         if (payload.size() != N)

@@ -32,14 +32,14 @@ struct TcpTarget {
     std::optional<TlsOptions> tls{};
 };
 [[nodiscard]] SIDECAR_API std::string tcp_endpoint(const std::string& host, std::uint16_t port);
-/// `max_message_bytes` belongs to the framing's side, but is checked with the rest.
+/// Checks the options that do not depend on the framing, and `max_message_bytes`.
 [[nodiscard]] SIDECAR_API Result<void> validate(const TcpTarget& target,
                                                 std::size_t max_message_bytes);
-/// A framing does not know whom it talks to.
+/// Adds the endpoint, which a framing does not know.
 [[nodiscard]] SIDECAR_API Failure with_endpoint(const Failure& failure,
                                                 const std::string& endpoint);
 
-/// The part of Tcp that knows no framing. Side: the loop's thread.
+/// The part of Tcp that does not depend on the framing. Side: the loop's thread.
 class SIDECAR_API TcpConnection {
 public:
     explicit TcpConnection(TcpTarget target);
@@ -58,7 +58,7 @@ private:
     std::unique_ptr<Impl> impl_; // sidecar side
 };
 
-/// A framing as the reader and the writer of a connection see it. Owned by its Tcp. Side: the
+/// Adapts a framing to the reader and the writer of a connection. Owned by its Tcp. Side: the
 /// loop's thread.
 template <Framing F>
 class FramingCodec final : public stream::Decoder, public stream::Encoder {
@@ -103,7 +103,7 @@ public:
     }
 
 private:
-    /// What a framing may put around a message, at most.
+    /// The most bytes that a framing may put around a message.
     static constexpr std::size_t overhead_bytes = 4096;
     static constexpr bool has_head_and_tail =
         requires(const F& f, std::vector<std::byte>& out, std::span<const std::byte> payload) {
@@ -125,29 +125,30 @@ private:
 
 } // namespace detail
 
-/// The client's end of a TCP connection whose messages stand in the stream as `F` says. A peer that
-/// ends the stream ends the link with `disconnected`. To close is to end our half of the stream and
-/// to wait for the peer to end his.
+/// The client's end of a TCP connection; `F` divides its stream into messages. A peer that ends the
+/// stream ends the link with `disconnected`. close() ends our half of the stream and waits until
+/// the peer ends its half.
+/// Its calls are those of Transport. Side: the loop's thread, except check() and check_send().
 template <class F>
 class Tcp {
     static_assert(detail::FramingForm<F>::is_whole);
 
 public:
+    /// `host`: an IPv6 address has no brackets, but may have a zone; "unix:@name" is an abstract
+    /// Unix-domain socket. `max_message_bytes` does not limit sent messages: the outbox and the
+    /// framing do.
     struct Options {
-        /// A name, an IPv4 address or an IPv6 address (without brackets, with a zone like
-        /// fe80::1%eth0 if need be); or "unix:/path" for a Unix-domain socket, "unix:@name" for an
-        /// abstract one.
+        /// A name; an IPv4 or IPv6 address ("fe80::1%eth0"); "unix:/path" or "unix:@name".
         std::string host{};
-        std::uint16_t port = 0; ///< for a Unix-domain socket 0, else not
+        std::uint16_t port = 0; ///< 0 for a Unix-domain socket, otherwise not 0
         F framing{};
-        /// Larger messages from the peer end the link with too_big; bytes. What is sent may be
-        /// larger, as far as the outbox and the framing take it.
+        /// Limit for messages from the peer, in bytes; a larger one ends the link with too_big.
         std::size_t max_message_bytes = 1u << 20;
         bool no_delay = true;   ///< TCP_NODELAY
-        bool keep_alive = true; ///< SO_KEEPALIVE, with the system's periods unless `socket` says
+        bool keep_alive = true; ///< SO_KEEPALIVE; periods: `socket`, or the system's
         SocketOptions socket{};
         ProxyOptions proxy{};
-        std::optional<TlsOptions> tls{}; ///< empty: in the clear
+        std::optional<TlsOptions> tls{}; ///< empty: no encryption
     };
 
     explicit Tcp(const Options& options)
@@ -159,8 +160,8 @@ public:
     {
         return detail::tcp_endpoint(options.host, options.port);
     }
-    /// Errors: bad_address (no host, no port, a bad path), bad_options (a limit of 0, the framing's
-    /// settings, those of the socket, of the proxy and of TLS).
+    /// Checks the options. Errors: bad_address (no host, no port, a bad path), bad_options (a limit
+    /// of 0, the framing's settings, those of the socket, of the proxy and of TLS).
     [[nodiscard]] static Result<void> check(const Options& options)
     {
         if (auto checked = detail::validate(target(options), options.max_message_bytes); !checked)
@@ -175,7 +176,7 @@ public:
         }
         return {};
     }
-    /// Errors: too_big, bad_message (the framing cannot carry it).
+    /// Checks a payload for send(). Errors: too_big, bad_message (the framing cannot carry it).
     [[nodiscard]] static Result<void> check_send(const Options& options, MessageKind,
                                                  std::span<const std::byte> payload)
     {
