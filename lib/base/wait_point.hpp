@@ -29,7 +29,8 @@ struct Ticket {
     bool is_counted = false;  // both: guarded by the point's mutex
 };
 
-/// The clock of a sidecar as the application's threads see it.
+/// The clock of a sidecar, for the application's threads. Side: any thread, unless a call says
+/// otherwise.
 class AppClock {
 public:
     virtual ~AppClock() = default;

@@ -61,8 +61,8 @@ private:
 
     static constexpr std::uint64_t dense_bytes = 4u << 10;
     static constexpr unsigned tries_in_dense_stream = 16, turns = 16, most_skipped = 64;
-    std::atomic<std::uint64_t> bytes_gone_by_{0};    // any thread: atomic; at the last wait
-    std::atomic<unsigned> tries_left_{0};            // any thread: atomic; of waits
+    std::atomic<std::uint64_t> bytes_gone_by_{0};    // any thread: atomic; as of the last wait
+    std::atomic<unsigned> tries_left_{0};            // any thread: atomic; waits that may yield
     std::atomic<unsigned> skipped_after_failure_{0}; // any thread: atomic; waits
     std::atomic<unsigned> to_skip_{0};               // any thread: atomic; waits
 };

@@ -91,7 +91,7 @@ public:
     /// Adds a message to this queue. Throws bad_alloc, and the exceptions of the key function.
     [[nodiscard]] LinkQueue::PutOutcome push_to(LinkQueue& queue, MessageKind kind,
                                                 std::span<const std::byte> payload);
-    /// Whether a message of this size would be taken. False: on_space is called once it is.
+    /// Whether a message of this size would be taken. False: on_space is called once it would be.
     [[nodiscard]] bool want_room_in(LinkQueue& queue, std::size_t payload_bytes)
     {
         return beside_.want_room(queue, payload_bytes, clock_.now());
@@ -243,17 +243,17 @@ private:
         explicit Consumer(bool is_virtual) noexcept : ages{is_virtual} {}
         MessageAges ages;       // both, each its side
         YieldBeforeSleep yield; // before a receiver sleeps
-        TimePoint idle_since{}; // guarded by lock_; when poll() began to find nothing; or none
+        TimePoint idle_since{}; // guarded by lock_; begin of poll()'s empty calls, or 0
         std::atomic<bool> has_stopped{false}; // next_event() has returned `stopped`
         std::atomic<Duration::rep> arrival{
             0}; // read by any thread; of a handler's message; 0: none
     };
 
-    mutable RecordRing ring_;      // both, each its side; mutable: looks pass over other records
+    mutable RecordRing ring_;      // both sides; mutable: a look skips other records
     ReceiveMemory receive_memory_; // sidecar side
     AppClock& clock_;              // both
-    const Duration spin_; // both: constant; so long a receiver looks again before it sleeps
-    Producer producer_;   // sidecar side
+    const Duration spin_;          // both: constant; spin time of a receiver
+    Producer producer_;            // sidecar side
 
     alignas(64) PolicyQueue beside_;        // both
     mutable std::mutex terminal_mutex_;     //

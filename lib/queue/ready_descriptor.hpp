@@ -61,7 +61,7 @@ private:
     std::mutex mutex_;
     std::shared_ptr<const NotifyFd> fd_;            // both: guarded by mutex_
     bool is_raised_ = false;                        // both: guarded by mutex_
-    std::atomic<const NotifyFd*> present_{nullptr}; // both: atomic; fd_, which once set stays
+    std::atomic<const NotifyFd*> present_{nullptr}; // both: atomic; fd_, never reset
 };
 
 } // namespace sidecar::detail

@@ -292,7 +292,7 @@ private:
             return record_bytes(h.size);
         return h.has_block() ? block_record_bytes : slice_record_bytes;
     }
-    /// The position behind a record that is no message.
+    /// Returns the position behind a record that is no message.
     [[nodiscard]] std::uint64_t after_other(std::uint64_t position) const noexcept
     {
         const auto* h = header(position);
