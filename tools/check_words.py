@@ -1,21 +1,20 @@
 #!/usr/bin/env python3
 """Finds words and idioms that our plain-words rule forbids: the actor first, a plain verb, one clause a sentence.
 
-    check_words.py [--root DIRECTORY]                README.md and docs/: prints each place, fails if there is one
-    check_words.py [--root DIRECTORY] --counts       counts for each file of the code; never fails
-    check_words.py [--root DIRECTORY] FILE...        prints each place of these files, fails if there is one
+    check_words.py [--root DIRECTORY] [FILE...]
+
+Without files it reads README.md, docs/ and the code. It prints each place, and fails if there is one.
 
 Prose of a page is its text without code. Of a code block, a source or a header it is the comments and the string
 literals. EXCEPTIONS names the sentences that stay.
 """
 import argparse
-import collections
 import pathlib
 import re
 import sys
 
-PAGES = ("README.md", "docs/*.md")
-CODE = ("include", "lib", "transports", "programs", "examples")
+FILES = ("README.md", "docs/*.md",
+         *(f"{folder}/**/*.{kind}" for folder in ("include", "lib", "transports", "programs", "examples") for kind in ("hpp", "cpp", "in", "1")))
 # Written by a test, from texts of the library.
 MADE = {"docs/error_table.md"}
 
@@ -136,25 +135,11 @@ def files_of(root, patterns):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--root", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parent.parent)
-    arguments.add_argument("--counts", action="store_true", help="count the places in the files of the code")
     arguments.add_argument("files", nargs="*", type=pathlib.Path)
     options = arguments.parse_args()
-    if options.counts:
-        code = files_of(options.root, [f"{folder}/**/*.{kind}" for folder in CODE for kind in ("hpp", "cpp", "in", "1")])
-        found = {path.relative_to(options.root): [words.lower() for _, words, _, _ in places(path)] for path in code}
-        counts = {path: len(words) for path, words in found.items()}
-        for path, count in sorted(counts.items()):
-            if count:
-                print(f"{count:>5} {path}")
-        for words, count in collections.Counter(sum(found.values(), [])).most_common():
-            print(f"{count:>5} \"{words}\"")
-        for folder in CODE:
-            print(f"{sum(count for path, count in counts.items() if path.parts[0] == folder):>5} {folder}/")
-        print(f"{sum(counts.values()):>5} in {len(counts)} files")
-        return 0
-    files = options.files or files_of(options.root, PAGES)
+    files = options.files or files_of(options.root, FILES)
     if not files:
-        sys.exit(f"no pages in {options.root}")
+        sys.exit(f"no files in {options.root}")
     count = 0
     for path in files:
         for line, words, plainly, where in places(path):

@@ -16,12 +16,12 @@ Duration product(Duration duration, std::uint64_t times) noexcept
 
 } // namespace
 
-/// Two neighbours are at most 16 % apart.
+/// A bound is at most an eighth above the one before it, and each of Histogram::bounds is one.
 constexpr LatencyHistogram::Bounds LatencyHistogram::make_bounds()
 {
-    constexpr std::array<int, steps_per_decade> tenths{10, 11, 12, 13, 15, 16, 18, 20,
-                                                       22, 25, 27, 30, 33, 36, 40, 43,
-                                                       47, 50, 55, 60, 67, 75, 82, 91};
+    constexpr std::array<int, steps_per_decade> tenths{10, 11, 12, 13, 14, 15, 16, 18, 20,
+                                                       22, 24, 25, 28, 30, 33, 37, 41, 46,
+                                                       50, 56, 60, 67, 75, 84, 94};
     Bounds bounds{};
     Duration decade = std::chrono::microseconds{1};
     for (std::size_t i = 0; i < decades; ++i, decade *= 10)

@@ -29,7 +29,7 @@ public:
     [[nodiscard]] Duration last() const noexcept { return last_; }
 
 private:
-    static constexpr std::size_t steps_per_decade = 24;
+    static constexpr std::size_t steps_per_decade = 25;
     static constexpr std::size_t decades = 7;
     static constexpr std::size_t bound_count = steps_per_decade * decades + 1;
     using Bounds = std::array<Duration, bound_count>;

@@ -184,7 +184,7 @@ bool Connection::prepare()
 
 Task<> Connection::run_on_connected(Context ctx)
 {
-    ctx.waiting_for("something of its own");
+    ctx.waiting_for("an operation of the application");
     co_await link_.options().on_connected(ctx, *session_);
 }
 

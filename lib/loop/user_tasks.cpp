@@ -29,7 +29,7 @@ void UserTasks::begin(const std::shared_ptr<Job>& job)
     const auto make = [&](TaskSlot& slot) {
         try {
             const TaskScope::Running running{slot};
-            slot.waiting_for("something of its own");
+            slot.waiting_for("an operation of the application");
             return job->factory({slot, TimePoint::max()});
         } catch (...) {
             return rethrow(std::current_exception());

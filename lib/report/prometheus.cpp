@@ -59,7 +59,7 @@ void validate(const Labels& labels)
         if (name == "le" || name == "task" || name == "reason")
             refuse(name, "is the library's own");
         if (std::any_of(labels.begin(), label, [&](const auto& l) { return l.first == name; }))
-            refuse(name, "stands twice");
+            refuse(name, "is there twice");
     }
 }
 

@@ -304,7 +304,7 @@ TEST_CASE("open: a MockPeer that has a link already is refused, and keeps that l
     REQUIRE(f.feed.start(1s));
     CHECK(f.feed.open<Mock>({.peer = f.peer}, 1s).error().message()
           == "cannot connect (mock): the options make no sense: this MockPeer has a link already; "
-             "each link needs a peer of its own");
+             "each link needs a separate one");
     f.peer.deliver("to the first");
     CHECK(f.feed.next_event(1s)->kind == Event::Kind::up);
     CHECK(f.feed.receive(1s)->text() == "to the first");

@@ -69,7 +69,7 @@ Result<Host> parse_ipv6(std::string_view inside)
     error_code ec;
     (void)boost::asio::ip::make_address_v6(std::string{address}, ec);
     if (ec)
-        return because("what stands in brackets is no IPv6 address");
+        return because("the text in brackets is no IPv6 address");
     Host host{.name = std::string{address}, .field = fmt::format("[{}]", address)};
     if (!zone.empty())
         host.name.append("%").append(zone.substr(3));

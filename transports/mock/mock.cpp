@@ -227,12 +227,12 @@ struct Mock::Impl {
     {
         std::lock_guard lock{state->mutex};
         if (state->signals)
-            throw Exception{Failure{
-                Error::bad_options,
-                {.attempted = "connect",
-                 .endpoint = "mock",
-                 .explanation =
-                     "this MockPeer has a link already; each link needs a peer of its own"}}};
+            throw Exception{
+                Failure{Error::bad_options,
+                        {.attempted = "connect",
+                         .endpoint = "mock",
+                         .explanation =
+                             "this MockPeer has a link already; each link needs a separate one"}}};
         state->signals = signals;
         state->executor = ctx.executor();
         state->is_dropped = false;

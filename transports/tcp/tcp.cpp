@@ -39,7 +39,7 @@ std::string describe_unfinished(std::span<const std::byte> bytes)
     if (bytes.empty())
         return {};
     return fmt::format(
-        "in the middle of a message, {} bytes of it had come: {}", bytes.size(),
+        "in the middle of a message, {} bytes of it arrived: {}", bytes.size(),
         http::quote({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, max_shown_bytes));
 }
 

@@ -38,7 +38,7 @@ constexpr Alert alerts[] = {
     {49, "it knows our certificate, and lets us not in", true},
     {70, "it speaks none of the versions that were offered", true},
     {71, "it demands stronger ciphers than were offered"},
-    {80, "it has trouble of its own"},
+    {80, "it failed for an internal reason"},
     {86, "", false, "inappropriate_fallback"},
     {109, "", false, "missing_extension"},
     {112, "it has no host of the name that was asked for"},
@@ -130,7 +130,7 @@ std::string wrong_name(const Refusal& refusal)
     return fmt::format("the certificate is issued for {} instead of {}{}",
                        names_of(refusal.certificate), http::quote_name(refusal.wanted),
                        is_beyond_wildcard(refusal)
-                           ? " (a wildcard stands for letters, digits and hyphens, not for '_')"
+                           ? " (a wildcard matches letters, digits and hyphens, not for '_')"
                            : "");
 }
 
@@ -142,7 +142,7 @@ constexpr RefusalText refusal_texts[] = {
     {X509_V_ERR_INVALID_CA, "was used to issue another, and may not be (it is no authority)"},
     {X509_V_ERR_KEYUSAGE_NO_CERTSIGN,
      "was used to issue another, and may not be (it is no authority)"},
-    {X509_V_ERR_PATH_LENGTH_EXCEEDED, "may not stand so high in a chain"},
+    {X509_V_ERR_PATH_LENGTH_EXCEEDED, "may not be so high in a chain"},
     {X509_V_ERR_CERT_SIGNATURE_FAILURE, "has a signature that is not its issuer's"},
     {X509_V_ERR_EE_KEY_TOO_SMALL, "has a key that is too weak"},
     {X509_V_ERR_CA_KEY_TOO_SMALL, "has a key that is too weak"},

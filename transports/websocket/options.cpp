@@ -76,7 +76,7 @@ Result<void> validate_subprotocols(const std::vector<std::string>& subprotocols)
     std::set<std::string_view> seen;
     for (const auto& one : subprotocols) {
         const char* const why = !is_token(one) ? "is empty or has a character that no token has"
-                                : !seen.insert(one).second ? "stands there twice"
+                                : !seen.insert(one).second ? "is there twice"
                                                            : nullptr;
         if (why)
             return bad(fmt::format("subprotocol {} of {} ({} bytes) {}",
@@ -127,7 +127,7 @@ Result<void> validate(const WebSocket::Options& options)
         if (auto valid = validate_field(name, value); !valid)
             return valid;
     if (count(options, "Host") > 1)
-        return bad("the header field \"Host\" stands there twice");
+        return bad("the header field \"Host\" is there twice");
     if (auto valid = validate_authorization(options); !valid)
         return valid;
     if (auto valid = validate_origin(options); !valid)

@@ -58,7 +58,7 @@ Result<void> validate_parts(std::string_view text, const Components& url)
     if (url.fragment)
         return because("a fragment has no place in it (RFC 6455 section 3)");
     if (url.port && url.port->find(':') != npos)
-        return because("an IPv6 address stands in brackets, like ws://[::1]:8080/");
+        return because("an IPv6 address needs brackets, like ws://[::1]:8080/");
     if (url.host.empty())
         return because("there is no host");
     if (!url.port || url.port->empty() || http::parse_port(*url.port))
@@ -110,7 +110,7 @@ Result<void> validate_unix(const Components& url, const std::string& socket)
     if (url.fragment)
         return because("a fragment has no place in it (RFC 6455 section 3)");
     if (url.socket.starts_with("//"))
-        return because("a host has no place in it; the path stands right behind the colon, like "
+        return because("a host has no place in it; the path follows the colon at once, like "
                        "ws+unix:/run/feed.sock:/resource");
     if (auto valid = http::validate_socket_path(socket); !valid)
         return valid;

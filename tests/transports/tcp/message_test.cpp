@@ -221,10 +221,10 @@ TEST_CASE("tcp: broken streams end the link with what was wrong")
     CHECK(eof.cause() == boost::asio::error::eof);
     const auto half = ends_with(LengthPrefix{}, std::string("\0\0\0\5ab", 6));
     CHECK(half == Error::disconnected);
-    CHECK(half.message().find("6 bytes of it had come") != std::string::npos);
+    CHECK(half.message().find("6 bytes of it arrived") != std::string::npos);
     CHECK(half.message().find("00 00 00 05 61 62") != std::string::npos);
     CHECK(ends_with(Lines{}, "whole\nlast \"line\r").explanation()
-          == R"(in the middle of a message, 11 bytes of it had come: "last "line\r")");
+          == R"(in the middle of a message, 11 bytes of it arrived: "last "line\r")");
     const auto shown = ends_with(Lines{}, std::string(900, 'x')).explanation();
     CHECK(shown.find("900 bytes") != std::string::npos);
     CHECK(shown.size() < 150);
@@ -247,7 +247,7 @@ TEST_CASE("tcp: a reset in the middle of a message is told with what had come of
     const auto failure = failure_of(feed);
     CHECK(failure == Error::disconnected);
     CHECK(failure.cause() == boost::asio::error::connection_reset);
-    CHECK(failure.explanation().find("6 bytes of it had come") != std::string::npos);
+    CHECK(failure.explanation().find("6 bytes of it arrived") != std::string::npos);
     CHECK(failure.endpoint() == "127.0.0.1:" + std::to_string(peer.port()));
 }
 

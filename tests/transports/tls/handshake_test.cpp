@@ -70,7 +70,7 @@ TEST_CASE("tls: each certificate that is refused has its own text")
         {"no-server", "localhost", "is not meant for servers (its extended key usage)"},
         {"usage", "localhost", "is not meant for servers (its key usage)"},
         {"valid", "_x.wild.example",
-         "instead of \"_x.wild.example\" (a wildcard stands for letters, digits and hyphens, not "
+         "instead of \"_x.wild.example\" (a wildcard matches letters, digits and hyphens, not "
          "for '_')"},
     };
     for (const auto& row : rows) {

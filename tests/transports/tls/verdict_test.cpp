@@ -188,7 +188,7 @@ TEST_CASE("tls verdict: a purpose is refused by the usage that forbids it, a wil
     refusal.wanted = "_x.wild.test";
     CHECK(
         describe(refusal)
-        == R"(the certificate is issued for "*.wild.test" instead of "_x.wild.test" (a wildcard stands for letters, digits and hyphens, not for '_'))");
+        == R"(the certificate is issued for "*.wild.test" instead of "_x.wild.test" (a wildcard matches letters, digits and hyphens, not for '_'))");
 }
 
 TEST_CASE(
