@@ -203,8 +203,9 @@ private:
 
 /// Converts a coroutine's exception to a Failure. An Exception keeps its Failure; a cancellation
 /// becomes Error::cancelled; any other error code becomes `code` with that cause; other exceptions
-/// keep their what().
+/// keep their what(). Without memory for its texts the Failure is `code` alone.
 [[nodiscard]] SIDECAR_API Failure to_failure(std::exception_ptr exception, Error code,
-                                             std::string_view attempted, std::string_view endpoint);
+                                             std::string_view attempted,
+                                             std::string_view endpoint) noexcept;
 
 } // namespace sidecar

@@ -8,7 +8,8 @@
 namespace sidecar {
 
 /// Auto-reset event for one waiting coroutine. A set() without a waiter is kept for the next
-/// wait(). Allocates nothing but the coroutine's own frame. Side: the loop's thread only.
+/// wait(). The waiter's executor must belong to an io_context that one thread runs, as each Context
+/// has it. Side: the loop's thread only.
 class SIDECAR_API LoopEvent {
 public:
     LoopEvent() noexcept = default;
@@ -20,8 +21,8 @@ public:
     /// memory.
     void set() noexcept;
     /// Waits for a set().
-    /// Errors (thrown): misuse while another coroutine waits. Cancellation: ends the wait by
-    /// throwing operation_aborted; the event stays usable.
+    /// Errors (thrown): misuse while another coroutine waits; std::bad_alloc. Cancellation: ends the
+    /// wait by throwing operation_aborted; the event stays usable.
     [[nodiscard]] boost::asio::awaitable<void> wait();
 
 private:

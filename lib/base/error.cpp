@@ -149,14 +149,14 @@ void throw_exception_from_error(const Failure& failure, const boost::source_loca
 }
 
 Failure to_failure(std::exception_ptr exception, Error code, std::string_view attempted,
-                   std::string_view endpoint)
+                   std::string_view endpoint) noexcept
 {
     return detail::thrown_by({}, std::move(exception), code, attempted, endpoint);
 }
 
 Failure detail::thrown_by(std::string_view function, std::exception_ptr exception, Error code,
-                          std::string_view attempted, std::string_view endpoint)
-{
+                          std::string_view attempted, std::string_view endpoint) noexcept
+try {
     FailureDetails details{.attempted = std::string{attempted}, .endpoint = std::string{endpoint}};
     std::string why;
     try {
@@ -176,6 +176,8 @@ Failure detail::thrown_by(std::string_view function, std::exception_ptr exceptio
         why = fmt::format("{} threw{}{}", function, why.empty() ? "" : ": ", why);
     details.explanation = std::move(why);
     return {code, std::move(details)};
+} catch (...) { // no memory for the texts
+    return code;
 }
 
 } // namespace sidecar

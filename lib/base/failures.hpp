@@ -23,7 +23,8 @@ namespace sidecar::detail {
 /// function in the explanation. A Failure in the exception is returned as it is. The rest is as in
 /// to_failure().
 [[nodiscard]] Failure thrown_by(std::string_view function, std::exception_ptr exception, Error code,
-                                std::string_view attempted, std::string_view endpoint = {});
+                                std::string_view attempted,
+                                std::string_view endpoint = {}) noexcept;
 
 /// Makes the failure of options that make no sense. The call adds its name and the endpoint.
 [[nodiscard]] inline Failure bad_options(std::string why)

@@ -41,13 +41,18 @@ void JoinableThread::start(std::function<void()> function)
     if (const int code = ::pthread_create(&thread_, nullptr, entry, owned.get()); code != 0)
         throw std::system_error{code, std::generic_category()};
     (void)owned.release();
-    is_joinable_ = true;
+    if (is_detached_)
+        ::pthread_detach(thread_);
+    else
+        is_joinable_ = true;
 }
 
 JoinableThread::~JoinableThread()
 {
     if (is_joinable_)
         ::pthread_detach(thread_);
+    if (is_orphan_ && !has_ended_) // it never started
+        orphans.fetch_sub(1);
 }
 
 bool JoinableThread::join_until(TimePoint deadline) noexcept
@@ -72,6 +77,7 @@ bool JoinableThread::join_until(TimePoint deadline) noexcept
             lock.lock();
             is_joining_ = false;
             is_joinable_ = code == ETIMEDOUT;
+            is_joined_ = !is_joinable_;
             changed_.notify_all();
         }
         if (is_joinable_ && now() >= deadline)
@@ -99,9 +105,10 @@ bool JoinableThread::orphan() noexcept
 {
     std::unique_lock lock{mutex_};
     changed_.wait(lock, [this] { return !is_joining_; });
-    if (!std::exchange(is_joinable_, false))
+    if (is_joined_ || std::exchange(is_detached_, true))
         return false;
-    ::pthread_detach(thread_);
+    if (std::exchange(is_joinable_, false))
+        ::pthread_detach(thread_);
     is_orphan_ = !has_ended_;
     orphans.fetch_add(is_orphan_ ? 1 : 0);
     changed_.notify_all();

@@ -36,8 +36,9 @@ public:
     /// Waits until the thread is joined, by this call or another, or orphaned. False: the deadline
     /// passed first; it can still be joined.
     [[nodiscard]] bool join_until(TimePoint deadline) noexcept;
-    /// Detaches the thread: nobody waits for it from now on. False: it was joined or orphaned
-    /// before. Blocks: while another call joins.
+    /// Detaches the thread: nobody waits for it from now on. Before start() it detaches the thread
+    /// that start() will make. False: it was joined or orphaned before. Blocks: while another call
+    /// joins.
     bool orphan() noexcept;
     [[nodiscard]] std::thread::id id() const noexcept { return id_.load(); }
 
@@ -53,6 +54,8 @@ private:
     std::atomic<std::thread::id> id_{};  // both: atomic
     ::pthread_t thread_{};               // app side; guarded by mutex_
     bool is_joinable_ = false;           // app side; guarded by mutex_
+    bool is_joined_ = false;             // app side; guarded by mutex_
+    bool is_detached_ = false;           // app side; guarded by mutex_
 };
 
 } // namespace sidecar::detail

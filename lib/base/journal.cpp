@@ -34,26 +34,24 @@ void Journal::use_clock(std::function<TimePoint()> now, bool is_virtual)
     is_virtual_ = is_virtual;
 }
 
-void Journal::record(const Failure& failure)
+void Journal::record(const Failure& failure) noexcept
 {
     std::lock_guard lock{mutex_};
     if (!first_)
         first_ = failure;
     ++count_;
-    latest_.push_back(failure);
-    if (latest_.size() > kept_failures)
-        latest_.pop_front();
-    note_distinct(failure);
+    try {
+        latest_.push_back(failure);
+        if (latest_.size() > kept_failures)
+            latest_.pop_front();
+        note_distinct(failure);
+    } catch (...) { // no memory
+    }
 }
 
 void Journal::record(std::exception_ptr exception, std::string_view attempted) noexcept
 {
-    try {
-        record(to_failure(std::move(exception), Error::callback_failed, attempted, {}));
-    } catch (...) {
-        std::lock_guard lock{mutex_};
-        ++count_;
-    }
+    record(to_failure(std::move(exception), Error::callback_failed, attempted, {}));
 }
 
 /// With mutex_ held.

@@ -27,8 +27,9 @@ public:
     /// Sets the clock of `first_at` and `last_at` in distinct(), which are zero without one. Call
     /// it before the loop runs.
     void use_clock(std::function<TimePoint()> now, bool is_virtual);
-    void record(const Failure& failure);
-    /// Records an exception that belongs to no task. Without memory it is only counted.
+    /// Without memory the failure is only counted.
+    void record(const Failure& failure) noexcept;
+    /// Records an exception that belongs to no task.
     void record(std::exception_ptr exception, std::string_view attempted) noexcept;
     [[nodiscard]] std::optional<Failure> first() const;
     /// Returns the latest failures, oldest first, at most 16.

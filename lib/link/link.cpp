@@ -137,7 +137,7 @@ bool LinkImpl::keeps_queue() const noexcept
 bool LinkImpl::condemn(Failure why, Cause cause)
 {
     if (life_.state() < Life::State::up && cause == Cause::any) {
-        why = why.with_trace(note_.trace());
+        why = traced(std::move(why));
         if (!life_.give_up(why))
             return false;
         if (!life_.may_return())
@@ -157,7 +157,7 @@ void LinkImpl::reading_ended(std::optional<Failure> why)
     keep_alive_.down();
     note_.end_connecting();
     if (why && life_.state() == Life::State::connecting)
-        why = why->with_trace(note_.trace());
+        why = traced(*std::move(why));
     auto end = life_.reading_ended(std::move(why));
     if (!end.was_announced)
         counters_.failed_attempts.fetch_add(1);
@@ -206,18 +206,33 @@ std::optional<TimePoint> LinkImpl::next_attempt(Failure& why)
     }
 }
 
-/// Adds the number of attempts and the last failure: a mere timeout does not explain itself.
-Failure LinkImpl::start_failure(const Failure& why) const
+/// Without memory the failure is without the trace.
+Failure LinkImpl::traced(Failure why) const noexcept
+{
+    try {
+        return why.with_trace(note_.trace());
+    } catch (...) {
+        return why;
+    }
+}
+
+/// Adds the number of attempts and the last failure: a mere timeout does not explain itself. Without
+/// memory it adds nothing.
+Failure LinkImpl::start_failure(const Failure& why) const noexcept
 {
     const auto& last = last_failure_;
     if (!last || life_.connection() != 0)
         return why;
-    auto text =
-        fmt::format("{}{}{} attempts", why.explanation(), why.explanation().empty() ? "" : "; ",
-                    counters_.failed_attempts.load());
-    if (why == Error::timed_out)
-        text += fmt::format(", the one before failed: {}", last->message());
-    return why.with_explanation(std::move(text)).with_trace(note_.trace());
+    try {
+        auto text =
+            fmt::format("{}{}{} attempts", why.explanation(), why.explanation().empty() ? "" : "; ",
+                        counters_.failed_attempts.load());
+        if (why == Error::timed_out)
+            text += fmt::format(", the one before failed: {}", last->message());
+        return traced(why.with_explanation(std::move(text)));
+    } catch (...) {
+        return why;
+    }
 }
 
 void LinkImpl::end_for_good(const Failure& why)
@@ -232,12 +247,18 @@ void LinkImpl::end_for_good(const Failure& why)
 
 void LinkImpl::connection_ended()
 {
-    if (life_.state() == Life::State::backing_off)
-        timer_ = services_.loop.timers().at(next_at_, [this] {
-            if (life_.retry())
-                attempt();
-        });
-    else if (life_.state() == Life::State::down)
+    if (life_.state() == Life::State::backing_off) {
+        try {
+            timer_ = services_.loop.timers().at(next_at_, [this] {
+                if (life_.retry())
+                    attempt();
+            });
+            return;
+        } catch (...) { // no memory
+            end_for_good(Error::no_resources);
+        }
+    }
+    if (life_.state() == Life::State::down)
         all_ended();
 }
 

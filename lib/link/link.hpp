@@ -164,7 +164,8 @@ private:
     [[nodiscard]] std::optional<TimePoint> announce_end(Event::Kind kind, Failure& why,
                                                         std::optional<TimePoint> next);
     [[nodiscard]] std::optional<TimePoint> next_attempt(Failure& why);
-    [[nodiscard]] Failure start_failure(const Failure& why) const;
+    [[nodiscard]] Failure traced(Failure why) const noexcept;
+    [[nodiscard]] Failure start_failure(const Failure& why) const noexcept;
     void end_for_good(const Failure& why);
     void all_ended();
     [[nodiscard]] Failure timed_out_close() const;

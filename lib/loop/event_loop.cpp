@@ -17,6 +17,7 @@ EventLoop::EventLoop(Settings settings, Journal& journal)
     : settings_{std::move(settings)},
       journal_{journal},
       io_{std::make_unique<asio::io_context>(1)},
+      context_{*io_},
       timers_{*io_, settings_.is_virtual},
       tasks_{*this},
       wake_up_{*io_, [this] { settings_.on_wake(); }}

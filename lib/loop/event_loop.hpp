@@ -70,7 +70,8 @@ public:
     /// Call it after a send: an answer may arrive soon, and then a reply be sent.
     void expect_answer() noexcept { yield_.expect_answer(2); }
 
-    [[nodiscard]] boost::asio::io_context& io() noexcept { return *io_; }
+    /// Returns the context, also while discard_pending() destroys it.
+    [[nodiscard]] boost::asio::io_context& io() noexcept { return context_; }
     [[nodiscard]] Timers& timers() noexcept { return timers_; }
     [[nodiscard]] TaskScope& tasks() noexcept { return tasks_; }
     [[nodiscard]] const TaskScope& tasks() const noexcept { return tasks_; }
@@ -99,13 +100,14 @@ private:
     Journal& journal_;        // both
     std::mutex io_mutex_;
     std::unique_ptr<boost::asio::io_context>
-        io_;                       // both: app side guarded by io_mutex_; null at the end
-    Timers timers_;                // sidecar side
-    TaskScope tasks_;              // see TaskScope
-    WakeUp wake_up_;               // both
-    YieldBeforeSleep yield_;       // both
-    std::weak_ptr<void> keeper_;   // both: constant once the loop runs
-    std::atomic<int> sleepers_{0}; // both: atomic; threads that wait on virtual time
+        io_;                           // both: app side guarded by io_mutex_; null at the end
+    boost::asio::io_context& context_; // sidecar side
+    Timers timers_;                    // sidecar side
+    TaskScope tasks_;                  // see TaskScope
+    WakeUp wake_up_;                   // both
+    YieldBeforeSleep yield_;           // both
+    std::weak_ptr<void> keeper_;       // both: constant once the loop runs
+    std::atomic<int> sleepers_{0};     // both: atomic; threads that wait on virtual time
     std::vector<std::pair<std::shared_ptr<Ticket>, Timers::Timer>> tickets_; // sidecar side
 };
 

@@ -147,9 +147,9 @@ boost::asio::awaitable<void> LoopEvent::wait()
     auto& resumer = asio::use_service<Resumer>(asio::query(executor, asio::execution::context));
     alignas(std::max_align_t) std::byte storage[96];
     // Thrown below: Asio's handler would lose the coroutine if it found no memory for an exception
-    bool is_cancelled = false;
+    bool is_cancelled = false, lacks_memory = false;
     co_await asio::async_initiate<const asio::use_awaitable_t<>&, void()>(
-        [this, &resumer, &storage, &is_cancelled](auto handler) {
+        [this, &resumer, &storage, &is_cancelled, &lacks_memory](auto handler) {
             using Handler = decltype(handler);
             struct Op final : Waiter {
                 Op(Resumer& its_resumer, Handler its_handler)
@@ -173,18 +173,28 @@ boost::asio::awaitable<void> LoopEvent::wait()
                 Handler handler;
             };
             static_assert(sizeof(Op) <= sizeof(storage));
-            if (auto slot = asio::get_associated_cancellation_slot(handler); slot.is_connected())
+            auto& op = *::new (static_cast<void*>(storage)) Op{resumer, std::move(handler)};
+            waiter_ = &op;
+            auto slot = asio::get_associated_cancellation_slot(op.handler);
+            if (!slot.is_connected())
+                return;
+            try {
                 slot.assign([this, &is_cancelled](asio::cancellation_type) {
                     if (!waiter_)
                         return;
                     is_cancelled = true;
                     finish();
                 });
-            waiter_ = ::new (static_cast<void*>(storage)) Op{resumer, std::move(handler)};
+            } catch (...) { // no memory; an exception here would lose the coroutine
+                lacks_memory = true;
+                finish();
+            }
         },
         asio::use_awaitable);
     if (is_cancelled)
         throw boost::system::system_error{asio::error::operation_aborted};
+    if (lacks_memory)
+        throw std::bad_alloc{};
 }
 
 } // namespace sidecar

@@ -58,7 +58,7 @@ Outbox::Push Outbox::push_conditionally(RecordRing& ring, MessageKind kind,
     const auto position = ring.write_position();
     if (!ring.push(link_, kind, payload))
         return Push::full;
-    conditions_.emplace_back(position, sender);
+    conditions_.push_back({position, sender.deadline, sender.connection.value_or(0)});
     has_conditions_.store(true, std::memory_order_relaxed); // publish() makes it visible
     ring.publish();
     return Push::queued;
@@ -200,9 +200,9 @@ void Outbox::settle_end()
     if (!keep)
         return lose_until(*owner_, owner_->write_position());
     // Each mark behind the first bound message waits for a message that will be dropped in its turn
-    for (const auto& [position, sender] : conditions_)
-        if (sender.connection.value_or(0) != 0 && position >= owner_->read_position())
-            return tell_loss(position, Fate::lost);
+    for (const auto& condition : conditions_)
+        if (condition.connection != 0 && condition.position >= owner_->read_position())
+            return tell_loss(condition.position, Fate::lost);
 }
 
 /// With mutex_ held.
@@ -276,9 +276,8 @@ std::uint64_t Outbox::pass_over_unmet(RecordRing& ring, std::uint64_t end)
     {
         std::lock_guard lock{mutex_};
         const auto now = clock_.now();
-        for (const auto& [position, sender] : conditions_) {
-            const bool is_late = sender.deadline <= now;
-            const auto bound_to = sender.connection.value_or(0);
+        for (const auto& [position, deadline, bound_to] : conditions_) {
+            const bool is_late = deadline <= now;
             const bool is_met = !is_late && (bound_to == 0 || bound_to == connection_);
             if (is_met || position < ring.read_position())
                 continue;
@@ -292,10 +291,10 @@ std::uint64_t Outbox::pass_over_unmet(RecordRing& ring, std::uint64_t end)
             late_.fetch_add(is_late ? 1 : 0);
         }
         std::erase_if(conditions_, [&](const auto& condition) {
-            return condition.first < ring.read_position();
+            return condition.position < ring.read_position();
         });
         if (conditions_.empty())
-            conditions_ = std::vector<Condition>{}; // releases a burst's memory
+            conditions_ = std::vector<SendCondition>{}; // releases a burst's memory
         has_conditions_.store(!conditions_.empty(), std::memory_order_relaxed);
         ring.publish_reads();
     }

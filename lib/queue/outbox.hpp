@@ -24,6 +24,14 @@
 
 namespace sidecar::detail {
 
+/// Of an ordinary message that is written only in time, or only on one connection. Few messages have
+/// one. Conditions are outside the ring, so that a send without them costs nothing.
+struct SendCondition {
+    std::uint64_t position; ///< where the record before the message ends
+    TimePoint deadline;
+    std::uint32_t connection; ///< 0: any
+};
+
 /// Has two lanes: the application's ordinary messages in a ring, and the few that precede them. Any
 /// thread pushes; the link's writer takes batches out. Owned by its link, and lives over all its
 /// connections. A message that was accepted is either written or counted as unsent, never both. The
@@ -166,11 +174,6 @@ private:
     /// Set in positions of the priority lane, whose other bits are the message's number.
     static constexpr std::uint64_t priority_bit = std::uint64_t{1} << 63;
 
-    /// An ordinary message that is written only in time, or only on one connection: where the
-    /// record before it ends, and its conditions. Few messages have one. Conditions are outside the
-    /// ring, so that a send without them costs nothing.
-    using Condition = std::pair<std::uint64_t, Sender>;
-
     [[nodiscard]] RecordRing& make_ring();
     [[nodiscard]] Push push_conditionally(RecordRing& ring, MessageKind kind,
                                           std::span<const std::byte> payload, const Sender& sender);
@@ -196,7 +199,7 @@ private:
     std::atomic<RecordRing*> ring_{nullptr};       // app side produces, sidecar side consumes
     std::atomic<bool> is_open_{false};             // both: atomic
     std::atomic<bool> writer_sleeps_{false};       // both: atomic
-    std::vector<Condition> conditions_;            // both: guarded by mutex_; positions grow
+    std::vector<SendCondition> conditions_;        // both: guarded by mutex_; positions grow
     std::atomic<bool> has_conditions_{false};      // both: atomic
     PriorityLane lane_;                            // both: guarded by mutex_, except its `writing`
     std::atomic<bool> has_priority_{false};        // both: atomic

@@ -85,7 +85,7 @@ Endpoint endpoint_of(const asio::generic::stream_protocol::endpoint& generic)
 {
     Endpoint endpoint;
     std::memcpy(endpoint.data(), generic.data(), std::min(generic.size(), endpoint.capacity()));
-    endpoint.resize(generic.size());
+    endpoint.resize(std::min(generic.size(), endpoint.capacity()));
     return endpoint;
 }
 

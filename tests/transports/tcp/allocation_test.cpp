@@ -7,6 +7,8 @@
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <doctest/doctest.h>
@@ -29,8 +31,20 @@ std::atomic<std::size_t> allocation_count{0};
 thread_local constinit long fails_here = -1;
 /// The same, of any thread.
 std::atomic<long> fails_anywhere{-1};
+/// As fails_here, of the memory that Asio recycles.
+thread_local constinit long fails_in_asio_here = -1;
 
 } // namespace
+
+// A sanitizer has its own, which is not to be replaced.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(__clang__)
+extern "C" void* aligned_alloc(std::size_t alignment, std::size_t bytes) noexcept
+{
+    void* block = nullptr;
+    const bool fails = fails_in_asio_here >= 0 && fails_in_asio_here-- == 0;
+    return fails || ::posix_memalign(&block, alignment, bytes) != 0 ? nullptr : block;
+}
+#endif
 
 void* operator new(std::size_t bytes)
 {
@@ -255,6 +269,36 @@ TEST_CASE("no memory: an event that is set resumes its coroutine, whatever alloc
         io.restart();
         io.poll();
         CHECK(count == 2);
+    }
+}
+
+TEST_CASE("no memory: a coroutine that finds none for a wait gets bad_alloc, and is not lost")
+{
+    for (long n = 0, is_over = 0; is_over == 0; ++n) {
+        CAPTURE(n);
+        REQUIRE(n < 100);
+        boost::asio::io_context io;
+        boost::asio::cancellation_signal signal;
+        LoopEvent event;
+        bool has_waited = false, has_ended = false;
+        const auto wait = [&]() -> Task<> {
+            fails_in_asio_here = n;
+            try {
+                co_await event.wait();
+            } catch (const std::bad_alloc&) {
+            }
+            has_waited = true;
+        };
+        boost::asio::co_spawn(io, wait,
+                              boost::asio::bind_cancellation_slot(
+                                  signal.slot(), [&](std::exception_ptr) { has_ended = true; }));
+        io.poll();
+        is_over = std::exchange(fails_in_asio_here, -1) >= 0;
+        event.set();
+        io.restart();
+        io.poll();
+        CHECK(has_waited);
+        CHECK(has_ended);
     }
 }
 
