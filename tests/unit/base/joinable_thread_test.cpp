@@ -10,8 +10,9 @@ namespace joinable_thread_test {
 using namespace sidecar;
 using namespace std::chrono_literals;
 
-TEST_CASE("JoinableThread: one that is orphaned before it starts is no joined one, and counts until "
-          "it ends")
+TEST_CASE(
+    "JoinableThread: one that is orphaned before it starts is no joined one, and counts until "
+    "it ends")
 {
     const auto before = detail::JoinableThread::orphan_count();
     auto thread = std::make_shared<detail::JoinableThread>();
