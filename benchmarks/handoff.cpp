@@ -102,7 +102,7 @@ public:
     void push(Bytes message)
     {
         for (unsigned patience = 0;
-             !inbox_.push(sidecar::LinkId{0}, sidecar::MessageKind::bytes, message);
+             !inbox_.push(sidecar::LinkId{0}, sidecar::MessageKind::binary, message);
              relax(patience))
             inbox_.publish();
     }
@@ -125,7 +125,7 @@ private:
     public:
         [[nodiscard]] sidecar::TimePoint now() const noexcept override { return Clock::now(); }
         // A load, as in a loop, but of the time at which this object was made
-        [[nodiscard]] sidecar::TimePoint turn_began() const noexcept override { return made_; }
+        [[nodiscard]] sidecar::TimePoint iteration_began() const noexcept override { return made_; }
         [[nodiscard]] bool is_virtual() const noexcept override { return false; }
         void arm(std::shared_ptr<sidecar::detail::Ticket>) override {}
         void uncount() noexcept override {}

@@ -118,11 +118,11 @@ public:
     }
 
     /// Compressed frames that refer to nothing before them, so they may be repeated.
-    [[nodiscard]] std::string compressed_frames(std::size_t least_bytes) const
+    [[nodiscard]] std::string compressed_frames(std::size_t min_bytes) const
     {
         std::string frames;
         auto payload = payload_of(job_);
-        for (Deflater deflater; frames.size() < least_bytes; vary(payload)) {
+        for (Deflater deflater; frames.size() < min_bytes; vary(payload)) {
             const auto deflated = deflater.message(payload);
             frames += make_head(job_.protocol, deflated.size(), compressed_text).append(deflated);
         }
@@ -130,12 +130,12 @@ public:
     }
     void flood()
     {
-        constexpr std::size_t least_bytes = 1u << 20;
+        constexpr std::size_t min_bytes = 1u << 20;
         std::string many;
         if (job_.is_compressed)
-            many = compressed_frames(least_bytes);
+            many = compressed_frames(min_bytes);
         else
-            for (const auto one = frame(payload_of(job_)); many.size() < least_bytes;)
+            for (const auto one = frame(payload_of(job_)); many.size() < min_bytes;)
                 many += one;
         const auto frame_bytes = frame(payload_of(job_)).size();
         while (!has_ended())

@@ -37,10 +37,10 @@ int main(int argc, char** argv)
     feed.start(30s).value(); // tries again until then
     auto link = feed.link().value();
     for (const std::string key : {"ACME", "BOLT"})
-        link.stick(key, "subscribe " + key,
-                   [key](const sidecar::MessageView& message) {
-                       return message.text() == "subscribed " + key;
-                   })
+        link.subscribe(key, "subscribe " + key,
+                       [key](const sidecar::MessageView& message) {
+                           return message.text() == "subscribed " + key;
+                       })
             .value();
     std::string book; // the state of the market
     while (const auto event = feed.next_event(60s)) {

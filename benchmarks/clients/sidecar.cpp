@@ -1,4 +1,4 @@
-// This library: by poll() as in a game loop, by receive(), and by receive() with Options::spin.
+// This library: by poll() as in a game loop, by receive(), and by receive() with Options::busy_poll.
 #include "../cases.hpp"
 #include "../tls.hpp"
 
@@ -35,9 +35,9 @@ typename T::Options options_for(const Job& job)
 }
 
 /// The library's default bounds, larger only if messages would not fit.
-sidecar::Options bounds_for(const Job& job, sidecar::Duration spin)
+sidecar::Options bounds_for(const Job& job, sidecar::Duration busy_poll)
 {
-    sidecar::Options options{.spin = spin};
+    sidecar::Options options{.busy_poll = spin};
     options.inbox.bytes = std::max(options.inbox.bytes, 4 * job.payload_bytes);
     options.outbox.bytes = std::max(options.outbox.bytes, 2 * job.payload_bytes);
     return options;

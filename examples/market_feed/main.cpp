@@ -139,7 +139,7 @@ int run(const Arguments& arguments)
             if (handled.error() == sidecar::Error::stopped)
                 break; // Ctrl-C
             fmt::print(stderr, "market_feed: {}\n", handled.error());
-            if (sidecar::can_heal(handled.error()))
+            if (sidecar::is_retryable(handled.error()))
                 continue; // reported once; meanwhile the calculation continues
             exit_code = 1;
             break;

@@ -54,10 +54,10 @@ void Market::take(std::string_view text)
         instrument.ask = real("ask");
     }
     if (const auto* sent = field("sent_ns"); sent && sent->is_int64())
-        note_age(sent->get_int64());
+        record_age(sent->get_int64());
 }
 
-void Market::note_age(std::int64_t sent_ns)
+void Market::record_age(std::int64_t sent_ns)
 {
     const auto age = std::chrono::steady_clock::now().time_since_epoch().count() - sent_ns;
     const auto us = static_cast<std::uint64_t>(std::max<std::int64_t>(age, 0)) / 1000;

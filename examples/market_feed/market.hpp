@@ -29,7 +29,7 @@ private:
         std::array<double, 256> recent{};
         std::size_t recent_count = 0;
     };
-    void note_age(std::int64_t sent_ns);
+    void record_age(std::int64_t sent_ns);
 
     std::map<std::string, Instrument, std::less<>> instruments_;
     std::uint64_t messages_ = 0, strangers_ = 0;

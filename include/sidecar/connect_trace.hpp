@@ -14,14 +14,14 @@ namespace sidecar {
 struct ConnectStep {
     Phase phase{};
     std::string detail; ///< the peer or the place: "with 192.0.2.1:443"; may be empty
-    Duration took{};
+    Duration elapsed{};
 };
 
 /// One address that a connect tried.
 struct ConnectAttempt {
     std::string address; ///< "192.0.2.1:443"
     std::string outcome; ///< why it was not taken; empty: the connection uses it
-    Duration took{};     ///< until it was taken or given up
+    Duration elapsed{};  ///< until it was taken or given up
 };
 
 /// The steps of the link's latest connect, successful or not. A phase that occurs again (after a
@@ -37,7 +37,7 @@ struct ConnectTrace {
         Duration sum{};
         for (const auto& step : steps)
             if (step.phase == phase)
-                sum += step.took;
+                sum += step.elapsed;
         return sum;
     }
 };

@@ -34,9 +34,9 @@ public:
     [[nodiscard]] virtual Task<std::vector<boost::asio::ip::address>> resolve(std::string host) = 0;
     virtual void phase(Phase phase, std::string_view detail) = 0;
     virtual void negotiated(std::string_view protocol) = 0;
-    virtual void tried(std::string_view address, std::string_view outcome, Duration took)
+    virtual void tried(std::string_view address, std::string_view outcome, Duration elapsed)
     {
-        (void)address, (void)outcome, (void)took;
+        (void)address, (void)outcome, (void)elapsed;
     }
     virtual void waiting_for(const char* what) = 0;
     virtual void log(LogLevel level, std::string_view text) = 0;
@@ -114,10 +114,10 @@ public:
     /// Sets Link::protocol(), the protocol agreed with the peer. Lifetime: copies `protocol`.
     void negotiated(std::string_view protocol) const { base_->negotiated(protocol); }
     /// Records an address that a connect tried, for Stats::last_connect. `outcome`: why it was not
-    /// taken; empty: it was. `took`: since its attempt began. Lifetime: copied.
-    void tried(std::string_view address, std::string_view outcome, Duration took) const
+    /// taken; empty: it was. `elapsed`: since its attempt began. Lifetime: copied.
+    void tried(std::string_view address, std::string_view outcome, Duration elapsed) const
     {
-        base_->tried(address, outcome, took);
+        base_->tried(address, outcome, elapsed);
     }
     /// Names the task's next wait, for dump() and the stop report. Lifetime: a string literal.
     void waiting_for(const char* what) const { base_->waiting_for(what); }

@@ -80,8 +80,8 @@ enum class Error {
     unresponsive = 27,
     /// The queue of a link with the overflow policy `fail` was full.
     overflow = 28,
-    /// The peer did not answer all sticky messages (subscriptions) in time.
-    unconfirmed = 29,
+    /// The peer did not answer all subscriptions in time.
+    unacknowledged = 29,
     /// The application closed the link.
     link_closed = 30,
     /// A message was dropped, because SendOptions::expires_after passed before its turn.
@@ -114,7 +114,7 @@ struct FailureDetails {
     std::optional<std::chrono::seconds> retry_after{};
     /// The steps of the connect that failed; empty: another operation failed.
     std::optional<ConnectTrace> trace{};
-    /// Whether the same attempt may succeed later; empty: the code decides (see can_heal()).
+    /// Whether the same attempt may succeed later; empty: the code decides (see is_retryable()).
     std::optional<bool> is_passing{};
 };
 

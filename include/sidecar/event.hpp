@@ -41,8 +41,8 @@ struct Event {
         down,    ///< the connection ended: `failure`; `next_attempt` if the link tries again
         stopped, ///< the last event of all
         gap,     ///< `missing` messages are missing here, for this `gap_reason`
-        /// on_connected and the sticky messages are done, on a link that has some; `failure` names
-        /// the sticky messages that were not answered in time, if any
+        /// on_connected and the subscriptions are done, on a link that has some; `failure` names
+        /// the subscriptions that were not answered in time, if any
         ready,
         /// An attempt to reconnect failed; `failure` and `next_attempt` as in `down`.
         retry,

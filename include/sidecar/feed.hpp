@@ -62,18 +62,18 @@ public:
 
     /// Adds a further link on the same thread, with the same inbox. Its transport may be another
     /// one (`feed.open<Tcp<Lines>>({.host = ...}, 5s)`), on the same kind of clock. A link that is
-    /// not up in time is closed. `fresh` makes the options of each attempt to connect, also of the
+    /// not up in time is closed. `provider` makes the options of each attempt to connect, also of the
     /// first (for a token that expires, or a list of hosts); `options` then serve for the checks,
     /// limits and names of the link only. Its exception fails the attempt.
     /// Blocks and errors: as start(), but a failure leaves the other links as they are; also
     /// not_started, and bad_options for a transport on another kind of clock.
     template <class T>
     [[nodiscard]] Result<Link> open(detail::OptionsOf<T> options, Duration timeout,
-                                    LinkOptions settings = {}, FreshOptions<T> fresh = {})
+                                    LinkOptions settings = {}, OptionsProvider<T> provider = {})
     {
         static_assert(detail::is_transport<T>);
         return open_link(std::make_shared<const detail::TransportConfig<T>>(std::move(options),
-                                                                            std::move(fresh)),
+                                                                            std::move(provider)),
                          std::move(settings), timeout);
     }
     /// Returns the link that start() connected. Errors: not_started.
@@ -91,7 +91,7 @@ public:
     /// Queues a binary message, likewise.
     [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, Duration timeout = {})
     {
-        return send_message(MessageKind::bytes, bytes, {.timeout = timeout});
+        return send_message(MessageKind::binary, bytes, {.timeout = timeout});
     }
     /// Queues a message with options for this send. Errors: also wrong_connection.
     [[nodiscard]] Result<void> send(std::string_view text, const SendOptions& options)
@@ -100,10 +100,10 @@ public:
     }
     [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, const SendOptions& options)
     {
-        return send_message(MessageKind::bytes, bytes, options);
+        return send_message(MessageKind::binary, bytes, options);
     }
     /// Waits until the system has taken all messages that were queued on the first link before this
-    /// call, and all sticky messages that were never written before.
+    /// call, and all subscriptions that were never written before.
     /// Blocks: at most `timeout`. Errors: timed_out; stopping; stopped after a stop; not_connected,
     /// at once, if a message is lost with its connection; wrong_connection if a message was bound
     /// to a connection that is gone; expired, after the others are written, if a message expired

@@ -42,8 +42,8 @@ struct Histogram {
 struct Latency {
     std::uint64_t count = 0;
     Duration last{};
-    Duration least{};
-    Duration most{};
+    Duration min{};
+    Duration max{};
     Duration p50{}; ///< exact, or at most an eighth too large; from `least` to `most`
     Duration p99{}; ///< as p50
     Histogram histogram{};

@@ -6,7 +6,7 @@
 #include <sidecar/message.hpp>
 #include <sidecar/send_options.hpp>
 #include <sidecar/stats.hpp>
-#include <sidecar/sticky.hpp>
+#include <sidecar/subscription.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -39,7 +39,7 @@ public:
     }
     [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, Duration timeout = {})
     {
-        return send_message(MessageKind::bytes, bytes, {.timeout = timeout});
+        return send_message(MessageKind::binary, bytes, {.timeout = timeout});
     }
     /// Queues a message with options for this send. Errors: as Feed::send; wrong_connection if they
     /// name a connection that is not the present one.
@@ -49,7 +49,7 @@ public:
     }
     [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, const SendOptions& options)
     {
-        return send_message(MessageKind::bytes, bytes, options);
+        return send_message(MessageKind::binary, bytes, options);
     }
     /// Waits like Feed::flush, for this link.
     [[nodiscard]] Result<void> flush(Duration timeout);
@@ -67,38 +67,39 @@ public:
     [[nodiscard]] std::uint32_t connection() const noexcept;
 
     /// Subscribes: sends this message now and on every connection to come, before ordinary messages
-    /// and after on_connected, until unstick(). Calling it again with the same key and message does
+    /// and after on_connected, until unsubscribe(). Calling it again with the same key and message does
     /// nothing; a new message replaces the old one and is sent. `is_answer` recognises the peer's
-    /// answer; without it the message counts as confirmed once it is written.
+    /// answer; without it the message counts as acknowledged once it is written.
     /// Blocks: not at all. Errors: bad_message, too_big, stopping, link_closed. Lifetime: copied.
-    [[nodiscard]] Result<void> stick(std::string key, std::string_view text,
-                                     IsAnswer is_answer = {})
+    [[nodiscard]] Result<void> subscribe(std::string key, std::string_view text,
+                                         AckPredicate is_answer = {})
     {
-        return stick_message(std::move(key), MessageKind::text, std::as_bytes(std::span{text}),
-                             std::move(is_answer));
+        return subscribe_message(std::move(key), MessageKind::text, std::as_bytes(std::span{text}),
+                                 std::move(is_answer));
     }
-    [[nodiscard]] Result<void> stick(std::string key, std::span<const std::byte> bytes,
-                                     IsAnswer is_answer = {})
+    [[nodiscard]] Result<void> subscribe(std::string key, std::span<const std::byte> bytes,
+                                         AckPredicate is_answer = {})
     {
-        return stick_message(std::move(key), MessageKind::bytes, bytes, std::move(is_answer));
+        return subscribe_message(std::move(key), MessageKind::binary, bytes, std::move(is_answer));
     }
-    /// Unsubscribes: removes a sticky message. If it was sent on the present connection, sends
-    /// `text`, unless that is empty. `is_answer` as for stick(), only to know when the removal is
+    /// Removes a subscription. If it was sent on the present connection, sends
+    /// `text`, unless that is empty. `is_answer` as for subscribe(), only to know when the removal is
     /// done. Returns whether the key existed.
-    /// Blocks: not at all. Errors: as stick().
-    Result<bool> unstick(std::string_view key, std::string_view text = {}, IsAnswer is_answer = {})
+    /// Blocks: not at all. Errors: as subscribe().
+    Result<bool> unsubscribe(std::string_view key, std::string_view text = {},
+                             AckPredicate is_answer = {})
     {
-        return unstick_message(key, MessageKind::text, std::as_bytes(std::span{text}),
-                               std::move(is_answer));
+        return unsubscribe_message(key, MessageKind::text, std::as_bytes(std::span{text}),
+                                   std::move(is_answer));
     }
-    Result<bool> unstick(std::string_view key, std::span<const std::byte> bytes,
-                         IsAnswer is_answer = {})
+    Result<bool> unsubscribe(std::string_view key, std::span<const std::byte> bytes,
+                             AckPredicate is_answer = {})
     {
-        return unstick_message(key, MessageKind::bytes, bytes, std::move(is_answer));
+        return unsubscribe_message(key, MessageKind::binary, bytes, std::move(is_answer));
     }
-    /// The state of this sticky message; empty: no message has this key.
-    [[nodiscard]] std::optional<StickyState> sticky_state(std::string_view key) const;
-    [[nodiscard]] StickyCounts sticky_counts() const;
+    /// The state of this subscription; empty: no message has this key.
+    [[nodiscard]] std::optional<SubscriptionState> subscription_state(std::string_view key) const;
+    [[nodiscard]] SubscriptionCounts subscription_counts() const;
 
     /// Closes this link alone: sends its queued messages, which may take half of the time, then
     /// closes as a stop does, and removes the link. Messages received before stay receivable, and
@@ -126,12 +127,12 @@ private:
          std::uint64_t fork_generation) noexcept;
     [[nodiscard]] Result<void> send_message(MessageKind kind, std::span<const std::byte> payload,
                                             const SendOptions& options);
-    [[nodiscard]] Result<void> stick_message(std::string key, MessageKind kind,
-                                             std::span<const std::byte> payload,
-                                             IsAnswer is_answer);
-    [[nodiscard]] Result<bool> unstick_message(std::string_view key, MessageKind kind,
-                                               std::span<const std::byte> payload,
-                                               IsAnswer is_answer);
+    [[nodiscard]] Result<void> subscribe_message(std::string key, MessageKind kind,
+                                                 std::span<const std::byte> payload,
+                                                 AckPredicate is_answer);
+    [[nodiscard]] Result<bool> unsubscribe_message(std::string_view key, MessageKind kind,
+                                                   std::span<const std::byte> payload,
+                                                   AckPredicate is_answer);
     [[nodiscard]] std::optional<Failure> refused(const char* attempted) const;
     [[nodiscard]] bool is_usable() const noexcept;
 

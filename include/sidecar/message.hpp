@@ -17,7 +17,7 @@ namespace sidecar {
 /// Identifies a link of one sidecar: start() connects link 0; open() adds links 1, 2 and so on.
 enum class LinkId : std::uint32_t {};
 
-enum class MessageKind : std::uint8_t { text, bytes };
+enum class MessageKind : std::uint8_t { text, binary };
 
 namespace detail {
 /// A connection's number shares a word with the kind, so it has 31 bits.
@@ -32,7 +32,7 @@ public:
     MessageView(LinkId link, MessageKind kind, std::span<const std::byte> payload,
                 std::uint32_t connection = 0) noexcept
         : link_{link},
-          is_bytes_{kind == MessageKind::bytes},
+          is_bytes_{kind == MessageKind::binary},
           connection_{connection & detail::connection_mask},
           payload_{payload}
     {
@@ -41,7 +41,7 @@ public:
     [[nodiscard]] LinkId link() const noexcept { return link_; }
     [[nodiscard]] MessageKind kind() const noexcept
     {
-        return is_bytes_ != 0 ? MessageKind::bytes : MessageKind::text;
+        return is_bytes_ != 0 ? MessageKind::binary : MessageKind::text;
     }
     /// The number of the connection that received it, counted from 1 for each link; 0: not
     /// received.
@@ -84,7 +84,7 @@ public:
     Message() noexcept = default;
     explicit Message(const MessageView& view, TimePoint arrival = {})
         : link_{view.link()},
-          is_bytes_{view.kind() == MessageKind::bytes},
+          is_bytes_{view.kind() == MessageKind::binary},
           connection_{view.connection() & detail::connection_mask},
           size_{view.size()},
           arrival_{arrival}
@@ -98,7 +98,7 @@ public:
     Message(LinkId link, MessageKind kind, detail::Block block, std::size_t size,
             std::uint32_t connection = 0, TimePoint arrival = {}) noexcept
         : link_{link},
-          is_bytes_{kind == MessageKind::bytes},
+          is_bytes_{kind == MessageKind::binary},
           connection_{connection & detail::connection_mask},
           size_{size},
           arrival_{arrival},
@@ -134,7 +134,7 @@ public:
     [[nodiscard]] MessageView view() const noexcept
     {
         return {link_,
-                is_bytes_ != 0 ? MessageKind::bytes : MessageKind::text,
+                is_bytes_ != 0 ? MessageKind::binary : MessageKind::text,
                 {block_ ? block_.get() : inline_, size_},
                 connection_};
     }

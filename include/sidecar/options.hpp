@@ -69,9 +69,9 @@ struct LinkOptions {
     OnConnected on_connected{};
     /// How long on_connected may take before the link drops the connection.
     Duration on_connected_timeout = std::chrono::seconds{10};
-    /// How long ordinary sends of a new connection wait for answers to sticky messages. Then they
+    /// How long ordinary sends of a new connection wait for answers to subscriptions. Then they
     /// are sent, and Event::Kind::ready names the messages without an answer.
-    Duration confirm_timeout = std::chrono::seconds{10};
+    Duration ack_timeout = std::chrono::seconds{10};
     Overflow overflow{};
     /// Empty: the transport's default.
     std::optional<Liveness> liveness{};
@@ -88,7 +88,7 @@ struct Options {
     StopBudget stop{};
     /// How long receive(), and an idle loop, poll before they sleep. Zero: not at all. Polling
     /// saves the system's wake-up latency and costs a core for each of them.
-    Duration spin{};
+    Duration busy_poll{};
     /// Empty: warnings and errors go to stderr.
     LogHook log{};
     /// Empty: the system's getaddrinfo.

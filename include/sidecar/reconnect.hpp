@@ -21,8 +21,8 @@ struct Attempt {
 
 /// The fate of queued messages when a connection breaks. `drop` is the default, because a late
 /// order would reach another market.
-enum class QueuedSends : std::uint8_t {
-    drop, ///< lost, and counted as unsent; send() returns not_connected while the link is down
+enum class OnDisconnect : std::uint8_t {
+    discard, ///< lost, and counted as unsent; send() returns not_connected while the link is down
     /// Sent on the next connection, except those bound to a connection (SendOptions) and those that
     /// may be written in part; send() continues to queue.
     keep,
@@ -33,7 +33,7 @@ enum class QueuedSends : std::uint8_t {
 /// the result is false for a wrong address, wrong options, misuse, a fork, a closed link, a message
 /// that is too big, and an HTTP answer of 400 to 499 other than 408, 425 and 429. Side: any thread;
 /// pure.
-[[nodiscard]] SIDECAR_API bool can_heal(const Failure& failure) noexcept;
+[[nodiscard]] SIDECAR_API bool is_retryable(const Failure& failure) noexcept;
 
 /// How a link reconnects. The wait before an attempt is random, evenly between zero and the window.
 /// The window doubles with each attempt, so that many clients of one lost server do not return at
@@ -53,8 +53,8 @@ struct Reconnect {
     Duration connect_timeout = std::chrono::seconds{10}; ///< of each attempt
     /// True: start() and open() try until their timeout, not only until the first failure.
     bool at_start = false;
-    QueuedSends queued = QueuedSends::drop;
-    /// Decides whether to try again after this failure. Empty: can_heal(). Side: sidecar; an
+    OnDisconnect on_disconnect = OnDisconnect::discard;
+    /// Decides whether to try again after this failure. Empty: is_retryable(). Side: sidecar; an
     /// exception ends the link.
     std::function<bool(const Failure&)> retry_if{};
     /// Returns a number drawn evenly from all values of std::uint64_t. Empty: the link's generator,

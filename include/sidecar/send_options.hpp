@@ -9,13 +9,13 @@
 namespace sidecar {
 
 /// The queue of a link in which a message waits. Each queue keeps its messages in order.
-enum class Lane : std::uint8_t {
-    ordinary, ///< the outbox
+enum class Priority : std::uint8_t {
+    normal, ///< the outbox
     /// Overtakes ordinary messages that the transport does not have yet (for a cancel, a
-    /// heartbeat), and does not wait for answers to sticky messages. For few and small messages: it
+    /// heartbeat), and does not wait for answers to subscriptions. For few and small messages: it
     /// holds at most 64 messages and 64 KiB, or one larger message. They do not count in the
     /// outbox, so a full outbox does not block them.
-    control,
+    high,
 };
 
 /// The options of one send.
@@ -29,7 +29,7 @@ struct SendOptions {
     /// Drops the message when its turn comes this long after the call, or later. Stats::unsent and
     /// unsent_late count it, and a waiting flush() returns `expired`. max(): never.
     Duration expires_after = Duration::max();
-    Lane lane = Lane::ordinary;
+    Priority priority = Priority::normal;
 };
 
 } // namespace sidecar

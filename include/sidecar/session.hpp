@@ -49,7 +49,7 @@ public:
     }
     [[nodiscard]] Task<> send(std::span<const std::byte> bytes)
     {
-        return send(MessageKind::bytes, bytes);
+        return send(MessageKind::binary, bytes);
     }
     /// Waits for the next message of this connection. The application does not receive it, unless
     /// pass_on() hands it on. Messages that the coroutine does not take here go to the application,

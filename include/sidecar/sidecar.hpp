@@ -17,10 +17,11 @@ class Sidecar final : public Feed {
 public:
     using TransportOptions = detail::OptionsOf<T>;
 
-    /// Opens no connection and starts no thread; start() does both. `fresh`: see Feed::open.
-    explicit Sidecar(TransportOptions options, Options settings = {}, FreshOptions<T> fresh = {})
+    /// Opens no connection and starts no thread; start() does both. `provider`: see Feed::open.
+    explicit Sidecar(TransportOptions options, Options settings = {},
+                     OptionsProvider<T> provider = {})
         : Feed{std::make_shared<const detail::TransportConfig<T>>(std::move(options),
-                                                                  std::move(fresh)),
+                                                                  std::move(provider)),
                std::move(settings)}
     {
     }
@@ -28,9 +29,9 @@ public:
     /// Adds a further link of the same transport; see Feed::open.
     using Feed::open;
     [[nodiscard]] Result<Link> open(TransportOptions options, Duration timeout,
-                                    LinkOptions settings = {}, FreshOptions<T> fresh = {})
+                                    LinkOptions settings = {}, OptionsProvider<T> provider = {})
     {
-        return Feed::open<T>(std::move(options), timeout, std::move(settings), std::move(fresh));
+        return Feed::open<T>(std::move(options), timeout, std::move(settings), std::move(provider));
     }
 };
 

@@ -33,7 +33,7 @@ public:
     }
     [[nodiscard]] bool put_bytes(std::span<const std::byte> payload)
     {
-        return put(MessageKind::bytes, payload);
+        return put(MessageKind::binary, payload);
     }
 
     /// Optional: returns memory to receive many messages in, of at least `at_least` bytes, mostly
@@ -65,9 +65,9 @@ public:
     /// Optional: reports received bytes, once for each time that some were read, also of an
     /// incomplete message. Liveness takes them as a sign of life. Without this call only messages
     /// are one.
-    virtual void note_bytes() {}
+    virtual void on_bytes() {}
     /// Optional, for a transport with ping(): reports the answer with its payload.
-    virtual void note_pong(std::span<const std::byte> payload) { (void)payload; }
+    virtual void on_pong(std::span<const std::byte> payload) { (void)payload; }
 
     /// Optional, for a transport with other work while there is no space (answering control frames,
     /// say): waits until there is space for one message of the size limit. Returns false if the

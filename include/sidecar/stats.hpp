@@ -40,7 +40,7 @@ struct Stats {
     /// The age of the oldest queued message; zero: none is queued.
     Duration oldest_message_age{};
     std::uint64_t messages_sent = 0, bytes_sent = 0; ///< written by the transport
-    std::uint64_t messages_queued = 0;               ///< accepted by send()
+    std::uint64_t messages_accepted = 0;             ///< accepted by send()
     std::uint64_t sends_refused = 0; ///< calls of send() that failed, for any reason
     std::uint64_t discarded = 0;     ///< arrived after the stop began
     std::uint64_t unsent = 0;        ///< accepted by send(), then lost with the link or expired

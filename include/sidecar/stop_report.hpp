@@ -26,7 +26,7 @@ enum class Verdict : std::uint8_t {
 
 struct StageReport {
     Verdict verdict = Verdict::not_reached;
-    Duration took{};
+    Duration elapsed{};
 };
 
 /// A coroutine that the stop had to cancel, or that did not end.

@@ -42,7 +42,7 @@ struct CloseReason {
 /// Optional members:
 /// - `Task<> ping(Context, std::span<const std::byte> payload)`: sends a ping beside a read and a
 ///   write, and returns when the system has taken it. The payload has 8 bytes and lives until then.
-///   Sink::note_pong() reports the answer. Liveness can then ping the peer.
+///   Sink::on_pong() reports the answer. Liveness can then ping the peer.
 /// - `static Liveness default_liveness()`: the setting of a link without LinkOptions::liveness.
 /// - `using Clock = VirtualClock`: runs the sidecar on virtual time, for tests.
 /// - `Options::max_message_bytes`: the limit of received messages; 1 MiB without it.

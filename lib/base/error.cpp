@@ -41,7 +41,7 @@ std::string_view describe(Error error)
     case Error::wrong_connection: return "the connection that it was meant for is gone";
     case Error::unresponsive: return "the peer gave no sign of life in time";
     case Error::overflow: return "the link's queue of received messages is full";
-    case Error::unconfirmed: return "not all sticky messages were answered";
+    case Error::unacknowledged: return "not all subscriptions were answered";
     case Error::link_closed: return "the link was closed by the application";
     case Error::expired: return "a message was dropped, for its time was over";
     }

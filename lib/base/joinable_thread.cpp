@@ -86,7 +86,7 @@ bool JoinableThread::join_until(TimePoint deadline) noexcept
     return true;
 }
 
-void JoinableThread::note_end() noexcept
+void JoinableThread::mark_ended() noexcept
 {
     std::lock_guard lock{mutex_};
     if (is_orphan_)

@@ -24,14 +24,14 @@ public:
     /// Detaches a thread that was not joined.
     ~JoinableThread();
 
-    /// Starts the thread. `function` keeps this object alive and calls note_end() last. The thread
+    /// Starts the thread. `function` keeps this object alive and calls mark_ended() last. The thread
     /// takes no signals that are sent to the process, see SignalsBlocked. Throws std::system_error.
     void start(std::function<void()> function);
     /// Records that the function ends, and wakes wait_for_end(). Side: the thread itself.
-    void note_end() noexcept;
+    void mark_ended() noexcept;
     /// Side: any.
     [[nodiscard]] bool has_ended() const noexcept { return has_ended_.load(); }
-    /// Waits for note_end(). False: the deadline passed first. Side: any.
+    /// Waits for mark_ended(). False: the deadline passed first. Side: any.
     [[nodiscard]] bool wait_for_end(TimePoint deadline);
     /// Waits until the thread is joined, by this call or another, or orphaned. False: the deadline
     /// passed first; it can still be joined.

@@ -44,7 +44,7 @@ void Journal::record(const Failure& failure) noexcept
         latest_.push_back(failure);
         if (latest_.size() > kept_failures)
             latest_.pop_front();
-        note_distinct(failure);
+        record_distinct(failure);
     } catch (...) { // no memory
     }
 }
@@ -55,7 +55,7 @@ void Journal::record(std::exception_ptr exception, std::string_view attempted) n
 }
 
 /// With mutex_ held.
-void Journal::note_distinct(const Failure& failure)
+void Journal::record_distinct(const Failure& failure)
 {
     using std::chrono::system_clock;
     const auto now = now_ ? now_() : TimePoint{};
@@ -71,7 +71,7 @@ void Journal::note_distinct(const Failure& failure)
         ++found->count;
         found->last_at = now;
         found->last_time = time;
-    } else if (entries.size() < most_distinct) {
+    } else if (entries.size() < max_distinct) {
         entries.push_back({failure, 1, now, now, time, time});
     } else {
         ++distinct_.others;

@@ -51,10 +51,10 @@ public:
     }
 
     /// Maximum of different failures; others are only counted, in ErrorLog::others.
-    static constexpr std::size_t most_distinct = 64;
+    static constexpr std::size_t max_distinct = 64;
 
 private:
-    void note_distinct(const Failure& failure);
+    void record_distinct(const Failure& failure);
 
     const LogHook hook_;                                      // both: constant
     std::function<TimePoint()> now_;                          // both: constant once the loop runs

@@ -47,8 +47,8 @@ void LatencyHistogram::add(Duration duration, std::uint64_t times)
     duration = std::max(duration, Duration{});
     const auto at = std::lower_bound(bounds.begin(), bounds.end(), duration) - bounds.begin();
     counts()[static_cast<std::size_t>(at)] += times;
-    least_ = count_ == 0 ? duration : std::min(least_, duration);
-    most_ = std::max(most_, duration);
+    min_ = count_ == 0 ? duration : std::min(min_, duration);
+    max_ = std::max(max_, duration);
     last_ = duration;
     sum_ = deadline_after(TimePoint{sum_}, product(duration, times)).time_since_epoch();
     count_ += times;
@@ -61,8 +61,8 @@ void LatencyHistogram::add(const LatencyHistogram& other)
     auto& mine = counts();
     for (std::size_t i = 0; i < mine.size(); ++i)
         mine[i] += (*other.counts_)[i];
-    least_ = count_ == 0 ? other.least_ : std::min(least_, other.least_);
-    most_ = std::max(most_, other.most_);
+    min_ = count_ == 0 ? other.min_ : std::min(min_, other.min_);
+    max_ = std::max(max_, other.max_);
     last_ = other.last_;
     sum_ = deadline_after(TimePoint{sum_}, other.sum_).time_since_epoch();
     count_ += other.count_;
@@ -76,14 +76,14 @@ Duration LatencyHistogram::quantile(std::uint64_t percent) const
     for (std::size_t i = 0; i < bounds.size(); ++i) {
         seen += (*counts_)[i];
         if (seen >= wanted)
-            return std::clamp(bounds[i], least_, most_);
+            return std::clamp(bounds[i], min_, max_);
     }
-    return most_;
+    return max_;
 }
 
 Latency LatencyHistogram::latency() const
 {
-    Latency latency{.count = count_, .last = last_, .least = least_, .most = most_};
+    Latency latency{.count = count_, .last = last_, .min = min_, .max = max_};
     if (count_ == 0)
         return latency;
     latency.p50 = quantile(50);

@@ -43,8 +43,8 @@ private:
     std::unique_ptr<Counts> counts_; // null: nothing was added
     std::uint64_t count_ = 0;
     Duration last_{};
-    Duration least_{};
-    Duration most_{};
+    Duration min_{};
+    Duration max_{};
     Duration sum_{};
 };
 

@@ -32,7 +32,7 @@ public:
         return TimePoint{Duration{made_at_.load()}};
     }
     /// Records that the stop is over: the thread is joined or orphaned, or never started.
-    void note_over() noexcept { is_over_.store(true); }
+    void mark_over() noexcept { is_over_.store(true); }
     [[nodiscard]] bool is_over() const noexcept { return is_over_.load(); }
     /// Returns the error of a call that comes too late.
     [[nodiscard]] Error refusal() const noexcept

@@ -17,36 +17,36 @@ namespace sidecar::detail {
 class YieldBeforeSleep {
 public:
     /// Allows yields in the next `waits` waits, in which an answer to a send may arrive.
-    void expect_answer(unsigned waits) noexcept
+    void hint_reply_expected(unsigned waits) noexcept
     {
         if (tries_left_.load(std::memory_order_relaxed) < waits)
             tries_left_.store(waits, std::memory_order_relaxed);
     }
-    /// Yields until `has_come()` holds. False: sleep. `bytes_gone_by`: since the beginning.
+    /// Yields until `has_arrived()` holds. False: sleep. `bytes_processed`: since the beginning.
     template <class Condition>
-    [[nodiscard]] bool until(Condition has_come, std::uint64_t bytes_gone_by)
+    [[nodiscard]] bool until(Condition has_arrived, std::uint64_t bytes_processed)
     {
-        if (!is_worth_trying(bytes_gone_by))
+        if (!is_worth_trying(bytes_processed))
             return false;
         for (unsigned i = 0; i < turns; ++i) {
             std::this_thread::yield();
-            if (has_come()) {
+            if (has_arrived()) {
                 skipped_after_failure_.store(0, std::memory_order_relaxed);
                 return true;
             }
         }
         const auto skipped =
-            std::min(2 * skipped_after_failure_.load(std::memory_order_relaxed) + 1, most_skipped);
+            std::min(2 * skipped_after_failure_.load(std::memory_order_relaxed) + 1, max_skipped);
         skipped_after_failure_.store(skipped, std::memory_order_relaxed);
         to_skip_.store(skipped, std::memory_order_relaxed);
         return false;
     }
 
 private:
-    [[nodiscard]] bool is_worth_trying(std::uint64_t bytes_gone_by) noexcept
+    [[nodiscard]] bool is_worth_trying(std::uint64_t bytes_processed) noexcept
     {
-        if (bytes_gone_by
-            >= bytes_gone_by_.exchange(bytes_gone_by, std::memory_order_relaxed) + dense_bytes)
+        if (bytes_processed
+            >= bytes_processed_.exchange(bytes_processed, std::memory_order_relaxed) + dense_bytes)
             tries_left_.store(tries_in_dense_stream, std::memory_order_relaxed);
         const auto tries = tries_left_.load(std::memory_order_relaxed);
         if (tries == 0)
@@ -60,8 +60,8 @@ private:
     }
 
     static constexpr std::uint64_t dense_bytes = 4u << 10;
-    static constexpr unsigned tries_in_dense_stream = 16, turns = 16, most_skipped = 64;
-    std::atomic<std::uint64_t> bytes_gone_by_{0};    // any thread: atomic; as of the last wait
+    static constexpr unsigned tries_in_dense_stream = 16, turns = 16, max_skipped = 64;
+    std::atomic<std::uint64_t> bytes_processed_{0};  // any thread: atomic; as of the last wait
     std::atomic<unsigned> tries_left_{0};            // any thread: atomic; waits that may yield
     std::atomic<unsigned> skipped_after_failure_{0}; // any thread: atomic; waits
     std::atomic<unsigned> to_skip_{0};               // any thread: atomic; waits

@@ -11,7 +11,7 @@ namespace {
 
 detail::SubscriptionMessage subscription_message(MessageKind kind,
                                                  std::span<const std::byte> payload,
-                                                 IsAnswer is_answer)
+                                                 AckPredicate is_answer)
 {
     const MessageView view{{}, kind, payload};
     return {kind, std::string{view.text()}, std::move(is_answer)};
@@ -76,34 +76,37 @@ std::string Link::protocol() const
 
 Stats Link::stats() const { return is_usable() ? detail::Links::stats_of(*link_) : Stats{}; }
 
-std::uint32_t Link::connection() const noexcept { return link_ ? link_->life().connection() : 0; }
-
-Result<void> Link::stick_message(std::string key, MessageKind kind,
-                                 std::span<const std::byte> payload, IsAnswer is_answer)
+std::uint32_t Link::connection() const noexcept
 {
-    if (auto failure = refused("add a sticky message"))
+    return link_ ? link_->link_state().connection() : 0;
+}
+
+Result<void> Link::subscribe_message(std::string key, MessageKind kind,
+                                     std::span<const std::byte> payload, AckPredicate is_answer)
+{
+    if (auto failure = refused("subscribe"))
         return std::move(*failure);
     return link_->writer().subscribe(std::move(key),
                                      subscription_message(kind, payload, std::move(is_answer)));
 }
 
-Result<bool> Link::unstick_message(std::string_view key, MessageKind kind,
-                                   std::span<const std::byte> payload, IsAnswer is_answer)
+Result<bool> Link::unsubscribe_message(std::string_view key, MessageKind kind,
+                                       std::span<const std::byte> payload, AckPredicate is_answer)
 {
-    if (auto failure = refused("take a sticky message back"))
+    if (auto failure = refused("unsubscribe"))
         return std::move(*failure);
     return link_->writer().unsubscribe(key,
                                        subscription_message(kind, payload, std::move(is_answer)));
 }
 
-std::optional<StickyState> Link::sticky_state(std::string_view key) const
+std::optional<SubscriptionState> Link::subscription_state(std::string_view key) const
 {
     return is_usable() ? link_->subscriptions().state(key) : std::nullopt;
 }
 
-StickyCounts Link::sticky_counts() const
+SubscriptionCounts Link::subscription_counts() const
 {
-    return is_usable() ? link_->subscriptions().counts() : StickyCounts{};
+    return is_usable() ? link_->subscriptions().counts() : SubscriptionCounts{};
 }
 
 Result<void> Link::close(Duration timeout)

@@ -13,9 +13,9 @@ Run::Run(const Options& options, bool is_virtual)
     : budget_{options.stop},
       journal_{options.log},
       loop_{{.is_virtual = is_virtual,
-             .spin = options.spin,
+             .busy_poll = options.busy_poll,
              .lookup = options.lookup,
-             .bytes_gone_by = [this] { return inbox_.ring().counts().pushed_bytes; },
+             .bytes_processed = [this] { return inbox_.ring().counts().pushed_bytes; },
              .on_wake =
                  [this] {
                      if (services_.wakes_writers.exchange(false))
@@ -23,7 +23,7 @@ Run::Run(const Options& options, bool is_virtual)
                      services_.wake_space_waiters();
                  }},
             journal_},
-      inbox_{options.inbox, options.spin, loop_},
+      inbox_{options.inbox, options.busy_poll, loop_},
       services_{.loop = loop_,
                 .inbox = inbox_,
                 .journal = journal_,
@@ -78,7 +78,7 @@ void Run::never_ran()
     std::lock_guard lock{end_mutex_};
     start_failed_ = true;
     inbox_.end();
-    note_over(ReportBuilder::nothing_to_do());
+    mark_over(ReportBuilder::nothing_to_do());
 }
 
 void Run::run_thread() noexcept
@@ -89,7 +89,7 @@ void Run::run_thread() noexcept
     loop_.discard_pending(); // on this thread, since it frees user objects
     inbox_.end();
     report_.end(loop_.now());
-    thread_.note_end();
+    thread_.mark_ended();
     services_.progressed.wake();
 }
 
@@ -145,7 +145,7 @@ std::optional<StopReport> Run::wait_stopped(Duration timeout)
             wait_for_end(deadline, requested) && requested && thread_.join_until(deadline);
         std::lock_guard lock{end_mutex_};
         if (!final_report_ && joined)
-            note_over(finished_report(true));
+            mark_over(finished_report(true));
         if (!final_report_ && real_now() >= hard)
             orphan_thread();
         if (final_report_)
@@ -179,7 +179,7 @@ void Run::orphan_thread()
     const bool joined = !thread_.orphan();
     inbox_.end();
     links_.release_senders();
-    note_over(finished_report(joined));
+    mark_over(finished_report(joined));
     // Not through the user's hook, which may take longer than the stop
     if (!joined)
         journal_.log_without_hook(
@@ -197,10 +197,10 @@ void Run::abandon()
 }
 
 /// With end_mutex_ held.
-void Run::note_over(StopReport report)
+void Run::mark_over(StopReport report)
 {
     final_report_ = std::move(report);
-    stop_request_.note_over();
+    stop_request_.mark_over();
     services_.progressed.wake();
 }
 
@@ -263,24 +263,24 @@ Stats Run::stats() const
 
 std::string Run::dump() const
 {
-    constexpr std::size_t most_listed = 64; // of each: people read it, and a log must hold it
+    constexpr std::size_t max_listed = 64; // of each: people read it, and a log must hold it
     std::string text =
         fmt::format("state {}; inbox {} messages", to_string(state()), inbox_.counts().queued);
-    const auto note_more = [&text](std::size_t count, const char* what) {
+    const auto append_more = [&text](std::size_t count, const char* what) {
         if (count != 0)
             text += fmt::format("\n  and {} more {}", count, what);
     };
     std::size_t more = 0;
-    for (const auto& line : links_.describe(most_listed, more))
+    for (const auto& line : links_.describe(max_listed, more))
         text += "\n  " + line;
-    note_more(more, "links");
+    append_more(more, "links");
     const auto tasks = loop_.tasks().snapshot();
-    const auto listed = std::min(tasks.size(), most_listed);
+    const auto listed = std::min(tasks.size(), max_listed);
     for (std::size_t i = 0; i < listed; ++i)
         text +=
             fmt::format("\n  task \"{}\": {}, for {:.1f} ms", tasks[i].name, tasks[i].waiting_for,
                         std::chrono::duration<double, std::milli>(tasks[i].since).count());
-    note_more(tasks.size() - listed, "tasks");
+    append_more(tasks.size() - listed, "tasks");
     return text;
 }
 

@@ -79,7 +79,7 @@ private:
     [[nodiscard]] bool wait_for_end(TimePoint real_deadline, bool is_requested);
     void orphan_thread();
     [[nodiscard]] StopReport finished_report(bool joined) const;
-    void note_over(StopReport report);
+    void mark_over(StopReport report);
 
     const StopBudget budget_;               // both: constant
     Journal journal_;                       // both

@@ -46,8 +46,8 @@ Result<void> validate_run(const Options& options)
     const auto& stop = options.stop;
     if (stop.total <= zero || stop.drain < zero || stop.close < zero || stop.cancel < zero)
         return bad_options("stop: the total must be positive, no stage negative");
-    if (options.spin < zero)
-        return bad_options("spin: the time must not be negative");
+    if (options.busy_poll < zero)
+        return bad_options("busy_poll: the time must not be negative");
     return validate_outbox(options.outbox);
 }
 
@@ -56,8 +56,8 @@ Result<void> validate_link(const LinkConfig& config, const LinkOptions& options,
 {
     if (auto valid = config.check(); !valid)
         return valid;
-    if (options.on_connected_timeout <= Duration{} || options.confirm_timeout <= Duration{})
-        return bad_options("on_connected_timeout and confirm_timeout must be positive");
+    if (options.on_connected_timeout <= Duration{} || options.ack_timeout <= Duration{})
+        return bad_options("on_connected_timeout and ack_timeout must be positive");
     const auto max_message_bytes = config.max_message_bytes();
     const Result<void> unset;
     for (const auto& valid : {validate_queue("inbox", inbox, max_message_bytes),

@@ -12,7 +12,7 @@
 
 namespace sidecar {
 
-bool can_heal(const Failure& failure) noexcept
+bool is_retryable(const Failure& failure) noexcept
 {
     if (const auto is_passing = failure.is_passing())
         return *is_passing;
@@ -101,7 +101,7 @@ bool Backoff::is_worth_it(const Failure& why, TimePoint now) const
     if (began_ && options_.max_outage != Duration::max() && now - *began_ >= options_.max_outage)
         return false;
     return options_.retry_if ? ask("the retry_if function", [&] { return options_.retry_if(why); })
-                             : can_heal(why);
+                             : is_retryable(why);
 }
 
 std::optional<TimePoint> Backoff::next(const Failure& why, TimePoint now)

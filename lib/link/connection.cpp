@@ -141,10 +141,10 @@ Task<> Connection::connect(Context ctx)
 {
     const auto* config = &link_.config();
     std::shared_ptr<const LinkConfig> made;
-    if (config->is_made_anew()) {
+    if (config->is_dynamic()) {
         ctx.waiting_for("the options of this attempt");
         try {
-            made = co_await config->for_attempt(ctx, std::move(attempt_));
+            made = co_await config->options_for(ctx, std::move(attempt_));
         } catch (...) {
             throw Exception{thrown_by("the function that makes the options",
                                       std::current_exception(), Error::connect_failed, "connect",
@@ -217,10 +217,10 @@ bool Connection::open(Continuity continuity, std::deque<Message> unread)
     link_.outbox().set_gate(has_subscriptions ? SendGate::restoring : SendGate::open);
     if (has_subscriptions) {
         auto& loop = link_.services().loop;
-        answers_ = loop.timers().at(deadline_after(loop.now(), link_.options().confirm_timeout),
+        answers_ = loop.timers().at(deadline_after(loop.now(), link_.options().ack_timeout),
                                     [this] { answers_overdue(); });
     }
-    if (!link_.sink().put_first(std::move(unread)))
+    if (!link_.sink().prepend(std::move(unread)))
         return false; // the listener ends with the cause
     if (!has_subscriptions && link_.options().on_connected)
         link_.restored(std::nullopt);
@@ -242,7 +242,7 @@ Task<> Connection::read_all(Context ctx)
         (void)co_await sink.wait_for_room(ctx, TimePoint::max());
         ctx.waiting_for("messages from the peer");
         sink.begin_read();
-        const auto turn = tasks.turn();
+        const auto iteration = tasks.iteration();
         try {
             co_await transport_->read(ctx, sink);
             link_.counters().reads.fetch_add(1, std::memory_order_relaxed);
@@ -251,9 +251,9 @@ Task<> Connection::read_all(Context ctx)
         }
         link_.services().inbox.publish();
         if (sink.has_put())
-            link_.keep_alive().note_data();
+            link_.keep_alive().on_data();
         // A transport that never waits must not starve the others
-        if (!exception && turn == tasks.turn())
+        if (!exception && iteration == tasks.iteration())
             co_await boost::asio::post(ctx.executor(), boost::asio::use_awaitable);
     }
     if (session_)
@@ -283,8 +283,9 @@ void Connection::listener_ended(std::exception_ptr exception)
         link_.sink().unwatch(link_.subscriptions());
     std::optional<Failure> why;
     if (exception)
-        why = link_.life().is_open() ? failure_of(exception, Error::disconnected, "read")
-                                     : failure_of(exception, Error::connect_failed, "connect");
+        why = link_.link_state().is_open()
+                  ? failure_of(exception, Error::disconnected, "read")
+                  : failure_of(exception, Error::connect_failed, "connect");
     abort();
     cancel(writer);
     cancel(preparer);
@@ -399,14 +400,14 @@ void Connection::answers_overdue()
     constexpr std::size_t max_named = 16;
     if (link_.outbox().gate() != SendGate::restoring)
         return;
-    const auto keys = link_.subscriptions().unconfirmed();
+    const auto keys = link_.subscriptions().unacknowledged();
     std::string text = "no answer to";
     for (std::size_t i = 0; i < keys.size() && i < max_named; ++i)
         text += fmt::format("{} \"{}\"", i == 0 ? "" : ",", keys[i]);
     if (keys.size() > max_named)
         text += fmt::format(" and {} more", keys.size() - max_named);
-    finish_restoring(Failure{Error::unconfirmed,
-                             {.attempted = "send the sticky messages",
+    finish_restoring(Failure{Error::unacknowledged,
+                             {.attempted = "send the subscriptions",
                               .endpoint = link_.endpoint(),
                               .explanation = std::move(text)}});
 }

@@ -48,13 +48,13 @@ public:
     /// A subscription was answered.
     void subscription_answered();
     /// Called by the writer: before each look into the outbox, before it writes messages of the
-    /// priority lane, and when there is nothing to write.
+    /// priority queue, and when there is nothing to write.
     void look_whether_restored();
     void watch_for_answers();
     void nothing_to_write();
     void destroy_transport() noexcept { transport_.reset(); }
     [[nodiscard]] bool has_tasks() const noexcept { return tasks_ != Tasks{}; }
-    /// Returns whether a message of send(), stick() or unstick() may still be written.
+    /// Returns whether a message of send(), subscribe() or unsubscribe() may still be written.
     [[nodiscard]] bool has_unsent() const;
     /// The tasks end with the connection: their cancellation is not reported.
     void expect_tasks_to_end() noexcept;

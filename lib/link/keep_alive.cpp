@@ -21,7 +21,7 @@ constexpr unsigned turns_to_read = 3;
 /// iterations may not read all that arrived meanwhile, so the judgement waits for a timer that is
 /// in time. After so many late timers it judges nevertheless: a loop may always be late.
 constexpr Duration late = std::chrono::milliseconds{50};
-constexpr unsigned most_put_off = 40;
+constexpr unsigned max_put_off = 40;
 
 /// A larger message is no answer to a heartbeat.
 constexpr std::size_t max_answer_bytes = 64u << 10;
@@ -95,7 +95,7 @@ LivenessMonitor::Verdict LivenessMonitor::look_for_data(const Signs& signs, Time
         if (signs.data_at == stale_data_at_)
             return {};
         is_stale_ = false;
-        return {.what = What::tell_fresh,
+        return {.what = What::report_fresh,
                 .silence = signs.data_at - std::max(up_at_, stale_data_at_)};
     }
     const auto since = begin_of(signs.data_at, signs);
@@ -104,7 +104,7 @@ LivenessMonitor::Verdict LivenessMonitor::look_for_data(const Signs& signs, Time
         return {.next_look = due};
     stale_data_at_ = signs.data_at;
     is_stale_ = true;
-    return {.what = drops_stale_ ? What::drop_stale : What::tell_stale, .silence = now - since};
+    return {.what = drops_stale_ ? What::drop_stale : What::report_stale, .silence = now - since};
 }
 
 LivenessMonitor::Verdict LivenessMonitor::look_for_life(const Signs& signs, TimePoint now) noexcept
@@ -196,7 +196,7 @@ void KeepAlive::look_after(unsigned turns)
 
 bool KeepAlive::puts_off(TimePoint now)
 {
-    if (now - due_ <= late || put_off_count_ == most_put_off) {
+    if (now - due_ <= late || put_off_count_ == max_put_off) {
         put_off_count_ = 0;
         return false;
     }
@@ -235,11 +235,11 @@ bool KeepAlive::act(const LivenessMonitor::Verdict& verdict)
         is_unanswered_ = true;
         link_.ask_peer();
         break;
-    case What::tell_stale:
+    case What::report_stale:
     case What::drop_stale:
-    case What::tell_fresh:
+    case What::report_fresh:
         link_.push_event(
-            {.kind = verdict.what == What::tell_fresh ? Event::Kind::fresh : Event::Kind::stale,
+            {.kind = verdict.what == What::report_fresh ? Event::Kind::fresh : Event::Kind::stale,
              .link = link_.id(),
              .failure = {},
              .data_age = verdict.silence});
@@ -295,7 +295,7 @@ MessageWatcher::Verdict KeepAlive::offer(const MessageView& message)
                                           "recognise the answer to a heartbeat", {}));
         return Verdict::pass;
     }
-    note_bytes(); // for a transport that does not call Sink::note_bytes()
+    on_bytes(); // for a transport that does not call Sink::on_bytes()
     answered();
     return heartbeat_->keeps_answers ? Verdict::pass : Verdict::answer;
 }

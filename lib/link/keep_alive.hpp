@@ -35,17 +35,17 @@ public:
         std::uint64_t written = 0; ///< grows with all bytes that the system accepts
     };
     enum class What : std::uint8_t {
-        wait,       ///< nothing is due before `next_look`
-        ask,        ///< ping, then call asked_written()
-        tell_stale, ///< no data for the timeout: push `stale`
-        tell_fresh, ///< data arrived after `tell_stale`: push `fresh`
-        drop_stale, ///< as `tell_stale`, and end the connection
-        drop_dead,  ///< no answer to the ping: end the connection
+        wait,         ///< nothing is due before `next_look`
+        ask,          ///< ping, then call asked_written()
+        report_stale, ///< no data for the timeout: push `stale`
+        report_fresh, ///< data arrived after `report_stale`: push `fresh`
+        drop_stale,   ///< as `report_stale`, and end the connection
+        drop_dead,    ///< no answer to the ping: end the connection
     };
     struct Verdict {
         What what = What::wait;
         TimePoint next_look = TimePoint::max(); ///< with `wait` only
-        Duration silence{};    ///< how long nothing arrived; `tell_fresh`: until the new data
+        Duration silence{};    ///< how long nothing arrived; `report_fresh`: until the new data
         bool was_asked = true; ///< with `drop_dead`; false: the ping could not be written
     };
 
@@ -60,7 +60,7 @@ public:
     [[nodiscard]] Verdict look(const Signs& signs, TimePoint now) noexcept;
 
     [[nodiscard]] bool is_off() const noexcept { return !asks_ && !watches_data(); }
-    /// Returns whether the next message needs a look() at once: for `tell_fresh`, and to restart
+    /// Returns whether the next message needs a look() at once: for `report_fresh`, and to restart
     /// the clock.
     [[nodiscard]] bool is_stale() const noexcept { return is_stale_; }
 
@@ -89,7 +89,7 @@ private:
 /// Drives a LivenessMonitor: keeps its timer, measures round trips, and takes answers to heartbeats
 /// out of the stream. A timer lets the reader run before it judges. A late timer only sets the next
 /// one, 40 times at most: after SIGSTOP, answers still wait in the socket. Nothing is judged while
-/// reading pauses. A heartbeat goes through the priority lane in a separate batch. Owned by the
+/// reading pauses. A heartbeat goes through the priority queue in a separate batch. Owned by the
 /// link, over all its connections. Invariant: between down() and the next up() it sends no ping and
 /// has no timer.
 class KeepAlive final : public MessageWatcher {
@@ -103,16 +103,16 @@ public:
     void up();
     void down() noexcept;
     /// Bytes arrived.
-    void note_bytes() noexcept { heard_at_ = loop_.turn_began(); }
+    void on_bytes() noexcept { heard_at_ = loop_.iteration_began(); }
     /// Messages arrived.
-    void note_data()
+    void on_data()
     {
-        data_at_.store(loop_.turn_began(), std::memory_order_relaxed);
+        data_at_.store(loop_.iteration_began(), std::memory_order_relaxed);
         if (monitor_.is_stale()) [[unlikely]]
             look_soon();
     }
     /// The listener resumes reading after a pause.
-    void note_resumed(TimePoint now) noexcept { resumed_at_ = now; }
+    void on_resumed(TimePoint now) noexcept { resumed_at_ = now; }
     /// The ping or the heartbeat is written.
     void asked_written();
     /// The answer to a ping arrived.

@@ -12,11 +12,12 @@
 namespace sidecar::detail {
 namespace {
 
-Life::Returns returns_of(const LinkOptions& options) noexcept
+LinkState::Returns returns_of(const LinkOptions& options) noexcept
 {
     if (!options.reconnect)
-        return Life::Returns::never;
-    return options.reconnect->at_start ? Life::Returns::always : Life::Returns::once_it_was_up;
+        return LinkState::Returns::never;
+    return options.reconnect->at_start ? LinkState::Returns::always
+                                       : LinkState::Returns::once_it_was_up;
 }
 
 } // namespace
@@ -25,7 +26,7 @@ LinkImpl::LinkImpl(LinkServices& services, Links& links, LinkSettings settings)
     : services_{services},
       links_{links},
       settings_{std::move(settings)},
-      life_{returns_of(*settings_.options)},
+      state_{returns_of(*settings_.options)},
       keep_alive_{services.loop, *this,
                   settings_.options->liveness.value_or(settings_.config->default_liveness()),
                   settings_.config->can_ping()},
@@ -54,10 +55,10 @@ void LinkImpl::begin(TimePoint deadline)
 void LinkImpl::attempt()
 {
     auto deadline = connect_by_;
-    Attempt attempt{.connection = life_.connection() + 1, .last_failure = last_failure_};
+    Attempt attempt{.connection = state_.connection() + 1, .last_failure = last_failure_};
     if (backoff_) {
         attempt.number = backoff_->attempt();
-        if (life_.may_return())
+        if (state_.may_return())
             deadline =
                 std::min(deadline, deadline_after(services_.loop.now(),
                                                   settings_.options->reconnect->connect_timeout));
@@ -75,17 +76,17 @@ void LinkImpl::attempt()
     }
 }
 
-bool LinkImpl::connected(Duration took)
+bool LinkImpl::connected(Duration elapsed)
 {
-    if (!life_.connected())
+    if (!state_.connected())
         return false;
-    counters_.connect_time = took.count();
+    counters_.connect_time = elapsed.count();
     return true;
 }
 
 void LinkImpl::announce_up(Continuity continuity)
 {
-    if (!life_.announce())
+    if (!state_.announce())
         return;
     push_event({.kind = Event::Kind::up,
                 .link = id(),
@@ -96,7 +97,7 @@ void LinkImpl::announce_up(Continuity continuity)
 
 bool LinkImpl::prepared(std::uint32_t number, Continuity continuity)
 {
-    if (!life_.prepared())
+    if (!state_.prepared())
         return false;
     outbox_.open(number); // first: an application that sees `up` may send
     connect_by_ = TimePoint::max();
@@ -121,7 +122,7 @@ void LinkImpl::restored(std::optional<Failure> failure)
 
 void LinkImpl::push_event(Event event)
 {
-    event.connection = life_.connection();
+    event.connection = state_.connection();
     if (event.kind == Event::Kind::up)
         sink_.set_connection(event.connection);
     services_.inbox.push_event(std::move(event));
@@ -131,21 +132,21 @@ void LinkImpl::push_event(Event event)
 
 bool LinkImpl::keeps_queue() const noexcept
 {
-    return backoff_ && settings_.options->reconnect->queued == QueuedSends::keep;
+    return backoff_ && settings_.options->reconnect->on_disconnect == OnDisconnect::keep;
 }
 
 bool LinkImpl::condemn(Failure why, Cause cause)
 {
-    if (life_.state() < Life::State::up && cause == Cause::any) {
+    if (state_.state() < LinkState::State::up && cause == Cause::any) {
         why = traced(std::move(why));
-        if (!life_.give_up(why))
+        if (!state_.give_up(why))
             return false;
-        if (!life_.may_return())
+        if (!state_.may_return())
             set_outcome(std::move(why)); // the opening call need not wait for the tasks to end
         return true;
     }
-    if (cause == Cause::send ? !life_.writing_ended(std::move(why))
-                             : !life_.condemn(std::move(why)))
+    if (cause == Cause::send ? !state_.writing_ended(std::move(why))
+                             : !state_.condemn(std::move(why)))
         return false;
     keep_alive_.down();
     outbox_.end_connection(keeps_queue());
@@ -156,16 +157,16 @@ void LinkImpl::reading_ended(std::optional<Failure> why)
 {
     keep_alive_.down();
     note_.end_connecting();
-    if (why && life_.state() == Life::State::connecting)
+    if (why && state_.state() == LinkState::State::connecting)
         why = traced(*std::move(why));
-    auto end = life_.reading_ended(std::move(why));
+    auto end = state_.reading_ended(std::move(why));
     if (!end.was_announced)
         counters_.failed_attempts.fetch_add(1);
     if (end.is_recorded)
         services_.journal.record(end.failure);
     auto next = end.may_return ? next_attempt(end.failure) : std::nullopt;
     outbox_.end_connection(next && keeps_queue());
-    if (next || (life_.connection() != 0 && !is_stopping()))
+    if (next || (state_.connection() != 0 && !is_stopping()))
         next = announce_end(end.is_announced ? Event::Kind::down : Event::Kind::retry, end.failure,
                             next);
     if (!next)
@@ -221,7 +222,7 @@ Failure LinkImpl::traced(Failure why) const noexcept
 Failure LinkImpl::start_failure(const Failure& why) const noexcept
 {
     const auto& last = last_failure_;
-    if (!last || life_.connection() != 0)
+    if (!last || state_.connection() != 0)
         return why;
     try {
         auto text =
@@ -237,7 +238,7 @@ Failure LinkImpl::start_failure(const Failure& why) const noexcept
 
 void LinkImpl::end_for_good(const Failure& why)
 {
-    life_.go_down();
+    state_.go_down();
     note_.set_phase(Phase::down, {});
     outbox_.end_connection(false);
     outbox_.settle_pushes();
@@ -247,10 +248,10 @@ void LinkImpl::end_for_good(const Failure& why)
 
 void LinkImpl::connection_ended()
 {
-    if (life_.state() == Life::State::backing_off) {
+    if (state_.state() == LinkState::State::backing_off) {
         try {
             timer_ = services_.loop.timers().at(next_at_, [this] {
-                if (life_.retry())
+                if (state_.retry())
                     attempt();
             });
             return;
@@ -258,18 +259,18 @@ void LinkImpl::connection_ended()
             end_for_good(Error::no_resources);
         }
     }
-    if (life_.state() == Life::State::down)
+    if (state_.state() == LinkState::State::down)
         all_ended();
 }
 
 void LinkImpl::all_ended()
 {
     timer_.cancel();
-    life_.end();
+    state_.end();
     links_.link_ended(*this);
     // Posted, so that links_ removes the link before close() returns.
     services_.loop.post([self = shared_from_this()] {
-        const auto& failure = self->life_.close_failure();
+        const auto& failure = self->state_.close_failure();
         self->closed_.set(failure ? Result<void>{*failure} : Result<void>{});
         self->services_.progressed.wake();
     });
@@ -280,23 +281,23 @@ void LinkImpl::all_ended()
 /// Returns whether the link ends because of a stop. A stop's effects push no events.
 bool LinkImpl::is_stopping() const noexcept
 {
-    return life_.is_quiesced() && (!life_.is_closed_by_application() || services_.stop.is_made());
+    return state_.is_quiesced() && (!state_.is_closed_by_application() || services_.stop.is_made());
 }
 
 void LinkImpl::quiesce() { begin_quiescing(false); }
 
 void LinkImpl::begin_quiescing(bool by_application)
 {
-    const bool was_backing_off = life_.state() == Life::State::backing_off;
+    const bool was_backing_off = state_.state() == LinkState::State::backing_off;
     const Failure why = by_application ? Error::link_closed : Error::stopping;
     if (!by_application)
         keep_alive_.down(); // the stop has its own deadlines
     release_senders();
     outbox_.settle_pushes();
     sink_.quiesce();
-    if (by_application ? life_.close_requested() : life_.quiesce())
+    if (by_application ? state_.close_requested() : state_.quiesce())
         set_outcome(why);
-    if (life_.state() == Life::State::preparing)
+    if (state_.state() == LinkState::State::preparing)
         connection_->cancel_preparing();
     if (!was_backing_off)
         return;
@@ -316,12 +317,12 @@ void LinkImpl::begin_close(TimePoint deadline)
 
 void LinkImpl::close_alone(TimePoint drain_by, TimePoint deadline)
 {
-    if (life_.is_quiesced() || life_.state() >= Life::State::down)
+    if (state_.is_quiesced() || state_.state() >= LinkState::State::down)
         return; // it is ending already
     begin_quiescing(true);
-    if (life_.state() == Life::State::connecting)
+    if (state_.state() == LinkState::State::connecting)
         return connection_->cut();
-    if (!life_.is_open())
+    if (!state_.is_open())
         return;
     note_.set_phase(Phase::closing, {});
     connection_->begin_close(drain_by, deadline);
@@ -402,7 +403,7 @@ Failure LinkImpl::refusal(const char* attempted) const
 bool LinkImpl::is_over() const noexcept
 {
     return services_.stop.is_made() || is_close_requested_.load()
-           || life_.state() >= Life::State::down;
+           || state_.state() >= LinkState::State::down;
 }
 
 Result<void> LinkImpl::close(Duration timeout)
@@ -410,7 +411,7 @@ Result<void> LinkImpl::close(Duration timeout)
     auto& loop = services_.loop;
     if (loop.is_loop_thread())
         return called_on_loop("close", settings_.endpoint);
-    if (life_.state() == Life::State::ended)
+    if (state_.state() == LinkState::State::ended)
         return {};
     if (services_.stop.is_made())
         return refusal("close");

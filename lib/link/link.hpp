@@ -4,12 +4,12 @@
 #include "link/backoff.hpp"
 #include "link/connection.hpp"
 #include "link/keep_alive.hpp"
-#include "link/life.hpp"
 #include "link/link_sink.hpp"
+#include "link/link_state.hpp"
 #include "link/services.hpp"
 #include "link/subscriptions.hpp"
 #include "link/writer.hpp"
-#include "loop/phase_note.hpp"
+#include "loop/phase_tracker.hpp"
 #include "queue/outbox.hpp"
 
 #include <sidecar/detail/any_transport.hpp>
@@ -61,7 +61,7 @@ private:
     std::atomic<bool> is_known_{false}; // both: atomic
 };
 
-/// Makes a connection, and the next one after a failure if the link reconnects. `Life` knows the
+/// Makes a connection, and the next one after a failure if the link reconnects. `LinkState` knows the
 /// link's state and decides the consequence of each event. `Backoff` times the next attempt.
 /// `LinkSink` takes messages in, `Writer` takes them out of `Outbox`. Each connection begins with
 /// the `Subscriptions`. The run's registry and the application's Link share the link; the registry
@@ -81,7 +81,7 @@ public:
     void quiesce();
     [[nodiscard]] bool is_drained() const { return !is_up() || !connection_->has_unsent(); }
     /// Returns whether there is a working connection to close.
-    [[nodiscard]] bool is_open() const noexcept { return life_.is_open() && !life_.cause(); }
+    [[nodiscard]] bool is_open() const noexcept { return state_.is_open() && !state_.cause(); }
     void begin_close(TimePoint deadline);
     /// Drains, closes and aborts only this link, for the application.
     void close_alone(TimePoint drain_by, TimePoint deadline);
@@ -105,8 +105,8 @@ public:
     [[nodiscard]] const LinkConfig& config() const noexcept { return *settings_.config; }
     [[nodiscard]] const LinkOptions& options() const noexcept { return *settings_.options; }
     [[nodiscard]] const std::string& endpoint() const noexcept { return settings_.endpoint; }
-    [[nodiscard]] const Life& life() const noexcept { return life_; }
-    [[nodiscard]] bool is_up() const noexcept { return life_.state() == Life::State::up; }
+    [[nodiscard]] const LinkState& link_state() const noexcept { return state_; }
+    [[nodiscard]] bool is_up() const noexcept { return state_.state() == LinkState::State::up; }
     [[nodiscard]] const Outcome& outcome() const noexcept { return outcome_; }
     [[nodiscard]] std::string describe() const;
 
@@ -118,19 +118,19 @@ public:
     [[nodiscard]] Subscriptions& subscriptions() noexcept { return subscriptions_; }
     /// Implements send(), flush() and the subscription calls.
     [[nodiscard]] Writer& writer() noexcept { return writer_; }
-    [[nodiscard]] PhaseNote& note() noexcept { return note_; }
+    [[nodiscard]] PhaseTracker& note() noexcept { return note_; }
     [[nodiscard]] LinkCounters& counters() noexcept { return counters_; }
 
     // --- sidecar side, called by the parts on events of the connection
     /// The transport has connected. Returns false if the link was given up or stopped meanwhile.
-    [[nodiscard]] bool connected(Duration took);
+    [[nodiscard]] bool connected(Duration elapsed);
     /// Pushes `up`, once for each connection. Must precede the connection's messages.
     void announce_up(Continuity continuity);
     /// on_connected is done: the connection is up. Returns false if the link was given up or
     /// stopped meanwhile. `number`: the connection's.
     [[nodiscard]] bool prepared(std::uint32_t number, Continuity continuity);
     /// on_connected and the subscriptions are done: pushes `ready`. `failure`: some subscriptions
-    /// are not confirmed.
+    /// are not acknowledged.
     void restored(std::optional<Failure> failure);
     enum class Cause : std::uint8_t { any, send };
     /// Marks the connection as failed while its listener still runs. `send`: a close by the peer
@@ -139,9 +139,9 @@ public:
     void close_began()
     {
         keep_alive_.down(); // the close has its own deadline
-        life_.close_began();
+        state_.close_began();
     }
-    void close_ended(std::optional<Failure> why) { life_.close_ended(std::move(why)); }
+    void close_ended(std::optional<Failure> why) { state_.close_ended(std::move(why)); }
     /// The listener ended: the connection is down. The transport is aborted, or was never made.
     void reading_ended(std::optional<Failure> why);
     /// The connection's last task ended. The connection must stay until the next loop iteration.
@@ -175,7 +175,7 @@ private:
     LinkServices& services_;                  // both
     Links& links_;                            // sidecar side
     const LinkSettings settings_;             // both: constant
-    Life life_;                               // see its calls for their sides
+    LinkState state_;                         // see its calls for their sides
     std::unique_ptr<Backoff> backoff_;        // sidecar side; null: no reconnect
     TimePoint connect_by_ = TimePoint::max(); // sidecar side; for the first connection
     TimePoint next_at_{};                     // sidecar side; of the next attempt
@@ -187,7 +187,7 @@ private:
     Subscriptions subscriptions_; // both
     Writer writer_;               // sidecar side, except its counters
     std::unique_ptr<Connection> connection_;      // sidecar side
-    PhaseNote note_;                              // both
+    PhaseTracker note_;                           // both
     Outcome outcome_;                             // both; of opening the link
     Outcome closed_;                              // both; of the application's close
     std::atomic<bool> is_close_requested_{false}; // both: atomic; by close()

@@ -225,9 +225,9 @@ void LinkSink::commit(MessageKind kind)
         (void)push_pending();
 }
 
-void LinkSink::note_bytes() { keep_alive_.note_bytes(); }
+void LinkSink::on_bytes() { keep_alive_.on_bytes(); }
 
-void LinkSink::note_pong(std::span<const std::byte> payload) { keep_alive_.ponged(payload); }
+void LinkSink::on_pong(std::span<const std::byte> payload) { keep_alive_.ponged(payload); }
 
 // --- into the inbox
 
@@ -277,7 +277,7 @@ void LinkSink::cancel_in_place() noexcept
     look_whether_unusual();
 }
 
-bool LinkSink::put_first(std::deque<Message> messages) noexcept
+bool LinkSink::prepend(std::deque<Message> messages) noexcept
 {
     try {
         pending_.insert(pending_.begin(), std::move_iterator{messages.begin()},
@@ -415,7 +415,7 @@ void LinkSink::end_pause() noexcept
 {
     const auto now = services_.loop.now();
     if (pauses_.end(now))
-        keep_alive_.note_resumed(now);
+        keep_alive_.on_resumed(now);
 }
 
 } // namespace sidecar::detail

@@ -40,8 +40,8 @@ public:
     std::span<std::byte> prepare(std::size_t payload_bytes) override;
     void commit(MessageKind kind) override;
     Task<bool> wait_for_room(Context ctx, TimePoint deadline) override;
-    void note_bytes() override;
-    void note_pong(std::span<const std::byte> payload) override;
+    void on_bytes() override;
+    void on_pong(std::span<const std::byte> payload) override;
 
     /// Begins a connection. `on_failure` is called once if the application's code throws while no
     /// call of the listener is under way. It must end reading; the listener's next call here throws
@@ -57,7 +57,7 @@ public:
     void space_came();
     /// Puts these messages into the inbox before all that arrive later. Returns false if it cannot;
     /// see begin_connection().
-    [[nodiscard]] bool put_first(std::deque<Message> messages) noexcept;
+    [[nodiscard]] bool prepend(std::deque<Message> messages) noexcept;
     /// Throws too_big for a message that is larger than the inbox can hold.
     void validate_fits_inbox(std::size_t payload_bytes) const;
     /// Puts a message into the inbox once there is capacity, or counts it as discarded if a stop
@@ -90,7 +90,7 @@ private:
     struct InPlace {
         Block block;
         std::size_t bytes = 0;
-        MessageKind kind = MessageKind::bytes;
+        MessageKind kind = MessageKind::binary;
         bool is_whole = false; // it waits for capacity for its record
     };
 

@@ -13,11 +13,11 @@ bool is_default(const LinkOptions& options) noexcept
 {
     static const LinkOptions defaults;
     // Names every field, so that a new one does not compile before it is compared here
-    const auto& [outbox, reconnect, on_connected, on_connected_timeout, confirm_timeout, overflow,
+    const auto& [outbox, reconnect, on_connected, on_connected_timeout, ack_timeout, overflow,
                  liveness, rate_limit] = options;
     return !outbox && !reconnect && !on_connected && !liveness && !rate_limit && is_plain(overflow)
            && on_connected_timeout == defaults.on_connected_timeout
-           && confirm_timeout == defaults.confirm_timeout;
+           && ack_timeout == defaults.ack_timeout;
 }
 
 /// Shares one copy of the defaults, which saves half a KiB for each of thousands of links.
@@ -148,7 +148,7 @@ bool Links::is_connecting() const
 void Links::add(Stats& stats, LinkImpl& link)
 {
     const auto outbox = link.outbox().counts();
-    stats.messages_queued += outbox.accepted;
+    stats.messages_accepted += outbox.accepted;
     stats.outbox_peak_messages = std::max(stats.outbox_peak_messages, outbox.peak_messages);
     stats.outbox_peak_bytes = std::max(stats.outbox_peak_bytes, outbox.peak_bytes);
     const auto& counters = link.counters();
@@ -160,9 +160,10 @@ void Links::add(Stats& stats, LinkImpl& link)
     stats.reading_pauses += pauses.count;
     stats.reading_paused += pauses.total;
     stats.loop_wakeups += link.writer().wakeups();
-    stats.unsent += link.life().state() >= Life::State::down ? outbox.unsent() : outbox.lost;
+    stats.unsent +=
+        link.link_state().state() >= LinkState::State::down ? outbox.unsent() : outbox.lost;
     stats.unsent_late += outbox.late;
-    const auto connections = link.life().connection();
+    const auto connections = link.link_state().connection();
     stats.connections += connections;
     stats.failed_attempts += counters.failed_attempts.load();
     stats.reconnects += connections - (connections != 0 ? 1 : 0);

@@ -3,7 +3,7 @@
 
 #include "base/journal.hpp"
 #include "base/stop_request.hpp"
-#include "base/wait_point.hpp"
+#include "base/wait_queue.hpp"
 #include "loop/event_loop.hpp"
 #include "queue/inbox.hpp"
 
@@ -26,8 +26,8 @@ struct LinkServices {
     Journal& journal;                        // both
     const StopRequest& stop;                 // both
     const QueueLimits outbox;                // both: constant
-    WaitPoint written{};                     // both: send() and flush() wait here for the writers
-    WaitPoint progressed{};                  // both: start(), call(), close(), stop() wait here
+    WaitQueue written{};                     // both: send() and flush() wait here for the writers
+    WaitQueue progressed{};                  // both: start(), call(), close(), stop() wait here
     std::vector<LinkSink*> space_waiters{};  // sidecar side; wait for inbox capacity
     std::atomic<bool> wakes_writers{false};  // both: atomic; a sender had no memory to wake one
     std::atomic<std::uint64_t> discarded{0}; // both: atomic; received, not delivered

@@ -29,7 +29,7 @@ MessageWatcher::Verdict SessionImpl::offer(const MessageView& message)
 bool SessionImpl::is_full() const
 {
     constexpr std::size_t record = 64; // empty messages count too
-    return !unread_.empty() && unread_bytes_ + record * unread_.size() >= most_unread_bytes;
+    return !unread_.empty() && unread_bytes_ + record * unread_.size() >= max_unread_bytes;
 }
 
 Task<Message> SessionImpl::receive()

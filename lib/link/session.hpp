@@ -20,8 +20,8 @@ namespace sidecar::detail {
 class LinkImpl;
 
 /// Sits between a new connection and the application while on_connected runs. Received messages
-/// wait here; reading pauses once they fill 256 KiB. Sent messages go into the outbox's priority
-/// lane. Owned by the connection. Side: sidecar.
+/// wait here; reading pauses once they fill 256 KiB. Sent messages go into the outbox's
+/// priority queue. Owned by the connection. Side: sidecar.
 class SessionImpl final : public Session, public MessageWatcher {
 public:
     /// Lifetime: `link` outlives it.
@@ -56,7 +56,7 @@ private:
     };
     Task<> send_message(Message message);
 
-    static constexpr std::size_t most_unread_bytes = 256u << 10;
+    static constexpr std::size_t max_unread_bytes = 256u << 10;
 
     LinkImpl& link_;                                  // see its members for their sides
     const std::uint32_t connection_;                  // sidecar side

@@ -49,7 +49,7 @@ void Subscriptions::erase(Entries::iterator at)
 
 void Subscriptions::confirm(Entry& entry) noexcept
 {
-    entry.state = StickyState::confirmed;
+    entry.state = SubscriptionState::acknowledged;
     entry.is_awaited = false;
     expected_.reset();
 }
@@ -61,11 +61,11 @@ bool Subscriptions::add_again(const std::string& key, Entry& entry, Subscription
     const bool was_removed = entry.removal.message && !withdraw(entry.removal.queued);
     entry.removal = {};
     if (was_removed)
-        entry.state = StickyState::waiting;
+        entry.state = SubscriptionState::waiting;
     auto& addition = entry.addition;
     const bool is_there =
         !has_connection_
-        || (!was_removed && (addition.queued != 0 || entry.state != StickyState::waiting));
+        || (!was_removed && (addition.queued != 0 || entry.state != SubscriptionState::waiting));
     if (is_there && addition.message->says_the_same(message))
         return false;
     // Allocated before the addition changes: out of memory must leave it as it was
@@ -77,7 +77,7 @@ bool Subscriptions::add_again(const std::string& key, Entry& entry, Subscription
         addition.queued = push(key, *next, false, !entry.is_awaited);
     addition.message = next;
     addition.unwritten = ++calls_;
-    entry.state = StickyState::waiting;
+    entry.state = SubscriptionState::waiting;
     expected_.reset();
     return has_connection_;
 }
@@ -129,23 +129,23 @@ bool Subscriptions::remove(std::string_view key, SubscriptionMessage message)
 
 // --- both
 
-std::optional<StickyState> Subscriptions::state(std::string_view key) const
+std::optional<SubscriptionState> Subscriptions::state(std::string_view key) const
 {
     std::lock_guard lock{mutex_};
     const auto at = entries_.find(key);
     return at == entries_.end() ? std::nullopt : std::optional{at->second.shown_state()};
 }
 
-StickyCounts Subscriptions::counts() const
+SubscriptionCounts Subscriptions::counts() const
 {
     std::lock_guard lock{mutex_};
-    StickyCounts counts;
+    SubscriptionCounts counts;
     for (const auto& [key, entry] : entries_) {
         switch (entry.shown_state()) {
-        case StickyState::waiting: ++counts.waiting; break;
-        case StickyState::pending: ++counts.pending; break;
-        case StickyState::confirmed: ++counts.confirmed; break;
-        case StickyState::removal_pending: ++counts.removal_pending; break;
+        case SubscriptionState::waiting: ++counts.waiting; break;
+        case SubscriptionState::pending: ++counts.pending; break;
+        case SubscriptionState::acknowledged: ++counts.acknowledged; break;
+        case SubscriptionState::removal_pending: ++counts.removal_pending; break;
         }
     }
     return counts;
@@ -198,7 +198,7 @@ void Subscriptions::end_connection()
     std::erase_if(entries_,
                   [](const auto& pair) { return pair.second.removal.message != nullptr; });
     for (auto& [key, entry] : entries_) {
-        entry.state = StickyState::waiting;
+        entry.state = SubscriptionState::waiting;
         entry.was_sent = entry.is_awaited = false;
         entry.addition.queued = 0;
     }
@@ -220,7 +220,7 @@ void Subscriptions::record_step(const std::string& key, bool is_removal, std::ui
     if (step == PriorityMessage::Step::writing) {
         entry.was_sent = true;
         if (!is_removal)
-            entry.state = StickyState::pending;
+            entry.state = SubscriptionState::pending;
         return;
     }
     part.unwritten = part.queued = 0;
@@ -228,7 +228,7 @@ void Subscriptions::record_step(const std::string& key, bool is_removal, std::ui
         return; // the answer will confirm it
     if (is_removal)
         erase(at);
-    else if (entry.state == StickyState::pending)
+    else if (entry.state == SubscriptionState::pending)
         confirm(entry);
 }
 
@@ -239,7 +239,7 @@ std::vector<Subscriptions::Expected> Subscriptions::find_expected() const
     for (const auto& [key, entry] : entries_) {
         const bool is_removal = entry.removal.message != nullptr;
         const auto& message = is_removal ? entry.removal.message : entry.addition.message;
-        if ((is_removal || entry.state == StickyState::pending) && message->is_answer)
+        if ((is_removal || entry.state == SubscriptionState::pending) && message->is_answer)
             found.emplace_back(entry.order, Expected{key, message, is_removal});
     }
     std::sort(found.begin(), found.end(),
@@ -285,7 +285,7 @@ MessageWatcher::Verdict Subscriptions::offer(const MessageView& message)
     return Verdict::pass;
 }
 
-std::vector<std::string> Subscriptions::unconfirmed() const
+std::vector<std::string> Subscriptions::unacknowledged() const
 {
     std::lock_guard lock{mutex_};
     std::vector<std::string> keys;

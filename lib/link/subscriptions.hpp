@@ -5,7 +5,7 @@
 #include "queue/outbox.hpp"
 
 #include <sidecar/message.hpp>
-#include <sidecar/sticky.hpp>
+#include <sidecar/subscription.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -25,7 +25,7 @@ namespace sidecar::detail {
 struct SubscriptionMessage {
     MessageKind kind = MessageKind::text;
     std::string payload;
-    IsAnswer is_answer;
+    AckPredicate is_answer;
 
     [[nodiscard]] std::span<const std::byte> bytes() const noexcept
     {
@@ -39,7 +39,7 @@ struct SubscriptionMessage {
 
 /// Tracks, for each key, the message to send on this connection, whether it is sent, and whether it
 /// is answered. The outbox holds the messages.
-/// A subscription is a message of the priority lane with a place among the ordinary ones: added on
+/// A subscription is a message of the priority queue with a place among the ordinary ones: added on
 /// a connection, it overtakes none of them, and none overtakes it.
 /// Owned by the link. Invariants: of one key at most one unsubscribing and one subscribing message
 /// wait in the outbox, in this order; a connection gets no subscription twice, unless it was
@@ -60,8 +60,8 @@ public:
     [[nodiscard]] bool remove(std::string_view key, SubscriptionMessage message);
 
     // --- both
-    [[nodiscard]] std::optional<StickyState> state(std::string_view key) const;
-    [[nodiscard]] StickyCounts counts() const;
+    [[nodiscard]] std::optional<SubscriptionState> state(std::string_view key) const;
+    [[nodiscard]] SubscriptionCounts counts() const;
     /// Returns the number of the latest call whose message was never written; 0: none.
     [[nodiscard]] std::uint64_t last_unwritten() const;
     /// Returns whether a message of a call up to this one was never written or is being written.
@@ -78,8 +78,8 @@ public:
     /// Lets every message pass. Calls `on_answer` after an answer.
     Verdict offer(const MessageView& message) override;
     std::function<void()> on_answer{};
-    /// Returns the keys that begin_connection() found and that are not confirmed yet.
-    [[nodiscard]] std::vector<std::string> unconfirmed() const;
+    /// Returns the keys that begin_connection() found and that are not acknowledged yet.
+    [[nodiscard]] std::vector<std::string> unacknowledged() const;
     [[nodiscard]] bool is_restored() const;
     /// No longer waits for them.
     void stop_waiting();
@@ -94,15 +94,15 @@ private:
     };
     struct Entry {
         Step addition;
-        Step removal;                             ///< without a message: still wanted
-        StickyState state = StickyState::waiting; ///< of the addition
+        Step removal;                                         ///< without a message: still wanted
+        SubscriptionState state = SubscriptionState::waiting; ///< of the addition
         bool was_sent = false;   ///< on this connection: this message or an earlier one
         bool is_awaited = false; ///< ordinary messages wait for it
         std::uint64_t order = 0; ///< of the add() calls
 
-        [[nodiscard]] StickyState shown_state() const noexcept
+        [[nodiscard]] SubscriptionState shown_state() const noexcept
         {
-            return removal.message ? StickyState::removal_pending : state;
+            return removal.message ? SubscriptionState::removal_pending : state;
         }
     };
     using Entries = std::map<std::string, Entry, std::less<>>;

@@ -64,7 +64,7 @@ Result<void> Writer::queue(MessageKind kind, std::span<const std::byte> payload,
                            const SendOptions& options)
 {
     using Push = Outbox::Push;
-    Outbox::Sender sender{.connection = options.connection, .lane = options.lane};
+    Outbox::Sender sender{.connection = options.connection, .priority = options.priority};
     if (options.expires_after != Duration::max())
         sender.deadline = deadline_after(services_.loop.now(), options.expires_after);
     auto push = outbox_.push(kind, payload, sender);
@@ -91,11 +91,11 @@ Result<void> Writer::queue(MessageKind kind, std::span<const std::byte> payload,
     }
     // Before the connection is restored, an ordinary message does not wake the writer; a control
     // message always does
-    if (outbox_.wakes_writer() || options.lane == Lane::control) {
+    if (outbox_.wakes_writer() || options.priority == Priority::high) {
         wakeups_.fetch_add(1, std::memory_order_relaxed);
         post_wake();
     }
-    services_.inbox.expect_answer();
+    services_.inbox.hint_reply_expected();
     return {};
 }
 
@@ -116,31 +116,32 @@ Result<void> Writer::flush(Duration timeout)
     const auto deadline = deadline_after(services_.loop.now(), std::max(timeout, Duration{}));
     if (services_.loop.is_loop_thread())
         return called_on_loop("flush", link_.endpoint());
-    using Fate = Outbox::Fate;
+    using FlushResult = Outbox::FlushResult;
     Outbox::Mark mark{outbox_};
     const auto last_subscription = link_.subscriptions().last_unwritten();
     const auto look = [&] {
-        const auto fate = outbox_.fate(mark);
-        return fate != Fate::lost && link_.subscriptions().is_unwritten(last_subscription)
-                   ? Fate::waiting
-                   : fate;
+        const auto result = outbox_.result(mark);
+        return result != FlushResult::lost && link_.subscriptions().is_unwritten(last_subscription)
+                   ? FlushResult::waiting
+                   : result;
     };
-    auto fate = Fate::waiting;
+    auto result = FlushResult::waiting;
     const bool woke = services_.written.wait_until(services_.loop, deadline, [&] {
-        fate = look();
-        return fate != Fate::waiting || !outbox_.is_open() || services_.stop.is_made();
+        result = look();
+        return result != FlushResult::waiting || !outbox_.is_open() || services_.stop.is_made();
     });
     // A message that was written just before the link went down counts as written.
-    if (fate == Fate::waiting)
-        fate = look();
-    switch (fate) {
-    case Fate::written: return {};
-    case Fate::late: return failed(Error::expired, "flush", "some of it waited for too long");
-    case Fate::lost:
+    if (result == FlushResult::waiting)
+        result = look();
+    switch (result) {
+    case FlushResult::written: return {};
+    case FlushResult::late:
+        return failed(Error::expired, "flush", "some of it waited for too long");
+    case FlushResult::lost:
         if (outbox_.is_open() && !services_.stop.is_made())
             return failed(Error::wrong_connection, "flush", "some of it was meant for another one");
         break;
-    case Fate::waiting:
+    case FlushResult::waiting:
         if (!woke)
             return failed(Error::timed_out, "flush", {});
         break;
@@ -151,7 +152,7 @@ Result<void> Writer::flush(Duration timeout)
 Result<void> Writer::subscribe(std::string key, SubscriptionMessage message)
 {
     if (link_.is_over())
-        return link_.refusal("add a sticky message");
+        return link_.refusal("subscribe");
     if (auto valid = validate(message.kind, message.bytes()); !valid)
         return valid;
     if (message.payload.size() > outbox_.limit_bytes())
@@ -164,7 +165,7 @@ Result<void> Writer::subscribe(std::string key, SubscriptionMessage message)
 Result<bool> Writer::unsubscribe(std::string_view key, SubscriptionMessage message)
 {
     if (link_.is_over())
-        return link_.refusal("take a sticky message back");
+        return link_.refusal("unsubscribe");
     if (!message.payload.empty())
         if (auto valid = validate(message.kind, message.bytes()); !valid)
             return valid.error();
@@ -214,11 +215,11 @@ Task<> Writer::run(Context ctx, AnyTransport& transport, Connection& connection)
         if (outbox_.is_priority())
             connection.watch_for_answers();
         ctx.waiting_for("the peer to take what is written");
-        const WriteEnd note_end{*this}; // also if the write fails
+        const WriteEnd end{*this}; // also if the write fails
         co_await transport.write(ctx, *batch);
         writes_.fetch_add(1, std::memory_order_relaxed);
         outbox_.finish(*batch);
-        services_.loop.expect_answer();
+        services_.loop.hint_reply_expected();
     }
 }
 

@@ -61,9 +61,9 @@ bool EventLoop::look_again()
 {
     if (settings_.is_virtual)
         return sleepers_.load() > 0 && timers_.jump();
-    if (settings_.spin <= Duration{})
-        return yield_.until([this] { return io_->poll() != 0; }, settings_.bytes_gone_by());
-    for (const auto until = deadline_after(real_now(), settings_.spin);
+    if (settings_.busy_poll <= Duration{})
+        return yield_.until([this] { return io_->poll() != 0; }, settings_.bytes_processed());
+    for (const auto until = deadline_after(real_now(), settings_.busy_poll);
          !io_->stopped() && real_now() < until;) {
         if (io_->poll() != 0)
             return true;

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/journal.hpp"
-#include "base/wait_point.hpp"
+#include "base/wait_queue.hpp"
 #include "base/yield_before_sleep.hpp"
 #include "loop/tasks.hpp"
 #include "loop/timers.hpp"
@@ -34,10 +34,10 @@ class EventLoop final : public AppClock {
 public:
     struct Settings {
         bool is_virtual = false;
-        Duration spin{};                                ///< see Options::spin
-        Lookup lookup{};                                ///< see Options::lookup
-        std::function<std::uint64_t()> bytes_gone_by{}; ///< how busy it is; for YieldBeforeSleep
-        std::function<void()> on_wake{};                ///< called on the loop after a wake()
+        Duration busy_poll{};                             ///< see Options::busy_poll
+        Lookup lookup{};                                  ///< see Options::lookup
+        std::function<std::uint64_t()> bytes_processed{}; ///< how busy it is; for YieldBeforeSleep
+        std::function<void()> on_wake{};                  ///< called on the loop after a wake()
     };
 
     /// Throws boost::system::system_error if the system refuses a resource. Lifetime: `journal`
@@ -68,7 +68,7 @@ public:
     [[nodiscard]] const std::weak_ptr<void>& keeper() const noexcept { return keeper_; }
 
     /// Call it after a send: an answer may arrive soon, and then a reply be sent.
-    void expect_answer() noexcept { yield_.expect_answer(2); }
+    void hint_reply_expected() noexcept { yield_.hint_reply_expected(2); }
 
     /// Returns the context, also while discard_pending() destroys it.
     [[nodiscard]] boost::asio::io_context& io() noexcept { return context_; }
@@ -80,9 +80,9 @@ public:
 
     // AppClock. Side: any.
     [[nodiscard]] TimePoint now() const noexcept override { return timers_.now(); }
-    [[nodiscard]] TimePoint turn_began() const noexcept override
+    [[nodiscard]] TimePoint iteration_began() const noexcept override
     {
-        return settings_.is_virtual ? timers_.now() : tasks_.turn_began();
+        return settings_.is_virtual ? timers_.now() : tasks_.iteration_began();
     }
     [[nodiscard]] bool is_virtual() const noexcept override { return settings_.is_virtual; }
     void arm(std::shared_ptr<Ticket> ticket) override;

@@ -3,7 +3,7 @@
 #include "base/real_time.hpp"
 #include "loop/event_loop.hpp"
 #include "loop/lookup.hpp"
-#include "loop/phase_note.hpp"
+#include "loop/phase_tracker.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -124,10 +124,10 @@ void TaskSlot::negotiated(std::string_view protocol)
         link->set_protocol(protocol);
 }
 
-void TaskSlot::tried(std::string_view address, std::string_view outcome, Duration took)
+void TaskSlot::tried(std::string_view address, std::string_view outcome, Duration elapsed)
 {
     if (link)
-        link->note_tried(address, outcome, took);
+        link->record_tried(address, outcome, elapsed);
 }
 
 void TaskSlot::waiting_for(const char* what)
@@ -146,7 +146,7 @@ TaskScope::Running::Running(TaskSlot& slot) noexcept
       outer_{scope_.current_.load(std::memory_order_relaxed)},
       began_{real_ticks()}
 {
-    ++scope_.turn_;
+    ++scope_.iteration_;
     scope_.current_since_.store(began_, std::memory_order_relaxed);
     scope_.current_.store(&slot, std::memory_order_release);
 }
@@ -174,7 +174,7 @@ TaskScope::TaskScope(EventLoop& loop) : loop_{loop}, signals_{loop.io(), [this] 
 {
 }
 
-TaskSlot& TaskScope::open(std::string name, PhaseNote* link)
+TaskSlot& TaskScope::open(std::string name, PhaseTracker* link)
 {
     std::lock_guard lock{mutex_};
     TaskSlot* slot = nullptr;
@@ -214,7 +214,8 @@ struct TaskScope::Finish {
     }
 };
 
-void TaskScope::spawn(std::string name, PhaseNote* link, const Factory& make, Completion completion)
+void TaskScope::spawn(std::string name, PhaseTracker* link, const Factory& make,
+                      Completion completion)
 {
     auto& slot = open(std::move(name), link);
     ++running_count_;

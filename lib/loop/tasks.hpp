@@ -22,7 +22,7 @@
 namespace sidecar::detail {
 
 class EventLoop;
-class PhaseNote;
+class PhaseTracker;
 
 /// One named coroutine, and its view of the loop. Slots are reused and never freed before the loop,
 /// so a Context or an executor that the user keeps after its coroutine has ended still points at
@@ -38,12 +38,12 @@ struct TaskSlot final : ContextBase {
     Task<std::vector<boost::asio::ip::address>> resolve(std::string host) override;
     void phase(Phase phase, std::string_view detail) override;
     void negotiated(std::string_view protocol) override;
-    void tried(std::string_view address, std::string_view outcome, Duration took) override;
+    void tried(std::string_view address, std::string_view outcome, Duration elapsed) override;
     void waiting_for(const char* what) override;
     void log(LogLevel level, std::string_view text) override;
 
     EventLoop& loop;                               // sidecar side
-    PhaseNote* link = nullptr;                     // sidecar side; null: not a task of a link
+    PhaseTracker* link = nullptr;                  // sidecar side; null: not a task of a link
     std::string name;                              // both: guarded by TaskScope::mutex_
     bool in_use = false;                           // both: guarded by TaskScope::mutex_
     bool was_cancelled = false;                    // sidecar side
@@ -68,7 +68,7 @@ public:
     /// Starts a coroutine, which may run at once; `completion` gets the exception that ends it, or
     /// null. `link`: the link that owns the task, or null. Throws bad_alloc, and the exceptions of
     /// `make`: then nothing runs. Side: sidecar.
-    void spawn(std::string name, PhaseNote* link, const Factory& make, Completion completion);
+    void spawn(std::string name, PhaseTracker* link, const Factory& make, Completion completion);
     /// Emits cancellation to this task, later in the loop, so that no task is resumed in the middle
     /// of the caller. Allocates nothing. Side: sidecar.
     void cancel(TaskSlot& slot) noexcept;
@@ -81,9 +81,9 @@ public:
 
     /// Returns how many handlers ran; a co_await that did not suspend leaves it unchanged. Side:
     /// sidecar.
-    [[nodiscard]] std::uint64_t turn() const noexcept { return turn_; }
+    [[nodiscard]] std::uint64_t iteration() const noexcept { return iteration_; }
     /// Returns when the running handler began, in real time. Side: sidecar.
-    [[nodiscard]] TimePoint turn_began() const noexcept
+    [[nodiscard]] TimePoint iteration_began() const noexcept
     {
         return TimePoint{Duration{current_since_.load(std::memory_order_relaxed)}};
     }
@@ -111,7 +111,7 @@ public:
 private:
     struct Finish;
     void emit_signals();
-    [[nodiscard]] TaskSlot& open(std::string name, PhaseNote* link);
+    [[nodiscard]] TaskSlot& open(std::string name, PhaseTracker* link);
     void release(TaskSlot& slot);
     [[nodiscard]] TaskReport describe(const TaskSlot& slot) const;
     void record_busy(const TaskSlot& slot, Duration::rep busy) noexcept;
@@ -122,7 +122,7 @@ private:
     std::deque<TaskSlot> slots_;                  // both: deque guarded by mutex_; slots: see there
     std::vector<TaskSlot*> free_;                 // both: guarded by mutex_
     std::size_t running_count_ = 0;               // sidecar side; coroutines
-    std::uint64_t turn_ = 0;                      // sidecar side
+    std::uint64_t iteration_ = 0;                 // sidecar side
     std::atomic<TaskSlot*> current_{nullptr};     // both: atomic; the task that holds the thread
     std::atomic<Duration::rep> current_since_{0}; // both: atomic; real time
     std::atomic<Duration::rep> longest_busy_{0};  // both: atomic

@@ -1,7 +1,7 @@
 // Runs the application's coroutines on the loop: spawn() and call().
 #pragma once
 
-#include "base/wait_point.hpp"
+#include "base/wait_queue.hpp"
 #include "loop/event_loop.hpp"
 
 #include <sidecar/detail/call.hpp>
@@ -19,7 +19,7 @@ class UserTasks {
 public:
     /// `refuses`: true once a stop has begun; called on the loop. `progressed`: callers wait there.
     /// Lifetime: `loop` and `progressed` outlive it.
-    UserTasks(EventLoop& loop, WaitPoint& progressed, std::function<bool()> refuses)
+    UserTasks(EventLoop& loop, WaitQueue& progressed, std::function<bool()> refuses)
         : loop_{loop}, progressed_{progressed}, refuses_{std::move(refuses)}
     {
     }
@@ -39,7 +39,7 @@ private:
     void finish(CallState& state, std::exception_ptr exception, bool was_stopped);
 
     EventLoop& loop_;                     // both
-    WaitPoint& progressed_;               // both
+    WaitQueue& progressed_;               // both
     const std::function<bool()> refuses_; // sidecar side
 };
 

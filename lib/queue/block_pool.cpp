@@ -21,7 +21,7 @@ std::size_t capacity_for(std::size_t bytes) noexcept
 void BlockReturn::operator()(std::byte* block) const noexcept
 {
     if (pool)
-        pool->give_back(block, capacity);
+        pool->release(block, capacity);
     else
         delete[] block;
 }
@@ -51,12 +51,12 @@ Block BlockPool::take(std::size_t bytes)
     return owned;
 }
 
-void BlockPool::give_back(std::byte* block, std::size_t capacity) noexcept
+void BlockPool::release(std::byte* block, std::size_t capacity) noexcept
 {
     std::unique_ptr<std::byte[]> owned{block};
     std::lock_guard lock{mutex_};
     out_bytes_ -= capacity;
-    if (kept_.size() < most_kept && out_bytes_ + kept_bytes_ + capacity <= limits_.total) {
+    if (kept_.size() < max_kept && out_bytes_ + kept_bytes_ + capacity <= limits_.total) {
         kept_.push_back({std::move(owned), capacity});
         kept_bytes_ += capacity;
     }

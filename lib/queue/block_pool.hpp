@@ -24,11 +24,11 @@ public:
         std::size_t total;          ///< bytes that are out or kept; above it nothing is kept
         std::size_t kept_when_idle; ///< bytes that trim() leaves
     };
-    explicit BlockPool(Limits limits) : limits_{limits} { kept_.reserve(most_kept); }
+    explicit BlockPool(Limits limits) : limits_{limits} { kept_.reserve(max_kept); }
 
     /// Returns a block of at least `bytes`. Throws bad_alloc.
     [[nodiscard]] Block take(std::size_t bytes);
-    void give_back(std::byte* block, std::size_t capacity) noexcept;
+    void release(std::byte* block, std::size_t capacity) noexcept;
     /// Whether trim() would free something.
     [[nodiscard]] bool has_surplus() const noexcept
     {
@@ -46,7 +46,7 @@ private:
         std::unique_ptr<std::byte[]> block;
         std::size_t capacity = 0;
     };
-    static constexpr std::size_t most_kept = 64; // blocks
+    static constexpr std::size_t max_kept = 64; // blocks
 
     [[nodiscard]] std::unique_ptr<std::byte[]> find(std::size_t capacity) noexcept;
     [[nodiscard]] std::unique_ptr<std::byte[]> remove(std::vector<Kept>::iterator at) noexcept;

@@ -1,7 +1,7 @@
 // The lock that lets one thread at a time take messages out of the inbox.
 #pragma once
 
-#include "base/wait_point.hpp"
+#include "base/wait_queue.hpp"
 
 #include <atomic>
 #include <cstdint>
@@ -73,7 +73,7 @@ private:
 
     std::atomic<std::uint32_t> state_{unlocked}; // both: atomic
     std::atomic<std::thread::id> handler_{};     // app side: atomic; thread of poll()'s handler
-    WaitPoint unlocked_;                         // app side
+    WaitQueue unlocked_;                         // app side
 };
 
 } // namespace sidecar::detail

@@ -13,7 +13,7 @@ namespace sidecar::detail {
 /// Stamps the messages that follow with the begin of the running handler. Mostly two compares.
 void Inbox::stamp(LinkId link, std::uint32_t connection, std::size_t payload_bytes)
 {
-    const Stamp stamp{link, connection, clock_.turn_began()};
+    const Stamp stamp{link, connection, clock_.iteration_began()};
     if (!(stamp == producer_.stamp))
         ring_.stamp(producer_.stamp = stamp, payload_bytes);
     producer_.stamped_link = static_cast<std::uint32_t>(link);
@@ -45,7 +45,7 @@ void Inbox::publish_all()
 void Inbox::push_event(Event event)
 {
     publish();
-    event.at = clock_.turn_began();
+    event.at = clock_.iteration_began();
     beside_.push(ring_.write_position(), std::make_unique<Event>(std::move(event)));
     arrived_.wake();
     ready_.raise();
@@ -58,7 +58,7 @@ LinkQueue::PutOutcome Inbox::push_to(LinkQueue& queue, MessageKind kind,
     if (!ring_.is_published())
         publish_ring();
     const auto outcome = beside_.put(queue, ring_.write_position(), {queue.link(), kind, payload},
-                                     clock_.turn_began());
+                                     clock_.iteration_began());
     if (outcome == LinkQueue::PutOutcome::taken && ++producer_.unannounced >= bits_to_wake_for)
         publish_all();
     return outcome;
@@ -68,10 +68,10 @@ std::span<std::byte> Inbox::receive_buffer(std::size_t at_least)
 {
     // A receiver that is close behind finds in the cache all that it reads, and releases memory
     // that is there too.
-    if (receive_memory_.is_far_ahead(at_least))
-        (void)producer_.yield.until([&] { return !receive_memory_.is_far_ahead(at_least); },
+    if (receive_buffers_.is_far_ahead(at_least))
+        (void)producer_.yield.until([&] { return !receive_buffers_.is_far_ahead(at_least); },
                                     ring_.pushed_bytes_so_far());
-    return receive_memory_.buffer(at_least);
+    return receive_buffers_.buffer(at_least);
 }
 
 Block Inbox::reserve(std::size_t payload_bytes)
@@ -179,7 +179,7 @@ Duration Inbox::oldest_age() const
 // --- app side
 
 /// For oldest_age() while a handler runs.
-void Inbox::note_front() noexcept
+void Inbox::update_front() noexcept
 {
     (void)ring_.front();
     consumer_.arrival.store(ring_.front_arrival().time_since_epoch().count(),
@@ -330,7 +330,7 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
         if (event->kind == Event::Kind::message) {
             ++count;
             if (ring_.read_position() < ring_.published())
-                note_front();
+                update_front();
             handler(event->message.view());
         }
     }
@@ -345,7 +345,7 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
 std::size_t Inbox::hand_over(MessageHandler handler, std::size_t limit)
 {
     constexpr std::size_t stride = 256, stride_bytes = 64u << 10;
-    note_front();
+    update_front();
     // In this order: an entry that is added later is behind all that is published now.
     const auto published = ring_.published();
     const auto until = std::min(published, beside_.next_position());

@@ -1,13 +1,13 @@
 // The queue from the loop to the application: messages of all links and their events, in one order.
 #pragma once
 
-#include "base/wait_point.hpp"
+#include "base/wait_queue.hpp"
 #include "base/yield_before_sleep.hpp"
 #include "queue/consumer_lock.hpp"
 #include "queue/message_ages.hpp"
 #include "queue/policy_queue.hpp"
 #include "queue/ready_descriptor.hpp"
-#include "queue/receive_memory.hpp"
+#include "queue/receive_buffers.hpp"
 #include "queue/record_ring.hpp"
 
 #include <sidecar/detail/message_handler.hpp>
@@ -39,11 +39,11 @@ public:
     /// After so long without a message the inbox releases the memory of a burst.
     static constexpr Duration idle_time = std::chrono::milliseconds{500};
 
-    Inbox(const QueueLimits& limits, Duration spin, AppClock& clock)
+    Inbox(const QueueLimits& limits, Duration busy_poll, AppClock& clock)
         : ring_{limits},
-          receive_memory_{ring_},
+          receive_buffers_{ring_},
           clock_{clock},
-          spin_{spin},
+          busy_poll_{busy_poll},
           beside_{clock},
           consumer_{clock.is_virtual()}
     {
@@ -59,8 +59,8 @@ public:
     {
         if (producer_.stamped_link != static_cast<std::uint32_t>(link)) [[unlikely]]
             stamp(link, connection, payload.size());
-        const bool is_pushed = receive_memory_.is_slice(payload)
-                                   ? receive_memory_.push(LinkId{}, kind, payload)
+        const bool is_pushed = receive_buffers_.is_slice(payload)
+                                   ? receive_buffers_.push(LinkId{}, kind, payload)
                                    : ring_.push(LinkId{}, kind, payload);
         if (!is_pushed) {
             producer_.stamped_link = no_link; // a later handler may push it
@@ -98,7 +98,7 @@ public:
     }
 
     // --- sidecar side: memory
-    /// See ReceiveMemory.
+    /// See ReceiveBuffers.
     [[nodiscard]] std::span<std::byte> receive_buffer(std::size_t at_least);
     /// Takes a block in which a message of this size is received: all its bytes count from now on,
     /// until cancel_reserved() or until the pushed message is read. Empty: the message is too small
@@ -165,7 +165,7 @@ public:
     [[nodiscard]] bool has_something() const noexcept;
 
     /// Call it after a send: an answer may arrive soon.
-    void expect_answer() noexcept { consumer_.yield.expect_answer(1); }
+    void hint_reply_expected() noexcept { consumer_.yield.hint_reply_expected(1); }
 
     [[nodiscard]] const RecordRing& ring() const noexcept { return ring_; }
     [[nodiscard]] const PolicyQueue& beside() const noexcept { return beside_; }
@@ -211,7 +211,7 @@ private:
             consumer_.ages.note(arrival, clock_.now());
     }
     [[nodiscard]] Result<Message> take_message();
-    void note_front() noexcept;
+    void update_front() noexcept;
     [[nodiscard]] PolicyQueue::Taken take_beside(PolicyQueue::Ends ends);
     [[nodiscard]] std::size_t hand_over(MessageHandler handler, std::size_t limit);
     void poll_found(std::size_t count);
@@ -249,11 +249,11 @@ private:
             0}; // read by any thread; of a handler's message; 0: none
     };
 
-    mutable RecordRing ring_;      // both sides; mutable: a look skips other records
-    ReceiveMemory receive_memory_; // sidecar side
-    AppClock& clock_;              // both
-    const Duration spin_;          // both: constant; spin time of a receiver
-    Producer producer_;            // sidecar side
+    mutable RecordRing ring_;        // both sides; mutable: a look skips other records
+    ReceiveBuffers receive_buffers_; // sidecar side
+    AppClock& clock_;                // both
+    const Duration busy_poll_;       // both: constant; how long to poll, of a receiver
+    Producer producer_;              // sidecar side
 
     alignas(64) PolicyQueue beside_;        // both
     mutable std::mutex terminal_mutex_;     //
@@ -262,7 +262,7 @@ private:
     std::atomic<bool> ended_{false};        // both: atomic
     std::atomic<bool> space_wanted_{false}; // both: atomic
     std::atomic<bool> space_due_{false};    // both: atomic; on_space is to be called
-    WaitPoint arrived_;                     // both; receivers sleep here
+    WaitQueue arrived_;                     // both; receivers sleep here
     ReadyDescriptor ready_;                 // both
 
     mutable ConsumerLock lock_; // both: held to consume, or to look

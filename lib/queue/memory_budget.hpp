@@ -73,7 +73,7 @@ public:
 
     // --- consumer side
     /// Releases bytes; the producer sees it after publish().
-    void give_back(std::size_t bytes) noexcept { given_back_local_ += bytes; }
+    void release(std::size_t bytes) noexcept { given_back_local_ += bytes; }
     void publish() noexcept { given_back_.store(given_back_local_, std::memory_order_release); }
 
     // --- both

@@ -20,7 +20,7 @@ namespace sidecar::detail {
 /// inbox. Invariant: no count in latency() ever decreases.
 class MessageAges {
 public:
-    static constexpr std::uint64_t most_stride = 512;
+    static constexpr std::uint64_t max_stride = 512;
 
     explicit MessageAges(bool is_virtual) noexcept : is_virtual_{is_virtual} {}
     MessageAges(const MessageAges&) = delete;
@@ -44,7 +44,7 @@ public:
         if (is_virtual_ || elapsed > often_enough * 64)
             stride_ = 1;
         else if (elapsed < often_enough)
-            stride_ = std::min(stride_ * 2, most_stride);
+            stride_ = std::min(stride_ * 2, max_stride);
         std::lock_guard lock{mutex_};
         if (const auto unmeasured = unmeasured_.exchange(0, std::memory_order_relaxed))
             ages_.add(ages_.last(), unmeasured);

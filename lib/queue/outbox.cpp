@@ -31,8 +31,8 @@ Outbox::Push Outbox::push(MessageKind kind, std::span<const std::byte> payload, 
     auto& ring = make_ring();
     if (payload.size() > ring.largest_copied() && payload.size() > largest_message())
         return Push::too_big;
-    if (sender.lane == Lane::control || sender.connection || sender.deadline != TimePoint::max())
-        [[unlikely]]
+    if (sender.priority == Priority::high || sender.connection
+        || sender.deadline != TimePoint::max()) [[unlikely]]
         return push_conditionally(ring, kind, payload, sender);
     if (!ring.push(link_, kind, payload))
         return Push::full;
@@ -44,13 +44,13 @@ Outbox::Push Outbox::push(MessageKind kind, std::span<const std::byte> payload, 
 Outbox::Push Outbox::push_conditionally(RecordRing& ring, MessageKind kind,
                                         std::span<const std::byte> payload, const Sender& sender)
 {
-    if (sender.lane == Lane::control) {
-        if (!lane_.has_room(payload.size()))
+    if (sender.priority == Priority::high) {
+        if (!priority_.has_room(payload.size()))
             return Push::full;
-        lane_.push({.message = Message{MessageView{link_, kind, payload}},
-                    .connection = sender.connection.value_or(0),
-                    .deadline = sender.deadline});
-        note_lane();
+        priority_.push({.message = Message{MessageView{link_, kind, payload}},
+                        .connection = sender.connection.value_or(0),
+                        .deadline = sender.deadline});
+        update_has_priority();
         return Push::queued;
     }
     if (conditions_.size() == conditions_.capacity()) // first: if it throws, nothing is queued
@@ -69,23 +69,23 @@ std::uint64_t Outbox::push_priority(PriorityMessage message, bool keeps_place)
     std::lock_guard lock{mutex_};
     if (keeps_place && owner_)
         message.place = owner_->write_position();
-    const auto number = lane_.push(std::move(message));
-    note_lane();
+    const auto number = priority_.push(std::move(message));
+    update_has_priority();
     return number;
 }
 
 bool Outbox::withdraw(std::uint64_t number)
 {
     std::lock_guard lock{mutex_};
-    const bool was_there = lane_.withdraw(number);
-    note_lane();
+    const bool was_there = priority_.withdraw(number);
+    update_has_priority();
     return was_there;
 }
 
 bool Outbox::replace(std::uint64_t number, Message message)
 {
     std::lock_guard lock{mutex_};
-    return lane_.replace(number, message);
+    return priority_.replace(number, message);
 }
 
 void Outbox::close() noexcept
@@ -100,65 +100,65 @@ Outbox::Mark::Mark(Outbox& outbox) : outbox_{outbox}
 {
     std::lock_guard lock{outbox.mutex_};
     position_ = outbox.owner_ ? outbox.owner_->write_position() : 0;
-    number_ = outbox.lane_.last_number();
+    number_ = outbox.priority_.last_number();
     outbox.marks_.push_back(this);
     if (std::exchange(outbox.is_late_untold_, false))
-        loss_ = Fate::late;
+        loss_ = FlushResult::late;
     if (outbox.has_lost_ && !outbox.is_open())
-        loss_ = Fate::lost;
+        loss_ = FlushResult::lost;
 }
 
 Outbox::Mark::~Mark()
 {
     std::lock_guard lock{outbox_.mutex_};
     std::erase(outbox_.marks_, this);
-    if (loss_.load() == Fate::late && !is_late_told_)
+    if (loss_.load() == FlushResult::late && !is_late_reported_)
         outbox_.is_late_untold_ = true;
 }
 
-Outbox::Fate Outbox::fate(Mark& mark)
+Outbox::FlushResult Outbox::result(Mark& mark)
 {
     const bool is_ring_over = mark.position_ == 0 || ring()->reads_published() >= mark.position_;
     if (!is_ring_over)
-        return mark.loss_.load() == Fate::lost ? Fate::lost : Fate::waiting;
+        return mark.loss_.load() == FlushResult::lost ? FlushResult::lost : FlushResult::waiting;
     // A loss is recorded, and its message leaves the queue, with the mutex held
     std::lock_guard lock{mutex_};
     const auto loss = mark.loss_.load();
-    if (lane_.first_open() <= mark.number_)
-        return loss == Fate::lost ? Fate::lost : Fate::waiting;
-    mark.is_late_told_ = loss == Fate::late;
-    return loss == Fate::waiting ? Fate::written : loss;
+    if (priority_.first_open() <= mark.number_)
+        return loss == FlushResult::lost ? FlushResult::lost : FlushResult::waiting;
+    mark.is_late_reported_ = loss == FlushResult::late;
+    return loss == FlushResult::waiting ? FlushResult::written : loss;
 }
 
 /// With mutex_ held. Reports a loss to marks; `lost` overrides `late`.
 template <class IsBefore>
-void Outbox::tell_marks(Fate loss, IsBefore is_before) noexcept
+void Outbox::report_to_marks(FlushResult loss, IsBefore is_before) noexcept
 {
     bool is_told = false;
     for (auto* mark : marks_) {
         if (!is_before(*mark))
             continue;
         is_told = true;
-        if (mark->loss_.load() != Fate::lost)
+        if (mark->loss_.load() != FlushResult::lost)
             mark->loss_ = loss;
     }
-    if (loss == Fate::lost)
+    if (loss == FlushResult::lost)
         has_lost_ = true;
     else if (!is_told)
         is_late_untold_ = true;
 }
 
 /// With mutex_ held. Reports the loss of the message at `position`.
-void Outbox::tell_loss(std::uint64_t position, Fate loss) noexcept
+void Outbox::report_loss(std::uint64_t position, FlushResult loss) noexcept
 {
-    tell_marks(loss, [position](const Mark& mark) { return position < mark.position_; });
+    report_to_marks(loss, [position](const Mark& mark) { return position < mark.position_; });
 }
 
 /// Reports the loss of the message with this number; does nothing for no_number.
-void Outbox::tell_priority_loss(std::uint64_t number, Fate loss) noexcept
+void Outbox::report_priority_loss(std::uint64_t number, FlushResult loss) noexcept
 {
-    if (number != PriorityLane::no_number)
-        tell_marks(loss, [number](const Mark& mark) { return number <= mark.number_; });
+    if (number != PriorityQueue::no_number)
+        report_to_marks(loss, [number](const Mark& mark) { return number <= mark.number_; });
 }
 
 // --- connections
@@ -193,8 +193,8 @@ void Outbox::settle_end()
     if (!out_.keep_at_end)
         return;
     const bool keep = *std::exchange(out_.keep_at_end, std::nullopt);
-    tell_priority_loss(lane_.end_connection(keep), Fate::lost);
-    note_lane();
+    report_priority_loss(priority_.end_connection(keep), FlushResult::lost);
+    update_has_priority();
     if (!owner_)
         return;
     if (!keep)
@@ -202,14 +202,14 @@ void Outbox::settle_end()
     // Each mark behind the first bound message waits for a message that will be dropped in its turn
     for (const auto& condition : conditions_)
         if (condition.connection != 0 && condition.position >= owner_->read_position())
-            return tell_loss(condition.position, Fate::lost);
+            return report_loss(condition.position, FlushResult::lost);
 }
 
 /// With mutex_ held.
 void Outbox::lose_until(RecordRing& ring, std::uint64_t position)
 {
     if (ring.read_position() < std::min(position, ring.published()))
-        tell_loss(ring.read_position(), Fate::lost);
+        report_loss(ring.read_position(), FlushResult::lost);
     while (ring.read_position() < position && ring.read_position() != ring.published()) {
         ring.pop();
         lost_.fetch_add(1);
@@ -227,8 +227,8 @@ std::optional<Batch> Outbox::next_batch()
     const auto priority = [&]() -> std::optional<Batch> {
         if (!has_priority_.load(std::memory_order_seq_cst) || !take_priority(end)) [[likely]]
             return std::nullopt;
-        out_.end = priority_bit | lane_.writing_end();
-        return Batch{*this, priority_bit | lane_.writing().front().number, out_.end};
+        out_.end = priority_bit | priority_.writing_end();
+        return Batch{*this, priority_bit | priority_.writing().front().number, out_.end};
     };
     if (auto batch = priority())
         return batch;
@@ -244,28 +244,28 @@ std::optional<Batch> Outbox::next_batch()
     return Batch{*this, ring->read_position(), end};
 }
 
-/// Takes messages of the priority lane. False: none may be written now. Reduces `end` to where
+/// Takes messages of the priority queue. False: none may be written now. Reduces `end` to where
 /// ordinary messages must wait for a subscription.
 bool Outbox::take_priority(std::uint64_t& end)
 {
-    PriorityLane::Dropped dropped;
+    PriorityQueue::Dropped dropped;
     {
         std::lock_guard lock{mutex_};
         if (out_.gate >= SendGate::restoring) {
-            dropped = lane_.drop(connection_, clock_.now());
-            tell_priority_loss(dropped.first_unsent, Fate::lost);
-            tell_priority_loss(dropped.first_late, Fate::late);
+            dropped = priority_.drop(connection_, clock_.now());
+            report_priority_loss(dropped.first_unsent, FlushResult::lost);
+            report_priority_loss(dropped.first_late, FlushResult::late);
         }
-        out_.is_out = lane_.take(out_.gate, owner_ ? owner_->read_position() : 0);
-        end = std::min(end, lane_.first_place());
-        note_lane();
+        out_.is_out = priority_.take(out_.gate, owner_ ? owner_->read_position() : 0);
+        end = std::min(end, priority_.first_place());
+        update_has_priority();
     }
-    if (dropped.first_late != PriorityLane::no_number
-        || dropped.first_unsent != PriorityLane::no_number)
+    if (dropped.first_late != PriorityQueue::no_number
+        || dropped.first_unsent != PriorityQueue::no_number)
         written_.wake(); // flush() may wait for dropped messages
     out_.was_marked = false;
     out_.is_heartbeat =
-        out_.is_out && lane_.writing().front().origin == PriorityMessage::Origin::heartbeat;
+        out_.is_out && priority_.writing().front().origin == PriorityMessage::Origin::heartbeat;
     return out_.is_out;
 }
 
@@ -285,7 +285,7 @@ std::uint64_t Outbox::pass_over_unmet(RecordRing& ring, std::uint64_t end)
                 end = std::min(end, position);
                 break;
             }
-            tell_loss(position, is_late ? Fate::late : Fate::lost);
+            report_loss(position, is_late ? FlushResult::late : FlushResult::lost);
             ring.pop();
             lost_.fetch_add(1);
             late_.fetch_add(is_late ? 1 : 0);
@@ -309,9 +309,9 @@ void Outbox::begin_write(const Batch& part)
         return;
     {
         std::lock_guard lock{mutex_};
-        lane_.put_back(out_.end & ~priority_bit);
+        priority_.put_back(out_.end & ~priority_bit);
     }
-    for (const auto& message : lane_.writing())
+    for (const auto& message : priority_.writing())
         if (message.on_step)
             message.on_step(message.number, PriorityMessage::Step::writing);
 }
@@ -319,8 +319,8 @@ void Outbox::begin_write(const Batch& part)
 void Outbox::put_back()
 {
     std::lock_guard lock{mutex_};
-    lane_.put_back(0);
-    note_lane();
+    priority_.put_back(0);
+    update_has_priority();
     out_.is_out = false;
     settle_end();
 }
@@ -342,9 +342,10 @@ void Outbox::give_up()
     {
         std::lock_guard lock{mutex_};
         if (out_.is_out && (out_.end & priority_bit) != 0) {
-            tell_priority_loss(lane_.lose_writing(out_.was_marked ? 1 : SIZE_MAX), Fate::lost);
-            lane_.put_back(0);
-            note_lane();
+            report_priority_loss(priority_.lose_writing(out_.was_marked ? 1 : SIZE_MAX),
+                                 FlushResult::lost);
+            priority_.put_back(0);
+            update_has_priority();
         } else if (out_.is_out) {
             const auto begin = owner_->read_position();
             if (out_.end > begin)
@@ -361,10 +362,10 @@ bool Outbox::has_unsent() const
     if (out_.is_out || (ring() && !ring()->empty()))
         return true;
     std::lock_guard lock{mutex_};
-    return lane_.counts().queued != 0;
+    return priority_.counts().queued != 0;
 }
 
-/// Does not look at the priority lane: each of its senders wakes the writer.
+/// Does not look at the priority queue: each of its senders wakes the writer.
 bool Outbox::prepare_sleep() noexcept
 {
     if (out_.gate != SendGate::open)
@@ -385,7 +386,7 @@ MessageView Outbox::read(std::uint64_t& position) const
 {
     if ((position & priority_bit) != 0) [[unlikely]] {
         auto number = position & ~priority_bit;
-        const auto message = lane_.read(number);
+        const auto message = priority_.read(number);
         position = priority_bit | number;
         return message;
     }
@@ -412,11 +413,11 @@ void Outbox::mark_written(std::size_t count, std::uint64_t end)
 
 void Outbox::mark_priority_written(std::size_t count)
 {
-    PriorityLane::Messages written;
+    PriorityQueue::Messages written;
     {
         std::lock_guard lock{mutex_};
-        written = lane_.written(count);
-        note_lane();
+        written = priority_.written(count);
+        update_has_priority();
     }
     for (const auto& message : written)
         if (message.origin != PriorityMessage::Origin::heartbeat) {
@@ -433,14 +434,14 @@ Outbox::Counts Outbox::counts() const
 {
     Counts counts;
     std::lock_guard lock{mutex_};
-    const auto& lane = lane_.counts();
+    const auto& priority = priority_.counts();
     counts.sent = sent_.load();
     counts.sent_bytes = sent_bytes_.load();
-    counts.accepted = lane.accepted;
-    counts.late = late_.load() + lane.late;
-    counts.lost = lost_.load() + lane.unsent + lane.late;
-    counts.queued = lane.queued;
-    counts.queued_bytes = lane.queued_bytes;
+    counts.accepted = priority.accepted;
+    counts.late = late_.load() + priority.late;
+    counts.lost = lost_.load() + priority.unsent + priority.late;
+    counts.queued = priority.queued;
+    counts.queued_bytes = priority.queued_bytes;
     if (owner_) {
         const auto ring = owner_->counts();
         counts.accepted += ring.pushed;

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "base/stop_request.hpp"
-#include "base/wait_point.hpp"
-#include "queue/priority_lane.hpp"
+#include "base/wait_queue.hpp"
+#include "queue/priority_queue.hpp"
 #include "queue/record_ring.hpp"
 
 #include <sidecar/batch.hpp>
@@ -32,7 +32,7 @@ struct SendCondition {
     std::uint32_t connection; ///< 0: any
 };
 
-/// Has two lanes: the application's ordinary messages in a ring, and the few that precede them. Any
+/// Has two queues: the application's ordinary messages in a ring, and the few that precede them. Any
 /// thread pushes; the link's writer takes batches out. Owned by its link, and lives over all its
 /// connections. A message that was accepted is either written or counted as unsent, never both. The
 /// batch that is out does not change until the writer returns it; if its connection ends before,
@@ -41,7 +41,7 @@ struct SendCondition {
 class Outbox final : public BatchSource {
 public:
     /// `written`: senders wait there. Lifetime: `stop`, `written` and `clock` outlive it.
-    Outbox(LinkId link, const QueueLimits& limits, const StopRequest& stop, WaitPoint& written,
+    Outbox(LinkId link, const QueueLimits& limits, const StopRequest& stop, WaitQueue& written,
            const AppClock& clock) noexcept
         : link_{link}, limits_{limits}, stop_{stop}, written_{written}, clock_{clock}
     {
@@ -56,7 +56,7 @@ public:
         /// that waited for room during a drop is refused: its message would have been dropped too.
         std::optional<std::uint64_t> drops{};
         TimePoint deadline = TimePoint::max(); ///< dropped if not being written by then
-        Lane lane = Lane::ordinary;
+        Priority priority = Priority::normal;
     };
     /// Adds a message, without waiting. `closed`: a stop was requested, no connection accepts
     /// sends, or the queue was dropped since the first attempt. Throws bad_alloc, and then has
@@ -76,7 +76,7 @@ public:
     /// `lost`: a connection ended with unwritten messages. `late`: the rest is written, and some
     /// expired during the wait or since the last report. A loss with an earlier connection is
     /// reported until the next one is open.
-    enum class Fate { waiting, written, lost, late };
+    enum class FlushResult { waiting, written, lost, late };
     /// Marks the end of all messages that were pushed before it. Lifetime: the outbox outlives it.
     class Mark {
     public:
@@ -87,14 +87,15 @@ public:
 
     private:
         friend class Outbox;
-        Outbox& outbox_;                        // app side
-        std::uint64_t position_ = 0;            // app side; constant
-        std::uint64_t number_ = 0;              // app side; constant; in the priority lane
-        bool is_late_told_ = false;             // app side
-        std::atomic<Fate> loss_{Fate::waiting}; // both: atomic, written with mutex_ held
+        Outbox& outbox_;                // app side
+        std::uint64_t position_ = 0;    // app side; constant
+        std::uint64_t number_ = 0;      // app side; constant; in the priority queue
+        bool is_late_reported_ = false; // app side
+        std::atomic<FlushResult> loss_{
+            FlushResult::waiting}; // both: atomic, written with mutex_ held
     };
     /// Returns how the messages before the mark ended, or `waiting`.
-    [[nodiscard]] Fate fate(Mark& mark);
+    [[nodiscard]] FlushResult result(Mark& mark);
     [[nodiscard]] std::size_t largest_message() const noexcept
     {
         return RecordRing::largest_message(limits_);
@@ -102,7 +103,7 @@ public:
     [[nodiscard]] std::size_t limit_bytes() const noexcept { return limits_.bytes; }
 
     // --- both
-    /// Adds a message of the link itself to the priority lane, and returns its number. With
+    /// Adds a message of the link itself to the priority queue, and returns its number. With
     /// `keeps_place` it goes behind all ordinary messages pushed so far. The caller wakes the
     /// writer.
     std::uint64_t push_priority(PriorityMessage message, bool keeps_place = false);
@@ -145,7 +146,7 @@ public:
     void settle_pushes() { std::lock_guard lock{mutex_}; }
     /// Whether an accepted message of the application is not written, or a batch is out.
     [[nodiscard]] bool has_unsent() const;
-    /// Returns all messages that may be written now: of the priority lane, or else ordinary ones.
+    /// Returns all messages that may be written now: of the priority queue, or else ordinary ones.
     /// Empty: there are none. Call begin_write() then, and finish() or give_up(); or put_back().
     [[nodiscard]] std::optional<Batch> next_batch();
     /// Whether the batch that is out counts for the rate limit.
@@ -171,7 +172,7 @@ public:
     void mark_written(std::size_t count, std::uint64_t end) override;
 
 private:
-    /// Set in positions of the priority lane, whose other bits are the message's number.
+    /// Set in positions of the priority queue, whose other bits are the message's number.
     static constexpr std::uint64_t priority_bit = std::uint64_t{1} << 63;
 
     [[nodiscard]] RecordRing& make_ring();
@@ -183,15 +184,18 @@ private:
     void settle_end();
     void lose_until(RecordRing& ring, std::uint64_t position);
     template <class IsBefore>
-    void tell_marks(Fate loss, IsBefore is_before) noexcept;
-    void tell_loss(std::uint64_t position, Fate loss) noexcept;
-    void tell_priority_loss(std::uint64_t number, Fate loss) noexcept;
-    void note_lane() noexcept { has_priority_.store(!lane_.empty(), std::memory_order_seq_cst); }
+    void report_to_marks(FlushResult loss, IsBefore is_before) noexcept;
+    void report_loss(std::uint64_t position, FlushResult loss) noexcept;
+    void report_priority_loss(std::uint64_t number, FlushResult loss) noexcept;
+    void update_has_priority() noexcept
+    {
+        has_priority_.store(!priority_.empty(), std::memory_order_seq_cst);
+    }
 
     const LinkId link_;        // both: constant
     const QueueLimits limits_; // both: constant
     const StopRequest& stop_;  // both
-    WaitPoint& written_;       // both
+    WaitQueue& written_;       // both
     const AppClock& clock_;    // both
 
     mutable std::mutex mutex_;                     // one producer at a time
@@ -201,14 +205,14 @@ private:
     std::atomic<bool> writer_sleeps_{false};       // both: atomic
     std::vector<SendCondition> conditions_;        // both: guarded by mutex_; positions grow
     std::atomic<bool> has_conditions_{false};      // both: atomic
-    PriorityLane lane_;                            // both: guarded by mutex_, except its `writing`
+    PriorityQueue priority_;                       // both: guarded by mutex_, except its `writing`
     std::atomic<bool> has_priority_{false};        // both: atomic
     std::uint32_t connection_ = 0;                 // both: guarded by mutex_; 0: none
     std::uint64_t drops_ = 0;                      // both: guarded by mutex_
     bool is_late_untold_ = false;                  // both: guarded by mutex_; for the next mark
     bool has_lost_ = false;                        // both: guarded by mutex_; since open()
     std::vector<Mark*> marks_;                     // both: guarded by mutex_; all that exist
-    std::atomic<std::uint64_t> lost_{0}, late_{0}; // both: atomic; of the ordinary lane
+    std::atomic<std::uint64_t> lost_{0}, late_{0}; // both: atomic; of the ordinary queue
     std::atomic<std::uint64_t> sent_{0}, sent_bytes_{0}; // both: atomic
     std::uint64_t progress_ = 0;                         // sidecar side
 

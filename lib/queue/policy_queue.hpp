@@ -2,7 +2,7 @@
 // position.
 #pragma once
 
-#include "base/wait_point.hpp"
+#include "base/wait_queue.hpp"
 #include "queue/link_queue.hpp"
 
 #include <sidecar/event.hpp>

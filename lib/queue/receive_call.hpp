@@ -73,22 +73,22 @@ private:
     /// Waits until there may be something to take. False: the time is up.
     [[nodiscard]] bool sleep()
     {
-        const auto has_come = [this] { return inbox_.has_something(); };
+        const auto has_arrived = [this] { return inbox_.has_something(); };
         if (timeout_ <= Duration{})
             return false;
         auto& clock = inbox_.clock_;
         if (!clock.is_virtual()
-            && inbox_.consumer_.yield.until(has_come, inbox_.ring_.counts().popped_bytes))
+            && inbox_.consumer_.yield.until(has_arrived, inbox_.ring_.counts().popped_bytes))
             return true;
         if (inbox_.ring_.has_spare_blocks() && !clock.is_virtual()) {
             const auto idle = deadline_after(clock.now(), Inbox::idle_time);
             if (idle < deadline()) {
-                if (inbox_.arrived_.wait_until(clock, idle, has_come, inbox_.spin_))
+                if (inbox_.arrived_.wait_until(clock, idle, has_arrived, inbox_.busy_poll_))
                     return true;
                 inbox_.release_spare_memory();
             }
         }
-        return inbox_.arrived_.wait_until(clock, deadline(), has_come, inbox_.spin_);
+        return inbox_.arrived_.wait_until(clock, deadline(), has_arrived, inbox_.busy_poll_);
     }
     void unlock() noexcept
     {

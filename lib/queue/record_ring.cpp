@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t largest_in_ring = 32u << 10;
 
 /// Releases whole pages to the system; they read as zeros afterwards.
-void give_back_pages(std::span<std::byte> memory) noexcept
+void release_pages(std::span<std::byte> memory) noexcept
 {
     static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     void* begin = memory.data();
@@ -48,9 +48,9 @@ void write_block_record(void* body, Block& block, std::size_t counted_bytes) noe
 
 std::shared_ptr<BlockPool> make_pool(std::size_t bytes)
 {
-    constexpr std::size_t least_idle = 64u << 10, most_idle = 256u << 10;
+    constexpr std::size_t min_idle = 64u << 10, max_idle = 256u << 10;
     return std::make_shared<BlockPool>(BlockPool::Limits{
-        .total = bytes, .kept_when_idle = std::clamp(bytes / 8, least_idle, most_idle)});
+        .total = bytes, .kept_when_idle = std::clamp(bytes / 8, min_idle, max_idle)});
 }
 
 } // namespace
@@ -201,8 +201,8 @@ void RecordRing::free_block(std::uint64_t position) noexcept
     BlockRecord record;
     std::memcpy(&record, header(position) + 1, sizeof record);
     if (record.block)
-        pool_->give_back(record.block, record.capacity);
-    budget_.give_back(record.counted_bytes);
+        pool_->release(record.block, record.capacity);
+    budget_.release(record.counted_bytes);
 }
 
 void RecordRing::restart() noexcept
@@ -210,7 +210,7 @@ void RecordRing::restart() noexcept
     if (!is_worth_restarting())
         return;
     const auto used = std::min<std::uint64_t>(consumer_.head - consumer_.began, ring_bytes_);
-    give_back_pages({ring_.get() + kept_when_idle, ring_.get() + used});
+    release_pages({ring_.get() + kept_when_idle, ring_.get() + used});
     const auto start = (consumer_.head + ring_bytes_ - 1) & ~std::uint64_t{ring_bytes_ - 1};
     consumer_.began = consumer_.head = consumer_.published_seen = start;
     producer_.tail = producer_.published_tail = producer_.head_seen = start;

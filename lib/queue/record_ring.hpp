@@ -133,7 +133,7 @@ public:
         const auto tail = published_.tail.load(std::memory_order_seq_cst);
         if (tail != consumer_.published_seen) {
             consumer_.published_seen = tail;
-            note_depth();
+            update_depth();
         }
         return tail;
     }
@@ -390,7 +390,7 @@ private:
         producer_.tail += stamp_record_bytes;
     }
     void free_block(std::uint64_t position) noexcept;
-    void note_depth() noexcept
+    void update_depth() noexcept
     {
         raise(consumer_.peak_messages, relaxed(published_.pushed) - consumer_.popped);
         raise(consumer_.peak_bytes, relaxed(published_.pushed_bytes) - consumer_.popped_bytes);

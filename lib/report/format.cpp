@@ -3,8 +3,8 @@
 #include <sidecar/format.hpp>
 #include <sidecar/options.hpp>
 #include <sidecar/stats.hpp>
-#include <sidecar/sticky.hpp>
 #include <sidecar/stop_report.hpp>
+#include <sidecar/subscription.hpp>
 
 #include "base/text.hpp"
 #include "report/names.hpp"
@@ -57,9 +57,9 @@ std::string_view to_string(OverflowPolicy policy) noexcept
         policy, {"pause reading", "drop the oldest", "drop the newest", "conflate", "fail"});
 }
 
-std::string_view to_string(StickyState state) noexcept
+std::string_view to_string(SubscriptionState state) noexcept
 {
-    return detail::name_at(state, {"waiting", "pending", "confirmed", "removal pending"});
+    return detail::name_at(state, {"waiting", "pending", "acknowledged", "removal pending"});
 }
 
 std::string_view to_string(Verdict verdict) noexcept
@@ -82,7 +82,7 @@ std::string to_string(const StopReport& report)
                             report.joined ? "" : "; the thread was left to finish alone");
     for (const auto& [name, stage] : detail::stages_of(report))
         text += fmt::format("\n  {:<8} {:<14} {:8.2f} ms", name, to_string(stage.verdict),
-                            milliseconds(stage.took));
+                            milliseconds(stage.elapsed));
     text += fmt::format("\n  messages: {} unread, {} discarded, {} unsent", report.unread_messages,
                         report.discarded_messages, report.unsent_messages);
     const auto list = [&](const char* title, const std::vector<TaskReport>& tasks) {

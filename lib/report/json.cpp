@@ -86,7 +86,7 @@ public:
         std::optional<std::string_view> message_kind;
         std::optional<std::size_t> message_bytes;
         if (event.kind == Event::Kind::message) {
-            message_kind = event.message.kind() == MessageKind::text ? "text" : "bytes";
+            message_kind = event.message.kind() == MessageKind::text ? "text" : "binary";
             message_bytes = event.message.size();
         }
         std::optional<Duration> next_attempt;
@@ -168,12 +168,13 @@ private:
     }
     void write(const ConnectStep& step)
     {
-        object("phase", to_string(step.phase), "detail", step.detail, "took_seconds", step.took);
+        object("phase", to_string(step.phase), "detail", step.detail, "elapsed_seconds",
+               step.elapsed);
     }
     void write(const ConnectAttempt& attempt)
     {
-        object("address", attempt.address, "outcome", attempt.outcome, "took_seconds",
-               attempt.took);
+        object("address", attempt.address, "outcome", attempt.outcome, "elapsed_seconds",
+               attempt.elapsed);
     }
     void write(const ConnectTrace& trace)
     {
@@ -182,9 +183,8 @@ private:
     /// Omits the ranges of its histogram, which are for Prometheus.
     void write(const Latency& latency)
     {
-        object("count", latency.count, "last_seconds", latency.last, "least_seconds", latency.least,
-               "most_seconds", latency.most, "p50_seconds", latency.p50, "p99_seconds",
-               latency.p99);
+        object("count", latency.count, "last_seconds", latency.last, "min_seconds", latency.min,
+               "max_seconds", latency.max, "p50_seconds", latency.p50, "p99_seconds", latency.p99);
     }
     void write(const TaskReport& task)
     {
@@ -192,7 +192,7 @@ private:
     }
     void write(const StageReport& stage)
     {
-        object("verdict", name_of(stage.verdict), "took_seconds", stage.took);
+        object("verdict", name_of(stage.verdict), "elapsed_seconds", stage.elapsed);
     }
     void write(const ErrorLogEntry& entry)
     {

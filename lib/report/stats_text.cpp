@@ -25,7 +25,7 @@ std::string text_of(const Latency& latency)
     if (latency.count == 0)
         return {};
     return fmt::format("p50 {}, p99 {}, least {}, last {} ({} measured)", readable(latency.p50),
-                       readable(latency.p99), readable(latency.least), readable(latency.last),
+                       readable(latency.p99), readable(latency.min), readable(latency.last),
                        latency.count);
 }
 std::string text_of(const ConnectTrace& trace)
@@ -60,14 +60,15 @@ std::string to_string(const Stats& s)
 {
     auto text = fmt::format(
         "received {} messages ({} bytes) in {} reads; taken {}; lost {}; inbox now {}, peak {} "
-        "({} bytes); sent {} of {} queued ({} bytes) in {} writes, refused {}, unsent {}; "
+        "({} bytes); sent {} of {} accepted ({} bytes) in {} writes, refused {}, unsent {}; "
         "wake-ups: application {}, loop {}; reading paused {}; discarded {}; errors {}; "
         "connections {}, failed attempts {}; connected in {}; longest busy {} ({})",
         s.messages_received, s.bytes_received, s.reads, s.messages_taken, s.lost(),
         s.inbox_messages, s.inbox_peak_messages, s.inbox_peak_bytes, s.messages_sent,
-        s.messages_queued, s.bytes_sent, s.writes, s.sends_refused, s.unsent, s.application_wakeups,
-        s.loop_wakeups, s.reading_pauses, s.discarded, s.errors, s.connections, s.failed_attempts,
-        readable(s.connect_time), readable(s.longest_busy), s.longest_busy_task);
+        s.messages_accepted, s.bytes_sent, s.writes, s.sends_refused, s.unsent,
+        s.application_wakeups, s.loop_wakeups, s.reading_pauses, s.discarded, s.errors,
+        s.connections, s.failed_attempts, readable(s.connect_time), readable(s.longest_busy),
+        s.longest_busy_task);
     if (s.data_age)
         text += fmt::format("; data age {}", readable(*s.data_age));
     if (s.round_trips.count != 0)
@@ -84,11 +85,11 @@ std::string to_string(const ConnectTrace& trace)
     std::string text;
     for (const auto& step : trace.steps)
         text += fmt::format("{}{}{}{} {}", text.empty() ? "" : ", ", to_string(step.phase),
-                            step.detail.empty() ? "" : " ", step.detail, readable(step.took));
+                            step.detail.empty() ? "" : " ", step.detail, readable(step.elapsed));
     std::string tried;
-    for (const auto& [address, outcome, took] : trace.attempts)
+    for (const auto& [address, outcome, elapsed] : trace.attempts)
         tried += fmt::format("{}{}: {} after {}", tried.empty() ? "" : "; ", address,
-                             outcome.empty() ? "taken" : outcome, readable(took));
+                             outcome.empty() ? "taken" : outcome, readable(elapsed));
     return tried.empty() ? text : fmt::format("{} (tried {})", text, tried);
 }
 

@@ -60,7 +60,7 @@ StopReport ReportBuilder::finish(StopReport rest) const
     bool is_under_way = !report.joined;
     for (const auto stage : stages_of_the_loop) {
         report.*stage = report_.*stage;
-        staged += (report.*stage).took;
+        staged += (report.*stage).elapsed;
         if (is_under_way && (report.*stage).verdict == Verdict::not_reached) {
             (report.*stage).verdict = Verdict::timed_out;
             is_under_way = false;

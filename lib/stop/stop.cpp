@@ -143,13 +143,13 @@ Task<> Stop::close(AllLinks& links, TimePoint deadline)
     const bool closed = co_await until(
         [&open, at = open.begin()]() mutable {
             at = std::find_if_not(at, open.end(),
-                                  [](const auto& link) { return link->life().is_closed(); });
+                                  [](const auto& link) { return link->link_state().is_closed(); });
             return at == open.end();
         },
         deadline);
     bool failed = false;
     for (const auto& link : open) {
-        if (const auto& failure = link->life().close_failure()) {
+        if (const auto& failure = link->link_state().close_failure()) {
             failed = true;
             services_.journal.record(*failure);
         }
@@ -166,7 +166,7 @@ Task<> Stop::end_tasks(AllLinks& links, TimePoint deadline)
     // cancelled.
     auto& tasks = services_.loop.tasks();
     for (const auto& link : links)
-        if (link->life().has_closed_well())
+        if (link->link_state().has_closed_well())
             link->expect_tasks_to_end();
     auto cancelled = tasks.cancel_all();
     const bool had_to_cancel = !cancelled.empty();

@@ -225,7 +225,9 @@ constexpr Option options[]{
     {"--timeout", "SECONDS", For::all, "how long connecting may take; 0: any time (default: 10)",
      [](Settings& s, View value) { s.timeout = to_seconds(value); }},
     {"--reconnect", "", For::all, "connect again when the link is lost",
-     [](Settings& s, View) { s.feed.link.reconnect = {.queued = sidecar::QueuedSends::keep}; }},
+     [](Settings& s, View) {
+         s.feed.link.reconnect = {.on_disconnect = sidecar::OnDisconnect::keep};
+     }},
     {"--ping-interval", "SECONDS", For::websocket,
      "ping after so long a silence, and end the link after as much more\n"
      "(default: 0, never)",

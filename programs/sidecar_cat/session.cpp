@@ -163,7 +163,7 @@ private:
             else if (event.error() == sidecar::Error::timed_out)
                 break;
             else
-                note_failure(event.error());
+                record_failure(event.error());
             if (text_.size() >= batch_bytes)
                 write();
         }
@@ -192,7 +192,7 @@ private:
         }
     }
 
-    void note_failure(const sidecar::Failure& failure)
+    void record_failure(const sidecar::Failure& failure)
     {
         is_over_ = true;
         if (failure == sidecar::Error::stopped || is_muted_) // then any end of the peer is fine

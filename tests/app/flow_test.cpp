@@ -1,6 +1,6 @@
 // Full queues: reading pauses, sending waits, and nothing is lost.
 #include "support/fixture.hpp"
-#include "support/quiet.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
@@ -220,10 +220,10 @@ TEST_CASE("pass_on: a message that the inbox could never hold is refused, with b
         {.peer = peer},
         silenced({.link = {.on_connected = [&](Context, Session& session) -> Task<> {
                       co_await session.pass_on(Message{
-                          MessageView{{}, MessageKind::bytes, std::vector<std::byte>(2u << 20)}});
+                          MessageView{{}, MessageKind::binary, std::vector<std::byte>(2u << 20)}});
                       is_passed_on = true;
                       co_await session.pass_on(Message{
-                          MessageView{{}, MessageKind::bytes, std::vector<std::byte>(5u << 20)}});
+                          MessageView{{}, MessageKind::binary, std::vector<std::byte>(5u << 20)}});
                   }}})};
     const auto started = feed.start(10s);
     CHECK(is_passed_on);
@@ -270,8 +270,8 @@ TEST_CASE("subscriptions see each message once, also one that is offered again f
         return message.text() == "ok";
     };
     auto link = feed.link().value();
-    REQUIRE(link.stick("a", "sub a", is_ok));
-    REQUIRE(link.stick("b", "sub b", is_ok));
+    REQUIRE(link.subscribe("a", "sub a", is_ok));
+    REQUIRE(link.subscribe("b", "sub b", is_ok));
     REQUIRE(feed.call("a call", [](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
     for (const auto* message : {"1", "2", "ok", "3", "4", "5"})
         peer.deliver(message);
@@ -279,8 +279,8 @@ TEST_CASE("subscriptions see each message once, also one that is offered again f
     for (const auto* message : {"1", "2", "ok", "3", "4", "5"})
         CHECK(text(feed.receive(1s)) == message);
     CHECK(asked == 1);
-    CHECK(link.sticky_counts().pending == 1);
-    CHECK(link.sticky_counts().confirmed == 1);
+    CHECK(link.subscription_counts().pending == 1);
+    CHECK(link.subscription_counts().acknowledged == 1);
 }
 
 } // namespace flow_test

@@ -1,7 +1,7 @@
 // Faults put in at every place where one can come from: each operation of the transport in turn,
 // and every callback that is the user's. Whatever breaks, the stop is complete, and each message is
 // accounted for.
-#include "support/quiet.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
@@ -93,7 +93,7 @@ void check_accounts(Feed& feed, const StopReport& report)
     CHECK(report.stuck.empty());
     CHECK(report.total <= budget.total);
     const auto stats = feed.stats();
-    CHECK(stats.messages_queued == stats.messages_sent + report.unsent_messages);
+    CHECK(stats.messages_accepted == stats.messages_sent + report.unsent_messages);
     CHECK(stats.messages_received == stats.messages_taken + report.unread_messages);
     std::uint64_t left = 0;
     for (auto event = feed.next_event(0s); event && event->kind != Event::Kind::stopped;

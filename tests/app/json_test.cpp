@@ -1,5 +1,5 @@
 // What programs read: JSON, and the one-line and table forms.
-#include "support/quiet.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/format.hpp>
 #include <sidecar/json.hpp>
@@ -157,7 +157,7 @@ TEST_CASE("to_json: numbers are exact, and what is not there is null")
     stats.last_connect.attempts.push_back({"192.0.2.1:80", "", 20ms});
     CHECK(has(to_json(stats), "\"data_age_seconds\":0,"));
     CHECK(has(to_json(stats), "{\"phase\":\"connecting\",\"detail\":\"to 192.0.2.1:80\","
-                              "\"took_seconds\":0.02}"));
+                              "\"elapsed_seconds\":0.02}"));
     CHECK(Checker{to_json(stats)}.is_json());
     stats.connect_time = Duration::min();
     stats.reading_paused = Duration::max();
@@ -170,7 +170,7 @@ TEST_CASE("to_json: any text is a string, whatever stands in it")
     const auto text = to_json(some_report());
     CHECK(has(text, "\"name\":\"my \\\"task\\\"\\u000a\",\"waiting_for\":\"a\\\\b\""));
     CHECK(has(text, "\"close_reason\":\"no \\u0001 \xc3\xa4\""));
-    CHECK(has(text, "\"drain\":{\"verdict\":\"timed_out\",\"took_seconds\":0.5}"));
+    CHECK(has(text, "\"drain\":{\"verdict\":\"timed_out\",\"elapsed_seconds\":0.5}"));
     CHECK(has(text, "\"retry_after_seconds\":5"));
     std::string all;
     for (int c = 0; c < 256; ++c)
@@ -189,8 +189,7 @@ TEST_CASE("format: stats have a line and a table, a report has a line too")
     Stats stats;
     stats.messages_received = 42;
     stats.data_age = 1500ms;
-    stats.round_trips = {
-        .count = 1, .last = 2ms, .least = 2ms, .most = 2ms, .p50 = 2ms, .p99 = 2ms};
+    stats.round_trips = {.count = 1, .last = 2ms, .min = 2ms, .max = 2ms, .p50 = 2ms, .p99 = 2ms};
     const auto line = fmt::format("{}", stats);
     CHECK_FALSE(has(line, "\n"));
     CHECK(has(line, "received 42 messages"));
@@ -255,7 +254,7 @@ TEST_CASE("format: an event is one line with what belongs to its kind, a word is
 TEST_CASE("to_json, format: what stands in a message is not told, its size is")
 {
     MockPeer peer;
-    Sidecar<Mock> feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, silent_options()};
     REQUIRE(feed.start(1s));
     peer.deliver("a secret");
     REQUIRE(feed.next_event(1s)->kind == Event::Kind::up);

@@ -1,6 +1,6 @@
 // Handles of links that outlive what they belong to, in any order and on any thread.
 #include "support/fixture.hpp"
-#include "support/quiet.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
@@ -48,7 +48,7 @@ private:
 
 TEST_CASE("link: one whose sending failed is not up, and its peer is not listened to for ever")
 {
-    Sidecar<Deaf> feed{{}, quiet()};
+    Sidecar<Deaf> feed{{}, silent_options()};
     REQUIRE(feed.start(1s));
     REQUIRE(feed.send("x"));
     std::size_t messages = 0;
@@ -69,7 +69,7 @@ TEST_CASE("link: a handle that is assigned over may be the last to hold its run"
     std::optional<Link> link;
     for (int i = 0; i < 3; ++i) {
         MockPeer peer, other;
-        Sidecar<Mock> feed{{.peer = peer}, quiet()};
+        Sidecar<Mock> feed{{.peer = peer}, silent_options()};
         REQUIRE(feed.start(1s));
         auto opened = feed.open({.peer = other}, 1s).value();
         if (link)
@@ -89,7 +89,7 @@ TEST_CASE(
     "link: handles are erased from the middle of a list, and restarted sidecars let go of runs")
 {
     MockPeer peer;
-    Sidecar<Mock> feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, silent_options()};
     std::vector<Link> links;
     for (int i = 0; i < 6; ++i) {
         REQUIRE(feed.start(1s));

@@ -1,7 +1,7 @@
 // Links that lose messages and lose their connections: what the stream says of each connection is all
 // that came on it.
 #include "support/exchange.hpp"
-#include "support/quiet.hpp"
+#include "support/silent_options.hpp"
 
 #include <doctest/doctest.h>
 

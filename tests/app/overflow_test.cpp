@@ -1,5 +1,5 @@
 // An application that does not keep up: what each policy loses, and how it is told.
-#include "support/quiet.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
@@ -264,7 +264,7 @@ TEST_CASE("overflow options that make no sense are refused")
 TEST_CASE("a link that loses leaves a link that pauses in peace, in one order")
 {
     MockPeer quotes, orders;
-    Sidecar<Mock> feed{{.peer = orders, .max_message_bytes = 1000}, quiet()};
+    Sidecar<Mock> feed{{.peer = orders, .max_message_bytes = 1000}, silent_options()};
     REQUIRE(feed.start(1s));
     REQUIRE(feed.open(Mock::Options{.peer = quotes, .max_message_bytes = 1000}, 1s,
                       {.overflow = {.policy = Policy::drop_oldest, .queue_messages = 2}}));

@@ -1,7 +1,7 @@
 // A link that comes back and is stuck half-way, in each of the phases that an attempt has: it is given
 // up in time, and a stop or a close beats it.
 #include "support/exchange.hpp"
-#include "support/quiet.hpp"
+#include "support/silent_options.hpp"
 
 #include <doctest/doctest.h>
 
@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 
 using Server = Exchange::Server;
 
-enum class Hang { backing_off, making_options, connecting, on_connected, sticky };
+enum class Hang { backing_off, making_options, connecting, on_connected, subscribing };
 
 /// Its first connection is good, and breaks; what follows hangs in this phase.
 struct Stuck {
@@ -24,8 +24,8 @@ struct Stuck {
     {
         REQUIRE(feed.start(1s));
         link = feed.link().value();
-        if (phase == Hang::sticky)
-            REQUIRE(link->stick("a", "sub a", [](const MessageView&) { return false; }));
+        if (phase == Hang::subscribing)
+            REQUIRE(link->subscribe("a", "sub a", [](const MessageView&) { return false; }));
         CHECK(next_text(feed) == "up 1 first");
         if (phase == Hang::on_connected)
             CHECK(next_text(feed) == "ready 1");
@@ -45,7 +45,7 @@ struct Stuck {
                                                 .connect_timeout = 7s,
                                                 .random = [] { return UINT64_MAX; }},
                          .on_connected_timeout = 7s,
-                         .confirm_timeout = 7s};
+                         .ack_timeout = 7s};
         if (phase == Hang::on_connected)
             link.on_connected = [](Context, Session& session) -> Task<> {
                 if (session.connection() != 1)
@@ -53,7 +53,7 @@ struct Stuck {
             };
         return silenced({.link = std::move(link)});
     }
-    FreshOptions<Exchange> fresh(Hang phase)
+    OptionsProvider<Exchange> fresh(Hang phase)
     {
         if (phase != Hang::making_options)
             return {};
@@ -84,7 +84,7 @@ struct Stuck {
 };
 
 constexpr Hang all_phases[] = {Hang::backing_off, Hang::making_options, Hang::connecting,
-                               Hang::on_connected, Hang::sticky};
+                               Hang::on_connected, Hang::subscribing};
 
 TEST_CASE("phases: what hangs in an attempt is given up at its deadline, and the next one follows")
 {
@@ -100,9 +100,9 @@ TEST_CASE("phases: what hangs in an attempt is given up at its deadline, and the
         CHECK(t.feed.stats().failed_attempts == 5);
         CHECK(t.feed.stop().joined);
     }
-    Stuck t{Hang::sticky}; // which is up meanwhile
+    Stuck t{Hang::subscribing}; // which is up meanwhile
     CHECK(next_text(t.feed) == "up 2 lost");
-    CHECK(next_text(t.feed) == "ready 2 (not all sticky messages were answered)");
+    CHECK(next_text(t.feed) == "ready 2 (not all subscriptions were answered)");
     CHECK(t.feed.next_event(1h).error() == Error::timed_out); // once
 }
 
@@ -111,8 +111,8 @@ TEST_CASE("phases: a stop beats reconnecting in each, and no attempt and no even
     for (const auto phase : all_phases) {
         CAPTURE(static_cast<int>(phase));
         Stuck t{phase};
-        REQUIRE(t.link->send("waits").has_value() == (phase == Hang::sticky));
-        if (phase == Hang::sticky)
+        REQUIRE(t.link->send("waits").has_value() == (phase == Hang::subscribing));
+        if (phase == Hang::subscribing)
             CHECK(next_text(t.feed) == "up 2 lost");
         const auto connects = t.server->connect_count.load();
         const auto attempts = t.attempts;
@@ -127,7 +127,7 @@ TEST_CASE("phases: a stop beats reconnecting in each, and no attempt and no even
         CHECK(t.rest() == std::vector<std::string>{fmt::format("stopped {}", 0)});
         CHECK(t.server->connect_count == connects);
         CHECK(t.attempts == attempts);
-        CHECK(t.feed.stats().messages_queued
+        CHECK(t.feed.stats().messages_accepted
               == t.feed.stats().messages_sent + t.feed.stats().unsent);
     }
 }
@@ -137,7 +137,7 @@ TEST_CASE("phases: a close of the link beats it likewise, and the feed runs on")
     for (const auto phase : all_phases) {
         CAPTURE(static_cast<int>(phase));
         Stuck t{phase};
-        if (phase == Hang::sticky)
+        if (phase == Hang::subscribing)
             CHECK(next_text(t.feed) == "up 2 lost");
         const auto connects = t.server->connect_count.load();
         CHECK(t.link->close(1s));
@@ -155,7 +155,7 @@ TEST_CASE("phases: what makes the options may throw anything, and never leaves t
 {
     int attempts = 0;
     const auto server = std::make_shared<Server>();
-    const FreshOptions<Exchange> fresh = [&](Context, Attempt) -> Task<Exchange::Options> {
+    const OptionsProvider<Exchange> fresh = [&](Context, Attempt) -> Task<Exchange::Options> {
         switch (++attempts) {
         case 1: break;
         case 2: throw 42;

@@ -86,7 +86,7 @@ TEST_CASE("rate limit: the drain of a stop obeys it, and its time wins")
         REQUIRE(f.feed.send("x"));
     const auto report = f.feed.stop();
     CHECK(report.drain.verdict == Verdict::timed_out);
-    CHECK(report.drain.took == 500ms);
+    CHECK(report.drain.elapsed == 500ms);
     const auto sent = f.peer.sent().size(); // at 0, 100, ... and perhaps just at 500 ms
     CHECK((sent == 5 || sent == 6));
     CHECK(report.unsent_messages == 20 - sent);
@@ -107,7 +107,7 @@ TEST_CASE("rate limit: pings and heartbeats are not held up by it")
     CHECK(f.peer.sent() == std::vector<std::string>{"a", "hb"});
 }
 
-TEST_CASE("rate limit: a reconnect fills no bucket, and what is sticky obeys too")
+TEST_CASE("rate limit: a reconnect fills no bucket, and a subscription obeys too")
 {
     auto options = with({.messages = 10, .per = 1s, .burst_messages = 2});
     options.link.reconnect = Reconnect{};
@@ -115,7 +115,7 @@ TEST_CASE("rate limit: a reconnect fills no bucket, and what is sticky obeys too
     REQUIRE(f.feed.start(1s));
     auto link = f.feed.link().value();
     for (int i = 0; i < 5; ++i)
-        REQUIRE(link.stick(fmt::format("{}", i), fmt::format("subscribe {}", i)));
+        REQUIRE(link.subscribe(fmt::format("{}", i), fmt::format("subscribe {}", i)));
     REQUIRE(f.feed.flush(1s));
     CHECK(f.feed.receive(10s).error() == Error::timed_out); // the bucket fills
     f.peer.forget();

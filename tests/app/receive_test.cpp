@@ -1,8 +1,8 @@
 // What arrives: receive(), poll(), next_event() and the descriptor that tells of it.
 #include "support/fixture.hpp"
-#include "support/least_transport.hpp"
-#include "support/quiet.hpp"
+#include "support/minimal_transport.hpp"
 #include "support/readable.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/json.hpp>
 #include <sidecar/prometheus.hpp>
@@ -53,7 +53,7 @@ TEST_CASE("receive: large messages arrive whole, and text and bytes keep their k
     const auto first = f.feed.receive(1s);
     CHECK(text(first) == large);
     CHECK(first->kind() == MessageKind::text);
-    CHECK(f.feed.receive(1s)->kind() == MessageKind::bytes);
+    CHECK(f.feed.receive(1s)->kind() == MessageKind::binary);
 }
 
 TEST_CASE("receive: a failed read is seen after what was queued before it, and again when nothing "
@@ -182,7 +182,7 @@ TEST_CASE(
 TEST_CASE("native_handle: not readable any more once receive() has taken the last message")
 {
     MockPeer peer;
-    Sidecar<Mock> feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, silent_options()};
     REQUIRE(feed.start(1s));
     const int fd = feed.native_handle().value();
     peer.deliver("only");
@@ -193,7 +193,7 @@ TEST_CASE("native_handle: not readable any more once receive() has taken the las
 TEST_CASE("receive: a stop wakes it while another thread is inside a poll() handler")
 {
     MockPeer peer;
-    Sidecar<Firehose> feed{{}, quiet()};
+    Sidecar<Firehose> feed{{}, silent_options()};
     REQUIRE(feed.start(1s));
     std::latch inside{1}, release{1};
     std::thread poller{[&] {
@@ -218,7 +218,7 @@ TEST_CASE("receive: a stop wakes it while another thread is inside a poll() hand
 TEST_CASE("next_event: nothing follows `stopped`, though the loop has not seen the stop yet")
 {
     std::latch entered{1}, release{1};
-    Sidecar<LeastTransport> feed{{}, quiet()};
+    Sidecar<MinimalTransport> feed{{}, silent_options()};
     REQUIRE(feed.start(10s));
     CHECK(feed.next_event(10s)->kind == Event::Kind::up);
     const LinkOptions holding{.on_connected = [&](Context, Session& session) -> Task<> {
@@ -286,8 +286,8 @@ TEST_CASE("stats: how old messages were when they were taken, each of them, howe
         CHECK(f.feed.receive(0s)->size() == 100'000);
         const auto stats = f.feed.stats();
         CHECK(stats.message_ages.count == stats.messages_taken);
-        CHECK(stats.message_ages.least == 2s);
-        CHECK(stats.message_ages.most == 5s);
+        CHECK(stats.message_ages.min == 2s);
+        CHECK(stats.message_ages.max == 5s);
         CHECK(stats.message_ages.histogram.sum == 5 * 2s + 2 * 5s);
         CHECK(to_prometheus(stats).find("sidecar_message_age_seconds_bucket{le=\"2.5\"} 5\n")
               != std::string::npos);

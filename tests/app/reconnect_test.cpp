@@ -1,7 +1,7 @@
 // Links that come back: what the application sees of it, on virtual time.
 #include "support/exchange.hpp"
 #include "support/failure_of.hpp"
-#include "support/quiet.hpp"
+#include "support/silent_options.hpp"
 
 #include <doctest/doctest.h>
 
@@ -28,7 +28,7 @@ Reconnect each_second(Reconnect options = {})
 }
 
 struct Trial {
-    explicit Trial(LinkOptions link, FreshOptions<Exchange> fresh = {})
+    explicit Trial(LinkOptions link, OptionsProvider<Exchange> fresh = {})
         : feed{{.server = server}, silenced({.link = std::move(link)}), std::move(fresh)}
     {
     }
@@ -300,8 +300,8 @@ TEST_CASE("reconnect: a message above the limit ends the link for good, unless r
         peer.deliver("fits");
         peer.deliver(std::string((64u << 10) + 1, 'x'));
     };
-    for (const auto queued : {QueuedSends::drop, QueuedSends::keep}) {
-        Trial t{{.reconnect = each_second({.queued = queued})}};
+    for (const auto queued : {OnDisconnect::discard, OnDisconnect::keep}) {
+        Trial t{{.reconnect = each_second({.on_disconnect = queued})}};
         REQUIRE(t.feed.start(1s));
         t.on_peer(too_big);
         CHECK(t.next() == "up 1 first");
@@ -372,7 +372,7 @@ TEST_CASE("reconnect: each attempt gets its own options, and what makes them may
 {
     std::vector<std::string> attempts; // on the loop's thread
     const auto server = std::make_shared<Server>();
-    const FreshOptions<Exchange> fresh =
+    const OptionsProvider<Exchange> fresh =
         [&attempts, server](Context ctx, Attempt attempt) -> Task<Exchange::Options> {
         attempts.push_back(fmt::format("{}/{} {}", attempt.connection, attempt.number,
                                        attempt.last_failure ? attempt.last_failure->code().message()
@@ -405,9 +405,9 @@ TEST_CASE("reconnect: each attempt gets its own options, and what makes them may
 
 TEST_CASE("orders: what names a connection goes out on that one or not at all")
 {
-    for (const auto queued : {QueuedSends::drop, QueuedSends::keep}) {
-        CAPTURE(queued == QueuedSends::keep);
-        Trial t{{.reconnect = each_second({.queued = queued})}};
+    for (const auto queued : {OnDisconnect::discard, OnDisconnect::keep}) {
+        CAPTURE(queued == OnDisconnect::keep);
+        Trial t{{.reconnect = each_second({.on_disconnect = queued})}};
         REQUIRE(t.feed.start(1s));
         auto link = t.feed.link().value();
         CHECK(link.send("first", {.connection = 1}));
@@ -429,18 +429,18 @@ TEST_CASE("orders: what names a connection goes out on that one or not at all")
         REQUIRE(link.flush(1s));
         for (const auto* never : {"never", "order", "late order", "plug"})
             CHECK(t.server->count(fmt::format("2:{}", never)) == 0);
-        CHECK(t.server->count("2:any") == (queued == QueuedSends::keep ? 1 : 0));
+        CHECK(t.server->count("2:any") == (queued == OnDisconnect::keep ? 1 : 0));
         CHECK(t.server->count("2:second") == 1);
         const auto stats = t.feed.stats();
-        CHECK(stats.messages_queued == stats.messages_sent + stats.unsent);
-        CHECK(stats.unsent == (queued == QueuedSends::keep ? 2 : 3));
+        CHECK(stats.messages_accepted == stats.messages_sent + stats.unsent);
+        CHECK(stats.unsent == (queued == OnDisconnect::keep ? 2 : 3));
         CHECK(t.feed.stop().unsent_messages == stats.unsent);
     }
 }
 
 TEST_CASE("orders: what was written half is not written again, and what was not is kept")
 {
-    Trial t{{.reconnect = each_second({.queued = QueuedSends::keep})}};
+    Trial t{{.reconnect = each_second({.on_disconnect = OnDisconnect::keep})}};
     t.server->fails_write_after = 2;
     REQUIRE(t.feed.start(1s));
     t.on_peer([](Exchange& peer) { peer.holds_writes = true; });
@@ -464,7 +464,7 @@ TEST_CASE("orders: what was written half is not written again, and what was not 
         CHECK(times <= 1);
     }
     const auto stats = t.feed.stats();
-    CHECK(stats.messages_queued == stats.messages_sent + stats.unsent);
+    CHECK(stats.messages_accepted == stats.messages_sent + stats.unsent);
 }
 
 TEST_CASE("sends: who waits for room, or for the writing, is answered at the drop")

@@ -1,6 +1,6 @@
-// What a connection begins with: on_connected, sticky messages, and what waits for them.
+// What a connection begins with: on_connected, subscriptions, and what waits for them.
 #include "support/exchange.hpp"
-#include "support/quiet.hpp"
+#include "support/silent_options.hpp"
 
 #include <doctest/doctest.h>
 
@@ -45,7 +45,7 @@ void answer_all(Exchange& peer, std::string_view text)
         peer.deliver("ok " + std::string{text.substr(4)});
 }
 
-IsAnswer ok(std::string what)
+AckPredicate ok(std::string what)
 {
     return [what](const MessageView& message) { return message.text() == "ok " + what; };
 }
@@ -228,14 +228,15 @@ TEST_CASE("stop: while on_connected runs, it is named and the connection closed 
     CHECK(t.next().substr(0, 7) == "stopped");
 }
 
-TEST_CASE("sticky: each connection begins with them, after on_connected and before what is queued")
+TEST_CASE(
+    "subscriptions: each connection begins with them, after on_connected and before what is queued")
 {
     Trial t{{.reconnect = each_second(), .on_connected = log_in}};
     t.server->on_message = answer_all;
     REQUIRE(t.feed.start(1s));
     auto link = t.feed.link().value();
-    REQUIRE(link.stick("b", "sub b", ok("b")));
-    REQUIRE(link.stick("a", "sub a", ok("a")));
+    REQUIRE(link.subscribe("b", "sub b", ok("b")));
+    REQUIRE(link.subscribe("a", "sub a", ok("a")));
     REQUIRE(link.send("order"));
     REQUIRE(link.flush(1s));
     CHECK(t.server->written() == Texts{"1:login", "1:sub b", "1:sub a", "1:order"});
@@ -243,7 +244,7 @@ TEST_CASE("sticky: each connection begins with them, after on_connected and befo
     CHECK(t.next() == "ready 1");
     CHECK(t.next() == "message 1 ok b"); // the application sees the answers
     CHECK(t.next() == "message 1 ok a");
-    CHECK(link.sticky_counts().confirmed == 2);
+    CHECK(link.subscription_counts().acknowledged == 2);
     t.drop();
     CHECK(t.next() == "down 1 more (the connection broke)");
     CHECK(t.next() == "up 2 lost");
@@ -253,7 +254,7 @@ TEST_CASE("sticky: each connection begins with them, after on_connected and befo
     CHECK(t.server->count("2:login") == 1);
     CHECK(t.server->count("2:sub a") == 1);
     CHECK(t.server->count("2:sub b") == 1);
-    REQUIRE(link.unstick("a", "unsub a").value());
+    REQUIRE(link.unsubscribe("a", "unsub a").value());
     CHECK(t.feed.receive(1ms).error() == Error::timed_out); // time for the writer
     t.drop();
     for (auto event = t.next(); event != "ready 3"; event = t.next())
@@ -263,9 +264,10 @@ TEST_CASE("sticky: each connection begins with them, after on_connected and befo
     CHECK(t.server->count("3:sub a") == 0);
 }
 
-TEST_CASE("sticky: ordinary sends wait for the answers, or until a deadline says who was not")
+TEST_CASE(
+    "subscriptions: ordinary sends wait for the answers, or until a deadline says who was not")
 {
-    Trial t{{.reconnect = each_second(), .confirm_timeout = 4s}};
+    Trial t{{.reconnect = each_second(), .ack_timeout = 4s}};
     t.server->on_message = [](Exchange& peer, std::string_view text) {
         if (peer.number() == 1 || text == "sub b")
             answer_all(peer, text);
@@ -273,7 +275,7 @@ TEST_CASE("sticky: ordinary sends wait for the answers, or until a deadline says
     REQUIRE(t.feed.start(1s));
     auto link = t.feed.link().value();
     for (const auto* key : {"a", "b", "c"})
-        REQUIRE(link.stick(key, std::string{"sub "} + key, ok(key)));
+        REQUIRE(link.subscribe(key, std::string{"sub "} + key, ok(key)));
     t.drop();
     std::string event;
     while ((event = t.next()) != "up 2 lost")
@@ -283,43 +285,43 @@ TEST_CASE("sticky: ordinary sends wait for the answers, or until a deadline says
     CHECK(t.server->count("2:order") == 0);
     CHECK(t.next() == "message 2 ok b");
     const auto ready = t.feed.next_event(1h);
-    CHECK(text_of(ready) == "ready 2 (not all sticky messages were answered)");
+    CHECK(text_of(ready) == "ready 2 (not all subscriptions were answered)");
     CHECK(ready->failure->explanation() == "no answer to \"a\", \"c\"");
     CHECK(link.flush(1s));
     CHECK(t.server->count("2:order") == 1);
-    CHECK(link.sticky_counts().pending == 2);
+    CHECK(link.subscription_counts().pending == 2);
     t.on_peer([](Exchange& peer) { peer.deliver("ok a"); }); // late, but wanted
     CHECK(t.next() == "message 2 ok a");
-    CHECK(link.sticky_state("a") == StickyState::confirmed);
+    CHECK(link.subscription_state("a") == SubscriptionState::acknowledged);
 }
 
-TEST_CASE("sticky: what nobody waits for any more holds nothing up")
+TEST_CASE("subscriptions: what nobody waits for any more holds nothing up")
 {
-    Trial t{{.reconnect = each_second(), .confirm_timeout = 1h}};
+    Trial t{{.reconnect = each_second(), .ack_timeout = 1h}};
     REQUIRE(t.feed.start(1s));
     auto link = t.feed.link().value();
-    REQUIRE(link.stick("a", "sub a", ok("a")));
+    REQUIRE(link.subscribe("a", "sub a", ok("a")));
     CHECK(t.feed.receive(1ms).error() == Error::timed_out); // time for the writer
     t.drop();
     while (t.next() != "up 2 lost")
         ;
     REQUIRE(link.send("order"));
     CHECK(link.flush(3s).error() == Error::timed_out);
-    CHECK(link.unstick("a", "unsub a").value());
+    CHECK(link.unsubscribe("a", "unsub a").value());
     CHECK(t.next() == "ready 2");
     CHECK(link.flush(1s));
     CHECK(t.feed.receive(1ms).error() == Error::timed_out);
     CHECK(t.server->written() == Texts{"1:sub a", "2:sub a", "2:order", "2:unsub a"});
 }
 
-TEST_CASE("sticky: keeps its place among sends, also where many threads send")
+TEST_CASE("subscriptions: keeps its place among sends, also where many threads send")
 {
     Trial t{{}};
     REQUIRE(t.feed.start(1s));
     auto link = t.feed.link().value();
     for (int i = 0; i < 200; ++i) {
         REQUIRE(link.send(fmt::format("before {}", i)));
-        REQUIRE(link.stick(fmt::format("key {}", i), fmt::format("sub {}", i)));
+        REQUIRE(link.subscribe(fmt::format("key {}", i), fmt::format("sub {}", i)));
         REQUIRE(link.send(fmt::format("after {}", i)));
     }
     REQUIRE(link.flush(1s));
@@ -330,71 +332,70 @@ TEST_CASE("sticky: keeps its place among sends, also where many threads send")
     CHECK(t.server->written() == expected);
 }
 
-TEST_CASE(
-    "sticky: may be given before there is a connection, and is refused when it makes no sense")
+TEST_CASE("subscriptions: may be given before there is a connection, and is refused when it makes "
+          "no sense")
 {
     Trial t{{.outbox = QueueLimits{.bytes = 4096}, .reconnect = each_second()}};
     REQUIRE(t.feed.start(1s));
     auto link = t.feed.link().value();
-    CHECK(link.stick("large", std::string(5000, 'x')).error() == Error::too_big);
+    CHECK(link.subscribe("large", std::string(5000, 'x')).error() == Error::too_big);
     t.drop();
     CHECK(t.feed.receive(100ms).error() == Error::disconnected);
-    REQUIRE(link.stick("a", "sub a")); // while it is down
-    CHECK(link.sticky_state("a") == StickyState::waiting);
+    REQUIRE(link.subscribe("a", "sub a")); // while it is down
+    CHECK(link.subscription_state("a") == SubscriptionState::waiting);
     CHECK(t.feed.receive(3s).error() == Error::timed_out);
     CHECK(t.server->written() == Texts{"2:sub a"});
-    CHECK(link.sticky_state("a") == StickyState::confirmed);
+    CHECK(link.subscription_state("a") == SubscriptionState::acknowledged);
     CHECK(link.close(1s));
-    CHECK(link.stick("b", "sub b").error() == Error::link_closed);
+    CHECK(link.subscribe("b", "sub b").error() == Error::link_closed);
     t.feed.stop();
-    CHECK(link.unstick("a").error() == Error::stopped);
+    CHECK(link.unsubscribe("a").error() == Error::stopped);
 }
 
-TEST_CASE("flush: waits for sticky messages too, until each was written once")
+TEST_CASE("flush: waits for subscriptions too, until each was written once")
 {
     Trial t{{.reconnect = each_second()}};
     REQUIRE(t.feed.start(1s));
     auto link = t.feed.link().value();
     t.on_peer([](Exchange& peer) { peer.holds_writes = true; });
-    REQUIRE(link.stick("a", "sub a", ok("a")));
+    REQUIRE(link.subscribe("a", "sub a", ok("a")));
     CHECK(link.flush(1s).error() == Error::timed_out);
     (void)t.feed.spawn("release", [server = t.server](Context ctx) -> Task<> {
         co_await ctx.sleep_for(1s);
         server->present->release_writes();
     });
     REQUIRE(link.flush(1h)); // and not for the answer
-    CHECK(link.sticky_state("a") == StickyState::pending);
+    CHECK(link.subscription_state("a") == SubscriptionState::pending);
     CHECK(t.server->count("1:sub a") == 1);
-    REQUIRE(link.unstick("a", "unsub a"));
+    REQUIRE(link.unsubscribe("a", "unsub a"));
     REQUIRE(link.flush(1h));
     CHECK(t.server->count("1:unsub a") == 1);
-    REQUIRE(link.stick("b", "sub b"));
-    REQUIRE(link.stick("b", "sub b anew"));
+    REQUIRE(link.subscribe("b", "sub b"));
+    REQUIRE(link.subscribe("b", "sub b anew"));
     REQUIRE(link.flush(1h));
     CHECK(t.server->count("1:sub b anew") == 1);
 }
 
-TEST_CASE(
-    "flush: while the link is down there is no hope for a sticky message, or it is waited for")
+TEST_CASE("flush: while the link is down there is no hope for a subscription, or it is waited for")
 {
-    for (const auto queued : {QueuedSends::drop, QueuedSends::keep}) {
-        CAPTURE(queued == QueuedSends::keep);
+    for (const auto queued : {OnDisconnect::discard, OnDisconnect::keep}) {
+        CAPTURE(queued == OnDisconnect::keep);
         auto reconnect = each_second();
-        reconnect.queued = queued;
+        reconnect.on_disconnect = queued;
         Trial t{{.reconnect = reconnect}};
         REQUIRE(t.feed.start(1s));
         auto link = t.feed.link().value();
-        REQUIRE(link.stick("old", "sub old"));
+        REQUIRE(link.subscribe("old", "sub old"));
         REQUIRE(link.flush(1s));
         CHECK(t.next() == "up 1 first");
         t.drop();
         CHECK(t.next() == "down 1 more (the connection broke)");
-        if (queued == QueuedSends::keep)
+        if (queued == OnDisconnect::keep)
             CHECK(link.flush(0s)); // what was written once is not waited for
-        REQUIRE(link.stick("new", "sub new"));
+        REQUIRE(link.subscribe("new", "sub new"));
         CHECK(link.flush(100ms).error()
-              == (queued == QueuedSends::keep ? Error::timed_out : Error::not_connected));
-        if (queued == QueuedSends::keep)
+              == (queued == OnDisconnect::keep ? Error::timed_out : Error::not_connected));
+        if (queued == OnDisconnect::keep)
             CHECK(link.flush(1h));
         CHECK(t.next() == "up 2 lost");
         REQUIRE(link.flush(1s));
@@ -407,9 +408,9 @@ TEST_CASE("stop: writes what was stuck, or taken back, just before")
     Trial t{{.rate_limit = RateLimit{.messages = 10, .burst_messages = 1}}};
     REQUIRE(t.feed.start(1s));
     auto link = t.feed.link().value();
-    REQUIRE(link.stick("a", "sub a"));
-    REQUIRE(link.stick("b", "sub b"));
-    REQUIRE(link.stick("c", "sub c"));
+    REQUIRE(link.subscribe("a", "sub a"));
+    REQUIRE(link.subscribe("b", "sub b"));
+    REQUIRE(link.subscribe("c", "sub c"));
     SUBCASE("stop") { CHECK(t.feed.stop().clean()); }
     SUBCASE("close") { CHECK(link.close(1s)); }
     CHECK(t.server->written() == Texts{"1:sub a", "1:sub b", "1:sub c", "1:close"});

@@ -33,7 +33,8 @@ struct Busy : Fixture {
     void check_sum() const
     {
         const auto stats = feed.stats();
-        CHECK(stats.messages_queued == stats.messages_sent + stats.unsent + stats.outbox_messages);
+        CHECK(stats.messages_accepted
+              == stats.messages_sent + stats.unsent + stats.outbox_messages);
     }
 };
 
@@ -69,10 +70,10 @@ TEST_CASE("send with a time to live: all of it late, and then the sidecar is as 
     CHECK(f.feed.stats().unsent_late == 100);
 }
 
-TEST_CASE("control lane: overtakes what is not being written, in its own order")
+TEST_CASE("priority queue: overtakes what is not being written, in its own order")
 {
     Busy f;
-    const SendOptions control{.lane = Lane::control};
+    const SendOptions control{.priority = Priority::high};
     REQUIRE(f.feed.send("a"));
     REQUIRE(f.feed.send("cancel 1", control));
     REQUIRE(f.feed.send("b"));
@@ -86,40 +87,40 @@ TEST_CASE("control lane: overtakes what is not being written, in its own order")
     f.check_sum();
 }
 
-TEST_CASE("control lane: wakes a writer that has nothing to do")
+TEST_CASE("priority queue: wakes a writer that has nothing to do")
 {
     Fixture f;
     REQUIRE(f.feed.start(1s));
     let_pass(f.feed, 1ms);
-    REQUIRE(f.feed.send("cancel", SendOptions{.lane = Lane::control}));
+    REQUIRE(f.feed.send("cancel", SendOptions{.priority = Priority::high}));
     REQUIRE(f.feed.flush(1s));
     CHECK(f.peer.sent() == Words{"cancel"});
 }
 
-TEST_CASE("control lane: has room while the outbox is full, and a bound of its own")
+TEST_CASE("priority queue: has room while the outbox is full, and a bound of its own")
 {
     Busy f{{.outbox = {.bytes = 1u << 16, .messages = 2}}};
     REQUIRE(f.feed.send("a"));
     CHECK(f.feed.send("b").error() == Error::full);
-    const SendOptions control{.lane = Lane::control};
+    const SendOptions control{.priority = Priority::high};
     std::size_t accepted = 0;
     while (f.feed.send("c", control))
         ++accepted;
     CHECK(accepted == 64);
     CHECK(f.feed.send("c", control).error() == Error::full);
-    CHECK(f.feed.send("c", SendOptions{.timeout = 1s, .lane = Lane::control}).error()
+    CHECK(f.feed.send("c", SendOptions{.timeout = 1s, .priority = Priority::high}).error()
           == Error::timed_out);
     f.peer.release_writes();
-    REQUIRE(f.feed.send("last", SendOptions{.timeout = 1s, .lane = Lane::control}));
+    REQUIRE(f.feed.send("last", SendOptions{.timeout = 1s, .priority = Priority::high}));
     REQUIRE(f.feed.flush(1s));
     f.check_sum();
     CHECK(f.peer.sent().size() == accepted + 3);
 }
 
-TEST_CASE("control lane: what it holds at a stop is written, or counted as unsent")
+TEST_CASE("priority queue: what it holds at a stop is written, or counted as unsent")
 {
     Busy f;
-    REQUIRE(f.feed.send("cancel", SendOptions{.lane = Lane::control}));
+    REQUIRE(f.feed.send("cancel", SendOptions{.priority = Priority::high}));
     SUBCASE("written")
     {
         f.peer.release_writes();
@@ -133,10 +134,10 @@ TEST_CASE("control lane: what it holds at a stop is written, or counted as unsen
     }
 }
 
-TEST_CASE("control lane: a message may also be late there")
+TEST_CASE("priority queue: a message may also be late there")
 {
     Busy f;
-    REQUIRE(f.feed.send("late", SendOptions{.expires_after = 5ms, .lane = Lane::control}));
+    REQUIRE(f.feed.send("late", SendOptions{.expires_after = 5ms, .priority = Priority::high}));
     let_pass(f.feed, 5ms);
     f.peer.release_writes();
     CHECK(f.feed.flush(1s).error() == Error::expired);

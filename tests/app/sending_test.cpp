@@ -28,10 +28,11 @@ void let_pass(Feed& feed, Duration time)
     (void)feed.call("wait", [time](Context ctx) { return ctx.sleep_for(time); });
 }
 
-Reconnect soon(QueuedSends queued)
+Reconnect soon(OnDisconnect queued)
 {
-    return {
-        .window = 10ms, .max_window = 10ms, .queued = queued, .random = [] { return UINT64_MAX; }};
+    return {.window = 10ms, .max_window = 10ms, .on_disconnect = queued, .random = [] {
+                return UINT64_MAX;
+            }};
 }
 
 /// All events until one of this kind.
@@ -70,8 +71,8 @@ void send_together(Feed& feed, std::vector<std::string> texts, SendOptions optio
 
 TEST_CASE("keep: a ping that fails while a write is under way leaves the write its messages")
 {
-    for (const auto queued : {QueuedSends::keep, QueuedSends::drop}) {
-        CAPTURE(queued == QueuedSends::keep);
+    for (const auto queued : {OnDisconnect::keep, OnDisconnect::discard}) {
+        CAPTURE(queued == OnDisconnect::keep);
         Fixture f{{.outbox = {.bytes = 4096},
                    .link = {.reconnect = soon(queued),
                             .liveness = Liveness{.interval = 1s, .timeout = 10s}}}};
@@ -93,17 +94,17 @@ TEST_CASE("keep: a ping that fails while a write is under way leaves the write i
         f.feed.stop();
         const auto stats = f.feed.stats();
         CHECK(stats.messages_sent == f.peer.sent().size());
-        CHECK(stats.messages_queued == stats.messages_sent + stats.unsent);
+        CHECK(stats.messages_accepted == stats.messages_sent + stats.unsent);
     }
 }
 
 TEST_CASE(
     "keep: of control messages that are written in part, only what may be half written is lost")
 {
-    Fixture f{{.link = {.reconnect = soon(QueuedSends::keep)}}};
+    Fixture f{{.link = {.reconnect = soon(OnDisconnect::keep)}}};
     REQUIRE(f.feed.start(1s));
     f.peer.hold_writes();
-    send_together(f.feed, {"c1", "c2", "c3", "c4", "c5", "c6"}, {.lane = Lane::control});
+    send_together(f.feed, {"c1", "c2", "c3", "c4", "c5", "c6"}, {.priority = Priority::high});
     let_pass(f.feed, 1ms);
     f.peer.fail_write(boost::asio::error::broken_pipe, 2);
     f.peer.release_writes();
@@ -115,7 +116,7 @@ TEST_CASE(
 
 TEST_CASE("link: a policy that fails while unread messages are handed on ends the connection")
 {
-    Fixture f{{.link = {.reconnect = soon(QueuedSends::keep),
+    Fixture f{{.link = {.reconnect = soon(OnDisconnect::keep),
                         .on_connected = [](Context ctx, Session& session) -> Task<> {
                             if (session.connection() == 2)
                                 co_await ctx.sleep_for(1s);
@@ -160,13 +161,13 @@ TEST_CASE("link: a key function that throws while unread messages are handed on 
 
 TEST_CASE("link: an answer to a subscription does not put off the end after a failed ping")
 {
-    Fixture f{{.link = {.reconnect = soon(QueuedSends::keep),
-                        .confirm_timeout = 1h,
+    Fixture f{{.link = {.reconnect = soon(OnDisconnect::keep),
+                        .ack_timeout = 1h,
                         .liveness = Liveness{.interval = 1s, .timeout = 10s}}}};
     REQUIRE(f.feed.start(1s));
     auto link = f.feed.link().value();
     const auto any = [](const MessageView& message) { return message.text() == "ok"; };
-    REQUIRE(link.stick("a", "sub a", any));
+    REQUIRE(link.subscribe("a", "sub a", any));
     REQUIRE(link.flush(1s));
     f.peer.drop();
     let_pass(f.feed, 100ms); // the next connection waits for the answer
@@ -212,10 +213,10 @@ TEST_CASE("stop: nothing is written once the close has begun, although the drain
 TEST_CASE("stop: no `ready` follows `stopped`")
 {
     Fixture f{{.stop = {.total = 20s, .drain = 10s, .close = 5s, .cancel = 100ms},
-               .link = {.reconnect = soon(QueuedSends::keep), .confirm_timeout = 2s}}};
+               .link = {.reconnect = soon(OnDisconnect::keep), .ack_timeout = 2s}}};
     REQUIRE(f.feed.start(1s));
     auto link = f.feed.link().value();
-    REQUIRE(link.stick("a", "sub a", [](const MessageView&) { return false; }));
+    REQUIRE(link.subscribe("a", "sub a", [](const MessageView&) { return false; }));
     REQUIRE(link.flush(1s));
     f.peer.drop();
     let_pass(f.feed, 100ms);
@@ -239,12 +240,12 @@ TEST_CASE("stats: a session's messages and subscriptions count when they are wri
                }}}};
     REQUIRE(f.feed.start(1s));
     auto link = f.feed.link().value();
-    REQUIRE(link.stick("a", "sub a"));
+    REQUIRE(link.subscribe("a", "sub a"));
     REQUIRE(link.flush(1s));
     const auto stats = f.feed.stats();
     CHECK(stats.messages_sent == 2);
     CHECK(stats.bytes_sent == 10);
-    CHECK(stats.messages_queued == 2);
+    CHECK(stats.messages_accepted == 2);
 }
 
 // --- random runs
@@ -259,10 +260,10 @@ struct SendingRun {
 
     Options options()
     {
-        LinkOptions link{.reconnect = soon(one_in(2) ? QueuedSends::keep : QueuedSends::drop)};
+        LinkOptions link{.reconnect = soon(one_in(2) ? OnDisconnect::keep : OnDisconnect::discard)};
         link.reconnect->at_start = true;
         link.outbox = QueueLimits{.bytes = one_in(2) ? 2048u : 1u << 16};
-        link.confirm_timeout = 5ms;
+        link.ack_timeout = 5ms;
         link.on_connected = [](Context, Session& session) -> Task<> {
             co_await session.send(fmt::format("login {}", session.connection()));
             co_await session.send("hello");
@@ -292,13 +293,13 @@ struct SendingRun {
         case 5: let_pass(feed, 1ms * draw(30)); break;
         case 6:
             if (one_in(2))
-                (void)link.stick(fmt::format("k{}", draw(4)), fmt::format("sub {}", ++last));
+                (void)link.subscribe(fmt::format("k{}", draw(4)), fmt::format("sub {}", ++last));
             else
-                (void)link.stick(fmt::format("k{}", draw(4)), fmt::format("sub {}", ++last),
-                                 [](const MessageView& m) { return m.text() == "ok"; });
+                (void)link.subscribe(fmt::format("k{}", draw(4)), fmt::format("sub {}", ++last),
+                                     [](const MessageView& m) { return m.text() == "ok"; });
             break;
         case 7:
-            (void)link.unstick(fmt::format("k{}", draw(4)), fmt::format("unsub {}", ++last));
+            (void)link.unsubscribe(fmt::format("k{}", draw(4)), fmt::format("unsub {}", ++last));
             break;
         case 8: peer.deliver("ok"); break;
         default: send(link);
@@ -311,7 +312,7 @@ struct SendingRun {
         SendOptions options;
         std::string kind = "o";
         if (one_in(4)) {
-            options.lane = Lane::control;
+            options.priority = Priority::high;
             kind = "c";
         }
         if (one_in(4))
@@ -360,7 +361,7 @@ struct SendingRun {
         }
         CHECK(stats.messages_sent == messages);
         CHECK(stats.unsent == accepted - of_application);
-        CHECK(stats.messages_queued == stats.messages_sent + stats.unsent);
+        CHECK(stats.messages_accepted == stats.messages_sent + stats.unsent);
     }
 
     std::minstd_rand random;

@@ -1,5 +1,5 @@
-#include "support/quiet.hpp"
 #include "support/sanitized.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/signals.hpp>
@@ -19,7 +19,7 @@ using namespace std::chrono_literals;
 TEST_CASE("stop_on_signals: the first signal stops every guarded sidecar, and wakes who waits")
 {
     MockPeer one, two;
-    Sidecar<Mock> first{{.peer = one}, quiet()}, second{{.peer = two}, quiet()};
+    Sidecar<Mock> first{{.peer = one}, silent_options()}, second{{.peer = two}, silent_options()};
     REQUIRE(first.start(1s));
     REQUIRE(second.start(1s));
     const auto guard = stop_on_signals(first, {SIGUSR1, SIGUSR2});
@@ -43,7 +43,7 @@ TEST_CASE("stop_on_signals: one more signal, and any after the guard, does what 
 {
     const auto old = std::signal(SIGUSR1, [](int) { ++handled; });
     {
-        Sidecar<Mock> feed{{}, quiet()};
+        Sidecar<Mock> feed{{}, silent_options()};
         REQUIRE(feed.start(1s));
         const auto guard = stop_on_signals(feed, {SIGUSR1});
         std::raise(SIGUSR1);
@@ -62,7 +62,7 @@ TEST_CASE("stop_on_signals: a guard that is made after a signal was passed on wo
     handled = 0;
     const auto old = std::signal(SIGUSR1, [](int) { ++handled; });
     {
-        Sidecar<Mock> first{{}, quiet()}, second{{}, quiet()};
+        Sidecar<Mock> first{{}, silent_options()}, second{{}, silent_options()};
         REQUIRE(first.start(1s));
         const auto guard = stop_on_signals(first, {SIGUSR1});
         std::raise(SIGUSR1);
@@ -89,7 +89,7 @@ TEST_CASE("stop_on_signals: a second signal ends a process that has no handler o
     const auto child = ::fork();
     if (child == 0) {
         std::signal(SIGTERM, SIG_DFL); // the test framework has a handler of its own
-        Sidecar<Mock> feed{{}, quiet()};
+        Sidecar<Mock> feed{{}, silent_options()};
         const auto guard = stop_on_signals(feed, {SIGTERM});
         std::raise(SIGTERM);
         std::raise(SIGTERM);
@@ -107,7 +107,7 @@ TEST_CASE("stop_on_signals: in a forked child the first signal does what it woul
           * doctest::skip(is_thread_sanitized))
 {
     const auto old = std::signal(SIGTERM, SIG_DFL); // the test framework has a handler of its own
-    Sidecar<Mock> feed{{}, quiet()};
+    Sidecar<Mock> feed{{}, silent_options()};
     REQUIRE(feed.start(1s));
     {
         const auto guard = stop_on_signals(feed, {SIGTERM});
@@ -127,7 +127,7 @@ TEST_CASE("stop_on_signals: in a forked child the first signal does what it woul
 
 TEST_CASE("stop_on_signals: a signal that cannot be caught is refused, and leaves nothing behind")
 {
-    Sidecar<Mock> feed{{}, quiet()};
+    Sidecar<Mock> feed{{}, silent_options()};
     const auto refused = [&](std::initializer_list<int> signals) {
         try {
             const auto guard = stop_on_signals(feed, signals);

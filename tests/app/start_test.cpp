@@ -1,7 +1,7 @@
 // Starting, starting again, and what keeps a sidecar from it.
 #include "support/fixture.hpp"
-#include "support/least_transport.hpp"
-#include "support/quiet.hpp"
+#include "support/minimal_transport.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
@@ -32,8 +32,8 @@ std::size_t open_descriptors()
         std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, {}));
 }
 
-struct Nameless : LeastTransport {
-    using LeastTransport::LeastTransport;
+struct Nameless : MinimalTransport {
+    using MinimalTransport::MinimalTransport;
     static std::string endpoint(const Options&) { throw std::runtime_error{"no name"}; }
 };
 
@@ -120,7 +120,7 @@ TEST_CASE(
         return std::distance(std::filesystem::directory_iterator{"/proc/self/task"}, {});
     };
     const auto before = threads();
-    Sidecar<Nameless> feed{{}, quiet()};
+    Sidecar<Nameless> feed{{}, silent_options()};
     CHECK(feed.start(1s).error().message()
           == "cannot start: the application's code threw an exception: no name");
     CHECK(threads() == before);
@@ -131,7 +131,7 @@ TEST_CASE(
 {
     MockPeer peer;
     peer.refuse_connect(boost::asio::error::connection_refused);
-    Sidecar<Mock> feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, silent_options()};
     REQUIRE_FALSE(feed.start(1s));
     CHECK(feed.state() == State::idle);
     CHECK(feed.receive(1s).error() == Error::not_started);
@@ -142,7 +142,7 @@ TEST_CASE(
 
 TEST_CASE("start: without descriptors it says so, and works again when there are some")
 {
-    Sidecar<Mock> feed{{}, quiet()};
+    Sidecar<Mock> feed{{}, silent_options()};
     rlimit limit{};
     ::getrlimit(RLIMIT_NOFILE, &limit);
     const rlimit tight{.rlim_cur = 256, .rlim_max = limit.rlim_max};
@@ -168,7 +168,7 @@ TEST_CASE("start: without descriptors it says so, and works again when there are
 
 TEST_CASE("restart: runs that are over are freed though other threads never stop calling")
 {
-    Sidecar<Mock> feed{{}, quiet()};
+    Sidecar<Mock> feed{{}, silent_options()};
     REQUIRE(feed.start(1s));
     std::atomic<bool> is_over{false};
     std::vector<std::thread> callers;
@@ -196,8 +196,8 @@ TEST_CASE("restart: runs that are over are freed though other threads never stop
     CHECK(open_descriptors() <= before + 2 * descriptors_of_a_run);
 }
 
-struct Throwing : LeastTransport {
-    using LeastTransport::LeastTransport;
+struct Throwing : MinimalTransport {
+    using MinimalTransport::MinimalTransport;
     static Result<void> check(const Options& options)
     {
         if (options.max_message_bytes == 1)
@@ -212,15 +212,15 @@ struct Throwing : LeastTransport {
 
 TEST_CASE("start: what a transport's own checks throw is a failure, of each call that asks them")
 {
-    Sidecar<Throwing> wrong{{.max_message_bytes = 1}, quiet()};
+    Sidecar<Throwing> wrong{{.max_message_bytes = 1}, silent_options()};
     CHECK(wrong.start(1s).error() == Error::callback_failed);
-    Sidecar<Throwing> feed{{}, quiet()};
+    Sidecar<Throwing> feed{{}, silent_options()};
     REQUIRE(feed.start(1s));
     CHECK(feed.open({.max_message_bytes = 1}, 1s).error() == Error::callback_failed);
     CHECK(feed.send("x").error() == Error::callback_failed);
     auto link = feed.link().value();
     CHECK(link.send("x").error() == Error::callback_failed);
-    CHECK(link.stick("key", "x").error() == Error::callback_failed);
+    CHECK(link.subscribe("key", "x").error() == Error::callback_failed);
     CHECK(feed.stop().joined);
 }
 
@@ -228,7 +228,7 @@ TEST_CASE("start: options of the run that make no sense are refused, by name")
 {
     const std::pair<Options, std::string> rows[] = {
         {{.stop = {.total = 0s}}, "stop: the total must be positive, no stage negative"},
-        {{.spin = -1s}, "spin: the time must not be negative"},
+        {{.busy_poll = -1s}, "busy_poll: the time must not be negative"},
         {{.outbox = {.bytes = 100}},
          "outbox: 100 bytes are too few for messages of up to 64; it needs at least 256"},
         {{.inbox = {.bytes = 1000, .messages = 1}},
@@ -250,8 +250,8 @@ TEST_CASE("start and open: an option of a link that makes no sense is named, and
         {{.reconnect = Reconnect{.window = 0s}}, "reconnect: the window must be positive"},
         {{.reconnect = Reconnect{.connect_timeout = 0s}},
          "reconnect: max_outage and connect_timeout must be positive"},
-        {{.on_connected_timeout = 0s}, "on_connected_timeout and confirm_timeout must be positive"},
-        {{.confirm_timeout = 0s}, "on_connected_timeout and confirm_timeout must be positive"},
+        {{.on_connected_timeout = 0s}, "on_connected_timeout and ack_timeout must be positive"},
+        {{.ack_timeout = 0s}, "on_connected_timeout and ack_timeout must be positive"},
         {{.overflow = {.key = key}}, "overflow: a key is for conflating only"},
         {{.overflow = {.max_age = -1s}}, "overflow: max_age is negative"},
         {{.liveness = Liveness{.interval = -1s}}, "liveness: no time may be negative"},
@@ -277,8 +277,8 @@ TEST_CASE("start and open: an option of a link that makes no sense is named, and
     CHECK(running.feed.stop().clean());
 }
 
-struct Mute : LeastTransport {
-    using LeastTransport::LeastTransport;
+struct Mute : MinimalTransport {
+    using MinimalTransport::MinimalTransport;
     static Result<void> check_send(const Options&, MessageKind, std::span<const std::byte>)
     {
         return Failure{Error::bad_message, {.attempted = "send", .explanation = "never"}};
@@ -315,7 +315,7 @@ TEST_CASE("open: a MockPeer that has a link already is refused, and keeps that l
 TEST_CASE("open: a link that is not up in time, since the thread is held, is closed")
 {
     std::latch entered{1}, release{1};
-    Sidecar<LeastTransport> feed{{}, quiet()};
+    Sidecar<MinimalTransport> feed{{}, silent_options()};
     REQUIRE(feed.start(1s));
     REQUIRE(feed.spawn("holder", [&](Context) -> Task<> {
         entered.count_down();

@@ -1,8 +1,8 @@
 // Code of the application's own on the loop's thread: call(), spawn(), and further links.
 #include "support/fixture.hpp"
-#include "support/least_transport.hpp"
-#include "support/quiet.hpp"
+#include "support/minimal_transport.hpp"
 #include "support/sanitized.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
@@ -122,7 +122,7 @@ TEST_CASE("dump: names every task and what it waits for")
 
 TEST_CASE("LoopEvent: a second coroutine that waits is told so; the first is not lost")
 {
-    Sidecar<Mock> feed{{}, quiet()};
+    Sidecar<Mock> feed{{}, silent_options()};
     REQUIRE(feed.start(1s));
     auto event = std::make_shared<LoopEvent>();
     REQUIRE(feed.spawn(
@@ -143,7 +143,7 @@ TEST_CASE("LoopEvent: a second coroutine that waits is told so; the first is not
 
 TEST_CASE("a transport that never has to wait starves nobody, the stop least of all")
 {
-    Sidecar<Firehose> feed{{}, quiet()};
+    Sidecar<Firehose> feed{{}, silent_options()};
     REQUIRE(feed.start(1s));
     std::atomic<bool> is_over{false};
     std::thread consumer{[&] {
@@ -171,24 +171,24 @@ TEST_CASE("resolve: a forked child begins with no look-up under way")
     if (is_thread_sanitized)
         return; // it does not follow a process with threads into its child
     std::latch entered{32}, release{1};
-    auto options = quiet();
+    auto options = silent_options();
     options.lookup = [&](const std::string&) {
         entered.count_down();
         release.wait();
         return std::vector{boost::asio::ip::make_address("192.0.2.1")};
     };
     const auto resolve = [](Context ctx) -> Task<> { (void)co_await ctx.resolve("a.test"); };
-    Sidecar<LeastTransport> feed{{}, options};
+    Sidecar<MinimalTransport> feed{{}, options};
     REQUIRE(feed.start(10s));
     for (int i = 0; i < 32; ++i)
         REQUIRE(feed.spawn("look-up", resolve));
     entered.wait();
     const auto one_more = [&]() -> Error {
-        auto present = quiet();
+        auto present = silent_options();
         present.lookup = [](const std::string&) {
             return std::vector{boost::asio::ip::make_address("192.0.2.1")};
         };
-        Sidecar<LeastTransport> other{{}, present};
+        Sidecar<MinimalTransport> other{{}, present};
         try {
             other.start(10s).value();
             other.call("look-up", resolve, 10s).value();
@@ -231,9 +231,9 @@ struct CopyThrows {
 TEST_CASE("resolve: a look-up for which there is no memory gives its place back")
 {
     const auto throws = std::make_shared<std::atomic<bool>>(false);
-    auto options = quiet();
+    auto options = silent_options();
     options.lookup = CopyThrows{throws};
-    Sidecar<LeastTransport> feed{{}, options};
+    Sidecar<MinimalTransport> feed{{}, options};
     REQUIRE(feed.start(10s));
     const auto resolve = [&](const char* host) {
         return feed
@@ -263,13 +263,13 @@ TEST_CASE("resolve: a look-up for which there is no memory gives its place back"
 TEST_CASE("resolve: a name that ends for the system before it ends is refused, not cut")
 {
     using namespace std::string_literals;
-    auto options = quiet();
+    auto options = silent_options();
     std::atomic<int> lookups{0};
     options.lookup = [&](const std::string&) {
         ++lookups;
         return std::vector{boost::asio::ip::make_address("192.0.2.1")};
     };
-    Sidecar<LeastTransport> feed{{}, options};
+    Sidecar<MinimalTransport> feed{{}, options};
     REQUIRE(feed.start(10s));
     for (const auto& host : {"127.0.0.1\0.evil.test"s, "a.test\0.evil.test"s, "\0"s, ""s}) {
         const auto error = feed.call(

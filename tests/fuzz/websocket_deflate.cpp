@@ -21,12 +21,12 @@ void check(std::string_view bytes, std::size_t limit, std::size_t segment_bytes,
         require(whole.is_the_same_as(hear(bytes, limit, 1, large, deflation)), "cut in octets");
     }
     constexpr std::size_t inflater_bytes = 48u << 10;
-    require(whole.most_held_bytes
+    require(whole.max_held_bytes
                 <= std::max<std::size_t>(2 * limit, Assembly::kept_bytes) + inflater_bytes,
             "memory is bounded by the limit");
     for (const auto& message : whole.messages) {
         require(message.payload.size() <= limit, "no message above the limit");
-        require(message.kind == sidecar::MessageKind::bytes
+        require(message.kind == sidecar::MessageKind::binary
                     || is_utf8(std::as_bytes(std::span{message.payload})),
                 "text is UTF-8");
     }
@@ -45,7 +45,7 @@ void check_sending(std::string_view bytes, std::size_t piece_bytes, Deflation de
         const auto payload = bytes.substr(0, size);
         bytes.remove_prefix(size);
         std::vector<std::byte> out;
-        auto pieces = protocol.begin_message(sidecar::MessageKind::bytes, size);
+        auto pieces = protocol.begin_message(sidecar::MessageKind::binary, size);
         while (pieces.offset() < size) {
             const auto rest = std::as_bytes(std::span{payload}).subspan(pieces.offset());
             pieces.append(out, rest.first(std::min(rest.size(), piece_bytes)));

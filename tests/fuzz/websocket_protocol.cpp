@@ -16,11 +16,11 @@ void check(std::string_view bytes, std::size_t limit, std::size_t segment_bytes)
         require(whole.is_the_same_as(hear(bytes, limit, segment_bytes, large)), "cut in segments");
         require(whole.is_the_same_as(hear(bytes, limit, 1, large)), "cut in octets");
     }
-    require(whole.most_held_bytes <= std::max<std::size_t>(2 * limit, Assembly::kept_bytes),
+    require(whole.max_held_bytes <= std::max<std::size_t>(2 * limit, Assembly::kept_bytes),
             "memory is bounded by the limit");
     for (const auto& message : whole.messages) {
         require(message.payload.size() <= limit, "no message above the limit");
-        require(message.kind == sidecar::MessageKind::bytes
+        require(message.kind == sidecar::MessageKind::binary
                     || is_utf8(std::as_bytes(std::span{message.payload})),
                 "text is UTF-8");
     }

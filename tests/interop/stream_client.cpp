@@ -57,8 +57,8 @@ TEST_CASE("interop: every size comes back as it was")
     for (const std::size_t size :
          {0u, 1u, 125u, 1000u, 16'383u, 16'384u, 16'385u, 65'536u, 300'000u, 1u << 20}) {
         CAPTURE(size);
-        const auto sent = payload(size, MessageKind::bytes);
-        REQUIRE(send(*feed, MessageKind::bytes, sent));
+        const auto sent = payload(size, MessageKind::binary);
+        REQUIRE(send(*feed, MessageKind::binary, sent));
         const auto message = feed->receive(patience);
         REQUIRE_MESSAGE(message.has_value(), message);
         CHECK(message->text() == sent);

@@ -46,7 +46,7 @@ TEST_SUITE_BEGIN("websocket");
 TEST_CASE("interop: every size comes back as it was, text and binary")
 {
     Connected feed;
-    for (const auto kind : {MessageKind::text, MessageKind::bytes}) {
+    for (const auto kind : {MessageKind::text, MessageKind::binary}) {
         for (const std::size_t size :
              {0u, 1u, 2u, 125u, 126u, 127u, 1000u, 1u << 12, (1u << 16) - 1, 1u << 16,
               (1u << 16) + 1, 300'000u, 1u << 20}) {
@@ -77,7 +77,7 @@ TEST_CASE("interop: thousands of messages of all sizes on their way at once keep
 {
     constexpr std::size_t count = 5000;
     const auto sent_at = [](std::size_t i) {
-        const auto kind = i % 3 == 0 ? MessageKind::bytes : MessageKind::text;
+        const auto kind = i % 3 == 0 ? MessageKind::binary : MessageKind::text;
         return std::pair{kind, fmt::format("{}:", i) + payload(i * i % 3001, kind)};
     };
     Connected feed;
@@ -105,7 +105,7 @@ TEST_CASE("interop: what the server sends in fragments is one message")
     CHECK(feed.ask("fragments") == "one zwei ü three");
     const auto binary = feed->receive(patience);
     REQUIRE_MESSAGE(binary.has_value(), binary);
-    CHECK(binary->kind() == MessageKind::bytes);
+    CHECK(binary->kind() == MessageKind::binary);
     CHECK(binary->text() == std::string{"\0\xff", 2});
 }
 

@@ -2,8 +2,8 @@
 // descriptors and resident memory after the first 100 cycles and at the end, how long a cycle took, and
 // fails if they have grown.
 #include "support/footprint.hpp"
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
@@ -85,7 +85,7 @@ int main(int argc, char** argv)
     const std::string_view transport = argv[1];
     const int count = std::atoi(argv[2]);
     const bool must_fail = argc > 3 && argv[3] == std::string_view{"failed"};
-    const auto settings = quiet();
+    const auto settings = silent_options();
     if (transport == "mock") {
         MockPeer peer;
         if (must_fail)

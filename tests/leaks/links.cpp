@@ -2,8 +2,8 @@
 // receives, and is closed by its peer. Prints what the process holds after the first 500 and at the
 // end, and fails if it has grown: a link that ended and is let go leaves nothing behind.
 #include "support/footprint.hpp"
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -47,7 +47,7 @@ template <class T>
 int run(const RawPeer& idle, RawPeer& peer,
         const std::function<typename T::Options(const RawPeer&)>& options, int count)
 {
-    Sidecar<T> feed{options(idle), quiet({.close = 100ms})};
+    Sidecar<T> feed{options(idle), silent_options({.close = 100ms})};
     if (auto started = feed.start(10s); !started) {
         fmt::print("{}\n", started.error());
         return 1;

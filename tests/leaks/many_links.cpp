@@ -1,8 +1,8 @@
 // many_links COUNT...: one feed holds COUNT links, over TCP on the loopback. Prints what a link holds of memory, and what a message costs when each link brings one
 // in turn; then all of them are closed one by one, or by the stop. Fails if a link costs more than
-// `most_link_kib`, if a message is lost, or if something stays behind.
+// `max_link_kib`, if a message is lost, or if something stays behind.
 #include "support/footprint.hpp"
-#include "support/quiet.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -29,7 +29,7 @@ using Wire = Tcp<Lines>;
 
 namespace {
 
-constexpr std::size_t most_link_kib = 24;
+constexpr std::size_t max_link_kib = 24;
 // The peer answers no goodbye, and to cut off thousands takes its time.
 constexpr StopBudget patient{.total = 30s, .drain = 50ms, .close = 50ms, .cancel = 20s};
 constexpr std::size_t messages_at_least = 200'000;
@@ -144,7 +144,7 @@ void run(std::size_t count)
                    / static_cast<double>(count),
                1e6 * (cpu_seconds() - cpu) / static_cast<double>(rounds * count));
     if (!is_sanitized && count >= 1000)
-        require(link_kib < most_link_kib, "a link holds too much");
+        require(link_kib < max_link_kib, "a link holds too much");
     for (std::size_t i = 0; i < links.size(); i += 2)
         (void)links[i].close(0ms); // whose peer does not answer
     links.clear();

@@ -1,7 +1,7 @@
 // What users get wrong at run time: each answer has its code, and its text names the call, the object and the cause.
 #include "support/fixture.hpp"
-#include "support/least_transport.hpp"
-#include "support/quiet.hpp"
+#include "support/minimal_transport.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
@@ -78,8 +78,8 @@ void check_all(const std::vector<Answer>& answers, Error code, std::string_view 
 }
 
 /// A read that gives nothing, at once, again and again.
-struct ReturnsAtOnce : LeastTransport {
-    using LeastTransport::LeastTransport;
+struct ReturnsAtOnce : MinimalTransport {
+    using MinimalTransport::MinimalTransport;
     Task<> read(Context, Sink&) { co_return; }
 };
 
@@ -170,15 +170,14 @@ TEST_CASE(
                || one.call == "flush";         // and nothing is left to be written
     });
     check_all(ask_at_once(f.feed), Error::stopped, "the sidecar has stopped");
-    check_all(
-        {answer("send", link.send("x")), answer("add a sticky message", link.stick("k", "x"))},
-        Error::stopped, "the sidecar has stopped");
+    check_all({answer("send", link.send("x")), answer("subscribe", link.subscribe("k", "x"))},
+              Error::stopped, "the sidecar has stopped");
 }
 
 TEST_CASE("misuse: a link outlives its sidecar, and one that was moved from says so")
 {
     MockPeer peer;
-    auto feed = std::make_unique<Sidecar<Mock>>(Mock::Options{.peer = peer}, quiet());
+    auto feed = std::make_unique<Sidecar<Mock>>(Mock::Options{.peer = peer}, silent_options());
     REQUIRE(feed->start(1s));
     auto link = feed->link().value();
     feed.reset();
@@ -193,10 +192,10 @@ TEST_CASE("misuse: a link outlives its sidecar, and one that was moved from says
           == "cannot send: the call cannot be made from here: this Link was moved from");
     CHECK(link.flush(1s).error() == Error::misuse);
     CHECK(link.close(1s).error() == Error::misuse);
-    CHECK(link.stick("k", "x").error() == Error::misuse);
-    CHECK(link.unstick("k").error() == Error::misuse);
+    CHECK(link.subscribe("k", "x").error() == Error::misuse);
+    CHECK(link.unsubscribe("k").error() == Error::misuse);
     CHECK_FALSE(link.is_up());
-    CHECK_FALSE(link.sticky_state("k"));
+    CHECK_FALSE(link.subscription_state("k"));
     CHECK(link.connection() == 0);
     CHECK(link.protocol().empty());
     CHECK(link.stats().messages_sent == 0);
@@ -215,10 +214,9 @@ TEST_CASE("misuse: options out of range are named")
         {"inbox: 1 bytes are too few", {.inbox = {.bytes = 1}}},
         {"outbox: 1 bytes are too few", {.outbox = {.bytes = 1}}},
         {"outbox: 1 bytes are too few", {.link = {.outbox = QueueLimits{.bytes = 1}}}},
-        {"on_connected_timeout and confirm_timeout must be positive",
+        {"on_connected_timeout and ack_timeout must be positive",
          {.link = {.on_connected_timeout = 0s}}},
-        {"on_connected_timeout and confirm_timeout must be positive",
-         {.link = {.confirm_timeout = -1s}}},
+        {"on_connected_timeout and ack_timeout must be positive", {.link = {.ack_timeout = -1s}}},
         {"reconnect: the window must be positive",
          {.link = {.reconnect = Reconnect{.window = 0s}}}},
         {"reconnect: max_window must not be below window",
@@ -289,7 +287,7 @@ TEST_CASE("misuse: two threads that receive at once share the messages, and lose
 
 TEST_CASE("misuse: a transport whose read gives nothing, at once, holds up nobody")
 {
-    Sidecar<ReturnsAtOnce> feed{{}, quiet()};
+    Sidecar<ReturnsAtOnce> feed{{}, silent_options()};
     REQUIRE(feed.start(5s));
     CHECK(feed.call(
                   "a call", [](Context) -> Task<int> { co_return 7; }, 5s)

@@ -123,7 +123,7 @@ TEST_CASE("options: what the feed is given")
 {
     const auto settings = settings_of({"--reconnect", "--ping-interval", "0.5", "--max-message",
                                        "1G", "--timeout", "0", "ws://h"});
-    CHECK(settings.feed.link.reconnect->queued == sidecar::QueuedSends::keep);
+    CHECK(settings.feed.link.reconnect->on_disconnect == sidecar::OnDisconnect::keep);
     CHECK(settings.feed.link.liveness->interval == 500ms);
     CHECK(settings.feed.link.liveness->timeout == 500ms);
     CHECK(settings.feed.inbox.bytes >= 1u << 30);

@@ -34,7 +34,7 @@ MessageView text(std::string_view payload)
 }
 MessageView bytes(std::string_view payload)
 {
-    return {{}, MessageKind::bytes, std::as_bytes(std::span{payload})};
+    return {{}, MessageKind::binary, std::as_bytes(std::span{payload})};
 }
 
 std::string printed(const Settings& settings, const MessageView& message)

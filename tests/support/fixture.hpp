@@ -1,7 +1,7 @@
 // A sidecar on a mock that does not talk, with its peer.
 #pragma once
 
-#include "quiet.hpp"
+#include "silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>

@@ -1,6 +1,6 @@
 // exits WAY: ends the process while a sidecar runs, in a way that an application might. Its point
 // is that it ends, with nothing for a sanitizer to find.
-#include "support/quiet.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
@@ -19,7 +19,7 @@ namespace {
 
 std::optional<Sidecar<Mock>> at_static_destruction;
 
-Options quick() { return quiet({.total = 50ms}); }
+Options quick() { return silent_options({.total = 50ms}); }
 
 } // namespace
 

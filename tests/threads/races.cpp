@@ -1,7 +1,7 @@
 // Every call of every thread at once, again and again; its point is to run clean under
 // ThreadSanitizer.
 #include "support/expect.hpp"
-#include "support/quiet.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
@@ -85,7 +85,7 @@ void round(Feed& feed, MockPeer& peer)
     expect(stats.messages_taken == received, "received messages are counted");
     expect(stats.messages_received == stats.messages_taken + stats.inbox_messages,
            "every message is accounted for");
-    expect(stats.messages_queued == stats.messages_sent + report.unsent_messages,
+    expect(stats.messages_accepted == stats.messages_sent + report.unsent_messages,
            "every sent message is accounted for");
     expect(peer.sent().size() - sent_before <= queued, "nothing is written twice");
 }

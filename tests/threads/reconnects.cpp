@@ -1,7 +1,7 @@
-// Sends, sticky messages, questions and stops, of many threads, while the link comes and goes; its
+// Sends, subscriptions, questions and stops, of many threads, while the link comes and goes; its
 // point is to run clean under ThreadSanitizer.
 #include "support/expect.hpp"
-#include "support/quiet.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
@@ -25,18 +25,18 @@ void repeat(Feed& feed, Body body)
         body(n);
 }
 
-void round(QueuedSends queued)
+void round(OnDisconnect queued)
 {
     MockPeer peer;
     Sidecar<Mock> feed{
         {.peer = peer},
-        silenced(
-            {.outbox = {.bytes = 16u << 10, .messages = 64},
-             .link = {.reconnect = Reconnect{.window = 2ms, .max_window = 2ms, .queued = queued},
-                      .on_connected = [](Context ctx, Session& session) -> Task<> {
-                          co_await session.send("login");
-                          co_await ctx.sleep_for(1ms);
-                      }}})};
+        silenced({.outbox = {.bytes = 16u << 10, .messages = 64},
+                  .link = {.reconnect =
+                               Reconnect{.window = 2ms, .max_window = 2ms, .on_disconnect = queued},
+                           .on_connected = [](Context ctx, Session& session) -> Task<> {
+                               co_await session.send("login");
+                               co_await ctx.sleep_for(1ms);
+                           }}})};
     expect(feed.start(10s).has_value(), "start");
     const auto link = feed.link().value();
     std::atomic<std::uint64_t> downs{0};
@@ -64,11 +64,11 @@ void round(QueuedSends queued)
         repeat(feed, [&](int n) {
             auto mine = link;
             const auto key = fmt::format("key {}", n % 7);
-            (void)mine.stick(key, "sub " + key, [](const MessageView&) { return true; });
+            (void)mine.subscribe(key, "sub " + key, [](const MessageView&) { return true; });
             if (n % 3 == 0)
-                (void)mine.unstick(key, "unsub " + key);
-            (void)mine.sticky_state(key);
-            (void)mine.sticky_counts();
+                (void)mine.unsubscribe(key, "unsub " + key);
+            (void)mine.subscription_state(key);
+            (void)mine.subscription_counts();
         });
     });
     run([&] {
@@ -101,7 +101,7 @@ void round(QueuedSends queued)
         thread.join();
     expect(report.joined, "joined");
     const auto stats = feed.stats();
-    expect(stats.messages_queued == stats.messages_sent + stats.unsent, "sends add up");
+    expect(stats.messages_accepted == stats.messages_sent + stats.unsent, "sends add up");
     expect(stats.unsent == report.unsent_messages, "the report says the same");
 }
 
@@ -110,7 +110,7 @@ void round(QueuedSends queued)
 int main()
 {
     for (int i = 0; i < 3; ++i) {
-        round(QueuedSends::drop);
-        round(QueuedSends::keep);
+        round(OnDisconnect::discard);
+        round(OnDisconnect::keep);
     }
 }

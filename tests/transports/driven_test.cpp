@@ -78,7 +78,7 @@ TEST_CASE("driven: WebSocket's read puts into a sink of the test's own")
     WebSocket websocket{{.url = fmt::format("ws://127.0.0.1:{}/", peer.port())}};
     own.run(connect_and_read(websocket, own.context(), sink, 2));
     CHECK(sink.messages == Strings{"text", "half and half"});
-    CHECK(sink.kinds == std::vector{MessageKind::text, MessageKind::bytes});
+    CHECK(sink.kinds == std::vector{MessageKind::text, MessageKind::binary});
     CHECK(own.phases.back() == Phase::handshaking);
     websocket.abort();
 }

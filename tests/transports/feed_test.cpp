@@ -1,6 +1,6 @@
 // One application function, several transports: written against Feed, tested on the mock.
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
@@ -43,7 +43,7 @@ TEST_CASE("feed: one application function runs on the mock, on TCP and on WebSoc
     MockPeer mock;
     for (const auto* number : {"1", "2", "3"})
         mock.deliver(number);
-    Sidecar<Mock> on_mock{{.peer = mock}, quiet()};
+    Sidecar<Mock> on_mock{{.peer = mock}, silent_options()};
     CHECK(sum_of_three(on_mock) == 6);
     CHECK(mock.sent().at(0) == "three, please");
 
@@ -52,7 +52,7 @@ TEST_CASE("feed: one application function runs on the mock, on TCP and on WebSoc
         c.send("10\n20\n30\n");
         c.wait_for_end();
     }};
-    Sidecar<Tcp<Lines>> on_tcp{{.host = "127.0.0.1", .port = lines.port()}, quiet()};
+    Sidecar<Tcp<Lines>> on_tcp{{.host = "127.0.0.1", .port = lines.port()}, silent_options()};
     CHECK(sum_of_three(on_tcp) == 60);
 
     RawPeer websocket{[](RawConnection& c) {
@@ -60,7 +60,7 @@ TEST_CASE("feed: one application function runs on the mock, on TCP and on WebSoc
         c.send(frame(0x81, "100") + frame(0x81, "200") + frame(0x81, "300"));
         c.wait_for_end();
     }};
-    Sidecar<WebSocket> on_websocket{{.url = url_of(websocket)}, quiet({.close = 100ms})};
+    Sidecar<WebSocket> on_websocket{{.url = url_of(websocket)}, silent_options({.close = 100ms})};
     CHECK(sum_of_three(on_websocket) == 600);
 }
 
@@ -76,7 +76,7 @@ TEST_CASE("feed: links of two transports bring their messages through one inbox"
         c.send("from the lines\n");
         c.wait_for_end();
     }};
-    Sidecar<WebSocket> sidecar{{.url = url_of(websocket)}, quiet({.close = 100ms})};
+    Sidecar<WebSocket> sidecar{{.url = url_of(websocket)}, silent_options({.close = 100ms})};
     Feed& feed = sidecar;
     REQUIRE(feed.start(5s));
     CHECK(feed.receive(5s).value().text() == "from the WebSocket");
@@ -93,7 +93,7 @@ TEST_CASE("feed: links of two transports bring their messages through one inbox"
 TEST_CASE("feed: a link on another kind of clock is refused, and says why")
 {
     MockPeer peer;
-    Sidecar<Mock> virtual_feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> virtual_feed{{.peer = peer}, silent_options()};
     REQUIRE(virtual_feed.start(1s));
     const auto real = virtual_feed.open<Tcp<Lines>>({.host = "127.0.0.1", .port = 1}, 1s);
     REQUIRE_FALSE(real);
@@ -104,7 +104,7 @@ TEST_CASE("feed: a link on another kind of clock is refused, and says why")
 TEST_CASE("feed: a link may have an outbox of its own size")
 {
     MockPeer peer, other;
-    Sidecar<Mock> feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, silent_options()};
     REQUIRE(feed.start(1s));
     other.hold_writes();
     auto link =

@@ -1,7 +1,7 @@
 // Links that come back, on real sockets: servers that restart, that throw out whom they accept, that
 // break in the middle of a message.
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -73,8 +73,8 @@ TEST_CASE("reconnect on sockets: the server is gone, and another one of the list
     using Transport = Tcp<Lines>;
     const std::vector<std::uint16_t> ports{first->port(), second.port()};
     std::vector<std::uint32_t> attempts; // the loop's thread
-    const FreshOptions<Transport> fresh = [&](Context,
-                                              Attempt attempt) -> Task<Transport::Options> {
+    const OptionsProvider<Transport> fresh = [&](Context,
+                                                 Attempt attempt) -> Task<Transport::Options> {
         attempts.push_back(attempt.number);
         Transport::Options options{.host = "127.0.0.1"};
         options.port = ports[attempt.number < 4 ? 0 : 1];

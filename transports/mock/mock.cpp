@@ -84,7 +84,7 @@ struct MockPeer::State {
     bool is_dropped = false;
 
     template <class Change>
-    void tell(Change change)
+    void apply(Change change)
     {
         std::lock_guard lock{mutex};
         change(*this);
@@ -94,7 +94,7 @@ struct MockPeer::State {
     template <class T>
     void set(T State::*member, std::type_identity_t<T> value)
     {
-        tell([&](State& s) { s.*member = std::move(value); });
+        apply([&](State& s) { s.*member = std::move(value); });
     }
     template <class T>
     [[nodiscard]] T get(T State::*member) const
@@ -105,7 +105,7 @@ struct MockPeer::State {
     /// Adds input from the peer.
     void add(mock::Incoming next)
     {
-        tell([&](State& s) { s.incoming.push_back(std::move(next)); });
+        apply([&](State& s) { s.incoming.push_back(std::move(next)); });
     }
     template <class Question>
     auto ask(Question question) const
@@ -138,7 +138,7 @@ MockPeer::MockPeer() : state_{std::make_shared<State>()} {}
 void MockPeer::refuse_connect(error_code error) { state_->set(&State::connect_error, error); }
 void MockPeer::allow_connect()
 {
-    state_->tell([](State& s) {
+    state_->apply([](State& s) {
         s.connect_error.reset();
         s.connect_delay = {};
     });
@@ -148,11 +148,11 @@ void MockPeer::delay_connect(Duration delay) { state_->set(&State::connect_delay
 void MockPeer::deliver(std::string_view text) { state_->add({.payload = std::string{text}}); }
 void MockPeer::deliver(std::span<const std::byte> bytes)
 {
-    state_->add({.kind = MessageKind::bytes, .payload = to_string(bytes)});
+    state_->add({.kind = MessageKind::binary, .payload = to_string(bytes)});
 }
 void MockPeer::deliver_after(Duration delay, std::string_view text)
 {
-    state_->tell([&](State& s) { s.delayed.push_back({delay, {.payload = std::string{text}}}); });
+    state_->apply([&](State& s) { s.delayed.push_back({delay, {.payload = std::string{text}}}); });
 }
 void MockPeer::limit_reads(std::size_t messages) { state_->set(&State::read_limit, messages); }
 
@@ -166,7 +166,7 @@ void MockPeer::fail_write(error_code error, std::size_t messages)
 }
 void MockPeer::drop()
 {
-    state_->tell([](State& s) {
+    state_->apply([](State& s) {
         s.incoming.push_back({.what = Incoming::Kind::failure, .error = asio::error::eof});
         s.is_dropped = s.signals != nullptr;
     });
@@ -177,7 +177,7 @@ void MockPeer::close(std::uint16_t code, std::string_view reason)
 }
 void MockPeer::fail_operation(std::size_t n, error_code error)
 {
-    state_->tell([&](State& s) {
+    state_->apply([&](State& s) {
         s.failing_operation = n;
         s.operation_error = error;
     });
@@ -194,7 +194,7 @@ void MockPeer::send_bytes() { state_->add({.what = Incoming::Kind::bytes}); }
 
 void MockPeer::forget()
 {
-    state_->tell([](State& s) {
+    state_->apply([](State& s) {
         s.sent.clear();
         s.trace.clear();
     });
@@ -332,9 +332,9 @@ Task<> Mock::read(Context ctx, Sink& sink)
             continue;
         }
         if (front.what == Incoming::Kind::bytes || front.what == Incoming::Kind::pong) {
-            sink.note_bytes();
+            sink.on_bytes();
             if (front.what == Incoming::Kind::pong)
-                sink.note_pong(payload);
+                sink.on_pong(payload);
             s.incoming.pop_front();
             continue;
         }

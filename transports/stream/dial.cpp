@@ -1,6 +1,6 @@
 #include "dial.hpp"
 
-#include "plain.hpp"
+#include "socket_stream.hpp"
 #include "text.hpp"
 
 #include <boost/asio/error.hpp>
@@ -272,7 +272,7 @@ Task<std::shared_ptr<Stream>> Dialer::connect(Context ctx, std::string host, std
                               ctx.now() - attempts->all[j].began);
             attempts_.reset();
             ctx.phase(Phase::connecting, plan.describe_won(i));
-            co_return std::make_shared<Plain>(std::move(socket));
+            co_return std::make_shared<SocketStream>(std::move(socket));
         }
         if (plan.is_over())
             throw Exception{plan.failure(std::move(endpoint))};
@@ -289,9 +289,9 @@ Task<std::shared_ptr<Stream>> Dialer::connect_unix(Context ctx, std::string path
 {
     const auto shown = fmt::format("to unix:{}", http::escape(path));
     ctx.phase(Phase::connecting, shown);
-    Plain::Socket socket{ctx.executor()};
+    SocketStream::Socket socket{ctx.executor()};
     error_code ec;
-    open_socket(socket, Plain::Socket::protocol_type{AF_UNIX, 0}, ec);
+    open_socket(socket, SocketStream::Socket::protocol_type{AF_UNIX, 0}, ec);
     if (ec)
         throw Exception{unix_failure(path, endpoint, ec, {})};
     socket.native_non_blocking(true);
@@ -302,7 +302,7 @@ Task<std::shared_ptr<Stream>> Dialer::connect_unix(Context ctx, std::string path
     while (!is_aborted_) {
         ec = connect_at_once(socket.native_handle(), address);
         if (!ec)
-            co_return std::make_shared<Plain>(std::move(socket));
+            co_return std::make_shared<SocketStream>(std::move(socket));
         if (ec != asio::error::would_block)
             throw Exception{unix_failure(path, endpoint, ec, {})};
         ctx.phase(Phase::connecting, shown + ", whose backlog is full");

@@ -51,7 +51,7 @@ Task<> Reader::read(Stream& stream, Sink& sink, Decoder& decoder)
             co_await read_in_place(stream, sink, decoder);
             co_return;
         }
-        const bool is_done = pass_on(sink, decoder);
+        const bool is_done = decode(sink, decoder);
         if (is_done || has_put)
             co_return;
         if (is_in_place())
@@ -63,11 +63,11 @@ Task<> Reader::read(Stream& stream, Sink& sink, Decoder& decoder)
             const ReadBuffers room{prepare_wait()};
             got = co_await stream.read_some(room, ec);
             throw_if(ec, stream);
-            stream.note_read(room[0].size(), got);
+            stream.on_read(room[0].size(), got);
             waited(got);
         }
         throw_if(ec, stream);
-        sink.note_bytes();
+        sink.on_bytes();
         come += got;
     }
 }
@@ -97,10 +97,10 @@ bool Reader::put_refused(Sink& sink)
 }
 
 /// Puts every complete message. Returns true if read() must return: a message was put or refused.
-bool Reader::pass_on(Sink& sink, Decoder& decoder)
+bool Reader::decode(Sink& sink, Decoder& decoder)
 {
     const auto bytes = unread();
-    auto pass = decoder.pass_on(bytes, sink);
+    auto pass = decoder.decode(bytes, sink);
     missing_bytes_ = pass.missing_bytes;
     if (pass.refused) {
         const auto payload = pass.refused->payload;
@@ -189,7 +189,7 @@ void Reader::consume(std::size_t bytes)
         push(rest);
 }
 
-void Reader::begin_in_place(Sink& sink, const Found& begun)
+void Reader::begin_in_place(Sink& sink, const Fragment& begun)
 {
     in_place_ = sink.prepare(begun.payload.size() + missing_bytes_);
     if (in_place_.empty()) {
@@ -210,12 +210,12 @@ Task<> Reader::read_in_place(Stream& stream, Sink& sink, Decoder& decoder)
         const auto room = rest_in_place();
         const auto got = co_await stream.read_some(room, ec);
         throw_if(ec, stream);
-        stream.note_read(asio::buffer_size(room), got);
-        sink.note_bytes();
+        stream.on_read(asio::buffer_size(room), got);
+        sink.on_bytes();
         received_in_place(decoder, got);
     }
     for (auto taken = commit_in_place(sink);; taken += commit_in_place(sink)) {
-        (void)pass_on(sink, decoder);
+        (void)decode(sink, decoder);
         if (!is_in_place() || taken >= batch_bytes)
             co_return;
         while (in_place_bytes_ < in_place_.size()) {
@@ -225,7 +225,7 @@ Task<> Reader::read_in_place(Stream& stream, Sink& sink, Decoder& decoder)
             throw_if(ec, stream);
             if (got == 0)
                 co_return;
-            sink.note_bytes();
+            sink.on_bytes();
             received_in_place(decoder, got);
         }
     }

@@ -73,20 +73,20 @@ public:
 
 private:
     struct Refused { // a message that the sink had no room for
-        Found found;
+        Fragment found;
         std::optional<std::size_t> offset; // of its payload in unread(), if it is there
         std::size_t bytes;                 // its size in unread()
     };
 
     [[nodiscard]] std::span<const std::byte> unread() const noexcept;
     [[nodiscard]] bool put_refused(Sink& sink);
-    [[nodiscard]] bool pass_on(Sink& sink, Decoder& decoder);
+    [[nodiscard]] bool decode(Sink& sink, Decoder& decoder);
     [[nodiscard]] std::size_t receive(Stream& stream, Sink& sink, error_code& ec);
     [[nodiscard]] boost::asio::mutable_buffer prepare_wait();
     void waited(std::size_t got);
     void consume(std::size_t bytes);
 
-    void begin_in_place(Sink& sink, const Found& begun);
+    void begin_in_place(Sink& sink, const Fragment& begun);
     [[nodiscard]] Task<> read_in_place(Stream& stream, Sink& sink, Decoder& decoder);
     [[nodiscard]] ReadBuffers rest_in_place();
     void received_in_place(Decoder& decoder, std::size_t got);

@@ -147,8 +147,8 @@ Result<void> validate(const SocketSetup& setup, bool is_unix)
                                                              : nullptr;
         if (name)
             return bad_option(fmt::format("{} has no meaning for a Unix-domain socket", name));
-    } else if (!setup.keep_alive && has_keep_alive_periods(o)) {
-        return bad_option("keep_alive is off, but a period of keep-alive is given");
+    } else if (!setup.tcp_keepalive && has_keep_alive_periods(o)) {
+        return bad_option("tcp_keepalive is off, but a period of keep-alive is given");
     }
     return {};
 }
@@ -165,7 +165,7 @@ std::optional<Refused> set_up_tcp(int socket, const SocketSetup& setup, const tc
         return refused;
     // Every TCP socket accepts these two
     switch_on(socket, IPPROTO_TCP, TCP_NODELAY, setup.no_delay);
-    switch_on(socket, SOL_SOCKET, SO_KEEPALIVE, setup.keep_alive);
+    switch_on(socket, SOL_SOCKET, SO_KEEPALIVE, setup.tcp_keepalive);
     return set_all(socket, settings_of(setup.options));
 }
 

@@ -18,8 +18,8 @@ namespace sidecar::stream {
 
 /// The socket options that a transport asks for.
 struct SocketSetup {
-    bool no_delay = true;   ///< TCP_NODELAY
-    bool keep_alive = true; ///< SO_KEEPALIVE
+    bool no_delay = true;      ///< TCP_NODELAY
+    bool tcp_keepalive = true; ///< SO_KEEPALIVE
     SocketOptions options{};
 };
 

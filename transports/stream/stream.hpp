@@ -78,9 +78,9 @@ public:
     /// Reads without waiting: zero without an error means that no bytes are there.
     [[nodiscard]] virtual std::size_t try_read(ReadBuffers into, error_code& ec) = 0;
     /// Whether the last read took everything, so that try_read() would find nothing. After a
-    /// read_some() it is right only once note_read() was called.
+    /// read_some() it is right only once on_read() was called.
     [[nodiscard]] virtual bool is_drained() const noexcept = 0;
-    virtual void note_read(std::size_t asked_bytes, std::size_t got) noexcept
+    virtual void on_read(std::size_t asked_bytes, std::size_t got) noexcept
     {
         static_cast<void>(asked_bytes), static_cast<void>(got);
     }

@@ -100,7 +100,7 @@ stream::Target stream_target(const TcpTarget& target)
     stream::Target result{.host = target.host,
                           .port = target.port,
                           .socket = {.no_delay = target.no_delay,
-                                     .keep_alive = target.keep_alive,
+                                     .tcp_keepalive = target.tcp_keepalive,
                                      .options = target.socket},
                           .proxy = target.proxy,
                           .tls = target.tls,

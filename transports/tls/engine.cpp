@@ -36,7 +36,7 @@ std::span<const std::byte> next_record(const beast::buffers_suffix<Pieces>& rest
     return staging.first(asio::buffer_copy(asio::buffer(staging.data(), staging.size()), rest));
 }
 
-void note_renegotiation(const SSL* ssl, int where, int alert)
+void on_renegotiation(const SSL* ssl, int where, int alert)
 {
     constexpr int is_ours = SSL_CB_ALERT | SSL_CB_WRITE;
     if ((where & is_ours) == is_ours && (alert & 0xff) == SSL_AD_NO_RENEGOTIATION)
@@ -78,7 +78,7 @@ TlsEngine::TlsEngine(std::shared_ptr<const TlsContext> context, std::string want
     if (!bio || !demand_name(ssl_.get(), peer_.wanted))
         throw Exception{openssl_failed()};
     SSL_set_app_data(ssl_.get(), &peer_);
-    SSL_set_info_callback(ssl_.get(), note_renegotiation);
+    SSL_set_info_callback(ssl_.get(), on_renegotiation);
     BIO_set_data(bio.get(), this);
     BIO_set_init(bio.get(), 1);
     SSL_set_bio(ssl_.get(), bio.get(), bio.get());
@@ -174,13 +174,13 @@ TlsEngine::Step TlsEngine::step_after(int result)
     case SSL_ERROR_WANT_READ: return Step::wants_input;
     case SSL_ERROR_WANT_WRITE: return Step::wants_output;
     case SSL_ERROR_ZERO_RETURN: return Step::closed;
-    default: note_fault(); return Step::failed;
+    default: record_fault(); return Step::failed;
     }
 }
 
 /// Records the first fault only: OpenSSL knows no more later. Prefers the queue's last error if it
 /// is from the ssl library, which sums up the errors of other parts.
-void TlsEngine::note_fault()
+void TlsEngine::record_fault()
 {
     const auto last = ERR_peek_last_error();
     const auto code = ERR_GET_LIB(last) == ERR_LIB_SSL ? last : ERR_peek_error();

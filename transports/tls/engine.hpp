@@ -97,7 +97,7 @@ public:
 
 private:
     [[nodiscard]] Step step_after(int result);
-    void note_fault();
+    void record_fault();
 
     [[nodiscard]] static BIO_METHOD* bio_method();
     static int bio_read(BIO* bio, char* to, std::size_t size, std::size_t* got);

@@ -83,15 +83,15 @@ std::string name_to_verify(const TlsOptions& options, const std::string& host,
 
 // --- the handshake
 
-Tls::Tls(std::shared_ptr<Stream> below, std::vector<std::byte> early, TlsContextPtr context,
-         std::string wanted, std::string session_key)
+TlsStream::TlsStream(std::shared_ptr<Stream> below, std::vector<std::byte> early,
+                     TlsContextPtr context, std::string wanted, std::string session_key)
     : below_{std::move(below)},
       engine_{std::move(context), std::move(wanted), std::move(session_key)},
       early_{std::move(early)}
 {
 }
 
-Task<std::optional<FailureDetails>> Tls::shake_hands()
+Task<std::optional<FailureDetails>> TlsStream::shake_hands()
 {
     for (;;) {
         const auto step = engine_.shake_hands();
@@ -117,7 +117,7 @@ Task<std::optional<FailureDetails>> Tls::shake_hands()
 }
 
 /// Waits for more of the handshake. Returns why it ends here; empty: it continues.
-Task<std::optional<FailureDetails>> Tls::hear_more()
+Task<std::optional<FailureDetails>> TlsStream::hear_more()
 {
     do {
         error_code ec;
@@ -140,7 +140,7 @@ Task<std::optional<FailureDetails>> Tls::hear_more()
                            : "the peer ended the connection in the middle of the handshake"};
 }
 
-FailureDetails Tls::why_failed() const
+FailureDetails TlsStream::why_failed() const
 {
     if (const auto& refusal = engine_.refusal())
         return {.explanation = describe(*refusal), .is_passing = false};
@@ -152,7 +152,7 @@ FailureDetails Tls::why_failed() const
 
 // --- reading
 
-Task<std::size_t> Tls::read_some(ReadBuffers into, error_code& ec)
+Task<std::size_t> TlsStream::read_some(ReadBuffers into, error_code& ec)
 {
     for (;;) {
         if (is_aborted_) {
@@ -181,7 +181,7 @@ Task<std::size_t> Tls::read_some(ReadBuffers into, error_code& ec)
     }
 }
 
-std::size_t Tls::try_read(ReadBuffers into, error_code& ec)
+std::size_t TlsStream::try_read(ReadBuffers into, error_code& ec)
 {
     if (is_aborted_) {
         ec = asio::error::operation_aborted;
@@ -192,7 +192,7 @@ std::size_t Tls::try_read(ReadBuffers into, error_code& ec)
 
 /// Takes plaintext from OpenSSL, then from the stream below while there is room. Asks the stream
 /// below at least once if `may_ask_below`.
-std::size_t Tls::pull(ReadBuffers into, bool may_ask_below, error_code& ec)
+std::size_t TlsStream::pull(ReadBuffers into, bool may_ask_below, error_code& ec)
 {
     const auto room = asio::buffer_size(into);
     std::size_t got = 0, taken_in = 0;
@@ -220,7 +220,7 @@ std::size_t Tls::pull(ReadBuffers into, bool may_ask_below, error_code& ec)
     return got;
 }
 
-TlsEngine::Step Tls::decrypt(ReadBuffers into, std::size_t& got)
+TlsEngine::Step TlsStream::decrypt(ReadBuffers into, std::size_t& got)
 {
     auto step = TlsEngine::Step::done;
     std::size_t before = 0; // end of the buffers before this one
@@ -239,7 +239,7 @@ TlsEngine::Step Tls::decrypt(ReadBuffers into, std::size_t& got)
 }
 
 /// Receives from below without waiting, once all input is used. Returns the number of bytes.
-std::size_t Tls::ask_below(std::size_t wanted)
+std::size_t TlsStream::ask_below(std::size_t wanted)
 {
     if (!input_)
         input_ = acquire_input();
@@ -254,7 +254,7 @@ std::size_t Tls::ask_below(std::size_t wanted)
 
 /// Waits for the peer's next bytes and passes them to the engine, or waits until another caller has
 /// done so. `ec`: operation_aborted; then nothing was received.
-Task<> Tls::wait_below(ReadBuffers into, error_code& ec)
+Task<> TlsStream::wait_below(ReadBuffers into, error_code& ec)
 {
     if (is_waiting_below_) {
         co_await came_.wait();
@@ -268,7 +268,7 @@ Task<> Tls::wait_below(ReadBuffers into, error_code& ec)
     auto got = asio::buffer_copy(landing, asio::buffer(std::exchange(early_, {})));
     if (got == 0)
         got = co_await below_->read_some(landing, end);
-    below_->note_read(first, got);
+    below_->on_read(first, got);
     if (is_aborted_ || below_->is_aborted() || end == asio::error::operation_aborted) {
         ec = asio::error::operation_aborted;
         co_return;
@@ -289,7 +289,7 @@ Task<> Tls::wait_below(ReadBuffers into, error_code& ec)
 }
 
 /// Does the same for callers without memory.
-Task<> Tls::wait_below(error_code& ec)
+Task<> TlsStream::wait_below(error_code& ec)
 {
     std::array<std::byte, max_in_one_wait> memory;
     const ReadBuffers into{asio::buffer(memory)};
@@ -297,7 +297,7 @@ Task<> Tls::wait_below(error_code& ec)
 }
 
 /// Returns the error of a read that found no plaintext.
-error_code Tls::end_code(TlsEngine::Step step) const
+error_code TlsStream::end_code(TlsEngine::Step step) const
 {
     switch (step) {
     case TlsEngine::Step::closed: return asio::error::eof;
@@ -310,7 +310,7 @@ error_code Tls::end_code(TlsEngine::Step step) const
 
 // --- writing
 
-Task<std::size_t> Tls::write_some(std::span<const asio::const_buffer> from, error_code& ec)
+Task<std::size_t> TlsStream::write_some(std::span<const asio::const_buffer> from, error_code& ec)
 {
     SealedRecords sealed;
     while (sealed.count == 0) {
@@ -337,7 +337,7 @@ Task<std::size_t> Tls::write_some(std::span<const asio::const_buffer> from, erro
     co_return taken;
 }
 
-Task<> Tls::shutdown(error_code& ec)
+Task<> TlsStream::shutdown(error_code& ec)
 {
     engine_.close_notify();
     co_await flush();
@@ -346,7 +346,7 @@ Task<> Tls::shutdown(error_code& ec)
         co_await below_->shutdown(ec);
 }
 
-void Tls::abort() noexcept
+void TlsStream::abort() noexcept
 {
     is_aborted_ = true;
     below_->abort();
@@ -358,7 +358,7 @@ void Tls::abort() noexcept
 // --- sending
 
 /// Waits until all output so far is sent, or sending has failed. Any number of coroutines may wait.
-Task<> Tls::flush()
+Task<> TlsStream::flush()
 {
     const auto self = shared_from_this();
     const auto put_bytes = engine_.put_bytes();
@@ -375,7 +375,7 @@ Task<> Tls::flush()
     send_in_background(); // output of the meantime
 }
 
-void Tls::send_in_background()
+void TlsStream::send_in_background()
 {
     if (is_sending_ || send_error_ || !has_more())
         return;
@@ -384,16 +384,16 @@ void Tls::send_in_background()
                    [](std::exception_ptr) {}); // failures are in send_error_
 }
 
-Task<> Tls::send_all(std::shared_ptr<Tls> self)
+Task<> TlsStream::send_all(std::shared_ptr<TlsStream> self)
 {
     const OnExit end_turn{[&] { self->is_sending_ = false, self->waiters_.wake(); }};
     while (!self->send_error_ && self->has_more())
         co_await self->send_some();
 }
 
-bool Tls::has_more() noexcept { return at_ != sending_.size() || !engine_.output().empty(); }
+bool TlsStream::has_more() noexcept { return at_ != sending_.size() || !engine_.output().empty(); }
 
-Task<> Tls::send_some()
+Task<> TlsStream::send_some()
 {
     if (at_ == sending_.size()) {
         at_ = 0;
@@ -432,7 +432,8 @@ Task<std::shared_ptr<Stream>> secure(Context ctx, std::shared_ptr<Stream> below,
                             "change everything",
                             endpoint));
     const auto session_key = fmt::format("{} {}", name, endpoint);
-    const auto tls = std::make_shared<Tls>(below, std::move(early), context, name, session_key);
+    const auto tls =
+        std::make_shared<TlsStream>(below, std::move(early), context, name, session_key);
     auto why = co_await tls->shake_hands();
     if (!why && !options.insecure_skip_verification && !tls->is_verified()) // should be impossible
         why = FailureDetails{.explanation = "the peer showed no certificate that could be verified",

@@ -32,11 +32,11 @@ namespace sidecar::stream {
 /// read never waits for its own output, up to TlsEngine::max_unsent_bytes. One write_some below at
 /// a time; output is sent in order, even if the caller that waited for it was cancelled; after the
 /// first error nothing is sent.
-class Tls final : public Stream, public std::enable_shared_from_this<Tls> {
+class TlsStream final : public Stream, public std::enable_shared_from_this<TlsStream> {
 public:
     /// `early`: bytes of `below` that have already arrived. The other parameters are TlsEngine's.
-    Tls(std::shared_ptr<Stream> below, std::vector<std::byte> early, TlsContextPtr context,
-        std::string wanted, std::string session_key);
+    TlsStream(std::shared_ptr<Stream> below, std::vector<std::byte> early, TlsContextPtr context,
+              std::string wanted, std::string session_key);
 
     /// Does the handshake; called first. Returns why it failed; empty: it succeeded. Sends the
     /// alert of a refusal to the peer. Throws system_error: operation_aborted after an abort of the
@@ -69,7 +69,7 @@ private:
     [[nodiscard]] Task<> flush();
     [[nodiscard]] bool has_more() noexcept;
     void send_in_background();
-    [[nodiscard]] static Task<> send_all(std::shared_ptr<Tls> self);
+    [[nodiscard]] static Task<> send_all(std::shared_ptr<TlsStream> self);
     [[nodiscard]] Task<> send_some();
 
     const std::shared_ptr<Stream> below_; // sidecar side

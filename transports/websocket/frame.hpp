@@ -101,7 +101,7 @@ struct FrameHead {
     /// For a plain message.
     [[nodiscard]] MessageKind kind() const noexcept
     {
-        return first == whole_text ? MessageKind::text : MessageKind::bytes;
+        return first == whole_text ? MessageKind::text : MessageKind::binary;
     }
     [[nodiscard]] bool is_final() const noexcept { return (first & fin) != 0; }
     [[nodiscard]] Opcode opcode() const noexcept { return static_cast<Opcode>(first & 0x0f); }

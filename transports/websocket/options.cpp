@@ -194,7 +194,7 @@ stream::Target target_of(const Url& url, const WebSocket::Options& options, std:
                           .port = url.port,
                           .unix_path = url.unix_path,
                           .socket = {.no_delay = options.no_delay,
-                                     .keep_alive = options.keep_alive,
+                                     .tcp_keepalive = options.tcp_keepalive,
                                      .options = options.socket},
                           .proxy = options.proxy,
                           .endpoint = std::move(endpoint)};

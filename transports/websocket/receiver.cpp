@@ -245,7 +245,7 @@ void Receiver::received(std::span<const std::byte> bytes, bool is_last)
 DecodedFrame Receiver::begin_fragment(const FrameHead& head, std::span<const std::byte> body)
 {
     if (!is_in_message()) {
-        kind_ = head.opcode() == Opcode::text ? MessageKind::text : MessageKind::bytes;
+        kind_ = head.opcode() == Opcode::text ? MessageKind::text : MessageKind::binary;
         is_between_frames_ = false;
         empty_fragments_ = 0;
         if ((head.first & FrameHead::compressed) != 0)

@@ -32,7 +32,7 @@ struct Ending {
 /// The result of decode() for the front of the bytes; it has the members of a framing's result.
 struct DecodedFrame {
     bool is_complete = false; ///< `payload` is a message
-    MessageKind kind = MessageKind::bytes;
+    MessageKind kind = MessageKind::binary;
     /// A whole message, or the arrived part of one that the next `missing_bytes` complete
     /// unchanged.
     std::span<const std::byte> payload{};
@@ -73,7 +73,7 @@ public:
                 && head.payload_bytes <= bytes.size() - head.head_bytes) [[likely]] {
                 const auto size = static_cast<std::size_t>(head.payload_bytes);
                 const auto payload = bytes.subspan(head.head_bytes, size);
-                if (head.kind() == MessageKind::bytes
+                if (head.kind() == MessageKind::binary
                     || is_good_text(payload, bytes.subspan(head.head_bytes + size))) [[likely]]
                     return {.is_complete = true,
                             .kind = head.kind(),
@@ -177,9 +177,9 @@ private:
     /// sidecar side; false during fragments or an incomplete frame, and after the ending
     bool is_between_frames_ = true;
     std::size_t good_ahead_ = 0; // sidecar side; following texts that are known to be UTF-8
-    MessageKind kind_ = MessageKind::bytes; // sidecar side; of the current message
-    std::size_t looked_at_bytes_ = 0;       // sidecar side; of an incomplete frame, or of assembly_
-    Utf8Parts text_;                        // sidecar side; of the current message, if it is text
+    MessageKind kind_ = MessageKind::binary; // sidecar side; of the current message
+    std::size_t looked_at_bytes_ = 0; // sidecar side; of an incomplete frame, or of assembly_
+    Utf8Parts text_;                  // sidecar side; of the current message, if it is text
     Fragmented fragmented_ = Fragmented::no; // sidecar side; state of the current message
     Assembly assembly_;                      // sidecar side; its fragments
     std::uint64_t fragment_left_bytes_ = 0;  // sidecar side; of the current fragment

@@ -121,7 +121,7 @@ public:
 
 private:
     // stream::Decoder and stream::Encoder
-    stream::Pass pass_on(std::span<const std::byte> unread, Sink& sink) override;
+    stream::DecodeResult decode(std::span<const std::byte> unread, Sink& sink) override;
     void received(std::span<const std::byte> bytes, bool is_last) override;
     void encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::iterator& end) override;
 
@@ -242,16 +242,16 @@ void WebSocket::Impl::look_for_pings()
     }
 }
 
-stream::Pass WebSocket::Impl::pass_on(std::span<const std::byte> unread, Sink& sink)
+stream::DecodeResult WebSocket::Impl::decode(std::span<const std::byte> unread, Sink& sink)
 {
-    auto pass = stream::put_messages(unread, sink, MessageKind::bytes, [this](auto bytes) {
+    auto pass = stream::decode_messages(unread, sink, MessageKind::binary, [this](auto bytes) {
         const auto decoded = protocol_.decode(bytes);
         if (!decoded.is_complete)
             answer(); // to a ping, before the next one
         return decoded;
     });
     if (const auto pong = protocol_.take_pong())
-        sink.note_pong(*pong);
+        sink.on_pong(*pong);
     if (protocol_.ending())
         throw Ended{};
     return pass;

@@ -47,7 +47,7 @@ using OptionsOf = typename OptionsOfTransport<T>::type;
 /// Makes a transport's options for one attempt to connect. A coroutine on the loop; it may wait
 /// (for a token, say) within the attempt's time. An exception fails the attempt.
 template <class T>
-using FreshOptions = std::function<Task<detail::OptionsOf<T>>(Context, const Attempt&)>;
+using OptionsProvider = std::function<Task<detail::OptionsOf<T>>(Context, const Attempt&)>;
 
 } // namespace sidecar
 
@@ -72,10 +72,10 @@ public:
 class SIDECAR_API LinkConfig {
 public:
     virtual ~LinkConfig() = default;
-    /// Whether the application makes new options for each attempt; see for_attempt().
-    [[nodiscard]] virtual bool is_made_anew() const noexcept = 0;
-    /// Makes the configuration of this attempt; only if is_made_anew(). Side: sidecar.
-    [[nodiscard]] virtual Task<std::shared_ptr<const LinkConfig>> for_attempt(
+    /// Whether the application makes new options for each attempt; see options_for().
+    [[nodiscard]] virtual bool is_dynamic() const noexcept = 0;
+    /// Makes the configuration of this attempt; only if is_dynamic(). Side: sidecar.
+    [[nodiscard]] virtual Task<std::shared_ptr<const LinkConfig>> options_for(
         Context ctx, Attempt attempt) const = 0;
     [[nodiscard]] virtual std::unique_ptr<AnyTransport> make_transport() const = 0;
     [[nodiscard]] virtual std::string endpoint() const = 0;
@@ -183,14 +183,14 @@ private:
 template <Transport T>
 class TransportConfig final : public LinkConfig {
 public:
-    explicit TransportConfig(typename T::Options options, FreshOptions<T> fresh = {})
-        : options_{std::move(options)}, fresh_{std::move(fresh)}
+    explicit TransportConfig(typename T::Options options, OptionsProvider<T> provider = {})
+        : options_{std::move(options)}, provider_{std::move(provider)}
     {
     }
-    bool is_made_anew() const noexcept override { return static_cast<bool>(fresh_); }
-    Task<std::shared_ptr<const LinkConfig>> for_attempt(Context ctx, Attempt attempt) const override
+    bool is_dynamic() const noexcept override { return static_cast<bool>(provider_); }
+    Task<std::shared_ptr<const LinkConfig>> options_for(Context ctx, Attempt attempt) const override
     {
-        auto options = co_await fresh_(ctx, attempt);
+        auto options = co_await provider_(ctx, attempt);
         co_return std::make_shared<const TransportConfig<T>>(std::move(options));
     }
     std::unique_ptr<AnyTransport> make_transport() const override
@@ -241,7 +241,7 @@ private:
     using Traits = TransportTraits<T>;
 
     const typename T::Options options_; // both: constant
-    const FreshOptions<T> fresh_;       // sidecar side
+    const OptionsProvider<T> provider_; // sidecar side
 };
 
 } // namespace sidecar::detail

@@ -35,7 +35,7 @@ Failure ended_by(const std::string& bytes, bool is_compressed = false)
                                .max_message_bytes = 1000};
     if (is_compressed)
         options.compression = CompressionOptions{};
-    Sidecar<WebSocket> feed{options, quiet()};
+    Sidecar<WebSocket> feed{options, silent_options()};
     if (auto started = feed.start(20s); !started)
         return started.error();
     return failure_of(feed);

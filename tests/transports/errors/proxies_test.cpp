@@ -15,7 +15,8 @@ using LinesFeed = Sidecar<Tcp<Lines>>;
 
 Failure through(const std::string& proxy, std::chrono::milliseconds time = 20s)
 {
-    LinesFeed feed{{.host = "feed.example", .port = 7000, .proxy = {.url = proxy}}, quiet()};
+    LinesFeed feed{{.host = "feed.example", .port = 7000, .proxy = {.url = proxy}},
+                   silent_options()};
     if (auto started = feed.start(time); !started)
         return started.error();
     return {};

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "support/failure_of.hpp"
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>
@@ -15,7 +15,7 @@
 inline sidecar::Failure start_of(sidecar::WebSocket::Options options,
                                  std::chrono::milliseconds time = std::chrono::seconds{20})
 {
-    sidecar::Sidecar<sidecar::WebSocket> feed{std::move(options), quiet()};
+    sidecar::Sidecar<sidecar::WebSocket> feed{std::move(options), silent_options()};
     if (auto started = feed.start(time); !started)
         return started.error();
     return {};

@@ -1,8 +1,8 @@
 // Stops before a link is up, and while it is going down already.
 #include "matrix.hpp"
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
 #include "support/sanitized.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>
@@ -63,7 +63,7 @@ TEST_CASE("stop matrix: while a name is resolved, by a resolver that answers lat
 {
     for (const bool answers_late : {false, true}) {
         auto release = std::make_shared<std::latch>(1);
-        auto options = quiet(budget);
+        auto options = silent_options(budget);
         options.lookup = [release](const std::string&) {
             release->wait();
             return std::vector<boost::asio::ip::address>{};
@@ -84,7 +84,7 @@ TEST_CASE("stop matrix: while TCP connects to a host that takes nothing in")
 {
     FullBacklog silent;
     Sidecar<WebSocket> feed{{.url = "ws://127.0.0.1:" + std::to_string(silent.port())},
-                            quiet(budget)};
+                            silent_options(budget)};
     check_stop_of_start(feed, "connecting", "mute");
 }
 
@@ -109,7 +109,7 @@ TEST_CASE("stop matrix: in the handshake, with every peer")
                 c.send("HTTP/1.1 101 Switching Protocols\r\n");
             c.wait_for_end();
         }};
-        Sidecar<WebSocket> feed{{.url = peer.url()}, quiet(budget)};
+        Sidecar<WebSocket> feed{{.url = peer.url()}, silent_options(budget)};
         check_stop_of_start(feed, "in the handshake", names_of_manner[static_cast<int>(manner)],
                             [&] { is_stopping = true; });
     }
@@ -120,7 +120,7 @@ TEST_CASE("stop: literals need no resolver, and no more than a bounded number of
 {
     std::latch release{1};
     std::atomic<int> outstanding{0};
-    auto options = quiet(budget);
+    auto options = silent_options(budget);
     options.lookup = [&](const std::string&) {
         ++outstanding;
         release.wait();
@@ -154,7 +154,7 @@ TEST_CASE("stop matrix: while a stop is under way already, further ones wait for
         c.accept_websocket();
         c.wait_for_end(); // never answers the close
     }};
-    Sidecar<WebSocket> feed{{.url = peer.url()}, quiet(budget)};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, silent_options(budget)};
     REQUIRE(feed.start(10s));
     const auto requested = Clock::now();
     feed.request_stop();
@@ -191,7 +191,7 @@ TEST_CASE("stop matrix: while the peer itself is closing")
             else
                 c.read(6 + 2);
         }};
-        Sidecar<WebSocket> feed{{.url = peer.url()}, quiet(budget)};
+        Sidecar<WebSocket> feed{{.url = peer.url()}, silent_options(budget)};
         REQUIRE(feed.start(10s));
         closing.wait();
         const auto report = feed.stop();

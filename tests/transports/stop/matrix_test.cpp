@@ -1,8 +1,8 @@
 // The stop matrix on real sockets: what the link is doing, times how the peer behaves.
 #include "matrix.hpp"
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
 #include "support/sanitized.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -157,7 +157,7 @@ void check_cell(const char* name, bool is_websocket, Load load, Manner manner,
     CAPTURE(manner_name);
     Peer behaviour{load, manner, is_websocket};
     RawPeer peer{[&](RawConnection& c) { behaviour(c); }};
-    Sidecar<T> feed{make_options(peer.port()), quiet(budget)};
+    Sidecar<T> feed{make_options(peer.port()), silent_options(budget)};
     REQUIRE(feed.start(10s));
     if (load == Load::flooded)
         REQUIRE(feed.receive(10s));

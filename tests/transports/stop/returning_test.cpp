@@ -1,9 +1,9 @@
 // The stop matrix on real sockets, for a link that comes back: it backs off, it tries again, it restores;
 // times how the peer behaves.
 #include "matrix.hpp"
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
 #include "support/sanitized.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -83,7 +83,7 @@ void check_cell(const char* name, bool is_websocket, Doing doing, Manner manner,
     RawPeer peer{[&](RawConnection& c) { behaviour(c); }};
     const auto wait = doing == Doing::backing_off ? Duration{1h} : Duration{1ms};
     std::atomic<std::uint32_t> restoring{0};
-    auto options = quiet(budget);
+    auto options = silent_options(budget);
     options.link.reconnect =
         Reconnect{.window = wait, .max_window = wait, .random = [] { return UINT64_MAX; }};
     options.link.on_connected = [&](Context ctx, Session& session) -> Task<> {

@@ -1,8 +1,8 @@
 // Connecting by name to real sockets of the loopback, some of them mute, closed or oneself.
 #include "dial.hpp"
 #include "listener.hpp"
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -25,7 +25,7 @@ constexpr StopBudget brief{.total = 10s, .drain = 20ms, .close = 20ms, .cancel =
 
 Options with_addresses(const Texts& addresses)
 {
-    auto options = quiet(brief);
+    auto options = silent_options(brief);
     options.lookup = [addresses](const std::string&) {
         std::vector<boost::asio::ip::address> parsed;
         for (const auto& text : addresses)
@@ -84,7 +84,7 @@ TEST_CASE("dial: the losers are closed")
     const auto before = open_descriptors();
     std::size_t with_one = 0;
     {
-        Feeds feed{{.host = "127.0.0.2", .port = good.port()}, quiet(brief)};
+        Feeds feed{{.host = "127.0.0.2", .port = good.port()}, silent_options(brief)};
         REQUIRE(feed.start(10s));
         with_one = open_descriptors();
     }

@@ -68,7 +68,7 @@ public:
     {
         return std::string_view{incoming_}.substr(read_);
     }
-    std::size_t most_per_read = std::numeric_limits<std::size_t>::max();
+    std::size_t max_per_read = std::numeric_limits<std::size_t>::max();
     error_code end;
     std::size_t waits = 0, reads = 0, writes = 0;
     std::string taken;
@@ -138,7 +138,7 @@ private:
             ec = end;
         const auto asked = boost::asio::buffer_size(into);
         const auto got =
-            boost::asio::buffer_copy(into, boost::asio::buffer(left()), ec ? 0 : most_per_read);
+            boost::asio::buffer_copy(into, boost::asio::buffer(left()), ec ? 0 : max_per_read);
         read_ += got;
         is_drained_ = left().empty() && got < asked;
         return got;
@@ -242,7 +242,7 @@ public:
     explicit FakeOutbox(std::vector<std::string> m) : messages{std::move(m)} {}
     MessageView read(std::uint64_t& position) const override
     {
-        return {LinkId{}, MessageKind::bytes, bytes_of(messages.at(position++))};
+        return {LinkId{}, MessageKind::binary, bytes_of(messages.at(position++))};
     }
     void mark_written(std::size_t count, std::uint64_t) override
     {
@@ -287,7 +287,7 @@ private:
 };
 
 /// Runs all there is to run now.
-inline void settle(boost::asio::io_context& io)
+inline void run_until_idle(boost::asio::io_context& io)
 {
     io.restart();
     (void)io.poll();

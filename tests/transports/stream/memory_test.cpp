@@ -1,7 +1,7 @@
 // What a link keeps once its large message is over. Counted by malloc, so of no use to a sanitizer.
 #include "listener.hpp"
-#include "support/quiet.hpp"
 #include "support/sanitized.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -54,7 +54,7 @@ struct ManyLinks {
     }
 
     Listener listener{"127.0.0.1", 0};
-    Sidecar<Tcp<F>> feed{options(), quiet(brief)};
+    Sidecar<Tcp<F>> feed{options(), silent_options(brief)};
     std::vector<Listener::Connection> peers;
 };
 

@@ -1,8 +1,8 @@
 // The process around the connections: signals, and descriptors that run out.
 #include "support/descriptors.hpp"
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
 #include "support/sanitized.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -83,7 +83,7 @@ TEST_CASE("descriptors: without one open() says so, the other links never notice
           * doctest::skip(needs_descriptors))
 {
     RawPeer peer{echo_lines}, other{echo_lines}, third{echo_lines};
-    Feeds feed{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
+    Feeds feed{{.host = "127.0.0.1", .port = peer.port()}, silent_options()};
     REQUIRE(feed.start(10s));
     REQUIRE(feed.send("hello")); // so the peer has accepted, and needs no descriptor any more
     REQUIRE(feed.receive(10s).value().text() == "hello");
@@ -122,7 +122,7 @@ TEST_CASE("descriptors: start() says that there are too few, however many are le
         for (std::size_t left = 0; left < 16 && !has_started; ++left) {
             CAPTURE(host);
             CAPTURE(left);
-            Feeds feed{{.host = host, .port = peer.port()}, quiet(brief)};
+            Feeds feed{{.host = host, .port = peer.port()}, silent_options(brief)};
             const Shortage few_left{left};
             const auto started = feed.start(10s);
             has_started = started.has_value();
@@ -130,7 +130,7 @@ TEST_CASE("descriptors: start() says that there are too few, however many are le
                 CHECK(started.error() == Error::no_resources);
         }
         CHECK(has_started);
-        Feeds feed{{.host = host, .port = peer.port()}, quiet(brief)};
+        Feeds feed{{.host = host, .port = peer.port()}, silent_options(brief)};
         CHECK(feed.start(10s));
     }
 }
@@ -158,7 +158,7 @@ TEST_CASE("descriptors: a child that the application starts inherits none, whate
     const std::string path = "@sidecar-descriptors-" + std::to_string(::getpid());
     RawPeer local{echo_lines, RawPeer::UnixPath{path}};
     const FullBacklog full;
-    auto options = quiet(brief);
+    auto options = silent_options(brief);
     options.lookup = [&](const std::string&) {
         look("looking up, ");
         return std::vector{boost::asio::ip::make_address("127.0.0.1")};
@@ -194,7 +194,7 @@ TEST_CASE("signals: one to the process is taken by who waits for it, never by a 
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 
     std::latch looking{1}, may_end{1};
-    auto options = quiet();
+    auto options = silent_options();
     options.lookup = [&](const std::string&) {
         looking.count_down();
         may_end.wait();

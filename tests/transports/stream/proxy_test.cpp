@@ -1,8 +1,8 @@
 // Through a scripted proxy of the loopback, which is the server behind it as well.
 #include "listener.hpp"
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
 #include "support/sanitized.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -37,7 +37,7 @@ Tcp<Lines>::Options through(std::string proxy)
 /// Nothing is to be looked up here.
 Options without_lookup()
 {
-    auto options = quiet();
+    auto options = silent_options();
     options.lookup = [](const std::string& host) -> std::vector<boost::asio::ip::address> {
         FAIL_CHECK("looked up: " << host);
         return {};
@@ -171,7 +171,7 @@ TEST_CASE("proxy: one that is not there, and one whose name is unknown, are told
     CHECK(failure.endpoint() == "feed.example:4711");
     CHECK(failure.message().find("through the proxy http://127.0.0.1") != std::string::npos);
 
-    auto options = quiet();
+    auto options = silent_options();
     options.lookup = [](const std::string& host) -> std::vector<boost::asio::ip::address> {
         CHECK(host == "proxy.example");
         throw std::runtime_error{"no such name"};
@@ -225,13 +225,13 @@ TEST_CASE("proxy: the environment is read at each start, and its mistakes are to
             c.send("straight\n");
             c.wait_for_end();
         }};
-        Feeds straight{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
+        Feeds straight{{.host = "127.0.0.1", .port = peer.port()}, silent_options()};
         REQUIRE(straight.start(10s));
         CHECK(straight.receive(10s).value().text() == "straight");
         const Variable none{"no_proxy", "127.0.0.0/8"};
         Feeds exempt{
             {.host = "127.0.0.1", .port = peer.port(), .proxy = {.from_environment = true}},
-            quiet({.total = 10s, .close = 20ms})};
+            silent_options({.total = 10s, .close = 20ms})};
         REQUIRE(straight.stop().joined);
         REQUIRE(exempt.start(10s));
         CHECK(exempt.receive(10s).value().text() == "straight");
@@ -305,7 +305,7 @@ TEST_CASE("hosts: what is no name is refused for each use, and no look-up is ask
                                "127.0.0.1\0"s,        "127.0.0.1%x\r\nX",
                                "127.0.0.1%",          "::1%\r\nX"};
     std::atomic<int> lookups{0};
-    auto options = quiet();
+    auto options = silent_options();
     options.lookup = [&](const std::string&) {
         ++lookups;
         return std::vector{boost::asio::ip::make_address("127.0.0.1")};

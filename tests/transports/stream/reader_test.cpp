@@ -13,10 +13,10 @@ using stream::Reader;
 /// One length byte, or 255 and four; "!" ends all; a length of 0 is a filler without a message.
 class Lengths final : public stream::Decoder {
 public:
-    stream::Pass pass_on(std::span<const std::byte> unread, Sink& sink) override
+    stream::DecodeResult decode(std::span<const std::byte> unread, Sink& sink) override
     {
-        return stream::put_messages(unread, sink, MessageKind::bytes,
-                                    [this](auto bytes) { return decode(bytes); });
+        return stream::decode_messages(unread, sink, MessageKind::binary,
+                                       [this](auto bytes) { return decode(bytes); });
     }
     void received(std::span<const std::byte> bytes, bool is_last) override
     {
@@ -77,7 +77,7 @@ struct Rig {
     [[nodiscard]] Run read()
     {
         Run run{io, reader.read(stream, sink, decoder)};
-        settle(io);
+        run_until_idle(io);
         return run;
     }
     /// Reads until that fails, or has to wait.
@@ -87,7 +87,7 @@ struct Rig {
             auto run = read();
             if (!run.is_over()) {
                 stream.end_with(boost::asio::error::eof);
-                settle(io);
+                run_until_idle(io);
             }
             REQUIRE(run.is_over());
             if (run.error())
@@ -115,7 +115,7 @@ TEST_CASE("reader: gives the messages whole and in order, however the bytes come
                 CAPTURE(has_buffer);
                 CAPTURE(has_blocks);
                 Rig rig;
-                rig.stream.most_per_read = piece;
+                rig.stream.max_per_read = piece;
                 rig.sink.buffer_bytes = has_buffer ? 256u << 10 : 0;
                 rig.sink.has_blocks = has_blocks;
                 rig.stream.come(all);
@@ -167,7 +167,7 @@ TEST_CASE("reader: bytes of a message in place are shown once each, and those be
     CHECK_FALSE(run.is_over());
     CHECK(rig.reader.unfinished().size() == 995);
     rig.stream.come(bytes.substr(1000));
-    settle(rig.io);
+    run_until_idle(rig.io);
     CHECK(run.is_good());
     CHECK(rig.sink.messages == std::vector<std::string>{large, "behind"});
     CHECK(rig.decoder.seen_in_place == large.substr(995));
@@ -239,7 +239,7 @@ TEST_CASE("reader: an abort ends a read that waits")
     const auto run = rig.read();
     CHECK_FALSE(run.is_over());
     rig.stream.abort();
-    settle(rig.io);
+    run_until_idle(rig.io);
     CHECK(run.error() == boost::asio::error::operation_aborted);
 }
 
@@ -251,7 +251,7 @@ TEST_CASE("reader: asks the stream no more often than it must")
         auto run = rig.read();
         CHECK_FALSE(run.is_over());
         rig.stream.come(encoded("m"));
-        settle(rig.io);
+        run_until_idle(rig.io);
         CHECK(run.is_good());
     }
     CHECK(rig.stream.reads == 100); // the stream itself says that it is drained

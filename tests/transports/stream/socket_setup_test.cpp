@@ -1,8 +1,8 @@
 // What a socket is told: judged without one, taken by the system's, refused by it.
 #include "listener.hpp"
 #include "socket_setup.hpp"
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -81,8 +81,8 @@ TEST_CASE("socket: values that make no sense are told by the option's name")
                .bind_address = "::1",
                .busy_poll = 1us})
               .empty());
-    CHECK(why(SocketSetup{.keep_alive = false, .options = {.keep_alive_idle = 1s}}, false)
-              .starts_with("keep_alive is off"));
+    CHECK(why(SocketSetup{.tcp_keepalive = false, .options = {.keep_alive_idle = 1s}}, false)
+              .starts_with("tcp_keepalive is off"));
 }
 
 TEST_CASE("socket: on a Unix-domain socket what only TCP has is refused by name")
@@ -99,7 +99,7 @@ TEST_CASE("socket: the system has what the options say, parts that do not count 
 {
     const Socket tcp{AF_INET};
     const SocketSetup setup{.no_delay = true,
-                            .keep_alive = true,
+                            .tcp_keepalive = true,
                             .options = {.receive_buffer_bytes = 20'000,
                                         .send_buffer_bytes = 30'000,
                                         .user_timeout = 1500us,
@@ -117,7 +117,8 @@ TEST_CASE("socket: the system has what the options say, parts that do not count 
     CHECK(tcp.get(IPPROTO_TCP, TCP_KEEPCNT) == 4);
 
     const Socket plain{AF_INET}, untouched{AF_INET};
-    REQUIRE_FALSE(stream::set_up_tcp(plain.fd, {.no_delay = false, .keep_alive = false}, peer_v4));
+    REQUIRE_FALSE(
+        stream::set_up_tcp(plain.fd, {.no_delay = false, .tcp_keepalive = false}, peer_v4));
     CHECK(plain.get(IPPROTO_TCP, TCP_NODELAY) == 0);
     CHECK(plain.get(SOL_SOCKET, SO_KEEPALIVE) == 0);
     for (const int option : {SO_RCVBUF, SO_SNDBUF, SO_BUSY_POLL})
@@ -161,7 +162,7 @@ TEST_CASE("socket: bind_address is where the connection comes from")
     }};
     Sidecar<Tcp<Lines>> feed{
         {.host = "127.0.0.1", .port = peer.port(), .socket = {.bind_address = "127.0.0.7"}},
-        quiet()};
+        silent_options()};
     REQUIRE(feed.start(10s));
     CHECK(feed.receive(10s).value().text() == "hello");
     CHECK(from == "127.0.0.7");
@@ -174,7 +175,7 @@ TEST_CASE("socket: a bind_address that is not ours, or of a family that the peer
         Sidecar<Tcp<Lines>> feed{{.host = "127.0.0.1",
                                   .port = peer.port(),
                                   .socket = {.bind_address = std::move(address)}},
-                                 quiet()};
+                                 silent_options()};
         return feed.start(10s).error();
     };
     const auto strange = failure_with("192.0.2.1");
@@ -185,7 +186,7 @@ TEST_CASE("socket: a bind_address that is not ours, or of a family that the peer
     CHECK(other == Error::connect_failed);
     CHECK(other.message().find("bind_address ::1 is of the other family") != std::string::npos);
 
-    auto options = quiet();
+    auto options = silent_options();
     options.lookup = [](const std::string&) {
         return std::vector{boost::asio::ip::make_address("::1"),
                            boost::asio::ip::make_address("127.0.0.1")};

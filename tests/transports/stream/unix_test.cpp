@@ -1,6 +1,6 @@
 // Unix-domain sockets, by path and by abstract name.
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -70,7 +70,7 @@ void say_hello(RawConnection& c)
 
 Failure failure_of_start(std::string host)
 {
-    Feeds feed{{.host = std::move(host)}, quiet()};
+    Feeds feed{{.host = std::move(host)}, silent_options()};
     return feed.start(10s).error();
 }
 
@@ -87,7 +87,8 @@ TEST_CASE("unix: messages go both ways, by path and by abstract name")
                          say_hello(c);
                      },
                      RawPeer::UnixPath{path}};
-        Feeds feed{{.host = "unix:" + path, .proxy = {.url = "http://127.0.0.1:1"}}, quiet()};
+        Feeds feed{{.host = "unix:" + path, .proxy = {.url = "http://127.0.0.1:1"}},
+                   silent_options()};
         REQUIRE(feed.start(10s));
         CHECK(feed.send("hi"));
         CHECK(feed.receive(10s).value().text() == "hello");
@@ -146,7 +147,7 @@ TEST_CASE("unix: a socket that is forbidden, or lies where one may not go, is to
 TEST_CASE("unix: what is no path of a socket is refused before anything is tried")
 {
     const auto why = [](std::string host, std::uint16_t port = 0) {
-        Feeds feed{{.host = std::move(host), .port = port}, quiet()};
+        Feeds feed{{.host = std::move(host), .port = port}, silent_options()};
         const auto failure = feed.start(10s).error();
         CHECK(failure == Error::bad_address);
         return failure.message();
@@ -160,7 +161,7 @@ TEST_CASE("unix: what is no path of a socket is refused before anything is tried
     const Directory directory;
     const auto longest = directory.path + "/" + std::string(106 - directory.path.size(), 's');
     RawPeer peer{say_hello, RawPeer::UnixPath{longest}};
-    Feeds feed{{.host = "unix:" + longest}, quiet()};
+    Feeds feed{{.host = "unix:" + longest}, silent_options()};
     CHECK(feed.start(10s));
 }
 
@@ -179,12 +180,12 @@ TEST_CASE("unix: a server whose backlog is full is waited for, until the deadlin
     const int first = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     REQUIRE(::connect(first, any, size) == 0);
 
-    Feeds late{{.host = "unix:" + name}, quiet()};
+    Feeds late{{.host = "unix:" + name}, silent_options()};
     const auto failure = late.start(100ms).error();
     CHECK(failure == Error::timed_out);
     CHECK(failure.message().find("backlog is full") != std::string::npos);
 
-    Feeds stopped{{.host = "unix:" + name}, quiet()};
+    Feeds stopped{{.host = "unix:" + name}, silent_options()};
     std::thread starter{[&] { CHECK(stopped.start(20s).error() == Error::stopping); }};
     while (stopped.dump().find("backlog") == std::string::npos)
         std::this_thread::yield();
@@ -192,7 +193,7 @@ TEST_CASE("unix: a server whose backlog is full is waited for, until the deadlin
     CHECK(report.joined);
     starter.join();
 
-    Feeds patient{{.host = "unix:" + name}, quiet({.total = 10s, .close = 20ms})};
+    Feeds patient{{.host = "unix:" + name}, silent_options({.total = 10s, .close = 20ms})};
     std::thread acceptor{[&] {
         while (patient.dump().find("backlog") == std::string::npos)
             std::this_thread::yield();

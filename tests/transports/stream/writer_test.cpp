@@ -36,13 +36,13 @@ struct Rig {
     [[nodiscard]] Run write(FakeOutbox& outbox)
     {
         Run run{io, writer->write(outbox.batch(), encoder)};
-        settle(io);
+        run_until_idle(io);
         return run;
     }
     void take(std::size_t bytes)
     {
         stream->take(bytes);
-        settle(io);
+        run_until_idle(io);
     }
 };
 
@@ -116,7 +116,7 @@ TEST_CASE("writer: keeps no memory of a batch")
     CHECK(run.is_good());
     CHECK(rig.writer->held_bytes() == 0);
     rig.writer->answer(bytes_of(std::string(10'000, 'a')));
-    settle(rig.io);
+    run_until_idle(rig.io);
     CHECK(rig.writer->held_bytes() < 1024);
 }
 
@@ -124,7 +124,7 @@ TEST_CASE("writer: an answer goes out by itself, and between two messages of a b
 {
     Rig rig;
     rig.writer->answer(bytes_of("[a]"));
-    settle(rig.io);
+    run_until_idle(rig.io);
     CHECK(rig.stream->taken == "[a]");
     CHECK(rig.writer->queued_bytes() == 0);
 
@@ -163,7 +163,7 @@ TEST_CASE("writer: sixteen answers wait in order, beyond that the last of them i
         rig.take(1000);
         CHECK(rig.stream->taken == expected);
         rig.writer->answer(bytes_of("[later]"));
-        settle(rig.io);
+        run_until_idle(rig.io);
         CHECK(rig.stream->taken == expected + (round == 1 ? "" : "[later]"));
     }
 }
@@ -198,7 +198,7 @@ TEST_CASE("writer: an answer and a question wait for a fragment, not for its mes
     rig.stream->window = 0;
     FakeOutbox outbox{{"aaaabbbbcccc", "dd"}};
     const Run run{rig.io, rig.writer->write(outbox.batch(), encoder)};
-    settle(rig.io);
+    run_until_idle(rig.io);
     rig.take(2); // in the middle of the first fragment
     rig.writer->answer(bytes_of("[1]"));
     rig.take(3 + 3 + 1); // its rest, the answer, and the beginning of the next one
@@ -218,7 +218,7 @@ TEST_CASE("writer: the last word waits for a fragment, and its message is not co
     rig.stream->window = 0;
     FakeOutbox outbox{{"aa", "bbbbccccdddd"}};
     const Run run{rig.io, rig.writer->write(outbox.batch(), encoder)};
-    settle(rig.io);
+    run_until_idle(rig.io);
     rig.take(6); // in the middle of the second message's first fragment
     rig.writer->finish(bytes_of("[bye]"));
     rig.take(1000);
@@ -256,7 +256,7 @@ TEST_CASE("writer: nothing goes out behind the last word, and no message is cut"
     CHECK(outbox.marked == 2);
     CHECK(rig.write(outbox).error() == boost::asio::error::operation_aborted);
     rig.writer->finish(bytes_of("[again]"));
-    settle(rig.io);
+    run_until_idle(rig.io);
     CHECK(rig.stream->taken == "<one><two>[bye]");
 }
 
@@ -265,7 +265,7 @@ TEST_CASE("writer: a batch waits for an answer that is being written")
     Rig rig;
     rig.stream->window = 1;
     rig.writer->answer(bytes_of("[a]"));
-    settle(rig.io);
+    run_until_idle(rig.io);
     FakeOutbox outbox{{"one"}};
     const auto run = rig.write(outbox);
     CHECK(rig.stream->taken == "[");
@@ -302,7 +302,7 @@ TEST_CASE("writer: an error ends the write, marks what was whole, and lets nothi
     const auto run = rig.write(outbox);
     CHECK_FALSE(run.is_over());
     rig.stream->fail_writing(broken);
-    settle(rig.io);
+    run_until_idle(rig.io);
     CHECK(run.error() == broken);
     CHECK(outbox.marked == 1);
     CHECK(rig.writer->error() == broken);
@@ -314,7 +314,7 @@ TEST_CASE("writer: an error ends the write, marks what was whole, and lets nothi
     bool is_in_time = false;
     Run wait{rig.io, wait_written(rig.writer, {rig.context, TimePoint::max()}, TimePoint::max(),
                                   is_in_time)};
-    settle(rig.io);
+    run_until_idle(rig.io);
     CHECK(wait.error() == broken);
 }
 
@@ -326,7 +326,7 @@ TEST_CASE("writer: an abort ends the write and an answer alike")
     const auto run = rig.write(outbox);
     rig.writer->answer(bytes_of("[a]"));
     rig.stream->abort();
-    settle(rig.io);
+    run_until_idle(rig.io);
     CHECK(run.error() == boost::asio::error::operation_aborted);
     CHECK(rig.writer->queued_bytes() == 0);
 }
@@ -336,7 +336,7 @@ TEST_CASE("writer: goes on writing in the background when its transport lets go 
     Rig rig;
     rig.stream->window = 0;
     rig.writer->finish(bytes_of("[bye]"));
-    settle(rig.io);
+    run_until_idle(rig.io);
     rig.writer.reset();
     rig.take(1000);
     CHECK(rig.stream->taken == "[bye]");
@@ -346,7 +346,7 @@ TEST_CASE("writer: a question goes out by itself, and between two messages of a 
 {
     Rig rig;
     rig.writer->ask(bytes_of("[q]"));
-    settle(rig.io);
+    run_until_idle(rig.io);
     CHECK(rig.stream->taken == "[q]");
     CHECK(rig.writer->queued_bytes() == 0);
 
@@ -401,7 +401,7 @@ TEST_CASE("writer: a question that has begun is written whole before the last wo
     Rig rig;
     rig.stream->window = 1;
     rig.writer->ask(bytes_of("[q]"));
-    settle(rig.io);
+    run_until_idle(rig.io);
     CHECK(rig.stream->taken == "[");
     rig.writer->ask(bytes_of("[r]")); // has not begun
     rig.writer->finish(bytes_of("[bye]"));
@@ -417,12 +417,12 @@ TEST_CASE("writer: after an error no question is kept, and who waits for one is 
     Rig rig;
     rig.stream->window = 1;
     rig.writer->ask(bytes_of("[q]"));
-    settle(rig.io);
+    run_until_idle(rig.io);
     bool is_out = false;
     Run wait{rig.io,
              wait_written(rig.writer, {rig.context, TimePoint::max()}, TimePoint::max(), is_out)};
     rig.stream->fail_writing(broken);
-    settle(rig.io);
+    run_until_idle(rig.io);
     CHECK(wait.error() == broken);
     rig.stream->write_error = {};
     rig.writer->ask(bytes_of("[r]"));

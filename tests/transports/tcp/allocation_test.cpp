@@ -1,8 +1,8 @@
 // How often a burst of small messages asks for memory, and what follows where there is none. A program
 // of its own, because it replaces operator new.
 #include "support/fixture.hpp"
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -81,7 +81,7 @@ TEST_CASE("allocations: a burst of small messages is taken in without one per me
         c.send(burst);
         c.wait_for_end();
     }};
-    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()}, silent_options()};
     REQUIRE(feed.start(10s));
     begin.count_down();
     const auto before = allocation_count.load();
@@ -106,7 +106,7 @@ TEST_CASE("allocations: a burst of small messages goes out without one per messa
             left -= c.read_some(bytes.data(), bytes.size());
         c.wait_for_end();
     }};
-    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()}, silent_options()};
     REQUIRE(feed.start(10s));
     const std::string_view payload = std::string_view{message}.substr(4);
     const auto before = allocation_count.load();
@@ -125,9 +125,9 @@ TEST_CASE("allocations: a burst of small messages goes out without one per messa
 
 namespace {
 
-Options coming_back(QueuedSends queued)
+Options coming_back(OnDisconnect queued)
 {
-    const Reconnect reconnect{.window = 1s, .max_window = 1s, .queued = queued};
+    const Reconnect reconnect{.window = 1s, .max_window = 1s, .on_disconnect = queued};
     return {.link = {.reconnect = reconnect}};
 }
 
@@ -154,13 +154,14 @@ TEST_CASE(
         {"send in time", [&](auto& f, auto&) { (void)f.feed.send(large, {.expires_after = 1ms}); }},
         {"send on this connection",
          [](auto&, auto& link) { (void)link.send("x", {.connection = 1}); }},
-        {"send in the control lane",
+        {"send in the priority queue",
          [&](auto&, auto& link) {
-             (void)link.send(large, {.expires_after = 1ms, .lane = Lane::control});
+             (void)link.send(large, {.expires_after = 1ms, .priority = Priority::high});
          }},
-        {"stick", [](auto&, auto& link) { (void)link.stick("new", "subscribe", is_ok); }},
-        {"stick again", [](auto&, auto& link) { (void)link.stick("old", "changed", is_ok); }},
-        {"unstick", [](auto&, auto& link) { (void)link.unstick("old", "unsubscribe"); }},
+        {"subscribe", [](auto&, auto& link) { (void)link.subscribe("new", "subscribe", is_ok); }},
+        {"subscribe again",
+         [](auto&, auto& link) { (void)link.subscribe("old", "changed", is_ok); }},
+        {"unsubscribe", [](auto&, auto& link) { (void)link.unsubscribe("old", "unsubscribe"); }},
         {"spawn",
          [](auto& f, auto&) {
              (void)f.feed.spawn("a task", [](Context) -> Task<> { co_return; });
@@ -170,7 +171,7 @@ TEST_CASE(
          [](auto& f, auto&) { (void)f.feed.template open<Mock>({.peer = MockPeer{}}, 1s); }},
         {"start and stop",
          [](auto&, auto&) {
-             auto options = coming_back(QueuedSends::keep);
+             auto options = coming_back(OnDisconnect::keep);
              options.link.rate_limit = RateLimit{.messages = 5};
              options.link.liveness = Liveness{};
              options.link.overflow.policy = OverflowPolicy::drop_oldest;
@@ -191,7 +192,7 @@ TEST_CASE(
         {"close", [](auto&, auto& link) { (void)link.close(1s); }},
     };
     for (const auto& call : calls)
-        for (const auto queued : {QueuedSends::drop, QueuedSends::keep})
+        for (const auto queued : {OnDisconnect::discard, OnDisconnect::keep})
             for (long n = 0, is_over = 0; is_over == 0; ++n) {
                 CAPTURE(call.name);
                 CAPTURE(n);
@@ -199,7 +200,7 @@ TEST_CASE(
                 Fixture f{coming_back(queued)};
                 REQUIRE(f.feed.start(1s));
                 auto first = f.feed.link().value();
-                REQUIRE(first.stick("old", "subscribe old"));
+                REQUIRE(first.subscribe("old", "subscribe old"));
                 REQUIRE(first.flush(1s));
                 MockPeer other;
                 auto second = f.feed.open<Mock>({.peer = other}, 1s).value();
@@ -220,15 +221,15 @@ TEST_CASE(
                 f.peer.drop();
                 pass(f.feed, 10s);
                 CHECK(f.feed.link()->connection() == 2);
-                CHECK(first.stick("new", "subscribe anew"));
-                CHECK(first.unstick("old", "unsubscribe old").has_value());
+                CHECK(first.subscribe("new", "subscribe anew"));
+                CHECK(first.unsubscribe("old", "unsubscribe old").has_value());
                 CHECK(f.feed.send("last"));
                 CHECK(f.feed.flush(10s));
                 const auto sent = f.peer.sent();
                 for (const auto* text : {"next", "of this one", "subscribe anew", "last"})
                     CHECK(std::count(sent.begin(), sent.end(), text) == 1);
                 const auto stats = f.feed.stats();
-                CHECK(stats.messages_queued == stats.messages_sent + stats.unsent);
+                CHECK(stats.messages_accepted == stats.messages_sent + stats.unsent);
                 CHECK(stats.messages_received == stats.messages_taken + stats.inbox_messages);
                 CHECK(f.feed.stop().joined);
             }
@@ -307,7 +308,7 @@ TEST_CASE("no memory: whatever allocation of a run fails, on either side, it end
     for (long n = 0, is_over = 0; is_over == 0; ++n) {
         CAPTURE(n);
         REQUIRE(n < 10'000);
-        auto options = coming_back(n % 2 == 0 ? QueuedSends::keep : QueuedSends::drop);
+        auto options = coming_back(n % 2 == 0 ? OnDisconnect::keep : OnDisconnect::discard);
         options.link.on_connected = [](Context, Session& session) -> Task<> {
             co_await session.send("login");
             (void)co_await session.receive();
@@ -329,12 +330,13 @@ TEST_CASE("no memory: whatever allocation of a run fails, on either side, it end
         attempt([&] { (void)f.feed.start(10s); });
         attempt([&] {
             auto link = f.feed.link().value();
-            (void)link.stick("key", "subscribe", is_ok);
+            (void)link.subscribe("key", "subscribe", is_ok);
         });
         for (int i = 0; i < 10; ++i)
             attempt([&] {
-                (void)f.feed.send("x", {.expires_after = i % 2 == 0 ? 1s : Duration::max(),
-                                        .lane = i % 3 == 0 ? Lane::control : Lane::ordinary});
+                (void)f.feed.send("x",
+                                  {.expires_after = i % 2 == 0 ? 1s : Duration::max(),
+                                   .priority = i % 3 == 0 ? Priority::high : Priority::normal});
             });
         attempt([&] { (void)f.feed.receive(1s); });
         f.peer.drop();
@@ -345,7 +347,7 @@ TEST_CASE("no memory: whatever allocation of a run fails, on either side, it end
         const auto report = f.feed.stop();
         CHECK(report.joined);
         const auto stats = f.feed.stats();
-        CHECK(stats.messages_queued == stats.messages_sent + stats.unsent);
+        CHECK(stats.messages_accepted == stats.messages_sent + stats.unsent);
         CHECK(stats.messages_received == stats.messages_taken + stats.inbox_messages);
         f.peer.deliver("welcome");
         // And works again; the first may meet what the peer was still to do

@@ -1,7 +1,7 @@
 // From start() to a connection, or to the reason why there is none.
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
 #include "support/sanitized.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -22,7 +22,7 @@ TEST_CASE("tcp: a refused connection says to where, and why")
         RawPeer gone{[](RawConnection&) {}};
         closed_port = gone.port();
     }
-    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = closed_port}, quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = closed_port}, silent_options()};
     const auto failure = feed.start(10s).error();
     CHECK(failure == Error::connect_failed);
     CHECK(failure.cause() == boost::asio::error::connection_refused);
@@ -32,7 +32,7 @@ TEST_CASE("tcp: a refused connection says to where, and why")
 
 TEST_CASE("tcp: a name that does not resolve is told as such")
 {
-    auto options = quiet();
+    auto options = silent_options();
     options.lookup = [](const std::string&) -> std::vector<boost::asio::ip::address> {
         throw std::runtime_error{"no such name"};
     };
@@ -45,11 +45,11 @@ TEST_CASE("tcp: a name that does not resolve is told as such")
 TEST_CASE("tcp: hosts that cannot be meant are refused before anything is tried")
 {
     for (const std::string host : {"tcp://localhost", "[::1]", "two words"}) {
-        Sidecar<Tcp<LengthPrefix>> feed{{.host = host, .port = 1}, quiet()};
+        Sidecar<Tcp<LengthPrefix>> feed{{.host = host, .port = 1}, silent_options()};
         CHECK(feed.start(10s).error() == Error::bad_address);
     }
     Sidecar<Tcp<LengthPrefix>> feed{{.host = "localhost", .port = 1, .max_message_bytes = 0},
-                                    quiet()};
+                                    silent_options()};
     CHECK(feed.start(10s).error() == Error::bad_options);
 }
 
@@ -58,7 +58,7 @@ TEST_CASE("tcp: a host with control characters or beyond ASCII is refused, and n
     using namespace std::string_literals;
     for (const auto& host :
          {"a\r\nb"s, "a\nb"s, "a\0b"s, "a\x1b[1mb"s, "a\x7f"s, "m\xc3\xbcnchen.example"s}) {
-        auto options = quiet();
+        auto options = silent_options();
         options.lookup = [](const std::string&) -> std::vector<boost::asio::ip::address> {
             FAIL("nothing is to be looked up");
             return {};
@@ -74,19 +74,19 @@ TEST_CASE("tcp: a host with control characters or beyond ASCII is refused, and n
 
 TEST_CASE("tcp: addresses and framings that make no sense are told from start")
 {
-    Sidecar<Tcp<LengthPrefix>> no_host{{.port = 1}, quiet()};
+    Sidecar<Tcp<LengthPrefix>> no_host{{.port = 1}, silent_options()};
     CHECK(no_host.start(1s).error() == Error::bad_address);
-    Sidecar<Tcp<LengthPrefix>> no_port{{.host = "x"}, quiet()};
+    Sidecar<Tcp<LengthPrefix>> no_port{{.host = "x"}, silent_options()};
     CHECK(no_port.start(1s).error() == Error::bad_address);
     Sidecar<Tcp<LengthPrefix>> bad_width{{.host = "x", .port = 1, .framing = {.width = 3}},
-                                         quiet()};
+                                         silent_options()};
     CHECK(bad_width.start(1s).error() == Error::bad_options);
 }
 
 TEST_CASE("tcp: a connect that never completes ends at start's timeout, or at once with a stop")
 {
     FullBacklog silent;
-    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = silent.port()}, quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = silent.port()}, silent_options()};
     const auto began = Clock::now();
     const auto failure = feed.start(100ms).error();
     CHECK(Clock::now() - began < 1s);

@@ -1,8 +1,8 @@
 // Slow peers, full queues, and what several links share.
 #include "support/dense_streams.hpp"
 #include "support/descriptors.hpp"
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
+#include "support/silent_options.hpp"
 #include "tcp_peer.hpp"
 
 #include <sidecar/sidecar.hpp>
@@ -51,7 +51,7 @@ TEST_CASE("tcp: a full inbox pauses reading until the peer's send blocks; then a
         c.send(rest);
         c.wait_for_end();
     }};
-    auto options = quiet();
+    auto options = silent_options();
     options.inbox = {.bytes = 1 << 16, .messages = 40};
     Sidecar<Tcp<LengthPrefix>> feed{
         {.host = "127.0.0.1", .port = peer.port(), .max_message_bytes = 2000}, options};
@@ -81,7 +81,7 @@ TEST_CASE("tcp: to a peer that does not read, send gets full, flush times out, a
             arrived.set_value(count);
         }
     }};
-    auto options = quiet();
+    auto options = silent_options();
     options.stop = {.total = 400ms, .drain = 100ms, .close = 100ms, .cancel = 100ms};
     Sidecar<Tcp<LengthPrefix>> feed{to(peer), options};
     REQUIRE(feed.start(10s));
@@ -122,7 +122,7 @@ TEST_CASE("tcp: the dense streams of several links arrive as they were sent, wit
             options.max_message_bytes = 2000;
             return options;
         };
-        auto options = quiet();
+        auto options = silent_options();
         options.inbox.bytes = inbox_bytes;
         Sidecar<Tcp<LengthPrefix>> feed{to_small(first), options};
         REQUIRE(feed.start(10s));
@@ -149,7 +149,7 @@ TEST_CASE("tcp: lines longer than any buffer, or than what is left of one, arriv
                 c.send(line(i) + "\n");
             c.wait_for_end();
         }};
-        auto options = quiet();
+        auto options = silent_options();
         options.inbox.bytes = inbox_bytes;
         Sidecar<Tcp<Lines>> feed{
             {.host = "127.0.0.1", .port = peer.port(), .max_message_bytes = inbox_bytes / 4},
@@ -175,7 +175,7 @@ TEST_CASE("tcp: several links whose messages are large share the least inbox the
         c.wait_for_end();
     };
     RawPeer first{script}, second{script}, third{script};
-    auto options = quiet();
+    auto options = silent_options();
     options.inbox = {.bytes = 4 * size, .messages = 1000};
     Sidecar<Tcp<LengthPrefix>> feed{to(first), options};
     REQUIRE(feed.start(10s));
@@ -229,7 +229,7 @@ TEST_CASE("tcp: a link waits for room neither behind a message that never ends, 
         options.max_message_bytes = bytes;
         return options;
     };
-    auto options = quiet();
+    auto options = silent_options();
     options.inbox.bytes = 4 * limit;
     Sidecar<Tcp<LengthPrefix>> feed{limited(staller, limit), options};
     REQUIRE(feed.start(10s));
@@ -259,7 +259,7 @@ TEST_CASE("tcp: after a failed send a large message arrives whole while its byte
         }
         c.wait_for_end();
     }};
-    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()}, silent_options()};
     REQUIRE(feed.start(10s));
     const auto sockets = sockets_to(peer.port());
     REQUIRE(sockets.size() == 1);
@@ -280,7 +280,7 @@ TEST_CASE("tcp: a stop in the middle of a large message discards it, and gives i
         sent.count_down();
         c.wait_for_end();
     }};
-    Sidecar<Tcp<LengthPrefix>> feed{to(peer), quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{to(peer), silent_options()};
     REQUIRE(feed.start(10s));
     sent.wait();
     const auto report = feed.stop();

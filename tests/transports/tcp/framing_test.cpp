@@ -15,7 +15,7 @@ std::span<const std::byte> bytes_of(std::string_view text)
 
 std::string text_of(std::span<const std::byte> bytes)
 {
-    return std::string{MessageView{{}, MessageKind::bytes, bytes}.text()};
+    return std::string{MessageView{{}, MessageKind::binary, bytes}.text()};
 }
 
 /// Decodes as a connection does that gets the stream in these pieces.
@@ -75,7 +75,8 @@ void check_round_trip(F framing, const std::vector<std::string>& messages)
             if (!decoded.is_complete)
                 break;
             REQUIRE(found < messages.size());
-            CHECK(MessageView{{}, MessageKind::bytes, decoded.payload}.text() == messages[found++]);
+            CHECK(MessageView{{}, MessageKind::binary, decoded.payload}.text()
+                  == messages[found++]);
             begin += decoded.consumed_bytes;
         }
     }
@@ -186,7 +187,7 @@ TEST_CASE("framings: the prefix has the bytes and the order asked for")
     std::vector<std::byte> out;
     LengthPrefix{2, std::endian::big}.encode(out, std::as_bytes(std::span{"xyz", 3}));
     LengthPrefix{4, std::endian::little}.encode(out, {});
-    const MessageView view{{}, MessageKind::bytes, out};
+    const MessageView view{{}, MessageKind::binary, out};
     CHECK(view.text() == std::string_view("\0\3xyz\0\0\0\0", 9));
 }
 
@@ -198,7 +199,7 @@ TEST_CASE("Lines: a carriage return before the line feed is not part of the line
     for (const std::string_view expected : {"a", "", "b\rc"}) {
         const auto decoded = lines.decode(rest, 100);
         REQUIRE(decoded.is_complete);
-        CHECK(MessageView{{}, MessageKind::bytes, decoded.payload}.text() == expected);
+        CHECK(MessageView{{}, MessageKind::binary, decoded.payload}.text() == expected);
         rest = rest.subspan(decoded.consumed_bytes);
     }
 }

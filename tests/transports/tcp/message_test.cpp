@@ -1,8 +1,8 @@
 // Messages over TCP: whole, in order, both ways, until the stream ends or breaks.
 #include "support/failure_of.hpp"
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
 #include "support/sanitized.hpp"
+#include "support/silent_options.hpp"
 #include "tcp_peer.hpp"
 
 #include <sidecar/sidecar.hpp>
@@ -36,7 +36,7 @@ Failure ends_with(F framing, std::string bytes)
     }};
     Sidecar<Tcp<F>> feed{
         {.host = "127.0.0.1", .port = peer.port(), .framing = framing, .max_message_bytes = 1000},
-        quiet()};
+        silent_options()};
     feed.start(10s).value();
     for (;;)
         if (auto message = feed.receive(10s); !message)
@@ -54,7 +54,7 @@ TEST_CASE("tcp: messages go both ways, over IPv4, IPv6 and a name")
                              echo(c, 1);
                      },
                      host == "::1"};
-        Sidecar<Tcp<LengthPrefix>> feed{{.host = host, .port = peer.port()}, quiet()};
+        Sidecar<Tcp<LengthPrefix>> feed{{.host = host, .port = peer.port()}, silent_options()};
         REQUIRE(feed.start(10s));
         const std::string large(900'000, 'L');
         for (const std::string& text :
@@ -73,7 +73,7 @@ TEST_CASE("tcp: a large message is gathered from many segments")
         echo(c, 4 + large.size());
         c.wait_for_end();
     }};
-    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()}, silent_options()};
     REQUIRE(feed.start(10s));
     REQUIRE(feed.send(large));
     CHECK(feed.receive(10s).value().text() == large);
@@ -87,7 +87,7 @@ TEST_CASE("tcp: messages that trickle in byte by byte are whole and in order")
             c.trickle(framed(std::to_string(i)));
         c.wait_for_end();
     }};
-    Sidecar<Tcp<LengthPrefix>> feed{to(peer), quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{to(peer), silent_options()};
     REQUIRE(feed.start(10s));
     for (int i = 0; i < 300; ++i)
         REQUIRE(feed.receive(10s).value().text() == std::to_string(i));
@@ -108,7 +108,7 @@ TEST_CASE(
         same.set_value(is_same);
         c.wait_for_end();
     }};
-    Sidecar<Tcp<LengthPrefix>> feed{to(peer), quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{to(peer), silent_options()};
     REQUIRE(feed.start(10s));
     for (const auto& message : messages)
         REQUIRE(feed.send(message, 10s));
@@ -127,7 +127,7 @@ TEST_CASE("tcp: a message of exactly the limit comes in, one with a byte more en
         for (;;)
             c.send(framed(read_message(c)));
     }};
-    Sidecar<Tcp<LengthPrefix>> feed{to(peer), quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{to(peer), silent_options()};
     REQUIRE(feed.start(10s));
     for (const char letter : {'a', 'b', 'c', 'd', 'e'}) {
         const std::string message(size, letter);
@@ -149,7 +149,7 @@ TEST_CASE("tcp: a burst of small messages takes few reads")
         c.send(burst);
         c.wait_for_end();
     }};
-    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()}, silent_options()};
     REQUIRE(feed.start(10s));
     std::size_t seen = 0;
     while (seen < count) {
@@ -163,16 +163,16 @@ TEST_CASE("tcp: a burst of small messages takes few reads")
 TEST_CASE("tcp: what the framing cannot carry is refused by send")
 {
     RawPeer peer{[](RawConnection& c) { c.wait_for_end(); }};
-    Sidecar<Tcp<Lines>> lines{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
+    Sidecar<Tcp<Lines>> lines{{.host = "127.0.0.1", .port = peer.port()}, silent_options()};
     REQUIRE(lines.start(10s));
     CHECK(lines.send("a\nb").error() == Error::bad_message);
     lines.stop();
     Sidecar<Tcp<LengthPrefix>> bytes{
-        {.host = "127.0.0.1", .port = peer.port(), .framing = {.width = 1}}, quiet()};
+        {.host = "127.0.0.1", .port = peer.port(), .framing = {.width = 1}}, silent_options()};
     REQUIRE(bytes.start(10s));
     CHECK(bytes.send(std::string(256, 'x')).error() == Error::too_big);
     bytes.stop();
-    Sidecar<Tcp<FixedSize<4>>> fixed{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
+    Sidecar<Tcp<FixedSize<4>>> fixed{{.host = "127.0.0.1", .port = peer.port()}, silent_options()};
     REQUIRE(fixed.start(10s));
     CHECK(fixed.send("12345").error() == Error::bad_message);
 }
@@ -183,7 +183,7 @@ TEST_CASE("tcp: the same object starts again, with a new connection and new coun
         c.send(framed("hello"));
         c.wait_for_end();
     }};
-    Sidecar<Tcp<LengthPrefix>> feed{to(peer), quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{to(peer), silent_options()};
     for (int run = 0; run < 5; ++run) {
         REQUIRE(feed.start(10s));
         CHECK(feed.receive(10s).value().text() == "hello");
@@ -201,7 +201,7 @@ TEST_CASE("tcp: two links share one inbox, and each message says whose it is")
         };
     };
     RawPeer first{talk("1")}, second{talk("2")};
-    Sidecar<Tcp<LengthPrefix>> feed{to(first), quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{to(first), silent_options()};
     REQUIRE(feed.start(10s));
     auto link = feed.open(to(second), 10s);
     REQUIRE(link.has_value());
@@ -240,7 +240,7 @@ TEST_CASE("tcp: a reset in the middle of a message is told with what had come of
         c.read(1); // the whole one has arrived
         c.reset();
     }};
-    Sidecar<Tcp<LengthPrefix>> feed{to(peer), quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{to(peer), silent_options()};
     REQUIRE(feed.start(10s));
     CHECK(feed.receive(10s).value().text() == "whole");
     REQUIRE(feed.send(""));
@@ -260,7 +260,7 @@ TEST_CASE("tcp: a protocol error while the stop waits for the peer's end fails t
         c.send("\xff\xff\xff\xff");
         closing.wait();
     }};
-    Sidecar<Tcp<LengthPrefix>> feed{to(peer), quiet()};
+    Sidecar<Tcp<LengthPrefix>> feed{to(peer), silent_options()};
     REQUIRE(feed.start(10s));
     const auto report = feed.stop();
     closing.count_down();
@@ -278,8 +278,8 @@ TEST_CASE(
         for (;;)
             c.send(framed(read_message(c)));
     }};
-    auto options = quiet();
-    options.spin = 1ms;
+    auto options = silent_options();
+    options.busy_poll = 1ms;
     Sidecar<Tcp<LengthPrefix>> feed{to(peer), options};
     REQUIRE(feed.start(10s));
     for (int i = 0; i < 200; ++i) {

@@ -1,5 +1,5 @@
 // Overflow on a real socket: an application that sleeps while a peer floods.
-#include "support/quiet.hpp"
+#include "support/silent_options.hpp"
 #include "tcp_peer.hpp"
 
 #include <sidecar/sidecar.hpp>

@@ -1,7 +1,7 @@
 // Framings of the application's own, the ones with errors too.
 #include "support/failure_of.hpp"
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -19,7 +19,7 @@ struct Angles {
     static constexpr MessageKind kind = MessageKind::text;
     [[nodiscard]] Decoded decode(std::span<const std::byte> bytes, std::size_t) const
     {
-        const auto text = MessageView{{}, MessageKind::bytes, bytes}.text();
+        const auto text = MessageView{{}, MessageKind::binary, bytes}.text();
         if (text.starts_with('!'))
             throw std::runtime_error{"an exclamation mark"};
         const auto begin = std::min(text.find_first_of("<!"), text.size());
@@ -67,7 +67,7 @@ Failure ends_with(std::string bytes)
         c.wait_for_end();
     }};
     Sidecar<Tcp<F>> feed{{.host = "127.0.0.1", .port = peer.port(), .max_message_bytes = 1000},
-                         quiet()};
+                         silent_options()};
     feed.start(10s).value();
     return failure_of(feed);
 }
@@ -82,7 +82,7 @@ TEST_CASE("tcp: a framing of the user's own may skip bytes, and what it throws e
         c.send(" !");
         c.wait_for_end();
     }};
-    Sidecar<Tcp<Angles>> feed{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
+    Sidecar<Tcp<Angles>> feed{{.host = "127.0.0.1", .port = peer.port()}, silent_options()};
     REQUIRE(feed.start(10s));
     for (const std::string_view expected : {"one", "", "three"})
         CHECK(feed.receive(10s).value().text() == expected);
@@ -99,7 +99,7 @@ TEST_CASE("tcp: a flood of what a framing skips holds up neither other tasks nor
         for (;;)
             c.send(filler);
     }};
-    auto options = quiet();
+    auto options = silent_options();
     options.stop = {.total = 2s, .drain = 100ms, .close = 100ms, .cancel = 500ms};
     Sidecar<Tcp<Angles>> feed{{.host = "127.0.0.1", .port = peer.port()}, options};
     REQUIRE(feed.start(10s));
@@ -114,7 +114,7 @@ TEST_CASE("tcp: a framing that throws when it encodes ends the link with that, a
           "counts as unsent")
 {
     RawPeer peer{[](RawConnection& c) { c.wait_for_end(); }};
-    Sidecar<Tcp<Mute>> feed{{.host = "127.0.0.1", .port = peer.port()}, quiet()};
+    Sidecar<Tcp<Mute>> feed{{.host = "127.0.0.1", .port = peer.port()}, silent_options()};
     REQUIRE(feed.start(10s));
     REQUIRE(feed.send("x"));
     CHECK(failure_of(feed).explanation().find("no words") != std::string::npos);
@@ -142,7 +142,7 @@ TEST_CASE("tcp: a stream without framing arrives byte for byte")
         c.wait_for_end();
     }};
     Sidecar<Tcp<Raw>> feed{{.host = "127.0.0.1", .port = peer.port(), .max_message_bytes = 1000},
-                           quiet()};
+                           silent_options()};
     REQUIRE(feed.start(10s));
     std::string sent, received;
     for (int i = 0; i < 100; ++i) {

@@ -157,7 +157,7 @@ TEST_CASE(
             raw.wait_for_end();
         }};
         auto options = coming_back();
-        options.link.reconnect->queued = QueuedSends::keep;
+        options.link.reconnect->on_disconnect = OnDisconnect::keep;
         LinesFeed feed{lines_to(peer.port()), options};
         REQUIRE(feed.start(20s));
         for (const auto* line : {"one", "two"})

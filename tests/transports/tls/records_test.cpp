@@ -31,7 +31,7 @@ struct Lab {
             shake_hands();
         REQUIRE(connecting->is_good());
         exchange(); // the tickets
-        settle(io);
+        run_until_idle(io);
     }
     void connect()
     {
@@ -41,14 +41,14 @@ struct Lab {
                 {lab.context, sidecar::TimePoint::max()}, lab.below,
                 sidecar::stream::prepare_tls(options, "a fake").value(), "localhost", "a fake");
         }(*this));
-        settle(io);
+        run_until_idle(io);
     }
     void shake_hands()
     {
         server.come(std::exchange(below->taken, {}));
         (void)server.shake_hands();
         below->come(server.take());
-        settle(io);
+        run_until_idle(io);
     }
     /// What the client has sent; the server's answers go back.
     std::string exchange()
@@ -68,7 +68,7 @@ struct Lab {
             const auto got = co_await lab.tls->read_some(into, lab.read_error);
             lab.text += memory.substr(0, got);
         }(*this, bytes));
-        settle(io);
+        run_until_idle(io);
     }
     /// All that is there without waiting.
     std::string read_all(sidecar::error_code& ec, std::size_t step = 4096)
@@ -89,7 +89,7 @@ struct Lab {
             lab.write_error = {};
             lab.written = co_await lab.tls->write_some(span, lab.write_error);
         }(*this, std::move(bytes)));
-        settle(io);
+        run_until_idle(io);
     }
 
     asio::io_context io;
@@ -191,10 +191,10 @@ TEST_CASE("tls records: a record may be cut at every byte")
             lab.text.clear();
             lab.start_reading();
             lab.below->come(std::string_view{record}.substr(0, cut));
-            settle(lab.io);
+            run_until_idle(lab.io);
             REQUIRE_FALSE(lab.reading->is_over());
             lab.below->come(std::string_view{record}.substr(cut));
-            settle(lab.io);
+            run_until_idle(lab.io);
             REQUIRE(lab.reading->is_good());
             REQUIRE(lab.text == "a message");
         }
@@ -205,7 +205,7 @@ TEST_CASE("tls records: a handshake may come byte by byte")
 {
     for (const int version : both_versions) {
         Lab lab{{.version = version}, false};
-        lab.below->most_per_read = 1;
+        lab.below->max_per_read = 1;
         lab.connect();
         while (!lab.connecting->is_over())
             lab.shake_hands();
@@ -231,7 +231,7 @@ TEST_CASE("tls records: data that came with the end of the handshake is not lost
             bytes += lab.server.take();
         }
         lab.below->come(bytes);
-        settle(lab.io);
+        run_until_idle(lab.io);
     }
     REQUIRE(lab.connecting->is_good());
     lab.server.come(std::exchange(lab.below->taken, {}));
@@ -253,7 +253,7 @@ TEST_CASE("tls records: KeyUpdate and session tickets between messages need no w
     sidecar::error_code ec;
     CHECK(lab.read_all(ec) == "abc");
     CHECK(lab.below->waits == waits);
-    settle(lab.io);
+    run_until_idle(lab.io);
     CHECK_FALSE(lab.below->taken.empty()); // the answer went out by itself
     lab.start_writing("under the new key");
     CHECK(lab.exchange() == "under the new key");
@@ -268,14 +268,14 @@ TEST_CASE(
     lab.start_writing("slow");
     lab.start_reading();
     lab.below->come(joined({lab.server.seal_key_update(true), lab.server.seal("x")}));
-    settle(lab.io);
+    run_until_idle(lab.io);
     CHECK(lab.text == "x");
     CHECK_FALSE(lab.writing->is_over());
     lab.below->take(10);
-    settle(lab.io);
+    run_until_idle(lab.io);
     CHECK_FALSE(lab.writing->is_over());
     lab.below->take(1u << 20);
-    settle(lab.io);
+    run_until_idle(lab.io);
     CHECK(lab.writing->is_good()); // a second waiter would have thrown misuse
     CHECK(lab.written == 4);
     lab.start_writing("new");
@@ -303,7 +303,7 @@ TEST_CASE("tls records: a peer that asks for KeyUpdate and never reads makes not
     CHECK_FALSE(lab.reading->is_over());
     lab.below->take(1u << 20);
     while (!lab.below->left().empty() && !lab.read_error) {
-        settle(lab.io);
+        run_until_idle(lab.io);
         if (lab.reading->is_over())
             lab.start_reading();
     }
@@ -326,20 +326,20 @@ TEST_CASE(
         Lab whole{{.version = version}};
         whole.start_reading();
         whole.below->come(whole.server.seal_goodbye());
-        settle(whole.io);
+        run_until_idle(whole.io);
         CHECK(whole.read_error == asio::error::eof);
 
         Lab half{{.version = version}};
         half.start_reading();
         half.below->come(half.server.seal("cut").substr(0, 7));
         half.below->end_with(asio::error::eof);
-        settle(half.io);
+        run_until_idle(half.io);
         CHECK(sidecar::stream::is_truncated(half.read_error));
 
         Lab reset{{.version = version}};
         reset.start_reading();
         reset.below->end_with(asio::error::connection_reset);
-        settle(reset.io);
+        run_until_idle(reset.io);
         CHECK(reset.read_error == asio::error::connection_reset);
     }
 }
@@ -356,7 +356,7 @@ TEST_CASE(
         sidecar::error_code ec;
         CHECK(lab.read_all(ec).empty());
         CHECK(ec == make_error_code(sidecar::stream::TlsEnd::bad_record));
-        settle(lab.io);
+        run_until_idle(lab.io);
         lab.server.come(lab.below->taken);
         CHECK_THROWS_AS((void)lab.server.read(), PeerGone);
         CHECK(lab.server.error().find("bad record mac") != std::string::npos);
@@ -373,7 +373,7 @@ TEST_CASE("tls records: a failed write tells what is in records that went out wh
     lab.start_writing(std::string(100'000, 'x'));
     CHECK_FALSE(lab.writing->is_over());
     lab.below->fail_writing(asio::error::broken_pipe);
-    settle(lab.io);
+    run_until_idle(lab.io);
     CHECK_FALSE(lab.write_error);
     CHECK(lab.written == 2 * record);
     CHECK(lab.exchange() == std::string(2 * record, 'x'));
@@ -404,7 +404,7 @@ TEST_CASE("tls records: what is written in many pieces arrives as one, in full r
                     sidecar::error_code ec;
                     at += co_await l.tls->write_some(from, ec);
                 }(lab, parts, done)};
-        settle(lab.io);
+        run_until_idle(lab.io);
         REQUIRE(run.is_good());
         all += lab.exchange();
     }
@@ -417,7 +417,7 @@ TEST_CASE("tls records: shutdown says goodbye and ends our half; reading goes on
         Lab lab{{.version = version}};
         sidecar::error_code ec;
         Run run{lab.io, lab.tls->shutdown(ec)};
-        settle(lab.io);
+        run_until_idle(lab.io);
         CHECK(run.is_good());
         CHECK_FALSE(ec);
         CHECK(lab.below->is_shut);
@@ -431,7 +431,7 @@ TEST_CASE("tls records: shutdown says goodbye and ends our half; reading goes on
         else
             lab.below->come(lab.server.seal("!"));
         CHECK(lab.read_all(ec) == "!");
-        settle(lab.io);
+        run_until_idle(lab.io);
         CHECK(lab.below->taken.empty()); // nothing behind the goodbye
         lab.start_writing("late");
         CHECK(lab.write_error);
@@ -445,7 +445,7 @@ TEST_CASE("tls records: abort ends a read and a write under way, and a handshake
     lab.start_reading();
     lab.start_writing("never");
     lab.tls->abort();
-    settle(lab.io);
+    run_until_idle(lab.io);
     CHECK(lab.reading->is_over());
     CHECK(lab.read_error == asio::error::operation_aborted);
     CHECK(lab.writing->is_over());
@@ -459,7 +459,7 @@ TEST_CASE("tls records: abort ends a read and a write under way, and a handshake
     Lab early{{}, false};
     early.connect();
     early.below->abort();
-    settle(early.io);
+    run_until_idle(early.io);
     CHECK(early.connecting->is_over());
     CHECK(early.connecting->error() == asio::error::operation_aborted);
 }
@@ -481,9 +481,9 @@ TEST_CASE(
             (void)co_await l.tls->write_some(span, ec);
         }(lab, first),
         asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr) { is_over = true; }));
-    settle(lab.io);
+    run_until_idle(lab.io);
     signal.emit(asio::cancellation_type::terminal);
-    settle(lab.io);
+    run_until_idle(lab.io);
     CHECK(is_over);
     lab.below->take(1u << 20);
     lab.start_writing("second");
@@ -500,9 +500,9 @@ TEST_CASE(
         }(lab),
         asio::bind_cancellation_slot(signal.slot(),
                                      [&](std::exception_ptr) { is_read_over = true; }));
-    settle(lab.io);
+    run_until_idle(lab.io);
     signal.emit(asio::cancellation_type::terminal);
-    settle(lab.io);
+    run_until_idle(lab.io);
     CHECK(is_read_over);
     lab.below->come(lab.server.seal("kept"));
     lab.start_reading();
@@ -522,12 +522,12 @@ TEST_CASE("tls records: TLS goes over TLS")
                 sidecar::stream::prepare_tls(options, "a fake").value(), "feed.example", "a fake");
         }(outer, tls)};
     const auto carry = [&](auto&& work) {
-        settle(outer.io);
+        run_until_idle(outer.io);
         inner.come(outer.exchange());
         work();
         if (const auto bytes = inner.take(); !bytes.empty())
             outer.below->come(outer.server.seal(bytes));
-        settle(outer.io);
+        run_until_idle(outer.io);
     };
     while (!connecting.is_over())
         carry([&] { (void)inner.shake_hands(); });
@@ -572,16 +572,16 @@ TEST_CASE("tls records: a write waits for the rest of a ticket, which a pending 
     const auto [first, rest] = large_ticket(lab);
     lab.start_reading();
     lab.below->come(first);
-    settle(lab.io);
+    run_until_idle(lab.io);
     lab.start_writing("written");
     CHECK_FALSE(lab.writing->is_over());
     lab.below->come(rest);
-    settle(lab.io);
+    run_until_idle(lab.io);
     REQUIRE(lab.writing->is_good());
     CHECK_FALSE(lab.write_error);
     CHECK(lab.exchange() == "written");
     lab.below->come(lab.server.seal("read"));
-    settle(lab.io);
+    run_until_idle(lab.io);
     CHECK(lab.reading->is_good());
     CHECK(lab.text == "read");
 }
@@ -597,7 +597,7 @@ TEST_CASE("tls records: a write takes in the rest of a ticket itself where nobod
     CHECK_FALSE(lab.writing->is_over());
     CHECK(lab.read_all(ec).empty()); // not below, where the write waits
     lab.below->come(joined({rest, lab.server.seal("read")}));
-    settle(lab.io);
+    run_until_idle(lab.io);
     REQUIRE(lab.writing->is_good());
     CHECK_FALSE(lab.write_error);
     CHECK(lab.exchange() == "written");
@@ -609,7 +609,7 @@ TEST_CASE("tls records: a write takes in the rest of a ticket itself where nobod
     CHECK(lab.read_all(ec).empty());
     lab.start_writing("lost");
     lab.below->end_with(asio::error::eof);
-    settle(lab.io);
+    run_until_idle(lab.io);
     CHECK(lab.writing->is_over());
     CHECK(sidecar::stream::is_truncated(lab.write_error));
 }
@@ -632,14 +632,14 @@ TEST_CASE("tls records: a reader goes on where the write that took in a ticket w
             (void)co_await l.tls->write_some(span, error);
         }(lab),
         asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr) { is_over = true; }));
-    settle(lab.io);
+    run_until_idle(lab.io);
     lab.start_reading();
     CHECK_FALSE(lab.reading->is_over());
     signal.emit(asio::cancellation_type::terminal);
-    settle(lab.io);
+    run_until_idle(lab.io);
     CHECK(is_over);
     lab.below->come(joined({rest, lab.server.seal("read")}));
-    settle(lab.io);
+    run_until_idle(lab.io);
     CHECK(lab.reading->is_good());
     CHECK(lab.text == "read");
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "support/failure_of.hpp"
-#include "support/quiet.hpp"
+#include "support/silent_options.hpp"
 #include "support/tls_peer.hpp"
 
 #include <sidecar/sidecar.hpp>
@@ -26,7 +26,7 @@ inline sidecar::Tcp<sidecar::Lines>::Options lines_to(std::uint16_t port,
 /// Every name is at the loopback.
 inline sidecar::Options at_home()
 {
-    auto options = quiet();
+    auto options = silent_options();
     options.lookup = [](const std::string&) {
         return std::vector{boost::asio::ip::make_address("127.0.0.1")};
     };

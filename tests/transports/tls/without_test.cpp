@@ -1,6 +1,6 @@
 // What asks for TLS where the library was built without it.
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 template <class Transport>
 Failure start_of(typename Transport::Options options)
 {
-    Sidecar<Transport> feed{std::move(options), quiet()};
+    Sidecar<Transport> feed{std::move(options), silent_options()};
     return feed.start(20s).error();
 }
 
@@ -61,7 +61,7 @@ TEST_CASE("without TLS: what asks for none is served")
         c.send(frame(0x81, "hello"));
         c.wait_for_end();
     }};
-    Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, silent_options()};
     REQUIRE(feed.start(20s));
     CHECK(feed.receive(20s).value().text() == "hello");
 }

@@ -1,8 +1,8 @@
 // Peers that break the protocol, the connection or the patience.
 #include "support/failure_of.hpp"
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
 #include "support/sanitized.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>
@@ -35,7 +35,7 @@ Failure ends_with(std::string bytes, bool is_reset = false)
             c.wait_for_end();
         }
     }};
-    Sidecar<WebSocket> feed{{.url = peer.url(), .max_message_bytes = 1000}, quiet()};
+    Sidecar<WebSocket> feed{{.url = peer.url(), .max_message_bytes = 1000}, silent_options()};
     feed.start(10s).value();
     done.count_down();
     return failure_of(feed);
@@ -93,7 +93,7 @@ TEST_CASE("websocket: a large text that is not UTF-8 ends the link, and the peer
             c.send(std::string_view{whole}.substr(50'000));
             answer = c.read(8);
         }};
-        Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
+        Sidecar<WebSocket> feed{{.url = peer.url()}, silent_options()};
         REQUIRE(feed.start(10s));
         CHECK(failure_of(feed) == Error::protocol_violation);
         (void)peer.wait_for_ended(1);
@@ -119,7 +119,7 @@ TEST_CASE("websocket: a connection lost in the middle of a large message ends th
                 if (!is_reset)
                     c.wait_for_end();
             }};
-            Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
+            Sidecar<WebSocket> feed{{.url = peer.url()}, silent_options()};
             feed.start(10s).value();
             return failure_of(feed);
         }();
@@ -138,7 +138,7 @@ TEST_CASE("websocket: a ping is no reason to stop reading while the peer does no
             c.send(frame(0x81, "after the ping"));
         c.wait_for_end();
     }};
-    Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, silent_options()};
     REQUIRE(feed.start(10s));
     const std::string block(100'000, 'z');
     while (feed.send(block, 200ms)) {
@@ -177,7 +177,7 @@ TEST_CASE(
         std::ifstream{"/proc/self/statm"} >> total >> resident;
         return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     };
-    auto options = quiet({.total = 20s, .drain = 50ms, .close = 100ms, .cancel = 10s});
+    auto options = silent_options({.total = 20s, .drain = 50ms, .close = 100ms, .cancel = 10s});
     options.inbox = {.bytes = 8u << 20, .messages = 10'000};
     Sidecar<WebSocket> feed{{.url = stalling.url()}, options};
     const auto before = resident_bytes();

@@ -4,9 +4,9 @@
 
 #include "support/failure_of.hpp"
 #include "support/python_peer.hpp"
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
 #include "support/sanitized.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>
@@ -63,7 +63,7 @@ TEST_CASE("websocket: talks compressed with an independent peer, by each option"
               .server_max_window_bits = 9, .client_max_window_bits = 9, .mem_level = 1},
           CompressionOptions{.level = 0}, CompressionOptions{.level = 9, .mem_level = 9}}) {
         PythonPeer peer;
-        Sidecar<WebSocket> feed{{.url = peer.url, .compression = compression}, quiet()};
+        Sidecar<WebSocket> feed{{.url = peer.url, .compression = compression}, silent_options()};
         REQUIRE(feed.start(10s));
         const auto check_echo = [&](const std::string& text) {
             REQUIRE(feed.send(std::as_bytes(std::span{text}), 10s));
@@ -99,7 +99,8 @@ TEST_CASE("websocket: compression is offered as the options say, or not at all")
               std::optional{CompressionOptions{.server_max_window_bits = 10,
               .client_max_window_bits = 11,
               .client_no_context_takeover = true}}}) {
-            Sidecar<WebSocket> feed{{.url = peer.url(), .compression = compression}, quiet()};
+            Sidecar<WebSocket> feed{{.url = peer.url(), .compression = compression},
+                                    silent_options()};
             REQUIRE(feed.start(10s));
         }
     }
@@ -117,7 +118,8 @@ TEST_CASE(
          {CompressionOptions{.server_max_window_bits = 7},
           CompressionOptions{.client_max_window_bits = 16}, CompressionOptions{.level = 10},
           CompressionOptions{.mem_level = 0}}) {
-        Sidecar<WebSocket> feed{{.url = "ws://127.0.0.1:1/", .compression = compression}, quiet()};
+        Sidecar<WebSocket> feed{{.url = "ws://127.0.0.1:1/", .compression = compression},
+                                silent_options()};
         const auto started = feed.start(10s);
         REQUIRE(!started);
         CHECK(started.error() == Error::bad_options);
@@ -152,7 +154,7 @@ TEST_CASE("websocket: an answer that breaks the offer of compression refuses the
         }};
         auto options = options_for(peer);
         options.headers = {{"Authorization", "hush"}};
-        Sidecar<WebSocket> feed{options, quiet()};
+        Sidecar<WebSocket> feed{options, silent_options()};
         const auto started = feed.start(10s);
         REQUIRE(!started);
         CHECK(started.error() == Error::handshake_refused);
@@ -165,7 +167,7 @@ TEST_CASE("websocket: an answer that breaks the offer of compression refuses the
         (void)accept_with(c, "permessage-deflate");
         c.wait_for_end();
     }};
-    Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, silent_options()};
     const auto started = feed.start(10s);
     REQUIRE(!started);
     CHECK(started.error().explanation()
@@ -183,7 +185,7 @@ TEST_CASE("websocket: a peer that does not take compression up gets and sends pl
         c.send(frame(0x81, "plain") + frame(0xc1, "\xf2\x48\xcd\xc9\xc9\x07"));
         end.set_value(read_until_end(c));
     }};
-    Sidecar<WebSocket> feed{options_for(peer), quiet()};
+    Sidecar<WebSocket> feed{options_for(peer), silent_options()};
     REQUIRE(feed.start(10s));
     const auto text = feed_message(1, 1000);
     REQUIRE(feed.send(text));
@@ -211,7 +213,7 @@ TEST_CASE("websocket: a window of 256 bytes is kept to, both ways")
             c.send(frame(0xc2, to_client.message(text)));
         }
     }};
-    Sidecar<WebSocket> feed{options_for(peer), quiet()};
+    Sidecar<WebSocket> feed{options_for(peer), silent_options()};
     REQUIRE(feed.start(10s));
     for (unsigned i = 0; i < 100; ++i) {
         const auto block = noise(i / 10, 260);
@@ -242,7 +244,7 @@ TEST_CASE("websocket: a bomb ends with too_big at the limit, and the peer is tol
     }};
     auto options = options_for(peer);
     options.max_message_bytes = limit;
-    auto bounds = quiet();
+    auto bounds = silent_options();
     bounds.inbox.bytes = 4 * limit;
     const auto before = peak_kib();
     Sidecar<WebSocket> feed{options, bounds};
@@ -266,7 +268,7 @@ TEST_CASE("websocket: rubbish in a compressed message ends the link, and the pee
         c.send(frame(0xc1, "\xff\xff"));
         end.set_value(read_until_end(c));
     }};
-    Sidecar<WebSocket> feed{options_for(peer), quiet()};
+    Sidecar<WebSocket> feed{options_for(peer), silent_options()};
     REQUIRE(feed.start(10s));
     const auto failure = failure_of(feed);
     CHECK(failure == Error::protocol_violation);
@@ -295,7 +297,7 @@ TEST_CASE(
             payload.clear();
         }
     }};
-    Sidecar<WebSocket> feed{options_for(peer), quiet()};
+    Sidecar<WebSocket> feed{options_for(peer), silent_options()};
     REQUIRE(feed.start(10s));
     std::vector<std::string> sent;
     for (unsigned i = 0; i < 3; ++i) {
@@ -338,7 +340,7 @@ TEST_CASE("websocket: what a stop cuts off of compressed messages is counted, an
         arrived.set_value(count);
     }};
     constexpr std::size_t count = 8;
-    Options bounds = quiet({.total = 1s, .drain = 100ms, .close = 100ms, .cancel = 100ms});
+    Options bounds = silent_options({.total = 1s, .drain = 100ms, .close = 100ms, .cancel = 100ms});
     bounds.outbox.bytes = 64u << 20;
     Sidecar<WebSocket> feed{options_for(peer, {.level = 1}), bounds};
     REQUIRE(feed.start(10s));
@@ -364,7 +366,7 @@ TEST_CASE("websocket: pings between compressed fragments are answered")
         c.send(frame(0x80, payload.substr(100)));
         c.wait_for_end();
     }};
-    Sidecar<WebSocket> feed{options_for(peer), quiet()};
+    Sidecar<WebSocket> feed{options_for(peer), silent_options()};
     REQUIRE(feed.start(10s));
     CHECK(pong.get_future().get() == "are you there");
     CHECK(feed.receive(10s)->text() == feed_message(1, 2000));

@@ -1,7 +1,7 @@
 // Who one is, over redirections, through a proxy, on a Unix-domain socket: the way to the handshake.
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
 #include "support/sanitized.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>
@@ -24,7 +24,7 @@ bool contains(const std::string& text, std::string_view part)
 
 Options without_lookup()
 {
-    auto options = quiet();
+    auto options = silent_options();
     options.lookup = [](const std::string& host) -> std::vector<boost::asio::ip::address> {
         FAIL_CHECK("looked up: " << host);
         return {};
@@ -69,7 +69,7 @@ TEST_CASE("redirect: followed on request, with all that is public")
                                      .origin = "https://o.example",
                                      .bearer = "s3cret",
                                      .max_redirects = 1},
-                                    quiet()};
+                                    silent_options()};
             REQUIRE(feed.start(10s));
             CHECK(feed.receive(10s).value().text() == "hello");
             CHECK(contains(begin.request, "Authorization: Bearer s3cret"));
@@ -103,7 +103,7 @@ TEST_CASE(
     }};
     Sidecar<WebSocket> feed{
         {.url = peer.url() + "a/b", .basic_auth = BasicAuth{"u", "p"}, .max_redirects = 5},
-        quiet({.total = 10s, .close = 20ms})};
+        silent_options({.total = 10s, .close = 20ms})};
     REQUIRE(feed.start(10s));
     REQUIRE(feed.receive(10s)); // the peer has stored the request by then
     CHECK(request.starts_with("GET /a/other HTTP/1.1\r\n"));
@@ -121,7 +121,7 @@ TEST_CASE(
 TEST_CASE("redirect: a circle, one too many, and what fails behind one are told")
 {
     Redirecting circle{"/"};
-    Sidecar<WebSocket> round{{.url = circle.peer.url(), .max_redirects = 9}, quiet()};
+    Sidecar<WebSocket> round{{.url = circle.peer.url(), .max_redirects = 9}, silent_options()};
     const auto in_circle = round.start(10s).error();
     CHECK(in_circle == Error::handshake_refused);
     CHECK(contains(in_circle.message(), "circle"));
@@ -132,7 +132,7 @@ TEST_CASE("redirect: a circle, one too many, and what fails behind one are told"
         c.read_until("\r\n\r\n");
         c.send(fmt::format("HTTP/1.1 302 x\r\nLocation: /{}\r\n\r\n", ++count));
     }};
-    Sidecar<WebSocket> far{{.url = endless.url(), .max_redirects = 3}, quiet()};
+    Sidecar<WebSocket> far{{.url = endless.url(), .max_redirects = 3}, silent_options()};
     CHECK(contains(far.start(10s).error().message(), "max_redirects (3)"));
     CHECK(count == 4);
 
@@ -141,7 +141,7 @@ TEST_CASE("redirect: a circle, one too many, and what fails behind one are told"
         c.send("HTTP/1.1 403 No\r\n\r\n");
     }};
     Redirecting begin{refusing.url() + "?token=s3cret"};
-    Sidecar<WebSocket> refused{{.url = begin.peer.url(), .max_redirects = 1}, quiet()};
+    Sidecar<WebSocket> refused{{.url = begin.peer.url(), .max_redirects = 1}, silent_options()};
     const auto failure = refused.start(10s).error();
     CHECK(failure.http_status() == 403);
     CHECK(failure.endpoint() == refusing.url() + "?token=***");
@@ -151,13 +151,13 @@ TEST_CASE("redirect: all hops have one deadline, and a stop ends any of them")
 {
     RawPeer mute{[](RawConnection& c) { c.wait_for_end(); }};
     Redirecting begin{mute.url()};
-    Sidecar<WebSocket> feed{{.url = begin.peer.url(), .max_redirects = 1}, quiet()};
+    Sidecar<WebSocket> feed{{.url = begin.peer.url(), .max_redirects = 1}, silent_options()};
     const auto failure = feed.start(200ms).error();
     CHECK(failure == Error::timed_out);
     CHECK(contains(failure.message(), fmt::format("127.0.0.1:{}", mute.port())));
 
     Redirecting again{mute.url()};
-    Sidecar<WebSocket> stopped{{.url = again.peer.url(), .max_redirects = 1}, quiet()};
+    Sidecar<WebSocket> stopped{{.url = again.peer.url(), .max_redirects = 1}, silent_options()};
     std::thread starter{[&] { CHECK(stopped.start(20s).error() == Error::stopping); }};
     while (!contains(stopped.dump(), fmt::format("with 127.0.0.1:{}", mute.port())))
         std::this_thread::yield();
@@ -232,7 +232,8 @@ TEST_CASE("unix: the handshake's Host is localhost, and its resource stands behi
     CHECK(feed.receive(10s).value().text() == "hello");
     CHECK(request.starts_with("GET /x?y HTTP/1.1\r\nHost: localhost\r\n"));
 
-    Sidecar<WebSocket> missing{{.url = "ws+unix:/nowhere/at%20all.sock:/x?token=s3cret"}, quiet()};
+    Sidecar<WebSocket> missing{{.url = "ws+unix:/nowhere/at%20all.sock:/x?token=s3cret"},
+                               silent_options()};
     const auto failure = missing.start(10s).error();
     CHECK(failure == Error::connect_failed);
     CHECK(contains(failure.message(), "the socket /nowhere/at all.sock: No such file"));

@@ -30,7 +30,7 @@ public:
     std::vector<ClientFrame> send_in_pieces(const std::string& text, std::size_t piece_bytes)
     {
         std::vector<std::byte> out;
-        auto pieces = protocol_.begin_message(MessageKind::bytes, text.size());
+        auto pieces = protocol_.begin_message(MessageKind::binary, text.size());
         while (pieces.offset() < text.size()) {
             const auto rest = bytes_of(text).subspan(pieces.offset());
             pieces.append(out, rest.first(std::min(rest.size(), piece_bytes)));

@@ -2,10 +2,10 @@
 #include "client_frames.hpp"
 #include "support/descriptors.hpp"
 #include "support/failure_of.hpp"
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
 #include "support/sanitized.hpp"
 #include "support/signal_once.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>
@@ -27,7 +27,7 @@ constexpr StopBudget short_budget{.total = 1500ms, .drain = 100ms, .close = 800m
 
 Options with_outbox(std::size_t bytes)
 {
-    auto options = quiet(short_budget);
+    auto options = silent_options(short_budget);
     options.outbox = {.bytes = bytes, .messages = 1000};
     return options;
 }
@@ -106,7 +106,7 @@ TEST_CASE("goodbye: a Close without a code is a goodbye, and is answered by one 
             c.send(frame(0x88, ""));
             read = read_until_end(c);
         }};
-        Client feed{{.url = peer.url()}, quiet()};
+        Client feed{{.url = peer.url()}, silent_options()};
         REQUIRE(feed.start(10s));
         const auto failure = failure_of(feed);
         CHECK(failure == Error::closed_by_peer);
@@ -145,7 +145,7 @@ TEST_CASE("goodbye: the stop's close is ok only if the peer's Close has come")
             wait_for_close(c);
             one.end(c);
         }};
-        Client feed{{.url = peer.url()}, quiet(short_budget)};
+        Client feed{{.url = peer.url()}, silent_options(short_budget)};
         REQUIRE(feed.start(10s));
         const auto report = feed.stop();
         CAPTURE(to_string(report));
@@ -183,7 +183,7 @@ TEST_CASE("goodbye: a peer that we fail can read the code, although it is still 
                     c.send(more);
                 read = read_until_end(c);
             }};
-            Client feed{{.url = peer.url(), .max_message_bytes = 1000}, quiet()};
+            Client feed{{.url = peer.url(), .max_message_bytes = 1000}, silent_options()};
             REQUIRE(feed.start(10s));
             CHECK(feed.receive(10s).value().text() == "good");
             CHECK(failure_of(feed) == one.error);
@@ -203,7 +203,7 @@ TEST_CASE("goodbye: a peer that we fail, and that does not end its half, is not 
         c.send(frame(0xc1, "a reserved bit"));
         is_over.wait();
     }};
-    Client feed{{.url = peer.url()}, quiet()};
+    Client feed{{.url = peer.url()}, silent_options()};
     REQUIRE(feed.start(10s));
     const auto began = Clock::now();
     CHECK(failure_of(feed) == Error::protocol_violation);
@@ -220,7 +220,7 @@ TEST_CASE("goodbye: a stop ends the wait for a peer that we fail")
         is_over.wait();
     }};
     const StopBudget at_once{.total = 100ms, .drain = 10ms, .close = 10ms, .cancel = 50ms};
-    Client feed{{.url = peer.url()}, quiet(at_once)};
+    Client feed{{.url = peer.url()}, silent_options(at_once)};
     REQUIRE(feed.start(10s));
     const auto began = Clock::now();
     CHECK(feed.stop().joined);
@@ -238,7 +238,7 @@ TEST_CASE("goodbye: after a failed send all that had arrived is delivered, then 
             bytes += frame(0x82, std::string(100, static_cast<char>('a' + i % 26)));
         c.send(bytes + frame(0x88, "\x03\xe9"));
     }};
-    auto options = quiet();
+    auto options = silent_options();
     options.inbox = {.bytes = 8u << 20, .messages = 100};
     Client feed{{.url = peer.url()}, options};
     REQUIRE(feed.start(10s));
@@ -272,7 +272,7 @@ TEST_CASE(
         c.send(frame(0x88, "\x03\xe8"));
         c.wait_for_end();
     }};
-    Client feed{{.url = peer.url()}, quiet()};
+    Client feed{{.url = peer.url()}, silent_options()};
     REQUIRE(feed.start(10s));
     std::vector<int> held; // as a child has it that was forked now
     for (const int fd : sockets_to(peer.port()))
@@ -294,7 +294,7 @@ TEST_CASE("goodbye: a connection that ends while the inbox is full loses nothing
                 bytes += frame(0x82, std::string(100, static_cast<char>('a' + i % 26)));
             c.send(is_polite ? bytes + frame(0x88, "\x03\xe9") : bytes);
         }};
-        auto options = quiet();
+        auto options = silent_options();
         options.inbox = {.bytes = 8u << 20, .messages = 100};
         Client feed{{.url = peer.url()}, options};
         REQUIRE(feed.start(10s));

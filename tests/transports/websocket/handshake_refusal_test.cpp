@@ -156,14 +156,14 @@ TEST_CASE("handshake: of HTTP's answers only a status 4xx but 408, 425 and 429 i
     const Trial trial;
     for (const unsigned status : {200u, 301u, 302u, 500u, 502u, 503u, 504u, 599u, 408u, 425u, 429u})
         for (const std::string version : {"HTTP/1.1", "HTTP/1.0"})
-            CHECK(can_heal(
+            CHECK(is_retryable(
                 trial.whole(version + " " + std::to_string(status) + " x\r\n\r\n").failure));
     for (const unsigned status : {400u, 401u, 403u, 404u, 407u, 410u, 426u, 499u})
         for (const std::string version : {"HTTP/1.1", "HTTP/1.0"})
-            CHECK_FALSE(can_heal(
+            CHECK_FALSE(is_retryable(
                 trial.whole(version + " " + std::to_string(status) + " x\r\n\r\n").failure));
     for (const auto* answer : {"SSH-2.0", "<html>503</html>", "HTTP/1.1 101 x\r\n\r\n"})
-        CHECK(can_heal(trial.whole(answer).failure));
+        CHECK(is_retryable(trial.whole(answer).failure));
 }
 
 TEST_CASE("handshake: no text holds a secret of ours, though the peer repeats it")

@@ -1,6 +1,6 @@
 // From the URL to the first frame behind the handshake's answer.
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>
@@ -20,7 +20,7 @@ using namespace std::chrono_literals;
 TEST_CASE("websocket: a URL that cannot be used is told from start, with the reason")
 {
     const auto why = [](std::string url) {
-        Sidecar<WebSocket> feed{{.url = std::move(url)}, quiet()};
+        Sidecar<WebSocket> feed{{.url = std::move(url)}, silent_options()};
         const auto started = feed.start(1s);
         REQUIRE_FALSE(started);
         CHECK(started.error() == Error::bad_address);
@@ -34,7 +34,7 @@ TEST_CASE("websocket: a URL that cannot be used is told from start, with the rea
     CHECK(why("ws:///path").find("host") != std::string::npos);
     CHECK(why("ws://a:b@x/").find("Authorization") != std::string::npos);
     CHECK(why("ws://x/#f").find("fragment") != std::string::npos);
-    Sidecar<WebSocket> feed{{.url = "ws://x/", .headers = {{"A", "b\r\nC: d"}}}, quiet()};
+    Sidecar<WebSocket> feed{{.url = "ws://x/", .headers = {{"A", "b\r\nC: d"}}}, silent_options()};
     CHECK(feed.start(1s).error() == Error::bad_options);
 }
 
@@ -48,7 +48,8 @@ TEST_CASE("websocket: the request names host, resource and the headers asked for
                      },
                      true};
         Sidecar<WebSocket> feed{
-            {.url = peer.url() + "a%20b?c=d", .headers = {{"Authorization", "Bearer x"}}}, quiet()};
+            {.url = peer.url() + "a%20b?c=d", .headers = {{"Authorization", "Bearer x"}}},
+            silent_options()};
         REQUIRE(feed.start(10s));
     }
     CHECK(request.starts_with("GET /a%20b?c=d HTTP/1.1\r\n"));
@@ -63,12 +64,13 @@ TEST_CASE("websocket: refused, unresolvable, refusing and nonsensical peers are 
         RawPeer gone{[](RawConnection&) {}};
         closed_port = gone.port();
     }
-    Sidecar<WebSocket> refused{{.url = "ws://127.0.0.1:" + std::to_string(closed_port)}, quiet()};
+    Sidecar<WebSocket> refused{{.url = "ws://127.0.0.1:" + std::to_string(closed_port)},
+                               silent_options()};
     const auto failure = refused.start(10s).error();
     CHECK(failure == Error::connect_failed);
     CHECK(failure.cause() == boost::asio::error::connection_refused);
 
-    auto options = quiet();
+    auto options = silent_options();
     options.lookup = [](const std::string&) -> std::vector<boost::asio::ip::address> {
         throw std::runtime_error{"no such name"};
     };
@@ -85,7 +87,7 @@ TEST_CASE("websocket: refused, unresolvable, refusing and nonsensical peers are 
             c.half_close();
             c.wait_for_end();
         }};
-        Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
+        Sidecar<WebSocket> feed{{.url = peer.url()}, silent_options()};
         return feed.start(10s).error();
     };
     const auto forbidden = handshake("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
@@ -105,7 +107,7 @@ TEST_CASE("websocket: a handshake that is never answered ends at start's timeout
           "it stood")
 {
     RawPeer peer{[](RawConnection& c) { c.wait_for_end(); }};
-    Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, silent_options()};
     const auto late = feed.start(50ms);
     CHECK(late.error() == Error::timed_out);
     CHECK(late.error().message().find("in the handshake") != std::string::npos);
@@ -117,7 +119,7 @@ TEST_CASE("websocket: names are resolved by the lookup hook, and every address i
         c.accept_websocket();
         c.wait_for_end();
     }};
-    auto options = quiet();
+    auto options = silent_options();
     options.lookup = [](const std::string&) {
         return std::vector{boost::asio::ip::make_address("127.0.0.2"),
                            boost::asio::ip::make_address("127.0.0.1")};
@@ -129,7 +131,7 @@ TEST_CASE("websocket: names are resolved by the lookup hook, and every address i
 TEST_CASE("websocket: a look-up that never returns holds up neither start's timeout nor the stop")
 {
     auto release = std::make_shared<std::latch>(1);
-    auto options = quiet();
+    auto options = silent_options();
     options.lookup = [release](const std::string&) {
         release->wait();
         return std::vector<boost::asio::ip::address>{};
@@ -156,7 +158,7 @@ TEST_CASE("websocket: frames that come in the same segment as the handshake's an
         ::setsockopt(c.fd(), 6, 3, &off, sizeof off);
         c.wait_for_end();
     }};
-    Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
+    Sidecar<WebSocket> feed{{.url = peer.url()}, silent_options()};
     REQUIRE(feed.start(10s));
     CHECK(feed.receive(10s).value().text() == "early");
     CHECK(feed.receive(10s).value().text() == "bird");
@@ -178,7 +180,7 @@ TEST_CASE(
             c.send(text);
             c.wait_for_end();
         }};
-        Sidecar<WebSocket> feed{{.url = peer.url()}, quiet()};
+        Sidecar<WebSocket> feed{{.url = peer.url()}, silent_options()};
         REQUIRE(feed.start(10s));
         for (int i = 0; i < 5; ++i) {
             const auto message = feed.receive(10s);

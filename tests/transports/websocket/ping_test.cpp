@@ -1,9 +1,9 @@
 // Control frames of the peer's, also when the application has no time for its messages.
 #include "client_frames.hpp"
 #include "support/failure_of.hpp"
-#include "support/quiet.hpp"
 #include "support/raw_peer.hpp"
 #include "support/signal_once.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>
@@ -24,7 +24,7 @@ using Client = Sidecar<WebSocket>;
 
 Options small_inbox()
 {
-    auto options = quiet();
+    auto options = silent_options();
     options.inbox = {.bytes = 64u << 10, .messages = 8};
     return options;
 }
@@ -141,7 +141,7 @@ TEST_CASE("ping: two hundred thousand of a peer that never reads hold nothing up
         c.send(frame(0x81, "behind them"));
         c.wait_for_end();
     }};
-    Client feed{{.url = peer.url()}, quiet()};
+    Client feed{{.url = peer.url()}, silent_options()};
     REQUIRE(feed.start(10s));
     CHECK(feed.receive(30s).value().text() == "behind them");
     CHECK(feed.stop().joined);
@@ -167,7 +167,7 @@ TEST_CASE("ping: of a thousand that come at once the first and the latest are an
             c.send(frame(0x88, ""));
             c.wait_for_end();
         }};
-        Client feed{{.url = peer.url()}, quiet()};
+        Client feed{{.url = peer.url()}, silent_options()};
         REQUIRE(feed.start(10s));
         CHECK(failure_of(feed) == Error::closed_by_peer);
     }
@@ -197,7 +197,7 @@ TEST_CASE("ping: each is answered, in order, were they sent in one write or by t
             c.send(frame(0x88, ""));
             c.wait_for_end();
         }};
-        Client feed{{.url = peer.url()}, quiet()};
+        Client feed{{.url = peer.url()}, silent_options()};
         REQUIRE(feed.start(10s));
         CHECK(failure_of(feed) == Error::closed_by_peer);
         CHECK(heard == sent);
@@ -252,7 +252,7 @@ TEST_CASE(
             c.send(frame(0x88, ""));
             frames.push_back(read_client_frame(c));
         }};
-        auto options = quiet();
+        auto options = silent_options();
         options.outbox = {.bytes = 32u << 20, .messages = 100};
         Client feed{{.url = peer.url()}, options};
         REQUIRE(feed.start(10s));
@@ -302,7 +302,7 @@ TEST_CASE("ping: the pong to a peer that reads slowly waits for a fragment, not 
         c.send(frame(0x88, ""));
         c.wait_for_end();
     }};
-    auto options = quiet();
+    auto options = silent_options();
     options.outbox = {.bytes = 64u << 20, .messages = 10};
     Client feed{{.url = peer.url(), .socket = {.send_buffer_bytes = 64u << 10}}, options};
     REQUIRE(feed.start(10s));
@@ -328,7 +328,7 @@ TEST_CASE("mask: the keys of thousands of data frames, pongs and the Close diffe
             c.send(frame(0x88, ""));
             keys.insert(read_client_frame(c).key);
         }};
-        Client feed{{.url = peer.url()}, quiet()};
+        Client feed{{.url = peer.url()}, silent_options()};
         REQUIRE(feed.start(10s));
         for (int i = 0; i < count; ++i)
             REQUIRE(feed.send("x", 10s));

@@ -70,7 +70,7 @@ struct Heard {
     std::vector<Message> messages;
     std::optional<Ending> ending;
     std::string last_ping = "none"; ///< of pings, how many are answered depends on the segments
-    std::size_t most_held_bytes = 0;
+    std::size_t max_held_bytes = 0;
 
     /// What must not depend on how the bytes were cut.
     [[nodiscard]] bool is_the_same_as(const Heard& other) const
@@ -145,15 +145,15 @@ private:
             if (decoded.is_complete && decoded.consumed_bytes == 0)
                 throw std::logic_error{"consumed nothing for a message"};
             at += decoded.consumed_bytes;
-            heard_.most_held_bytes = std::max(heard_.most_held_bytes, protocol_.held_bytes());
-            note_ping();
+            heard_.max_held_bytes = std::max(heard_.max_held_bytes, protocol_.held_bytes());
+            record_ping();
             if (decoded.is_complete)
                 heard_.messages.push_back({decoded.kind, text_of(decoded.payload)});
             else if (decoded.consumed_bytes == 0)
                 return at + begin_in_place(decoded);
         }
     }
-    void note_ping()
+    void record_ping()
     {
         if (!protocol_.owes_answer() || protocol_.ending())
             return;

@@ -50,7 +50,7 @@ TEST_CASE("protocol: messages, fragments and control frames mix, in order")
     }
     CHECK(hear_every_way(octets(cases[2].sent)).messages
           == std::vector<Heard::Message>{{MessageKind::text, "hello"},
-                                         {MessageKind::bytes, {"\0b", 2}},
+                                         {MessageKind::binary, {"\0b", 2}},
                                          {MessageKind::text, ""}});
 }
 
@@ -63,7 +63,7 @@ TEST_CASE("protocol: all lengths come whole, at the edges of the three forms")
             hear(frame(0x81, payload) + frame(0x82, payload), mebibyte, 1000, Large::in_place);
         CHECK(heard.messages
               == std::vector<Heard::Message>{{MessageKind::text, payload},
-                                             {MessageKind::bytes, payload}});
+                                             {MessageKind::binary, payload}});
     }
 }
 
@@ -424,7 +424,7 @@ TEST_CASE("protocol: what is sent is whole, masked, and has the shortest length"
         const auto bytes = std::as_bytes(std::span{payload});
         Protocol protocol{0};
         std::vector<std::byte> out;
-        CHECK(protocol.append_message(out, MessageKind::bytes, bytes));
+        CHECK(protocol.append_message(out, MessageKind::binary, bytes));
         CHECK(protocol.append_message(out, MessageKind::text, bytes));
         const auto frames = frames_of(out);
         REQUIRE(frames.size() == 2);
@@ -507,7 +507,7 @@ TEST_CASE(
         single += octets("00 01 'x'");
     const auto heard = hear(single, mebibyte);
     CHECK(told(heard) == "too big 1009");
-    CHECK(heard.most_held_bytes <= 2 * mebibyte);
+    CHECK(heard.max_held_bytes <= 2 * mebibyte);
 }
 
 } // namespace protocol_test

@@ -19,7 +19,7 @@ TEST_CASE(
     CHECK(thread->orphan());
     CHECK_FALSE(thread->orphan());
     CHECK(detail::JoinableThread::orphan_count() == before + 1);
-    thread->start([thread] { thread->note_end(); });
+    thread->start([thread] { thread->mark_ended(); });
     CHECK(thread->wait_for_end(std::chrono::steady_clock::now() + 10s));
     CHECK(detail::JoinableThread::orphan_count() == before);
     CHECK_FALSE(thread->orphan());
@@ -30,7 +30,7 @@ TEST_CASE(
     CHECK(detail::JoinableThread::orphan_count() == before);
 
     thread = std::make_shared<detail::JoinableThread>();
-    thread->start([thread] { thread->note_end(); });
+    thread->start([thread] { thread->mark_ended(); });
     REQUIRE(thread->join_until(std::chrono::steady_clock::now() + 10s));
     CHECK_FALSE(thread->orphan());
     CHECK(detail::JoinableThread::orphan_count() == before);

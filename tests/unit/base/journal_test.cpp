@@ -63,9 +63,9 @@ TEST_CASE("journal: further kinds of failures than it keeps apart are counted to
         for (int i = 0; i < 100; ++i)
             journal.record(broken(fmt::format("host {}", i), {}, {}));
     const auto log = journal.distinct();
-    CHECK(log.entries.size() == Journal::most_distinct);
+    CHECK(log.entries.size() == Journal::max_distinct);
     CHECK(log.entries.back().count == 3);
-    CHECK(log.others == 3 * (100 - Journal::most_distinct));
+    CHECK(log.others == 3 * (100 - Journal::max_distinct));
     CHECK(fmt::format("{}", log).ends_with("\n108x others"));
 }
 

@@ -28,7 +28,7 @@ TEST_CASE("latencies: of one all quantiles are that one")
         latencies.add(one);
         const auto latency = latencies.latency();
         CHECK(latency.last == one);
-        CHECK(latency.least == one);
+        CHECK(latency.min == one);
         CHECK(latency.p50 == one);
         CHECK(latency.p99 == one);
         CHECK(latency.histogram.sum == one);
@@ -50,8 +50,8 @@ TEST_CASE("latencies: quantiles are at most an eighth above the true ones, never
         }
         std::sort(all.begin(), all.end());
         const auto latency = latencies.latency();
-        CHECK(latency.least == all.front());
-        CHECK(latency.most == all.back());
+        CHECK(latency.min == all.front());
+        CHECK(latency.max == all.back());
         const auto check = [&](Duration told, Duration real) {
             CHECK(told >= real);
             CHECK(told <= real + real / 8);
@@ -86,8 +86,8 @@ TEST_CASE("latencies: of two histograms the sum is as if one had counted all")
     one.add(LatencyHistogram{});
     const auto sum = one.latency(), all = both.latency();
     CHECK(sum.count == all.count);
-    CHECK(sum.least == all.least);
-    CHECK(sum.most == all.most);
+    CHECK(sum.min == all.min);
+    CHECK(sum.max == all.max);
     CHECK(sum.p50 == all.p50);
     CHECK(sum.p99 == all.p99);
     CHECK(sum.last == 100ms);
@@ -102,7 +102,7 @@ TEST_CASE("latencies: a clock that went backwards, and the longest times, break 
     latencies.add(Duration::max());
     latencies.add(Duration::max());
     const auto latency = latencies.latency();
-    CHECK(latency.least == 0s);
+    CHECK(latency.min == 0s);
     CHECK(latency.histogram.sum == Duration::max());
     CHECK(latency.p50 == Duration::max());
 }

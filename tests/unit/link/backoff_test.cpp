@@ -126,7 +126,7 @@ TEST_CASE("back-off: what cannot heal ends it at once, unless the predicate says
     for (const auto& row : rows) {
         CAPTURE(row.why.message());
         CAPTURE(row.why.http_status());
-        CHECK(can_heal(row.why) == row.heals);
+        CHECK(is_retryable(row.why) == row.heals);
         Backoff backoff{widest(), 1};
         CHECK(backoff.next(row.why, at(0s)).has_value() == row.heals);
     }
@@ -238,7 +238,7 @@ TEST_CASE(
     "back-off: a message above the limit ends the link for good, since no attempt changes that")
 {
     Backoff backoff{widest(), 1};
-    CHECK_FALSE(can_heal(Failure{Error::too_big}));
+    CHECK_FALSE(is_retryable(Failure{Error::too_big}));
     CHECK_FALSE(backoff.next(Failure{Error::too_big}, at(0s)));
 }
 

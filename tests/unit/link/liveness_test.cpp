@@ -29,8 +29,8 @@ struct Driver {
             switch (last.what) {
             case What::wait: next = last.next_look; return;
             case What::ask: said.push_back("ask"); break;
-            case What::tell_stale: said.push_back("stale"); break;
-            case What::tell_fresh: said.push_back("fresh"); break;
+            case What::report_stale: said.push_back("stale"); break;
+            case What::report_fresh: said.push_back("fresh"); break;
             case What::drop_stale: said.push_back("drop stale"); return;
             case What::drop_dead:
                 said.push_back(last.was_asked ? "dead" : "dead, not asked");

@@ -33,11 +33,11 @@ struct Subscribed {
     {
         subscriptions.on_answer = [this] { ++answers; };
     }
-    bool stick(std::string key, SubscriptionMessage message)
+    bool subscribe(std::string key, SubscriptionMessage message)
     {
         return subscriptions.add(std::move(key), std::move(message));
     }
-    bool unstick(std::string_view key, SubscriptionMessage message)
+    bool unsubscribe(std::string_view key, SubscriptionMessage message)
     {
         return subscriptions.remove(key, std::move(message));
     }
@@ -80,7 +80,7 @@ struct Subscribed {
 
     ManualClock clock;
     detail::StopRequest stop;
-    detail::WaitPoint written;
+    detail::WaitQueue written;
     Outbox outbox{LinkId{0}, {.bytes = 1u << 16}, stop, written, clock};
     detail::Subscriptions subscriptions{outbox};
     std::uint32_t connection = 0;
@@ -91,220 +91,220 @@ using Texts = std::vector<std::string>;
 TEST_CASE(
     "subscriptions: each connection begins with all of them, in the order in which they were given")
 {
-    Subscribed sticky;
-    CHECK_FALSE(sticky.stick("b", plain("sub b"))); // there is no connection
-    CHECK_FALSE(sticky.stick("a", plain("sub a")));
-    CHECK(sticky.subscriptions.state("a") == StickyState::waiting);
+    Subscribed rig;
+    CHECK_FALSE(rig.subscribe("b", plain("sub b"))); // there is no connection
+    CHECK_FALSE(rig.subscribe("a", plain("sub a")));
+    CHECK(rig.subscriptions.state("a") == SubscriptionState::waiting);
     for (int i = 0; i < 2; ++i) {
-        CHECK(sticky.begin_connection());
-        CHECK_FALSE(sticky.subscriptions.is_restored());
-        CHECK(sticky.write() == Texts{"sub b", "sub a"});
-        CHECK(sticky.subscriptions.is_restored());
-        CHECK(sticky.subscriptions.counts().confirmed == 2);
-        CHECK(sticky.write().empty());
-        sticky.end_connection();
-        CHECK(sticky.subscriptions.counts().waiting == 2);
+        CHECK(rig.begin_connection());
+        CHECK_FALSE(rig.subscriptions.is_restored());
+        CHECK(rig.write() == Texts{"sub b", "sub a"});
+        CHECK(rig.subscriptions.is_restored());
+        CHECK(rig.subscriptions.counts().acknowledged == 2);
+        CHECK(rig.write().empty());
+        rig.end_connection();
+        CHECK(rig.subscriptions.counts().waiting == 2);
     }
-    CHECK_FALSE(sticky.subscriptions.state("c"));
+    CHECK_FALSE(rig.subscriptions.state("c"));
     CHECK_FALSE(Subscribed{}.begin_connection());
 }
 
 TEST_CASE(
     "subscriptions: a key that is there is not sent or counted again, unless its message changed")
 {
-    Subscribed sticky;
-    (void)sticky.begin_connection();
-    CHECK(sticky.stick("a", plain("sub a")));
-    CHECK_FALSE(sticky.stick("a", plain("sub a")));
-    CHECK(sticky.write() == Texts{"sub a"});
-    CHECK_FALSE(sticky.stick("a", plain("sub a")));
-    CHECK(sticky.write().empty());
-    CHECK(sticky.subscriptions.counts().confirmed == 1);
-    CHECK(sticky.stick("a", plain("sub a deeper")));
-    CHECK(sticky.stick("a", plain("sub a deepest")));
-    CHECK(sticky.write() == Texts{"sub a deepest"});
+    Subscribed rig;
+    (void)rig.begin_connection();
+    CHECK(rig.subscribe("a", plain("sub a")));
+    CHECK_FALSE(rig.subscribe("a", plain("sub a")));
+    CHECK(rig.write() == Texts{"sub a"});
+    CHECK_FALSE(rig.subscribe("a", plain("sub a")));
+    CHECK(rig.write().empty());
+    CHECK(rig.subscriptions.counts().acknowledged == 1);
+    CHECK(rig.subscribe("a", plain("sub a deeper")));
+    CHECK(rig.subscribe("a", plain("sub a deepest")));
+    CHECK(rig.write() == Texts{"sub a deepest"});
 }
 
-TEST_CASE("subscriptions: it is confirmed by its answer, and each answer confirms one")
+TEST_CASE("subscriptions: it is acknowledged by its answer, and each answer confirms one")
 {
-    Subscribed sticky;
+    Subscribed rig;
     const auto any_ok = [](const MessageView& message) { return message.text() == "ok"; };
-    (void)sticky.stick("a", {MessageKind::text, "sub a", any_ok});
-    (void)sticky.stick("b", {MessageKind::text, "sub b", any_ok});
-    (void)sticky.begin_connection();
-    CHECK_FALSE(sticky.offer("ok")); // nothing was sent yet
-    const auto batch = sticky.begin_write();
+    (void)rig.subscribe("a", {MessageKind::text, "sub a", any_ok});
+    (void)rig.subscribe("b", {MessageKind::text, "sub b", any_ok});
+    (void)rig.begin_connection();
+    CHECK_FALSE(rig.offer("ok")); // nothing was sent yet
+    const auto batch = rig.begin_write();
     REQUIRE(batch);
-    CHECK(sticky.offer("ok")); // faster than the end of the write is seen
-    sticky.outbox.finish(*batch);
-    CHECK(sticky.subscriptions.state("a") == StickyState::confirmed);
-    CHECK(sticky.subscriptions.state("b") == StickyState::pending);
-    CHECK(sticky.subscriptions.unconfirmed() == Texts{"b"});
-    CHECK_FALSE(sticky.offer("something else"));
-    CHECK(sticky.offer("ok"));
-    CHECK(sticky.subscriptions.is_restored());
-    CHECK_FALSE(sticky.subscriptions.expects_answers());
-    CHECK_FALSE(sticky.offer("ok"));
+    CHECK(rig.offer("ok")); // faster than the end of the write is seen
+    rig.outbox.finish(*batch);
+    CHECK(rig.subscriptions.state("a") == SubscriptionState::acknowledged);
+    CHECK(rig.subscriptions.state("b") == SubscriptionState::pending);
+    CHECK(rig.subscriptions.unacknowledged() == Texts{"b"});
+    CHECK_FALSE(rig.offer("something else"));
+    CHECK(rig.offer("ok"));
+    CHECK(rig.subscriptions.is_restored());
+    CHECK_FALSE(rig.subscriptions.expects_answers());
+    CHECK_FALSE(rig.offer("ok"));
 }
 
 TEST_CASE(
     "subscriptions: what is taken back is told to the peer if it was sent, and then forgotten")
 {
-    Subscribed sticky;
-    (void)sticky.begin_connection();
-    CHECK_FALSE(sticky.unstick("a", plain("unsub a")));
-    (void)sticky.stick("a", plain("sub a"));
-    CHECK(sticky.unstick("a", plain("unsub a"))); // nothing was sent yet
-    CHECK(sticky.write().empty());
-    CHECK_FALSE(sticky.subscriptions.state("a"));
+    Subscribed rig;
+    (void)rig.begin_connection();
+    CHECK_FALSE(rig.unsubscribe("a", plain("unsub a")));
+    (void)rig.subscribe("a", plain("sub a"));
+    CHECK(rig.unsubscribe("a", plain("unsub a"))); // nothing was sent yet
+    CHECK(rig.write().empty());
+    CHECK_FALSE(rig.subscriptions.state("a"));
 
-    (void)sticky.stick("a", plain("sub a"));
-    CHECK(sticky.write() == Texts{"sub a"});
-    CHECK(sticky.unstick("a", plain("unsub a")));
-    CHECK(sticky.subscriptions.state("a") == StickyState::removal_pending);
-    CHECK_FALSE(sticky.unstick("a", plain("unsub a")));
-    CHECK(sticky.write() == Texts{"unsub a"});
-    CHECK_FALSE(sticky.subscriptions.state("a"));
+    (void)rig.subscribe("a", plain("sub a"));
+    CHECK(rig.write() == Texts{"sub a"});
+    CHECK(rig.unsubscribe("a", plain("unsub a")));
+    CHECK(rig.subscriptions.state("a") == SubscriptionState::removal_pending);
+    CHECK_FALSE(rig.unsubscribe("a", plain("unsub a")));
+    CHECK(rig.write() == Texts{"unsub a"});
+    CHECK_FALSE(rig.subscriptions.state("a"));
 
-    (void)sticky.stick("a", plain("sub a"));
-    (void)sticky.write();
-    CHECK(sticky.unstick("a", {})); // there is nothing to tell
-    CHECK_FALSE(sticky.subscriptions.state("a"));
-    CHECK(sticky.write().empty());
+    (void)rig.subscribe("a", plain("sub a"));
+    (void)rig.write();
+    CHECK(rig.unsubscribe("a", {})); // there is nothing to tell
+    CHECK_FALSE(rig.subscriptions.state("a"));
+    CHECK(rig.write().empty());
 }
 
 TEST_CASE("subscriptions: answers that come late are ignored")
 {
-    Subscribed sticky;
-    (void)sticky.begin_connection();
-    (void)sticky.stick("a", answered("sub a"));
-    (void)sticky.write();
-    (void)sticky.unstick("a", answered("unsub a"));
-    CHECK_FALSE(sticky.offer("ok sub a"));
-    CHECK(sticky.subscriptions.state("a") == StickyState::removal_pending);
-    (void)sticky.write();
-    CHECK(sticky.subscriptions.state("a") == StickyState::removal_pending);
-    CHECK(sticky.offer("ok unsub a"));
-    CHECK_FALSE(sticky.subscriptions.state("a"));
+    Subscribed rig;
+    (void)rig.begin_connection();
+    (void)rig.subscribe("a", answered("sub a"));
+    (void)rig.write();
+    (void)rig.unsubscribe("a", answered("unsub a"));
+    CHECK_FALSE(rig.offer("ok sub a"));
+    CHECK(rig.subscriptions.state("a") == SubscriptionState::removal_pending);
+    (void)rig.write();
+    CHECK(rig.subscriptions.state("a") == SubscriptionState::removal_pending);
+    CHECK(rig.offer("ok unsub a"));
+    CHECK_FALSE(rig.subscriptions.state("a"));
     // and on the next connection
-    (void)sticky.stick("b", answered("sub b"));
-    (void)sticky.write();
-    sticky.end_connection();
-    CHECK_FALSE(sticky.offer("ok sub b"));
-    CHECK(sticky.subscriptions.state("b") == StickyState::waiting);
+    (void)rig.subscribe("b", answered("sub b"));
+    (void)rig.write();
+    rig.end_connection();
+    CHECK_FALSE(rig.offer("ok sub b"));
+    CHECK(rig.subscriptions.state("b") == SubscriptionState::waiting);
 }
 
 TEST_CASE("subscriptions: given again while it is being taken back")
 {
-    Subscribed sticky;
-    (void)sticky.begin_connection();
-    (void)sticky.stick("a", answered("sub a"));
-    (void)sticky.write();
-    CHECK(sticky.offer("ok sub a"));
-    (void)sticky.unstick("a", plain("unsub a"));
-    CHECK_FALSE(sticky.stick("a", answered("sub a"))); // before the peer was told
-    CHECK(sticky.subscriptions.state("a") == StickyState::confirmed);
-    CHECK(sticky.write().empty());
+    Subscribed rig;
+    (void)rig.begin_connection();
+    (void)rig.subscribe("a", answered("sub a"));
+    (void)rig.write();
+    CHECK(rig.offer("ok sub a"));
+    (void)rig.unsubscribe("a", plain("unsub a"));
+    CHECK_FALSE(rig.subscribe("a", answered("sub a"))); // before the peer was told
+    CHECK(rig.subscriptions.state("a") == SubscriptionState::acknowledged);
+    CHECK(rig.write().empty());
 
-    (void)sticky.unstick("a", answered("unsub a"));
-    CHECK(sticky.write() == Texts{"unsub a"});
-    CHECK(sticky.stick("a", answered("sub a"))); // and after
-    CHECK(sticky.subscriptions.state("a") == StickyState::waiting);
-    CHECK(sticky.write() == Texts{"sub a"});
-    CHECK(sticky.offer("ok sub a"));
-    CHECK(sticky.subscriptions.state("a") == StickyState::confirmed);
+    (void)rig.unsubscribe("a", answered("unsub a"));
+    CHECK(rig.write() == Texts{"unsub a"});
+    CHECK(rig.subscribe("a", answered("sub a"))); // and after
+    CHECK(rig.subscriptions.state("a") == SubscriptionState::waiting);
+    CHECK(rig.write() == Texts{"sub a"});
+    CHECK(rig.offer("ok sub a"));
+    CHECK(rig.subscriptions.state("a") == SubscriptionState::acknowledged);
 }
 
 TEST_CASE("subscriptions: a message that changed, was taken back and is given again is sent")
 {
-    Subscribed sticky;
-    (void)sticky.begin_connection();
-    (void)sticky.stick("a", plain("one"));
-    (void)sticky.write();
-    (void)sticky.stick("a", plain("two")); // waits
-    (void)sticky.unstick("a", plain("unsub"));
-    CHECK(sticky.stick("a", plain("two")));
-    CHECK(sticky.write() == Texts{"two"});
-    CHECK(sticky.subscriptions.state("a") == StickyState::confirmed);
+    Subscribed rig;
+    (void)rig.begin_connection();
+    (void)rig.subscribe("a", plain("one"));
+    (void)rig.write();
+    (void)rig.subscribe("a", plain("two")); // waits
+    (void)rig.unsubscribe("a", plain("unsub"));
+    CHECK(rig.subscribe("a", plain("two")));
+    CHECK(rig.write() == Texts{"two"});
+    CHECK(rig.subscriptions.state("a") == SubscriptionState::acknowledged);
 }
 
 TEST_CASE("subscriptions: what is taken back does not come again, and is not waited for")
 {
-    Subscribed sticky;
-    (void)sticky.stick("a", answered("sub a"));
-    (void)sticky.stick("b", answered("sub b"));
-    (void)sticky.begin_connection();
-    (void)sticky.write();
-    (void)sticky.unstick("a", answered("unsub a"));
-    CHECK(sticky.subscriptions.unconfirmed() == Texts{"b"});
-    sticky.end_connection();
-    CHECK_FALSE(sticky.subscriptions.state("a"));
-    (void)sticky.begin_connection();
-    CHECK(sticky.write() == Texts{"sub b"});
-    sticky.subscriptions.stop_waiting();
-    CHECK(sticky.subscriptions.is_restored());
-    CHECK(sticky.subscriptions.state("b") == StickyState::pending);
-    CHECK(sticky.offer("ok sub b")); // which is not too late
+    Subscribed rig;
+    (void)rig.subscribe("a", answered("sub a"));
+    (void)rig.subscribe("b", answered("sub b"));
+    (void)rig.begin_connection();
+    (void)rig.write();
+    (void)rig.unsubscribe("a", answered("unsub a"));
+    CHECK(rig.subscriptions.unacknowledged() == Texts{"b"});
+    rig.end_connection();
+    CHECK_FALSE(rig.subscriptions.state("a"));
+    (void)rig.begin_connection();
+    CHECK(rig.write() == Texts{"sub b"});
+    rig.subscriptions.stop_waiting();
+    CHECK(rig.subscriptions.is_restored());
+    CHECK(rig.subscriptions.state("b") == SubscriptionState::pending);
+    CHECK(rig.offer("ok sub b")); // which is not too late
 }
 
 TEST_CASE("subscriptions: it keeps its place among what is queued")
 {
-    Subscribed sticky;
-    (void)sticky.begin_connection();
+    Subscribed rig;
+    (void)rig.begin_connection();
     const auto send = [&](std::string_view text) {
-        REQUIRE(sticky.outbox.push(MessageKind::text, std::as_bytes(std::span{text}))
+        REQUIRE(rig.outbox.push(MessageKind::text, std::as_bytes(std::span{text}))
                 == Outbox::Push::queued);
     };
     send("one");
-    CHECK(sticky.stick("a", plain("sub a")));
+    CHECK(rig.subscribe("a", plain("sub a")));
     send("two");
-    CHECK(sticky.stick("b", plain("sub b")));
-    CHECK(sticky.unstick("a", plain("unsub a"))); // it was not sent yet
-    CHECK(sticky.stick("a", plain("sub a")));
+    CHECK(rig.subscribe("b", plain("sub b")));
+    CHECK(rig.unsubscribe("a", plain("unsub a"))); // it was not sent yet
+    CHECK(rig.subscribe("a", plain("sub a")));
     send("three");
-    CHECK(sticky.write() == Texts{"one", "two", "sub b", "sub a", "three"});
+    CHECK(rig.write() == Texts{"one", "two", "sub b", "sub a", "three"});
 }
 
 TEST_CASE("subscriptions: what is taken back while it is being written is told to the peer")
 {
-    Subscribed sticky;
-    (void)sticky.begin_connection();
-    CHECK(sticky.stick("a", plain("sub a")));
-    const auto batch = sticky.outbox.next_batch();
+    Subscribed rig;
+    (void)rig.begin_connection();
+    CHECK(rig.subscribe("a", plain("sub a")));
+    const auto batch = rig.outbox.next_batch();
     REQUIRE(batch);
-    CHECK(sticky.unstick("a", plain("unsub a")));
-    sticky.outbox.begin_write(*batch);
-    sticky.outbox.finish(*batch);
-    CHECK(sticky.subscriptions.state("a") == StickyState::removal_pending);
-    CHECK(sticky.write() == Texts{"unsub a"});
-    CHECK_FALSE(sticky.subscriptions.state("a"));
+    CHECK(rig.unsubscribe("a", plain("unsub a")));
+    rig.outbox.begin_write(*batch);
+    rig.outbox.finish(*batch);
+    CHECK(rig.subscriptions.state("a") == SubscriptionState::removal_pending);
+    CHECK(rig.write() == Texts{"unsub a"});
+    CHECK_FALSE(rig.subscriptions.state("a"));
 }
 
 TEST_CASE(
     "subscriptions: one that changes before it is answered does not wait for what it holds up")
 {
-    Subscribed sticky;
-    (void)sticky.stick("a", answered("sub a"));
-    sticky.outbox.open(1);
-    REQUIRE(sticky.outbox.push(MessageKind::text, {}) == Outbox::Push::queued);
-    (void)sticky.begin_connection();
-    sticky.outbox.set_gate(SendGate::restoring);
-    CHECK(sticky.write() == Texts{"sub a"});
-    CHECK(sticky.stick("a", answered("sub a deeper")));
-    CHECK(sticky.write() == Texts{"sub a deeper"});
-    CHECK(sticky.offer("ok sub a deeper"));
-    CHECK(sticky.subscriptions.is_restored());
+    Subscribed rig;
+    (void)rig.subscribe("a", answered("sub a"));
+    rig.outbox.open(1);
+    REQUIRE(rig.outbox.push(MessageKind::text, {}) == Outbox::Push::queued);
+    (void)rig.begin_connection();
+    rig.outbox.set_gate(SendGate::restoring);
+    CHECK(rig.write() == Texts{"sub a"});
+    CHECK(rig.subscribe("a", answered("sub a deeper")));
+    CHECK(rig.write() == Texts{"sub a deeper"});
+    CHECK(rig.offer("ok sub a deeper"));
+    CHECK(rig.subscriptions.is_restored());
 }
 
 TEST_CASE("subscriptions: a predicate that throws says no")
 {
-    Subscribed sticky;
-    (void)sticky.begin_connection();
-    (void)sticky.stick("a", {MessageKind::text, "sub a",
-                             [](const MessageView&) -> bool { throw std::runtime_error{"no"}; }});
-    (void)sticky.write();
-    CHECK_FALSE(sticky.offer("ok"));
-    CHECK(sticky.subscriptions.state("a") == StickyState::pending);
+    Subscribed rig;
+    (void)rig.begin_connection();
+    (void)rig.subscribe("a", {MessageKind::text, "sub a",
+                              [](const MessageView&) -> bool { throw std::runtime_error{"no"}; }});
+    (void)rig.write();
+    CHECK_FALSE(rig.offer("ok"));
+    CHECK(rig.subscriptions.state("a") == SubscriptionState::pending);
 }
 
 } // namespace subscriptions_test

@@ -106,7 +106,7 @@ TEST_CASE("Inbox: receive() gives messages of each sort whole, and counts each a
     std::fill_n(buffer.begin(), 1000, std::byte{'s'});
     REQUIRE(f.push(""));
     REQUIRE(f.push(std::string(96, 'i')));
-    REQUIRE(f.inbox.push(LinkId{1}, MessageKind::bytes, buffer.first(1000)));
+    REQUIRE(f.inbox.push(LinkId{1}, MessageKind::binary, buffer.first(1000)));
     REQUIRE(f.push(std::string(1000, 'c')));
     REQUIRE(f.push(std::string(100'000, 'l')));
     const auto& ring = f.inbox.ring();
@@ -288,7 +288,7 @@ void produce(Inbox& inbox, std::size_t count, std::size_t size, std::atomic<bool
     std::vector<std::byte> payload(size);
     for (std::size_t i = 0; i < count && !is_stuck; ++i) {
         std::memcpy(payload.data(), &i, sizeof i);
-        while (!inbox.push(LinkId{}, MessageKind::bytes, payload)) {
+        while (!inbox.push(LinkId{}, MessageKind::binary, payload)) {
             inbox.publish();
             if (!inbox.want_space(size) && !space.try_acquire_for(30s)) {
                 is_stuck = true;
@@ -376,7 +376,7 @@ TEST_CASE("Inbox: once a receiver has found nothing for a while, a burst's memor
 TEST_CASE("Inbox: times do not go back, though those of messages are of the turn they came in")
 {
     struct Clock final : ManualClock {
-        [[nodiscard]] TimePoint turn_began() const noexcept override { return began; }
+        [[nodiscard]] TimePoint iteration_began() const noexcept override { return began; }
         TimePoint began{1s};
     } clock;
     for (const bool has_queue : {false, true}) {
@@ -435,7 +435,7 @@ TEST_CASE("Inbox: memory that is lent to peers leaves space for any message of a
 TEST_CASE("Inbox: messages carry their link, connection and the begin of the turn they came in")
 {
     struct Clock final : ManualClock {
-        [[nodiscard]] TimePoint turn_began() const noexcept override { return began; }
+        [[nodiscard]] TimePoint iteration_began() const noexcept override { return began; }
         TimePoint began{1s};
     } clock;
     Inbox inbox{{.bytes = 1u << 20}, {}, clock};
@@ -443,7 +443,7 @@ TEST_CASE("Inbox: messages carry their link, connection and the begin of the tur
     const LinkId large_number{0xffff'fffe};
     const auto push = [&](LinkId link, std::uint32_t connection, std::size_t size) {
         const std::vector<std::byte> payload(size);
-        REQUIRE(inbox.push(link, MessageKind::bytes, payload, connection));
+        REQUIRE(inbox.push(link, MessageKind::binary, payload, connection));
         inbox.publish();
     };
     push(LinkId{3}, 1, 10);
@@ -496,7 +496,7 @@ TEST_CASE("Inbox: how long the oldest message waits is known while a handler run
     ManualClock clock;
     Inbox inbox{{.bytes = 1u << 16}, {}, clock};
     const auto push = [&] {
-        REQUIRE(inbox.push(LinkId{}, MessageKind::bytes, {}));
+        REQUIRE(inbox.push(LinkId{}, MessageKind::binary, {}));
         inbox.publish();
     };
     clock.time = TimePoint{1s};

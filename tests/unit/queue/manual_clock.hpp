@@ -1,7 +1,7 @@
 // A clock that a test sets.
 #pragma once
 
-#include "base/wait_point.hpp"
+#include "base/wait_queue.hpp"
 
 #include <memory>
 

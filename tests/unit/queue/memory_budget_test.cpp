@@ -51,7 +51,7 @@ TEST_CASE("MemoryBudget: what is put back is free at once, what is given back on
     budget.put_back(30);
     CHECK(budget.has(30));
     CHECK_FALSE(budget.has(31));
-    budget.give_back(70);
+    budget.release(70);
     CHECK_FALSE(budget.has(31));
     budget.publish();
     CHECK(budget.has(100));
@@ -78,7 +78,7 @@ TEST_CASE("MemoryBudget: one thread takes while another gives back, and the limi
         if (ready == 0)
             std::this_thread::yield();
         given += ready;
-        budget.give_back(ready);
+        budget.release(ready);
         budget.publish();
     }
     producer.join();

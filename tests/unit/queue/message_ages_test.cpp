@@ -48,8 +48,8 @@ TEST_CASE("MessageAges: what is taken slowly, or on virtual time, is measured ea
     }
     const auto latency = ages.latency();
     CHECK(latency.count == 1000);
-    CHECK(latency.least == 1ms);
-    CHECK(latency.most == 1s);
+    CHECK(latency.min == 1ms);
+    CHECK(latency.max == 1s);
     CHECK(latency.last == 1s);
     CHECK(latency.histogram.sum == 1ms * (1000 * 1001 / 2));
 }
@@ -65,7 +65,7 @@ TEST_CASE("MessageAges: what is taken fast is measured now and then, and all of 
     // Who becomes slow is measured each time again, after one stride at most
     const auto before = t.measured;
     t.take(1000, 1ms, 5s);
-    CHECK(t.measured - before >= 1000 - MessageAges::most_stride);
+    CHECK(t.measured - before >= 1000 - MessageAges::max_stride);
     CHECK(t.ages.latency().count == t.taken);
     CHECK(t.ages.latency().last == 5s);
 }
@@ -78,7 +78,7 @@ TEST_CASE("MessageAges: after nothing was there the next one is measured")
     t.ages.ran_dry();
     t.take(1, 50ns, 0ns);
     CHECK(t.measured == before + 1);
-    CHECK(t.ages.latency().least == 0ns);
+    CHECK(t.ages.latency().min == 0ns);
 }
 
 TEST_CASE("MessageAges: no range becomes less, whenever one looks")

@@ -63,8 +63,8 @@ struct OutboxModel {
         if (one_in(5))
             sender.deadline = sent.deadline = clock.time + 1ms * draw(10);
         if (one_in(4))
-            sender.lane = Lane::control;
-        const bool is_control = sender.lane == Lane::control;
+            sender.priority = Priority::high;
+        const bool is_control = sender.priority == Priority::high;
         const auto push = outbox.push(MessageKind::text, bytes(sent), sender);
         if (sender.connection && !is_connected) {
             CHECK(push == Outbox::Push::wrong_connection);
@@ -127,7 +127,7 @@ struct OutboxModel {
         gate = SendGate::shut;
         ends_with = keep && ends_with.value_or(true);
         if (!out)
-            settle();
+            run_until_idle();
     }
     void take()
     {
@@ -164,7 +164,7 @@ struct OutboxModel {
         if (one_in(2) && !out->empty()) {
             const auto count = 1 + draw(out->size());
             batch_->mark_written(count);
-            note_written(count);
+            record_written(count);
             was_marked = true;
             if (!out->empty()) {
                 const auto left = position_of_rest();
@@ -175,7 +175,7 @@ struct OutboxModel {
         }
         if (one_in(2)) {
             outbox.finish(*batch_);
-            note_written(out->size());
+            record_written(out->size());
         } else {
             outbox.give_up();
             const auto lost = was_marked ? std::min<std::size_t>(1, out->size()) : out->size();
@@ -190,7 +190,7 @@ struct OutboxModel {
                 end(one_in(2)); // as a link does
         }
         out.reset();
-        settle();
+        run_until_idle();
     }
 
     // --- what must hold
@@ -208,12 +208,12 @@ struct OutboxModel {
                 return std::any_of(waited.begin(), waited.end(),
                                    [&](auto id) { return among.count(id) != 0; });
             };
-            const auto fate = outbox.fate(*mark);
-            if (fate == Outbox::Fate::written)
+            const auto result = outbox.result(*mark);
+            if (result == Outbox::FlushResult::written)
                 CHECK_FALSE((has(open_ids) || has(lost)));
-            if (fate == Outbox::Fate::late)
+            if (result == Outbox::FlushResult::late)
                 CHECK_FALSE(has(open_ids));
-            if (fate == Outbox::Fate::waiting)
+            if (result == Outbox::FlushResult::waiting)
                 CHECK(has(open_ids));
         }
     }
@@ -341,7 +341,7 @@ struct OutboxModel {
         if (!was_being_written && sent.deadline <= clock.time && gate >= SendGate::restoring)
             late.insert(sent.id);
     }
-    void note_written(std::size_t count)
+    void record_written(std::size_t count)
     {
         for (std::size_t i = 0; i < count; ++i) {
             const auto& sent = (*out)[i];
@@ -353,7 +353,7 @@ struct OutboxModel {
         }
         out->erase(out->begin(), out->begin() + static_cast<long>(count));
     }
-    void settle()
+    void run_until_idle()
     {
         if (!ends_with || out)
             return;
@@ -388,7 +388,7 @@ struct OutboxModel {
     const QueueLimits limits;
     ManualClock clock;
     detail::StopRequest stop;
-    detail::WaitPoint written;
+    detail::WaitQueue written;
     Outbox outbox{LinkId{3}, limits, stop, written, clock};
     std::uint32_t connection = 0;
     bool is_open = false, is_connected = false;

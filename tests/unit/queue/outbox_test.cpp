@@ -23,7 +23,7 @@ using namespace sidecar;
 using namespace std::chrono_literals;
 using detail::Outbox;
 using detail::StopRequest;
-using detail::WaitPoint;
+using detail::WaitQueue;
 
 struct Fixture {
     explicit Fixture(QueueLimits limits = {.bytes = 4u << 20}, LinkId link = LinkId{0})
@@ -47,7 +47,7 @@ struct Fixture {
     }
     Outbox::Push push(std::size_t bytes)
     {
-        return outbox.push(MessageKind::bytes, std::vector<std::byte>(bytes));
+        return outbox.push(MessageKind::binary, std::vector<std::byte>(bytes));
     }
     /// Writes all that is queued; how many messages that was.
     std::size_t write()
@@ -75,7 +75,7 @@ struct Fixture {
 
     ManualClock clock;
     StopRequest stop;
-    WaitPoint written;
+    WaitQueue written;
     Outbox outbox;
 };
 
@@ -117,10 +117,10 @@ TEST_CASE("Outbox: what is accepted is written or unsent, and says why it takes 
     CHECK(f.push(10) == Outbox::Push::queued);
     CHECK(f.push(10) == Outbox::Push::full);
     Outbox::Mark mark{f.outbox};
-    CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
+    CHECK(f.outbox.result(mark) == Outbox::FlushResult::waiting);
     CHECK(f.outbox.counts().unsent() == 3);
     CHECK(f.write() == 3);
-    CHECK(f.outbox.fate(mark) == Outbox::Fate::written);
+    CHECK(f.outbox.result(mark) == Outbox::FlushResult::written);
     CHECK(f.push(10) == Outbox::Push::queued);
     f.outbox.close();
     CHECK(f.push(10) == Outbox::Push::closed);
@@ -142,7 +142,7 @@ TEST_CASE("Outbox: when the writer has nothing to do, a burst's memory goes back
         REQUIRE(f.write() == count);
         REQUIRE(f.outbox.prepare_sleep());
         f.outbox.woke();
-        CHECK(f.outbox.fate(mark) == Outbox::Fate::written);
+        CHECK(f.outbox.result(mark) == Outbox::FlushResult::written);
         if (is_sanitized)
             continue; // it keeps memory of its own
         const auto idle = resident_bytes();
@@ -218,21 +218,21 @@ TEST_CASE("Outbox: at the end of its connection what is queued is dropped, and w
     CHECK(f.push(10) == Outbox::Push::queued);
     Outbox::Mark queued{f.outbox};
     f.outbox.end_connection(false);
-    CHECK(f.outbox.fate(written) == Outbox::Fate::written);
-    CHECK(f.outbox.fate(queued) == Outbox::Fate::lost);
+    CHECK(f.outbox.result(written) == Outbox::FlushResult::written);
+    CHECK(f.outbox.result(queued) == Outbox::FlushResult::lost);
     CHECK(f.outbox.counts().lost == 1);
     CHECK(f.outbox.counts().unsent() == 1);
     CHECK(f.push(10) == Outbox::Push::closed);
     Outbox::Mark while_down{f.outbox};
-    CHECK(f.outbox.fate(while_down) == Outbox::Fate::lost);
+    CHECK(f.outbox.result(while_down) == Outbox::FlushResult::lost);
     f.open(2);
     Outbox::Mark anew{f.outbox};
-    CHECK(f.outbox.fate(anew) == Outbox::Fate::written);
+    CHECK(f.outbox.result(anew) == Outbox::FlushResult::written);
     CHECK(f.push(10) == Outbox::Push::queued);
     // Who has waited since before the drop does not go on as if nothing had happened
     CHECK(f.outbox.push(MessageKind::text, {}, waiting) == Outbox::Push::closed);
     CHECK(f.write() == 1);
-    CHECK(f.outbox.fate(queued) == Outbox::Fate::lost);
+    CHECK(f.outbox.result(queued) == Outbox::FlushResult::lost);
 }
 
 TEST_CASE("Outbox: what is bound to a connection is written on that one or lost")
@@ -251,15 +251,15 @@ TEST_CASE("Outbox: what is bound to a connection is written on that one or lost"
     CHECK(push({}) == Outbox::Push::queued);
     Outbox::Mark behind{f.outbox};
     f.outbox.end_connection(true);
-    CHECK(f.outbox.fate(before) == Outbox::Fate::waiting);
-    CHECK(f.outbox.fate(behind) == Outbox::Fate::lost);
+    CHECK(f.outbox.result(before) == Outbox::FlushResult::waiting);
+    CHECK(f.outbox.result(behind) == Outbox::FlushResult::lost);
     CHECK(push(1) == Outbox::Push::wrong_connection);
     CHECK(push({}) == Outbox::Push::queued); // waits for the next one
     f.open(2);
     CHECK(push(2) == Outbox::Push::queued);
     CHECK(f.write() == 4);
     CHECK(f.outbox.counts().lost == 1);
-    CHECK(f.outbox.fate(before) == Outbox::Fate::written);
+    CHECK(f.outbox.result(before) == Outbox::FlushResult::written);
     CHECK(f.outbox.counts().unsent() == 1);
 }
 
@@ -290,7 +290,7 @@ TEST_CASE("Outbox: a message whose time is over when its turn comes is dropped a
     f.clock.time = TimePoint{1s};
     const auto push = [&](std::size_t bytes, TimePoint deadline) {
         Outbox::Sender sender{.deadline = deadline};
-        return f.outbox.push(MessageKind::bytes, std::vector<std::byte>(bytes), sender);
+        return f.outbox.push(MessageKind::binary, std::vector<std::byte>(bytes), sender);
     };
     CHECK(push(1, TimePoint{2s}) == Outbox::Push::queued);
     CHECK(f.push(2) == Outbox::Push::queued);
@@ -313,22 +313,22 @@ TEST_CASE("Outbox: who waits for what is late has nothing more to wait for")
 {
     Fixture f;
     Outbox::Sender sender{.deadline = TimePoint{1s}};
-    CHECK(f.outbox.push(MessageKind::bytes, {}, sender) == Outbox::Push::queued);
+    CHECK(f.outbox.push(MessageKind::binary, {}, sender) == Outbox::Push::queued);
     Outbox::Mark mark{f.outbox};
-    CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
+    CHECK(f.outbox.result(mark) == Outbox::FlushResult::waiting);
     f.clock.time = TimePoint{1s};
     CHECK_FALSE(f.outbox.next_batch());
-    CHECK(f.outbox.fate(mark) == Outbox::Fate::late);
+    CHECK(f.outbox.result(mark) == Outbox::FlushResult::late);
     Outbox::Mark after{f.outbox};
-    CHECK(f.outbox.fate(after) == Outbox::Fate::written);
+    CHECK(f.outbox.result(after) == Outbox::FlushResult::written);
 }
 
 TEST_CASE("Outbox: who waits is told of what is lost of his own, not of what came later")
 {
     Fixture f;
-    const auto push = [&](TimePoint deadline, Lane lane = Lane::ordinary) {
-        Outbox::Sender sender{.deadline = deadline, .lane = lane};
-        return f.outbox.push(MessageKind::bytes, {}, sender) == Outbox::Push::queued;
+    const auto push = [&](TimePoint deadline, Priority priority = Priority::normal) {
+        Outbox::Sender sender{.deadline = deadline, .priority = priority};
+        return f.outbox.push(MessageKind::binary, {}, sender) == Outbox::Push::queued;
     };
     const auto never = TimePoint::max(), soon = TimePoint{1s};
     f.clock.time = soon;
@@ -338,9 +338,9 @@ TEST_CASE("Outbox: who waits is told of what is lost of his own, not of what cam
         Outbox::Mark mark{f.outbox};
         CHECK(push(soon));
         CHECK(f.write() == 1);
-        CHECK(f.outbox.fate(mark) == Outbox::Fate::written);
+        CHECK(f.outbox.result(mark) == Outbox::FlushResult::written);
         Outbox::Mark behind{f.outbox};
-        CHECK(f.outbox.fate(behind) == Outbox::Fate::late);
+        CHECK(f.outbox.result(behind) == Outbox::FlushResult::late);
     }
     SUBCASE("what is late is told once the rest is written")
     {
@@ -350,9 +350,9 @@ TEST_CASE("Outbox: who waits is told of what is lost of his own, not of what cam
         CHECK(push(soon));
         const auto batch = f.begin_write();
         REQUIRE(batch);
-        CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
+        CHECK(f.outbox.result(mark) == Outbox::FlushResult::waiting);
         f.outbox.finish(*batch);
-        CHECK(f.outbox.fate(mark) == Outbox::Fate::late);
+        CHECK(f.outbox.result(mark) == Outbox::FlushResult::late);
     }
     SUBCASE("what was late before somebody asks is told to the first who does, once")
     {
@@ -361,59 +361,59 @@ TEST_CASE("Outbox: who waits is told of what is lost of his own, not of what cam
         {
             CHECK(push(never));
             Outbox::Mark gives_up{f.outbox};
-            CHECK(f.outbox.fate(gives_up) == Outbox::Fate::waiting);
+            CHECK(f.outbox.result(gives_up) == Outbox::FlushResult::waiting);
         }
         Outbox::Mark mark{f.outbox};
         CHECK(f.write() == 1);
-        CHECK(f.outbox.fate(mark) == Outbox::Fate::late);
+        CHECK(f.outbox.result(mark) == Outbox::FlushResult::late);
         Outbox::Mark next{f.outbox};
-        CHECK(f.outbox.fate(next) == Outbox::Fate::written);
+        CHECK(f.outbox.result(next) == Outbox::FlushResult::written);
     }
-    SUBCASE("in the control lane")
+    SUBCASE("in the priority queue")
     {
-        CHECK(push(soon, Lane::control));
+        CHECK(push(soon, Priority::high));
         Outbox::Mark mark{f.outbox};
-        CHECK(push(never, Lane::control));
+        CHECK(push(never, Priority::high));
         const auto batch = f.begin_write();
         REQUIRE(batch);
-        CHECK(f.outbox.fate(mark) == Outbox::Fate::late);
+        CHECK(f.outbox.result(mark) == Outbox::FlushResult::late);
         Outbox::Mark second{f.outbox};
-        CHECK(f.outbox.fate(second) == Outbox::Fate::waiting);
+        CHECK(f.outbox.result(second) == Outbox::FlushResult::waiting);
         f.outbox.finish(*batch);
-        CHECK(f.outbox.fate(second) == Outbox::Fate::written);
+        CHECK(f.outbox.result(second) == Outbox::FlushResult::written);
     }
     SUBCASE("what is bound behind it, and lost, says nothing of it")
     {
-        CHECK(push(never, Lane::control));
+        CHECK(push(never, Priority::high));
         Outbox::Mark mark{f.outbox};
-        Outbox::Sender bound{.connection = 1, .lane = Lane::control};
-        CHECK(f.outbox.push(MessageKind::bytes, {}, bound) == Outbox::Push::queued);
+        Outbox::Sender bound{.connection = 1, .priority = Priority::high};
+        CHECK(f.outbox.push(MessageKind::binary, {}, bound) == Outbox::Push::queued);
         Outbox::Mark behind{f.outbox};
         f.outbox.end_connection(true);
-        CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
-        CHECK(f.outbox.fate(behind) == Outbox::Fate::lost);
+        CHECK(f.outbox.result(mark) == Outbox::FlushResult::waiting);
+        CHECK(f.outbox.result(behind) == Outbox::FlushResult::lost);
     }
-    SUBCASE("what is being written of the control lane when the connection breaks is lost")
+    SUBCASE("what is being written of the priority queue when the connection breaks is lost")
     {
-        CHECK(push(never, Lane::control));
+        CHECK(push(never, Priority::high));
         REQUIRE(f.begin_write());
         Outbox::Mark mark{f.outbox};
         f.outbox.give_up();
-        CHECK(f.outbox.fate(mark) == Outbox::Fate::lost);
+        CHECK(f.outbox.result(mark) == Outbox::FlushResult::lost);
         f.outbox.end_connection(true);
-        CHECK(f.outbox.fate(mark) == Outbox::Fate::lost);
+        CHECK(f.outbox.result(mark) == Outbox::FlushResult::lost);
     }
     SUBCASE("what was bound to an earlier connection is lost for who waits on the next one")
     {
         Outbox::Sender bound{.connection = 1};
-        CHECK(f.outbox.push(MessageKind::bytes, {}, bound) == Outbox::Push::queued);
+        CHECK(f.outbox.push(MessageKind::binary, {}, bound) == Outbox::Push::queued);
         f.outbox.end_connection(true);
         Outbox::Mark mark{f.outbox};
-        CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
+        CHECK(f.outbox.result(mark) == Outbox::FlushResult::waiting);
         f.open(2);
         CHECK(push(never));
         CHECK(f.write() == 1);
-        CHECK(f.outbox.fate(mark) == Outbox::Fate::lost);
+        CHECK(f.outbox.result(mark) == Outbox::FlushResult::lost);
     }
 }
 
@@ -427,7 +427,7 @@ TEST_CASE("Outbox: deadlines stay right over many laps of the ring")
         const bool is_late = i % 3 == 0;
         Outbox::Sender sender{.deadline = i % 2 == 0 ? f.clock.time + 1ms * (is_late ? 0 : 9)
                                                      : TimePoint::max()};
-        REQUIRE(f.outbox.push(MessageKind::bytes, std::vector<std::byte>(bytes), sender)
+        REQUIRE(f.outbox.push(MessageKind::binary, std::vector<std::byte>(bytes), sender)
                 == Outbox::Push::queued);
         if (i % 2 == 0 && is_late)
             ++late;
@@ -444,22 +444,22 @@ TEST_CASE("Outbox: deadlines stay right over many laps of the ring")
     CHECK(f.outbox.counts().late == late);
 }
 
-TEST_CASE("Outbox: the control lane goes first, and takes messages while the outbox is full")
+TEST_CASE("Outbox: the priority queue goes first, and takes messages while the outbox is full")
 {
     Fixture f{{.bytes = 4096, .messages = 2}};
     CHECK(f.push(1) == Outbox::Push::queued);
     CHECK(f.push(2) == Outbox::Push::queued);
     CHECK(f.push(3) == Outbox::Push::full);
-    Outbox::Sender sender{.lane = Lane::control};
-    CHECK(f.outbox.push(MessageKind::bytes, std::vector<std::byte>(9), sender)
+    Outbox::Sender sender{.priority = Priority::high};
+    CHECK(f.outbox.push(MessageKind::binary, std::vector<std::byte>(9), sender)
           == Outbox::Push::queued);
     Outbox::Mark mark{f.outbox};
     CHECK_FALSE(f.outbox.prepare_sleep());
     CHECK(f.outbox.counts().queued == 3);
     CHECK(f.outbox.has_unsent());
-    CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
+    CHECK(f.outbox.result(mark) == Outbox::FlushResult::waiting);
     CHECK(f.write_sizes() == std::vector<std::size_t>{9, 1, 2});
-    CHECK(f.outbox.fate(mark) == Outbox::Fate::written);
+    CHECK(f.outbox.result(mark) == Outbox::FlushResult::written);
     CHECK(f.outbox.counts().sent == 3);
     CHECK(f.outbox.counts().sent_bytes == 12);
     CHECK_FALSE(f.outbox.has_unsent());
@@ -467,12 +467,13 @@ TEST_CASE("Outbox: the control lane goes first, and takes messages while the out
 }
 
 TEST_CASE(
-    "Outbox: what the control lane holds when a connection ends is kept or unsent like the rest")
+    "Outbox: what the priority queue holds when a connection ends is kept or unsent like the rest")
 {
     Fixture f;
-    Outbox::Sender free{.lane = Lane::control}, bound{.connection = 1, .lane = Lane::control};
+    Outbox::Sender free{.priority = Priority::high},
+        bound{.connection = 1, .priority = Priority::high};
     const auto push = [&](Outbox::Sender& sender) {
-        return f.outbox.push(MessageKind::bytes, {}, sender);
+        return f.outbox.push(MessageKind::binary, {}, sender);
     };
     CHECK(push(free) == Outbox::Push::queued);
     CHECK(push(bound) == Outbox::Push::queued);
@@ -492,7 +493,7 @@ TEST_CASE("Outbox: a bound message behind the ring's end has one position for al
     Fixture f{{.bytes = 4096}};
     const auto push = [&](std::size_t bytes, std::optional<std::uint32_t> connection) {
         Outbox::Sender sender{.connection = connection};
-        return f.outbox.push(MessageKind::bytes, std::vector<std::byte>(bytes), sender);
+        return f.outbox.push(MessageKind::binary, std::vector<std::byte>(bytes), sender);
     };
     for (int i = 0; i < 10; ++i)
         REQUIRE(f.push(96) == Outbox::Push::queued);
@@ -533,7 +534,7 @@ TEST_CASE("Outbox: a batch that is out stays as it is until it is returned")
     batch->mark_written(2);
     f.outbox.give_up();
     CHECK(f.outbox.counts().sent == 2);
-    CHECK(f.outbox.fate(mark) == Outbox::Fate::lost);
+    CHECK(f.outbox.result(mark) == Outbox::FlushResult::lost);
     if (!keeps)
         CHECK(f.outbox.counts().lost == 1);
 }
@@ -541,9 +542,9 @@ TEST_CASE("Outbox: a batch that is out stays as it is until it is returned")
 TEST_CASE("Outbox: of priority messages that are written in part the rest is kept")
 {
     Fixture f;
-    Outbox::Sender sender{.lane = Lane::control};
+    Outbox::Sender sender{.priority = Priority::high};
     for (std::size_t i = 1; i <= 6; ++i)
-        REQUIRE(f.outbox.push(MessageKind::bytes, std::vector<std::byte>(i), sender)
+        REQUIRE(f.outbox.push(MessageKind::binary, std::vector<std::byte>(i), sender)
                 == Outbox::Push::queued);
     const auto batch = f.begin_write();
     REQUIRE(batch);
@@ -560,7 +561,7 @@ TEST_CASE("Outbox: each message has its link's number, however large that is")
 {
     constexpr LinkId link{0xfedcba98};
     Fixture f{{.bytes = 1u << 20}, link};
-    Outbox::Sender control{.lane = sidecar::Lane::control};
+    Outbox::Sender control{.priority = sidecar::Priority::high};
     for (const std::size_t bytes : {0u, 10u, 100'000u})
         REQUIRE(f.push(bytes) == Outbox::Push::queued);
     REQUIRE(f.outbox.push(MessageKind::text, {}, control) == Outbox::Push::queued);
@@ -648,15 +649,15 @@ TEST_CASE("Outbox: a written message that was bound to a connection is not lost 
 {
     Fixture f;
     Outbox::Sender bound{.connection = 1};
-    REQUIRE(f.outbox.push(MessageKind::bytes, {}, bound) == Outbox::Push::queued);
+    REQUIRE(f.outbox.push(MessageKind::binary, {}, bound) == Outbox::Push::queued);
     CHECK(f.write() == 1);
     REQUIRE(f.push(1) == Outbox::Push::queued);
     Outbox::Mark mark{f.outbox};
     f.outbox.end_connection(true);
-    CHECK(f.outbox.fate(mark) == Outbox::Fate::waiting);
+    CHECK(f.outbox.result(mark) == Outbox::FlushResult::waiting);
     f.open(2);
     CHECK(f.write() == 1);
-    CHECK(f.outbox.fate(mark) == Outbox::Fate::written);
+    CHECK(f.outbox.result(mark) == Outbox::FlushResult::written);
 }
 
 // A sanitizer reserves address space beyond any limit
@@ -666,12 +667,12 @@ TEST_CASE("Outbox: a message that found no memory leaves its deadline to no othe
     constexpr std::size_t large = 1u << 30;
     Fixture f{{.bytes = std::size_t{4} << 30}};
     Outbox::Sender in_time{.deadline = f.clock.now() + 1s};
-    REQUIRE(f.outbox.push(MessageKind::bytes, {}, in_time) == Outbox::Push::queued);
+    REQUIRE(f.outbox.push(MessageKind::binary, {}, in_time) == Outbox::Push::queued);
     auto* const memory = static_cast<const std::byte*>(
         ::mmap(nullptr, large, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     {
         const MemoryLimit limit{64u << 20};
-        CHECK_THROWS_AS((void)f.outbox.push(MessageKind::bytes, std::span{memory, large}, in_time),
+        CHECK_THROWS_AS((void)f.outbox.push(MessageKind::binary, std::span{memory, large}, in_time),
                         std::bad_alloc);
     }
     REQUIRE(f.push(10) == Outbox::Push::queued);

@@ -38,7 +38,7 @@ struct Consumer {
             auto count = [this](const MessageView&) { ++taken; };
             return note(inbox.poll(MessageHandler{count}, 10));
         }
-        default: return note_event(inbox.next_event(1ms));
+        default: return record_event(inbox.next_event(1ms));
         }
     }
     template <class Result>
@@ -60,7 +60,7 @@ struct Consumer {
         }
         return !(result.error() == Error::stopped);
     }
-    bool note_event(const Result<Event>& event)
+    bool record_event(const Result<Event>& event)
     {
         if (!event)
             return true;

@@ -1,7 +1,7 @@
 // The clock of an inbox that belongs to no sidecar.
 #pragma once
 
-#include "base/wait_point.hpp"
+#include "base/wait_queue.hpp"
 
 #include <chrono>
 #include <memory>

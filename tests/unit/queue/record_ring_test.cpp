@@ -1,4 +1,4 @@
-#include "queue/receive_memory.hpp"
+#include "queue/receive_buffers.hpp"
 #include "queue/record_ring.hpp"
 
 #include <doctest/doctest.h>
@@ -119,18 +119,18 @@ TEST_CASE(
         RecordRing ring{{.bytes = 1u << 16, .messages = 1u << 20}};
         const std::vector<std::byte> payload(size);
         while (ring.has_space(1u << 14))
-            REQUIRE(ring.push(LinkId{}, MessageKind::bytes, payload));
+            REQUIRE(ring.push(LinkId{}, MessageKind::binary, payload));
     }
     // Also where the next record brings along that of a block to be freed.
     for (const std::size_t size : {100u, 1000u, 5000u}) {
         RecordRing ring{{.bytes = 1u << 18, .messages = 1u << 20}};
-        detail::ReceiveMemory memory{ring};
+        detail::ReceiveBuffers memory{ring};
         const std::vector<std::byte> payload(size);
         for (int i = 0; ring.has_space(1u << 14); ++i) {
             const auto buffer = memory.buffer(size);
             REQUIRE((buffer.empty() || i % 3 == 0
-                         ? ring.push(LinkId{}, MessageKind::bytes, payload)
-                         : memory.push(LinkId{}, MessageKind::bytes, buffer.first(size))));
+                         ? ring.push(LinkId{}, MessageKind::binary, payload)
+                         : memory.push(LinkId{}, MessageKind::binary, buffer.first(size))));
         }
     }
 }

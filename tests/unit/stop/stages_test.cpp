@@ -68,10 +68,10 @@ TEST_CASE("report builder: each stage has its own time, the join gets the rest")
     rest.joined = true;
     rest.unread_messages = 7;
     const auto report = builder.finish(std::move(rest));
-    CHECK(report.close.took == 3ms);
-    CHECK(report.cancel.took == 2ms);
+    CHECK(report.close.elapsed == 3ms);
+    CHECK(report.cancel.elapsed == 2ms);
     CHECK(report.join.verdict == Verdict::ok);
-    CHECK(report.join.took == 1ms);
+    CHECK(report.join.elapsed == 1ms);
     CHECK(report.total == 6ms);
     CHECK(report.dump == "a dump");
     CHECK(report.unread_messages == 7);

@@ -1,8 +1,8 @@
 // Who may ask for a stop: several threads, the loop's own, hooks, signal handlers, destructors, forked children.
-#include "support/least_transport.hpp"
+#include "support/minimal_transport.hpp"
 #include "support/orphans.hpp"
-#include "support/quiet.hpp"
 #include "support/sanitized.hpp"
+#include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
@@ -44,7 +44,7 @@ struct Holder {
 TEST_CASE("stop: several threads get the same report")
 {
     MockPeer peer;
-    Sidecar<Mock> feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, silent_options()};
     REQUIRE(feed.start(1s));
     std::vector<StopReport> reports(4);
     std::vector<std::thread> threads;
@@ -61,7 +61,7 @@ TEST_CASE("stop: several threads get the same report")
 TEST_CASE("stop: on the loop's own thread it only requests")
 {
     MockPeer peer;
-    Sidecar<Mock> feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, silent_options()};
     REQUIRE(feed.start(1s));
     std::atomic<Verdict> verdict{Verdict::ok};
     REQUIRE(feed.spawn("suicide", [&](Context) -> Task<> {
@@ -132,7 +132,7 @@ TEST_CASE("stop: every blocked call wakes")
 
 TEST_CASE("request_stop: wakes every blocked call while somebody's code holds the loop's thread")
 {
-    Sidecar<LeastTransport> feed{{}, quiet({.total = 300ms})};
+    Sidecar<MinimalTransport> feed{{}, silent_options({.total = 300ms})};
     REQUIRE(feed.start(1s));
     Holder holder;
     holder.hold(feed);
@@ -175,7 +175,7 @@ std::atomic<Feed*> signalled{nullptr};
 TEST_CASE("request_stop: may be called in a signal handler")
 {
     MockPeer peer;
-    Sidecar<Mock> feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, silent_options()};
     REQUIRE(feed.start(1s));
     signalled = &feed;
     const auto old = std::signal(SIGUSR1, [](int) { signalled.load()->request_stop(); });
@@ -190,7 +190,7 @@ TEST_CASE(
 {
     MockPeer peer;
     CHECK_THROWS_AS(([&] {
-                        Sidecar<Mock> feed{{.peer = peer}, quiet()};
+                        Sidecar<Mock> feed{{.peer = peer}, silent_options()};
                         feed.start(1s).value();
                         throw std::runtime_error{"passing"};
                     }()),
@@ -198,7 +198,7 @@ TEST_CASE(
     CHECK(peer.was_closed());
 
     const auto orphans = orphan_count();
-    auto feed = std::make_unique<Sidecar<Mock>>(Mock::Options{.peer = peer}, quiet());
+    auto feed = std::make_unique<Sidecar<Mock>>(Mock::Options{.peer = peer}, silent_options());
     REQUIRE(feed->start(1s));
     std::latch unused{1}, gone{1};
     auto* raw = feed.release();
@@ -216,7 +216,7 @@ TEST_CASE(
 TEST_CASE("fork: in the child every call says so, and the destructor touches nothing")
 {
     MockPeer peer;
-    auto feed = std::make_unique<Sidecar<Mock>>(Mock::Options{.peer = peer}, quiet());
+    auto feed = std::make_unique<Sidecar<Mock>>(Mock::Options{.peer = peer}, silent_options());
     REQUIRE(feed->start(1s));
     MockPeer second;
     auto link = feed->open({.peer = second}, 1s).value();
@@ -242,7 +242,7 @@ TEST_CASE("fork: in the child every call says so, and the destructor touches not
 
 TEST_CASE("stop: is of one run, also where another thread starts the next one meanwhile")
 {
-    Sidecar<LeastTransport> feed{{}, quiet({.total = 300ms})};
+    Sidecar<MinimalTransport> feed{{}, silent_options({.total = 300ms})};
     std::atomic<bool> is_over{false};
     std::thread starter{[&] {
         while (!is_over)
@@ -265,12 +265,12 @@ TEST_CASE("start: one that fails stops its own run, and not the one that another
 {
     for (int i = 0; i < 50; ++i) {
         std::atomic<int> connections{0};
-        auto options = quiet();
+        auto options = silent_options();
         options.link.on_connected = [&](Context ctx, Session&) -> Task<> {
             if (connections++ == 0)
                 co_await ctx.sleep_for(1h);
         };
-        Sidecar<LeastTransport> feed{{}, options};
+        Sidecar<MinimalTransport> feed{{}, options};
         std::thread first{[&] { CHECK(feed.start(10s).error() == Error::stopping); }};
         while (connections == 0)
             std::this_thread::yield();
@@ -283,11 +283,11 @@ TEST_CASE("start: one that fails stops its own run, and not the one that another
 }
 
 /// Calls back in the midst of start(), when there is no run yet.
-struct Checked : LeastTransport {
+struct Checked : MinimalTransport {
     struct Options {
         std::function<void()> on_check{};
     };
-    explicit Checked(const Options&) : LeastTransport{LeastTransport::Options{}} {}
+    explicit Checked(const Options&) : MinimalTransport{MinimalTransport::Options{}} {}
     static Result<void> check(const Options& options)
     {
         options.on_check();
@@ -304,7 +304,7 @@ TEST_CASE("request_stop: is not lost when it comes during start(), before there 
                                    if (checks++ % 2 == 0)
                                        self->request_stop();
                                }},
-                          quiet()};
+                          silent_options()};
     self = &feed;
     for (int i = 0; i < 3; ++i) {
         CHECK(feed.start(10s).error() == Error::stopping);
@@ -316,7 +316,7 @@ TEST_CASE("request_stop: is not lost when it comes during start(), before there 
 
 TEST_CASE("request_stop: a later one of the same run raises no descriptor any more")
 {
-    Sidecar<LeastTransport> feed{{}, quiet()};
+    Sidecar<MinimalTransport> feed{{}, silent_options()};
     REQUIRE(feed.start(1s));
     const int fd = feed.native_handle().value();
     CHECK(feed.stop().joined);

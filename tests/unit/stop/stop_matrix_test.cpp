@@ -1,7 +1,7 @@
 // The stop matrix on virtual time: what the link is doing, times how the peer behaves. Time costs
 // nothing here, so the stages' durations are exact.
-#include "support/quiet.hpp"
-#include "support/settle.hpp"
+#include "support/run_until_idle.hpp"
+#include "support/silent_options.hpp"
 #include "support/task_report.hpp"
 
 #include <sidecar/sidecar.hpp>
@@ -59,7 +59,7 @@ void prepare(Feed& feed, MockPeer& peer, Cell cell)
         for (std::uint64_t i = 0; i < blocked_messages; ++i)
             REQUIRE(feed.send("x"));
     }
-    settle(feed);
+    run_until_idle(feed);
     switch (cell.manner) {
     case Manner::polite: peer.release_writes(); break;
     case Manner::slow:
@@ -88,8 +88,8 @@ StopReport run(Cell cell)
     CHECK(report.stuck.empty());
     CHECK(report.quiesce.verdict == Verdict::ok);
     CHECK(report.total <= budget.total);
-    CHECK(report.quiesce.took + report.drain.took + report.close.took + report.cancel.took
-              + report.join.took
+    CHECK(report.quiesce.elapsed + report.drain.elapsed + report.close.elapsed
+              + report.cancel.elapsed + report.join.elapsed
           == report.total);
     CHECK(report.unsent_messages + peer.sent().size()
           == (cell.doing == Doing::send_blocked ? blocked_messages : 0));
@@ -127,17 +127,17 @@ void check(Cell cell)
     case Manner::slow:
         CHECK(report.clean());
         CHECK(report.drain.verdict == (blocked ? Verdict::ok : Verdict::skipped));
-        CHECK(report.drain.took == (blocked ? 50ms : 0ms));
-        CHECK(report.close.took == 50ms);
+        CHECK(report.drain.elapsed == (blocked ? 50ms : 0ms));
+        CHECK(report.close.elapsed == 50ms);
         CHECK(report.discarded_messages
               == (cell.doing == Doing::flooded      ? 5
                   : cell.doing == Doing::inbox_full ? inbox_messages
                                                     : 0));
         break;
     case Manner::mute:
-        CHECK(report.drain.took == (blocked ? budget.drain : 0ms));
+        CHECK(report.drain.elapsed == (blocked ? budget.drain : 0ms));
         CHECK(report.close.verdict == Verdict::timed_out);
-        CHECK(report.drain.took + report.close.took == budget.drain + budget.close);
+        CHECK(report.drain.elapsed + report.close.elapsed == budget.drain + budget.close);
         CHECK(report.cancel.verdict == Verdict::ok);
         CHECK(report.total == budget.drain + budget.close);
         CHECK(names_task(report.cancelled, "link 0 close"));
@@ -173,7 +173,7 @@ TEST_CASE("stop matrix: the same cell gives the same stages each time")
         for (auto stage : {&StopReport::quiesce, &StopReport::drain, &StopReport::close,
                            &StopReport::cancel, &StopReport::join}) {
             CHECK((first.*stage).verdict == (again.*stage).verdict);
-            CHECK((first.*stage).took == (again.*stage).took);
+            CHECK((first.*stage).elapsed == (again.*stage).elapsed);
         }
     }
 }
@@ -182,7 +182,7 @@ TEST_CASE("stop matrix: while it connects, the stop needs no time at all")
 {
     MockPeer peer;
     peer.delay_connect(Duration::max());
-    Sidecar<Mock> feed{{.peer = peer}, quiet(budget)};
+    Sidecar<Mock> feed{{.peer = peer}, silent_options(budget)};
     std::thread stopper{[&] {
         while (peer.connect_count() == 0)
             std::this_thread::yield();
@@ -200,7 +200,7 @@ TEST_CASE(
     "stop matrix: of several links each has its own end, and one that is mute holds up no other")
 {
     MockPeer polite, mute, broken, connecting;
-    Sidecar<Mock> feed{{.peer = polite}, quiet(budget)};
+    Sidecar<Mock> feed{{.peer = polite}, silent_options(budget)};
     REQUIRE(feed.start(1s));
     REQUIRE(feed.open({.peer = mute}, 1s));
     auto third = feed.open({.peer = broken}, 1s);
@@ -244,7 +244,7 @@ TEST_CASE("stop: of many links that close well none had to be cancelled")
 TEST_CASE("stop: of many mute links the report names each task, its dump as many as a person reads")
 {
     std::vector<MockPeer> peers(100);
-    Sidecar<Mock> feed{{.peer = peers[0]}, quiet(budget)};
+    Sidecar<Mock> feed{{.peer = peers[0]}, silent_options(budget)};
     REQUIRE(feed.start(1s));
     for (std::size_t i = 0; i < peers.size(); ++i) {
         peers[i].delay_close(Duration::max());
@@ -264,7 +264,7 @@ TEST_CASE("stop: a budget of nothing still stops, and says what it cut off")
 {
     MockPeer peer;
     Sidecar<Mock> feed{{.peer = peer},
-                       quiet({.total = 1ns, .drain = 0ns, .close = 0ns, .cancel = 0ns})};
+                       silent_options({.total = 1ns, .drain = 0ns, .close = 0ns, .cancel = 0ns})};
     REQUIRE(feed.start(1s));
     peer.hold_writes();
     peer.delay_close(Duration::max());

@@ -1,7 +1,7 @@
 // The stages of a stop, one after the other, on virtual time.
-#include "support/least_transport.hpp"
-#include "support/quiet.hpp"
-#include "support/settle.hpp"
+#include "support/minimal_transport.hpp"
+#include "support/run_until_idle.hpp"
+#include "support/silent_options.hpp"
 #include "support/task_report.hpp"
 
 #include <sidecar/sidecar.hpp>
@@ -18,15 +18,15 @@ using namespace sidecar;
 using namespace std::chrono_literals;
 
 /// No coroutine: it throws before there is one.
-struct RudeCloser : LeastTransport {
-    using LeastTransport::LeastTransport;
+struct RudeCloser : MinimalTransport {
+    using MinimalTransport::MinimalTransport;
     Task<> close(Context, CloseReason) { throw std::runtime_error{"no goodbye"}; }
 };
 
 TEST_CASE("stop: an idle link is closed politely and every stage is ok")
 {
     MockPeer peer;
-    Sidecar<Mock> feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, silent_options()};
     REQUIRE(feed.start(1s));
     const auto report = feed.stop();
     CHECK(report.clean());
@@ -44,7 +44,7 @@ TEST_CASE("stop: an idle link is closed politely and every stage is ok")
 
 TEST_CASE("stop: what never started has nothing to stop")
 {
-    Sidecar<Mock> feed{{}, quiet()};
+    Sidecar<Mock> feed{{}, silent_options()};
     const auto report = feed.stop();
     CHECK(report.clean());
     CHECK(report.total == Duration{});
@@ -54,7 +54,7 @@ TEST_CASE("stop: what never started has nothing to stop")
 TEST_CASE("stop: what was sent is written before the close")
 {
     MockPeer peer;
-    Sidecar<Mock> feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, silent_options()};
     REQUIRE(feed.start(1s));
     peer.hold_writes();
     for (int i = 0; i < 10; ++i)
@@ -67,7 +67,7 @@ TEST_CASE("stop: what was sent is written before the close")
     }));
     const auto report = feed.stop();
     CHECK(report.drain.verdict == Verdict::ok);
-    CHECK(report.drain.took <= 100ms);
+    CHECK(report.drain.elapsed <= 100ms);
     CHECK(report.clean());
     CHECK(report.unsent_messages == 0);
     CHECK(peer.sent().size() == 10);
@@ -77,7 +77,7 @@ TEST_CASE("stop: what was sent is written before the close")
 TEST_CASE("stop: what cannot be written within the drain's budget is counted")
 {
     MockPeer peer;
-    Sidecar<Mock> feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, silent_options()};
     REQUIRE(feed.start(1s));
     peer.hold_writes();
     for (int i = 0; i < 10; ++i)
@@ -94,7 +94,7 @@ TEST_CASE("stop: what cannot be written within the drain's budget is counted")
 TEST_CASE("stop: a peer that never answers the close costs the close's budget, and no more")
 {
     MockPeer peer;
-    Sidecar<Mock> feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, silent_options()};
     REQUIRE(feed.start(1s));
     peer.delay_close(Duration::max());
     const auto report = feed.stop();
@@ -110,14 +110,14 @@ TEST_CASE("stop: a peer that never answers the close costs the close's budget, a
 TEST_CASE("stop: messages that arrive during the close are counted and discarded")
 {
     MockPeer peer;
-    Sidecar<Mock> feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, silent_options()};
     REQUIRE(feed.start(1s));
     peer.deliver("before");
-    settle(feed);
+    run_until_idle(feed);
     peer.delay_close(100ms);
     for (int i = 1; i <= 5; ++i)
         peer.deliver_after(std::chrono::milliseconds{10 * i}, "during");
-    settle(feed);
+    run_until_idle(feed);
     const auto report = feed.stop();
     CHECK(report.clean());
     CHECK(report.discarded_messages == 5);
@@ -129,13 +129,13 @@ TEST_CASE("stop: messages that arrive during the close are counted and discarded
 TEST_CASE("stop: a coroutine of the application that waits is cancelled and named")
 {
     MockPeer peer;
-    Sidecar<Mock> feed{{.peer = peer}, quiet()};
+    Sidecar<Mock> feed{{.peer = peer}, silent_options()};
     REQUIRE(feed.start(1s));
     REQUIRE(feed.spawn("ticker", [](Context ctx) -> Task<> {
         for (;;)
             co_await ctx.sleep_for(3600s);
     }));
-    settle(feed);
+    run_until_idle(feed);
     const auto report = feed.stop();
     CHECK(report.clean());
     CHECK(mentions(report.cancelled, "ticker", "a point in time"));
@@ -145,10 +145,10 @@ TEST_CASE("stop: a coroutine of the application that waits is cancelled and name
 TEST_CASE("stop: budgets beyond all time do not overflow")
 {
     Sidecar<Mock> feed{{},
-                       quiet({.total = Duration::max(),
-                              .drain = Duration::max(),
-                              .close = Duration::max(),
-                              .cancel = Duration::max()})};
+                       silent_options({.total = Duration::max(),
+                                       .drain = Duration::max(),
+                                       .close = Duration::max(),
+                                       .cancel = Duration::max()})};
     REQUIRE(feed.start(1s));
     CHECK(feed.stop().clean());
 }
@@ -158,7 +158,7 @@ TEST_CASE(
 {
     for (const auto total : {1000ms, 300ms, 40ms}) {
         MockPeer peer;
-        Sidecar<Mock> feed{{.peer = peer}, quiet({.total = total})};
+        Sidecar<Mock> feed{{.peer = peer}, silent_options({.total = total})};
         REQUIRE(feed.start(1s));
         peer.delay_close(Duration::max());
         const auto report = feed.stop();
@@ -172,7 +172,7 @@ TEST_CASE(
 
 TEST_CASE("stop: a close that is no coroutine and throws fails the close, and nothing else")
 {
-    Sidecar<RudeCloser> feed{{}, quiet()};
+    Sidecar<RudeCloser> feed{{}, silent_options()};
     REQUIRE(feed.start(1s));
     const auto report = feed.stop();
     CHECK(report.joined);

@@ -1,9 +1,9 @@
 // What does not end: code that holds the loop's thread, and what heeds no cancellation.
-#include "support/least_transport.hpp"
+#include "support/minimal_transport.hpp"
 #include "support/orphans.hpp"
-#include "support/quiet.hpp"
+#include "support/run_until_idle.hpp"
 #include "support/sanitized.hpp"
-#include "support/settle.hpp"
+#include "support/silent_options.hpp"
 #include "support/task_report.hpp"
 
 #include <sidecar/sidecar.hpp>
@@ -41,7 +41,7 @@ TEST_CASE(
     constexpr auto total = 200ms;
     {
         // On virtual time too the total passes in real time.
-        Sidecar<Mock> feed{{.peer = peer}, quiet({.total = total})};
+        Sidecar<Mock> feed{{.peer = peer}, silent_options({.total = total})};
         REQUIRE(feed.start(1s));
         REQUIRE(feed.spawn("stuck", [&](Context) -> Task<> {
             entered.count_down();
@@ -99,7 +99,7 @@ TEST_CASE("stop: a coroutine that pays no heed to its cancellation is reported a
     int ends[2] = {};
     REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
     {
-        Sidecar<Mock> feed{{}, quiet()};
+        Sidecar<Mock> feed{{}, silent_options()};
         REQUIRE(feed.start(1s));
         REQUIRE(feed.spawn("ignorant", [from = ends[0]](Context ctx) -> Task<> {
             co_await boost::asio::this_coro::reset_cancellation_state(
@@ -109,7 +109,7 @@ TEST_CASE("stop: a coroutine that pays no heed to its cancellation is reported a
             boost::asio::posix::stream_descriptor pipe{ctx.executor(), from};
             co_await pipe.async_wait(pipe.wait_read, boost::asio::use_awaitable);
         }));
-        settle(feed);
+        run_until_idle(feed);
         const auto report = feed.stop();
         CHECK_FALSE(report.joined);
         CHECK(report.cancel.verdict == Verdict::timed_out);
@@ -122,7 +122,7 @@ TEST_CASE("stop: a coroutine that pays no heed to its cancellation is reported a
 
 TEST_CASE("watchdog: the longest time that the loop's thread was held in one go, and by whom")
 {
-    Sidecar<Mock> feed{{}, quiet()};
+    Sidecar<Mock> feed{{}, silent_options()};
     REQUIRE(feed.start(1s));
     REQUIRE(feed.spawn("busy", [](Context) -> Task<> {
         for (const auto until = Clock::now() + 20ms; Clock::now() < until;) {
@@ -139,7 +139,7 @@ TEST_CASE("stop: a transport that heeds neither abort nor cancellation is report
     MockPeer peer;
     const auto orphans = orphan_count();
     {
-        Sidecar<Mock> feed{{.peer = peer}, quiet()};
+        Sidecar<Mock> feed{{.peer = peer}, silent_options()};
         REQUIRE(feed.start(1s));
         peer.delay_close(Duration::max());
         peer.ignore_abort();
@@ -163,7 +163,7 @@ struct Lingering {
 
 TEST_CASE("stop: a thread_local whose destructor blocks does not make the join pass the total")
 {
-    Sidecar<LeastTransport> feed{{}, quiet({.total = 200ms})};
+    Sidecar<MinimalTransport> feed{{}, silent_options({.total = 200ms})};
     REQUIRE(feed.start(1s));
     REQUIRE(feed.call("a call", [](Context) -> Task<> {
         thread_local const Lingering lingering;
@@ -229,7 +229,7 @@ struct Staying {
 TEST_CASE(
     "wait_stopped: keeps its timeout while another thread joins one that a thread_local holds")
 {
-    Sidecar<LeastTransport> feed{{}, quiet({.total = 600ms})};
+    Sidecar<MinimalTransport> feed{{}, silent_options({.total = 600ms})};
     REQUIRE(feed.start(1s));
     REQUIRE(feed.call("a call", [](Context) -> Task<> {
         thread_local const Staying staying;

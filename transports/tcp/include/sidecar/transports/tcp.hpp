@@ -26,7 +26,7 @@ struct TcpTarget {
     std::string host;
     std::uint16_t port = 0;
     bool no_delay = true;
-    bool keep_alive = true;
+    bool tcp_keepalive = true;
     SocketOptions socket{};
     ProxyOptions proxy{};
     std::optional<TlsOptions> tls{};
@@ -68,9 +68,9 @@ public:
     {
     }
 
-    stream::Pass pass_on(std::span<const std::byte> unread, Sink& sink) override
+    stream::DecodeResult decode(std::span<const std::byte> unread, Sink& sink) override
     {
-        auto pass = stream::put_messages(unread, sink, kind(), [this](auto bytes) {
+        auto pass = stream::decode_messages(unread, sink, kind(), [this](auto bytes) {
             const auto decoded = framing_.decode(bytes, max_message_bytes_);
             if (decoded.consumed_bytes > bytes.size()
                 || (decoded.is_complete && decoded.consumed_bytes == 0))
@@ -116,7 +116,7 @@ private:
         if constexpr (requires { F::kind; })
             return F::kind;
         else
-            return MessageKind::bytes;
+            return MessageKind::binary;
     }
 
     F framing_;                           // sidecar side
@@ -144,8 +144,8 @@ public:
         F framing{};
         /// Limit for messages from the peer, in bytes; a larger one ends the link with too_big.
         std::size_t max_message_bytes = 1u << 20;
-        bool no_delay = true;   ///< TCP_NODELAY
-        bool keep_alive = true; ///< SO_KEEPALIVE; periods: `socket`, or the system's
+        bool no_delay = true;      ///< TCP_NODELAY
+        bool tcp_keepalive = true; ///< SO_KEEPALIVE; periods: `socket`, or the system's
         SocketOptions socket{};
         ProxyOptions proxy{};
         std::optional<TlsOptions> tls{}; ///< empty: no encryption
@@ -203,7 +203,7 @@ private:
         return {.host = options.host,
                 .port = options.port,
                 .no_delay = options.no_delay,
-                .keep_alive = options.keep_alive,
+                .tcp_keepalive = options.tcp_keepalive,
                 .socket = options.socket,
                 .proxy = options.proxy,
                 .tls = options.tls};

@@ -70,8 +70,8 @@ public:
         std::size_t max_head_bytes = 64u << 10;
         /// The offer of permessage-deflate, `.compression = CompressionOptions{}`; empty: no offer.
         std::optional<CompressionOptions> compression{};
-        bool no_delay = true;   ///< TCP_NODELAY
-        bool keep_alive = true; ///< SO_KEEPALIVE; the periods are in `socket`
+        bool no_delay = true;      ///< TCP_NODELAY
+        bool tcp_keepalive = true; ///< SO_KEEPALIVE; the periods are in `socket`
         SocketOptions socket{};
         ProxyOptions proxy{};
         /// For wss://. With ws:// it is bad_options, unless a redirect may lead to wss://.

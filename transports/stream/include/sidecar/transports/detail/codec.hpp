@@ -19,22 +19,22 @@
 namespace sidecar::stream {
 
 /// A message, or the part of it that has arrived.
-struct Found {
-    MessageKind kind = MessageKind::bytes;
+struct Fragment {
+    MessageKind kind = MessageKind::binary;
     std::span<const std::byte> payload;
 };
 
-/// The result of one Decoder::pass_on().
-struct Pass {
+/// The result of one Decoder::decode().
+struct DecodeResult {
     std::size_t consumed_bytes = 0; ///< of the bytes shown
     bool put_any = false;
     /// The message that the sink had no room for. Its bytes are the `refused_bytes` behind
-    /// `consumed_bytes`; its payload is valid until the next pass_on().
-    std::optional<Found> refused{};
+    /// `consumed_bytes`; its payload is valid until the next decode().
+    std::optional<Fragment> refused{};
     std::size_t refused_bytes = 0;
     std::size_t missing_bytes = 0; ///< of the next message, as far as known
     /// The arrived part of the next message, if the next `missing_bytes` complete it unchanged.
-    std::optional<Found> begun{};
+    std::optional<Fragment> begun{};
 };
 
 /// The protocol above a Reader; one object per connection. Side: the loop's thread.
@@ -45,24 +45,24 @@ public:
     Decoder& operator=(const Decoder&) = delete;
     virtual ~Decoder() = default;
 
-    /// Puts every complete message in the unconsumed bytes; put_messages() does it. A message is
+    /// Puts every complete message in the unconsumed bytes; decode_messages() does it. A message is
     /// found once, even if the sink refuses it. Throws Exception for bytes that can never become a
     /// message.
-    [[nodiscard]] virtual Pass pass_on(std::span<const std::byte> unread, Sink& sink) = 0;
-    /// Receives further bytes of the message that Pass::begun announced, each byte once, without
-    /// the bytes of Pass::begun. The bytes are already in their place. Throws Exception.
+    [[nodiscard]] virtual DecodeResult decode(std::span<const std::byte> unread, Sink& sink) = 0;
+    /// Receives further bytes of the message that DecodeResult::begun announced, each byte once, without
+    /// the bytes of DecodeResult::begun. The bytes are already in their place. Throws Exception.
     virtual void received(std::span<const std::byte> bytes, bool is_last)
     {
         static_cast<void>(bytes), static_cast<void>(is_last);
     }
 };
 
-/// Implements pass_on() with `decode(bytes)`, which returns a sidecar::Decoded, or a type with its
+/// Implements decode() with `decode(bytes)`, which returns a sidecar::Decoded, or a type with its
 /// members and a `kind`. Decodes each message once: the result holds one that the sink refused.
 /// `decode` throws for bytes that can never become a message.
 template <class Decode>
-[[nodiscard]] Pass put_messages(std::span<const std::byte> unread, Sink& sink,
-                                MessageKind default_kind, Decode&& decode)
+[[nodiscard]] DecodeResult decode_messages(std::span<const std::byte> unread, Sink& sink,
+                                           MessageKind default_kind, Decode&& decode)
 {
     std::size_t at = 0; // a local, since the result has to be in memory
     bool put_any = false;
@@ -84,15 +84,15 @@ template <class Decode>
             at += decoded.consumed_bytes;
             continue;
         }
-        Pass pass{.consumed_bytes = at, .put_any = put_any};
+        DecodeResult pass{.consumed_bytes = at, .put_any = put_any};
         if (decoded.is_complete) {
-            pass.refused = Found{kind, decoded.payload};
+            pass.refused = Fragment{kind, decoded.payload};
             pass.refused_bytes = decoded.consumed_bytes;
             return pass;
         }
         pass.missing_bytes = decoded.missing_bytes;
         if (decoded.payload.data() != nullptr && decoded.missing_bytes != 0)
-            pass.begun = Found{kind, decoded.payload};
+            pass.begun = Fragment{kind, decoded.payload};
         return pass;
     }
 }

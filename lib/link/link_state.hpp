@@ -16,7 +16,7 @@ namespace sidecar::detail {
 /// does no I/O and knows no time and no thread: the link that owns it reports events and acts on
 /// the answers. The first cause of a connection's end is reported; only the peer's close replaces a
 /// failed send. Side: sidecar, except where a call says otherwise.
-class Life {
+class LinkState {
 public:
     enum class State : std::uint8_t {
         connecting,
@@ -30,7 +30,7 @@ public:
     /// When a failed link may try again.
     enum class Returns : std::uint8_t { never, once_it_was_up, always };
 
-    explicit Life(Returns returns = Returns::never) noexcept : returns_{returns} {}
+    explicit LinkState(Returns returns = Returns::never) noexcept : returns_{returns} {}
 
     /// Side: any thread.
     [[nodiscard]] State state() const noexcept { return state_.load(); }

@@ -16,14 +16,14 @@ namespace sidecar::detail {
 enum class SendGate : std::uint8_t {
     shut,      ///< nothing: there is no connection, or it is being closed
     session,   ///< messages of on_connected
-    restoring, ///< the whole priority lane
+    restoring, ///< the whole priority queue
     open,      ///< ordinary messages too
 };
 
-/// A message of the priority lane.
+/// A message of the priority queue.
 struct PriorityMessage {
     enum class Origin : std::uint8_t {
-        application,  ///< Lane::control: kept or lost like an ordinary message
+        application,  ///< Priority::high: kept or lost like an ordinary message
         session,      ///< of on_connected; these three end with their connection
         subscription, ///< keeps its place among the ordinary messages
         heartbeat,    ///< not rate limited, and counted nowhere
@@ -37,21 +37,21 @@ struct PriorityMessage {
     std::uint64_t place = 0;               ///< waits for ordinary messages up to here
     /// Gets the message's number. Side: sidecar, without a lock.
     std::function<void(std::uint64_t, Step)> on_step{};
-    std::uint64_t number = 0; ///< set by the lane
+    std::uint64_t number = 0; ///< set by the priority
 };
 
 /// Holds messages that wait, and those being written. Owned by the outbox, which guards it with its
 /// mutex. Only the sidecar side changes `writing`. Invariants: both lists are in the order of the
 /// numbers; a message of the application is waiting, being written, or counted once as written,
 /// late or unsent.
-class PriorityLane {
+class PriorityQueue {
 public:
     static constexpr std::size_t max_messages = 64, max_bytes = 64u << 10;
     /// The number of no message.
     static constexpr std::uint64_t no_number = UINT64_MAX;
     using Messages = std::list<PriorityMessage>;
 
-    /// Whether a message of the application fits. One always fits into a lane without any, whatever
+    /// Whether a message of the application fits. One always fits into a priority without any, whatever
     /// its size.
     [[nodiscard]] bool has_room(std::size_t payload_bytes) const noexcept;
     /// Adds a message and returns its number; numbers grow from 1. Throws bad_alloc.

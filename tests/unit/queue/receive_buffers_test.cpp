@@ -1,4 +1,4 @@
-#include "queue/receive_memory.hpp"
+#include "queue/receive_buffers.hpp"
 #include "queue/record_ring.hpp"
 
 #include <doctest/doctest.h>
@@ -12,7 +12,7 @@
 namespace receive_memory_test {
 
 using namespace sidecar;
-using detail::ReceiveMemory;
+using detail::ReceiveBuffers;
 using detail::RecordRing;
 
 bool push(RecordRing& ring, std::string_view text)
@@ -52,8 +52,8 @@ public:
     bool push(std::size_t bytes, std::size_t skipped = 0)
     {
         const auto message = unread_.subspan(skipped, bytes);
-        if (!(memory_.is_slice(message) ? memory_.push(LinkId{1}, MessageKind::bytes, message)
-                                        : ring_.push(LinkId{1}, MessageKind::bytes, message)))
+        if (!(memory_.is_slice(message) ? memory_.push(LinkId{1}, MessageKind::binary, message)
+                                        : ring_.push(LinkId{1}, MessageKind::binary, message)))
             return false;
         unread_ = unread_.subspan(skipped + bytes);
         return true;
@@ -61,7 +61,7 @@ public:
 
 private:
     RecordRing& ring_;
-    ReceiveMemory memory_;
+    ReceiveBuffers memory_;
     std::span<const std::byte> unread_;
     unsigned next_ = 0;
 };
@@ -71,8 +71,9 @@ std::string_view text_of(std::span<const std::byte> bytes)
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-TEST_CASE("ReceiveMemory: what is received in its memory stays there, and what comes next does not "
-          "touch it")
+TEST_CASE(
+    "ReceiveBuffers: what is received in its memory stays there, and what comes next does not "
+    "touch it")
 {
     RecordRing ring{{.bytes = 1u << 20, .messages = 1000}};
     Receiver receiver{ring};
@@ -100,16 +101,16 @@ TEST_CASE("ReceiveMemory: what is received in its memory stays there, and what c
     CHECK(pop(ring) == std::string(64, 'c'));
 }
 
-TEST_CASE("ReceiveMemory: a queue too small for a buffer gives none, nor does one whose bound is "
+TEST_CASE("ReceiveBuffers: a queue too small for a buffer gives none, nor does one whose bound is "
           "reached, and it recovers")
 {
     RecordRing tiny{{.bytes = 4096, .messages = 1000}};
-    CHECK(ReceiveMemory{tiny}.buffer(1).empty());
+    CHECK(ReceiveBuffers{tiny}.buffer(1).empty());
 
     RecordRing ring{{.bytes = 1u << 20, .messages = 1u << 16}};
     Receiver receiver{ring};
     constexpr std::size_t piece = 16u << 10;
-    CHECK(ReceiveMemory{ring}.buffer((1u << 20) + 1).empty());
+    CHECK(ReceiveBuffers{ring}.buffer((1u << 20) + 1).empty());
     std::size_t received = 0;
     for (int round = 0; round < 3; ++round) {
         CAPTURE(round);
@@ -133,7 +134,7 @@ TEST_CASE("ReceiveMemory: a queue too small for a buffer gives none, nor does on
 }
 
 TEST_CASE(
-    "ReceiveMemory: slices, copies, large messages and gaps mix, in order and within the bounds")
+    "ReceiveBuffers: slices, copies, large messages and gaps mix, in order and within the bounds")
 {
     std::mt19937 random{11};
     for (const std::size_t bytes : {1u << 17, 1u << 20}) {
@@ -188,7 +189,7 @@ TEST_CASE(
     }
 }
 
-TEST_CASE("ReceiveMemory: one thread receives into it while another reads what it received before")
+TEST_CASE("ReceiveBuffers: one thread receives into it while another reads what it received before")
 {
     RecordRing ring{{.bytes = 1u << 17, .messages = 1000}};
     constexpr std::size_t total = 8u << 20;
@@ -223,10 +224,10 @@ TEST_CASE("ReceiveMemory: one thread receives into it while another reads what i
     CHECK(in_order);
 }
 
-TEST_CASE("ReceiveMemory: what is a slice")
+TEST_CASE("ReceiveBuffers: what is a slice")
 {
     RecordRing ring{{.bytes = 1u << 20, .messages = 1000}};
-    ReceiveMemory memory{ring};
+    ReceiveBuffers memory{ring};
     const auto buffer = memory.buffer(memory.buffer_bytes());
     REQUIRE(buffer.size() == memory.buffer_bytes());
     const std::string elsewhere(100, 'e');
@@ -240,22 +241,22 @@ TEST_CASE("ReceiveMemory: what is a slice")
     CHECK_FALSE(memory.is_slice(std::as_bytes(std::span{elsewhere})));
     CHECK_FALSE(memory.is_slice({}));
     // What was pushed is the queue's.
-    REQUIRE(memory.push(LinkId{}, MessageKind::bytes, buffer.subspan(50, 100)));
+    REQUIRE(memory.push(LinkId{}, MessageKind::binary, buffer.subspan(50, 100)));
     CHECK_FALSE(memory.is_slice(buffer.first(100)));
     CHECK(memory.is_slice(buffer.subspan(150, 100)));
     CHECK(memory.buffer(1).data() == buffer.data() + 150);
 }
 
 TEST_CASE(
-    "ReceiveMemory: takes turns with two buffers while the consumer keeps up, and they are all "
+    "ReceiveBuffers: takes turns with two buffers while the consumer keeps up, and they are all "
     "that stays")
 {
     RecordRing ring{{.bytes = 8u << 20, .messages = 1u << 16}};
-    ReceiveMemory memory{ring};
+    ReceiveBuffers memory{ring};
     for (int i = 0; i < 1000; ++i) {
         const auto buffer = memory.buffer(16u << 10);
         REQUIRE_FALSE(buffer.empty());
-        REQUIRE(memory.push(LinkId{}, MessageKind::bytes, buffer.first(16u << 10)));
+        REQUIRE(memory.push(LinkId{}, MessageKind::binary, buffer.first(16u << 10)));
         ring.publish();
         if (i % 3 == 0)
             while (!ring.empty())

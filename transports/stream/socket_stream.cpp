@@ -1,4 +1,4 @@
-#include "plain.hpp"
+#include "socket_stream.hpp"
 
 #include "dial.hpp"
 #include "text.hpp"
@@ -22,11 +22,11 @@ namespace sidecar::stream {
 /// The memory of a socket's pending read. Asio would reuse the memory of any ended operation of the
 /// thread, so an idle link's read would hold a block that a handshake or another link needed. Side:
 /// the loop's thread.
-class OpMemory {
+class HandlerMemory {
 public:
-    OpMemory() = default;
-    OpMemory(const OpMemory&) = delete;
-    OpMemory& operator=(const OpMemory&) = delete;
+    HandlerMemory() = default;
+    HandlerMemory(const HandlerMemory&) = delete;
+    HandlerMemory& operator=(const HandlerMemory&) = delete;
 
     [[nodiscard]] void* take(std::size_t bytes)
     {
@@ -51,12 +51,15 @@ private:
 /// The allocator for bind_allocator(). It shares the memory, since an operation may outlive its
 /// connection in the loop's queue.
 template <class T>
-class OpAllocator {
+class HandlerAllocator {
 public:
     using value_type = T;
-    explicit OpAllocator(std::shared_ptr<OpMemory> memory) noexcept : memory_{std::move(memory)} {}
+    explicit HandlerAllocator(std::shared_ptr<HandlerMemory> memory) noexcept
+        : memory_{std::move(memory)}
+    {
+    }
     template <class U>
-    OpAllocator(const OpAllocator<U>& other) noexcept : memory_{other.memory_}
+    HandlerAllocator(const HandlerAllocator<U>& other) noexcept : memory_{other.memory_}
     {
     }
     [[nodiscard]] T* allocate(std::size_t count)
@@ -66,15 +69,15 @@ public:
     }
     void deallocate(T* memory, std::size_t) noexcept { memory_->release(memory); }
     template <class U>
-    friend bool operator==(const OpAllocator& a, const OpAllocator<U>& b) noexcept
+    friend bool operator==(const HandlerAllocator& a, const HandlerAllocator<U>& b) noexcept
     {
         return a.memory_ == b.memory_;
     }
 
 private:
     template <class U>
-    friend class OpAllocator;
-    std::shared_ptr<OpMemory> memory_;
+    friend class HandlerAllocator;
+    std::shared_ptr<HandlerMemory> memory_;
 };
 
 namespace {
@@ -99,23 +102,24 @@ std::string unix_peer(std::string path)
 
 } // namespace
 
-Plain::Plain(Socket socket) : socket_{std::move(socket)}, read_memory_{std::make_shared<OpMemory>()}
+SocketStream::SocketStream(Socket socket)
+    : socket_{std::move(socket)}, read_memory_{std::make_shared<HandlerMemory>()}
 {
     socket_.non_blocking(true);
 }
 
 /// No coroutine: its frame would cost memory for each waiting link.
-Task<std::size_t> Plain::read_some(ReadBuffers into, error_code& ec)
+Task<std::size_t> SocketStream::read_some(ReadBuffers into, error_code& ec)
 {
     is_drained_ = false;
-    auto token = asio::bind_allocator(OpAllocator<void>{read_memory_},
+    auto token = asio::bind_allocator(HandlerAllocator<void>{read_memory_},
                                       asio::redirect_error(asio::use_awaitable, ec));
     if (into[1].size() == 0)
         return socket_.async_read_some(into[0], std::move(token));
     return socket_.async_read_some(into, std::move(token));
 }
 
-std::size_t Plain::try_read(ReadBuffers into, error_code& ec)
+std::size_t SocketStream::try_read(ReadBuffers into, error_code& ec)
 {
     if (is_aborted_) {
         ec = asio::error::operation_aborted;
@@ -125,11 +129,11 @@ std::size_t Plain::try_read(ReadBuffers into, error_code& ec)
         into[1].size() == 0 ? socket_.read_some(into[0], ec) : socket_.read_some(into, ec);
     if (ec == asio::error::would_block)
         ec = {};
-    note_read(asio::buffer_size(into), got);
+    on_read(asio::buffer_size(into), got);
     return got;
 }
 
-Task<std::size_t> Plain::write_some(std::span<const asio::const_buffer> from, error_code& ec)
+Task<std::size_t> SocketStream::write_some(std::span<const asio::const_buffer> from, error_code& ec)
 {
     // Not async_write: it passes at most 64 KiB to each call
     if (from.size() == 1)
@@ -137,13 +141,13 @@ Task<std::size_t> Plain::write_some(std::span<const asio::const_buffer> from, er
     return socket_.async_write_some(from, asio::redirect_error(asio::use_awaitable, ec));
 }
 
-Task<> Plain::shutdown(error_code& ec)
+Task<> SocketStream::shutdown(error_code& ec)
 {
     socket_.shutdown(Socket::shutdown_send, ec);
     co_return;
 }
 
-std::string Plain::peer() const
+std::string SocketStream::peer() const
 {
     error_code ec;
     const auto generic = socket_.remote_endpoint(ec);
@@ -157,7 +161,7 @@ std::string Plain::peer() const
     return {};
 }
 
-void Plain::abort() noexcept
+void SocketStream::abort() noexcept
 {
     is_aborted_ = true;
     error_code ec; // ignored: the socket may already be gone

@@ -1,4 +1,4 @@
-#include "queue/priority_lane.hpp"
+#include "queue/priority_queue.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -22,13 +22,13 @@ bool is_before(const PriorityMessage& a, const PriorityMessage& b) noexcept
 
 } // namespace
 
-bool PriorityLane::has_room(std::size_t payload_bytes) const noexcept
+bool PriorityQueue::has_room(std::size_t payload_bytes) const noexcept
 {
     return counts_.queued == 0
            || (counts_.queued < max_messages && counts_.queued_bytes + payload_bytes <= max_bytes);
 }
 
-std::uint64_t PriorityLane::push(PriorityMessage message)
+std::uint64_t PriorityQueue::push(PriorityMessage message)
 {
     message.number = last_number_ + 1;
     waiting_.push_back(std::move(message));
@@ -40,13 +40,13 @@ std::uint64_t PriorityLane::push(PriorityMessage message)
     return ++last_number_;
 }
 
-PriorityLane::Messages::iterator PriorityLane::find_waiting(std::uint64_t number) noexcept
+PriorityQueue::Messages::iterator PriorityQueue::find_waiting(std::uint64_t number) noexcept
 {
     return std::find_if(waiting_.begin(), waiting_.end(),
                         [&](const auto& message) { return message.number == number; });
 }
 
-bool PriorityLane::withdraw(std::uint64_t number) noexcept
+bool PriorityQueue::withdraw(std::uint64_t number) noexcept
 {
     const auto at = find_waiting(number);
     if (at == waiting_.end())
@@ -55,7 +55,7 @@ bool PriorityLane::withdraw(std::uint64_t number) noexcept
     return true;
 }
 
-bool PriorityLane::replace(std::uint64_t number, Message& message) noexcept
+bool PriorityQueue::replace(std::uint64_t number, Message& message) noexcept
 {
     const auto at = find_waiting(number);
     if (at == waiting_.end())
@@ -64,7 +64,7 @@ bool PriorityLane::replace(std::uint64_t number, Message& message) noexcept
     return true;
 }
 
-void PriorityLane::leave_queue(const PriorityMessage& message) noexcept
+void PriorityQueue::leave_queue(const PriorityMessage& message) noexcept
 {
     if (message.origin != Origin::application)
         return;
@@ -74,8 +74,8 @@ void PriorityLane::leave_queue(const PriorityMessage& message) noexcept
 
 /// Returns the number of the application's first lost message.
 template <class IsLost>
-std::uint64_t PriorityLane::lose(Messages& messages, std::uint64_t Counts::*as,
-                                 IsLost is_lost) noexcept
+std::uint64_t PriorityQueue::lose(Messages& messages, std::uint64_t Counts::*as,
+                                  IsLost is_lost) noexcept
 {
     auto first = no_number;
     for (auto at = messages.begin(); at != messages.end();) {
@@ -93,7 +93,7 @@ std::uint64_t PriorityLane::lose(Messages& messages, std::uint64_t Counts::*as,
     return first;
 }
 
-PriorityLane::Dropped PriorityLane::drop(std::uint32_t connection, TimePoint now) noexcept
+PriorityQueue::Dropped PriorityQueue::drop(std::uint32_t connection, TimePoint now) noexcept
 {
     Dropped dropped;
     dropped.first_late =
@@ -104,7 +104,7 @@ PriorityLane::Dropped PriorityLane::drop(std::uint32_t connection, TimePoint now
     return dropped;
 }
 
-bool PriorityLane::take(SendGate gate, std::uint64_t written) noexcept
+bool PriorityQueue::take(SendGate gate, std::uint64_t written) noexcept
 {
     const auto move_due = [&](bool heartbeats) {
         for (auto at = waiting_.begin(); at != waiting_.end();) {
@@ -120,7 +120,7 @@ bool PriorityLane::take(SendGate gate, std::uint64_t written) noexcept
     return has_taken;
 }
 
-void PriorityLane::put_back(std::uint64_t from) noexcept
+void PriorityQueue::put_back(std::uint64_t from) noexcept
 {
     Messages back;
     const auto first = std::find_if(writing_.begin(), writing_.end(),
@@ -130,7 +130,7 @@ void PriorityLane::put_back(std::uint64_t from) noexcept
     next_ = writing_.begin();
 }
 
-PriorityLane::Messages PriorityLane::written(std::size_t count)
+PriorityQueue::Messages PriorityQueue::written(std::size_t count)
 {
     Messages written;
     auto end = writing_.begin();
@@ -144,7 +144,7 @@ PriorityLane::Messages PriorityLane::written(std::size_t count)
     return written;
 }
 
-std::uint64_t PriorityLane::lose_writing(std::size_t count) noexcept
+std::uint64_t PriorityQueue::lose_writing(std::size_t count) noexcept
 {
     const auto first =
         lose(writing_, &Counts::unsent, [&](const auto&) { return count != 0 && count-- != 0; });
@@ -153,7 +153,7 @@ std::uint64_t PriorityLane::lose_writing(std::size_t count) noexcept
 }
 
 /// A position is a number; between two messages it is the number behind the first of them.
-MessageView PriorityLane::read(std::uint64_t& number) const noexcept
+MessageView PriorityQueue::read(std::uint64_t& number) const noexcept
 {
     const bool is_next = next_ != writing_.end() && next_->number >= number
                          && (next_ == writing_.begin() || std::prev(next_)->number < number);
@@ -165,14 +165,14 @@ MessageView PriorityLane::read(std::uint64_t& number) const noexcept
     return message.message.view();
 }
 
-std::uint64_t PriorityLane::end_connection(bool keep) noexcept
+std::uint64_t PriorityQueue::end_connection(bool keep) noexcept
 {
     return lose(waiting_, &Counts::unsent, [&](const auto& message) {
         return !keep || message.connection != 0 || message.origin != Origin::application;
     });
 }
 
-std::uint64_t PriorityLane::first_open() const noexcept
+std::uint64_t PriorityQueue::first_open() const noexcept
 {
     if (counts_.queued == 0)
         return no_number;
@@ -187,7 +187,7 @@ std::uint64_t PriorityLane::first_open() const noexcept
     return first;
 }
 
-std::uint64_t PriorityLane::first_place() const noexcept
+std::uint64_t PriorityQueue::first_place() const noexcept
 {
     for (const auto& message : waiting_)
         if (message.origin == Origin::subscription)

@@ -1,10 +1,10 @@
-#include "link/life.hpp"
+#include "link/link_state.hpp"
 
 #include <utility>
 
 namespace sidecar::detail {
 
-bool Life::connected()
+bool LinkState::connected()
 {
     if (cause_ || is_quiesced_)
         return false;
@@ -12,7 +12,7 @@ bool Life::connected()
     return true;
 }
 
-bool Life::prepared()
+bool LinkState::prepared()
 {
     if (state() != State::preparing || cause_ || is_quiesced_)
         return false;
@@ -21,7 +21,7 @@ bool Life::prepared()
     return true;
 }
 
-bool Life::announce()
+bool LinkState::announce()
 {
     if (std::exchange(is_announced_, true))
         return false;
@@ -29,7 +29,7 @@ bool Life::announce()
     return true;
 }
 
-bool Life::give_up(Failure why)
+bool LinkState::give_up(Failure why)
 {
     if (state() > State::preparing || cause_ || is_quiesced_)
         return false;
@@ -37,7 +37,7 @@ bool Life::give_up(Failure why)
     return true;
 }
 
-bool Life::quiesce()
+bool LinkState::quiesce()
 {
     is_quiesced_ = true;
     if (state() == State::backing_off)
@@ -45,7 +45,7 @@ bool Life::quiesce()
     return state() != State::up && state() != State::failing;
 }
 
-bool Life::condemn(Failure why)
+bool LinkState::condemn(Failure why)
 {
     if (!is_open() || cause_ || is_closing())
         return false;
@@ -55,7 +55,7 @@ bool Life::condemn(Failure why)
     return true;
 }
 
-bool Life::writing_ended(std::optional<Failure> why)
+bool LinkState::writing_ended(std::optional<Failure> why)
 {
     if (!why || *why == Error::cancelled || !condemn(*std::move(why)))
         return false;
@@ -63,19 +63,19 @@ bool Life::writing_ended(std::optional<Failure> why)
     return true;
 }
 
-void Life::close_began()
+void LinkState::close_began()
 {
     if (close_ == Close::none)
         close_ = Close::under_way;
 }
 
-void Life::close_ended(std::optional<Failure> why)
+void LinkState::close_ended(std::optional<Failure> why)
 {
     if (std::exchange(close_, Close::ended) != Close::ended)
         close_failure_ = std::move(why);
 }
 
-Life::End Life::reading_ended(std::optional<Failure> why)
+LinkState::End LinkState::reading_ended(std::optional<Failure> why)
 {
     const bool was_up = state() == State::up || state() == State::failing;
     const bool was_announced = std::exchange(is_announced_, false);
@@ -102,7 +102,7 @@ Life::End Life::reading_ended(std::optional<Failure> why)
             .may_return = may_return()};
 }
 
-bool Life::retry()
+bool LinkState::retry()
 {
     if (state() != State::backing_off || is_quiesced_)
         return false;

@@ -9,7 +9,7 @@
 #include <atomic>
 #include <string>
 
-namespace way_test {
+namespace proxy_and_redirect_test {
 
 using namespace sidecar;
 using namespace std::chrono_literals;
@@ -36,7 +36,7 @@ std::string accept_and_greet(TlsConnection& c)
 
 Options without_lookup()
 {
-    auto options = quiet();
+    auto options = silent_options();
     options.lookup = [](const std::string& host) -> std::vector<boost::asio::ip::address> {
         FAIL_CHECK("looked up: " << host);
         return {};
@@ -235,4 +235,4 @@ TEST_CASE("tls: options that cannot be used are told before a redirection is con
     CHECK(connections == 0);
 }
 
-} // namespace way_test
+} // namespace proxy_and_redirect_test

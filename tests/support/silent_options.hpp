@@ -14,4 +14,7 @@ inline sidecar::Options silenced(sidecar::Options options)
     return options;
 }
 
-inline sidecar::Options quiet(sidecar::StopBudget stop = {}) { return silenced({.stop = stop}); }
+inline sidecar::Options silent_options(sidecar::StopBudget stop = {})
+{
+    return silenced({.stop = stop});
+}

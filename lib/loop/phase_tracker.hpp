@@ -1,7 +1,7 @@
 // The phase of a link, the steps of its latest connecting, and the protocol agreed with its peer.
 #pragma once
 
-#include "base/wait_point.hpp"
+#include "base/wait_queue.hpp"
 
 #include <sidecar/connect_trace.hpp>
 #include <sidecar/context.hpp>
@@ -16,10 +16,10 @@ namespace sidecar::detail {
 /// The link's tasks write it; dump(), reports and the application read it. Owned by its link.
 /// Invariant: the steps of a connecting follow each other without a gap, so their times add up to
 /// the total; there are at most `max_entries` of them, and as many attempts. Side: any thread.
-class PhaseNote {
+class PhaseTracker {
 public:
     /// Lifetime: `clock` outlives it.
-    explicit PhaseNote(const AppClock& clock) noexcept : clock_{clock} {}
+    explicit PhaseTracker(const AppClock& clock) noexcept : clock_{clock} {}
 
     /// Begins a new connecting, and forgets the previous one.
     void begin_connecting();
@@ -29,7 +29,7 @@ public:
     void set_phase(Phase phase, std::string_view detail);
     void set_protocol(std::string_view protocol);
     /// Adds an attempt to the connecting under way; an empty `outcome`: the address that won.
-    void note_tried(std::string_view address, std::string_view outcome, Duration took);
+    void record_tried(std::string_view address, std::string_view outcome, Duration elapsed);
 
     [[nodiscard]] std::string protocol() const;
     /// Returns the phase and its detail: "connecting to 10.0.0.1:80".

@@ -1,5 +1,5 @@
 // How a link reports its connecting.
-#include "loop/phase_note.hpp"
+#include "loop/phase_tracker.hpp"
 
 #include "../queue/manual_clock.hpp"
 
@@ -8,10 +8,10 @@
 namespace phase_note_test {
 
 using namespace sidecar;
-using detail::PhaseNote;
+using detail::PhaseTracker;
 using namespace std::chrono_literals;
 
-/// A PhaseNote with the times as the tests give them.
+/// A PhaseTracker with the times as the tests give them.
 struct Log {
     void begin(Duration at)
     {
@@ -23,9 +23,9 @@ struct Log {
         clock.time = TimePoint{at};
         note.set_phase(phase, detail);
     }
-    void tried(std::string_view address, std::string_view outcome, Duration took)
+    void tried(std::string_view address, std::string_view outcome, Duration elapsed)
     {
-        note.note_tried(address, outcome, took);
+        note.record_tried(address, outcome, elapsed);
     }
     void end(Duration at)
     {
@@ -39,7 +39,7 @@ struct Log {
     }
 
     ManualClock clock;
-    PhaseNote note{clock};
+    PhaseTracker note{clock};
 };
 
 TEST_CASE("phase note: the steps follow each other, and add up to the total")
@@ -59,10 +59,10 @@ TEST_CASE("phase note: the steps follow each other, and add up to the total")
     log.enter(Phase::resolving, "x", 10s); // late
     const auto trace = log.trace(99s);
     REQUIRE(trace.steps.size() == 3);
-    CHECK(trace.steps[0].took == 30ms);
-    CHECK(trace.steps[1].took == 320ms);
+    CHECK(trace.steps[0].elapsed == 30ms);
+    CHECK(trace.steps[1].elapsed == 320ms);
     CHECK(trace.steps[1].detail == "to a and b");
-    CHECK(trace.steps[2].took == 150ms);
+    CHECK(trace.steps[2].elapsed == 150ms);
     CHECK(trace.total == 500ms);
     REQUIRE(trace.attempts.size() == 2);
     CHECK(trace.attempts[1].outcome.empty());
@@ -94,8 +94,8 @@ TEST_CASE("phase note: a peer that redirects for ever makes nothing grow")
     }
     log.end(1000s);
     const auto trace = log.trace(1000s);
-    CHECK(trace.steps.size() == PhaseNote::max_entries);
-    CHECK(trace.attempts.size() == PhaseNote::max_entries);
+    CHECK(trace.steps.size() == PhaseTracker::max_entries);
+    CHECK(trace.attempts.size() == PhaseTracker::max_entries);
     CHECK(trace.total == 1000s);
     CHECK(trace.time_in(Phase::connecting) + trace.time_in(Phase::handshaking) == 1000s);
 }

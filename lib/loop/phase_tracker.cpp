@@ -1,4 +1,4 @@
-#include "loop/phase_note.hpp"
+#include "loop/phase_tracker.hpp"
 
 namespace sidecar {
 
@@ -21,7 +21,7 @@ std::string_view to_string(Phase phase) noexcept
 
 namespace detail {
 
-void PhaseNote::begin_connecting()
+void PhaseTracker::begin_connecting()
 {
     const auto now = clock_.now();
     std::lock_guard lock{mutex_};
@@ -33,14 +33,14 @@ void PhaseNote::begin_connecting()
     is_connecting_ = true;
 }
 
-void PhaseNote::close_step(ConnectTrace& trace, TimePoint now) const
+void PhaseTracker::close_step(ConnectTrace& trace, TimePoint now) const
 {
     if (!trace.steps.empty())
-        trace.steps.back().took += now - step_began_;
+        trace.steps.back().elapsed += now - step_began_;
     trace.total = now - began_;
 }
 
-void PhaseNote::end_connecting()
+void PhaseTracker::end_connecting()
 {
     const auto now = clock_.now();
     std::lock_guard lock{mutex_};
@@ -49,7 +49,7 @@ void PhaseNote::end_connecting()
     is_connecting_ = false;
 }
 
-void PhaseNote::set_phase(Phase phase, std::string_view detail)
+void PhaseTracker::set_phase(Phase phase, std::string_view detail)
 {
     const auto now = clock_.now();
     std::lock_guard lock{mutex_};
@@ -68,39 +68,40 @@ void PhaseNote::set_phase(Phase phase, std::string_view detail)
     step_began_ = now;
 }
 
-void PhaseNote::set_protocol(std::string_view protocol)
+void PhaseTracker::set_protocol(std::string_view protocol)
 {
     std::lock_guard lock{mutex_};
     protocol_ = protocol;
 }
 
-void PhaseNote::note_tried(std::string_view address, std::string_view outcome, Duration took)
+void PhaseTracker::record_tried(std::string_view address, std::string_view outcome,
+                                Duration elapsed)
 {
     std::lock_guard lock{mutex_};
     if (is_connecting_ && trace_.attempts.size() < max_entries)
-        trace_.attempts.push_back({std::string{address}, std::string{outcome}, took});
+        trace_.attempts.push_back({std::string{address}, std::string{outcome}, elapsed});
 }
 
-std::string PhaseNote::protocol() const
+std::string PhaseTracker::protocol() const
 {
     std::lock_guard lock{mutex_};
     return protocol_;
 }
 
-std::string PhaseNote::text() const
+std::string PhaseTracker::text() const
 {
     std::lock_guard lock{mutex_};
     std::string text{to_string(phase_)};
     return detail_.empty() ? text : text + " " + detail_;
 }
 
-std::string PhaseNote::text_so_far() const
+std::string PhaseTracker::text_so_far() const
 {
     const auto times = to_string(trace());
     return times.empty() ? text() : text() + " (" + times + ")";
 }
 
-ConnectTrace PhaseNote::trace() const
+ConnectTrace PhaseTracker::trace() const
 {
     const auto now = clock_.now();
     std::lock_guard lock{mutex_};

@@ -8,7 +8,7 @@
 #include <doctest/doctest.h>
 
 template <class Feed>
-void settle(Feed& feed)
+void run_until_idle(Feed& feed)
 {
     REQUIRE(feed.call("a call", [](sidecar::Context ctx) -> sidecar::Task<> {
         co_await ctx.sleep_for(std::chrono::milliseconds{1});

@@ -9,21 +9,21 @@
 
 namespace sidecar::stream {
 
-class OpMemory;
+class HandlerMemory;
 
 /// Owns a connected socket and reads and writes it directly. Invariant: the socket is non-blocking.
-class Plain final : public Stream {
+class SocketStream final : public Stream {
 public:
     using Socket = boost::asio::generic::stream_protocol::socket;
 
     /// Takes ownership of a connected socket. Throws system_error.
-    explicit Plain(Socket socket);
-    ~Plain() override { abort(); }
+    explicit SocketStream(Socket socket);
+    ~SocketStream() override { abort(); }
 
     Task<std::size_t> read_some(ReadBuffers into, error_code& ec) override;
     std::size_t try_read(ReadBuffers into, error_code& ec) override;
     bool is_drained() const noexcept override { return is_drained_; }
-    void note_read(std::size_t asked_bytes, std::size_t got) noexcept override
+    void on_read(std::size_t asked_bytes, std::size_t got) noexcept override
     {
         is_drained_ = got < asked_bytes;
     }
@@ -36,10 +36,10 @@ public:
     std::string peer() const override;
 
 private:
-    Socket socket_;                         // sidecar side
-    std::shared_ptr<OpMemory> read_memory_; // sidecar side
-    bool is_drained_ = false;               // sidecar side
-    bool is_aborted_ = false;               // sidecar side
+    Socket socket_;                              // sidecar side
+    std::shared_ptr<HandlerMemory> read_memory_; // sidecar side
+    bool is_drained_ = false;                    // sidecar side
+    bool is_aborted_ = false;                    // sidecar side
 };
 
 } // namespace sidecar::stream

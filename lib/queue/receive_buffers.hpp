@@ -18,10 +18,10 @@ namespace sidecar::detail {
 /// would hold all of it. A used-up buffer is freed once the consumer has passed its last slice, so
 /// while the consumer keeps up, two take turns. Owned by the inbox; it counts in the ring's budget.
 /// Side: sidecar.
-class ReceiveMemory {
+class ReceiveBuffers {
 public:
     /// Lifetime: `ring` outlives it.
-    explicit ReceiveMemory(RecordRing& ring) noexcept
+    explicit ReceiveBuffers(RecordRing& ring) noexcept
         : ring_{ring},
           // Two of them may remain when all is read, and there is memory left to lend
           buffer_bytes_{std::min(std::bit_floor(ring.budget().limit() / 8), largest_buffer)}

@@ -1,4 +1,4 @@
-// Threads of the application sleep on a WaitPoint, on the sidecar's clock, real or virtual.
+// Threads of the application sleep on a WaitQueue, on the sidecar's clock, real or virtual.
 #pragma once
 
 #include "base/futex.hpp"
@@ -17,12 +17,12 @@
 
 namespace sidecar::detail {
 
-class WaitPoint;
+class WaitQueue;
 
 /// One thread that sleeps on virtual time. Virtual time may jump while at least one ticket is
 /// counted.
 struct Ticket {
-    WaitPoint& point;         // both: constant
+    WaitQueue& point;         // both: constant
     const TimePoint deadline; // both: constant
     bool has_expired = false; // both: guarded by the point's mutex
     bool has_ended = false;   // both: guarded by the point's mutex; woken, expired or given up
@@ -37,7 +37,7 @@ public:
     [[nodiscard]] virtual TimePoint now() const noexcept = 0;
     /// Returns when the running handler of the loop began; the loop knows it without reading the
     /// clock. Side: sidecar, in a task.
-    [[nodiscard]] virtual TimePoint turn_began() const noexcept { return now(); }
+    [[nodiscard]] virtual TimePoint iteration_began() const noexcept { return now(); }
     [[nodiscard]] virtual bool is_virtual() const noexcept = 0;
     /// Virtual time: informs the loop that a thread sleeps until the ticket's deadline. Called with
     /// the point's mutex held.
@@ -48,16 +48,16 @@ public:
 
 /// Threads sleep here until a condition holds. The thread that makes it hold does so by a
 /// sequentially consistent store, then calls wake(), which costs one load while nobody sleeps.
-class WaitPoint {
+class WaitQueue {
 public:
     /// Waits until `condition()` holds. False: the deadline passed first. Side: app, any thread;
-    /// several threads may evaluate their conditions at once. On real time it spins for `spin`
+    /// several threads may evaluate their conditions at once. On real time it spins for `busy_poll`
     /// before it sleeps. On virtual time the wait also ends in real time, so that a hanging loop is
     /// noticed: at `give_up`, or when the timeout has passed in real time, after one second at the
     /// earliest.
     template <class Condition>
     [[nodiscard]] bool wait_until(AppClock& clock, TimePoint deadline, Condition condition,
-                                  Duration spin = {}, TimePoint give_up = TimePoint::max())
+                                  Duration busy_poll = {}, TimePoint give_up = TimePoint::max())
     {
         if (condition())
             return true;
@@ -68,8 +68,8 @@ public:
             sleepers_.fetch_sub(1, std::memory_order_relaxed);
             return held;
         }
-        if (spin > Duration{}
-            && spin_until(std::min(deadline, deadline_after(clock.now(), spin)), condition))
+        if (busy_poll > Duration{}
+            && spin_until(std::min(deadline, deadline_after(clock.now(), busy_poll)), condition))
             return true;
         return wait_real(deadline, condition);
     }

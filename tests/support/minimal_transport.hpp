@@ -8,12 +8,12 @@
 #include <stdexcept>
 
 /// Reads nothing until it is aborted, writes to nowhere, closes at once.
-class LeastTransport {
+class MinimalTransport {
 public:
     struct Options {
         std::size_t max_message_bytes = 1024;
     };
-    explicit LeastTransport(const Options&) {}
+    explicit MinimalTransport(const Options&) {}
     sidecar::Task<> connect(sidecar::Context) { co_return; }
     sidecar::Task<> read(sidecar::Context ctx, sidecar::Sink&)
     {
@@ -29,8 +29,8 @@ protected:
 };
 
 /// Always has a message, and never has to wait for one.
-struct Firehose : LeastTransport {
-    using LeastTransport::LeastTransport;
+struct Firehose : MinimalTransport {
+    using MinimalTransport::MinimalTransport;
     sidecar::Task<> read(sidecar::Context, sidecar::Sink& sink)
     {
         (void)sink.put_text("x");

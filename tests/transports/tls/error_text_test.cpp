@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <string>
 
-namespace verdict_test {
+namespace error_text_test {
 
 using namespace sidecar;
 using namespace sidecar::stream;
@@ -208,4 +208,4 @@ TEST_CASE(
           != std::string::npos);
 }
 
-} // namespace verdict_test
+} // namespace error_text_test
