@@ -1,4 +1,4 @@
-// Hello: connects, sends a message, prints received messages for a second.
+// Hello: connects, sends a message, prints received messages until the peer closes.
 //   01_hello ws://host:port/path
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>
@@ -16,7 +16,11 @@ int main(int argc, char** argv)
         return 1;
     }
     feed.send("hello").value();
-    while (const auto message = feed.receive(1s))
-        fmt::print("{}\n", message->text());
+    for (;;) {
+        if (const auto message = feed.receive(1s))
+            fmt::print("{}\n", message->text());
+        else if (!message.error().will_retry()) // not silence: the end
+            break;
+    }
     return feed.stop().clean() ? 0 : 1;
 }

@@ -44,9 +44,10 @@ int main(int argc, char** argv)
     auto next_frame = Clock::now();
     for (int frame = 0; frame < 60; ++frame) {
         const auto taken = take_messages(feed);
-        if (!taken)
+        if (taken)
+            total += *taken;
+        else if (!taken.error().will_retry()) // the end; the game goes on during an outage
             return fmt::print(stderr, "{}\n", taken.error()), 1;
-        total += *taken;
         // ... step the world, draw ...
         std::this_thread::sleep_until(next_frame += frame_time);
     }

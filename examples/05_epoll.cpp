@@ -39,7 +39,7 @@ int main(int argc, char** argv)
         }
         const auto taken =
             feed.poll([](const auto& message) { fmt::print("{}\n", message.text()); });
-        if (!taken)
+        if (!taken && !taken.error().will_retry())
             return fmt::print(stderr, "{}\n", taken.error()), 1;
     }
     ::close(epoll_fd);

@@ -23,9 +23,10 @@ gboolean on_readable(gint, GIOCondition, gpointer data)
         fmt::print("{}\n", message.text());
         --application.left;
     });
-    if (taken && application.left > 0)
+    const bool goes_on = taken || taken.error().will_retry();
+    if (goes_on && application.left > 0)
         return G_SOURCE_CONTINUE;
-    if (!taken)
+    if (!goes_on)
         fmt::print(stderr, "{}\n", taken.error());
     g_main_loop_quit(application.loop);
     return G_SOURCE_REMOVE;

@@ -13,15 +13,18 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// The application: adds up numbers until the feed ends or is silent for a minute. The same
-/// function works on a WebSocket.
+/// The application: adds up numbers until the feed ends or is silent for a minute. It goes on after
+/// an outage. The same function works on a WebSocket.
 int add_up(sidecar::Feed& feed, std::string& why_it_ended)
 {
     int sum = 0;
     for (;;) {
         const auto message = feed.receive(60s);
         if (!message) {
-            why_it_ended = message.error().message();
+            const auto& why = message.error();
+            if (why.will_retry() && why != sidecar::Error::timed_out)
+                continue;
+            why_it_ended = why.message();
             return sum;
         }
         int number = 0;

@@ -114,8 +114,7 @@ int run(const Arguments& arguments)
         url = server.emplace(arguments.rate).url();
 
     // It reconnects after an outage.
-    sidecar::Sidecar<sidecar::WebSocket> feed{{.url = url},
-                                              {.link = {.reconnect = sidecar::Reconnect{}}}};
+    sidecar::Sidecar<sidecar::WebSocket> feed{{.url = url}, {.reconnect = sidecar::Reconnect{}}};
     const auto guard = sidecar::stop_on_signals(feed);
     if (const auto started = feed.start(5s); !started) {
         fmt::print(stderr, "market_feed: {}\n", started.error());
@@ -139,7 +138,7 @@ int run(const Arguments& arguments)
             if (handled.error() == sidecar::Error::stopped)
                 break; // Ctrl-C
             fmt::print(stderr, "market_feed: {}\n", handled.error());
-            if (sidecar::is_retryable(handled.error()))
+            if (handled.error().will_retry())
                 continue; // reported once; meanwhile the calculation continues
             exit_code = 1;
             break;

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <iosfwd>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,7 +26,7 @@ using boost::system::error_code;
 enum class Error {
     /// The call's timeout passed; nothing else is wrong, and the call may be repeated.
     timed_out = 1,
-    /// A stop is under way; the sidecar accepts nothing new.
+    /// A stop was requested; the sidecar accepts nothing new until stop() has returned.
     stopping = 2,
     /// The sidecar has stopped; receive() returns this after all queued messages.
     stopped = 3,
@@ -86,6 +87,8 @@ enum class Error {
     link_closed = 30,
     /// A message was dropped, because SendOptions::expires_after passed before its turn.
     expired = 31,
+    /// The peer refused the login, as the application's on_connected says; see Session::refuse().
+    login_refused = 32,
 };
 
 /// The category of Error; its name is "sidecar".
@@ -118,17 +121,37 @@ struct FailureDetails {
     std::optional<bool> is_passing{};
 };
 
-/// Why something failed: a code to decide by, and details to read. Cheap to copy. Immutable, so any
-/// thread may use it.
+/// Identifies a link; see message.hpp.
+enum class LinkId : std::uint32_t;
+
+/// Why something failed: an error to decide by, and details to read. Cheap to copy. Immutable, so
+/// any thread may use it.
 class SIDECAR_API Failure {
 public:
     Failure() noexcept = default; ///< no failure: Result::error() of a result with a value
-    Failure(Error code) noexcept
-        : code_{make_error_code(code)}
-    {} // NOLINT: implicit, so that `return Error::full;` reads well
-    Failure(Error code, FailureDetails details);
+    Failure(Error error) noexcept : error_{error} {} // NOLINT: implicit, for `return Error::full;`
+    Failure(Error error, FailureDetails details);
 
-    [[nodiscard]] error_code code() const noexcept { return code_; }
+    /// The error, for a `switch`. Always one of this library; those of others are in cause().
+    /// Error{} (0, which no enumerator has) if there is no failure.
+    [[nodiscard]] Error error() const noexcept { return error_; }
+    /// The same in error_category(). Empty if there is no failure.
+    [[nodiscard]] error_code code() const noexcept
+    {
+        return error_ == Error{} ? error_code{} : make_error_code(error_);
+    }
+    /// Whether the feed goes on, so that a loop makes the same call again. True:
+    /// - the call's time is over (timed_out), there was no space (full), or messages are missing
+    ///   here (gap);
+    /// - a connection ended, and its link tries to reconnect or another link is up or tries;
+    /// - the link is not up (not_connected), and it tries to connect.
+    /// False: everything else. That includes the end of the last link, `stopping` and `stopped`,
+    /// mistakes (misuse, not_started, bad_options, too_big), and all failures of start(), open()
+    /// and Link::close().
+    [[nodiscard]] bool will_retry() const noexcept { return will_retry_; }
+    /// The link that failed or refused. Empty: the failure is not about one link.
+    [[nodiscard]] std::optional<LinkId> link() const noexcept { return link_; }
+
     [[nodiscard]] const std::string& attempted() const noexcept { return details().attempted; }
     [[nodiscard]] const std::string& endpoint() const noexcept { return details().endpoint; }
     [[nodiscard]] error_code cause() const noexcept { return details().cause; }
@@ -145,6 +168,7 @@ public:
         return details().retry_after;
     }
 
+    /// Whether the same attempt may succeed later; empty: the code decides (see is_retryable()).
     [[nodiscard]] std::optional<bool> is_passing() const noexcept { return details().is_passing; }
 
     /// Lifetime: as the failure.
@@ -153,18 +177,23 @@ public:
         return details().trace;
     }
 
+    /// Returns the same failure of this attempt on this endpoint.
+    [[nodiscard]] Failure with_attempt(std::string attempted, std::string endpoint) const;
     /// Returns the same failure with this trace of the connect.
     [[nodiscard]] Failure with_trace(ConnectTrace trace) const;
-
     /// Returns the same failure with this explanation.
     [[nodiscard]] Failure with_explanation(std::string explanation) const;
+    /// Returns the same failure of this link. Copies no text.
+    [[nodiscard]] Failure with_link(LinkId link) const noexcept;
+    /// Returns the same failure with this will_retry(). Copies no text.
+    [[nodiscard]] Failure with_retry(bool will_retry) const noexcept;
 
     /// One line: the attempt, the endpoint, and the reason.
     [[nodiscard]] std::string message() const;
 
     friend bool operator==(const Failure& failure, Error error) noexcept
     {
-        return failure.code_ == make_error_code(error);
+        return failure.error_ == error;
     }
     /// For any stream; streaming a Result uses it too.
     template <class Stream>
@@ -176,14 +205,38 @@ public:
 
 private:
     [[nodiscard]] const FailureDetails& details() const noexcept;
+    [[nodiscard]] Failure with(FailureDetails details) const;
 
-    error_code code_;
+    Error error_{};
+    std::optional<LinkId> link_{};
+    bool will_retry_ = false;
     std::shared_ptr<const FailureDetails> details_;
 };
 
 /// A value, or the Failure in its place. `value()` throws Exception if there is no value.
 template <class T>
 using Result = boost::system::result<T, Failure>;
+
+/// Compares `feed.send(x) == Error::full`. A result with a value equals no Error.
+template <class T>
+[[nodiscard]] bool operator==(const boost::system::result<T, Failure>& result, Error error) noexcept
+{
+    return result.has_error() && result.error() == error;
+}
+
+/// Shows a result in a test framework: its failure, or its value if that can be shown.
+template <class Char, class Traits, class T>
+    requires(!std::is_void_v<T>)
+std::basic_ostream<Char, Traits>& operator<<(std::basic_ostream<Char, Traits>& stream,
+                                             const boost::system::result<T, Failure>& result)
+{
+    if (!result)
+        return stream << "error:" << result.error(), stream;
+    if constexpr (requires { stream << *result; })
+        return stream << "value:" << *result, stream;
+    else
+        return stream << "value", stream;
+}
 
 /// A Failure as an exception. Transports throw it, and so does Result::value().
 class SIDECAR_API Exception : public boost::system::system_error {

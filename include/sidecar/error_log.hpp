@@ -12,10 +12,10 @@
 
 namespace sidecar {
 
-/// Failures that differ in their words only. Code, attempt, endpoint, cause, close code and HTTP
-/// status are equal.
+/// Failures that are equal in error, attempt, endpoint, cause, close code and HTTP status. Their
+/// explanations and links may differ.
 struct ErrorLogEntry {
-    Failure failure; ///< the latest
+    Failure failure; ///< the latest; will_retry() is false, for no call returned it
     std::uint64_t count = 0;
     TimePoint first_at{}, last_at{}; ///< on the sidecar's clock
     /// The same by the calendar; virtual time counts from 1970.

@@ -48,24 +48,27 @@ struct Event {
         retry,
         high_water, ///< the link's queue has grown to Overflow::high
         low_water,  ///< and has shrunk to Overflow::low
-        stale,      ///< no data for `data_age`, at least Liveness::data_timeout
-        fresh,      ///< data again; `data_age`: how long there was none
+        stale,      ///< no data for `data_age`, at least LinkOptions::idle_timeout
+        fresh,      ///< data again, after none for `data_age`
+        writable,   ///< after a send() returned `full`: the outbox is at least half free again
     };
     Kind kind = Kind::stopped;
     LinkId link{};
     Message message{};
+    /// Down, retry: why the connection or the attempt ended; Failure::will_retry() is false if that
+    /// is the end of the feed. Ready: which subscriptions were not answered. Empty: nothing
+    /// failed.
     std::optional<Failure> failure{};
 
     std::uint32_t connection = 0; ///< counted from 1 for each link; 0: there was none yet
-    TimePoint at{};               ///< when, on the sidecar's clock; a message's arrival
+    TimePoint at{};               ///< when, on the sidecar's clock; a (missing) message's arrival
     WallTime wall_time{};         ///< the same by the calendar; virtual time counts from 1970
-    std::optional<TimePoint> next_attempt{}; ///< down, retry; empty: there will be none
-    Continuity continuity = Continuity::first;
-    std::string protocol{}; ///< up: the protocol agreed with the peer, such as a subprotocol
-    /// Gap: how many messages are missing. Message: how many older ones of its key it replaced.
-    std::uint64_t missing = 0;
+    std::optional<TimePoint> next_attempt{};   ///< down, retry; empty: there will be none
+    Continuity continuity = Continuity::first; ///< up
+    std::string protocol{};    ///< up: the protocol agreed with the peer, such as a subprotocol
+    std::uint64_t missing = 0; ///< gap: how many messages are missing
     GapReason gap_reason = GapReason::none;
-    Duration data_age{};
+    Duration data_age{}; ///< stale, fresh: for how long there was no data
 
     /// For any stream, so that test frameworks can show a Result<Event>.
     template <class Stream>
@@ -78,7 +81,7 @@ struct Event {
     {
         constexpr std::string_view names[] = {"up",        "message", "down",  "stopped",
                                               "gap",       "ready",   "retry", "high water",
-                                              "low water", "stale",   "fresh"};
+                                              "low water", "stale",   "fresh", "writable"};
         return names[static_cast<std::size_t>(which)];
     }
 };

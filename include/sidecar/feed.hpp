@@ -1,6 +1,7 @@
 // Feed: the calls of an application, whatever the transport.
 #pragma once
 
+#include <sidecar/close_reason.hpp>
 #include <sidecar/detail/any_transport.hpp>
 #include <sidecar/detail/call.hpp>
 #include <sidecar/detail/export.hpp>
@@ -12,22 +13,24 @@
 #include <sidecar/link.hpp>
 #include <sidecar/message.hpp>
 #include <sidecar/options.hpp>
+#include <sidecar/payload.hpp>
 #include <sidecar/send_options.hpp>
 #include <sidecar/stats.hpp>
 #include <sidecar/stop_report.hpp>
 #include <sidecar/transport.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 namespace sidecar {
 
@@ -44,6 +47,12 @@ class RunRegistry;
 /// calls in the child return Error::forked. A negative timeout counts as zero; Duration::max()
 /// means no deadline. A call throws std::bad_alloc if there is no memory; poll() and call() pass on
 /// exceptions of the application's own function.
+///
+/// A Sidecar can be moved, running or not. Its links, signal guards, coroutines and waiting calls
+/// continue with the new object; a Feed& still refers to the old one. Calls on a Sidecar that was
+/// moved from return Error::misuse, or do nothing. Assigning to a Sidecar first stops it, as its
+/// destructor does. While a thread assigns to or destroys a Sidecar, other threads may wait in its
+/// calls but begin none; a move from it permits both.
 class SIDECAR_API Feed {
 public:
     Feed(const Feed&) = delete;
@@ -56,15 +65,29 @@ public:
     /// called again. After stop() a new run begins, without the unread messages of the last one.
     /// Blocks: until connected or refused, at most `timeout`; after a failure also for the stop.
     /// Errors: already_started, bad_options, bad_address, timed_out, stopping, no_resources, the
-    /// transport's own. Cancellation: request_stop() ends it at once, even if it is called before
-    /// the thread exists.
-    [[nodiscard]] Result<void> start(Duration timeout);
+    /// transport's own. Cancellation: request_stop() ends it at once, even if it was called before
+    /// start(): then start() returns stopping until stop() has reported that stop.
+    [[nodiscard]] Result<void> start(Duration timeout) { return start_run({}, timeout); }
+
+    /// Starts the thread and returns while it connects. next_event() then returns `up`, or fails
+    /// with the reason why the link did not come up, as receive() does; native_handle() gets
+    /// readable for either. After such a failure call stop() before the next start.
+    /// `timeout`: of connecting, as for start(). Empty: Reconnect::connect_timeout (10 s without
+    /// Reconnect); with Reconnect::at_start that limits each attempt, and nothing limits their sum.
+    /// Blocks: not at all. Errors: already_started, bad_options, bad_address, stopping,
+    /// no_resources. Cancellation: request_stop() and stop() end the connecting.
+    [[nodiscard]] Result<void> start_in_background(std::optional<Duration> timeout = {});
+    /// Waits until the start is over. Returns success, or the failure that start() would return.
+    /// Blocks: at most `timeout`; zero: not at all. Errors: timed_out with
+    /// will_retry() (the start continues); not_started, stopping, stopped, misuse; the link's own. Cancellation: request_stop() wakes
+    /// it.
+    [[nodiscard]] Result<void> wait_started(Duration timeout);
 
     /// Adds a further link on the same thread, with the same inbox. Its transport may be another
     /// one (`feed.open<Tcp<Lines>>({.host = ...}, 5s)`), on the same kind of clock. A link that is
-    /// not up in time is closed. `provider` makes the options of each attempt to connect, also of the
-    /// first (for a token that expires, or a list of hosts); `options` then serve for the checks,
-    /// limits and names of the link only. Its exception fails the attempt.
+    /// not up in time is closed. `provider` makes the options of each attempt to connect, also of
+    /// the first (for a token that expires, or a list of hosts); `options` then serve for the
+    /// checks, limits and names of the link only. Its exception fails the attempt.
     /// Blocks and errors: as start(), but a failure leaves the other links as they are; also
     /// not_started, and bad_options for a transport on another kind of clock.
     template <class T>
@@ -79,28 +102,39 @@ public:
     /// Returns the link that start() connected. Errors: not_started.
     [[nodiscard]] Result<Link> link();
 
-    /// Queues a text message for the first link.
+    /// Queues a message for the first link: text, bytes, or a Message; see Payload.
     /// Blocks: not at all with timeout zero, else until there is space, at most `timeout`. Errors:
-    /// full (timeout zero) or timed_out; not_connected, stopping, too_big, bad_message. After an
-    /// error nothing was queued. Lifetime: copies the payload.
-    [[nodiscard]] Result<void> send(std::string_view text, Duration timeout = {})
+    /// full, not_connected, stopping, too_big, bad_message. After an error nothing was queued.
+    /// Lifetime: copies the payload.
+    [[nodiscard]] Result<void> send(const Payload& payload, Duration timeout = {})
     {
-        return send_message(MessageKind::text, std::as_bytes(std::span{text}),
-                            {.timeout = timeout});
-    }
-    /// Queues a binary message, likewise.
-    [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, Duration timeout = {})
-    {
-        return send_message(MessageKind::binary, bytes, {.timeout = timeout});
+        return send_message(payload.kind(), payload.bytes(), {.timeout = timeout});
     }
     /// Queues a message with options for this send. Errors: also wrong_connection.
-    [[nodiscard]] Result<void> send(std::string_view text, const SendOptions& options)
+    [[nodiscard]] Result<void> send(const Payload& payload, const SendOptions& options)
     {
-        return send_message(MessageKind::text, std::as_bytes(std::span{text}), options);
+        return send_message(payload.kind(), payload.bytes(), options);
     }
-    [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, const SendOptions& options)
+    /// Subscribes on the first link, as Link::subscribe does, now and at each later start: the feed
+    /// keeps its subscriptions, which begin with Options::subscriptions, over stop and start. A
+    /// call before the first start, between two runs, or while the link is closed, has its effect
+    /// at the next start. The same key replaces a subscription.
+    /// Blocks: not at all. Errors: bad_options without a key; bad_message, too_big. Lifetime:
+    /// copied.
+    [[nodiscard]] Result<void> subscribe(std::string key, const Payload& payload,
+                                         AckPredicate is_answer = {})
     {
-        return send_message(MessageKind::binary, bytes, options);
+        return add_subscription(
+            {std::move(key), std::string{payload.text()}, std::move(is_answer), payload.kind()});
+    }
+    /// Unsubscribes on the first link, as Link::unsubscribe does, now and for each later start.
+    /// Returns whether the key existed.
+    /// Blocks: not at all. Errors: bad_message.
+    Result<bool> unsubscribe(std::string_view key, const Payload& payload = "",
+                             AckPredicate is_answer = {})
+    {
+        return remove_subscription(
+            {std::string{key}, std::string{payload.text()}, std::move(is_answer), payload.kind()});
     }
     /// Waits until the system has taken all messages that were queued on the first link before this
     /// call, and all subscriptions that were never written before.
@@ -114,7 +148,8 @@ public:
     /// Blocks: at most `timeout`; zero polls. Errors: timed_out; a link's failure, once, after the
     /// messages that the link received before (and again when no link is up or tries to be); gap,
     /// once, where messages are missing; stopped after a stop has begun and the queue is empty.
-    /// Cancellation: request_stop() wakes it.
+    /// Failure::will_retry() is false at the end, when no further call returns more. Cancellation:
+    /// request_stop() wakes it.
     [[nodiscard]] Result<Message> receive(Duration timeout);
 
     /// Takes the next entry of the whole ordered stream: up, message, gap, down and the other kinds
@@ -141,7 +176,7 @@ public:
     /// Blocks: not at all. Errors: not_started, stopping. Cancellation: the stop cancels it.
     /// Lifetime: `function` is kept until its coroutine has ended.
     template <class F>
-    Result<void> spawn(std::string name, F function)
+    [[nodiscard]] Result<void> spawn(std::string name, F function)
     {
         static_assert(std::is_invocable_r_v<Task<>, F&, Context>,
                       "spawn() takes a coroutine function: sidecar::Task<> f(sidecar::Context)");
@@ -177,8 +212,21 @@ public:
             return Result<Value>{boost::system::in_place_value, std::move(*state->value)};
     }
 
-    /// Begins the stop and returns at once. No effect when nothing runs. Side: any thread, the
-    /// loop's own too, and a signal handler (it is async-signal-safe).
+    /// Returns the present time on the feed's clock: the one of Message::arrival() and Event::at.
+    /// It is virtual with the mock: zero before the first start(), and frozen after a stop.
+    [[nodiscard]] TimePoint now() const;
+    /// Sleeps for `duration`, unless a stop comes. True: the time is over. False, at once: a stop
+    /// was requested before or during the call, and no start() followed it. Without a run (before
+    /// start(), after a failed one) it sleeps in real time; the mock has no time then, and returns
+    /// true.
+    /// Blocks: at most `duration`. Errors: on the loop's own thread, in a forked child, and on a
+    /// Sidecar that was moved from it returns false and does not sleep. Cancellation:
+    /// request_stop() wakes it.
+    [[nodiscard]] bool sleep_for(Duration duration);
+
+    /// Begins the stop and returns at once. When nothing runs, the next start() returns stopping,
+    /// until stop() has returned. Side: any thread, the loop's own too, and a signal handler (it is
+    /// async-signal-safe).
     void request_stop() noexcept;
 
     /// Waits until a requested stop is over. Any number of threads may wait; all get the same
@@ -188,39 +236,64 @@ public:
     [[nodiscard]] Result<StopReport> wait_stopped(Duration timeout);
 
     /// Calls request_stop() and wait_stopped() for one run, even if other threads start another.
-    /// Stopping a stopped feed returns the same report again.
+    /// Stopping a stopped feed returns the same report again. Its report covers each request that
+    /// was made before it returns; then start() works again.
+    /// The close of every link says `reason`: `feed.stop({.code = 1001, .reason = "restart"})`. Of
+    /// several reasons the first counts; one that comes once links are being closed has no effect.
+    /// With an invalid one the links close with 1000, and bad_options is recorded in errors() and
+    /// in the report.
     /// Blocks: at most Options::stop.total. On the loop's own thread it only requests the stop, and
     /// the report says so.
-    StopReport stop();
+    StopReport stop(CloseReason reason = {});
 
     [[nodiscard]] State state() const;
     /// Returns the counters of the current or last run.
     [[nodiscard]] Stats stats() const;
-    /// Returns the latest failures of the run, oldest first, at most 16; Stats::errors counts all.
-    [[nodiscard]] std::vector<Failure> errors() const;
-    /// Returns each different failure of the run once, with its count and its times.
-    [[nodiscard]] ErrorLog error_log() const;
+    /// Returns each different failure of the current or last run once, with its count and its
+    /// times; Stats::errors counts all.
+    [[nodiscard]] ErrorLog errors() const;
     /// Describes the activity or the wait of the links and tasks, and since when: the first 64 of
     /// each, and the number of the others.
     [[nodiscard]] std::string dump() const;
 
-    /// Returns a descriptor that is readable while receive() or poll() has something to return, the
-    /// end included; for poll, epoll, Qt, GLib. It stays the same over restarts. The caller only
-    /// waits on it, and neither reads from it nor closes it.
+    /// Returns a descriptor that is readable while next_event() has something to return: a message,
+    /// an event, the last link's failure, the end; for poll, epoll, Qt, GLib. receive() and poll()
+    /// skip events, and so may find nothing. It stays the same over restarts. The caller only waits
+    /// on it, and neither reads from it nor closes it.
     /// Errors: no_resources. Lifetime: until the sidecar is destroyed.
     [[nodiscard]] Result<int> native_handle();
 
 protected:
     /// Opens no connection and starts no thread; start() does both.
     Feed(std::shared_ptr<const detail::LinkConfig> config, Options settings);
+    Feed(Feed&& other) noexcept
+        : owner_{std::move(other.owner_)}, runs_{other.runs_.exchange(nullptr)}
+    {
+    }
+    Feed& operator=(Feed&& other) noexcept
+    {
+        if (this == &other)
+            return *this;
+        end();
+        runs_ = other.runs_.exchange(nullptr);
+        owner_ = std::move(other.owner_);
+        return *this;
+    }
+
+    /// Starts with `config`, and keeps it for later runs; null: with the present one.
+    [[nodiscard]] Result<void> start_run(std::shared_ptr<const detail::LinkConfig> config,
+                                         Duration timeout);
 
 private:
+    friend class SignalGuard;
     class SIDECAR_LOCAL Call;
     void end() noexcept;
     [[nodiscard]] Result<Link> open_link(std::shared_ptr<const detail::LinkConfig> config,
                                          LinkOptions options, Duration timeout);
     [[nodiscard]] Result<void> send_message(MessageKind kind, std::span<const std::byte> payload,
                                             const SendOptions& options);
+    [[nodiscard]] Result<void> add_subscription(Subscription subscription);
+    [[nodiscard]] Result<bool> remove_subscription(Subscription removal);
     [[nodiscard]] Result<std::size_t> poll_messages(detail::MessageHandler handler,
                                                     std::size_t limit);
     [[nodiscard]] Result<void> spawn_task(std::string name, detail::TaskFactory factory);
@@ -228,13 +301,13 @@ private:
     [[nodiscard]] Result<void> call_task(std::string name, detail::TaskFactory factory,
                                          const std::shared_ptr<detail::CallState>& state,
                                          Duration timeout);
-    [[nodiscard]] Result<void> start_run(Duration timeout);
-    [[nodiscard]] bool is_forked() const noexcept;
+    [[nodiscard]] Result<std::shared_ptr<detail::Run>> begin_run(
+        std::shared_ptr<const detail::LinkConfig> config, std::optional<Duration> timeout);
 
-    const std::shared_ptr<const detail::LinkConfig> config_; // both: constant
-    const Options options_;                                  // both: constant
-    const std::uint64_t fork_generation_;                    // both: constant
-    const std::shared_ptr<detail::RunRegistry> runs_;        // app side
+    /// Null after a move. Only construction, moves and guards use it: a call of another thread that
+    /// read it would race with a move.
+    std::shared_ptr<detail::RunRegistry> owner_; // app side
+    std::atomic<detail::RunRegistry*> runs_;     // app side: atomic; the same object
 };
 
 } // namespace sidecar

@@ -44,7 +44,7 @@ struct Latency {
     Duration last{};
     Duration min{};
     Duration max{};
-    Duration p50{}; ///< exact, or at most an eighth too large; from `least` to `most`
+    Duration p50{}; ///< exact, or at most an eighth too large; from `min` to `max`
     Duration p99{}; ///< as p50
     Histogram histogram{};
 };

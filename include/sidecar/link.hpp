@@ -1,9 +1,12 @@
 // Link: one connection of a running feed.
 #pragma once
 
+#include <sidecar/close_reason.hpp>
+#include <sidecar/connection_info.hpp>
 #include <sidecar/detail/export.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/message.hpp>
+#include <sidecar/payload.hpp>
 #include <sidecar/send_options.hpp>
 #include <sidecar/stats.hpp>
 #include <sidecar/subscription.hpp>
@@ -32,24 +35,15 @@ class Run;
 class SIDECAR_API Link {
 public:
     /// Queues a message for this link, like Feed::send.
-    [[nodiscard]] Result<void> send(std::string_view text, Duration timeout = {})
+    [[nodiscard]] Result<void> send(const Payload& payload, Duration timeout = {})
     {
-        return send_message(MessageKind::text, std::as_bytes(std::span{text}),
-                            {.timeout = timeout});
-    }
-    [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, Duration timeout = {})
-    {
-        return send_message(MessageKind::binary, bytes, {.timeout = timeout});
+        return send_message(payload.kind(), payload.bytes(), {.timeout = timeout});
     }
     /// Queues a message with options for this send. Errors: as Feed::send; wrong_connection if they
     /// name a connection that is not the present one.
-    [[nodiscard]] Result<void> send(std::string_view text, const SendOptions& options)
+    [[nodiscard]] Result<void> send(const Payload& payload, const SendOptions& options)
     {
-        return send_message(MessageKind::text, std::as_bytes(std::span{text}), options);
-    }
-    [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, const SendOptions& options)
-    {
-        return send_message(MessageKind::binary, bytes, options);
+        return send_message(payload.kind(), payload.bytes(), options);
     }
     /// Waits like Feed::flush, for this link.
     [[nodiscard]] Result<void> flush(Duration timeout);
@@ -59,6 +53,10 @@ public:
     /// The protocol agreed with the peer when the link came up, such as a WebSocket's subprotocol.
     /// Empty: none.
     [[nodiscard]] std::string protocol() const;
+    /// Returns the facts of the present connection, or of the latest one while the link is down:
+    /// the peer's address, the headers of the handshake, the certificate. They are known before
+    /// on_connected runs, and stay readable after a stop.
+    [[nodiscard]] ConnectionInfo connection_info() const;
     /// The link's part of Feed::stats(): its sends, its connections, its peer. Values that all
     /// links share (the inbox, wake-ups of the application, errors) are zero.
     [[nodiscard]] Stats stats() const;
@@ -66,47 +64,40 @@ public:
     /// SendOptions::connection it refuses a send once that connection is gone.
     [[nodiscard]] std::uint32_t connection() const noexcept;
 
-    /// Subscribes: sends this message now and on every connection to come, before ordinary messages
-    /// and after on_connected, until unsubscribe(). Calling it again with the same key and message does
-    /// nothing; a new message replaces the old one and is sent. `is_answer` recognises the peer's
-    /// answer; without it the message counts as acknowledged once it is written.
-    /// Blocks: not at all. Errors: bad_message, too_big, stopping, link_closed. Lifetime: copied.
-    [[nodiscard]] Result<void> subscribe(std::string key, std::string_view text,
+    /// Subscribes: sends this message now and on each later connection, after on_connected and
+    /// before ordinary messages, until unsubscribe(). Calling it again with the same key and
+    /// message does nothing; a new message replaces the old one and is sent. `is_answer` recognises
+    /// the peer's answer; without it the subscription counts as acknowledged once it is written.
+    /// The subscription ends with its link. Feed::subscribe keeps it for later starts too.
+    /// Blocks: not at all. Errors: bad_options without a key; bad_message, too_big, stopping,
+    /// link_closed. Lifetime: copied.
+    [[nodiscard]] Result<void> subscribe(std::string key, const Payload& payload,
                                          AckPredicate is_answer = {})
     {
-        return subscribe_message(std::move(key), MessageKind::text, std::as_bytes(std::span{text}),
+        return subscribe_message(std::move(key), payload.kind(), payload.bytes(),
                                  std::move(is_answer));
     }
-    [[nodiscard]] Result<void> subscribe(std::string key, std::span<const std::byte> bytes,
-                                         AckPredicate is_answer = {})
-    {
-        return subscribe_message(std::move(key), MessageKind::binary, bytes, std::move(is_answer));
-    }
-    /// Removes a subscription. If it was sent on the present connection, sends
-    /// `text`, unless that is empty. `is_answer` as for subscribe(), only to know when the removal is
-    /// done. Returns whether the key existed.
+    /// Removes a subscription. If it was sent on the present connection, sends `payload`, unless
+    /// that is empty. `is_answer` is as for subscribe(); it only says when the removal is done.
+    /// Returns whether the key existed.
     /// Blocks: not at all. Errors: as subscribe().
-    Result<bool> unsubscribe(std::string_view key, std::string_view text = {},
+    Result<bool> unsubscribe(std::string_view key, const Payload& payload = "",
                              AckPredicate is_answer = {})
     {
-        return unsubscribe_message(key, MessageKind::text, std::as_bytes(std::span{text}),
-                                   std::move(is_answer));
+        return unsubscribe_message(key, payload.kind(), payload.bytes(), std::move(is_answer));
     }
-    Result<bool> unsubscribe(std::string_view key, std::span<const std::byte> bytes,
-                             AckPredicate is_answer = {})
-    {
-        return unsubscribe_message(key, MessageKind::binary, bytes, std::move(is_answer));
-    }
-    /// The state of this subscription; empty: no message has this key.
+    /// The state of this subscription; empty: no subscription has this key.
     [[nodiscard]] std::optional<SubscriptionState> subscription_state(std::string_view key) const;
     [[nodiscard]] SubscriptionCounts subscription_counts() const;
 
     /// Closes this link alone: sends its queued messages, which may take half of the time, then
     /// closes as a stop does, and removes the link. Messages received before stay receivable, and
-    /// the feed continues. Closing a closed link succeeds.
+    /// the feed continues. Closing a closed link succeeds. The first of several closes gives the
+    /// code and the reason.
     /// Blocks: at most `timeout`, and 20 ms for cutting the connection then. Errors: timed_out, the
-    /// close's own failure, stopping, misuse.
-    [[nodiscard]] Result<void> close(Duration timeout);
+    /// close's own failure, stopping, misuse; bad_options for a code or a reason that a peer may
+    /// not get, and nothing is closed.
+    [[nodiscard]] Result<void> close(Duration timeout, CloseReason reason = {});
 
     /// For any stream, so that test frameworks can show a Result<Link>.
     template <class Stream>

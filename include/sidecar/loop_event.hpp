@@ -21,8 +21,8 @@ public:
     /// memory.
     void set() noexcept;
     /// Waits for a set().
-    /// Errors (thrown): misuse while another coroutine waits; std::bad_alloc. Cancellation: ends the
-    /// wait by throwing operation_aborted; the event stays usable.
+    /// Errors (thrown): misuse while another coroutine waits; std::bad_alloc. Cancellation: ends
+    /// the wait by throwing operation_aborted; the event stays usable.
     [[nodiscard]] boost::asio::awaitable<void> wait();
 
 private:

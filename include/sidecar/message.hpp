@@ -30,11 +30,14 @@ class MessageView {
 public:
     MessageView() noexcept = default;
     MessageView(LinkId link, MessageKind kind, std::span<const std::byte> payload,
-                std::uint32_t connection = 0) noexcept
+                std::uint32_t connection = 0, TimePoint arrival = {},
+                std::uint64_t replaced = 0) noexcept
         : link_{link},
           is_bytes_{kind == MessageKind::binary},
           connection_{connection & detail::connection_mask},
-          payload_{payload}
+          payload_{payload},
+          arrival_{arrival},
+          replaced_{replaced}
     {
     }
 
@@ -52,6 +55,13 @@ public:
     }
     [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return payload_; }
     [[nodiscard]] std::size_t size() const noexcept { return payload_.size(); }
+    /// When it arrived, on the sidecar's clock: the beginning of the loop iteration that read it.
+    /// `feed.now() - message.arrival()` is its age. TimePoint{} for a message that is not from
+    /// poll(), receive() or next_event().
+    [[nodiscard]] TimePoint arrival() const noexcept { return arrival_; }
+    /// How many older messages of its key it replaced (OverflowPolicy::conflate), while nobody took
+    /// them.
+    [[nodiscard]] std::uint64_t replaced() const noexcept { return replaced_; }
 
 private:
     LinkId link_{};
@@ -59,11 +69,14 @@ private:
     std::uint32_t is_bytes_ : 1 = 1;
     std::uint32_t connection_ : 31 = 0;
     std::span<const std::byte> payload_;
+    TimePoint arrival_{};
+    std::uint64_t replaced_ = 0;
 };
 
 namespace detail {
 
 class BlockPool;
+class LinkQueue;
 
 /// Releases a block. Side: any thread.
 struct BlockReturn {
@@ -82,12 +95,13 @@ public:
     static constexpr std::size_t inline_bytes = 96;
 
     Message() noexcept = default;
-    explicit Message(const MessageView& view, TimePoint arrival = {})
+    explicit Message(const MessageView& view)
         : link_{view.link()},
           is_bytes_{view.kind() == MessageKind::binary},
           connection_{view.connection() & detail::connection_mask},
           size_{view.size()},
-          arrival_{arrival}
+          arrival_{view.arrival()},
+          replaced_{view.replaced()}
     {
         if (size_ > inline_bytes)
             block_.reset(new std::byte[size_]);
@@ -113,6 +127,7 @@ public:
         connection_ = other.connection_;
         size_ = std::exchange(other.size_, 0);
         arrival_ = other.arrival_;
+        replaced_ = other.replaced_;
         block_ = std::move(other.block_);
         if (!block_)
             std::memcpy(inline_, other.inline_, size_);
@@ -128,15 +143,18 @@ public:
     /// The payload as bytes. Lifetime: as text().
     [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return view().bytes(); }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    /// When it arrived, on the sidecar's clock: the beginning of the loop iteration that read it.
-    /// The epoch for a message that is not from receive() or next_event().
+    /// See MessageView::arrival.
     [[nodiscard]] TimePoint arrival() const noexcept { return arrival_; }
+    /// See MessageView::replaced.
+    [[nodiscard]] std::uint64_t replaced() const noexcept { return replaced_; }
     [[nodiscard]] MessageView view() const noexcept
     {
         return {link_,
                 is_bytes_ != 0 ? MessageKind::binary : MessageKind::text,
                 {block_ ? block_.get() : inline_, size_},
-                connection_};
+                connection_,
+                arrival_,
+                replaced_};
     }
     /// For any stream, so that test frameworks can show a Result<Message>.
     template <class Stream>
@@ -147,11 +165,14 @@ public:
     }
 
 private:
+    friend class detail::LinkQueue; // counts what the message replaces
+
     LinkId link_{};
     std::uint32_t is_bytes_ : 1 = 1;
     std::uint32_t connection_ : 31 = 0;
     std::size_t size_ = 0;
     TimePoint arrival_{};
+    std::uint64_t replaced_ = 0;
     detail::Block block_;
     std::byte inline_[inline_bytes];
 };

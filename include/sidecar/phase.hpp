@@ -15,7 +15,8 @@ enum class Phase : std::uint8_t {
     tunnelling, ///< through a proxy
     securing,   ///< the TLS handshake
     handshaking,
-    restoring, ///< connected; on_connected runs
+    restoring,   ///< connected; on_connected runs
+    subscribing, ///< up; subscriptions wait for their answers, and ordinary sends for those
     open,
     closing,
     down,

@@ -19,7 +19,7 @@ struct Attempt {
     std::optional<Failure> last_failure{}; ///< of the attempt before, or the reason of `down`
 };
 
-/// The fate of queued messages when a connection breaks. `drop` is the default, because a late
+/// The fate of queued messages when a connection breaks. `discard` is the default, because a late
 /// order would reach another market.
 enum class OnDisconnect : std::uint8_t {
     discard, ///< lost, and counted as unsent; send() returns not_connected while the link is down
@@ -30,9 +30,9 @@ enum class OnDisconnect : std::uint8_t {
 
 /// Whether another attempt can help while the program stays as it is. Failure::is_passing() decides
 /// if it is set: a refused certificate never passes, a file that could not be read may. Otherwise
-/// the result is false for a wrong address, wrong options, misuse, a fork, a closed link, a message
-/// that is too big, and an HTTP answer of 400 to 499 other than 408, 425 and 429. Side: any thread;
-/// pure.
+/// the result is false for a wrong address, wrong options, misuse, a fork, a closed link, a refused
+/// login, a message that is too big, and an HTTP answer of 400 to 499 other than 408, 425 and 429.
+/// Side: any thread; pure.
 [[nodiscard]] SIDECAR_API bool is_retryable(const Failure& failure) noexcept;
 
 /// How a link reconnects. The wait before an attempt is random, evenly between zero and the window.
@@ -51,7 +51,8 @@ struct Reconnect {
     std::uint32_t max_attempts = 0;        ///< of one outage; 0: no limit
     Duration max_outage = Duration::max(); ///< from its first failure to giving up; max(): no limit
     Duration connect_timeout = std::chrono::seconds{10}; ///< of each attempt
-    /// True: start() and open() try until their timeout, not only until the first failure.
+    /// True: start() and open() try until their timeout, not only until the first failure;
+    /// start_in_background() without a timeout tries for ever.
     bool at_start = false;
     OnDisconnect on_disconnect = OnDisconnect::discard;
     /// Decides whether to try again after this failure. Empty: is_retryable(). Side: sidecar; an

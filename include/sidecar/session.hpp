@@ -1,8 +1,10 @@
 // Session: a new connection while the coroutine on_connected prepares it.
 #pragma once
 
+#include <sidecar/connection_info.hpp>
 #include <sidecar/detail/export.hpp>
 #include <sidecar/message.hpp>
+#include <sidecar/payload.hpp>
 #include <sidecar/task.hpp>
 
 #include <cstddef>
@@ -21,7 +23,8 @@ enum class Continuity : std::uint8_t {
     first,     ///< the link's first connection
     continues, ///< nothing is missing: the stream continues where the last one broke
     restarted, ///< the stream begins again with a snapshot of everything
-    lost,      ///< messages sent meanwhile are missing; default after a reconnect
+    lost,      ///< on_connected knows that messages are missing
+    unknown,   ///< default after a reconnect: messages sent meanwhile may be missing
 };
 [[nodiscard]] SIDECAR_API std::string_view to_string(Continuity continuity) noexcept;
 
@@ -40,16 +43,20 @@ public:
     /// The protocol agreed with the peer, such as a WebSocket's subprotocol. Empty: none.
     [[nodiscard]] virtual std::string protocol() const = 0;
 
+    /// The facts of this connection, such as the headers of the handshake.
+    [[nodiscard]] virtual ConnectionInfo connection_info() const = 0;
+
+    /// Refuses the connection for good: the link does not connect again (unless
+    /// Reconnect::retry_if decides otherwise), and this failure is what start(), receive() and the
+    /// link's last event return. Throws Exception (login_refused), which the coroutine passes on.
+    [[noreturn]] virtual void refuse(std::string why) const = 0;
+
     /// Sends a message on this connection and waits until the system has taken it.
     /// Errors (thrown): bad_message, the connection's own. Cancellation: throws operation_aborted.
     /// Lifetime: copies the payload at once.
-    [[nodiscard]] Task<> send(std::string_view text)
+    [[nodiscard]] Task<> send(const Payload& payload)
     {
-        return send(MessageKind::text, std::as_bytes(std::span{text}));
-    }
-    [[nodiscard]] Task<> send(std::span<const std::byte> bytes)
-    {
-        return send(MessageKind::binary, bytes);
+        return send(payload.kind(), payload.bytes());
     }
     /// Waits for the next message of this connection. The application does not receive it, unless
     /// pass_on() hands it on. Messages that the coroutine does not take here go to the application,
@@ -69,7 +76,8 @@ protected:
 };
 
 /// Prepares each new connection before anything else is sent on it: it may log in and wait for the
-/// answer. An exception fails the connection. Side: sidecar.
+/// answer. An exception fails the connection; with Error::login_refused, as Session::refuse()
+/// throws it, no further attempt follows (see is_retryable()). Side: sidecar.
 using OnConnected = std::function<Task<>(Context, Session&)>;
 
 } // namespace sidecar

@@ -26,6 +26,19 @@ public:
     {
     }
 
+    /// Starts with other options of the transport (a URL or a token that is new), for this run and
+    /// later ones. They and `provider` replace those of the constructor. Otherwise as Feed::start.
+    /// Errors: after already_started, stopping, bad_options and bad_address the former options
+    /// remain; if the connecting fails, the new ones do.
+    [[nodiscard]] Result<void> start(TransportOptions options, Duration timeout,
+                                     OptionsProvider<T> provider = {})
+    {
+        return start_run(std::make_shared<const detail::TransportConfig<T>>(std::move(options),
+                                                                            std::move(provider)),
+                         timeout);
+    }
+    using Feed::start;
+
     /// Adds a further link of the same transport; see Feed::open.
     using Feed::open;
     [[nodiscard]] Result<Link> open(TransportOptions options, Duration timeout,

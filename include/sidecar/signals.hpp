@@ -5,8 +5,9 @@
 #include <sidecar/feed.hpp>
 
 #include <csignal>
+#include <cstddef>
 #include <initializer_list>
-#include <utility>
+#include <memory>
 
 namespace sidecar {
 
@@ -14,11 +15,10 @@ namespace sidecar {
 /// Side: app, any thread.
 class SIDECAR_API SignalGuard {
 public:
-    using Request = void (*)(void*) noexcept;
-
-    /// `request(object)` must be async-signal-safe. Errors (thrown): no_resources (64 guards exist
-    /// already), bad_options (no such signal, or one that cannot be caught).
-    SignalGuard(Request request, void* object, std::initializer_list<int> signals);
+    /// Errors (thrown): no_resources (64 guards exist already), bad_options (no such signal, or one
+    /// that cannot be caught), misuse (`feed` was moved from). Lifetime: the guard follows a
+    /// sidecar that is moved, and may outlive it.
+    SignalGuard(Feed& feed, std::initializer_list<int> signals);
     SignalGuard(const SignalGuard&) = delete;
     SignalGuard& operator=(const SignalGuard&) = delete;
     /// When it returns, no handler touches the sidecar. The last guard on a signal restores the
@@ -29,19 +29,21 @@ public:
     [[nodiscard]] int signal() const noexcept;
 
 private:
-    std::size_t index_;
+    const std::shared_ptr<detail::RunRegistry> runs_; // app side; of the guarded sidecar
+    std::size_t index_;                               // app side
 };
 
 /// Guards `feed`: the first of the signals requests its stop, and the stop of every other guarded
-/// sidecar. A waiting receive() wakes up and returns `stopped`. When each guarded sidecar has had a
-/// signal, one more goes to the previous handler. Without one, or if the signal was ignored, it
-/// takes its default action: SIGINT and SIGTERM end the process.
-/// Blocks: not at all. Errors (thrown): as SignalGuard's. Lifetime: `feed` outlives the guard.
+/// sidecar. A waiting receive() wakes up and returns `stopped`; before start(), the next start()
+/// returns `stopping`. When each guarded sidecar has had a signal, one more goes to the previous
+/// handler. Without one, or if the signal was ignored, it takes its default action: SIGINT and
+/// SIGTERM end the process. The same signal within 500 ms of the first is part of the first:
+/// `timeout -s INT` sends two.
+/// Blocks: not at all. Errors (thrown) and lifetime: as SignalGuard's.
 [[nodiscard]] inline SignalGuard stop_on_signals(Feed& feed, std::initializer_list<int> signals = {
                                                                  SIGINT, SIGTERM})
 {
-    return SignalGuard{[](void* object) noexcept { static_cast<Feed*>(object)->request_stop(); },
-                       &feed, signals};
+    return SignalGuard{feed, signals};
 }
 
 } // namespace sidecar

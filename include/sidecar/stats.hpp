@@ -42,8 +42,10 @@ struct Stats {
     std::uint64_t messages_sent = 0, bytes_sent = 0; ///< written by the transport
     std::uint64_t messages_accepted = 0;             ///< accepted by send()
     std::uint64_t sends_refused = 0; ///< calls of send() that failed, for any reason
-    std::uint64_t discarded = 0;     ///< arrived after the stop began
-    std::uint64_t unsent = 0;        ///< accepted by send(), then lost with the link or expired
+    /// Received and not queued: they arrived after the stop (or the link's close) began, or
+    /// on_connected did not take them and failed.
+    std::uint64_t discarded = 0;
+    std::uint64_t unsent = 0;      ///< accepted by send(), then lost with the link or expired
     std::uint64_t unsent_late = 0; ///< the part of `unsent` whose SendOptions::expires_after passed
     std::uint64_t inbox_messages = 0, inbox_bytes = 0; ///< queued now
     std::uint64_t inbox_peak_messages = 0, inbox_peak_bytes = 0;
@@ -57,7 +59,7 @@ struct Stats {
     /// waits for an answer sees a pause as silence.
     Duration reading_paused{};
     std::uint64_t callback_failures = 0; ///< exceptions of the user's hooks
-    std::uint64_t errors = 0;            ///< failures recorded; errors() has the latest
+    std::uint64_t errors = 0;            ///< failures recorded; errors() lists each once
     std::uint64_t connections = 0;       ///< connections that came up, over all links
     std::uint64_t reconnects = 0;        ///< of those, all but the first of each link
     std::uint64_t failed_attempts = 0;   ///< to connect

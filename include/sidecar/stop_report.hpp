@@ -47,11 +47,11 @@ struct StopReport;
 /// thread did not end.
 struct SIDECAR_API StopReport {
     StageReport quiesce, drain, close, cancel, join;
-    /// From the request until the thread ended (a shared one: until it was left) or was given up
+    /// From the request until the thread ended or was given up
     Duration total{};
     /// Received and queued, not yet taken by the application (still receivable)
     std::uint64_t unread_messages = 0;
-    std::uint64_t discarded_messages = 0; ///< arrived after the stop began; not queued
+    std::uint64_t discarded_messages = 0; ///< received and not queued: Stats::discarded
     std::uint64_t unsent_messages = 0;    ///< accepted by send() during this run and never written
     std::vector<TaskReport> cancelled;    ///< had to be cancelled
     std::vector<TaskReport> stuck;        ///< did not end even when cancelled

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <string_view>
 
 namespace sidecar {
@@ -15,6 +16,14 @@ namespace sidecar {
 /// message until one is the answer; the application receives that message too. Side: sidecar; must
 /// not block. An exception counts as "no".
 using AckPredicate = std::function<bool(const MessageView&)>;
+
+/// A subscription that is given in the options: `{"ACME", "subscribe ACME", is_answer}`.
+struct Subscription {
+    std::string key{};                    ///< not empty, and different for each (bad_options)
+    std::string message{};                ///< sent on each connection
+    AckPredicate is_answer{};             ///< as for Link::subscribe
+    MessageKind kind = MessageKind::text; ///< the kind that `message` is sent as
+};
 
 /// The state of a subscription on the present connection.
 enum class SubscriptionState : std::uint8_t {

@@ -1,6 +1,8 @@
 // Task: the type of the library's coroutines.
 #pragma once
 
+#include <sidecar/detail/requirements.hpp>
+
 #include <boost/asio/awaitable.hpp>
 
 namespace sidecar {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <sidecar/batch.hpp>
+#include <sidecar/close_reason.hpp>
+#include <sidecar/connection_info.hpp>
 #include <sidecar/context.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/message.hpp>
@@ -9,16 +11,8 @@
 #include <sidecar/task.hpp>
 
 #include <concepts>
-#include <cstdint>
-#include <string_view>
 
 namespace sidecar {
-
-/// Why the library closes a connection.
-struct CloseReason {
-    std::uint16_t code = 1000; ///< RFC 6455 section 7.4.1; transports without codes ignore it
-    std::string_view reason;   ///< Lifetime: static
-};
 
 /// The members that Sidecar<T> needs. The library makes one object per connection, on the loop's
 /// thread, and uses it only there. An exception from a call (an Exception or any other) ends the
@@ -27,15 +21,17 @@ struct CloseReason {
 /// - `T(options)`: keeps the options; opens nothing.
 /// - `connect(ctx)`: makes the connection. When the time given to start() is over, the library
 ///   cancels it and calls abort().
-/// - `read(ctx, sink)`: waits for at least one message, then puts every message that has already
-///   arrived. When it is called, the sink has space for one message of the size limit. After a
+/// - `read(ctx, sink)`: waits for at least one message, puts every message that has already
+///   arrived, and returns. It does not wait after a put: the application gets the messages when it
+///   returns. When it is called, the sink has space for one message of the size limit. After a
 ///   refused put it returns; the library calls it again when there is space. One read at a time.
 ///   During a stop the library continues to read (and discards) until close() has returned.
 /// - `write(ctx, batch)`: writes all messages of the batch, in order; returns when the system has
 ///   taken them. One write at a time, while a read waits.
 /// - `close(ctx, reason)`: closes the connection as the protocol provides, and waits for the
 ///   answer. Called at most once, after connect, while a read waits, and with no write under way,
-///   unless the drain ran out of time. After it has begun no further message may go out.
+///   unless the drain ran out of time. After it has begun no further message may go out. The code
+///   and reason are valid: the library has checked them.
 /// - `abort() noexcept`: shuts everything at once and never waits; after it all calls above must
 ///   end soon, with any error. May be called in any state, and more than once.
 ///
@@ -43,7 +39,10 @@ struct CloseReason {
 /// - `Task<> ping(Context, std::span<const std::byte> payload)`: sends a ping beside a read and a
 ///   write, and returns when the system has taken it. The payload has 8 bytes and lives until then.
 ///   Sink::on_pong() reports the answer. Liveness can then ping the peer.
-/// - `static Liveness default_liveness()`: the setting of a link without LinkOptions::liveness.
+/// - `ConnectionInfo connection_info()`: returns the facts of the connection, for
+///   Link::connection_info(). Called once, after connect(); the library adds the number and the
+///   protocol.
+/// - `static Liveness default_liveness()`: for the pings that LinkOptions leave empty.
 /// - `using Clock = VirtualClock`: runs the sidecar on virtual time, for tests.
 /// - `Options::max_message_bytes`: the limit of received messages; 1 MiB without it.
 /// - `static std::string endpoint(const Options&)`: the peer's name in errors.

@@ -44,6 +44,7 @@ std::string_view describe(Error error)
     case Error::unacknowledged: return "not all subscriptions were answered";
     case Error::link_closed: return "the link was closed by the application";
     case Error::expired: return "a message was dropped, for its time was over";
+    case Error::login_refused: return "the peer refused the login";
     }
     return "unknown error";
 }
@@ -89,9 +90,8 @@ error_code make_error_code(Error error) noexcept
     return {static_cast<int>(error), error_category()};
 }
 
-Failure::Failure(Error code, FailureDetails details)
-    : code_{make_error_code(code)},
-      details_{std::make_shared<const FailureDetails>(std::move(details))}
+Failure::Failure(Error error, FailureDetails details)
+    : error_{error}, details_{std::make_shared<const FailureDetails>(std::move(details))}
 {
 }
 
@@ -101,18 +101,47 @@ const FailureDetails& Failure::details() const noexcept
     return details_ ? *details_ : none;
 }
 
+Failure Failure::with(FailureDetails details) const
+{
+    auto changed = *this;
+    changed.details_ = std::make_shared<const FailureDetails>(std::move(details));
+    return changed;
+}
+
+Failure Failure::with_attempt(std::string attempted, std::string endpoint) const
+{
+    auto changed = details();
+    changed.attempted = std::move(attempted);
+    changed.endpoint = std::move(endpoint);
+    return with(std::move(changed));
+}
+
 Failure Failure::with_explanation(std::string explanation) const
 {
     auto changed = details();
     changed.explanation = std::move(explanation);
-    return {static_cast<Error>(code_.value()), std::move(changed)};
+    return with(std::move(changed));
 }
 
 Failure Failure::with_trace(ConnectTrace trace) const
 {
     auto changed = details();
     changed.trace = std::move(trace);
-    return {static_cast<Error>(code_.value()), std::move(changed)};
+    return with(std::move(changed));
+}
+
+Failure Failure::with_link(LinkId link) const noexcept
+{
+    auto changed = *this;
+    changed.link_ = link;
+    return changed;
+}
+
+Failure Failure::with_retry(bool will_retry) const noexcept
+{
+    auto changed = *this;
+    changed.will_retry_ = will_retry;
+    return changed;
 }
 
 std::string Failure::message() const
@@ -126,7 +155,7 @@ std::string Failure::message() const
             fmt::format("{}{}", text.empty() ? "" : " (", d.endpoint) + (text.empty() ? "" : ")");
     if (!text.empty())
         text += ": ";
-    text += code_.message();
+    text += code().message();
     if (d.close_code != 0)
         text += fmt::format(", close code {}", d.close_code);
     if (!d.close_reason.empty())

@@ -19,6 +19,12 @@ namespace sidecar::detail {
              .explanation = "called on the loop's own thread, which it would wait for"}};
 }
 
+/// Makes the failure of a receiving call whose time is over.
+[[nodiscard]] inline Failure nothing_came() noexcept
+{
+    return Failure{Error::timed_out}.with_retry(true);
+}
+
 /// Converts an exception of the application's `function` ("the retry_if function"), and names the
 /// function in the explanation. A Failure in the exception is returned as it is. The rest is as in
 /// to_failure().

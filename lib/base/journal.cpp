@@ -10,8 +10,6 @@
 namespace sidecar::detail {
 namespace {
 
-constexpr std::size_t kept_failures = 16;
-
 void log_to_stderr(LogLevel level, std::string_view text)
 {
     if (level >= LogLevel::warning)
@@ -34,16 +32,14 @@ void Journal::use_clock(std::function<TimePoint()> now, bool is_virtual)
     is_virtual_ = is_virtual;
 }
 
-void Journal::record(const Failure& failure) noexcept
+void Journal::record(const Failure& why) noexcept
 {
+    const auto failure = why.with_retry(false); // no call returns it
     std::lock_guard lock{mutex_};
     if (!first_)
         first_ = failure;
     ++count_;
     try {
-        latest_.push_back(failure);
-        if (latest_.size() > kept_failures)
-            latest_.pop_front();
         record_distinct(failure);
     } catch (...) { // no memory
     }
@@ -88,12 +84,6 @@ std::optional<Failure> Journal::first() const
 {
     std::lock_guard lock{mutex_};
     return first_;
-}
-
-std::vector<Failure> Journal::latest() const
-{
-    std::lock_guard lock{mutex_};
-    return {latest_.begin(), latest_.end()};
 }
 
 std::uint64_t Journal::count() const

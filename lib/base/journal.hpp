@@ -7,19 +7,16 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <exception>
 #include <functional>
 #include <mutex>
 #include <optional>
 #include <string_view>
 #include <thread>
-#include <vector>
 
 namespace sidecar::detail {
 
-/// Keeps the first failure of a run, the latest ones, one entry for each different one, and the
-/// count. Passes log lines to the user's hook. Owned by the run. Side: any thread.
+/// Keeps the first failure of a run, one entry for each different one, and the count. Passes log lines to the user's hook. Owned by the run. Side: any thread.
 class Journal {
 public:
     explicit Journal(LogHook hook) : hook_{std::move(hook)} {}
@@ -28,12 +25,10 @@ public:
     /// it before the loop runs.
     void use_clock(std::function<TimePoint()> now, bool is_virtual);
     /// Without memory the failure is only counted.
-    void record(const Failure& failure) noexcept;
+    void record(const Failure& why) noexcept;
     /// Records an exception that belongs to no task.
     void record(std::exception_ptr exception, std::string_view attempted) noexcept;
     [[nodiscard]] std::optional<Failure> first() const;
-    /// Returns the latest failures, oldest first, at most 16.
-    [[nodiscard]] std::vector<Failure> latest() const;
     [[nodiscard]] ErrorLog distinct() const;
     [[nodiscard]] std::uint64_t count() const;
 
@@ -64,7 +59,6 @@ private:
 
     mutable std::mutex mutex_;
     std::optional<Failure> first_; // both: guarded by mutex_
-    std::deque<Failure> latest_;   // both: guarded by mutex_
     ErrorLog distinct_;            // both: guarded by mutex_
     std::uint64_t count_ = 0;      // both: guarded by mutex_
 };

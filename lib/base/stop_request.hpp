@@ -4,10 +4,14 @@
 #include "base/notify_fd.hpp"
 
 #include <sidecar/clock.hpp>
+#include <sidecar/close_reason.hpp>
 #include <sidecar/error.hpp>
 
 #include <atomic>
 #include <chrono>
+#include <mutex>
+#include <optional>
+#include <utility>
 
 namespace sidecar::detail {
 
@@ -39,6 +43,18 @@ public:
     {
         return is_over() ? Error::stopped : Error::stopping;
     }
+    /// Sets what the closes of this stop say; the first call counts.
+    void set_reason(CloseReason reason)
+    {
+        std::lock_guard lock{mutex_};
+        if (!reason_)
+            reason_ = std::move(reason);
+    }
+    [[nodiscard]] CloseReason reason() const
+    {
+        std::lock_guard lock{mutex_};
+        return reason_.value_or(CloseReason{});
+    }
     /// Returns a descriptor that is readable from the request on.
     [[nodiscard]] int fd() const noexcept { return fd_.get(); }
 
@@ -46,6 +62,8 @@ private:
     std::atomic<Duration::rep> made_at_{0}; // both: atomic; real time, 0: not made
     std::atomic<bool> is_over_{false};      // both: atomic
     NotifyFd fd_;                           // both
+    mutable std::mutex mutex_;              // never in a signal handler
+    std::optional<CloseReason> reason_;     // both: guarded by mutex_
 };
 
 } // namespace sidecar::detail

@@ -2,12 +2,15 @@
 #include <sidecar/feed.hpp>
 
 #include "base/failures.hpp"
-#include "base/fork_guard.hpp"
+#include "base/real_time.hpp"
+#include "feed/call.hpp"
 #include "feed/run_registry.hpp"
 #include "feed/validate_options.hpp"
 #include "queue/memory_budget.hpp"
 
+#include <algorithm>
 #include <new>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -17,26 +20,19 @@ using namespace detail;
 
 namespace {
 
-/// Adds the call and the endpoint to a failure that does not name them.
-Failure of_call(const Failure& failure, const char* attempted, const LinkConfig& config)
+constexpr Duration report_time = std::chrono::milliseconds{20};
+
+Options with_inbox(Options options, const LinkConfig& first)
 {
-    if (!failure.attempted().empty() && !failure.endpoint().empty())
-        return failure;
-    return {static_cast<Error>(failure.code().value()),
-            {.attempted = failure.attempted().empty() ? attempted : failure.attempted(),
-             .endpoint = failure.endpoint().empty() ? config.endpoint() : failure.endpoint(),
-             .cause = failure.cause(),
-             .explanation = failure.explanation()}};
+    options.inbox = inbox_limits(options.inbox, first.max_message_bytes());
+    return options;
 }
 
-Options with_limits(Options options)
+/// Returns how long a start in the background may take.
+Duration default_timeout(const Options& options)
 {
-    const Options defaults;
-    options.inbox = resolved(options.inbox, defaults.inbox.bytes);
-    options.outbox = resolved(options.outbox, defaults.outbox.bytes);
-    if (options.link.outbox)
-        options.link.outbox = resolved(*options.link.outbox, options.outbox.bytes);
-    return options;
+    const auto reconnect = options.reconnect.value_or(Reconnect{});
+    return reconnect.at_start ? Duration::max() : reconnect.connect_timeout;
 }
 
 /// Converts the current exception: a lack of resources, or one of the transport's code.
@@ -58,137 +54,120 @@ Failure thrown(const char* attempted)
 
 } // namespace
 
-/// One call of the application: the run that it found, and whether it may continue.
-class Feed::Call {
-public:
-    explicit Call(const Feed& feed) noexcept
-        : feed_{feed}, run_{feed.runs_->begin_call(calls_)}, is_forked_{feed.is_forked()}
-    {
-    }
-    Call(const Call&) = delete;
-    Call& operator=(const Call&) = delete;
-    ~Call() { calls_->fetch_sub(1, std::memory_order_release); }
-
-    [[nodiscard]] Run* operator->() const noexcept { return run_; }
-    /// Returns whether there is a run of this process.
-    [[nodiscard]] explicit operator bool() const noexcept { return run_ && !is_forked_; }
-
-    /// Returns why this call cannot continue; empty: it can. `waits`: it may block.
-    [[nodiscard]] std::optional<Failure> refused(const char* attempted, bool waits) const
-    {
-        if (is_forked_)
-            return failure(Error::forked, attempted);
-        if (!run_ || run_->has_start_failed())
-            return failure(Error::not_started, attempted);
-        if (waits && run_->is_loop_thread())
-            return called_on_loop(attempted, feed_.config_->endpoint());
-        return std::nullopt;
-    }
-    /// Does the same for calls that a stop refuses.
-    [[nodiscard]] std::optional<Failure> refused_or_stopping(const char* attempted,
-                                                             bool waits) const
-    {
-        if (auto refusal = refused(attempted, waits))
-            return refusal;
-        const auto& stop = run_->stop_request();
-        return stop.is_made() ? std::optional<Failure>{failure(stop.refusal(), attempted)}
-                              : std::nullopt;
-    }
-    [[nodiscard]] Failure failure(Error code, const char* attempted) const
-    {
-        return of_call(code, attempted, *feed_.config_);
-    }
-    /// Names the call and the endpoint in `stopped`: the inbox knows neither.
-    template <class T>
-    void name_if_stopped(Result<T>& result, const char* attempted) const
-    {
-        if (result.has_error() && result.error() == Error::stopped) [[unlikely]]
-            result = failure(Error::stopped, attempted);
-    }
-
-private:
-    const Feed& feed_;                  // app side
-    std::atomic<int>* calls_ = nullptr; // app side
-    Run* const run_;                    // app side
-    const bool is_forked_;              // app side
-};
-
 Feed::Feed(std::shared_ptr<const LinkConfig> config, Options settings)
-    : config_{std::move(config)},
-      options_{with_limits(std::move(settings))},
-      fork_generation_{fork_generation()},
-      runs_{std::make_shared<RunRegistry>()}
+    : owner_{RunRegistry::make(std::move(config), std::move(settings))}, runs_{owner_.get()}
 {
 }
 
 void Feed::end() noexcept
 {
-    if (is_forked()) {
-        runs_->leak();
+    auto* const runs = runs_.load();
+    if (!runs || runs->is_forked())
         return;
-    }
-    const auto run = runs_->present();
+    const auto run = runs->present();
     if (!run || run->stop_request().is_over())
-        return;
+        return runs->count_stop_request(); // wakes sleep_for()
     try {
-        if (run->is_loop_thread())
+        if (run->is_loop_thread()) {
+            runs->count_stop_request();
             run->abandon();
-        else
+        } else {
             (void)stop();
+        }
     } catch (const std::exception& e) {
         run->journal().log_without_hook(LogLevel::error, e.what());
     }
 }
 
-bool Feed::is_forked() const noexcept { return has_forked_since(fork_generation_); }
-
 // --- start and links
 
-Result<void> Feed::start(Duration timeout)
+Result<void> Feed::start_run(std::shared_ptr<const LinkConfig> config, Duration timeout)
 {
     try {
-        return start_run(timeout);
+        const auto begun = begin_run(std::move(config), timeout);
+        if (!begun)
+            return begun.error();
+        const auto& run = *begun;
+        // The loop gives up at the deadline and knows the reason; 20 ms more let it report that.
+        const auto deadline = deadline_after(run->deadline_of(timeout), report_time);
+        auto outcome = run->wait_for_link(*run->links().first(), deadline);
+        if (!outcome) {
+            run->request_stop();
+            (void)run->wait_stopped(Duration::max());
+            run->set_start_failed();
+            return outcome.error().with_retry(false);
+        }
+        return outcome;
     } catch (...) {
         return thrown("start");
     }
 }
 
-Result<void> Feed::start_run(Duration timeout)
+Result<void> Feed::start_in_background(std::optional<Duration> timeout)
+{
+    try {
+        const auto begun = begin_run({}, timeout);
+        return begun ? Result<void>{} : Result<void>{begun.error()};
+    } catch (...) {
+        return thrown("start");
+    }
+}
+
+Result<void> Feed::wait_started(Duration timeout)
+{
+    const Call call{*this};
+    if (auto failure = call.refused_or_stopping("wait for the start", true))
+        return std::move(*failure);
+    return call->wait_for_link(*call->links().first(), call->deadline_of(timeout));
+}
+
+Result<std::shared_ptr<Run>> Feed::begin_run(std::shared_ptr<const LinkConfig> config,
+                                             std::optional<Duration> given_timeout)
 {
     constexpr auto attempted = "start";
-    const auto stops_before = runs_->stop_requests();
-    if (is_forked())
-        return of_call(Error::forked, attempted, *config_);
-    for (const auto& valid :
-         {validate_run(options_), validate_link(*config_, options_.link, options_.inbox)})
+    const Call call{*this};
+    if (auto refusal = call.refused_without_run(attempted))
+        return std::move(*refusal);
+    auto& runs = *call.runs();
+    const auto stops_before = runs.stop_requests();
+    if (!config)
+        config = runs.config();
+    const auto options = with_inbox(runs.options(), *config);
+    const auto timeout = given_timeout.value_or(default_timeout(options));
+    auto link_options = options.link_options();
+    {
+        const auto lock = runs.lock();
+        link_options.subscriptions = runs.subscriptions(); // must be valid with this config
+    }
+    for (const auto& valid : {validate_run(options), validate_link(*config, link_options, options)})
         if (!valid)
-            return of_call(valid.error(), attempted, *config_);
-    if (const Call call{*this}; call && call->is_loop_thread())
-        return called_on_loop(attempted, config_->endpoint());
+            return of_call(valid.error(), attempted, config->endpoint());
+    if (call && call->is_loop_thread())
+        return called_on_loop(attempted, config->endpoint());
     std::shared_ptr<Run> run;
-    std::shared_ptr<LinkImpl> link;
     std::vector<std::shared_ptr<Run>> unreachable; // freed outside the lock
     {
-        const auto lock = runs_->lock();
-        if (const auto& present = runs_->present(); present && !present->stop_request().is_over())
-            return of_call(Error::already_started, attempted, *config_);
-        if (runs_->stop_requests() != stops_before)
-            return of_call(Error::stopping, attempted, *config_);
-        run = Run::make(options_, config_->is_virtual(), runs_->readable());
-        link = run->links().add(config_, options_.link, run->deadline_of(timeout));
-        unreachable = runs_->replace(run);
+        const auto lock = runs.lock();
+        const auto& present = runs.present();
+        const bool has_run = present && !present->stop_request().is_over();
+        if (runs.is_stop_pending() || runs.stop_requests() != stops_before
+            || (has_run && present->stop_request().is_made()))
+            return of_call(Failure{Error::stopping, {.explanation = "call stop() before start()"}},
+                           attempted, config->endpoint());
+        if (has_run)
+            return of_call(Error::already_started, attempted, config->endpoint());
+        run = Run::make(options, config->is_virtual(), runs.readable());
+        link_options.subscriptions = runs.subscriptions();
+        (void)run->links().add(config, std::move(link_options), run->deadline_of(timeout));
+        runs.set_stops_at_start(stops_before);
+        unreachable = runs.replace(run);
+        runs.set_config(std::move(config));
         // After replace(): other threads that see the run at work must be able to request its stop
         run->start_thread();
     }
-    if (runs_->stop_requests() != stops_before)
+    if (runs.stop_requests() != stops_before)
         run->request_stop();
-    auto outcome = run->wait_for_link(*link, run->deadline_of(timeout));
-    if (!outcome) {
-        run->request_stop();
-        (void)run->wait_stopped(Duration::max());
-        run->set_start_failed();
-    }
-    return outcome;
+    return run;
 }
 
 Result<Link> Feed::open_link(std::shared_ptr<const LinkConfig> config, LinkOptions options,
@@ -202,18 +181,22 @@ Result<Link> Feed::open_link(std::shared_ptr<const LinkConfig> config, LinkOptio
         if (config->is_virtual() != call->is_virtual())
             return of_call(bad_options("its transport and the sidecar's first one run on different "
                                        "kinds of clock, real and virtual time"),
-                           attempted, *config);
-        if (options.outbox)
-            options.outbox = resolved(*options.outbox, options_.outbox.bytes);
-        if (auto valid = validate_link(*config, options, options_.inbox); !valid)
-            return of_call(valid.error(), attempted, *config);
+                           attempted, config->endpoint());
+        if (auto valid = validate_link(*config, options,
+                                       with_inbox(call.runs()->options(), *call.runs()->config()));
+            !valid)
+            return of_call(valid.error(), attempted, config->endpoint());
         if (auto failure = call.refused_or_stopping(attempted, true))
             return std::move(*failure);
         const auto deadline = call->deadline_of(timeout);
-        auto link = call->links().add(std::move(config), options, deadline);
-        if (auto outcome = call->wait_for_link(*link, deadline); !outcome)
-            return outcome.error();
-        return Link{call->shared_from_this(), std::move(link), fork_generation_};
+        auto link = call->links().add(std::move(config), std::move(options), deadline);
+        if (auto outcome = call->wait_for_link(*link, deadline_after(deadline, report_time));
+            !outcome) {
+            if (outcome.error() == Error::timed_out) // nobody holds the link
+                link->withdraw();
+            return outcome.error().with_retry(false);
+        }
+        return Link{call->shared_from_this(), std::move(link), call.runs()->fork_generation()};
     } catch (...) {
         return thrown(attempted);
     }
@@ -225,7 +208,72 @@ Result<Link> Feed::link()
     if (auto failure = call.refused("find the link", false))
         return std::move(*failure);
     return Link{call->shared_from_this(), call->links().first()->shared_from_this(),
-                fork_generation_};
+                call.runs()->fork_generation()};
+}
+
+// --- subscriptions of the first link
+
+namespace {
+
+auto find(std::vector<Subscription>& subscriptions, std::string_view key)
+{
+    return std::find_if(subscriptions.begin(), subscriptions.end(),
+                        [key](const auto& one) { return one.key == key; });
+}
+
+} // namespace
+
+/// The lock orders it with a start(): a run begins with the subscription, or gets it here.
+Result<void> Feed::add_subscription(Subscription subscription)
+{
+    const Call call{*this};
+    if (auto refusal = call.refused_without_run("subscribe"))
+        return std::move(*refusal);
+    auto& runs = *call.runs();
+    const auto config = runs.config();
+    const auto outbox = outbox_limits({}, runs.options().outbox, config->max_message_bytes());
+    auto message = SubscriptionMessage::of(subscription);
+    if (auto valid = validate_subscription(*config, outbox.bytes, subscription.key, message);
+        !valid)
+        return of_call(valid.error(), "subscribe", config->endpoint());
+    const auto lock = runs.lock();
+    auto& kept = runs.subscriptions();
+    auto its_key = subscription.key;
+    if (const auto at = find(kept, its_key); at != kept.end())
+        std::swap(*at, subscription); // the old one is freed without the lock
+    else
+        kept.push_back(std::move(subscription));
+    if (const auto& run = runs.present())
+        // A link that refuses has ended; the next start() subscribes
+        (void)run->links().first()->writer().subscribe(std::move(its_key), std::move(message));
+    return {};
+}
+
+Result<bool> Feed::remove_subscription(Subscription removal)
+{
+    const Call call{*this};
+    if (auto refusal = call.refused_without_run("unsubscribe"))
+        return std::move(*refusal);
+    auto& runs = *call.runs();
+    const auto config = runs.config();
+    const auto key = std::move(removal.key);
+    auto message = SubscriptionMessage::of(std::move(removal));
+    if (!message.payload.empty())
+        if (auto valid = validate_message(*config, message.kind, message.bytes()); !valid)
+            return of_call(valid.error(), "unsubscribe", config->endpoint());
+    std::optional<Subscription> removed; // freed without the lock
+    const auto lock = runs.lock();
+    auto& kept = runs.subscriptions();
+    if (const auto at = find(kept, key); at != kept.end()) {
+        removed = std::move(*at);
+        kept.erase(at);
+    }
+    bool was_there = removed.has_value();
+    if (const auto& run = runs.present()) {
+        const auto on_link = run->links().first()->writer().unsubscribe(key, std::move(message));
+        was_there = was_there || (on_link && *on_link);
+    }
+    return was_there;
 }
 
 // --- the application's coroutines
@@ -252,7 +300,8 @@ Result<void> Feed::call_task(std::string name, TaskFactory factory,
             return call.failure(Error::stopping, "call");
         return {};
     }
-    return call.failure(woke ? Error::stopping : Error::timed_out, "call");
+    return woke ? call.failure(Error::stopping, "call")
+                : call.failure(Error::timed_out, "call").with_retry(true);
 }
 
 // --- messages
@@ -307,11 +356,40 @@ Result<std::size_t> Feed::poll_messages(MessageHandler handler, std::size_t limi
 
 // --- stopping
 
+TimePoint Feed::now() const
+{
+    const Call call{*this};
+    if (call.has_run())
+        return call->now();
+    return call.runs() && call.runs()->config()->is_virtual() ? TimePoint{} : real_now();
+}
+
+bool Feed::sleep_for(Duration duration)
+{
+    std::optional<Call> counted{std::in_place, *this};
+    const auto& call = *counted;
+    if (call.refused_without_run("sleep"))
+        return false;
+    auto& runs = *call.runs();
+    const auto stops_before = runs.stops_at_start();
+    const bool has_run = call && !call->has_start_failed();
+    if (runs.is_stop_pending() || runs.stop_requests() != stops_before
+        || (has_run && (call->is_loop_thread() || call->stop_request().is_made())))
+        return false;
+    if (!runs.config()->is_virtual()) {
+        runs.begin_sleep();
+        counted.reset();
+        return runs.sleep_until(deadline_after(real_now(), duration), stops_before);
+    }
+    if (has_run)
+        (void)call->wait_for_stop_request(call->deadline_of(duration));
+    return runs.stop_requests() == stops_before;
+}
+
 void Feed::request_stop() noexcept
 {
-    runs_->count_stop_request();
-    if (const Call call{*this}; call)
-        call->request_stop();
+    if (auto* const runs = runs_.load())
+        runs->request_stop();
 }
 
 Result<StopReport> Feed::wait_stopped(Duration timeout)
@@ -321,21 +399,37 @@ Result<StopReport> Feed::wait_stopped(Duration timeout)
     if (auto failure = call.refused("wait for the stop", true);
         failure && !(*failure == Error::not_started && call))
         return std::move(*failure);
-    if (auto report = call->wait_stopped(timeout))
+    // A request that came after that stop is not reported here.
+    const bool was_over = call->stop_request().is_over();
+    if (auto report = call->wait_stopped(timeout)) {
+        if (!was_over)
+            call.runs()->set_stop_pending(false);
         return std::move(*report);
-    return call.failure(Error::timed_out, "wait for the stop");
+    }
+    return call.failure(Error::timed_out, "wait for the stop").with_retry(true);
 }
 
-StopReport Feed::stop()
+StopReport Feed::stop(CloseReason reason)
 {
-    runs_->count_stop_request();
+    if (auto* const runs = runs_.load()) // before the look for the run
+        runs->count_stop_request();
     const Call call{*this};
-    if (is_forked())
+    if (call.is_forked())
         return {};
-    if (!call)
-        return ReportBuilder::nothing_to_do();
-    call->request_stop();
-    return call->is_loop_thread() ? call->partial_report() : *call->wait_stopped(Duration::max());
+    if (call)
+        call->set_close_reason(std::move(reason));
+    if (call && call->is_loop_thread()) {
+        call->request_stop();
+        return call->partial_report();
+    }
+    auto report = ReportBuilder::nothing_to_do();
+    if (call) {
+        call->request_stop();
+        report = *call->wait_stopped(Duration::max());
+    }
+    if (call.runs())
+        call.runs()->set_stop_pending(false);
+    return report;
 }
 
 // --- questions
@@ -352,30 +446,27 @@ Stats Feed::stats() const
     return call ? call->stats() : Stats{};
 }
 
-ErrorLog Feed::error_log() const
+ErrorLog Feed::errors() const
 {
     const Call call{*this};
     return call ? call->journal().distinct() : ErrorLog{};
 }
 
-std::vector<Failure> Feed::errors() const
-{
-    const Call call{*this};
-    return call ? call->journal().latest() : std::vector<Failure>{};
-}
-
 std::string Feed::dump() const
 {
     const Call call{*this};
+    if (!call.runs())
+        return "moved from";
     return call ? call->dump() : "state idle";
 }
 
 Result<int> Feed::native_handle()
 {
-    if (is_forked())
-        return of_call(Error::forked, "make an event descriptor", *config_);
+    const Call call{*this};
+    if (auto refusal = call.refused_without_run("make an event descriptor"))
+        return std::move(*refusal);
     try {
-        return runs_->make_readable().get();
+        return call.runs()->make_readable().get();
     } catch (const Exception& e) {
         return e.failure();
     }

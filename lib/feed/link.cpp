@@ -3,6 +3,7 @@
 
 #include "base/fork_guard.hpp"
 #include "feed/run.hpp"
+#include "feed/validate_options.hpp"
 
 #include <utility>
 
@@ -74,6 +75,11 @@ std::string Link::protocol() const
     return is_usable() ? link_->note().protocol() : std::string{};
 }
 
+ConnectionInfo Link::connection_info() const
+{
+    return is_usable() ? link_->note().connection_info() : ConnectionInfo{};
+}
+
 Stats Link::stats() const { return is_usable() ? detail::Links::stats_of(*link_) : Stats{}; }
 
 std::uint32_t Link::connection() const noexcept
@@ -109,11 +115,16 @@ SubscriptionCounts Link::subscription_counts() const
     return is_usable() ? link_->subscriptions().counts() : SubscriptionCounts{};
 }
 
-Result<void> Link::close(Duration timeout)
+Result<void> Link::close(Duration timeout, CloseReason reason)
 {
     if (auto failure = refused("close"))
         return std::move(*failure);
-    return link_->close(timeout);
+    if (auto valid = detail::validate_close(reason); !valid)
+        return Failure{Error::bad_options,
+                       {.attempted = "close",
+                        .endpoint = link_->endpoint(),
+                        .explanation = valid.error().explanation()}};
+    return link_->close(timeout, std::move(reason));
 }
 
 } // namespace sidecar

@@ -1,6 +1,7 @@
 #include "feed/run.hpp"
 
 #include "base/real_time.hpp"
+#include "feed/validate_options.hpp"
 
 #include <fmt/format.h>
 
@@ -95,18 +96,17 @@ void Run::run_thread() noexcept
 
 // --- waiting
 
-Result<void> Run::wait_for_link(LinkImpl& link, TimePoint deadline)
+Result<void> Run::wait_for_link(const LinkImpl& link, TimePoint deadline)
 {
-    // The loop gives up at the deadline and knows the reason; 20 ms more let it report that.
-    const auto patience = deadline_after(deadline, std::chrono::milliseconds{20});
     const auto& outcome = link.outcome();
     const bool woke = services_.progressed.wait_until(
-        loop_, patience, [&] { return outcome.is_known() || stop_request_.is_made(); });
+        loop_, deadline, [&] { return outcome.is_known() || stop_request_.is_made(); });
     if (!woke) {
-        link.withdraw();
-        return Failure{
-            Error::timed_out,
-            {.attempted = "connect", .explanation = "the loop's thread is held up: " + dump()}};
+        const Failure late{Error::timed_out,
+                           {.attempted = "connect",
+                            .endpoint = link.endpoint(),
+                            .explanation = "the link is not up yet: " + dump()}};
+        return late.with_retry(true); // a link's own timed_out is final
     }
     return outcome.is_known() ? outcome.get() : Failure{Error::stopping};
 }
@@ -116,6 +116,12 @@ bool Run::wait_for_call(const CallState& state, TimePoint deadline)
     return services_.progressed.wait_until(loop_, deadline, [&] {
         return state.done.load(std::memory_order_seq_cst) || stop_request_.is_made();
     });
+}
+
+bool Run::wait_for_stop_request(TimePoint deadline)
+{
+    return services_.progressed.wait_until(loop_, deadline,
+                                           [this] { return stop_request_.is_made(); });
 }
 
 // --- stopping
@@ -129,6 +135,17 @@ void Run::request_stop() noexcept
     inbox_.end_from_signal();
     services_.progressed.wake_from_signal();
     services_.written.wake_from_signal();
+}
+
+void Run::set_close_reason(CloseReason reason)
+{
+    if (reason == CloseReason{} || stop_request_.is_over())
+        return;
+    if (auto valid = validate_close(reason); valid)
+        stop_request_.set_reason(std::move(reason));
+    else
+        journal_.record(Failure{Error::bad_options,
+                                {.attempted = "stop", .explanation = valid.error().explanation()}});
 }
 
 std::optional<StopReport> Run::wait_stopped(Duration timeout)

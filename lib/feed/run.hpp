@@ -38,12 +38,16 @@ public:
     /// Starts the thread. Throws Exception (no_resources) if the system has none; the run is over
     /// then.
     void start_thread();
-    /// Waits until the link is up or has failed, and closes it if it is neither in time. Errors:
-    /// the link's, timed_out, stopping.
-    [[nodiscard]] Result<void> wait_for_link(LinkImpl& link, TimePoint deadline);
+    /// Waits until the link is up or has failed. Errors: the link's, timed_out, stopping.
+    [[nodiscard]] Result<void> wait_for_link(const LinkImpl& link, TimePoint deadline);
     [[nodiscard]] bool wait_for_call(const CallState& state, TimePoint deadline);
+    /// Waits for the request to stop, on virtual time. False: the deadline passed first.
+    [[nodiscard]] bool wait_for_stop_request(TimePoint deadline);
+    [[nodiscard]] TimePoint now() const noexcept { return loop_.now(); }
     /// Side: any thread and any signal handler.
     void request_stop() noexcept;
+    /// Sets what the closes of the stop say. An invalid reason is recorded, and has no effect.
+    void set_close_reason(CloseReason reason);
     /// Waits for the run's end. At the stop's total deadline it orphans the thread, which then owns
     /// the run. Empty: `timeout` ended first. Calls no user code.
     [[nodiscard]] std::optional<StopReport> wait_stopped(Duration timeout);

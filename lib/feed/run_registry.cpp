@@ -1,5 +1,7 @@
 #include "feed/run_registry.hpp"
 
+#include "base/real_time.hpp"
+
 #include <chrono>
 #include <thread>
 #include <utility>
@@ -51,12 +53,41 @@ const NotifyFd& RunRegistry::make_readable()
     return *readable_;
 }
 
-void RunRegistry::leak() noexcept
+void RunRegistry::request_stop() noexcept
 {
-    new std::shared_ptr<Run>{std::move(present_)};
-    new std::vector<std::shared_ptr<Run>>{std::move(recent_)};
-    new std::vector<std::shared_ptr<Run>>{std::move(older_)};
-    new std::shared_ptr<NotifyFd>{std::move(readable_)};
+    set_stop_pending(true);
+    count_stop_request();
+    std::atomic<int>* calls = nullptr;
+    if (auto* run = begin_call(calls); run && !is_forked())
+        run->request_stop();
+    calls->fetch_sub(1, std::memory_order_release);
+}
+
+bool RunRegistry::sleep_until(TimePoint deadline, std::uint32_t stops_before) noexcept
+{
+    for (;;) {
+        const auto ticket = stop_requested_.ticket();
+        const bool is_stopped = stop_requests() != stops_before;
+        if (is_stopped || (deadline != TimePoint::max() && real_now() >= deadline)) {
+            sleepers_.fetch_sub(1, std::memory_order_release);
+            return !is_stopped;
+        }
+        stop_requested_.wait(ticket, deadline);
+    }
+}
+
+/// Waits for calls of other threads: the stop has woken them. A handler of poll() may take longer.
+bool RunRegistry::have_calls_ended() const noexcept
+{
+    const auto give_up = real_now() + std::chrono::milliseconds{250};
+    const auto is_calling = [this] {
+        return calls_[0].load(std::memory_order_seq_cst) + calls_[1].load(std::memory_order_seq_cst)
+                   != 0
+               || sleepers_.load(std::memory_order_seq_cst) != 0; // last: a call becomes a sleeper
+    };
+    while (is_calling() && real_now() < give_up)
+        std::this_thread::yield();
+    return !is_calling();
 }
 
 } // namespace sidecar::detail

@@ -1,10 +1,14 @@
 #include <sidecar/signals.hpp>
 
+#include "feed/run_registry.hpp"
+
 #include <fmt/format.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
+#include <ctime>
 #include <mutex>
 #include <thread>
 #include <unistd.h>
@@ -14,13 +18,17 @@ namespace {
 
 constexpr int signal_limit = 65; // POSIX numbers them from 1; Linux has 64
 
+/// Signals within this time of the first are the same Ctrl-C: `timeout -s INT` sends two, one to the
+/// process and one to its group.
+constexpr std::uint64_t same_request_ms = 500;
+
 struct Entry {
     std::atomic<std::uint64_t> signals{0}; // a bit for each; 0: the entry is free, or not ready
-    std::atomic<int> first{0};
-    SignalGuard::Request request = nullptr; // written before signals
-    void* object = nullptr;                 // likewise
-    ::pid_t process = 0;                    // likewise; a forked child has nothing to stop
-    bool is_taken = false;                  // guarded by the registry's mutex
+    /// The first signal, and when it arrived, in ms, above its lowest 8 bits; 0: none yet.
+    std::atomic<std::uint64_t> first{0};
+    detail::RunRegistry* runs = nullptr; // of the sidecar; written before signals
+    ::pid_t process = 0;                 // likewise; a forked child has nothing to stop
+    bool is_taken = false;               // guarded by the registry's mutex
 };
 
 // All static: a handler may run until the process is gone.
@@ -30,6 +38,17 @@ std::mutex registry;                       // never locked in a handler
 std::array<int, signal_limit> guards_on{}; // guarded by registry
 // Written while no handler of ours is installed on that signal
 std::array<struct ::sigaction, signal_limit> previous_action;
+
+constexpr int signal_of(std::uint64_t first) noexcept { return static_cast<int>(first & 255); }
+
+/// Async-signal-safe.
+std::uint64_t now_ms() noexcept
+{
+    ::timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1000
+           + static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
+}
 
 constexpr std::uint64_t bit(int signal) noexcept { return std::uint64_t{1} << (signal - 1); }
 
@@ -48,17 +67,21 @@ void on_signal(int signal)
 {
     const int saved = errno;
     handlers_running.fetch_add(1);
-    bool is_first = false;
+    bool is_handled = false;
+    const auto now = now_ms();
     for (auto& entry : entries) {
         if ((entry.signals.load() & bit(signal)) == 0 || entry.process != ::getpid())
             continue;
-        int none = 0;
-        if (!entry.first.compare_exchange_strong(none, signal))
-            continue;
-        is_first = true;
-        entry.request(entry.object);
+        std::uint64_t first = 0;
+        if (entry.first.compare_exchange_strong(first,
+                                                now << 8 | static_cast<std::uint64_t>(signal))) {
+            is_handled = true;
+            entry.runs->request_stop();
+        } else if (signal_of(first) == signal && now < (first >> 8) + same_request_ms) {
+            is_handled = true;
+        }
     }
-    if (!is_first)
+    if (!is_handled)
         pass_on(signal);
     handlers_running.fetch_sub(1);
     errno = saved;
@@ -114,8 +137,10 @@ void install(std::uint64_t signals)
 
 } // namespace
 
-SignalGuard::SignalGuard(Request request, void* object, std::initializer_list<int> signals)
+SignalGuard::SignalGuard(Feed& feed, std::initializer_list<int> signals) : runs_{feed.owner_}
 {
+    if (!runs_)
+        throw refused(Error::misuse, "this Sidecar was moved from");
     std::uint64_t wanted = 0;
     for (const int signal : signals) {
         if (signal < 1 || signal >= signal_limit)
@@ -129,8 +154,7 @@ SignalGuard::SignalGuard(Request request, void* object, std::initializer_list<in
         throw refused(Error::no_resources, fmt::format("{} guards exist already", entries.size()));
     auto& entry = entries[index_];
     entry.first = 0;
-    entry.request = request;
-    entry.object = object;
+    entry.runs = runs_.get();
     entry.process = ::getpid();
     entry.signals = wanted; // before the handler is installed: a signal must find this entry
     try {
@@ -153,6 +177,6 @@ SignalGuard::~SignalGuard()
     entry.is_taken = false;
 }
 
-int SignalGuard::signal() const noexcept { return entries[index_].first.load(); }
+int SignalGuard::signal() const noexcept { return signal_of(entries[index_].first.load()); }
 
 } // namespace sidecar

@@ -1,41 +1,72 @@
 #include "feed/validate_options.hpp"
 
 #include "base/failures.hpp"
+#include "base/text.hpp"
 #include "link/backoff.hpp"
 #include "link/keep_alive.hpp"
 #include "link/rate_limit.hpp"
+#include "link/writer.hpp"
+#include "queue/memory_budget.hpp"
 #include "queue/overflow.hpp"
 
 #include <fmt/format.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <span>
+#include <string_view>
 
 namespace sidecar::detail {
 namespace {
 
-Result<void> validate_queue(const char* name, const QueueLimits& limits,
-                            std::size_t max_message_bytes)
+Result<void> validate_bytes(const char* name, std::size_t bytes)
 {
-    constexpr std::size_t factor = 4; // no message takes more than a quarter
-    if (max_message_bytes == 0)
+    constexpr std::size_t min_bytes = 256;
+    if (bytes < min_bytes)
+        return bad_options(fmt::format("{}: {} bytes are too few; set {}.bytes to at least {}, or "
+                                       "to 0 for the default",
+                                       name, bytes, name, min_bytes));
+    if (bytes > max_queue_bytes)
         return bad_options(
-            fmt::format("{}: a message limit of 0 bytes lets nothing through", name));
-    if (max_message_bytes > UINT32_MAX)
-        return bad_options(
-            fmt::format("{}: messages of up to {} bytes; the most there can be is {}", name,
-                        max_message_bytes, UINT32_MAX));
-    if (limits.bytes / factor < max_message_bytes)
-        return bad_options(
-            fmt::format("{}: {} bytes are too few for messages of up to {}; it needs at least {}",
-                        name, limits.bytes, max_message_bytes, factor * max_message_bytes));
+            fmt::format("{}: {} bytes; the most there can be is {}", name, bytes, max_queue_bytes));
     return {};
 }
 
-Result<void> validate_outbox(const QueueLimits& limits)
+/// Checks that any received message fits. `inbox`: without zeros.
+Result<void> validate_inbox(const QueueLimits& inbox, std::size_t max_message_bytes)
 {
-    return validate_queue("outbox", limits, 64);
+    if (max_message_bytes == 0)
+        return bad_options("inbox: a message limit of 0 bytes lets nothing through");
+    if (max_message_bytes > max_message)
+        return bad_options(
+            fmt::format("inbox: messages of up to {} bytes; the most there can be is {}",
+                        max_message_bytes, max_message));
+    if (inbox.bytes / inbox_share < max_message_bytes)
+        return bad_options(
+            fmt::format("inbox: {} bytes are too few for messages of up to {} (max_message_bytes); "
+                        "set Options::inbox.bytes to at least {}",
+                        inbox.bytes, max_message_bytes, inbox_share * max_message_bytes));
+    return {};
+}
+
+Result<void> validate_subscriptions(const LinkConfig& config, const LinkOptions& options,
+                                    std::size_t max_bytes)
+{
+    std::set<std::string_view> keys;
+    for (const auto& one : options.subscriptions) {
+        if (!keys.insert(one.key).second)
+            return bad_options(fmt::format("subscriptions: the key \"{}\" is not unique", one.key));
+        const auto valid =
+            validate_subscription(config, max_bytes, one.key, SubscriptionMessage::of(one));
+        if (!valid) {
+            const auto& failure = valid.error();
+            return bad_options(fmt::format("subscriptions: \"{}\": {}", one.key,
+                                           failure.explanation().empty() ? failure.code().message()
+                                                                         : failure.explanation()));
+        }
+    }
+    return {};
 }
 
 } // namespace
@@ -48,38 +79,70 @@ Result<void> validate_run(const Options& options)
         return bad_options("stop: the total must be positive, no stage negative");
     if (options.busy_poll < zero)
         return bad_options("busy_poll: the time must not be negative");
-    return validate_outbox(options.outbox);
+    return validate_bytes("inbox", options.inbox.bytes);
 }
 
-Result<void> validate_link(const LinkConfig& config, const LinkOptions& options,
-                           const QueueLimits& inbox)
+Result<void> validate_link(const LinkConfig& config, const LinkOptions& options, const Options& run)
 {
     if (auto valid = config.check(); !valid)
         return valid;
     if (options.on_connected_timeout <= Duration{} || options.ack_timeout <= Duration{})
         return bad_options("on_connected_timeout and ack_timeout must be positive");
     const auto max_message_bytes = config.max_message_bytes();
+    const auto outbox = outbox_limits(options.outbox, run.outbox, max_message_bytes);
     const Result<void> unset;
-    for (const auto& valid : {validate_queue("inbox", inbox, max_message_bytes),
-                              options.outbox ? validate_outbox(*options.outbox) : unset,
-                              options.reconnect ? validate_reconnect(*options.reconnect) : unset,
-                              options.rate_limit ? validate_rate_limit(*options.rate_limit) : unset,
-                              options.liveness ? validate_liveness(*options.liveness) : unset,
-                              validate_overflow(options.overflow, max_message_bytes)})
+    for (const auto& valid :
+         {validate_inbox(run.inbox, max_message_bytes), validate_bytes("outbox", outbox.bytes),
+          options.reconnect ? validate_reconnect(*options.reconnect) : unset,
+          options.rate_limit ? validate_rate_limit(*options.rate_limit) : unset,
+          validate_liveness(options, config),
+          validate_overflow(options.overflow, max_message_bytes),
+          validate_subscriptions(config, options, outbox.bytes)})
         if (!valid)
             return valid;
-    if (!options.liveness || !options.liveness->heartbeat)
+    if (!options.heartbeat)
         return {};
-    const auto& heartbeat = *options.liveness->heartbeat;
+    const auto& heartbeat = *options.heartbeat;
     const auto valid =
         config.check_send(heartbeat.kind, std::as_bytes(std::span{heartbeat.message}));
     if (valid)
         return {};
     const auto& why = valid.error().explanation();
-    return Failure{static_cast<Error>(valid.error().code().value()),
-                   {.cause = valid.error().cause(),
-                    .explanation = fmt::format("liveness: the heartbeat cannot be sent{}{}",
-                                               why.empty() ? "" : ": ", why)}};
+    return valid.error().with_attempt({}, {}).with_explanation(
+        fmt::format("the heartbeat cannot be sent{}{}", why.empty() ? "" : ": ", why));
+}
+
+Result<void> validate_close(const CloseReason& reason)
+{
+    constexpr std::size_t max_reason_bytes = 123; // a control frame has 125, the code takes two
+    const auto code = reason.code;
+    const bool may_be_sent = (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014)
+                             || (code >= 3000 && code <= 4999);
+    if (!may_be_sent)
+        return bad_options(fmt::format("the close code {}: it must be 1000 to 1003, 1007 to 1014 "
+                                       "or 3000 to 4999",
+                                       code));
+    if (reason.reason.size() > max_reason_bytes)
+        return bad_options(fmt::format("a close reason of {} bytes; the limit is {}",
+                                       reason.reason.size(), max_reason_bytes));
+    if (clean_utf8(reason.reason) != reason.reason)
+        return bad_options("the close reason is not UTF-8");
+    return {};
 }
 
 } // namespace sidecar::detail
+
+namespace sidecar {
+
+LinkOptions Options::link_options() const
+{
+    // Names every field, so that a new one does not compile before it is copied here
+    const auto& [inbox, outbox, stop, spin, log, lookup, reconnect, on_connected,
+                 on_connected_timeout, subscriptions, ack_timeout, overflow, ping_interval,
+                 ping_timeout, idle_timeout, on_idle, heartbeat, rate_limit] = *this;
+    return {outbox,      reconnect, on_connected,  on_connected_timeout, subscriptions,
+            ack_timeout, overflow,  ping_interval, ping_timeout,         idle_timeout,
+            on_idle,     heartbeat, rate_limit};
+}
+
+} // namespace sidecar

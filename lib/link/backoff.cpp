@@ -19,8 +19,9 @@ bool is_retryable(const Failure& failure) noexcept
     const auto status = failure.http_status();
     if (status >= 400 && status <= 499)
         return status == 408 || status == 425 || status == 429;
-    for (const auto permanent : {Error::bad_address, Error::bad_options, Error::misuse,
-                                 Error::forked, Error::link_closed, Error::too_big})
+    for (const auto permanent :
+         {Error::bad_address, Error::bad_options, Error::misuse, Error::forked, Error::link_closed,
+          Error::too_big, Error::login_refused})
         if (failure == permanent)
             return false;
     return true;

@@ -157,6 +157,9 @@ Task<> Connection::connect(Context ctx)
     ctx.waiting_for("connecting");
     transport_ = config->make_transport();
     co_await transport_->connect(ctx);
+    auto info = transport_->connection_info();
+    info.connection = number_;
+    link_.note().set_connection_info(std::move(info));
 }
 
 /// Runs on_connected if there is one, or opens the connection. Returns false if it cannot.
@@ -166,7 +169,7 @@ bool Connection::prepare()
     const auto& loop = link_.services().loop;
     const auto& options = link_.options();
     const auto connection = number_;
-    const auto continuity = connection == 1 ? Continuity::first : Continuity::lost;
+    const auto continuity = connection == 1 ? Continuity::first : Continuity::unknown;
     link_.keep_alive().up();
     link_.outbox().set_gate(SendGate::session);
     if (!options.on_connected)
@@ -209,7 +212,8 @@ bool Connection::open(Continuity continuity, std::deque<Message> unread)
 {
     // Before prepared(): subscriptions that are added later must not delay `ready`.
     const bool has_subscriptions = link_.subscriptions().begin_connection();
-    if (!link_.prepared(number_, continuity)) {
+    const auto phase = has_subscriptions ? Phase::subscribing : Phase::open;
+    if (!link_.prepared(number_, continuity, phase)) {
         link_.services().discarded.fetch_add(unread.size());
         return false;
     }
@@ -459,7 +463,8 @@ Task<> Connection::drain_and_close(Context ctx)
     }
     stop_writing();
     ctx.waiting_for("the peer's answer to the close");
-    co_await transport_->close(ctx, CloseReason{});
+    auto reason = link_.close_reason();
+    co_await transport_->close(ctx, std::move(reason));
 }
 
 void Connection::closer_ended(std::exception_ptr exception)

@@ -23,6 +23,9 @@ constexpr unsigned turns_to_read = 3;
 constexpr Duration late = std::chrono::milliseconds{50};
 constexpr unsigned max_put_off = 40;
 
+/// The shortest wait between two looks, whatever the options.
+constexpr Duration shortest_step = std::chrono::milliseconds{1};
+
 /// A larger message is no answer to a heartbeat.
 constexpr std::size_t max_answer_bytes = 64u << 10;
 
@@ -42,12 +45,12 @@ FailureDetails explain(const LivenessMonitor::Verdict& verdict)
 
 // --- when to ping, and when to drop
 
-LivenessMonitor::LivenessMonitor(const Liveness& options, bool can_ask) noexcept
-    : interval_{options.interval},
-      timeout_{options.timeout},
-      data_timeout_{options.data_timeout},
-      asks_{can_ask && options.interval > Duration{}},
-      drops_stale_{options.on_stale == OnStale::drop}
+LivenessMonitor::LivenessMonitor(const Liveness& pings, Duration idle_timeout,
+                                 OnIdle on_idle) noexcept
+    : ping_interval_{pings.ping_interval},
+      ping_timeout_{pings.ping_timeout},
+      idle_timeout_{idle_timeout},
+      drops_stale_{on_idle == OnIdle::drop}
 {
 }
 
@@ -75,9 +78,10 @@ TimePoint LivenessMonitor::begin_of(TimePoint last, const Signs& signs) const no
 LivenessMonitor::Verdict LivenessMonitor::look(const Signs& signs, TimePoint now) noexcept
 {
     if (signs.is_paused) {
-        const auto shortest = std::min(asks_ ? interval_ : Duration::max(),
-                                       watches_data() ? data_timeout_ : Duration::max());
-        return {.next_look = deadline_after(now, shortest)};
+        const auto shortest =
+            std::min(asks() ? std::min(ping_interval_, ping_timeout_) : Duration::max(),
+                     watches_data() ? idle_timeout_ : Duration::max());
+        return {.next_look = deadline_after(now, std::max(shortest, shortest_step))};
     }
     const auto data = look_for_data(signs, now);
     if (data.what != What::wait)
@@ -99,7 +103,7 @@ LivenessMonitor::Verdict LivenessMonitor::look_for_data(const Signs& signs, Time
                 .silence = signs.data_at - std::max(up_at_, stale_data_at_)};
     }
     const auto since = begin_of(signs.data_at, signs);
-    const auto due = deadline_after(since, data_timeout_);
+    const auto due = deadline_after(since, idle_timeout_);
     if (now < due)
         return {.next_look = due};
     stale_data_at_ = signs.data_at;
@@ -109,13 +113,13 @@ LivenessMonitor::Verdict LivenessMonitor::look_for_data(const Signs& signs, Time
 
 LivenessMonitor::Verdict LivenessMonitor::look_for_life(const Signs& signs, TimePoint now) noexcept
 {
-    if (!asks_)
+    if (!asks())
         return {};
     const auto alive_at = begin_of(signs.heard_at, signs);
     if (question_ == Question::written && alive_at >= asked_at_)
         question_ = Question::none;
     if (question_ == Question::none) {
-        const auto due = deadline_after(alive_at, interval_);
+        const auto due = deadline_after(alive_at, ping_interval_);
         if (now < due)
             return {.next_look = due};
         question_ = Question::unwritten;
@@ -130,10 +134,13 @@ LivenessMonitor::Verdict LivenessMonitor::look_for_life(const Signs& signs, Time
         written_ = signs.written;
         deadline_from_ = std::max(deadline_from_, alive_at);
     }
-    const auto deadline = deadline_after(deadline_from_, timeout_);
-    // An answer before that begins an interval, which may end before the deadline
+    const auto deadline = deadline_after(deadline_from_, ping_timeout_);
+    // Written: an answer begins an interval, which may end before the deadline. Unwritten: the
+    // deadline counts from the last look that saw progress.
+    const auto step = question_ == Question::written ? ping_interval_ : ping_timeout_ / 8;
     if (now < deadline)
-        return {.next_look = std::min(deadline, deadline_after(now, interval_))};
+        return {.next_look =
+                    std::min(deadline, deadline_after(now, std::max(step, shortest_step)))};
     return {.what = What::drop_dead,
             .silence = now - alive_at,
             .was_asked = question_ == Question::written};
@@ -141,10 +148,11 @@ LivenessMonitor::Verdict LivenessMonitor::look_for_life(const Signs& signs, Time
 
 // --- the driver
 
-KeepAlive::KeepAlive(EventLoop& loop, LinkImpl& link, const Liveness& options, bool can_ping)
+KeepAlive::KeepAlive(EventLoop& loop, LinkImpl& link, const LinkOptions& options,
+                     const LinkConfig& config)
     : loop_{loop},
       link_{link},
-      monitor_{options, can_ping || options.heartbeat},
+      monitor_{pings_of(options, config), options.idle_timeout, options.on_idle},
       heartbeat_{options.heartbeat}
 {
 }
@@ -330,21 +338,36 @@ void KeepAlive::add_round_trips(LatencyHistogram& to) const
     to.add(round_trips_);
 }
 
-Result<void> validate_liveness(const Liveness& options)
+Liveness pings_of(const LinkOptions& options, const LinkConfig& config)
+{
+    if (!config.can_ping() && !options.heartbeat)
+        return {.ping_interval = {}};
+    constexpr Liveness usual;
+    auto pings = config.default_liveness();
+    if (pings.ping_interval == Duration{} && options.heartbeat)
+        pings.ping_interval = usual.ping_interval;
+    if (pings.ping_timeout == Duration{})
+        pings.ping_timeout = usual.ping_timeout;
+    return {.ping_interval = options.ping_interval.value_or(pings.ping_interval),
+            .ping_timeout = options.ping_timeout.value_or(pings.ping_timeout)};
+}
+
+Result<void> validate_liveness(const LinkOptions& options, const LinkConfig& config)
 {
     const auto zero = Duration{};
-    if (options.interval < zero || options.timeout < zero || options.data_timeout < zero)
-        return bad_options("liveness: no time may be negative");
-    if (options.interval > zero && options.timeout == zero)
-        return bad_options("liveness: a timeout of zero leaves no time for an answer");
-    if (options.interval > options.timeout && options.interval > zero)
-        return bad_options(
-            "liveness: the interval is longer than the timeout; a shorter interval finds a dead "
-            "peer as soon, and takes fewer slow ones for dead");
-    if (options.on_stale == OnStale::drop && options.data_timeout == zero)
-        return bad_options("liveness: on_stale without a data_timeout would never drop");
-    if (options.heartbeat && options.interval == zero)
-        return bad_options("liveness: a heartbeat without an interval would never be sent");
+    const auto pings = pings_of(options, config);
+    if (pings.ping_interval < zero || options.ping_interval.value_or(zero) < zero)
+        return bad_options("ping_interval must not be negative");
+    if (pings.ping_interval > zero && pings.ping_timeout <= zero)
+        return bad_options("ping_timeout must be positive, or the ping_interval zero");
+    if (pings.ping_interval == zero && options.ping_interval.value_or(zero) > zero)
+        return bad_options("ping_interval: this transport has no ping; set a heartbeat");
+    if (pings.ping_interval == zero && options.heartbeat)
+        return bad_options("heartbeat: with a ping_interval of zero it is never sent");
+    if (options.ping_timeout.value_or(zero) < zero || options.idle_timeout < zero)
+        return bad_options("ping_timeout and idle_timeout must not be negative");
+    if (options.on_idle == OnIdle::drop && options.idle_timeout == zero)
+        return bad_options("on_idle: without an idle_timeout the link is never dropped");
     return {};
 }
 

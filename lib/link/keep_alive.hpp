@@ -5,8 +5,10 @@
 #include "link/message_watcher.hpp"
 #include "loop/event_loop.hpp"
 
+#include <sidecar/detail/any_transport.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/liveness.hpp>
+#include <sidecar/options.hpp>
 
 #include <array>
 #include <atomic>
@@ -49,8 +51,7 @@ public:
         bool was_asked = true; ///< with `drop_dead`; false: the ping could not be written
     };
 
-    /// `can_ask`: there is a ping or a heartbeat.
-    LivenessMonitor(const Liveness& options, bool can_ask) noexcept;
+    LivenessMonitor(const Liveness& pings, Duration idle_timeout, OnIdle on_idle) noexcept;
 
     /// Starts the clocks: the connection is up.
     void up(TimePoint now) noexcept;
@@ -59,7 +60,7 @@ public:
     /// Returns the next action. After any action but `wait` the caller acts and calls it again.
     [[nodiscard]] Verdict look(const Signs& signs, TimePoint now) noexcept;
 
-    [[nodiscard]] bool is_off() const noexcept { return !asks_ && !watches_data(); }
+    [[nodiscard]] bool is_off() const noexcept { return !asks() && !watches_data(); }
     /// Returns whether the next message needs a look() at once: for `report_fresh`, and to restart
     /// the clock.
     [[nodiscard]] bool is_stale() const noexcept { return is_stale_; }
@@ -67,15 +68,15 @@ public:
 private:
     enum class Question : std::uint8_t { none, unwritten, written };
 
-    [[nodiscard]] bool watches_data() const noexcept { return data_timeout_ > Duration{}; }
+    [[nodiscard]] bool asks() const noexcept { return ping_interval_ > Duration{}; }
+    [[nodiscard]] bool watches_data() const noexcept { return idle_timeout_ > Duration{}; }
     [[nodiscard]] Verdict look_for_life(const Signs& signs, TimePoint now) noexcept;
     [[nodiscard]] Verdict look_for_data(const Signs& signs, TimePoint now) noexcept;
     [[nodiscard]] TimePoint begin_of(TimePoint last, const Signs& signs) const noexcept;
 
-    const Duration interval_;            // sidecar side
-    const Duration timeout_;             // sidecar side
-    const Duration data_timeout_;        // sidecar side
-    const bool asks_;                    // sidecar side
+    const Duration ping_interval_;       // sidecar side; zero: never asks
+    const Duration ping_timeout_;        // sidecar side
+    const Duration idle_timeout_;        // sidecar side; zero: unlimited
     const bool drops_stale_;             // sidecar side
     TimePoint up_at_{};                  // sidecar side
     TimePoint asked_at_{};               // sidecar side
@@ -97,7 +98,8 @@ public:
     using Payload = std::array<std::byte, 8>;
 
     /// Lifetime: `loop` and `link` outlive it.
-    KeepAlive(EventLoop& loop, LinkImpl& link, const Liveness& options, bool can_ping);
+    KeepAlive(EventLoop& loop, LinkImpl& link, const LinkOptions& options,
+              const LinkConfig& config);
 
     // --- sidecar side
     void up();
@@ -161,7 +163,10 @@ private:
     LatencyHistogram round_trips_; // both: guarded by mutex_
 };
 
+/// Returns the times of a link's pings: of its options, else of its transport. A `ping_interval` of
+/// zero: the link does not ping. Pure.
+[[nodiscard]] Liveness pings_of(const LinkOptions& options, const LinkConfig& config);
 /// Checks the options. Errors: bad_options. Pure.
-[[nodiscard]] Result<void> validate_liveness(const Liveness& options);
+[[nodiscard]] Result<void> validate_liveness(const LinkOptions& options, const LinkConfig& config);
 
 } // namespace sidecar::detail

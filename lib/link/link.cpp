@@ -27,18 +27,22 @@ LinkImpl::LinkImpl(LinkServices& services, Links& links, LinkSettings settings)
       links_{links},
       settings_{std::move(settings)},
       state_{returns_of(*settings_.options)},
-      keep_alive_{services.loop, *this,
-                  settings_.options->liveness.value_or(settings_.config->default_liveness()),
-                  settings_.config->can_ping()},
+      keep_alive_{services.loop, *this, *settings_.options, *settings_.config},
       sink_{services,           keep_alive_,
             settings_.id,       settings_.config->max_message_bytes(),
             settings_.endpoint, settings_.options->overflow},
-      outbox_{settings_.id, settings_.options->outbox.value_or(services.outbox), services.stop,
-              services.written, services.loop},
+      outbox_{settings_.id,
+              outbox_limits(settings_.options->outbox, services.outbox,
+                            settings_.config->max_message_bytes()),
+              services.stop, services.written, services.loop},
       subscriptions_{outbox_},
       writer_{*this, settings_.options->rate_limit},
       note_{services.loop}
 {
+    outbox_.on_room([this] {
+        if (!state_.is_quiesced() && !services_.stop.is_made())
+            push_event({.kind = Event::Kind::writable, .link = id(), .failure = {}});
+    });
     subscriptions_.on_answer = [this] { connection_->subscription_answered(); };
     if (const auto& reconnect = settings_.options->reconnect)
         backoff_ = std::make_unique<Backoff>(*reconnect, make_seed(settings_.id));
@@ -95,7 +99,7 @@ void LinkImpl::announce_up(Continuity continuity)
                 .protocol = note_.protocol()});
 }
 
-bool LinkImpl::prepared(std::uint32_t number, Continuity continuity)
+bool LinkImpl::prepared(std::uint32_t number, Continuity continuity, Phase phase)
 {
     if (!state_.prepared())
         return false;
@@ -104,8 +108,7 @@ bool LinkImpl::prepared(std::uint32_t number, Continuity continuity)
     last_failure_.reset();
     if (backoff_)
         backoff_->up(services_.loop.now());
-    note_.end_connecting();
-    note_.set_phase(Phase::open, {});
+    note_.set_phase(phase, {});
     announce_up(continuity);
     set_outcome({});
     return true;
@@ -113,8 +116,12 @@ bool LinkImpl::prepared(std::uint32_t number, Continuity continuity)
 
 void LinkImpl::restored(std::optional<Failure> failure)
 {
-    if (failure)
+    if (!state_.is_quiesced()) // else it is closing
+        note_.set_phase(Phase::open, {});
+    if (failure) {
+        failure = failure->with_link(id()).with_retry(true);
         services_.journal.record(*failure);
+    }
     if (is_stopping())
         return;
     push_event({.kind = Event::Kind::ready, .link = id(), .failure = std::move(failure)});
@@ -163,10 +170,16 @@ void LinkImpl::reading_ended(std::optional<Failure> why)
     if (!end.was_announced)
         counters_.failed_attempts.fetch_add(1);
     if (end.is_recorded)
-        services_.journal.record(end.failure);
+        services_.journal.record(end.failure.with_link(id()));
     auto next = end.may_return ? next_attempt(end.failure) : std::nullopt;
+    const bool others_live = !next && links_.link_goes_down();
+    end.failure = end.failure.with_link(id()).with_retry(next || others_live);
     outbox_.end_connection(next && keeps_queue());
-    if (next || (state_.connection() != 0 && !is_stopping()))
+    if (!next)
+        state_.go_down(); // before the event: an application that sees it may send
+    // Of a first link that never came up, the inbox reports the end only if it is the last one's
+    const bool is_event = state_.connection() != 0 || (others_live && id() == LinkId{});
+    if (next || (is_event && !is_stopping()))
         next = announce_end(end.is_announced ? Event::Kind::down : Event::Kind::retry, end.failure,
                             next);
     if (!next)
@@ -185,7 +198,8 @@ std::optional<TimePoint> LinkImpl::announce_end(Event::Kind kind, Failure& why,
         return next;
     } catch (...) {
         why = to_failure(std::current_exception(), Error::no_resources, "go on with the link",
-                         settings_.endpoint);
+                         settings_.endpoint)
+                  .with_link(id());
         outbox_.end_connection(false);
         return std::nullopt;
     }
@@ -243,7 +257,7 @@ void LinkImpl::end_for_good(const Failure& why)
     outbox_.end_connection(false);
     outbox_.settle_pushes();
     set_outcome(start_failure(why));
-    links_.link_went_down(why);
+    links_.link_went_down(why.with_link(id()).with_retry(false));
 }
 
 void LinkImpl::connection_ended()
@@ -303,7 +317,9 @@ void LinkImpl::begin_quiescing(bool by_application)
         return;
     timer_.cancel();
     if (!is_stopping())
-        push_event({.kind = Event::Kind::down, .link = id(), .failure = why});
+        push_event({.kind = Event::Kind::down,
+                    .link = id(),
+                    .failure = why.with_link(id()).with_retry(links_.link_goes_down())});
     end_for_good(why);
     if (!connection_ || !connection_->has_tasks())
         all_ended();
@@ -315,10 +331,11 @@ void LinkImpl::begin_close(TimePoint deadline)
     connection_->begin_close(services_.loop.now(), deadline);
 }
 
-void LinkImpl::close_alone(TimePoint drain_by, TimePoint deadline)
+void LinkImpl::close_alone(TimePoint drain_by, TimePoint deadline, CloseReason reason)
 {
     if (state_.is_quiesced() || state_.state() >= LinkState::State::down)
         return; // it is ending already
+    close_reason_ = std::move(reason);
     begin_quiescing(true);
     if (state_.state() == LinkState::State::connecting)
         return connection_->cut();
@@ -338,7 +355,8 @@ void LinkImpl::cut()
 
 Failure LinkImpl::timed_out_close() const
 {
-    return {Error::timed_out, {.attempted = "close", .endpoint = settings_.endpoint}};
+    const Failure why{Error::timed_out, {.attempted = "close", .endpoint = settings_.endpoint}};
+    return why.with_link(id());
 }
 
 void LinkImpl::abort() noexcept
@@ -388,6 +406,8 @@ void LinkImpl::drop(FailureDetails why)
 
 void LinkImpl::set_outcome(Result<void> outcome)
 {
+    if (!outcome)
+        outcome = outcome.error().with_link(id()).with_retry(false);
     if (outcome_.set(std::move(outcome)))
         services_.progressed.wake();
 }
@@ -397,7 +417,16 @@ Failure LinkImpl::refusal(const char* attempted) const
     const auto code = services_.stop.is_made()     ? services_.stop.refusal()
                       : is_close_requested_.load() ? Error::link_closed
                                                    : Error::not_connected;
-    return {code, {.attempted = attempted, .endpoint = settings_.endpoint}};
+    const Failure why{code, {.attempted = attempted, .endpoint = settings_.endpoint}};
+    return why.with_link(id()).with_retry(code == Error::not_connected && may_come_up());
+}
+
+/// Side: any thread.
+bool LinkImpl::may_come_up() const noexcept
+{
+    const auto state = state_.state();
+    return state <= LinkState::State::up || state == LinkState::State::backing_off
+           || (state == LinkState::State::failing && backoff_);
 }
 
 bool LinkImpl::is_over() const noexcept
@@ -406,7 +435,7 @@ bool LinkImpl::is_over() const noexcept
            || state_.state() >= LinkState::State::down;
 }
 
-Result<void> LinkImpl::close(Duration timeout)
+Result<void> LinkImpl::close(Duration timeout, CloseReason reason)
 {
     auto& loop = services_.loop;
     if (loop.is_loop_thread())
@@ -420,7 +449,9 @@ Result<void> LinkImpl::close(Duration timeout)
     const auto deadline = deadline_after(now, std::max(timeout, Duration{}));
     const auto drain_by = deadline_after(now, std::max(timeout, Duration{}) / 2);
     loop.post(
-        [self = shared_from_this(), drain_by, deadline] { self->close_alone(drain_by, deadline); });
+        [self = shared_from_this(), drain_by, deadline, reason = std::move(reason)]() mutable {
+            self->close_alone(drain_by, deadline, std::move(reason));
+        });
     // The loop cuts the link off at the deadline; 20 ms more let it do so.
     const auto patience = deadline_after(deadline, std::chrono::milliseconds{20});
     const bool woke = services_.progressed.wait_until(
@@ -435,7 +466,7 @@ void LinkImpl::withdraw()
     is_close_requested_ = true;
     services_.loop.post([self = shared_from_this()] {
         const auto now = self->services_.loop.now();
-        self->close_alone(now, deadline_after(now, std::chrono::seconds{1}));
+        self->close_alone(now, deadline_after(now, std::chrono::seconds{1}), {});
     });
 }
 

@@ -84,13 +84,19 @@ public:
     [[nodiscard]] bool is_open() const noexcept { return state_.is_open() && !state_.cause(); }
     void begin_close(TimePoint deadline);
     /// Drains, closes and aborts only this link, for the application.
-    void close_alone(TimePoint drain_by, TimePoint deadline);
+    void close_alone(TimePoint drain_by, TimePoint deadline, CloseReason reason);
+    /// Returns what a close that begins now says to the peer.
+    [[nodiscard]] CloseReason close_reason() const
+    {
+        return state_.is_closed_by_application() ? close_reason_ : services_.stop.reason();
+    }
     void abort() noexcept;
     void destroy_transport() noexcept;
     void expect_tasks_to_end() noexcept;
 
     // --- app side, any thread
-    Result<void> close(Duration timeout);
+    /// `reason` is valid.
+    Result<void> close(Duration timeout, CloseReason reason);
     /// Closes a link whose opening took too long: nobody holds it. Does not wait.
     void withdraw();
     /// Returns the failure of a call that the link refuses now.
@@ -127,8 +133,9 @@ public:
     /// Pushes `up`, once for each connection. Must precede the connection's messages.
     void announce_up(Continuity continuity);
     /// on_connected is done: the connection is up. Returns false if the link was given up or
-    /// stopped meanwhile. `number`: the connection's.
-    [[nodiscard]] bool prepared(std::uint32_t number, Continuity continuity);
+    /// stopped meanwhile. `number`: the connection's. `phase`: open, or subscribing until
+    /// restored().
+    [[nodiscard]] bool prepared(std::uint32_t number, Continuity continuity, Phase phase);
     /// on_connected and the subscriptions are done: pushes `ready`. `failure`: some subscriptions
     /// are not acknowledged.
     void restored(std::optional<Failure> failure);
@@ -164,6 +171,7 @@ private:
     [[nodiscard]] std::optional<TimePoint> announce_end(Event::Kind kind, Failure& why,
                                                         std::optional<TimePoint> next);
     [[nodiscard]] std::optional<TimePoint> next_attempt(Failure& why);
+    [[nodiscard]] bool may_come_up() const noexcept;
     [[nodiscard]] Failure traced(Failure why) const noexcept;
     [[nodiscard]] Failure start_failure(const Failure& why) const noexcept;
     void end_for_good(const Failure& why);
@@ -190,6 +198,7 @@ private:
     PhaseTracker note_;                           // both
     Outcome outcome_;                             // both; of opening the link
     Outcome closed_;                              // both; of the application's close
+    CloseReason close_reason_;                    // sidecar side; of the application's close
     std::atomic<bool> is_close_requested_{false}; // both: atomic; by close()
     LinkCounters counters_;                       // both
 };

@@ -136,11 +136,12 @@ MessageWatcher::Verdict LinkSink::ask_watchers(const MessageView& message)
 void LinkSink::validate_size(std::size_t payload_bytes) const
 {
     if (payload_bytes > max_message_bytes_)
-        throw Exception{Failure{Error::too_big,
-                                {.attempted = "take in a message",
-                                 .endpoint = endpoint_,
-                                 .explanation = fmt::format("{} bytes, the limit is {}",
-                                                            payload_bytes, max_message_bytes_)}}};
+        throw Exception{
+            Failure{Error::too_big,
+                    {.attempted = "take in a message",
+                     .endpoint = endpoint_,
+                     .explanation = fmt::format("{} bytes; the option max_message_bytes is {}",
+                                                payload_bytes, max_message_bytes_)}}};
 }
 
 bool LinkSink::put(MessageKind kind, std::span<const std::byte> payload)
@@ -296,11 +297,12 @@ void LinkSink::validate_fits_inbox(std::size_t payload_bytes) const
 {
     const auto most = services_.inbox.largest_message();
     if (!queue_ && payload_bytes > most)
-        throw Exception{Failure{Error::too_big,
-                                {.attempted = "pass on a message",
-                                 .endpoint = endpoint_,
-                                 .explanation = fmt::format("{} bytes, the inbox takes at most {}",
-                                                            payload_bytes, most)}}};
+        throw Exception{Failure{
+            Error::too_big,
+            {.attempted = "pass on a message",
+             .endpoint = endpoint_,
+             .explanation = fmt::format("{} bytes, the inbox takes at most {}: raise inbox.bytes",
+                                        payload_bytes, most)}}};
 }
 
 Task<> LinkSink::pass_on(Message message)

@@ -13,27 +13,31 @@ bool is_default(const LinkOptions& options) noexcept
 {
     static const LinkOptions defaults;
     // Names every field, so that a new one does not compile before it is compared here
-    const auto& [outbox, reconnect, on_connected, on_connected_timeout, ack_timeout, overflow,
-                 liveness, rate_limit] = options;
-    return !outbox && !reconnect && !on_connected && !liveness && !rate_limit && is_plain(overflow)
-           && on_connected_timeout == defaults.on_connected_timeout
-           && ack_timeout == defaults.ack_timeout;
+    const auto& [outbox, reconnect, on_connected, on_connected_timeout, subscriptions, ack_timeout,
+                 overflow, ping_interval, ping_timeout, idle_timeout, on_idle, heartbeat,
+                 rate_limit] = options;
+    return outbox.bytes == 0 && outbox.messages == 0 && !reconnect && !on_connected
+           && !ping_interval && !ping_timeout && !heartbeat && !rate_limit && subscriptions.empty()
+           && is_plain(overflow) && on_connected_timeout == defaults.on_connected_timeout
+           && ack_timeout == defaults.ack_timeout && idle_timeout == defaults.idle_timeout
+           && on_idle == defaults.on_idle;
 }
 
 /// Shares one copy of the defaults, which saves half a KiB for each of thousands of links.
-std::shared_ptr<const LinkOptions> shared(const LinkOptions& options)
+std::shared_ptr<const LinkOptions> shared(LinkOptions options)
 {
     static const auto defaults = std::make_shared<const LinkOptions>();
-    return is_default(options) ? defaults : std::make_shared<const LinkOptions>(options);
+    return is_default(options) ? defaults : std::make_shared<const LinkOptions>(std::move(options));
 }
 
 } // namespace
 
-std::shared_ptr<LinkImpl> Links::add(std::shared_ptr<const LinkConfig> config,
-                                     const LinkOptions& options, TimePoint deadline)
+std::shared_ptr<LinkImpl> Links::add(std::shared_ptr<const LinkConfig> config, LinkOptions options,
+                                     TimePoint deadline)
 {
     auto endpoint = config->endpoint(); // user code, so not under the lock
-    auto shared_options = shared(options);
+    auto subscriptions = std::exchange(options.subscriptions, {});
+    auto shared_options = shared(std::move(options));
     std::shared_ptr<LinkImpl> link;
     {
         std::lock_guard lock{mutex_};
@@ -43,6 +47,11 @@ std::shared_ptr<LinkImpl> Links::add(std::shared_ptr<const LinkConfig> config,
                                                        .config = std::move(config),
                                                        .endpoint = std::move(endpoint),
                                                        .options = std::move(shared_options)});
+        for (auto& one : subscriptions) {
+            auto key = std::move(one.key);
+            (void)link->subscriptions().add(std::move(key),
+                                            SubscriptionMessage::of(std::move(one)));
+        }
         links_.emplace(id, link);
     }
     LinkImpl* none = nullptr;
@@ -57,9 +66,17 @@ void Links::begin(LinkImpl& link, TimePoint deadline)
         link.quiesce();
         return;
     }
-    if (live_count_++ == 0)
+    if (live_count_++ == 0) {
+        services_.inbox.set_has_link(true);
         services_.inbox.set_terminal_failure(std::nullopt);
+    }
     link.begin(deadline);
+}
+
+bool Links::link_goes_down() noexcept
+{
+    services_.inbox.set_has_link(live_count_ > 1);
+    return live_count_ > 1;
 }
 
 void Links::link_went_down(const Failure& why)

@@ -26,7 +26,7 @@ public:
     // --- app side
     /// Adds a link and lets the loop begin it. `deadline`: of the call that opens it.
     [[nodiscard]] std::shared_ptr<LinkImpl> add(std::shared_ptr<const LinkConfig> config,
-                                                const LinkOptions& options, TimePoint deadline);
+                                                LinkOptions options, TimePoint deadline);
 
     // --- both
     /// Returns the first link; null before the first add(). Lifetime: the run's.
@@ -48,6 +48,9 @@ public:
     [[nodiscard]] std::vector<std::string> describe(std::size_t limit, std::size_t& more) const;
 
     // --- sidecar side
+    /// A link is about to go down for good; call it before its last event. Returns whether another
+    /// link is up or tries to be.
+    [[nodiscard]] bool link_goes_down() noexcept;
     /// A link is down for good, for this reason. The last link's reason becomes the inbox's
     /// terminal failure.
     void link_went_down(const Failure& why);

@@ -25,7 +25,7 @@ struct LinkServices {
     Inbox& inbox;                            // both
     Journal& journal;                        // both
     const StopRequest& stop;                 // both
-    const QueueLimits outbox;                // both: constant
+    const QueueLimits outbox;                // both: constant; Options::outbox
     WaitQueue written{};                     // both: send() and flush() wait here for the writers
     WaitQueue progressed{};                  // both: start(), call(), close(), stop() wait here
     std::vector<LinkSink*> space_waiters{};  // sidecar side; wait for inbox capacity

@@ -16,6 +16,15 @@ SessionImpl::~SessionImpl() { link_.sink().unwatch(*this); }
 
 std::string SessionImpl::protocol() const { return link_.note().protocol(); }
 
+ConnectionInfo SessionImpl::connection_info() const { return link_.note().connection_info(); }
+
+void SessionImpl::refuse(std::string why) const
+{
+    throw Exception{Failure{
+        Error::login_refused,
+        {.attempted = "log in", .endpoint = link_.endpoint(), .explanation = std::move(why)}}};
+}
+
 // --- receiving
 
 MessageWatcher::Verdict SessionImpl::offer(const MessageView& message)
@@ -52,6 +61,15 @@ Task<> SessionImpl::pass_on(Message message)
 {
     link_.sink().validate_fits_inbox(message.size());
     link_.announce_up(continuity_);
+    struct ShowWait {
+        explicit ShowWait(PhaseTracker& note) : note_{note}
+        {
+            note_.set_detail(Phase::restoring, "while pass_on() waits for room in the inbox");
+        }
+        ~ShowWait() { note_.set_detail(Phase::restoring, {}); }
+        PhaseTracker& note_;
+    };
+    const ShowWait until_it_is_in{link_.note()};
     co_await link_.sink().pass_on(std::move(message));
 }
 

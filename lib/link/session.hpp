@@ -31,6 +31,8 @@ public:
     // Session
     std::uint32_t connection() const noexcept override { return connection_; }
     std::string protocol() const override;
+    ConnectionInfo connection_info() const override;
+    void refuse(std::string why) const override;
     Task<Message> receive() override;
     Task<> pass_on(Message message) override;
     void set_continuity(Continuity continuity) noexcept override { continuity_ = continuity; }

@@ -17,6 +17,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace sidecar::detail {
@@ -30,6 +31,11 @@ struct SubscriptionMessage {
     [[nodiscard]] std::span<const std::byte> bytes() const noexcept
     {
         return std::as_bytes(std::span{payload});
+    }
+    [[nodiscard]] static SubscriptionMessage of(Subscription subscription)
+    {
+        return {subscription.kind, std::move(subscription.message),
+                std::move(subscription.is_answer)};
     }
     [[nodiscard]] bool says_the_same(const SubscriptionMessage& other) const noexcept
     {

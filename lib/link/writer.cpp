@@ -1,6 +1,7 @@
 #include "link/writer.hpp"
 
 #include "base/failures.hpp"
+#include "base/text.hpp"
 #include "link/link.hpp"
 
 #include <fmt/format.h>
@@ -11,6 +12,37 @@
 #include <utility>
 
 namespace sidecar::detail {
+
+Result<void> validate_message(const LinkConfig& config, MessageKind kind,
+                              std::span<const std::byte> payload)
+{
+    try {
+        return config.check_send(kind, payload);
+    } catch (const std::bad_alloc&) {
+        throw;
+    } catch (...) {
+        return to_failure(std::current_exception(), Error::callback_failed, "send",
+                          config.endpoint());
+    }
+}
+
+Result<void> validate_subscription(const LinkConfig& config, std::size_t max_bytes,
+                                   std::string_view key, const SubscriptionMessage& message)
+{
+    const auto refused = [&](Error code, std::string why) {
+        return Failure{code,
+                       {.attempted = "subscribe",
+                        .endpoint = config.endpoint(),
+                        .explanation = std::move(why)}};
+    };
+    if (key.empty())
+        return refused(Error::bad_options, "the key is empty");
+    if (message.payload.size() > max_bytes)
+        return refused(Error::too_big,
+                       fmt::format("{} bytes, the outbox takes at most {}: raise outbox.bytes",
+                                   message.payload.size(), max_bytes));
+    return validate_message(config, message.kind, message.bytes());
+}
 
 Writer::Writer(LinkImpl& link, const std::optional<RateLimit>& limit)
     : link_{link},
@@ -24,37 +56,28 @@ Writer::Writer(LinkImpl& link, const std::optional<RateLimit>& limit)
 
 Failure Writer::failed(Error code, const char* attempted, std::string explanation) const
 {
-    return {code,
-            {.attempted = attempted,
-             .endpoint = link_.endpoint(),
-             .explanation = std::move(explanation)}};
+    const Failure why{code,
+                      {.attempted = attempted,
+                       .endpoint = link_.endpoint(),
+                       .explanation = std::move(explanation)}};
+    return why.with_link(link_.id());
 }
 
-Failure Writer::too_big(std::size_t payload_bytes) const
+Failure Writer::too_big(const char* attempted, std::size_t payload_bytes, std::size_t max) const
 {
-    return failed(Error::too_big, "send",
-                  fmt::format("{} bytes, the outbox takes at most {}", payload_bytes,
-                              outbox_.largest_message()));
-}
-
-Result<void> Writer::validate(MessageKind kind, std::span<const std::byte> payload) const
-{
-    try {
-        return link_.config().check_send(kind, payload);
-    } catch (const std::bad_alloc&) {
-        throw;
-    } catch (...) {
-        return to_failure(std::current_exception(), Error::callback_failed, "send",
-                          link_.endpoint());
-    }
+    return failed(Error::too_big, attempted,
+                  fmt::format("{} bytes, the outbox takes at most {}: raise outbox.bytes",
+                              payload_bytes, max));
 }
 
 Result<void> Writer::send(MessageKind kind, std::span<const std::byte> payload,
                           const SendOptions& options)
 {
-    auto result = validate(kind, payload);
+    auto result = validate_message(link_.config(), kind, payload);
     if (result)
         result = queue(kind, payload, options);
+    else
+        result = result.error().with_link(link_.id());
     if (!result)
         services_.sends_refused.fetch_add(1, std::memory_order_relaxed);
     return result;
@@ -80,14 +103,18 @@ Result<void> Writer::queue(MessageKind kind, std::span<const std::byte> payload,
     switch (push) {
     case Push::queued: break;
     case Push::closed: return link_.refusal("send");
-    case Push::too_big: return too_big(payload.size());
+    case Push::too_big: return too_big("send", payload.size(), outbox_.largest_message());
     case Push::wrong_connection:
         return failed(Error::wrong_connection, "send",
                       fmt::format("meant for connection {}", *options.connection));
     case Push::full:
+        if (outbox_.want_room(payload.size(), options.priority))
+            post_wake();
         if (options.timeout <= Duration{})
-            return Error::full;
-        return failed(Error::timed_out, "send", "the outbox stayed full");
+            return Failure{Error::full}.with_link(link_.id()).with_retry(true);
+        return failed(Error::full, "send",
+                      fmt::format("it stayed full for {}", readable(options.timeout)))
+            .with_retry(true);
     }
     // Before the connection is restored, an ordinary message does not wake the writer; a control
     // message always does
@@ -143,7 +170,7 @@ Result<void> Writer::flush(Duration timeout)
         break;
     case FlushResult::waiting:
         if (!woke)
-            return failed(Error::timed_out, "flush", {});
+            return failed(Error::timed_out, "flush", {}).with_retry(true);
         break;
     }
     return link_.refusal("flush");
@@ -153,10 +180,9 @@ Result<void> Writer::subscribe(std::string key, SubscriptionMessage message)
 {
     if (link_.is_over())
         return link_.refusal("subscribe");
-    if (auto valid = validate(message.kind, message.bytes()); !valid)
+    if (auto valid = validate_subscription(link_.config(), outbox_.limit_bytes(), key, message);
+        !valid)
         return valid;
-    if (message.payload.size() > outbox_.limit_bytes())
-        return too_big(message.payload.size());
     if (link_.subscriptions().add(std::move(key), std::move(message)))
         post_wake();
     return {};
@@ -167,7 +193,7 @@ Result<bool> Writer::unsubscribe(std::string_view key, SubscriptionMessage messa
     if (link_.is_over())
         return link_.refusal("unsubscribe");
     if (!message.payload.empty())
-        if (auto valid = validate(message.kind, message.bytes()); !valid)
+        if (auto valid = validate_message(link_.config(), message.kind, message.bytes()); !valid)
             return valid.error();
     const bool was_there = link_.subscriptions().remove(key, std::move(message));
     if (was_there) {
@@ -194,6 +220,7 @@ Task<> Writer::run(Context ctx, AnyTransport& transport, Connection& connection)
     for (;;) {
         connection.look_whether_restored();
         auto batch = outbox_.next_batch();
+        outbox_.look_for_room(); // after it: it drops messages whose time is over
         if (!batch) {
             connection.nothing_to_write();
             if (outbox_.prepare_sleep()) {

@@ -28,6 +28,16 @@ namespace sidecar::detail {
 class Connection;
 class LinkImpl;
 
+/// Lets the transport check a message. An exception of its code, other than bad_alloc, becomes a
+/// failure. Side: any thread.
+[[nodiscard]] Result<void> validate_message(const LinkConfig& config, MessageKind kind,
+                                            std::span<const std::byte> payload);
+/// Checks a subscription; see validate_message(). `max_bytes`: of the outbox. Errors: bad_options
+/// without a key; too_big; those of check_send().
+[[nodiscard]] Result<void> validate_subscription(const LinkConfig& config, std::size_t max_bytes,
+                                                 std::string_view key,
+                                                 const SubscriptionMessage& message);
+
 /// Puts messages into the link's outbox for the application, and writes them on the loop. Owned by
 /// the link, over all its connections, so that a reconnect does not refill the rate limit.
 /// Invariant: one run() at a time.
@@ -64,13 +74,12 @@ public:
 
 private:
     struct WriteEnd;
-    /// Asks the transport. Turns an exception of its code, other than bad_alloc, into a failure.
-    [[nodiscard]] Result<void> validate(MessageKind kind, std::span<const std::byte> payload) const;
     [[nodiscard]] Result<void> queue(MessageKind kind, std::span<const std::byte> payload,
                                      const SendOptions& options);
     void post_wake() noexcept;
     [[nodiscard]] Failure failed(Error code, const char* attempted, std::string explanation) const;
-    [[nodiscard]] Failure too_big(std::size_t payload_bytes) const;
+    [[nodiscard]] Failure too_big(const char* attempted, std::size_t payload_bytes,
+                                  std::size_t most) const;
     [[nodiscard]] std::optional<Batch> allowed(const Batch& batch);
     [[nodiscard]] Task<> wait_for_rate(Context ctx);
 

@@ -1,6 +1,19 @@
 #include "loop/phase_tracker.hpp"
 
+#include <algorithm>
+#include <utility>
+
 namespace sidecar {
+
+std::string_view ConnectionInfo::header(std::string_view name) const noexcept
+{
+    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+    const auto found = std::find_if(headers.begin(), headers.end(), [&](const auto& header) {
+        return std::equal(header.first.begin(), header.first.end(), name.begin(), name.end(),
+                          [&](char a, char b) { return lower(a) == lower(b); });
+    });
+    return found == headers.end() ? std::string_view{} : std::string_view{found->second};
+}
 
 std::string_view to_string(Phase phase) noexcept
 {
@@ -10,7 +23,8 @@ std::string_view to_string(Phase phase) noexcept
     case Phase::tunnelling: return "asking the proxy for a tunnel";
     case Phase::securing: return "in the TLS handshake";
     case Phase::handshaking: return "in the handshake";
-    case Phase::restoring: return "restoring";
+    case Phase::restoring: return "running on_connected";
+    case Phase::subscribing: return "waiting for answers to subscriptions";
     case Phase::open: return "open";
     case Phase::closing: return "closing";
     case Phase::down: return "down";
@@ -55,8 +69,13 @@ void PhaseTracker::set_phase(Phase phase, std::string_view detail)
     std::lock_guard lock{mutex_};
     phase_ = phase;
     detail_ = detail;
-    if (phase >= Phase::open || !is_connecting_)
+    if (!is_connecting_)
         return;
+    if (phase >= Phase::open) {
+        close_step(trace_, now);
+        is_connecting_ = false;
+        return;
+    }
     auto& steps = trace_.steps;
     // The time before the transport's first step belongs to that step.
     if (!steps.empty())
@@ -66,6 +85,13 @@ void PhaseTracker::set_phase(Phase phase, std::string_view detail)
     else if (steps.size() < max_entries)
         steps.push_back({phase, std::string{detail}, steps.empty() ? now - began_ : Duration{}});
     step_began_ = now;
+}
+
+void PhaseTracker::set_detail(Phase phase, std::string_view detail)
+{
+    std::lock_guard lock{mutex_};
+    if (phase_ == phase)
+        detail_ = detail;
 }
 
 void PhaseTracker::set_protocol(std::string_view protocol)
@@ -80,6 +106,22 @@ void PhaseTracker::record_tried(std::string_view address, std::string_view outco
     std::lock_guard lock{mutex_};
     if (is_connecting_ && trace_.attempts.size() < max_entries)
         trace_.attempts.push_back({std::string{address}, std::string{outcome}, elapsed});
+}
+
+void PhaseTracker::set_connection_info(ConnectionInfo info)
+{
+    info.protocol = protocol();
+    auto shared = std::make_shared<const ConnectionInfo>(std::move(info));
+    std::lock_guard lock{mutex_};
+    info_.swap(shared);
+}
+
+ConnectionInfo PhaseTracker::connection_info() const
+{
+    std::unique_lock lock{mutex_};
+    const auto info = info_;
+    lock.unlock(); // the copy may be large
+    return info ? *info : ConnectionInfo{};
 }
 
 std::string PhaseTracker::protocol() const

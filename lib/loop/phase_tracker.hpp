@@ -1,12 +1,14 @@
-// The phase of a link, the steps of its latest connecting, and the protocol agreed with its peer.
+// The phase of a link, the steps of its latest connecting, and the facts of its latest connection.
 #pragma once
 
 #include "base/wait_queue.hpp"
 
 #include <sidecar/connect_trace.hpp>
+#include <sidecar/connection_info.hpp>
 #include <sidecar/context.hpp>
 
 #include <cstddef>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -25,13 +27,20 @@ public:
     void begin_connecting();
     /// Ends the connecting, successful or not. A second call has no effect.
     void end_connecting();
-    /// Sets the phase; one up to Phase::restoring is also a step of the connecting under way.
+    /// Sets the phase. One before Phase::open is also a step of the connecting under way; the others
+    /// end the connecting.
     void set_phase(Phase phase, std::string_view detail);
+    /// Sets the detail of this phase; no effect in another phase.
+    void set_detail(Phase phase, std::string_view detail);
     void set_protocol(std::string_view protocol);
+    /// Sets the facts of a new connection; the protocol is the one set before.
+    void set_connection_info(ConnectionInfo info);
     /// Adds an attempt to the connecting under way; an empty `outcome`: the address that won.
     void record_tried(std::string_view address, std::string_view outcome, Duration elapsed);
 
     [[nodiscard]] std::string protocol() const;
+    /// Returns the facts of the latest connection.
+    [[nodiscard]] ConnectionInfo connection_info() const;
     /// Returns the phase and its detail: "connecting to 10.0.0.1:80".
     [[nodiscard]] std::string text() const;
     /// Returns text(), and how long each step of the connecting has taken.
@@ -46,13 +55,14 @@ private:
 
     const AppClock& clock_; // both
     mutable std::mutex mutex_;
-    Phase phase_ = Phase::connecting; // both: guarded by mutex_
-    std::string detail_;              // both: guarded by mutex_
-    std::string protocol_;            // both: guarded by mutex_
-    ConnectTrace trace_;              // both: guarded by mutex_
-    TimePoint began_{};               // both: guarded by mutex_
-    TimePoint step_began_{};          // both: guarded by mutex_; also the end of the step before
-    bool is_connecting_ = false;      // both: guarded by mutex_
+    Phase phase_ = Phase::connecting;            // both: guarded by mutex_
+    std::string detail_;                         // both: guarded by mutex_
+    std::string protocol_;                       // both: guarded by mutex_
+    std::shared_ptr<const ConnectionInfo> info_; // both: guarded by mutex_; null: none yet
+    ConnectTrace trace_;                         // both: guarded by mutex_
+    TimePoint began_{};                          // both: guarded by mutex_
+    TimePoint step_began_{};     // both: guarded by mutex_; also the end of the step before
+    bool is_connecting_ = false; // both: guarded by mutex_
 };
 
 } // namespace sidecar::detail

@@ -1,5 +1,6 @@
 #include "queue/inbox.hpp"
 
+#include "base/failures.hpp"
 #include "queue/receive_call.hpp"
 
 #include <algorithm>
@@ -113,11 +114,11 @@ void Inbox::end_from_signal() noexcept
     ready_.raise_for_good(); // from now on there is always something to receive
 }
 
-void Inbox::set_terminal_failure(std::optional<Failure> why)
+void Inbox::set_terminal_failure(const std::optional<Failure>& why)
 {
     {
         std::lock_guard lock{terminal_mutex_};
-        terminal_ = std::move(why);
+        terminal_ = why ? std::optional{as_end(*why)} : std::nullopt;
         is_terminal_.store(terminal_.has_value(), std::memory_order_seq_cst);
     }
     arrived_.wake();
@@ -158,8 +159,7 @@ Duration Inbox::oldest_age() const
     while (!ring_.empty()) {
         if (lock_.try_lock_to_look()) {
             if (ring_.read_position() < ring_.published()) {
-                (void)ring_.front();
-                first = ring_.front_arrival();
+                first = ring_.front().arrival();
             }
             lock_.unlock();
             break;
@@ -181,8 +181,7 @@ Duration Inbox::oldest_age() const
 /// For oldest_age() while a handler runs.
 void Inbox::update_front() noexcept
 {
-    (void)ring_.front();
-    consumer_.arrival.store(ring_.front_arrival().time_since_epoch().count(),
+    consumer_.arrival.store(ring_.front().arrival().time_since_epoch().count(),
                             std::memory_order_relaxed);
 }
 
@@ -199,7 +198,7 @@ Failure Inbox::nothing_left() const
     if (ended())
         return Error::stopped;
     std::lock_guard lock{terminal_mutex_};
-    return terminal_.value_or(Failure{Error::timed_out});
+    return terminal_.value_or(nothing_came());
 }
 
 /// Constructs the result in place: a message holds its bytes, so each move would copy them.
@@ -207,13 +206,12 @@ Result<Message> Inbox::take_message()
 {
     using Built = Result<Message>;
     const auto view = ring_.front();
-    const auto arrival = ring_.front_arrival();
-    auto message =
-        ring_.front_has_block()
-            ? Built{Built::in_place_value, view.link(),       view.kind(), ring_.take_front_block(),
-                    view.size(),           view.connection(), arrival}
-            : Built{Built::in_place_value, view, arrival};
-    count_taken(arrival);
+    auto message = ring_.front_has_block() ? Built{Built::in_place_value, view.link(),
+                                                   view.kind(),           ring_.take_front_block(),
+                                                   view.size(),           view.connection(),
+                                                   view.arrival()}
+                                           : Built{Built::in_place_value, view};
+    count_taken(view.arrival());
     ring_.pop();
     return message;
 }
@@ -225,6 +223,9 @@ PolicyQueue::Taken Inbox::take_beside(PolicyQueue::Ends ends)
         call_on_space();
     if (taken.event && taken.event->kind == Event::Kind::message)
         count_taken(taken.event->at);
+    // A link may have been opened since the last one ended
+    if (taken.event && taken.event->failure && has_link_.load(std::memory_order_relaxed))
+        taken.event->failure = taken.event->failure->with_retry(true);
     return taken;
 }
 
@@ -359,7 +360,7 @@ std::size_t Inbox::hand_over(MessageHandler handler, std::size_t limit)
         } pop{ring_};
         const auto view = ring_.front();
         ++count;
-        count_taken(ring_.front_arrival());
+        count_taken(view.arrival());
         handler(view);
     } while (count < most && ring_.read_position() < until
              && ring_.popped_bytes_so_far() - bytes_at_start < stride_bytes);

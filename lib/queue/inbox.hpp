@@ -159,7 +159,14 @@ public:
     void notify_through(std::shared_ptr<const NotifyFd> fd);
     /// Sets the failure that receive() returns when nothing is queued and no link can bring
     /// anything; empty while one can.
-    void set_terminal_failure(std::optional<Failure> why);
+    void set_terminal_failure(const std::optional<Failure>& why);
+
+    /// Records whether a link is up or tries to be. Call it before the last link's `down` is pushed:
+    /// it decides Failure::will_retry(). Side: sidecar.
+    void set_has_link(bool has_link) noexcept
+    {
+        has_link_.store(has_link, std::memory_order_relaxed);
+    }
 
     /// Whether a receiver would not have to wait.
     [[nodiscard]] bool has_something() const noexcept;
@@ -259,6 +266,7 @@ private:
     mutable std::mutex terminal_mutex_;     //
     std::optional<Failure> terminal_;       // both: guarded by terminal_mutex_
     std::atomic<bool> is_terminal_{false};  // both: atomic
+    std::atomic<bool> has_link_{false};     // both: atomic; the queue's mutex orders it
     std::atomic<bool> ended_{false};        // both: atomic
     std::atomic<bool> space_wanted_{false}; // both: atomic
     std::atomic<bool> space_due_{false};    // both: atomic; on_space is to be called

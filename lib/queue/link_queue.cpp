@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <iterator>
 #include <utility>
 
@@ -56,14 +57,34 @@ bool ends_call(const Event& event) noexcept
     return event.kind == Event::Kind::gap || (is_end && !(event.failure == Error::link_closed));
 }
 
+Failure as_end(const Failure& why) noexcept
+{
+    if (!(why == Error::timed_out))
+        return why;
+    try {
+        auto end = Failure{Error::connect_failed,
+                           {.attempted = why.attempted(),
+                            .endpoint = why.endpoint(),
+                            .cause = error_code{ETIMEDOUT, boost::system::system_category()},
+                            .explanation = why.explanation(),
+                            .trace = why.trace()}}
+                       .with_retry(why.will_retry());
+        return why.link() ? end.with_link(*why.link()) : end;
+    } catch (...) { // no memory
+        return Error::connect_failed;
+    }
+}
+
 Failure to_failure(Event event)
 {
     if (event.failure)
-        return *std::move(event.failure);
-    return {Error::gap,
-            {.attempted = "receive",
-             .endpoint = fmt::format("link {}", static_cast<std::uint32_t>(event.link)),
-             .explanation = fmt::format("{}, {}", event.missing, to_string(event.gap_reason))}};
+        return as_end(*event.failure);
+    const Failure gap{
+        Error::gap,
+        {.attempted = "receive",
+         .endpoint = fmt::format("link {}", static_cast<std::uint32_t>(event.link)),
+         .explanation = fmt::format("{}, {}", event.missing, to_string(event.gap_reason))}};
+    return gap.with_link(event.link).with_retry(true);
 }
 
 std::size_t entry_cost(std::size_t payload_bytes, std::size_t key_bytes) noexcept
@@ -158,7 +179,7 @@ bool LinkQueue::want_room(std::size_t payload_bytes, TimePoint now)
 
 Message LinkQueue::make(const Incoming& incoming) const
 {
-    return Message{MessageView{link_, incoming.kind, incoming.payload, connection_}, incoming.now};
+    return Message{MessageView{link_, incoming.kind, incoming.payload, connection_, incoming.now}};
 }
 
 LinkQueue::Fresh LinkQueue::make_fresh(const Incoming& incoming)
@@ -196,10 +217,10 @@ void LinkQueue::replace(At at, Message message, std::size_t cost) noexcept
     counts_.lost_bytes += message_of(at).size();
     payload_bytes_ -= message_of(at).size();
     used_bytes_ -= at->cost;
+    message.replaced_ = message_of(at).replaced() + 1;
     at->content = std::move(message);
     payload_bytes_ += message_of(at).size();
     used_bytes_ += at->cost = cost;
-    ++at->replaced;
     by_arrival_.splice(by_arrival_.end(), by_arrival_, at->arrival);
 }
 
@@ -238,7 +259,7 @@ void LinkQueue::lose(At at, GapReason reason) noexcept
 {
     const auto& message = message_of(at);
     Missing missing{.at = message.arrival(), .connection = message.connection()};
-    missing.add(GapReason::conflated, at->replaced);
+    missing.add(GapReason::conflated, message.replaced());
     missing.add(reason, 1);
     missing.put_before(at->missing);
     ++counts_.lost[static_cast<std::size_t>(reason)];
@@ -281,9 +302,12 @@ void LinkQueue::push(Place place, std::unique_ptr<Event> event)
 {
     const auto kind = event->kind;
     const auto connection = event->connection;
+    if (kind == Event::Kind::writable && has_writable_)
+        return;
     Entries entry(1);
     entry.front().place = place;
     entry.front().content = std::move(event);
+    has_writable_ = has_writable_ || kind == Event::Kind::writable;
     add_entry(entry);
     trim_run(std::prev(entries_.end()));
     if (kind == Event::Kind::up)
@@ -314,7 +338,7 @@ bool LinkQueue::is_same_run(const Entry& a, const Entry& b) const noexcept
 
 /// Shortens a row of events that is too long: forgets a part between two moments at which the link
 /// was in the same state. The latest events stay: messages behind them belong to the latest
-/// connection.
+/// connection. `writable` stays: the application may wait for it.
 void LinkQueue::trim_run(At at) noexcept
 {
     if (is_message(*at) && (at == entries_.begin() || is_message(*--at)))
@@ -348,12 +372,13 @@ void LinkQueue::trim_run(At at) noexcept
         auto same = last;
         while (!(phases[same] == phases[first]))
             --same;
-        if (same == first)
+        if (same == first || (same == first + 1 && is_writable(*run[first])))
             continue;
         Missing missing;
         for (auto i = same; i-- != first;) {
-            missing.put_before(run[i]->missing);
-            entries_.erase(run[i]);
+            missing.put_before(std::exchange(run[i]->missing, {}));
+            if (!is_writable(*run[i]))
+                entries_.erase(run[i]);
         }
         run[same]->missing.put_before(missing);
         return;
@@ -410,6 +435,7 @@ Event LinkQueue::take()
         return event;
     }
     if (auto* its_event = std::get_if<std::unique_ptr<Event>>(&front.content)) {
+        has_writable_ = has_writable_ && !is_writable(front);
         event = std::move(**its_event);
     } else {
         forget_message(entries_.begin());
@@ -417,7 +443,6 @@ Event LinkQueue::take()
         event.message = std::get<Message>(std::move(front.content));
         event.connection = event.message.connection();
         event.at = event.message.arrival();
-        event.missing = front.replaced;
         ++counts_.taken;
         counts_.taken_bytes += event.message.size();
     }

@@ -42,6 +42,9 @@ struct QueueCounts {
 
 /// Whether receive() and poll() end at this event.
 [[nodiscard]] bool ends_call(const Event& event) noexcept;
+/// Converts the failure that ended a link to the one that receivers return: `timed_out`, of
+/// connecting, becomes connect_failed, for they return `timed_out` for silence.
+[[nodiscard]] Failure as_end(const Failure& why) noexcept;
 /// Converts such an event to the failure that they return.
 [[nodiscard]] Failure to_failure(Event event);
 
@@ -95,7 +98,8 @@ public:
     [[nodiscard]] PutOutcome put(const Incoming& incoming);
     /// Whether a message of this size would be taken. False: see take_wish().
     [[nodiscard]] bool want_room(std::size_t payload_bytes, TimePoint now);
-    /// Adds an event. Throws bad_alloc, and then has changed nothing.
+    /// Adds an event, but no second `writable` before the first is taken. Throws bad_alloc, and then
+    /// has changed nothing.
     void push(Place place, std::unique_ptr<Event> event);
     /// Drops messages that have waited for longer than max_age.
     void expire(TimePoint now) noexcept;
@@ -162,7 +166,6 @@ private:
         Place place{};
         Missing missing{}; // before it
         std::variant<std::monostate, Message, std::unique_ptr<Event>> content{};
-        std::uint64_t replaced = 0;       // message: how many older ones it has replaced
         ByArrival::iterator arrival{};    // message: its place in by_arrival_
         std::size_t cost = 0;             // message: as counted in used_bytes_
         const std::string* key = nullptr; // message: in keys_; null: nothing replaces it
@@ -193,6 +196,11 @@ private:
     {
         return std::holds_alternative<Message>(entry.content);
     }
+    [[nodiscard]] static bool is_writable(const Entry& entry) noexcept
+    {
+        const auto* event = std::get_if<std::unique_ptr<Event>>(&entry.content);
+        return event && (*event)->kind == Event::Kind::writable;
+    }
     [[nodiscard]] At find(const std::optional<std::string_view>& key);
     [[nodiscard]] bool has_room(std::size_t cost, At replaced) const noexcept;
     [[nodiscard]] bool is_half_free() const noexcept;
@@ -219,7 +227,8 @@ private:
     std::optional<LevelEvent> level_event_; // not taken yet
     std::uint32_t connection_ = 1;          // of the latest `up`, and of messages put now
     bool wants_room_ = false, is_closed_ = false;
-    QueueCounts& counts_; // of all links
+    bool has_writable_ = false; // the event is among the entries
+    QueueCounts& counts_;       // of all links
 };
 
 /// Returns how many of its queue's bytes a message costs: its memory, and the key's if there is

@@ -17,11 +17,34 @@ namespace sidecar::detail {
     return limits.messages != 0 ? limits.messages : std::max<std::size_t>(limits.bytes / 64, 1);
 }
 
-/// Replaces limits that are 0 by their defaults.
-[[nodiscard]] constexpr QueueLimits resolved(QueueLimits limits, std::size_t default_bytes) noexcept
+/// No message takes more than this part of the inbox, so that other links find space.
+inline constexpr std::size_t inbox_share = 4;
+/// A queue's memory is at most twice its bytes, rounded up to a power of two.
+inline constexpr std::size_t max_queue_bytes = SIZE_MAX / 4;
+/// A record's size has 32 bits.
+inline constexpr std::size_t max_message =
+    std::min<std::size_t>(UINT32_MAX, max_queue_bytes / inbox_share);
+
+/// Replaces limits of the inbox that are 0.
+[[nodiscard]] constexpr QueueLimits inbox_limits(QueueLimits limits,
+                                                 std::size_t max_message_bytes) noexcept
 {
     if (limits.bytes == 0)
-        limits.bytes = default_bytes;
+        limits.bytes =
+            std::max(std::size_t{8} << 20, inbox_share * std::min(max_message_bytes, max_message));
+    limits.messages = message_limit(limits);
+    return limits;
+}
+/// Replaces limits of a link's outbox that are 0. `general`: Options::outbox.
+[[nodiscard]] constexpr QueueLimits outbox_limits(QueueLimits limits, const QueueLimits& general,
+                                                  std::size_t max_message_bytes) noexcept
+{
+    if (limits.messages == 0)
+        limits.messages = general.messages;
+    if (limits.bytes == 0)
+        limits.bytes = general.bytes;
+    if (limits.bytes == 0)
+        limits.bytes = std::max(std::size_t{2} << 20, std::min(max_message_bytes, max_message));
     limits.messages = message_limit(limits);
     return limits;
 }

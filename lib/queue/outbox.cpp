@@ -64,6 +64,38 @@ Outbox::Push Outbox::push_conditionally(RecordRing& ring, MessageKind kind,
     return Push::queued;
 }
 
+bool Outbox::want_room(std::size_t payload_bytes, Priority priority)
+{
+    std::lock_guard lock{mutex_};
+    return written_.want(payload_bytes, priority);
+}
+
+/// With mutex_ held.
+bool Outbox::has_room(std::size_t payload_bytes, Priority priority) const
+{
+    if (!is_open())
+        return false;
+    if (priority == Priority::high)
+        return priority_.has_room(payload_bytes);
+    return !owner_ || owner_->empty() || (owner_->half_free() && owner_->has_space(payload_bytes));
+}
+
+void Outbox::grant_wishes() noexcept
+{
+    try {
+        bool is_granted = false;
+        {
+            std::lock_guard lock{mutex_};
+            is_granted = written_.grant(
+                [this](std::size_t bytes, Priority priority) { return has_room(bytes, priority); });
+        }
+        if (is_granted)
+            written_.on_room();
+    } catch (...) { // no memory; the next look tries again
+        (void)want_room(0, Priority::normal);
+    }
+}
+
 std::uint64_t Outbox::push_priority(PriorityMessage message, bool keeps_place)
 {
     std::lock_guard lock{mutex_};
@@ -409,6 +441,7 @@ void Outbox::mark_written(std::size_t count, std::uint64_t end)
     sent_bytes_.fetch_add(ring.popped_bytes_so_far() - bytes, std::memory_order_relaxed);
     ring.publish_reads();
     written_.wake();
+    look_for_room();
 }
 
 void Outbox::mark_priority_written(std::size_t count)
@@ -428,6 +461,7 @@ void Outbox::mark_priority_written(std::size_t count)
         if (message.on_step)
             message.on_step(message.number, PriorityMessage::Step::written);
     written_.wake();
+    look_for_room();
 }
 
 Outbox::Counts Outbox::counts() const

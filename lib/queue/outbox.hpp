@@ -5,6 +5,7 @@
 #include "base/wait_queue.hpp"
 #include "queue/priority_queue.hpp"
 #include "queue/record_ring.hpp"
+#include "queue/send_waiters.hpp"
 
 #include <sidecar/batch.hpp>
 #include <sidecar/error.hpp>
@@ -15,6 +16,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -67,6 +69,9 @@ public:
         Sender sender;
         return push(kind, payload, sender);
     }
+    /// Call it when a send ends with `full`: on_room is called once half of the queue is free and
+    /// such a message has room. True: the caller wakes the writer, which looks for room then.
+    [[nodiscard]] bool want_room(std::size_t payload_bytes, Priority priority);
     /// Call it after a push. True once if the writer sleeps: the caller wakes it.
     [[nodiscard]] bool wakes_writer() noexcept
     {
@@ -131,6 +136,14 @@ public:
     [[nodiscard]] Counts counts() const;
 
     // --- sidecar side
+    /// Sets what to call after want_room(), while pushes are accepted; again, if it throws.
+    void on_room(std::function<void()> function) { written_.on_room = std::move(function); }
+    /// Calls that function if it is due.
+    void look_for_room() noexcept
+    {
+        if (written_.has_wish()) [[unlikely]]
+            grant_wishes();
+    }
     /// Sets which messages the writer may take.
     void set_gate(SendGate gate) noexcept { out_.gate = gate; }
     [[nodiscard]] SendGate gate() const noexcept { return out_.gate; }
@@ -181,6 +194,8 @@ private:
     [[nodiscard]] bool take_priority(std::uint64_t& end);
     [[nodiscard]] std::uint64_t pass_over_unmet(RecordRing& ring, std::uint64_t end);
     void mark_priority_written(std::size_t count);
+    [[nodiscard]] bool has_room(std::size_t payload_bytes, Priority priority) const;
+    void grant_wishes() noexcept;
     void settle_end();
     void lose_until(RecordRing& ring, std::uint64_t position);
     template <class IsBefore>
@@ -195,7 +210,7 @@ private:
     const LinkId link_;        // both: constant
     const QueueLimits limits_; // both: constant
     const StopRequest& stop_;  // both
-    WaitQueue& written_;       // both
+    SendWaiters written_;      // both
     const AppClock& clock_;    // both
 
     mutable std::mutex mutex_;                     // one producer at a time

@@ -46,9 +46,10 @@ Result<void> validate_overflow(const Overflow& overflow, std::size_t max_message
     if (overflow.max_age < Duration{})
         return bad_options("overflow: max_age is negative");
     if (overflow.queue_bytes != 0 && overflow.queue_bytes < entry_cost(max_message_bytes))
-        return bad_options(
-            fmt::format("overflow: a queue of {} bytes cannot hold a message of {}; it needs {}",
-                        overflow.queue_bytes, max_message_bytes, entry_cost(max_message_bytes)));
+        return bad_options(fmt::format(
+            "overflow: a queue of {} bytes cannot hold a message of {}; set queue_bytes "
+            "to at least {}, or to 0 for the default",
+            overflow.queue_bytes, max_message_bytes, entry_cost(max_message_bytes)));
     const auto is_above = [](std::size_t low, std::size_t high) { return low != 0 && low >= high; };
     if (is_above(overflow.low.messages, overflow.high.messages)
         || is_above(overflow.low.bytes, overflow.high.bytes))

@@ -1,6 +1,7 @@
 // Waits for the lock and for something to take, in receive() and next_event().
 #pragma once
 
+#include "base/failures.hpp"
 #include "queue/inbox.hpp"
 
 #include <optional>
@@ -47,7 +48,7 @@ private:
         if (timeout_ > Duration{})
             has_lock_ = inbox_.lock_.lock(inbox_.clock_, deadline(), is_over);
         if (!has_lock_)
-            failure_ = Failure{is_over() ? Error::stopped : Error::timed_out};
+            failure_ = is_over() ? Failure{Error::stopped} : nothing_came();
         return has_lock_;
     }
     [[nodiscard, gnu::noinline]] Inbox::Next wait_for_more()
@@ -64,7 +65,7 @@ private:
             inbox_.consumer_.ages.ran_dry();
             unlock();
             if (!sleep()) {
-                failure_ = Failure{Error::timed_out};
+                failure_ = nothing_came();
                 break;
             }
         }

@@ -21,6 +21,17 @@ void release_pages(std::span<std::byte> memory) noexcept
         (void)::madvise(begin, bytes / page * page, MADV_DONTNEED); // if it fails, the memory stays
 }
 
+/// Releases the ring's memory between these positions.
+void release(std::span<std::byte> ring, std::uint64_t begin, std::uint64_t end) noexcept
+{
+    while (begin < end) {
+        const auto offset = begin & (ring.size() - 1);
+        const auto part = ring.subspan(offset, std::min(end - begin, ring.size() - offset));
+        release_pages(part);
+        begin += part.size();
+    }
+}
+
 std::size_t half_bytes(const QueueLimits& limits) noexcept
 {
     return std::bit_floor(std::max<std::size_t>(limits.bytes / 2, 256));
@@ -93,6 +104,18 @@ bool RecordRing::make_way_slowly(std::size_t record)
     }
     fill_gap(record);
     producer_.plain_until = std::min(end_of_lap(producer_.tail), producer_.head_seen + ring_room());
+    if (ring_bytes_ > large_ring) {
+        // Otherwise it would hold all of its memory after one lap, however little is queued
+        producer_.plain_until = std::min(producer_.plain_until, producer_.tail + release_step);
+        look_at_consumer();
+        if (producer_.head_seen - producer_.released >= release_step) {
+            // The producer has written over the bytes before `tail - ring_bytes_`
+            const auto begin = std::max(producer_.tail, std::uint64_t{ring_bytes_}) - ring_bytes_;
+            release({ring_.get(), ring_bytes_}, std::max(producer_.released, begin),
+                    producer_.head_seen);
+            producer_.released = producer_.head_seen;
+        }
+    }
     producer_.pushes_until = producer_.popped_seen + message_limit_;
     return true;
 }
@@ -141,7 +164,8 @@ bool RecordRing::has_space(std::size_t payload_bytes) const noexcept
     const auto record =
         record_bytes(may_be_large ? std::max(in_ring, sizeof(BlockRecord)) : in_ring)
         + stamp_record_bytes;
-    return fits(record) && (!may_be_large || budget_.has(payload_bytes));
+    return fits(record, may_be_large ? payload_bytes : 0)
+           && (!may_be_large || budget_.has(payload_bytes));
 }
 
 Block RecordRing::take_block(std::size_t bytes, std::size_t counted_bytes)
@@ -238,8 +262,8 @@ bool RecordRing::half_free() const noexcept
     const auto used = published_.tail.load(std::memory_order_acquire)
                       - freed_.head.load(std::memory_order_acquire);
     const auto now = counts();
-    return used <= ring_bytes_ / 2 && now.queued() <= message_limit_ / 2
-           && now.queued_bytes() <= (ring_bytes_ + budget_.limit()) / 2;
+    return used <= std::min(ring_bytes_, limit_) / 2 && now.queued() <= message_limit_ / 2
+           && now.queued_bytes() <= limit_ / 2;
 }
 
 } // namespace sidecar::detail

@@ -147,15 +147,14 @@ public:
         position += record_bytes_of(*h);
         return {link, h->kind(), payload_of(*h)};
     }
-    /// Returns the first message, with the link and connection of its stamp. read_position() must
+    /// Returns the first message, with the link, connection and arrival of its stamp. read_position() must
     /// be below published(), and is then the position of the message.
     [[nodiscard]] MessageView front() noexcept
     {
         const auto* h = pass_over_others();
-        return {consumer_.stamp.link, h->kind(), payload_of(*h), consumer_.stamp.connection};
+        return {consumer_.stamp.link, h->kind(), payload_of(*h), consumer_.stamp.connection,
+                consumer_.stamp.arrival};
     }
-    /// Returns when that message arrived. Call front() before.
-    [[nodiscard]] TimePoint front_arrival() const noexcept { return consumer_.stamp.arrival; }
     /// Whether that message is in a block, which take_front_block() takes out; the record stays
     /// until it is popped. Call front() before.
     [[nodiscard]] bool front_has_block() const noexcept
@@ -234,12 +233,15 @@ public:
 private:
     static constexpr std::size_t cache_line = 64, claim_ahead = 1024;
     static constexpr std::size_t kept_when_idle = 256u << 10;
+    /// A ring of more than `large_ring` releases the memory of records that were read, in steps.
+    static constexpr std::size_t large_ring = 8u << 20, release_step = 1u << 20;
 
     struct alignas(cache_line) Producer {
         std::uint64_t tail = 0;
         std::uint64_t pushed = 0, pushed_bytes = 0;
         std::uint64_t plain_until = 0, pushes_until = 0; // limits of the fast path
         std::uint64_t published_tail = 0, published_bytes = 0;
+        std::uint64_t released = 0; // the memory of records before it is released
         mutable std::uint64_t head_seen = 0, popped_seen = 0; // the consumer's, as last seen
         Block to_free;                                        // written before the next message
         std::size_t to_free_bytes = 0;                        // as the budget counts it

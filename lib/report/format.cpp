@@ -42,7 +42,7 @@ std::string_view to_string(State state) noexcept
 
 std::string_view to_string(Continuity continuity) noexcept
 {
-    return detail::name_at(continuity, {"first", "continues", "restarted", "lost"});
+    return detail::name_at(continuity, {"first", "continues", "restarted", "lost", "unknown"});
 }
 
 std::string_view to_string(GapReason reason) noexcept
@@ -152,15 +152,16 @@ std::string details_of(const Event& event)
     std::string text;
     switch (event.kind) {
     case Kind::up:
-        text = to_string(event.continuity);
+        if (event.continuity != Continuity::first) // "lost" alone would read as a lost link
+            text = fmt::format("continuity {}", to_string(event.continuity));
         if (!event.protocol.empty())
-            text += ", " + event.protocol;
+            text += (text.empty() ? "" : ", ") + event.protocol;
         break;
     case Kind::message:
         text = fmt::format("{} bytes of {}", event.message.size(),
                            event.message.kind() == MessageKind::text ? "text" : "binary data");
-        if (event.missing != 0)
-            text += fmt::format(", in place of {} older ones", event.missing);
+        if (event.message.replaced() != 0)
+            text += fmt::format(", replaced {} older ones", event.message.replaced());
         break;
     case Kind::gap:
         text =

@@ -72,11 +72,15 @@ public:
     {
         const auto& cause = failure.cause();
         const std::optional<Duration> retry_after = failure.retry_after();
-        object("message", failure.message(), "code", failure.code(), "attempted",
-               failure.attempted(), "endpoint", failure.endpoint(), "explanation",
-               failure.explanation(), "cause", cause ? std::optional{cause} : std::nullopt,
-               "close_code", failure.close_code(), "close_reason", failure.close_reason(),
-               "http_status", failure.http_status(), "retry_after_seconds", retry_after);
+        std::optional<std::uint32_t> link;
+        if (failure.link())
+            link = static_cast<std::uint32_t>(*failure.link());
+        object("message", failure.message(), "code", failure.code(), "will_retry",
+               failure.will_retry(), "link", link, "attempted", failure.attempted(), "endpoint",
+               failure.endpoint(), "explanation", failure.explanation(), "cause",
+               cause ? std::optional{cause} : std::nullopt, "close_code", failure.close_code(),
+               "close_reason", failure.close_reason(), "http_status", failure.http_status(),
+               "retry_after_seconds", retry_after);
     }
     void write(const ErrorLog& log) { object("entries", log.entries, "others", log.others); }
     void write(const Event& event)
@@ -85,9 +89,11 @@ public:
         std::replace(kind.begin(), kind.end(), ' ', '_');
         std::optional<std::string_view> message_kind;
         std::optional<std::size_t> message_bytes;
+        std::optional<std::uint64_t> replaced;
         if (event.kind == Event::Kind::message) {
             message_kind = event.message.kind() == MessageKind::text ? "text" : "binary";
             message_bytes = event.message.size();
+            replaced = event.message.replaced();
         }
         std::optional<Duration> next_attempt;
         if (event.next_attempt)
@@ -95,10 +101,10 @@ public:
         object("kind", kind, "link", static_cast<std::uint32_t>(event.link), "connection",
                event.connection, "at_seconds", event.at.time_since_epoch(), "wall_time_seconds",
                since_1970(event.wall_time), "message_kind", message_kind, "message_bytes",
-               message_bytes, "failure", event.failure, "next_attempt_in_seconds", next_attempt,
-               "continuity", to_string(event.continuity), "protocol", event.protocol, "missing",
-               event.missing, "gap_reason", name_of(event.gap_reason), "data_age_seconds",
-               event.data_age);
+               message_bytes, "replaced", replaced, "failure", event.failure,
+               "next_attempt_in_seconds", next_attempt, "continuity", to_string(event.continuity),
+               "protocol", event.protocol, "missing", event.missing, "gap_reason",
+               name_of(event.gap_reason), "data_age_seconds", event.data_age);
     }
 
     [[nodiscard]] std::string text() && { return std::move(text_); }

@@ -16,7 +16,7 @@ _sidecar_cat()
         mapfile -t COMPREPLY < <(compgen -W 'env http://' -- "$current")
         return
         ;;
-    --auth | --bearer | --count | --header | --max-message | --ping-interval | --subprotocol | --timeout)
+    --auth | --bearer | --count | --header | -H | --max-message | --ping-interval | --subprotocol | --timeout)
         return
         ;;
     esac

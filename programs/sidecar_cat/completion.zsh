@@ -8,7 +8,7 @@ _arguments -s -S \
     '--close-on-eof[stop when the input has ended and was sent]' \
     '--compress[offer permessage-deflate]' \
     '--count[stop after N messages]:number:' \
-    '*--header[a further field of the request]:field:' \
+    '*'{-H,--header}'[a further field of the request]:field:' \
     '(-h --help)'{-h,--help}'[print a summary]' \
     '--insecure[accept any certificate]' \
     '--json[events, messages and report as JSON lines]' \
@@ -24,4 +24,5 @@ _arguments -s -S \
     '--timestamps[the time before each message]' \
     '--verbose[events of the link and the log on stderr]' \
     '--version[print the version]' \
-    '1:URL:(ws\:// wss\:// ws+unix\: tcp\:// tls\:// unix\:)'
+    '1:URL:(ws\:// wss\:// ws+unix\: tcp\:// tls\:// unix\:)' \
+    '2::port:'

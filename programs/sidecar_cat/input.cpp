@@ -7,11 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <chrono>
 #include <cstring>
-#include <poll.h>
 #include <span>
-#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -64,101 +61,68 @@ std::optional<std::string> decode_hex(std::string_view line)
     return bytes;
 }
 
-void Input::run() noexcept
+Input::Input(int descriptor, sidecar::Feed& feed, const Settings& settings)
+    : feed_{feed},
+      settings_{settings},
+      descriptor_{descriptor},
+      // In hex, a space may follow each byte
+      lines_{settings.input_binary == BinaryFormat::hex
+                 ? 3 * settings.websocket.max_message_bytes + 1
+                 : settings.websocket.max_message_bytes}
 {
-    try {
-        send_all();
-    } catch (const std::exception&) { // no memory
-        has_failed_ = true;
-        complain(settings_, "standard input: out of memory");
-        feed_.request_stop();
-    }
 }
 
-void Input::send_all()
+void Input::read()
 {
-    std::string piece(std::size_t{64} << 10, '\0');
-    const auto bytes = settings_.websocket.max_message_bytes;
-    // In hex, a space may follow each byte
-    LineCutter lines{settings_.input_binary == BinaryFormat::hex ? 3 * bytes + 1 : bytes};
-    for (;;) {
-        ::pollfd entry{descriptor_, POLLIN, 0};
-        ::poll(&entry, 1, -1); // another program may have made it non-blocking
-        const auto got = ::read(descriptor_, piece.data(), piece.size());
-        if (got < 0 && (errno == EINTR || errno == EAGAIN))
-            continue;
-        if (got < 0)
-            complain(settings_,
-                     fmt::format("standard input cannot be read: {}", std::strerror(errno)));
-        lines.append(
-            std::string_view{piece}.substr(0, got > 0 ? static_cast<std::size_t>(got) : 0));
-        if (!send_lines(lines, got <= 0))
-            return;
-        if (got <= 0)
-            return settings_.closes_at_eof ? stop_when_sent() : void();
-    }
+    const auto got = ::read(descriptor_, piece_.data(), piece_.size());
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) // another program may have read it
+        return;
+    if (got < 0)
+        complain(settings_, fmt::format("standard input cannot be read: {}", std::strerror(errno)));
+    has_ended_ = got <= 0;
+    lines_.append(std::string_view{piece_}.substr(0, got > 0 ? static_cast<std::size_t>(got) : 0));
+    resume();
 }
 
-bool Input::send_lines(LineCutter& lines, bool has_ended)
+void Input::resume()
 {
-    while (const auto line = lines.next(has_ended)) {
-        auto size = line->size;
-        std::string_view payload = line->text;
-        std::optional<std::string> decoded;
-        const bool is_hex = settings_.input_binary == BinaryFormat::hex;
-        if (is_hex && payload.size() == size) {
-            decoded = decode_hex(payload);
-            payload = decoded ? *decoded : std::string_view{};
-            size = payload.size();
-        }
-        std::string why;
-        if (size > settings_.websocket.max_message_bytes)
-            why = fmt::format("it has {} bytes, more than --max-message allows", size);
-        else if (is_hex && !decoded)
-            why = "it is not hex, as --binary hex demands";
-        if (!why.empty())
-            complain(settings_, fmt::format("line {} is not sent: {}", line->number, why));
-        else if (!send(payload, line->number))
-            return false;
-    }
-    return true;
+    do {
+        is_blocked_ = line_ && !send(*line_);
+        if (!is_blocked_)
+            line_ = lines_.next(has_ended_);
+    } while (!is_blocked_ && line_);
 }
 
-bool Input::send(std::string_view payload, std::uint64_t line_number)
+bool Input::send(const LineCutter::Line& line)
 {
     using sidecar::Error;
-    const bool is_binary =
-        settings_.input_binary == BinaryFormat::hex || settings_.input_binary == BinaryFormat::raw;
-    for (;;) {
-        const auto sent =
-            is_binary ? feed_.send(std::as_bytes(std::span{payload}), sidecar::Duration::max())
-                      : feed_.send(payload, sidecar::Duration::max());
+    auto size = line.size;
+    std::string_view payload = line.text;
+    std::optional<std::string> decoded;
+    const bool is_hex = settings_.input_binary == BinaryFormat::hex;
+    if (is_hex && payload.size() == size) {
+        decoded = decode_hex(payload);
+        payload = decoded ? *decoded : std::string_view{};
+        size = payload.size();
+    }
+    std::string why;
+    if (size > settings_.websocket.max_message_bytes) {
+        why = fmt::format("it has {} bytes, more than --max-message allows", size);
+    } else if (is_hex && !decoded) {
+        why = "it is not hex, as --binary hex demands";
+    } else {
+        const auto sent = settings_.input_binary ? feed_.send(std::as_bytes(std::span{payload}))
+                                                 : feed_.send(payload);
         if (sent)
             return true;
-        const auto& why = sent.error();
-        if (why == Error::stopping || why == Error::stopped)
-            return false;
-        if (why != Error::not_connected) {
-            complain(settings_, fmt::format("line {} is not sent: {}", line_number, why.message()));
-            return true;
-        }
-        if (!waits_for_connection()) // the session reports the feed's failure
-            return false;
+        for (const auto waits :
+             {Error::full, Error::not_connected, Error::stopping, Error::stopped})
+            if (sent.error() == waits)
+                return false;
+        why = sent.error().message();
     }
-}
-
-void Input::stop_when_sent()
-{
-    while (!feed_.flush(sidecar::Duration::max()))
-        if (!waits_for_connection())
-            return;
-    feed_.request_stop();
-}
-
-bool Input::waits_for_connection() const
-{
-    std::this_thread::sleep_for(std::chrono::milliseconds{50});
-    return settings_.feed.link.reconnect.has_value();
+    complain(settings_, fmt::format("line {} is not sent: {}", line.number, why));
+    return true;
 }
 
 } // namespace sidecar_cat

@@ -1,11 +1,11 @@
-// Input: sends standard input as messages, from a thread.
+// Input: sends standard input as messages.
 #pragma once
 
 #include "options.hpp"
 
 #include <sidecar/feed.hpp>
 
-#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,7 +14,7 @@
 namespace sidecar_cat {
 
 /// Cuts an input into lines; the input arrives in pieces. Of a line longer than the limit it keeps
-/// the length only, so it holds at most the limit and one piece. Owned by Input, on its thread.
+/// the length only, so it holds at most the limit and one piece. Owned by Input.
 class LineCutter {
 public:
     struct Line {
@@ -41,33 +41,32 @@ private:
 /// Decodes a line in hex; empty: it is not hex. Spaces between bytes are skipped.
 [[nodiscard]] std::optional<std::string> decode_hex(std::string_view line);
 
-/// Reads a descriptor to its end and sends each line. It may wait for the peer in send() and for
-/// the input in read(). Nothing can end these waits, so nobody joins its thread. Owned by Session,
-/// which outlives that thread with its feed.
+/// Reads a descriptor to its end and sends each line. A line that finds no room, or no connection,
+/// waits here, and nothing is read meanwhile. Owned by Session, on the main thread.
 class Input {
 public:
-    Input(int descriptor, sidecar::Feed& feed, const Settings& settings) noexcept
-        : feed_{feed}, settings_{settings}, descriptor_{descriptor}
-    {
-    }
-    /// Reads and sends until the input or the feed ends. Side: its thread.
-    void run() noexcept;
-    /// The input was not handled to its end. Side: any thread.
-    [[nodiscard]] bool has_failed() const noexcept { return has_failed_; }
+    Input(int descriptor, sidecar::Feed& feed, const Settings& settings);
+    /// Whether to call read() once the descriptor is readable.
+    [[nodiscard]] bool wants_more() const noexcept { return !is_blocked_ && !has_ended_; }
+    /// Whether the input has ended and each line is sent.
+    [[nodiscard]] bool is_done() const noexcept { return !is_blocked_ && has_ended_; }
+    /// Reads a piece and sends its lines.
+    void read();
+    /// Sends the lines that wait. Call it at `up` and `writable`.
+    void resume();
 
 private:
-    void send_all();
-    /// Both return false when no more can be sent.
-    bool send_lines(LineCutter& lines, bool has_ended);
-    bool send(std::string_view payload, std::uint64_t line_number);
-    void stop_when_sent();
-    /// Waits for the next connection. False: the feed does not reconnect.
-    [[nodiscard]] bool waits_for_connection() const;
+    /// Returns false if the line must wait.
+    [[nodiscard]] bool send(const LineCutter::Line& line);
 
-    sidecar::Feed& feed_;                 // both: its calls are for any thread
-    const Settings& settings_;            // both: constant
-    const int descriptor_;                // both: constant
-    std::atomic<bool> has_failed_{false}; // both: atomic
+    sidecar::Feed& feed_;
+    const Settings& settings_;
+    const int descriptor_;
+    LineCutter lines_;
+    std::optional<LineCutter::Line> line_{}; // the next one to send
+    std::string piece_ = std::string(std::size_t{64} << 10, '\0');
+    bool is_blocked_ = true; // until the link is up
+    bool has_ended_ = false;
 };
 
 } // namespace sidecar_cat

@@ -32,7 +32,7 @@ int main(int argc, char** argv)
         auto parsed = parse_command_line({argv + 1, argv + argc});
         if (auto* settings = std::get_if<Settings>(&parsed)) {
             settings->is_terminal = ::isatty(STDOUT_FILENO) == 1;
-            run_session(*settings);
+            return run_session(*settings);
         }
         auto& exit = std::get<EarlyExit>(parsed);
         Output output{exit.status == exit_status::clean ? STDOUT_FILENO : STDERR_FILENO};

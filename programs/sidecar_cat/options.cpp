@@ -17,12 +17,13 @@ namespace sidecar_cat {
 namespace {
 
 constexpr std::string_view head = R"(Usage: sidecar-cat [options] URL
+       sidecar-cat [options] HOST PORT
 Prints each message of a network feed on a line, and sends each line of standard input.
 
 URL:
   ws://host:port/path  wss://...           WebSocket, in the clear or over TLS
   ws+unix:/path:/resource                  WebSocket over a Unix socket
-  tcp://host:port  tls://host:port         lines in a stream of bytes
+  tcp://host:port  tls://host:port         lines in a stream of bytes; HOST PORT is tcp://
   unix:/path                               the same over a Unix socket
 
 Options:
@@ -183,8 +184,7 @@ void set_proxy(Settings& settings, View given)
 
 void set_ping_interval(Settings& settings, View text)
 {
-    auto& liveness = settings.feed.link.liveness.emplace();
-    liveness.interval = liveness.timeout = to_seconds(text);
+    settings.feed.ping_interval = settings.feed.ping_timeout = to_seconds(text);
 }
 
 void set_authorities(Settings& settings, View path)
@@ -205,6 +205,8 @@ struct Option {
     bool is_list = false; ///< may be given several times
 };
 
+constexpr View header = "--header"; // -H, as other programs have it
+
 constexpr Option options[]{
     {"--json", "", For::all, "events, messages and report as JSON lines",
      [](Settings& s, View) { s.is_json = true; }},
@@ -222,17 +224,18 @@ constexpr Option options[]{
     {"--max-message", "SIZE", For::all,
      "the link ends at a larger message, and none is sent (default: 1M)",
      [](Settings& s, View value) { s.websocket.max_message_bytes = to_bytes(value); }},
-    {"--timeout", "SECONDS", For::all, "how long connecting may take; 0: any time (default: 10)",
+    {"--timeout", "SECONDS", For::all,
+     "how long connecting, or an attempt, may take; 0: any time (default: 10)",
      [](Settings& s, View value) { s.timeout = to_seconds(value); }},
-    {"--reconnect", "", For::all, "connect again when the link is lost",
+    {"--reconnect", "", For::all, "connect again when the link is lost or does not come up",
      [](Settings& s, View) {
-         s.feed.link.reconnect = {.on_disconnect = sidecar::OnDisconnect::keep};
+         s.feed.reconnect = {.at_start = true, .on_disconnect = sidecar::OnDisconnect::keep};
      }},
     {"--ping-interval", "SECONDS", For::websocket,
      "ping after so long a silence, and end the link after as much more\n"
-     "(default: 0, never)",
+     "(default: 15; 0: never)",
      set_ping_interval},
-    {"--header", "FIELD", For::websocket,
+    {header, "FIELD", For::websocket,
      "a further field of the request, 'Name: value'; @FILE: such lines", add_headers, true},
     {"--auth", "SECRET", For::websocket,
      "user:password; @FILE or env:NAME: it is in a file or in a variable,\n"
@@ -275,7 +278,8 @@ std::string help()
         text += '\n';
     };
     for (const auto& option : options)
-        line(fmt::format("{} {}", option.name, option.value), option.help);
+        line(fmt::format("{}{} {}", option.name == header ? "-H," : "", option.name, option.value),
+             option.help);
     line("-h,--help", "this text");
     line("--version", "the version");
     return text.append(foot);
@@ -361,11 +365,10 @@ void complete(Settings& settings, const Scheme& scheme)
     auto& websocket = settings.websocket;
     if (settings.timeout == sidecar::Duration{})
         settings.timeout = sidecar::Duration::max();
+    if (auto& reconnect = settings.feed.reconnect)
+        reconnect->connect_timeout = settings.timeout;
     if (websocket.tls.key_file.empty())
         websocket.tls.key_file = websocket.tls.certificate_file;
-    const auto bytes = websocket.max_message_bytes;
-    settings.feed.inbox = {.bytes = std::max(settings.feed.inbox.bytes, 4 * bytes)};
-    settings.feed.outbox = {.bytes = std::max(settings.feed.outbox.bytes, 2 * bytes)};
     const bool is_plain = !scheme.is_websocket && !settings.is_json; // lines are text mostly
     settings.output_binary =
         settings.input_binary.value_or(is_plain ? BinaryFormat::raw : BinaryFormat::hex);
@@ -375,7 +378,7 @@ void complete(Settings& settings, const Scheme& scheme)
     if (scheme.is_websocket)
         return;
     auto& tcp = settings.tcp.emplace();
-    tcp.max_message_bytes = bytes;
+    tcp.max_message_bytes = websocket.max_message_bytes;
     tcp.proxy = websocket.proxy;
     if (scheme.is_secure)
         tcp.tls = websocket.tls;
@@ -389,7 +392,7 @@ void take_option(const std::vector<std::string>& arguments, std::size_t& at, Set
 {
     const View argument = arguments[at];
     const auto equals = argument.find('=');
-    const auto name = argument.substr(0, equals);
+    const auto name = argument == "-H" ? header : argument.substr(0, equals);
     const auto* option = std::find_if(std::begin(options), std::end(options),
                                       [&](const auto& one) { return one.name == name; });
     if (option == std::end(options)) { // a secret may follow the letters
@@ -417,10 +420,27 @@ void take_option(const std::vector<std::string>& arguments, std::size_t& at, Set
     }
 }
 
+/// Returns the URL that is given, or that of HOST PORT.
+std::string url_of(const std::vector<View>& places)
+{
+    if (places.empty() || places[0].empty())
+        throw Mistake{"the URL is missing"};
+    if (places.size() == 1)
+        return std::string{places[0]};
+    const auto host = places[0], port = places[1];
+    if (places.size() > 2 || host.find('/') != host.npos
+        || port.find_first_not_of("0123456789") != port.npos)
+        throw Mistake{"more than one URL"};
+    const bool is_ipv6 = host.find(':') != host.npos && !host.starts_with('[');
+    return is_ipv6 ? fmt::format("tcp://[{}]:{}", host, port)
+                   : fmt::format("tcp://{}:{}", host, port);
+}
+
 std::variant<Settings, EarlyExit> parse(const std::vector<std::string>& arguments)
 {
     Settings settings;
     Given given;
+    std::vector<View> places;
     bool has_options = true;
     for (std::size_t at = 0; at < arguments.size(); ++at) {
         const auto& argument = arguments[at];
@@ -432,11 +452,10 @@ std::variant<Settings, EarlyExit> parse(const std::vector<std::string>& argument
             return EarlyExit{exit_status::clean, "sidecar-cat " SIDECAR_CAT_VERSION "\n"};
         else if (has_options && argument.size() > 1 && argument.starts_with('-'))
             take_option(arguments, at, settings, given);
-        else if (!std::exchange(settings.url, argument).empty())
-            throw Mistake{"more than one URL"};
+        else
+            places.emplace_back(argument);
     }
-    if (settings.url.empty())
-        throw Mistake{"the URL is missing"};
+    settings.url = url_of(places);
     const auto& scheme = scheme_of(settings.url);
     check(settings, given, scheme);
     complete(settings, scheme);

@@ -233,32 +233,42 @@ void Printer::report(std::string& out, int status, const sidecar::StopReport& re
            std::string_view{sidecar::to_json(stats)}.substr(1));
 }
 
-void Output::write(std::string& text, const std::function<bool()>& must_end)
+void Output::write_some(std::string& text)
 {
-    std::string_view rest = text;
-    for (auto last = std::chrono::steady_clock::now(); !rest.empty() && !is_gone_;) {
-        ::pollfd entry{descriptor_, POLLOUT, 0};
-        const bool is_ready = ::poll(&entry, 1, 100) > 0; // how soon it notices the end
-        // A ready pipe takes PIPE_BUF bytes without waiting, and so does a terminal.
-        const auto wrote = is_ready ? ::write(descriptor_, rest.data(),
-                                              std::min<std::size_t>(rest.size(), PIPE_BUF))
-                                    : 0;
-        const auto now = std::chrono::steady_clock::now();
-        if (wrote > 0) {
-            rest.remove_prefix(static_cast<std::size_t>(wrote));
-            last = now;
-        } else if (wrote < 0 && errno != EINTR && errno != EAGAIN) {
-            is_gone_ = true;
-            if (errno != EPIPE && errno != ECONNRESET)
-                error_ = fmt::format("standard output: {}", std::strerror(errno));
-        } else if (must_end() && now - last > std::chrono::seconds{1}) {
-            is_gone_ = true;
-            error_ = fmt::format("{} bytes of output were not taken", rest.size());
-        }
+    // A ready pipe takes PIPE_BUF bytes without waiting, and so does a terminal.
+    const auto size = std::min<std::size_t>(text.size() - written_, PIPE_BUF);
+    const auto wrote = is_gone_ ? 0 : ::write(descriptor_, text.data() + written_, size);
+    if (wrote > 0) {
+        written_ += static_cast<std::size_t>(wrote);
+    } else if (wrote < 0 && errno != EINTR && errno != EAGAIN) {
+        is_gone_ = true;
+        if (errno != EPIPE && errno != ECONNRESET)
+            error_ = fmt::format("standard output: {}", std::strerror(errno));
     }
+    if (!is_gone_ && written_ < text.size())
+        return;
     text.clear();
+    written_ = 0;
     if (text.capacity() > std::size_t{1} << 20) // a large message made it grow
         text.shrink_to_fit();
+}
+
+void Output::write(std::string& text, const std::function<bool()>& must_end)
+{
+    constexpr auto patience = std::chrono::seconds{1};
+    auto before = written_;
+    for (auto last = std::chrono::steady_clock::now(); !text.empty(); before = written_) {
+        ::pollfd entry{descriptor_, POLLOUT, 0};
+        if (is_gone_ || ::poll(&entry, 1, 100) > 0) // how soon it notices the end
+            write_some(text);
+        const auto now = std::chrono::steady_clock::now();
+        if (written_ != before)
+            last = now;
+        if (!must_end() || now - last <= patience || text.empty())
+            continue;
+        is_gone_ = true;
+        error_ = fmt::format("{} bytes of output were not taken", text.size() - written_);
+    }
 }
 
 } // namespace sidecar_cat

@@ -9,6 +9,7 @@
 #include <sidecar/stop_report.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -62,7 +63,10 @@ class Output {
 public:
     explicit Output(int descriptor) : descriptor_{descriptor} {}
 
-    /// Writes `text` and clears it. Blocks: until its reader has taken it or is gone. Once
+    /// Writes the next part of `text`, and clears it after the last part; until then it may only
+    /// grow. Call it when the descriptor is writable; then it does not block.
+    void write_some(std::string& text);
+    /// Writes the rest of `text`. Blocks: until its reader has taken it or is gone. Once
     /// `must_end()` returns true, it gives up when the reader takes nothing for a second.
     void write(std::string& text, const std::function<bool()>& must_end);
     /// The reader is gone, or a write failed; no more can be written.
@@ -73,6 +77,7 @@ public:
 
 private:
     int descriptor_;
+    std::size_t written_ = 0; // of the text
     bool is_gone_ = false;
     std::string error_{};
 };

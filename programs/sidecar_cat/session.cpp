@@ -12,14 +12,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
-#include <future>
 #include <memory>
 #include <new>
 #include <poll.h>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -33,11 +30,16 @@ bool is_orderly_close(const sidecar::Failure& failure)
     return failure == sidecar::Error::closed_by_peer && (code == 0 || code == 1000 || code == 1005);
 }
 
-/// The peer ended the connection instead of answering our close, after it got everything.
-bool has_peer_left(sidecar::StopReport report)
+/// Whether nothing went wrong but the peer's part of the close, after it got everything. `may_leave`:
+/// it may end the connection instead. A stream's peer may keep its side open.
+bool has_ended_well(sidecar::StopReport report, bool may_leave, bool is_stream)
 {
-    if (report.close.verdict == sidecar::Verdict::failed && report.unsent_messages == 0)
-        report.close.verdict = sidecar::Verdict::ok;
+    using sidecar::Verdict;
+    auto& close = report.close.verdict;
+    const bool is_fine =
+        (may_leave && close == Verdict::failed) || (is_stream && close == Verdict::timed_out);
+    if (is_fine && report.unsent_messages == 0)
+        close = Verdict::ok;
     return report.clean();
 }
 
@@ -80,10 +82,10 @@ public:
     [[nodiscard]] int run() noexcept
     {
         try {
-            if (connect()) {
-                status_ = exit_status::clean;
-                for (take_events(); !is_over_; take_events())
-                    wait();
+            for (start(); !is_over_;) {
+                wait();
+                if (text_.empty())
+                    take_events();
             }
             finish();
             return status_;
@@ -96,67 +98,56 @@ public:
             (void)feed_->stop();          // sends a close
         } catch (const std::exception&) { // no memory
         }
-        return descriptor_ < 0 ? exit_status::could_not_connect : exit_status::stopped_uncleanly;
+        return was_up_ ? exit_status::stopped_uncleanly : exit_status::could_not_connect;
     }
 
 private:
-    /// Starts the feed and the input's thread. False: it could not connect.
-    bool connect()
+    void start()
     {
-        // On a thread: start() waits for the peer only, and meanwhile the reader of our output may
-        // leave.
-        auto starting =
-            std::async(std::launch::async, [this] { return feed_->start(settings_.timeout); });
-        while (starting.wait_for(std::chrono::milliseconds{100}) == std::future_status::timeout)
-            if (is_reader_gone() || signals_.signal() != 0)
-                feed_->request_stop();
-        const auto started = starting.get();
-        const auto handle =
-            started ? feed_->native_handle() : sidecar::Result<int>{started.error()};
         printer_.set_time(std::chrono::system_clock::now());
-        if (!handle && output_.is_gone()) {
-            status_ = exit_status::clean;
-            return false;
-        }
-        if (!handle) {
-            const auto& why = handle.error();
-            const bool is_usage =
-                why == sidecar::Error::bad_address || why == sidecar::Error::bad_options;
-            status_ = is_usage ? exit_status::usage : exit_status::could_not_connect;
-            if (settings_.is_json)
-                printer_.down(text_, why);
-            complain(settings_, why.message());
-            return false;
-        }
-        descriptor_ = *handle;
-        std::thread{[this] { input_.run(); }}.detach();
-        return true;
+        // With --reconnect the time is that of an attempt
+        const bool reconnects = settings_.feed.reconnect.has_value();
+        const auto begun =
+            feed_->start_in_background(reconnects ? sidecar::Duration::max() : settings_.timeout);
+        const auto handle = begun ? feed_->native_handle() : sidecar::Result<int>{begun.error()};
+        if (handle)
+            descriptor_ = *handle;
+        else
+            record_failure(handle.error());
     }
 
+    /// Waits until one of the three descriptors is ready, and reads or writes what is.
     void wait()
     {
-        // With reconnecting: an `up` or a `retry` alone does not make the feed's descriptor
-        // readable.
-        const int timeout = settings_.feed.link.reconnect ? 100 : -1;
-        ::pollfd entries[] = {{descriptor_, POLLIN, 0},
-                              {output_.is_gone() ? -1 : STDOUT_FILENO, 0, 0}};
-        if (::poll(entries, 2, timeout) > 0 && is_reader_gone())
-            stop_listening();
-    }
-
-    bool is_reader_gone()
-    {
-        ::pollfd entry{STDOUT_FILENO, 0, 0};
-        if (::poll(&entry, 1, 0) > 0)
+        if (signals_.signal() != 0 && !text_.empty())
+            return write();
+        const bool is_flushing = settings_.closes_at_eof && input_.is_done();
+        if (is_flushing && feed_->flush({}))
+            feed_->request_stop();
+        const bool is_writing = !text_.empty();
+        ::pollfd entries[] = {{is_writing ? -1 : descriptor_, POLLIN, 0},
+                              {output_.is_gone() ? -1 : STDOUT_FILENO,
+                               static_cast<short>(is_writing ? POLLOUT : 0), 0},
+                              {input_.wants_more() && !is_muted_ ? STDIN_FILENO : -1, POLLIN, 0}};
+        // A signal may come in the middle of an output; no event says that all is written.
+        ::poll(entries, 3, is_writing ? 100 : is_flushing ? 10 : -1);
+        if ((entries[1].revents & ~POLLOUT) != 0)
             output_.set_gone();
-        return output_.is_gone() && !is_muted_;
+        if (entries[1].revents != 0)
+            output_.write_some(text_);
+        if (output_.is_gone())
+            stop_without_reader();
+        if (entries[2].revents != 0)
+            input_.read();
+        else if (is_writing) // `writable` may be behind messages that the reader does not take
+            input_.resume();
     }
 
     void take_events()
     {
         constexpr std::size_t batch_bytes = std::size_t{64} << 10;
         printer_.set_time(std::chrono::system_clock::now());
-        while (!is_over_) {
+        while (!is_over_ && text_.size() < batch_bytes) {
             const auto event = feed_->next_event({});
             if (event)
                 take(*event);
@@ -164,10 +155,7 @@ private:
                 break;
             else
                 record_failure(event.error());
-            if (text_.size() >= batch_bytes)
-                write();
         }
-        write();
     }
 
     void take(const sidecar::Event& event)
@@ -179,12 +167,18 @@ private:
             is_over_ = true;
         if (is_muted_)
             return;
+        if (is_over_ && !was_up_)
+            complain(settings_, "stopped before the link was up");
         if (event.kind == Kind::message) {
             printer_.message(text_, event.message.view());
             if (++received_ == settings_.count)
                 stop_listening();
-        } else if (event.kind == Kind::up && settings_.is_json) {
-            printer_.up(text_, endpoint_, event.protocol);
+        } else if (event.kind == Kind::up || event.kind == Kind::writable) {
+            was_up_ = true;
+            status_ = exit_status::clean;
+            if (event.kind == Kind::up && settings_.is_json)
+                printer_.up(text_, endpoint_, event.protocol);
+            input_.resume();
         } else if (event.next_attempt && event.failure) {
             if (settings_.is_json)
                 printer_.down(text_, *event.failure);
@@ -201,12 +195,15 @@ private:
             printer_.down(text_, failure);
         if (is_orderly_close(failure))
             return;
+        complain(settings_, failure.message());
         // With TLS 1.3 a server may refuse our certificate after our handshake has ended (RFC 8446
         // section 4.4.4), when we expect a message.
-        const bool is_refusal =
-            failure == sidecar::Error::tls_failed && !settings_.feed.link.reconnect;
-        status_ = is_refusal ? exit_status::could_not_connect : exit_status::link_lost;
-        complain(settings_, failure.message());
+        const bool is_refusal = failure == sidecar::Error::tls_failed && !settings_.feed.reconnect;
+        const bool is_usage =
+            failure == sidecar::Error::bad_address || failure == sidecar::Error::bad_options;
+        status_ = was_up_ && !is_refusal ? exit_status::link_lost
+                  : was_up_ || !is_usage ? exit_status::could_not_connect
+                                         : exit_status::usage;
     }
 
     void stop_listening()
@@ -215,22 +212,27 @@ private:
         feed_->request_stop();
     }
 
+    /// That is no failure, not even while connecting.
+    void stop_without_reader()
+    {
+        if (is_muted_)
+            return;
+        status_ = exit_status::clean;
+        stop_listening();
+    }
+
     void write()
     {
         output_.write(text_, [this] { return signals_.signal() != 0; });
-        if (output_.is_gone() && !is_muted_)
-            stop_listening();
-        printer_.set_time(std::chrono::system_clock::now());
+        if (output_.is_gone())
+            stop_without_reader();
     }
 
     void finish()
     {
         const auto report = feed_->stop();
         const auto stats = feed_->stats();
-        if (input_.has_failed())
-            status_ = std::max(status_, exit_status::stopped_uncleanly);
-        // A peer that leaves after the last requested message may be faster than our close.
-        const bool is_clean = report.clean() || (is_muted_ && has_peer_left(report));
+        const bool is_clean = has_ended_well(report, is_muted_, settings_.tcp.has_value());
         if (status_ == exit_status::clean && !is_clean && !output_.is_gone()) {
             status_ = exit_status::stopped_uncleanly;
             complain(settings_, fmt::format("stopped uncleanly: {}", report));
@@ -254,21 +256,17 @@ private:
     sidecar::SignalGuard signals_;
     Printer printer_;
     Output output_{STDOUT_FILENO};
-    Input input_;         // its thread begins when the link is up
+    Input input_;
     std::string text_{};  // waits to be written
     int descriptor_ = -1; // the feed's
     int status_ = exit_status::could_not_connect;
     std::uint64_t received_ = 0;
     bool is_muted_ = false; // no longer prints messages and failures
-    bool is_over_ = false;
+    bool is_over_ = false, was_up_ = false;
 };
 
 } // namespace
 
-void run_session(const Settings& settings)
-{
-    Session session{settings};
-    std::_Exit(session.run()); // without destructors: the input's thread may still use the session
-}
+int run_session(const Settings& settings) { return Session{settings}.run(); }
 
 } // namespace sidecar_cat

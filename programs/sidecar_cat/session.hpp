@@ -5,8 +5,8 @@
 
 namespace sidecar_cat {
 
-/// Prints the feed's messages on the calling thread, while Input sends on another: neither a slow
-/// reader nor a slow peer delays the other direction. Ends the process with its exit status.
-[[noreturn]] void run_session(const Settings& settings);
+/// Prints the feed's messages and sends the input, on the calling thread: neither a slow reader nor
+/// a slow peer delays the other direction. Returns the exit status.
+[[nodiscard]] int run_session(const Settings& settings);
 
 } // namespace sidecar_cat

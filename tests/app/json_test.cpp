@@ -235,7 +235,10 @@ TEST_CASE("format: an event is one line with what belongs to its kind, a word is
     Event event{.kind = Event::Kind::up, .link = LinkId{2}, .connection = 3};
     event.continuity = Continuity::lost;
     event.protocol = "v2.feed";
-    CHECK(fmt::format("{}", event) == "up (link 2, connection 3): lost, v2.feed");
+    CHECK(fmt::format("{}", event) == "up (link 2, connection 3): continuity lost, v2.feed");
+    event.continuity = Continuity::unknown;
+    CHECK(fmt::format("{}", event) == "up (link 2, connection 3): continuity unknown, v2.feed");
+    CHECK(has(to_json(event), R"("continuity":"unknown")"));
     event = {.kind = Event::Kind::down, .failure = Failure{Error::unresponsive}, .connection = 3};
     event.next_attempt = event.at + 1500ms;
     CHECK(fmt::format("{:l}", event)
@@ -262,7 +265,7 @@ TEST_CASE("to_json, format: what stands in a message is not told, its size is")
     CHECK(fmt::format("{}", event) == "message (link 0, connection 1): 8 bytes of text");
     const auto json = to_json(event);
     CHECK(has(json, R"({"kind":"message","link":0,"connection":1,"at_seconds":0)"));
-    CHECK(has(json, R"("message_kind":"text","message_bytes":8,"failure":null)"));
+    CHECK(has(json, R"("message_kind":"text","message_bytes":8,"replaced":0,"failure":null)"));
     CHECK(has(json, R"("gap_reason":"none")"));
     CHECK_FALSE(has(json, "secret"));
 }

@@ -11,13 +11,6 @@ namespace liveness_test {
 using namespace sidecar;
 using namespace std::chrono_literals;
 
-Options with(Liveness liveness)
-{
-    Options options;
-    options.link.liveness = std::move(liveness);
-    return options;
-}
-
 TimePoint at(Duration when) { return TimePoint{when}; }
 
 /// The pings of the trace, by their times.
@@ -45,11 +38,11 @@ void pass(Fixture& f, Duration time)
     (void)f.feed.call("wait", [time](Context ctx) -> Task<> { co_await ctx.sleep_for(time); });
 }
 
-const Liveness usual{.interval = 10s, .timeout = 20s};
+const Options usual{.ping_interval = 10s, .ping_timeout = 20s};
 
 TEST_CASE("liveness: a mute peer is down after exactly interval and timeout, without a goodbye")
 {
-    Fixture f{with(usual)};
+    Fixture f{usual};
     f.peer.delay_pongs(Duration::max());
     REQUIRE(f.feed.start(1s));
     const auto down = next(f, Event::Kind::down);
@@ -73,7 +66,7 @@ TEST_CASE("liveness: a mute peer is down after exactly interval and timeout, wit
 
 TEST_CASE("liveness: a peer that answers stays for a day, and the round trips are measured")
 {
-    Fixture f{with(usual)};
+    Fixture f{usual};
     f.peer.delay_pongs(40ms);
     REQUIRE(f.feed.start(1s));
     CHECK(f.feed.receive(24h).error() == Error::timed_out);
@@ -88,10 +81,45 @@ TEST_CASE("liveness: a peer that answers stays for a day, and the round trips ar
     CHECK(stats.data_age == 24h);
 }
 
+TEST_CASE("liveness: the interval may be longer than the timeout, and shorter")
+{
+    struct Row {
+        Duration interval, timeout;
+    };
+    for (const auto& row :
+         {Row{30s, 10s}, Row{10s, 30s}, Row{1h, 1ms}, Row{1ms, 1min}, Row{10s, 10s}}) {
+        CAPTURE(row.interval.count());
+        CAPTURE(row.timeout.count());
+        const bool has_heartbeat = row.interval == 30s;
+        Options options{.ping_interval = row.interval, .ping_timeout = row.timeout};
+        if (has_heartbeat)
+            options.heartbeat = Heartbeat{.message = "hb?"};
+        Fixture f{options};
+        f.peer.delay_pongs(row.timeout - 1ns);
+        REQUIRE(f.feed.start(1s));
+        const auto round = row.interval + row.timeout - 1ns;
+        for (int i = 0; i < 10; ++i) { // it answers
+            if (has_heartbeat)
+                f.peer.deliver_after(round, "hb!");
+            const auto answer = f.feed.receive(has_heartbeat ? 2 * round : round);
+            CHECK(has_heartbeat == answer.has_value());
+        }
+        CHECK(f.feed.state() == State::connected);
+        CHECK(f.feed.stats().pings == 10);
+        f.peer.delay_pongs(Duration::max()); // it dies
+        const auto down = next(f, Event::Kind::down, 3h);
+        REQUIRE(down);
+        CHECK(*down->failure == Error::unresponsive);
+        CHECK(down->at == at(10 * round + row.interval + row.timeout));
+        CHECK(f.feed.stats().pings == 11);
+        CHECK(f.feed.stop().clean());
+    }
+}
+
 TEST_CASE("liveness: the latest answer that is in time counts, a moment later is too late")
 {
     for (const auto delay : {20s - 1ns, 20s + 1ns}) {
-        Fixture f{with(usual)};
+        Fixture f{usual};
         f.peer.delay_pongs(delay);
         REQUIRE(f.feed.start(1s));
         CHECK(f.feed.receive(1min).error()
@@ -101,7 +129,7 @@ TEST_CASE("liveness: the latest answer that is in time counts, a moment later is
 
 TEST_CASE("liveness: bytes that are no message are life, but no data")
 {
-    Fixture f{with({.interval = 10s, .timeout = 20s, .data_timeout = 25s})};
+    Fixture f{{.ping_interval = 10s, .ping_timeout = 20s, .idle_timeout = 25s}};
     f.peer.delay_pongs(Duration::max());
     REQUIRE(f.feed.start(1s));
     f.peer.deliver("one");
@@ -126,7 +154,7 @@ TEST_CASE("liveness: bytes that are no message are life, but no data")
 TEST_CASE("liveness: a server that answers pings and sends nothing may be a reason to go")
 {
     Fixture f{
-        with({.interval = 10s, .timeout = 20s, .data_timeout = 60s, .on_stale = OnStale::drop})};
+        {.ping_interval = 10s, .ping_timeout = 20s, .idle_timeout = 60s, .on_idle = OnIdle::drop}};
     REQUIRE(f.feed.start(1s));
     const auto stale = next(f, Event::Kind::stale);
     REQUIRE(stale);
@@ -140,7 +168,7 @@ TEST_CASE("liveness: a server that answers pings and sends nothing may be a reas
 
 TEST_CASE("liveness: receive and poll pass over what is said of the data")
 {
-    Fixture f{with({.interval = 0s, .timeout = 0s, .data_timeout = 5s})};
+    Fixture f{{.ping_interval = 0s, .ping_timeout = 0s, .idle_timeout = 5s}};
     REQUIRE(f.feed.start(1s));
     CHECK(f.feed.receive(1min).error() == Error::timed_out);
     f.peer.deliver("late");
@@ -149,7 +177,7 @@ TEST_CASE("liveness: receive and poll pass over what is said of the data")
 
 TEST_CASE("liveness: the deadline counts from when the ping was written")
 {
-    Fixture f{with(usual)};
+    Fixture f{usual};
     f.peer.delay_pongs(Duration::max());
     f.peer.hold_writes();
     REQUIRE(f.feed.start(1s));
@@ -161,7 +189,7 @@ TEST_CASE("liveness: the deadline counts from when the ping was written")
 
 TEST_CASE("liveness: a peer that takes nothing is gone too, the question being written or not")
 {
-    Fixture f{with(usual)};
+    Fixture f{usual};
     f.peer.hold_writes();
     REQUIRE(f.feed.start(1s));
     REQUIRE(f.feed.send("stuck"));
@@ -176,7 +204,13 @@ TEST_CASE("liveness: a peer that takes nothing is gone too, the question being w
 
 TEST_CASE("liveness: while the application does not receive, nobody is judged")
 {
-    Options options = with(usual);
+    auto options = usual;
+    SUBCASE("the interval is shorter") {}
+    SUBCASE("the timeout is shorter")
+    {
+        options.ping_interval = 20s;
+        options.ping_timeout = 10s;
+    }
     options.inbox = {.bytes = 64u << 10};
     Fixture f{options, 8u << 10};
     f.peer.delay_pongs(Duration::max());
@@ -199,13 +233,13 @@ TEST_CASE("liveness: while the application does not receive, nobody is judged")
 
 TEST_CASE("liveness: a heartbeat asks where there is no ping, and its answers stay out of the way")
 {
-    Liveness liveness = usual;
-    liveness.heartbeat = Heartbeat{
+    auto options = usual;
+    options.heartbeat = Heartbeat{
         .message = "hb?", .is_answer = [](const MessageView& m) { return m.text() == "hb!"; }};
     SUBCASE("they are not received") {}
-    SUBCASE("they are received") { liveness.heartbeat->keeps_answers = true; }
-    const bool keeps = liveness.heartbeat->keeps_answers;
-    Fixture f{with(liveness)};
+    SUBCASE("they are received") { options.heartbeat->keeps_answers = true; }
+    const bool keeps = options.heartbeat->keeps_answers;
+    Fixture f{options};
     REQUIRE(f.feed.start(1s));
     f.peer.deliver("data");
     CHECK(text(f.feed.receive(1s)) == "data");
@@ -232,17 +266,17 @@ TEST_CASE("liveness: a heartbeat asks where there is no ping, and its answers st
 
 TEST_CASE("liveness: what the heartbeat's predicate throws is recorded, and is no answer")
 {
-    Liveness liveness = usual;
-    liveness.heartbeat = Heartbeat{.message = "hb?", .is_answer = [](const MessageView&) -> bool {
-                                       throw std::runtime_error{"no"};
-                                   }};
-    Fixture f{with(liveness)};
+    auto options = usual;
+    options.heartbeat = Heartbeat{.message = "hb?", .is_answer = [](const MessageView&) -> bool {
+                                      throw std::runtime_error{"no"};
+                                  }};
+    Fixture f{options};
     REQUIRE(f.feed.start(1s));
     f.peer.deliver("a");
     f.peer.deliver("b");
     CHECK(text(f.feed.receive(1s)) == "a");
     CHECK(text(f.feed.receive(1s)) == "b");
-    const auto log = f.feed.error_log();
+    const auto log = f.feed.errors();
     REQUIRE(log.entries.size() == 1);
     CHECK(log.entries[0].count == 2);
     CHECK(log.entries[0].failure == Error::callback_failed);
@@ -251,7 +285,7 @@ TEST_CASE("liveness: what the heartbeat's predicate throws is recorded, and is n
 TEST_CASE("liveness: a stop is not disturbed by it, in any state of a question")
 {
     for (const bool holds : {false, true}) {
-        Fixture f{with({.interval = 100ms, .timeout = 200ms})};
+        Fixture f{{.ping_interval = 100ms, .ping_timeout = 200ms}};
         f.peer.delay_pongs(Duration::max());
         f.peer.delay_close(900ms); // longer than the clock would wait
         if (holds)
@@ -273,7 +307,7 @@ TEST_CASE("liveness: off unless a link wants it, and each link has its own")
     REQUIRE(f.feed.start(1s));
     MockPeer other;
     other.delay_pongs(Duration::max());
-    auto link = f.feed.open<Mock>({.peer = other}, 1s, {.liveness = usual});
+    auto link = f.feed.open<Mock>({.peer = other}, 1s, usual.link_options());
     REQUIRE(link);
     const auto down = next(f, Event::Kind::down);
     REQUIRE(down);
@@ -287,8 +321,8 @@ TEST_CASE("liveness: off unless a link wants it, and each link has its own")
 
 TEST_CASE("liveness: a link that comes back is watched anew, and its connecting is told")
 {
-    auto options = with(usual);
-    options.link.reconnect = Reconnect{};
+    auto options = usual;
+    options.reconnect = Reconnect{};
     Fixture f{options};
     f.peer.delay_pongs(Duration::max());
     f.peer.delay_connect(70ms);
@@ -310,7 +344,7 @@ TEST_CASE("liveness: a link that comes back is watched anew, and its connecting 
     CHECK(stats.connections == 4);
     CHECK(stats.reconnects == 3);
     CHECK(stats.last_connect.total == 70ms);
-    const auto log = f.feed.error_log();
+    const auto log = f.feed.errors();
     REQUIRE(log.entries.size() == 1);
     CHECK(log.entries[0].count == 3);
     CHECK(f.feed.stop().clean());
@@ -318,14 +352,13 @@ TEST_CASE("liveness: a link that comes back is watched anew, and its connecting 
 
 TEST_CASE("liveness: what makes no sense is bad_options, before anything is made")
 {
-    Fixture f{with({.interval = 2s, .timeout = 1s})};
+    Fixture f{{.ping_interval = 2s, .ping_timeout = 0s}};
     CHECK(f.feed.start(1s).error() == Error::bad_options);
     CHECK(f.peer.connect_count() == 0);
     Fixture g;
     REQUIRE(g.feed.start(1s));
-    CHECK(
-        g.feed.open<Mock>({.peer = MockPeer{}}, 1s, {.liveness = Liveness{.interval = -1s}}).error()
-        == Error::bad_options);
+    CHECK(g.feed.open<Mock>({.peer = MockPeer{}}, 1s, {.ping_interval = -1s}).error()
+          == Error::bad_options);
     CHECK(g.feed
               .open<Mock>({.peer = MockPeer{}}, 1s,
                           {.rate_limit = RateLimit{.messages = 1, .per = 0s}})
@@ -333,17 +366,17 @@ TEST_CASE("liveness: what makes no sense is bad_options, before anything is made
           == Error::bad_options);
 }
 
-TEST_CASE("liveness: on_stale without a data_timeout is refused with its reason, by start and open")
+TEST_CASE("liveness: on_idle without an idle_timeout is refused with its reason, by start and open")
 {
-    const Liveness never{.on_stale = OnStale::drop};
-    const std::string why = "the options make no sense: liveness: on_stale without a data_timeout "
-                            "would never drop";
-    Fixture f{with(never)};
+    const Options never{.on_idle = OnIdle::drop};
+    const std::string why = "the options make no sense: on_idle: without an idle_timeout the link "
+                            "is never dropped";
+    Fixture f{never};
     CHECK(f.feed.start(1s).error().message() == "cannot start (mock): " + why);
     CHECK(f.peer.connect_count() == 0);
     Fixture g;
     REQUIRE(g.feed.start(1s));
-    CHECK(g.feed.open<Mock>({.peer = MockPeer{}}, 1s, {.liveness = never}).error().message()
+    CHECK(g.feed.open<Mock>({.peer = MockPeer{}}, 1s, never.link_options()).error().message()
           == "cannot open a link (mock): " + why);
     CHECK(g.feed.stop().clean());
 }
@@ -352,8 +385,8 @@ TEST_CASE("liveness: `fresh` says how old the data was that had been stale")
 {
     for (const bool has_data_before : {true, false}) {
         CAPTURE(has_data_before);
-        auto options = with({.interval = {}, .timeout = {}, .data_timeout = 10s});
-        options.link.reconnect = Reconnect{};
+        Options options{.ping_interval = {}, .ping_timeout = {}, .idle_timeout = 10s};
+        options.reconnect = Reconnect{};
         Fixture f{options};
         REQUIRE(f.feed.start(1s));
         if (has_data_before)

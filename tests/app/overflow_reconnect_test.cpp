@@ -106,10 +106,10 @@ struct Heard {
         CHECK(is_up);
         CHECK(event.connection == connection);
         CHECK(event.message.connection() == connection);
-        accounted[connection] += 1 + event.missing;
+        accounted[connection] += 1 + event.message.replaced();
         const auto number = number_of(event.message.text());
         const auto key = key_of(event.message.view());
-        CHECK((key || event.missing == 0)); // never conflated
+        CHECK((key || event.message.replaced() == 0)); // never conflated
         auto& before = !key                         ? last_without_key
                        : policy == Policy::conflate ? last_of_key[std::string{*key}]
                                                     : last;
@@ -140,21 +140,21 @@ TEST_CASE("overflow and reconnect: all that came on each connection is taken, mi
         std::array<Peer, policies.size()> peers;
         std::array<Heard, policies.size()> heard;
         const auto options = [&](std::size_t i) {
-            LinkOptions link{.reconnect = Reconnect{.window = 20ms,
-                                                    .max_window = 20ms,
-                                                    .random = std::mt19937_64{seed + i}}};
+            Options link{.inbox = {.bytes = 1u << 15, .messages = 64},
+                         .reconnect = Reconnect{.window = 20ms,
+                                                .max_window = 20ms,
+                                                .random = std::mt19937_64{seed + i}}};
             if (i != 0) // the first one has the inbox that all share
                 link.overflow = overflow_of(policies[i], random);
             heard[i].policy = policies[i];
             return link;
         };
-        Sidecar<Exchange> feed{
-            {.server = peers[0].server, .max_message_bytes = 100},
-            silenced({.inbox = {.bytes = 1u << 15, .messages = 64}, .link = options(0)})};
+        Sidecar<Exchange> feed{{.server = peers[0].server, .max_message_bytes = 100},
+                               silenced(options(0))};
         REQUIRE(feed.start(1s));
         for (std::size_t i = 1; i < peers.size(); ++i)
-            REQUIRE(
-                feed.open({.server = peers[i].server, .max_message_bytes = 100}, 1s, options(i)));
+            REQUIRE(feed.open({.server = peers[i].server, .max_message_bytes = 100}, 1s,
+                              options(i).link_options()));
         REQUIRE(feed.spawn("the peers", [&peers, random](Context ctx) mutable -> Task<> {
             for (int step = 0; step < 300; ++step) {
                 co_await ctx.sleep_for(1ms * (random() % 5));
@@ -197,10 +197,9 @@ TEST_CASE("overflow and reconnect: all that came on each connection is taken, mi
 TEST_CASE("overflow and reconnect: with `fail` each connection gives a beginning without a hole")
 {
     Peer peer;
-    Sidecar<Exchange> feed{
-        {.server = peer.server},
-        silenced({.link = {.reconnect = Reconnect{.window = 20ms, .max_window = 20ms},
-                           .overflow = {.policy = Policy::fail, .queue_messages = 10}}})};
+    Sidecar<Exchange> feed{{.server = peer.server},
+                           silenced({.reconnect = Reconnect{.window = 20ms, .max_window = 20ms},
+                                     .overflow = {.policy = Policy::fail, .queue_messages = 10}})};
     REQUIRE(feed.start(1s));
     REQUIRE(feed.spawn("the peer", [&peer](Context ctx) -> Task<> {
         std::mt19937 random{7};
@@ -235,10 +234,9 @@ TEST_CASE("overflow and reconnect: with `fail` each connection gives a beginning
 TEST_CASE("overflow and reconnect: a key is not conflated across a seam, however short")
 {
     Peer peer;
-    Sidecar<Exchange> feed{
-        {.server = peer.server},
-        silenced({.link = {.reconnect = Reconnect{.window = 1ms, .max_window = 1ms},
-                           .overflow = {.policy = Policy::conflate, .key = key_of}}})};
+    Sidecar<Exchange> feed{{.server = peer.server},
+                           silenced({.reconnect = Reconnect{.window = 1ms, .max_window = 1ms},
+                                     .overflow = {.policy = Policy::conflate, .key = key_of}})};
     REQUIRE(feed.start(1s));
     for (int i = 0; i < 3; ++i) {
         on_connection(feed, peer.server, [](Exchange& connection) {
@@ -252,7 +250,7 @@ TEST_CASE("overflow and reconnect: a key is not conflated across a seam, however
         CHECK(next_text(feed).substr(0, 4) == fmt::format("up {}", connection));
         const auto message = feed.next_event(0s);
         CHECK(text_of(message) == fmt::format("message {} a=2", connection));
-        CHECK(message->missing == 1);
+        CHECK(message->message.replaced() == 1);
         CHECK(next_text(feed).substr(0, 6) == fmt::format("down {}", connection));
     }
     CHECK(feed.stats().conflated == 3);

@@ -1,6 +1,7 @@
 // An application that does not keep up: what each policy loses, and how it is told.
 #include "support/silent_options.hpp"
 
+#include <sidecar/json.hpp>
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
 
@@ -32,7 +33,7 @@ std::optional<std::string_view> key_of(const MessageView& message)
 struct Flooded {
     explicit Flooded(Overflow overflow, QueueLimits inbox = {.bytes = 1u << 16})
         : feed{{.peer = peer, .max_message_bytes = 1000},
-               silenced({.inbox = inbox, .link = {.overflow = std::move(overflow)}})}
+               silenced({.inbox = inbox, .overflow = std::move(overflow)})}
     {
         REQUIRE(feed.start(1s));
     }
@@ -116,7 +117,8 @@ TEST_CASE("conflate: the latest of each key, and what has no key whole")
     REQUIRE(f.feed.next_event(0s)->kind == Event::Kind::up);
     const auto first = f.feed.next_event(0s);
     CHECK(first->message.text() == "a=99");
-    CHECK(first->missing == 99); // so many older ones it stands for
+    CHECK(first->message.replaced() == 99);
+    CHECK(first->missing == 0);
     CHECK(f.events() == Words{"b=99", "hello", "hello"});
     CHECK(f.feed.stats().conflated == 198);
     f.check_sum();
@@ -234,6 +236,64 @@ TEST_CASE("arrival: each message knows when it came, on virtual time to the mome
     CHECK(feed.stats().oldest_message_age == 0ms);
 }
 
+TEST_CASE("conflate: receive() and poll() say how old a message is, and how many it replaced")
+{
+    Flooded f{{.policy = Policy::conflate, .key = key_of}};
+    const auto deliver = [&] {
+        for (const auto* text : {"a=1", "b=1", "a=2"})
+            f.peer.deliver(text);
+        f.let_pass(10ms);
+        f.peer.deliver("a=3");
+        f.let_pass(10ms);
+    };
+    deliver();
+    const auto first = f.feed.receive(0s).value();
+    CHECK(first.text() == "a=3");
+    CHECK(first.replaced() == 2);
+    CHECK(f.feed.now() - first.arrival() == 10ms); // of the latest, not of the first
+    CHECK(f.feed.receive(0s)->replaced() == 0);
+    deliver();
+    std::vector<std::uint64_t> replaced;
+    std::vector<Duration> ages;
+    std::optional<Message> kept;
+    const auto handler = [&](const MessageView& message) {
+        replaced.push_back(message.replaced());
+        ages.push_back(f.feed.now() - message.arrival());
+        if (!kept)
+            kept.emplace(message);
+    };
+    CHECK(f.feed.poll(handler).value() == 2);
+    CHECK(replaced == std::vector<std::uint64_t>{2, 0});
+    CHECK(ages == std::vector<Duration>{10ms, 20ms});
+    CHECK(kept->replaced() == 2);
+    CHECK(kept->view().arrival() == f.feed.now() - 10ms);
+    deliver();
+    const auto event = f.feed.next_event(0s).value();
+    CHECK(event.message.replaced() == 2);
+    CHECK(event.missing == 0);
+    CHECK(to_string(event)
+          == "message (link 0, connection 1): 3 bytes of text, replaced 2 older ones");
+    CHECK(to_json(event).find(R"("replaced":2,)") != std::string::npos);
+}
+
+TEST_CASE("arrival: poll() knows it too, of small and large messages and over several reads")
+{
+    MockPeer peer;
+    Sidecar<Mock> feed{{.peer = peer}, silent_options()};
+    REQUIRE(feed.start(1s));
+    for (const auto delay : {10ms, 20ms, 20ms, 35ms})
+        peer.deliver_after(delay, delay == 20ms ? std::string(100'000, 'x') : "x");
+    REQUIRE(feed.sleep_for(1s));
+    std::vector<TimePoint> arrivals;
+    const auto handler = [&](const MessageView& message) {
+        CHECK(message.replaced() == 0);
+        arrivals.push_back(message.arrival());
+    };
+    REQUIRE(feed.poll(handler).value() == 4);
+    CHECK(arrivals
+          == std::vector{TimePoint{10ms}, TimePoint{20ms}, TimePoint{20ms}, TimePoint{35ms}});
+}
+
 TEST_CASE("high and low water are told, before what waits and once it has gone")
 {
     Flooded f{{.high = {.messages = 5}, .low = {.messages = 2}}};
@@ -249,7 +309,7 @@ TEST_CASE("overflow options that make no sense are refused")
 {
     const auto start = [](Overflow overflow) {
         Sidecar<Mock> feed{{.max_message_bytes = 1000},
-                           silenced({.link = {.overflow = std::move(overflow)}})};
+                           silenced({.overflow = std::move(overflow)})};
         return feed.start(1s);
     };
     CHECK(start({.policy = Policy::conflate}).error() == Error::bad_options);

@@ -40,18 +40,18 @@ struct Stuck {
     }
     Options options(Hang phase)
     {
-        LinkOptions link{.reconnect = Reconnect{.window = 1s,
-                                                .max_window = 1s,
-                                                .connect_timeout = 7s,
-                                                .random = [] { return UINT64_MAX; }},
-                         .on_connected_timeout = 7s,
-                         .ack_timeout = 7s};
+        Options options{.reconnect = Reconnect{.window = 1s,
+                                               .max_window = 1s,
+                                               .connect_timeout = 7s,
+                                               .random = [] { return UINT64_MAX; }},
+                        .on_connected_timeout = 7s,
+                        .ack_timeout = 7s};
         if (phase == Hang::on_connected)
-            link.on_connected = [](Context, Session& session) -> Task<> {
+            options.on_connected = [](Context, Session& session) -> Task<> {
                 if (session.connection() != 1)
                     (void)co_await session.receive();
             };
-        return silenced({.link = std::move(link)});
+        return silenced(std::move(options));
     }
     OptionsProvider<Exchange> fresh(Hang phase)
     {
@@ -101,7 +101,7 @@ TEST_CASE("phases: what hangs in an attempt is given up at its deadline, and the
         CHECK(t.feed.stop().joined);
     }
     Stuck t{Hang::subscribing}; // which is up meanwhile
-    CHECK(next_text(t.feed) == "up 2 lost");
+    CHECK(next_text(t.feed) == "up 2 unknown");
     CHECK(next_text(t.feed) == "ready 2 (not all subscriptions were answered)");
     CHECK(t.feed.next_event(1h).error() == Error::timed_out); // once
 }
@@ -113,7 +113,7 @@ TEST_CASE("phases: a stop beats reconnecting in each, and no attempt and no even
         Stuck t{phase};
         REQUIRE(t.link->send("waits").has_value() == (phase == Hang::subscribing));
         if (phase == Hang::subscribing)
-            CHECK(next_text(t.feed) == "up 2 lost");
+            CHECK(next_text(t.feed) == "up 2 unknown");
         const auto connects = t.server->connect_count.load();
         const auto attempts = t.attempts;
         const auto report = t.feed.stop();
@@ -138,7 +138,7 @@ TEST_CASE("phases: a close of the link beats it likewise, and the feed runs on")
         CAPTURE(static_cast<int>(phase));
         Stuck t{phase};
         if (phase == Hang::subscribing)
-            CHECK(next_text(t.feed) == "up 2 lost");
+            CHECK(next_text(t.feed) == "up 2 unknown");
         const auto connects = t.server->connect_count.load();
         CHECK(t.link->close(1s));
         const auto rest = t.rest();
@@ -167,8 +167,7 @@ TEST_CASE("phases: what makes the options may throw anything, and never leaves t
         Exchange::Options options{.server = server};
         co_return options;
     };
-    Sidecar<Exchange> feed{
-        {.server = server}, silenced({.link = {.reconnect = Reconnect{}}}), fresh};
+    Sidecar<Exchange> feed{{.server = server}, silenced({.reconnect = Reconnect{}}), fresh};
     REQUIRE(feed.start(1s));
     on_connection(feed, server, [](Exchange& peer) { peer.drop(); });
     CHECK(next_text(feed) == "up 1 first");
@@ -191,7 +190,7 @@ TEST_CASE("phases: 200 feeds that lose their server in one moment come back spre
     for (auto& one : all) {
         one.feed = std::make_unique<Sidecar<Exchange>>(
             Exchange::Options{.server = one.server},
-            silenced({.link = {.reconnect = Reconnect{.window = 1s, .max_window = 1s}}}));
+            silenced({.reconnect = Reconnect{.window = 1s, .max_window = 1s}}));
         REQUIRE(one.feed->start(1s));
     }
     for (auto& one : all)

@@ -70,7 +70,7 @@ TEST_CASE("receive: a failed read is seen after what was queued before it, and a
     CHECK(f.feed.receive(1s).error() == Error::disconnected);
     CHECK(f.feed.state() == State::disconnected);
     CHECK(f.feed.send("x").error() == Error::not_connected);
-    CHECK(f.feed.errors().size() == 1);
+    CHECK(f.feed.errors().entries.size() == 1);
     CHECK(f.feed.stop().first_error.value() == Error::disconnected);
 }
 
@@ -92,7 +92,8 @@ TEST_CASE("receive: a message above the limit ends the link and names both sizes
     f.peer.deliver(std::string(101, 'x'));
     const auto failed = f.feed.receive(1s);
     CHECK(failed.error() == Error::too_big);
-    CHECK(failed.error().message().find("101 bytes, the limit is 100") != std::string::npos);
+    CHECK(failed.error().message().find("101 bytes; the option max_message_bytes is 100")
+          != std::string::npos);
 }
 
 TEST_CASE("poll: hands over what is there, at most the limit, and then what the link failed with")
@@ -270,7 +271,7 @@ TEST_CASE("stats: how old messages were when they were taken, each of them, howe
 {
     for (const bool has_queue : {false, true}) {
         CAPTURE(has_queue);
-        Fixture f{{.link = {.overflow = {.max_age = has_queue ? Duration{1h} : Duration{}}}}};
+        Fixture f{{.overflow = {.max_age = has_queue ? Duration{1h} : Duration{}}}};
         REQUIRE(f.feed.start(1s));
         CHECK(f.feed.stats().message_ages.count == 0);
         for (int i = 0; i < 6; ++i)

@@ -51,9 +51,7 @@ AckPredicate ok(std::string what)
 }
 
 struct Trial {
-    explicit Trial(LinkOptions link) : feed{{.server = server}, silenced({.link = std::move(link)})}
-    {
-    }
+    explicit Trial(Options options) : feed{{.server = server}, silenced(std::move(options))} {}
     void on_peer(std::function<void(Exchange&)> action) { on_connection(feed, server, action); }
     void drop()
     {
@@ -76,7 +74,7 @@ TEST_CASE("on_connected: runs before anything else is sent, on each connection")
     CHECK(t.next() == "ready 1");
     t.drop();
     CHECK(t.next() == "down 1 more (the connection broke)");
-    CHECK(t.next() == "up 2 lost");
+    CHECK(t.next() == "up 2 unknown");
     CHECK(t.next() == "ready 2");
     REQUIRE(t.feed.send("another"));
     REQUIRE(t.feed.flush(1s));
@@ -135,7 +133,7 @@ TEST_CASE("on_connected: its failure is the connection's, and backs off")
     CHECK(text_of(retry) == "retry 1 more (the application's code threw an exception)");
     CHECK(retry->failure->explanation()
           == "the on_connected function threw: the login was refused");
-    CHECK(t.next() == "up 2 lost"); // nobody has seen the one that failed
+    CHECK(t.next() == "up 2 unknown"); // nobody has seen the one that failed
     CHECK(t.next() == "ready 2");
 
     Trial first{{.on_connected = log_in}};
@@ -163,7 +161,7 @@ TEST_CASE("on_connected: has a deadline, and is told of the end of its connectio
     Trial mute{{.reconnect = each_second(), .on_connected = log_in, .on_connected_timeout = 3s}};
     const auto failure = mute.feed.start(1h).error();
     CHECK(failure == Error::timed_out);
-    CHECK(failure.message().find("restoring") != std::string::npos);
+    CHECK(failure.message().find("still running on_connected (") != std::string::npos);
 
     // What came before the end is still received
     Trial refuses{{.on_connected = log_in}};
@@ -184,7 +182,7 @@ TEST_CASE("on_connected: more may arrive than it asks for, and reading pauses")
 {
     constexpr int count = 2000;
     const auto server = std::make_shared<Server>();
-    LinkOptions options{.on_connected = [server](Context ctx, Session& session) -> Task<> {
+    Options options{.on_connected = [server](Context ctx, Session& session) -> Task<> {
         for (int i = 0; i < count; ++i)
             server->present->deliver(fmt::format("{:01000}", i));
         co_await ctx.sleep_for(5s);
@@ -193,7 +191,7 @@ TEST_CASE("on_connected: more may arrive than it asks for, and reading pauses")
             CHECK(taken.text() == fmt::format("{:01000}", i));
         }
     }};
-    Sidecar<Exchange> feed{{.server = server}, silenced({.link = std::move(options)})};
+    Sidecar<Exchange> feed{{.server = server}, silenced(std::move(options))};
     REQUIRE(feed.start(1h));
     CHECK(feed.stats().reading_pauses > 0);
     CHECK(next_text(feed) == "up 1 first");
@@ -220,12 +218,59 @@ TEST_CASE("stop: while on_connected runs, it is named and the connection closed 
     CHECK(t.next() == "ready 1");
     CHECK(t.next() == "down 1 more (the connection broke)");
     CHECK(t.feed.next_event(3s).error() == Error::timed_out);
-    CHECK(t.feed.dump().find("restoring") != std::string::npos);
+    CHECK(t.feed.dump().find("running on_connected") != std::string::npos);
     CHECK(t.feed.dump().find("the end of the world") != std::string::npos);
     const auto report = t.feed.stop();
     CHECK(report.clean());
     CHECK(t.server->count("2:close") == 1);
     CHECK(t.next().substr(0, 7) == "stopped");
+}
+
+TEST_CASE(
+    "subscriptions: until they are answered, the link's phase says so, and its connecting goes on")
+{
+    const auto has = [](const Trial& t, std::string_view text) {
+        return t.feed.dump().find(text) != std::string::npos;
+    };
+    const auto waiting = "waiting for answers to subscriptions";
+    for (const bool is_answered : {true, false}) {
+        Trial t{{.reconnect = each_second(), .ack_timeout = 7s}};
+        REQUIRE(t.feed.start(1s));
+        CHECK(has(t, "): open"));
+        REQUIRE(t.feed.link()->subscribe("a", "sub a", ok("a")));
+        CHECK_FALSE(has(t, waiting)); // the connection is up already
+        t.drop();
+        CHECK(t.next() == "up 1 first");
+        CHECK(t.next() == "down 1 more (the connection broke)");
+        CHECK(t.next() == "up 2 unknown");
+        CHECK(has(t, waiting));
+        CHECK(t.feed.state() == State::connected);
+        CHECK(t.feed.stats().last_connect.steps.back().phase == Phase::subscribing);
+        if (is_answered) {
+            REQUIRE(t.feed.call("wait", [](Context ctx) { return ctx.sleep_for(2s); }));
+            t.on_peer([](Exchange& peer) { peer.deliver("ok a"); });
+            CHECK(t.next() == "message 2 ok a");
+        }
+        CHECK(t.next().starts_with("ready 2"));
+        CHECK_FALSE(has(t, waiting));
+        CHECK(has(t, "): open"));
+        const auto wanted = is_answered ? 2s : 7s;
+        CHECK(t.feed.receive(20s).error() == Error::timed_out);
+        CHECK(t.feed.stats().last_connect.time_in(Phase::subscribing) == wanted);
+        CHECK(t.feed.stats().last_connect.total == wanted);
+        CHECK(t.feed.stop().clean());
+    }
+    Trial t{{.reconnect = each_second(), .ack_timeout = 7s}}; // a close does not open it again
+    REQUIRE(t.feed.start(1s));
+    auto link = t.feed.link().value();
+    REQUIRE(link.subscribe("a", "sub a", ok("a")));
+    t.drop();
+    CHECK(t.next() == "up 1 first");
+    CHECK(t.next() == "down 1 more (the connection broke)");
+    CHECK(t.next() == "up 2 unknown");
+    t.server->answers_close = false;
+    CHECK(link.close(20s).has_error());
+    CHECK_FALSE(has(t, "): open"));
 }
 
 TEST_CASE(
@@ -247,7 +292,7 @@ TEST_CASE(
     CHECK(link.subscription_counts().acknowledged == 2);
     t.drop();
     CHECK(t.next() == "down 1 more (the connection broke)");
-    CHECK(t.next() == "up 2 lost");
+    CHECK(t.next() == "up 2 unknown");
     CHECK(t.next() == "message 2 ok b");
     CHECK(t.next() == "message 2 ok a");
     CHECK(t.next() == "ready 2");
@@ -278,7 +323,7 @@ TEST_CASE(
         REQUIRE(link.subscribe(key, std::string{"sub "} + key, ok(key)));
     t.drop();
     std::string event;
-    while ((event = t.next()) != "up 2 lost")
+    while ((event = t.next()) != "up 2 unknown")
         REQUIRE(event.substr(0, 4) != "stop");
     REQUIRE(link.send("order"));
     CHECK(link.flush(3s).error() == Error::timed_out);
@@ -303,7 +348,7 @@ TEST_CASE("subscriptions: what nobody waits for any more holds nothing up")
     REQUIRE(link.subscribe("a", "sub a", ok("a")));
     CHECK(t.feed.receive(1ms).error() == Error::timed_out); // time for the writer
     t.drop();
-    while (t.next() != "up 2 lost")
+    while (t.next() != "up 2 unknown")
         ;
     REQUIRE(link.send("order"));
     CHECK(link.flush(3s).error() == Error::timed_out);
@@ -335,7 +380,7 @@ TEST_CASE("subscriptions: keeps its place among sends, also where many threads s
 TEST_CASE("subscriptions: may be given before there is a connection, and is refused when it makes "
           "no sense")
 {
-    Trial t{{.outbox = QueueLimits{.bytes = 4096}, .reconnect = each_second()}};
+    Trial t{{.outbox = {.bytes = 4096}, .reconnect = each_second()}};
     REQUIRE(t.feed.start(1s));
     auto link = t.feed.link().value();
     CHECK(link.subscribe("large", std::string(5000, 'x')).error() == Error::too_big);
@@ -397,7 +442,7 @@ TEST_CASE("flush: while the link is down there is no hope for a subscription, or
               == (queued == OnDisconnect::keep ? Error::timed_out : Error::not_connected));
         if (queued == OnDisconnect::keep)
             CHECK(link.flush(1h));
-        CHECK(t.next() == "up 2 lost");
+        CHECK(t.next() == "up 2 unknown");
         REQUIRE(link.flush(1s));
         CHECK(t.server->count("2:sub new") == 1);
     }

@@ -74,8 +74,9 @@ TEST_CASE("keep: a ping that fails while a write is under way leaves the write i
     for (const auto queued : {OnDisconnect::keep, OnDisconnect::discard}) {
         CAPTURE(queued == OnDisconnect::keep);
         Fixture f{{.outbox = {.bytes = 4096},
-                   .link = {.reconnect = soon(queued),
-                            .liveness = Liveness{.interval = 1s, .timeout = 10s}}}};
+                   .reconnect = soon(queued),
+                   .ping_interval = 1s,
+                   .ping_timeout = 10s}};
         REQUIRE(f.feed.start(1s));
         f.peer.hold_writes();
         send_together(f.feed, {std::string(96, 'a'), std::string(96, 'b'), std::string(96, 'c')});
@@ -101,7 +102,7 @@ TEST_CASE("keep: a ping that fails while a write is under way leaves the write i
 TEST_CASE(
     "keep: of control messages that are written in part, only what may be half written is lost")
 {
-    Fixture f{{.link = {.reconnect = soon(OnDisconnect::keep)}}};
+    Fixture f{{.reconnect = soon(OnDisconnect::keep)}};
     REQUIRE(f.feed.start(1s));
     f.peer.hold_writes();
     send_together(f.feed, {"c1", "c2", "c3", "c4", "c5", "c6"}, {.priority = Priority::high});
@@ -116,12 +117,12 @@ TEST_CASE(
 
 TEST_CASE("link: a policy that fails while unread messages are handed on ends the connection")
 {
-    Fixture f{{.link = {.reconnect = soon(OnDisconnect::keep),
-                        .on_connected = [](Context ctx, Session& session) -> Task<> {
-                            if (session.connection() == 2)
-                                co_await ctx.sleep_for(1s);
-                        },
-                        .overflow = {.policy = OverflowPolicy::fail, .queue_messages = 2}}}};
+    Fixture f{{.reconnect = soon(OnDisconnect::keep),
+               .on_connected = [](Context ctx, Session& session) -> Task<> {
+                   if (session.connection() == 2)
+                       co_await ctx.sleep_for(1s);
+               },
+               .overflow = {.policy = OverflowPolicy::fail, .queue_messages = 2}}};
     REQUIRE(f.feed.start(1s));
     f.peer.drop();
     let_pass(f.feed, 100ms);
@@ -143,10 +144,8 @@ TEST_CASE("link: a key function that throws while unread messages are handed on 
     overflow.key = [](const MessageView&) -> std::optional<std::string_view> {
         throw std::runtime_error{"no key"};
     };
-    Fixture f{{.link = {.on_connected = [](Context ctx, Session&) -> Task<> {
-                            co_await ctx.sleep_for(1s);
-                        },
-                        .overflow = overflow}}};
+    Fixture f{{.on_connected = [](Context ctx, Session&) -> Task<> { co_await ctx.sleep_for(1s); },
+               .overflow = overflow}};
     f.peer.deliver("1");
     (void)f.feed.start(5s);
     Result<Event> event = f.feed.next_event(1h);
@@ -161,9 +160,10 @@ TEST_CASE("link: a key function that throws while unread messages are handed on 
 
 TEST_CASE("link: an answer to a subscription does not put off the end after a failed ping")
 {
-    Fixture f{{.link = {.reconnect = soon(OnDisconnect::keep),
-                        .ack_timeout = 1h,
-                        .liveness = Liveness{.interval = 1s, .timeout = 10s}}}};
+    Fixture f{{.reconnect = soon(OnDisconnect::keep),
+               .ack_timeout = 1h,
+               .ping_interval = 1s,
+               .ping_timeout = 10s}};
     REQUIRE(f.feed.start(1s));
     auto link = f.feed.link().value();
     const auto any = [](const MessageView& message) { return message.text() == "ok"; };
@@ -180,10 +180,10 @@ TEST_CASE("link: an answer to a subscription does not put off the end after a fa
 
 TEST_CASE("on_connected: messages that it left unread when it throws are counted")
 {
-    Fixture f{{.link = {.on_connected = [](Context ctx, Session&) -> Task<> {
-                   co_await ctx.sleep_for(1s);
-                   throw std::runtime_error{"the login was refused"};
-               }}}};
+    Fixture f{{.on_connected = [](Context ctx, Session&) -> Task<> {
+        co_await ctx.sleep_for(1s);
+        throw std::runtime_error{"the login was refused"};
+    }}};
     for (const auto* text : {"1", "2", "3"})
         f.peer.deliver(text);
     CHECK(f.feed.start(5s).error() == Error::callback_failed);
@@ -193,7 +193,7 @@ TEST_CASE("on_connected: messages that it left unread when it throws are counted
 TEST_CASE("stop: nothing is written once the close has begun, although the drain ran out")
 {
     Fixture f{{.stop = {.total = 10s, .drain = 2500ms, .close = 5s, .cancel = 100ms},
-               .link = {.rate_limit = RateLimit{.messages = 1, .per = 1s}}}};
+               .rate_limit = RateLimit{.messages = 1, .per = 1s}}};
     REQUIRE(f.feed.start(1s));
     f.peer.delay_close(4s);
     for (int i = 0; i < 10; ++i)
@@ -213,7 +213,8 @@ TEST_CASE("stop: nothing is written once the close has begun, although the drain
 TEST_CASE("stop: no `ready` follows `stopped`")
 {
     Fixture f{{.stop = {.total = 20s, .drain = 10s, .close = 5s, .cancel = 100ms},
-               .link = {.reconnect = soon(OnDisconnect::keep), .ack_timeout = 2s}}};
+               .reconnect = soon(OnDisconnect::keep),
+               .ack_timeout = 2s}};
     REQUIRE(f.feed.start(1s));
     auto link = f.feed.link().value();
     REQUIRE(link.subscribe("a", "sub a", [](const MessageView&) { return false; }));
@@ -235,9 +236,9 @@ TEST_CASE("stop: no `ready` follows `stopped`")
 
 TEST_CASE("stats: a session's messages and subscriptions count when they are written")
 {
-    Fixture f{{.link = {.on_connected = [](Context, Session& session) -> Task<> {
-                   co_await session.send("login");
-               }}}};
+    Fixture f{{.on_connected = [](Context, Session& session) -> Task<> {
+        co_await session.send("login");
+    }}};
     REQUIRE(f.feed.start(1s));
     auto link = f.feed.link().value();
     REQUIRE(link.subscribe("a", "sub a"));
@@ -260,22 +261,23 @@ struct SendingRun {
 
     Options options()
     {
-        LinkOptions link{.reconnect = soon(one_in(2) ? OnDisconnect::keep : OnDisconnect::discard)};
-        link.reconnect->at_start = true;
-        link.outbox = QueueLimits{.bytes = one_in(2) ? 2048u : 1u << 16};
-        link.ack_timeout = 5ms;
-        link.on_connected = [](Context, Session& session) -> Task<> {
+        Options options{.reconnect = soon(one_in(2) ? OnDisconnect::keep : OnDisconnect::discard)};
+        options.reconnect->at_start = true;
+        options.outbox = {.bytes = one_in(2) ? 2048u : 1u << 16};
+        options.ack_timeout = 5ms;
+        options.on_connected = [](Context, Session& session) -> Task<> {
             co_await session.send(fmt::format("login {}", session.connection()));
             co_await session.send("hello");
         };
         if (one_in(2)) {
-            link.liveness = Liveness{.interval = 7ms, .timeout = 20ms};
+            options.ping_interval = 7ms;
+            options.ping_timeout = 20ms;
             if (one_in(2))
-                link.liveness->heartbeat = Heartbeat{.message = "beat"};
+                options.heartbeat = Heartbeat{.message = "beat"};
         }
         if (one_in(4))
-            link.rate_limit = RateLimit{.messages = 4, .per = 5ms};
-        return silenced({.link = link});
+            options.rate_limit = RateLimit{.messages = 4, .per = 5ms};
+        return silenced(options);
     }
     void act(Feed& feed, Link& link, MockPeer& peer)
     {

@@ -36,8 +36,17 @@ TEST_CASE("stop_on_signals: the first signal stops every guarded sidecar, and wa
 }
 
 namespace {
+
 std::atomic<int> handled{0};
+
+/// Raises the signal when it no longer counts as part of the last one.
+void raise_later(int signal)
+{
+    std::this_thread::sleep_for(550ms);
+    std::raise(signal);
 }
+
+} // namespace
 
 TEST_CASE("stop_on_signals: one more signal, and any after the guard, does what it did before")
 {
@@ -48,13 +57,49 @@ TEST_CASE("stop_on_signals: one more signal, and any after the guard, does what 
         const auto guard = stop_on_signals(feed, {SIGUSR1});
         std::raise(SIGUSR1);
         CHECK(handled == 0);
-        std::raise(SIGUSR1);
+        raise_later(SIGUSR1);
         CHECK(handled == 1);
         CHECK(feed.stop().joined);
     }
     std::raise(SIGUSR1);
     CHECK(handled == 2);
     std::signal(SIGUSR1, old);
+}
+
+TEST_CASE("stop_on_signals: the same signal within 500 ms is the same Ctrl-C, another one is not")
+{
+    handled = 0;
+    const auto old = std::signal(SIGUSR1, [](int) { ++handled; });
+    const auto other_old = std::signal(SIGUSR2, [](int) { ++handled; });
+    {
+        Sidecar<Mock> feed{{}, silent_options()};
+        REQUIRE(feed.start(1s));
+        const auto guard = stop_on_signals(feed, {SIGUSR1, SIGUSR2});
+        for (int i = 0; i < 3; ++i)
+            std::raise(SIGUSR1);
+        CHECK(handled == 0);
+        CHECK(guard.signal() == SIGUSR1);
+        std::raise(SIGUSR2);
+        CHECK(handled == 1);
+        raise_later(SIGUSR1);
+        CHECK(handled == 2);
+        CHECK(feed.stop().clean());
+    }
+    std::signal(SIGUSR1, old);
+    std::signal(SIGUSR2, other_old);
+}
+
+TEST_CASE("stop_on_signals: a signal before the start, or between two runs, ends the next start")
+{
+    Sidecar<Mock> feed{{}, silent_options()};
+    for (int run = 0; run < 2; ++run) {
+        const auto guard = stop_on_signals(feed, {SIGUSR1});
+        std::raise(SIGUSR1);
+        CHECK(feed.start(1s).error() == Error::stopping);
+        CHECK(feed.stop().clean());
+        REQUIRE(feed.start(1s));
+        CHECK(feed.stop().clean());
+    }
 }
 
 TEST_CASE("stop_on_signals: a guard that is made after a signal was passed on works too")
@@ -66,7 +111,7 @@ TEST_CASE("stop_on_signals: a guard that is made after a signal was passed on wo
         REQUIRE(first.start(1s));
         const auto guard = stop_on_signals(first, {SIGUSR1});
         std::raise(SIGUSR1);
-        std::raise(SIGUSR1);
+        raise_later(SIGUSR1);
         CHECK(handled == 1);
         CHECK(first.stop().joined);
         REQUIRE(second.start(1s));
@@ -75,7 +120,7 @@ TEST_CASE("stop_on_signals: a guard that is made after a signal was passed on wo
         CHECK(handled == 1);
         CHECK(other.signal() == SIGUSR1);
         CHECK(second.receive(10s).error() == Error::stopped);
-        std::raise(SIGUSR1);
+        raise_later(SIGUSR1);
         CHECK(handled == 2);
         CHECK(second.stop().joined);
     }
@@ -92,7 +137,7 @@ TEST_CASE("stop_on_signals: a second signal ends a process that has no handler o
         Sidecar<Mock> feed{{}, silent_options()};
         const auto guard = stop_on_signals(feed, {SIGTERM});
         std::raise(SIGTERM);
-        std::raise(SIGTERM);
+        raise_later(SIGTERM);
         ::sleep(5); // a sanitizer may deliver it in a system call only
         ::_exit(0);
     }
@@ -133,7 +178,7 @@ TEST_CASE("stop_on_signals: a signal that cannot be caught is refused, and leave
             const auto guard = stop_on_signals(feed, signals);
             return Error{};
         } catch (const Exception& e) {
-            return static_cast<Error>(e.failure().code().value());
+            return e.failure().error();
         }
     };
     CHECK(refused({SIGUSR1, SIGKILL}) == Error::bad_options);
@@ -145,8 +190,7 @@ TEST_CASE("stop_on_signals: a signal that cannot be caught is refused, and leave
     std::deque<SignalGuard> guards;
     const auto fill = [&] {
         for (int i = 0; i < 65; ++i)
-            guards.emplace_back([](void*) noexcept {}, nullptr,
-                                std::initializer_list<int>{SIGUSR1});
+            guards.emplace_back(feed, std::initializer_list<int>{SIGUSR1});
     };
     CHECK_THROWS_AS(fill(), Exception);
     CHECK(guards.size() == 64);

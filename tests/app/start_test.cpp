@@ -17,6 +17,7 @@
 #include <stdexcept>
 #include <string>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -84,6 +85,121 @@ TEST_CASE("start: request_stop from another thread ends it at once")
     }};
     CHECK(f.feed.start(Duration::max()).error() == Error::stopping);
     stopper.join();
+}
+
+TEST_CASE("request_stop: before the first start, it holds until stop() has reported it")
+{
+    Fixture f;
+    f.feed.request_stop();
+    f.feed.request_stop();
+    for (int i = 0; i < 2; ++i) {
+        const auto started = f.feed.start(1s);
+        CHECK(started.error().message()
+              == "cannot start (mock): the sidecar is stopping: call stop() before start()");
+        CHECK(f.feed.start_in_background().error() == Error::stopping);
+    }
+    CHECK(f.feed.state() == State::idle);
+    CHECK(f.feed.wait_stopped(1s).error() == Error::not_started);
+    CHECK(f.feed.start(1s).error() == Error::stopping);
+    CHECK(f.peer.connect_count() == 0);
+    const auto report = f.feed.stop();
+    CHECK(report.clean());
+    CHECK(report.quiesce.verdict == Verdict::skipped);
+    REQUIRE(f.feed.start(1s));
+    CHECK(f.feed.stop().clean());
+}
+
+TEST_CASE("request_stop: between two runs it holds too, and wait_stopped() does not report it")
+{
+    Fixture f;
+    REQUIRE(f.feed.start(1s));
+    CHECK(f.feed.stop().clean());
+    f.feed.request_stop();
+    CHECK(f.feed.wait_stopped(1s)); // the last run's report
+    CHECK(f.feed.start(1s).error() == Error::stopping);
+    CHECK(f.feed.state() == State::stopped);
+    CHECK(f.feed.stop().clean());
+    REQUIRE(f.feed.start(1s));
+    CHECK(f.feed.stop().clean());
+}
+
+TEST_CASE("request_stop: during a run its own report covers it, and any after it")
+{
+    Fixture f;
+    for (int run = 0; run < 2; ++run) {
+        REQUIRE(f.feed.start(1s));
+        f.feed.request_stop();
+        CHECK(f.feed.start(1s).error() == Error::stopping); // not over yet
+        CHECK(f.feed.wait_stopped(1s)->clean());
+    }
+    REQUIRE(f.feed.start(1s));
+    f.feed.request_stop();
+    CHECK(f.feed.wait_stopped(1s)->clean());
+    f.feed.request_stop();
+    CHECK(f.feed.stop().clean()); // of the run, and of the request after it
+    REQUIRE(f.feed.start(1s));
+    CHECK(f.feed.state() == State::connected);
+    CHECK(f.feed.stop().clean());
+}
+
+TEST_CASE("request_stop: one that ended a start holds until stop()")
+{
+    Fixture f;
+    f.peer.delay_connect(Duration::max());
+    std::thread stopper{[&] {
+        while (f.peer.connect_count() == 0)
+            std::this_thread::yield();
+        f.feed.request_stop();
+    }};
+    CHECK(f.feed.start(Duration::max()).error() == Error::stopping);
+    stopper.join();
+    f.peer.delay_connect({});
+    CHECK(f.feed.start(1s).error() == Error::stopping);
+    CHECK(f.feed.stop().joined);
+    REQUIRE(f.feed.start(1s));
+}
+
+TEST_CASE("request_stop: without a start afterwards, the destructor has nothing to do")
+{
+    Fixture f;
+    f.feed.request_stop();
+}
+
+TEST_CASE("request_stop: one is pending in the process that made it, not in a sidecar of its child")
+{
+    Fixture f;
+    f.feed.request_stop();
+    const auto child = ::fork();
+    if (child == 0) {
+        const bool is_forked = f.feed.start(1s).error() == Error::forked;
+        f.feed.request_stop();
+        (void)f.feed.stop();
+        ::_exit(is_forked ? 0 : 1);
+    }
+    int status = -1;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+    CHECK(f.feed.start(1s).error() == Error::stopping);
+}
+
+TEST_CASE("request_stop: whenever another thread makes it, the start or the run ends by it")
+{
+    Fixture f;
+    for (int round = 0; round < 200; ++round) {
+        std::thread stopper{[&, round] {
+            for (int i = 0; i < round % 20; ++i)
+                std::this_thread::yield();
+            f.feed.request_stop();
+        }};
+        if (f.feed.start(10s)) {
+            CHECK(f.feed.receive(Duration::max()).error() == Error::stopped);
+            CHECK(f.feed.start(1s).error() == Error::stopping);
+        }
+        stopper.join();
+        CHECK(f.feed.start(1s).error() == Error::stopping);
+        CHECK(f.feed.stop().joined);
+    }
+    REQUIRE(f.feed.start(1s));
 }
 
 TEST_CASE("start: options that make no sense are named")
@@ -230,9 +346,11 @@ TEST_CASE("start: options of the run that make no sense are refused, by name")
         {{.stop = {.total = 0s}}, "stop: the total must be positive, no stage negative"},
         {{.busy_poll = -1s}, "busy_poll: the time must not be negative"},
         {{.outbox = {.bytes = 100}},
-         "outbox: 100 bytes are too few for messages of up to 64; it needs at least 256"},
+         "outbox: 100 bytes are too few; set outbox.bytes to at least 256, or to 0 for the "
+         "default"},
         {{.inbox = {.bytes = 1000, .messages = 1}},
-         "inbox: 1000 bytes are too few for messages of up to 1048576; it needs at least 4194304"},
+         "inbox: 1000 bytes are too few for messages of up to 1048576 (max_message_bytes); set "
+         "Options::inbox.bytes to at least 4194304"},
     };
     for (const auto& [options, why] : rows) {
         Fixture f{options};
@@ -244,9 +362,10 @@ TEST_CASE("start: options of the run that make no sense are refused, by name")
 TEST_CASE("start and open: an option of a link that makes no sense is named, and so is the call")
 {
     const auto key = [](const MessageView&) { return std::nullopt; };
-    const std::pair<LinkOptions, std::string> rows[] = {
-        {{.outbox = QueueLimits{.bytes = 100}},
-         "outbox: 100 bytes are too few for messages of up to 64; it needs at least 256"},
+    const std::pair<Options, std::string> rows[] = {
+        {{.outbox = {.bytes = 100}},
+         "outbox: 100 bytes are too few; set outbox.bytes to at least 256, or to 0 for the "
+         "default"},
         {{.reconnect = Reconnect{.window = 0s}}, "reconnect: the window must be positive"},
         {{.reconnect = Reconnect{.connect_timeout = 0s}},
          "reconnect: max_outage and connect_timeout must be positive"},
@@ -254,7 +373,7 @@ TEST_CASE("start and open: an option of a link that makes no sense is named, and
         {{.ack_timeout = 0s}, "on_connected_timeout and ack_timeout must be positive"},
         {{.overflow = {.key = key}}, "overflow: a key is for conflating only"},
         {{.overflow = {.max_age = -1s}}, "overflow: max_age is negative"},
-        {{.liveness = Liveness{.interval = -1s}}, "liveness: no time may be negative"},
+        {{.ping_interval = -1s}, "ping_interval must not be negative"},
         {{.rate_limit = RateLimit{.messages = 1, .per = 0s}},
          "rate limit: `per` must be positive, and a day at most"},
     };
@@ -264,10 +383,10 @@ TEST_CASE("start and open: an option of a link that makes no sense is named, and
         return running.feed.open(mock, 1s, options).error().message();
     };
     for (const auto& [options, why] : rows) {
-        Fixture f{{.link = options}};
+        Fixture f{options};
         CHECK(f.feed.start(1s).error().message()
               == "cannot start (mock): the options make no sense: " + why);
-        CHECK(opened({}, options)
+        CHECK(opened({}, options.link_options())
               == "cannot open a link (mock): the options make no sense: " + why);
     }
     CHECK(opened({.max_message_bytes = 0}, {})
@@ -287,14 +406,15 @@ struct Mute : MinimalTransport {
 
 TEST_CASE("start and open: a heartbeat that the transport cannot send is named, and so is the call")
 {
-    const LinkOptions options{.liveness = Liveness{.heartbeat = Heartbeat{.message = "x"}}};
-    const std::string why = ": the message cannot be sent on this transport: liveness: the "
+    const Options options{.heartbeat = Heartbeat{.message = "x"}};
+    const std::string why = ": the message cannot be sent on this transport: the "
                             "heartbeat cannot be sent: never";
-    Sidecar<Mute> wrong{{}, silenced({.link = options})};
+    Sidecar<Mute> wrong{{}, silenced(options)};
     CHECK(wrong.start(1s).error().message() == "cannot start" + why);
     Sidecar<Mute> feed{{}, silenced({})};
     REQUIRE(feed.start(1s));
-    CHECK(feed.open({}, 1s, options).error().message() == "cannot open a link" + why);
+    CHECK(feed.open({}, 1s, options.link_options()).error().message()
+          == "cannot open a link" + why);
     CHECK(feed.stop().joined);
 }
 

@@ -194,7 +194,7 @@ TEST_CASE("resolve: a forked child begins with no look-up under way")
             other.call("look-up", resolve, 10s).value();
             return Error{};
         } catch (const Exception& e) {
-            return static_cast<Error>(e.failure().code().value());
+            return e.failure().error();
         }
     };
     CHECK(one_more() == Error::lookup_busy);

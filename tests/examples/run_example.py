@@ -32,6 +32,10 @@ async def talk(ws):
         pass
 
 
+async def echo_one(ws):
+    await ws.send(await ws.recv())
+
+
 def websocket(handler):
     return websockets.serve(handler, "127.0.0.1", 0)
 
@@ -93,7 +97,7 @@ async def run(program, *arguments, interrupt_after=None):
 
 
 async def run_hello(program):
-    async with websocket(echo_words) as server:
+    async with websocket(echo_one) as server:
         return await run(program, "ws://127.0.0.1:" + port_of(server)), "hello\n"
 
 

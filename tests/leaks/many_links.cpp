@@ -115,14 +115,14 @@ void run(std::size_t count)
 {
     const Server server{count};
     const Wire::Options options{.host = "127.0.0.1", .port = server.port()};
-    const LinkOptions comes_back{.reconnect = Reconnect{}};
+    const Options comes_back{.stop = patient, .reconnect = Reconnect{}};
     const auto before = Footprint::now();
-    Sidecar<Wire> feed{options, silenced({.stop = patient, .link = comes_back})};
+    Sidecar<Wire> feed{options, silenced(comes_back)};
     feed.start(20s).value();
     const auto began = std::chrono::steady_clock::now();
     std::vector<Link> links;
     while (links.size() + 1 < count)
-        links.push_back(feed.open(options, 20s, comes_back).value());
+        links.push_back(feed.open(options, 20s, comes_back.link_options()).value());
     const auto opened = std::chrono::steady_clock::now();
     server.send_round();
     take(feed, count);

@@ -125,10 +125,10 @@ TEST_CASE("misuse: on_connected may not wait for the feed that waits for it")
 {
     Feed* self = nullptr;
     std::optional<Failure> failure;
-    Fixture f{{.link = {.on_connected = [&](Context, Session&) -> Task<> {
-                   failure = self->receive(1s).error();
-                   co_return;
-               }}}};
+    Fixture f{{.on_connected = [&](Context, Session&) -> Task<> {
+        failure = self->receive(1s).error();
+        co_return;
+    }}};
     self = &f.feed;
     REQUIRE(f.feed.start(1s));
     check_all({{"receive", failure}}, Error::misuse, "called on the loop's own thread");
@@ -213,23 +213,21 @@ TEST_CASE("misuse: options out of range are named")
         {"no stage negative", {.stop = {.drain = -1ns}}},
         {"inbox: 1 bytes are too few", {.inbox = {.bytes = 1}}},
         {"outbox: 1 bytes are too few", {.outbox = {.bytes = 1}}},
-        {"outbox: 1 bytes are too few", {.link = {.outbox = QueueLimits{.bytes = 1}}}},
-        {"on_connected_timeout and ack_timeout must be positive",
-         {.link = {.on_connected_timeout = 0s}}},
-        {"on_connected_timeout and ack_timeout must be positive", {.link = {.ack_timeout = -1s}}},
-        {"reconnect: the window must be positive",
-         {.link = {.reconnect = Reconnect{.window = 0s}}}},
+        {"outbox: 4611686018427387904 bytes; the most there can be is 4611686018427387903",
+         {.outbox = {.bytes = SIZE_MAX / 4 + 1}}},
+        {"inbox: 18446744073709551615 bytes; the most", {.inbox = {.bytes = SIZE_MAX}}},
+        {"on_connected_timeout and ack_timeout must be positive", {.on_connected_timeout = 0s}},
+        {"on_connected_timeout and ack_timeout must be positive", {.ack_timeout = -1s}},
+        {"reconnect: the window must be positive", {.reconnect = Reconnect{.window = 0s}}},
         {"reconnect: max_window must not be below window",
-         {.link = {.reconnect = Reconnect{.window = 2s, .max_window = 1s}}}},
+         {.reconnect = Reconnect{.window = 2s, .max_window = 1s}}},
         {"reconnect: stable_after and busy_delay must not be negative",
-         {.link = {.reconnect = Reconnect{.busy_delay = -1s}}}},
-        {"overflow: ", {.link = {.overflow = {.max_age = -1s}}}},
-        {"overflow: ", {.link = {.overflow = {.policy = OverflowPolicy::conflate}}}},
-        {"liveness: no time may be negative", {.link = {.liveness = Liveness{.interval = -1s}}}},
-        {"rate limit: `per` must be positive",
-         {.link = {.rate_limit = RateLimit{.messages = 1, .per = 0s}}}},
-        {"rate limit: a burst without a rate",
-         {.link = {.rate_limit = RateLimit{.burst_messages = 1}}}},
+         {.reconnect = Reconnect{.busy_delay = -1s}}},
+        {"overflow: ", {.overflow = {.max_age = -1s}}},
+        {"overflow: ", {.overflow = {.policy = OverflowPolicy::conflate}}},
+        {"ping_interval must not be negative", {.ping_interval = -1s}},
+        {"rate limit: `per` must be positive", {.rate_limit = RateLimit{.messages = 1, .per = 0s}}},
+        {"rate limit: a burst without a rate", {.rate_limit = RateLimit{.burst_messages = 1}}},
     };
     for (const auto& one : cases) {
         CAPTURE(std::string{one.cause});

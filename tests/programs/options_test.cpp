@@ -74,8 +74,8 @@ TEST_CASE("options: a URL alone has every default")
     CHECK_FALSE(settings.tcp);
     CHECK(settings.timeout == 10s);
     CHECK(settings.websocket.max_message_bytes == 1u << 20);
-    CHECK_FALSE(settings.feed.link.liveness);
-    CHECK_FALSE(settings.feed.link.reconnect);
+    CHECK_FALSE(settings.feed.ping_interval);
+    CHECK_FALSE(settings.feed.reconnect);
     CHECK_FALSE(settings.input_binary);
     CHECK(settings.output_binary == BinaryFormat::hex);
     CHECK(settings.count == 0);
@@ -92,6 +92,29 @@ TEST_CASE("options: they are before or behind the URL, with or without an equals
         CHECK(settings.is_json);
         CHECK(settings.url == "ws://h");
     }
+}
+
+TEST_CASE("options: a host and a port are a stream's URL")
+{
+    CHECK(settings_of({"h", "7000"}).url == "tcp://h:7000");
+    CHECK(settings_of({"h", "--json", "7000"}).tcp->port == 7000);
+    CHECK(settings_of({"::1", "7000"}).tcp->host == "::1");
+    CHECK(settings_of({"[::1]", "7000"}).tcp->host == "::1");
+    CHECK(is_wrong({"h", "0"}, "host:port"));
+    CHECK(is_wrong({"h", "65536"}, "host:port"));
+    CHECK(is_wrong({"", "7000"}, "the URL is missing"));
+    CHECK(is_wrong({"h", ""}, "host:port"));
+    CHECK(is_wrong({"h", "secret"}, "more than one URL"));
+    CHECK(is_wrong({"ws://secret", "7000"}, "more than one URL"));
+    CHECK(is_wrong({"h", "7000", "secret"}, "more than one URL"));
+}
+
+TEST_CASE("options: -H is --header")
+{
+    CHECK(settings_of({"-H", "A: 1", "--header=B: 2", "ws://h"}).websocket.headers
+          == Fields{{"A", "1"}, {"B", "2"}});
+    CHECK(is_wrong({"ws://h", "-H"}, "its value is missing"));
+    CHECK(is_wrong({"-H", "A: 1", "tcp://h:1"}, "only for WebSocket"));
 }
 
 TEST_CASE("options: what the transport is given")
@@ -123,10 +146,12 @@ TEST_CASE("options: what the feed is given")
 {
     const auto settings = settings_of({"--reconnect", "--ping-interval", "0.5", "--max-message",
                                        "1G", "--timeout", "0", "ws://h"});
-    CHECK(settings.feed.link.reconnect->on_disconnect == sidecar::OnDisconnect::keep);
-    CHECK(settings.feed.link.liveness->interval == 500ms);
-    CHECK(settings.feed.link.liveness->timeout == 500ms);
-    CHECK(settings.feed.inbox.bytes >= 1u << 30);
+    CHECK(settings.feed.reconnect->on_disconnect == sidecar::OnDisconnect::keep);
+    CHECK(settings.feed.reconnect->at_start);
+    CHECK(settings.feed.reconnect->connect_timeout == sidecar::Duration::max());
+    CHECK(settings.feed.ping_interval == 500ms);
+    CHECK(settings.feed.ping_timeout == 500ms);
+    CHECK(settings.feed.inbox.bytes == 0);               // it grows with the message limit
     CHECK(settings.timeout == sidecar::Duration::max()); // zero: no limit
 }
 

@@ -86,7 +86,7 @@ class Receiving(unittest.TestCase):
 
     def test_the_handshake_carries_what_was_asked_for(self):
         with WebSocketPeer(says("x"), origins=["http://example.org"]) as peer:
-            status, _, err = run("--count", "1", "--header", "X-A: 1", "--header", "X-A:2", "--header", "Origin: http://example.org",
+            status, _, err = run("--count", "1", "--header", "X-A: 1", "-H", "X-A:2", "--header", "Origin: http://example.org",
                                  "--auth", "user:pass", peer.url)
             self.assertEqual((status, err), (0, b""))
             headers = peer.requests[0][1]
@@ -165,6 +165,32 @@ class Sending(unittest.TestCase):
             status, out, err = run("--count", "80", peer.url, input=line * 80)
         self.assertEqual((status, err), (0, b""))
         self.assertTrue(out == line * 80)
+
+    def test_a_reader_that_takes_nothing_does_not_delay_the_input(self):
+        got = []
+        arrived = threading.Event()
+
+        async def talk(ws):
+            async def send():
+                for _ in range(100):
+                    await ws.send("x" * 100_000)
+            sending = asyncio.create_task(send())
+            async for message in ws:
+                got.append(message)
+                if message == "c":
+                    arrived.set()
+            await sending
+        with WebSocketPeer(talk, compression=None) as peer:
+            program = start("--count", "100", peer.url)
+            time.sleep(0.2)  # the output's pipe fills meanwhile
+            long = "y" * 900_000  # all together more than the queue and the system hold
+            writer = threading.Thread(target=lambda: (program.stdin.write(f"{long}\n".encode() * 15 + b"c\n"), program.stdin.flush()))
+            writer.start()
+            self.assertTrue(arrived.wait(PATIENCE))
+            writer.join()
+            out = program.communicate(timeout=PATIENCE)[0]
+        self.assertEqual((program.returncode, len(out)), (0, 100 * 100_001))
+        self.assertEqual(got, [long] * 15 + ["c"])
 
     def test_the_input_s_end_ends_nothing_by_itself(self):
         async def late(ws):
@@ -265,13 +291,70 @@ class Ending(unittest.TestCase):
 
     def test_a_peer_that_never_says_goodbye_makes_the_stop_unclean(self):
         def mute(connection):
-            connection.sendall(b"hello\n")
+            accept_websocket(connection, b"\x81\x05hello")
             drain(connection)
             time.sleep(3)  # longer than a stop may take
         with TcpPeer(mute) as peer:
-            status, out, err = run("--count", "1", peer.url)
+            status, out, err = run("--count", "1", peer.url.replace("tcp", "ws"))
         self.assertEqual((status, out), (4, b"hello\n"))
         self.assertIn(b"stopped uncleanly", err)
+
+    def test_a_stream_s_peer_may_keep_its_side_open(self):
+        got = []
+
+        def mute(connection):
+            connection.sendall(b"hello\n")
+            got.append(drain(connection))
+            time.sleep(3)  # longer than a stop may take
+        for arguments in (["--count", "1"], ["--close-on-eof"]):
+            with TcpPeer(mute) as peer:
+                self.assertEqual(run(*arguments, peer.url, input=b"one\ntwo\n")[::2], (0, b""), arguments)
+        self.assertEqual(got[1], b"one\ntwo\n")
+
+    def test_a_stream_s_peer_that_reads_nothing_makes_the_stop_unclean(self):
+        ended = threading.Event()
+
+        def deaf(connection):
+            connection.sendall(b"hello\n")
+            ended.wait(PATIENCE)
+        with TcpPeer(deaf) as peer:
+            program = start(peer.url, stdin=subprocess.PIPE)
+            self.assertEqual(lines_of(program, 1), [b"hello\n"])
+            writer = threading.Thread(target=self.write_until_it_ends, args=(program.stdin, b"x" * 1023 + b"\n"))
+            writer.start()
+            time.sleep(0.5)  # its queue and the system's are full, or will be: all the same
+            program.send_signal(signal.SIGINT)
+            self.assertEqual(program.wait(PATIENCE), 4)
+            self.assertIn(b"stopped uncleanly", program.stderr.read())
+            writer.join(PATIENCE)
+            program.stdout.close()
+            program.stderr.close()
+            ended.set()
+
+    @staticmethod
+    def write_until_it_ends(pipe, line):
+        try:
+            for _ in range(1_000_000):
+                pipe.write(line)
+        except BrokenPipeError:
+            pass
+        try:
+            pipe.close()
+        except BrokenPipeError:
+            pass
+
+    def test_a_signal_that_comes_twice_at_once_is_one(self):
+        with WebSocketPeer(says("x")) as peer:
+            program = start(peer.url)
+            self.assertEqual(lines_of(program, 1), [b"x\n"])
+            program.send_signal(signal.SIGINT)
+            time.sleep(0.01)  # or the system might merge them
+            program.send_signal(signal.SIGINT)
+            self.assertEqual(program.wait(PATIENCE), 0)
+            program.communicate()
+            done = subprocess.run(["timeout", "-s", "INT", "0.5", os.environ["SIDECAR_CAT"], peer.url], stdin=subprocess.DEVNULL,
+                                  capture_output=True, timeout=PATIENCE)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (124, b"x\n", b""))
 
     def ends_quietly_without_a_reader(self, program):
         program.stdout.close()
@@ -551,10 +634,40 @@ class Reconnecting(unittest.TestCase):
             self.assertEqual(program.wait(PATIENCE), 0)
             program.communicate()
 
-    def test_the_first_connection_is_not_waited_for(self):
-        with socket.socket() as unused:
-            unused.bind(("127.0.0.1", 0))
-            self.assertEqual(run("--reconnect", f"tcp://127.0.0.1:{unused.getsockname()[1]}")[0], 1)
+    def test_the_first_connection_is_waited_for_too(self):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+            program = start("--reconnect", "--close-on-eof", "127.0.0.1", str(port))
+            self.assertIn(b"refused", program.stderr.readline())
+            program.stdin.write(b"from the beginning\n")
+            program.stdin.close()
+            listener.listen()
+            listener.settimeout(PATIENCE)
+            connection, _ = listener.accept()
+            with connection:
+                self.assertEqual(drain(connection), b"from the beginning\n")
+            self.assertEqual(program.wait(PATIENCE), 0)
+            program.stdout.close()
+            program.stderr.close()
+
+    def test_an_attempt_has_the_timeout(self):
+        with TcpPeer(drain) as peer:
+            program = start("--reconnect", "--timeout", "0.2", peer.url.replace("tcp", "ws"))
+            for _ in range(2):
+                self.assertIn(b"tried again", program.stderr.readline())
+            program.send_signal(signal.SIGINT)
+            self.assertEqual(program.wait(PATIENCE), 1)
+            self.assertIn(b"stopped before the link was up", program.communicate()[1])
+
+    def test_a_refusal_that_no_time_heals_ends_the_first_attempt(self):
+        def refuse(connection):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        with TcpPeer(refuse) as peer:
+            status, out, err = run("--reconnect", peer.url.replace("tcp", "ws"))
+        self.assertEqual((status, out), (1, b""))
+        self.assertIn(b"403", err)
 
 
 class Heartbeat(unittest.TestCase):
@@ -583,7 +696,7 @@ class Verbose(unittest.TestCase):
         with WebSocketPeer(says("x")) as peer:
             status, out, err = run("--verbose", "--count", "1", peer.url)
         self.assertEqual((status, out), (0, b"x\n"))
-        self.assertIn(b"sidecar-cat: up (link 0, connection 1): first\n", err)
+        self.assertIn(b"sidecar-cat: up (link 0, connection 1)\n", err)
 
 
 class Usage(unittest.TestCase):

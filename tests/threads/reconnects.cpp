@@ -31,12 +31,11 @@ void round(OnDisconnect queued)
     Sidecar<Mock> feed{
         {.peer = peer},
         silenced({.outbox = {.bytes = 16u << 10, .messages = 64},
-                  .link = {.reconnect =
-                               Reconnect{.window = 2ms, .max_window = 2ms, .on_disconnect = queued},
-                           .on_connected = [](Context ctx, Session& session) -> Task<> {
-                               co_await session.send("login");
-                               co_await ctx.sleep_for(1ms);
-                           }}})};
+                  .reconnect = Reconnect{.window = 2ms, .max_window = 2ms, .on_disconnect = queued},
+                  .on_connected = [](Context ctx, Session& session) -> Task<> {
+                      co_await session.send("login");
+                      co_await ctx.sleep_for(1ms);
+                  }})};
     expect(feed.start(10s).has_value(), "start");
     const auto link = feed.link().value();
     std::atomic<std::uint64_t> downs{0};

@@ -11,6 +11,11 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <cstdint>
+#include <latch>
+#include <poll.h>
+#include <stdexcept>
+#include <string>
 
 using namespace sidecar;
 using namespace std::chrono_literals;
@@ -35,6 +40,20 @@ int sum_of_three(Feed& feed)
 }
 
 std::string url_of(const RawPeer& peer) { return fmt::format("ws://127.0.0.1:{}/", peer.port()); }
+
+/// The next event or failure of a program that waits only for the descriptor.
+Result<Event> next_when_readable(Feed& feed)
+{
+    const int fd = feed.native_handle().value();
+    for (;;) {
+        pollfd entry{.fd = fd, .events = POLLIN, .revents = 0};
+        if (::poll(&entry, 1, 20'000) != 1)
+            throw std::runtime_error{"the descriptor does not get readable"};
+        auto event = feed.next_event({});
+        if (event || !(event.error() == Error::timed_out))
+            return event;
+    }
+}
 
 } // namespace
 
@@ -107,9 +126,7 @@ TEST_CASE("feed: a link may have an outbox of its own size")
     Sidecar<Mock> feed{{.peer = peer}, silent_options()};
     REQUIRE(feed.start(1s));
     other.hold_writes();
-    auto link =
-        feed.open({.peer = other}, 1s, {.outbox = QueueLimits{.bytes = 4096, .messages = 2}})
-            .value();
+    auto link = feed.open({.peer = other}, 1s, {.outbox = {.bytes = 4096, .messages = 2}}).value();
     Result<void> sent;
     int accepted = 0;
     while ((sent = link.send("x")) && accepted < 100)
@@ -118,7 +135,84 @@ TEST_CASE("feed: a link may have an outbox of its own size")
     CHECK(sent.error() == Error::full);
     CHECK(accepted <= 4);
     CHECK(feed.send("the first link's has its room"));
-    const auto bad =
-        feed.open({.peer = MockPeer{}}, 1s, {.outbox = QueueLimits{.bytes = 1, .messages = 1}});
+    const auto bad = feed.open({.peer = MockPeer{}}, 1s, {.outbox = {.bytes = 1, .messages = 1}});
     CHECK(bad.error() == Error::bad_options);
+}
+
+TEST_CASE(
+    "start_in_background: `up` and the messages come through the descriptor, on each transport")
+{
+    const auto use = [](Feed& feed) {
+        CHECK(feed.native_handle());
+        REQUIRE(feed.start_in_background());
+        CHECK(next_when_readable(feed)->kind == Event::Kind::up);
+        CHECK(feed.send("hello"));
+        CHECK(next_when_readable(feed)->message.text() == "welcome");
+        CHECK(feed.stop().joined);
+    };
+    RawPeer lines{[](RawConnection& c) {
+        (void)c.read_until("hello\n");
+        c.send("welcome\n");
+        c.wait_for_end();
+    }};
+    Sidecar<Tcp<Lines>> on_tcp{{.host = "127.0.0.1", .port = lines.port()}, silent_options()};
+    use(on_tcp);
+    RawPeer websocket{[](RawConnection& c) {
+        (void)c.accept_websocket();
+        c.send(frame(0x81, "welcome"));
+        c.wait_for_end();
+    }};
+    Sidecar<WebSocket> on_websocket{{.url = url_of(websocket)}, silent_options({.close = 100ms})};
+    use(on_websocket);
+}
+
+TEST_CASE("start_in_background: a refusal, a mute server and a bad address are failures in time")
+{
+    std::uint16_t unused = 0;
+    {
+        RawPeer peer{[](RawConnection&) {}};
+        unused = peer.port();
+    }
+    Sidecar<Tcp<Lines>> refused{{.host = "127.0.0.1", .port = unused}, silent_options()};
+    REQUIRE(refused.start_in_background());
+    CHECK(next_when_readable(refused).error() == Error::connect_failed);
+    CHECK(refused.wait_started(1s).error() == Error::connect_failed);
+
+    RawPeer peer{[](RawConnection& c) { c.wait_for_end(); }};
+    Sidecar<WebSocket> mute{{.url = url_of(peer)}, silent_options()};
+    REQUIRE(mute.start_in_background(100ms));
+    CHECK(mute.state() == State::starting);
+    CHECK(next_when_readable(mute).error() == Error::connect_failed);
+    CHECK(mute.wait_started(1s).error() == Error::timed_out);
+
+    Sidecar<WebSocket> wrong{{.url = "http://example.com"}, silent_options()};
+    CHECK(wrong.start_in_background().error() == Error::bad_address);
+}
+
+TEST_CASE("writable: comes in the middle of a batch that the peer takes slowly")
+{
+    constexpr std::size_t queue = 8u << 20;
+    std::latch begin{1}, end{1};
+    RawPeer peer{[&](RawConnection& c) {
+        begin.wait();
+        (void)c.read(6u << 20); // more than half of the queue, and less than the batch
+        end.wait();
+    }};
+    Sidecar<Tcp<Lines>> feed{
+        {.host = "127.0.0.1", .port = peer.port()},
+        silenced({.outbox = {.bytes = queue}, .stop = {.drain = 0s, .close = 0s}})};
+    REQUIRE(feed.start(5s));
+    CHECK(next_when_readable(feed)->kind == Event::Kind::up);
+    const std::string message(std::size_t{64} << 10, 'x');
+    // The system takes some of it; it is full when nothing moves any more
+    while (feed.send(message, 200ms))
+        ;
+    CHECK(feed.send(message).error() == Error::full);
+    CHECK(feed.next_event({}).error() == Error::timed_out);
+    begin.count_down();
+    CHECK(next_when_readable(feed)->kind == Event::Kind::writable);
+    CHECK(feed.stats().outbox_bytes > 0);
+    CHECK(feed.send(message));
+    CHECK(feed.stop().joined);
+    end.count_down();
 }

@@ -28,7 +28,7 @@ Reconnect quick()
 
 Options coming_back(Reconnect reconnect = quick())
 {
-    return silenced({.link = {.reconnect = std::move(reconnect)}});
+    return silenced({.reconnect = std::move(reconnect)});
 }
 
 } // namespace
@@ -207,7 +207,7 @@ TEST_CASE("reconnect on sockets: a message above the limit ends the link for goo
     }};
     Sidecar<Tcp<Lines>> by_lines{
         {.host = "127.0.0.1", .port = lines.port(), .max_message_bytes = limit}, coming_back()};
-    expect_end(by_lines, "the limit is 1000");
+    expect_end(by_lines, "the option max_message_bytes is 1000");
     RawPeer prefixed{[&](RawConnection& c) {
         using namespace std::string_literals;
         c.send("\0\0\0\x04"s + "fits" + "\0\0\x03\xe9"s);
@@ -215,7 +215,7 @@ TEST_CASE("reconnect on sockets: a message above the limit ends the link for goo
     }};
     Sidecar<Tcp<LengthPrefix>> by_length{
         {.host = "127.0.0.1", .port = prefixed.port(), .max_message_bytes = limit}, coming_back()};
-    expect_end(by_length, "a message of 1001 bytes, the limit is 1000");
+    expect_end(by_length, "a message of 1001 bytes; the option max_message_bytes is 1000");
 }
 
 TEST_CASE("reconnect on sockets: close code 1012 waits within max_window")

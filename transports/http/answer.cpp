@@ -288,6 +288,8 @@ Failure Exchange::ended(error_code cause, std::string_view fate) const
     } else {
         details.explanation = fmt::format(fmt::runtime(words_.broken), fate, where);
     }
+    if (words_.hints_if_silent && !reader_.has_begun())
+        details.explanation += fmt::format(" ({})", words_.hint);
     const auto line = reader_.text().substr(0, reader_.text().find("\r\n"));
     if (!line.empty())
         details.explanation += ", which began with " + quote(line, secrets_);

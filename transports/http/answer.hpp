@@ -101,6 +101,7 @@ struct ExchangeWords {
     std::string_view whose;  ///< "its" answer, or "the" answer
     std::string max_head;    ///< the limit of the head
     std::string_view hint;   ///< shown if the answer is TLS
+    bool hints_if_silent;    ///< also if the connection ends before the answer: TLS servers do that
     std::string_view peer;   ///< names the peer that closed the connection
     std::string_view broken; ///< format of a broken connection: how it ended "{}", where "{}"
 };

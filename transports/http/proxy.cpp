@@ -240,6 +240,7 @@ TunnelHandshake::TunnelHandshake(const Proxy& proxy, std::string_view host, std:
                 .whose = "its",
                 .max_head = fmt::format("{} bytes", max_head_bytes),
                 .hint = "does the proxy's URL want https://?",
+                .hints_if_silent = false,
                 .peer = "proxy",
                 .broken = "the connection to the proxy {} {} its answer"},
                request_for(proxy, authority(host, port)),

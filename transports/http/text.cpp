@@ -203,14 +203,4 @@ std::string Secrets::redact(std::string text) const
 
 Failure refuse(Error error, std::string why) { return {error, {.explanation = std::move(why)}}; }
 
-Failure with_context(const Failure& failure, std::string attempted, std::string endpoint)
-{
-    return {static_cast<Error>(failure.code().value()),
-            {.attempted = std::move(attempted),
-             .endpoint = std::move(endpoint),
-             .cause = failure.cause(),
-             .explanation = failure.explanation(),
-             .is_passing = failure.is_passing()}};
-}
-
 } // namespace sidecar::http

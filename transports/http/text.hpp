@@ -55,8 +55,5 @@ private:
 /// Makes a failure with an explanation only, as each validate() returns it; the caller adds the
 /// attempt and the endpoint.
 [[nodiscard]] Failure refuse(Error error, std::string why);
-/// Returns the same failure with the attempt and the endpoint.
-[[nodiscard]] Failure with_context(const Failure& failure, std::string attempted,
-                                   std::string endpoint);
 
 } // namespace sidecar::http

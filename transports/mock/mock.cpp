@@ -70,13 +70,14 @@ struct MockPeer::State {
     bool ignores_abort = false;
     bool holds_writes = false;
     Duration pong_delay{};
+    ConnectionInfo connection_info{.peer = "mock"};
 
     // recorded from the sidecar
     std::vector<std::string> sent;
     std::vector<std::string> trace;
     std::size_t write_count = 0;
     std::size_t connect_count = 0;
-    std::optional<std::uint16_t> closed;
+    std::optional<CloseReason> closed;
 
     // the current connection
     std::shared_ptr<mock::Signals> signals;
@@ -183,6 +184,11 @@ void MockPeer::fail_operation(std::size_t n, error_code error)
     });
 }
 
+void MockPeer::set_connection_info(ConnectionInfo info)
+{
+    state_->set(&State::connection_info, std::move(info));
+}
+
 void MockPeer::delay_close(Duration delay) { state_->set(&State::close_delay, delay); }
 void MockPeer::ignore_abort() { state_->set(&State::ignores_abort, true); }
 void MockPeer::release_abort() { state_->set(&State::ignores_abort, false); }
@@ -203,7 +209,14 @@ std::vector<std::string> MockPeer::sent() const { return state_->get(&State::sen
 std::size_t MockPeer::write_count() const { return state_->get(&State::write_count); }
 std::size_t MockPeer::connect_count() const { return state_->get(&State::connect_count); }
 bool MockPeer::was_closed() const { return state_->get(&State::closed).has_value(); }
-std::uint16_t MockPeer::close_code() const { return state_->get(&State::closed).value_or(0); }
+std::uint16_t MockPeer::close_code() const
+{
+    return state_->ask([](const State& s) { return s.closed ? s.closed->code : std::uint16_t{0}; });
+}
+std::string MockPeer::close_reason() const
+{
+    return state_->ask([](const State& s) { return s.closed ? s.closed->reason : std::string{}; });
+}
 std::vector<std::string> MockPeer::trace() const { return state_->get(&State::trace); }
 
 // --- the transport
@@ -401,7 +414,12 @@ Task<> Mock::close(Context ctx, CloseReason reason)
     co_await impl.wait(ctx, impl.signals->close, deadline_after(ctx.now(), delay),
                        [](const MockPeer::State& s) { return s.close_delay == Duration{}; });
     std::lock_guard lock{impl.state->mutex};
-    impl.state->closed = reason.code;
+    impl.state->closed = std::move(reason);
+}
+
+ConnectionInfo Mock::connection_info()
+{
+    return impl_->state->get(&MockPeer::State::connection_info);
 }
 
 void Mock::abort() noexcept

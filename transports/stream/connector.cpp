@@ -58,11 +58,8 @@ Failure on_the_way(const Failure& failure, const http::Proxy& proxy, const std::
     auto why = failure.explanation();
     if (failure.attempted() != "connect") // a failed look-up
         why = fmt::format("cannot {}: {}", failure.attempted(), why);
-    return {static_cast<Error>(failure.code().value()),
-            {.attempted = "connect through the proxy " + proxy.shown,
-             .endpoint = endpoint,
-             .cause = failure.cause(),
-             .explanation = std::move(why)}};
+    return failure.with_attempt("connect through the proxy " + proxy.shown, endpoint)
+        .with_explanation(std::move(why));
 }
 
 /// Asks the proxy at the other end of `below` for a tunnel to the host. `endpoint` is the host's
@@ -160,7 +157,7 @@ Task<Connected> Connector::connect(Context ctx, Target target)
     if (tls) {
         ctx.phase(Phase::securing, "with " + under_way_->peer());
         connected.stream = co_await secure(ctx, under_way_, tls, target.host, target.endpoint,
-                                           std::exchange(connected.early, {}));
+                                           std::exchange(connected.early, {}), target.without_tls);
     }
     under_way_.reset();
     if (is_aborted_)
@@ -200,7 +197,8 @@ Task<Connected> Connector::dial_proxy(Context ctx, Target target, http::Proxy pr
         throw Exception{*failure};
     if (tls) {
         ctx.phase(Phase::securing, "with the proxy " + proxy.shown);
-        under_way_ = co_await secure(ctx, under_way_, tls, proxy.host, secured_endpoint);
+        under_way_ = co_await secure(ctx, under_way_, tls, proxy.host, secured_endpoint, {},
+                                     "does the proxy's URL want http://?");
     }
     co_return co_await tunnel(ctx, under_way_, std::move(proxy), target.host, target.port,
                               target.endpoint);

@@ -42,6 +42,7 @@ struct Target {
     SocketSetup socket{};
     ProxyOptions proxy{};
     std::optional<TlsOptions> tls{}; ///< empty: no TLS
+    std::string without_tls{};       ///< a hint for a peer that speaks no TLS
     std::string endpoint;            ///< the peer's name in failures; without secrets
 };
 

@@ -254,25 +254,29 @@ Task<std::shared_ptr<Stream>> Dialer::connect(Context ctx, std::string host, std
     for (;;) {
         if (is_aborted_)
             throw boost::system::system_error{asio::error::operation_aborted};
+        std::optional<std::size_t> winner;
         for (auto& [i, refused] : std::exchange(attempts->ends, {})) {
             auto& [socket, began] = attempts->all[i];
-            const auto address = to_text(plan.endpoint(i));
             if (!refused.ec && is_connected_to_itself(socket))
                 refused = {asio::error::connection_refused, met_itself};
-            ctx.tried(address,
-                      refused.what.empty() && refused.ec ? refused.ec.message() : refused.what,
-                      ctx.now() - began);
             if (refused.ec) {
+                ctx.tried(to_text(plan.endpoint(i)),
+                          refused.what.empty() ? refused.ec.message() : refused.what,
+                          ctx.now() - began);
                 plan.failed(i, refused.ec, ctx.now(), std::move(refused.what));
-                continue;
+            } else if (!winner) {
+                winner = i;
             }
-            for (std::size_t j = 0; j < attempts->all.size(); ++j)
-                if (j != i && !plan.has_failed(j))
-                    ctx.tried(to_text(plan.endpoint(j)), "another address was faster",
-                              ctx.now() - attempts->all[j].began);
+        }
+        if (winner) {
+            for (std::size_t i = 0; i < attempts->all.size(); ++i)
+                if (!plan.has_failed(i))
+                    ctx.tried(to_text(plan.endpoint(i)),
+                              i == *winner ? "" : "another address was faster",
+                              ctx.now() - attempts->all[i].began);
             attempts_.reset();
-            ctx.phase(Phase::connecting, plan.describe_won(i));
-            co_return std::make_shared<SocketStream>(std::move(socket));
+            ctx.phase(Phase::connecting, plan.describe_won(*winner));
+            co_return std::make_shared<SocketStream>(std::move(attempts->all[*winner].socket));
         }
         if (plan.is_over())
             throw Exception{plan.failure(std::move(endpoint))};

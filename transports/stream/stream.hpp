@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -102,6 +103,8 @@ public:
     [[nodiscard]] virtual std::string peer() const = 0;
     /// The protocol agreed on by ALPN (RFC 7301); empty: none, or no TLS.
     [[nodiscard]] virtual std::string application_protocol() const { return {}; }
+    /// The facts of TLS; empty: none.
+    [[nodiscard]] virtual std::optional<TlsInfo> tls_info() const { return {}; }
 };
 
 } // namespace sidecar::stream

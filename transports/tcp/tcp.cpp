@@ -58,19 +58,21 @@ namespace detail {
 
 void throw_too_big(std::uint64_t bytes, std::size_t limit)
 {
-    throw Exception{Failure{
-        Error::too_big,
-        {.attempted = "read",
-         .explanation = fmt::format("a message of {} bytes, the limit is {}", bytes, limit)}}};
+    throw Exception{
+        Failure{Error::too_big,
+                {.attempted = "read",
+                 .explanation = fmt::format(
+                     "a message of {} bytes; the option max_message_bytes is {}", bytes, limit)}}};
 }
 
 void throw_no_end(std::size_t bytes, std::size_t limit)
 {
-    throw Exception{
-        Failure{Error::too_big,
-                {.attempted = "read",
-                 .explanation = fmt::format("no end of a message in {} bytes, the limit is {}",
-                                            bytes, limit)}}};
+    throw Exception{Failure{
+        Error::too_big,
+        {.attempted = "read",
+         .explanation =
+             fmt::format("no end of a message in {} bytes; the option max_message_bytes is {}",
+                         bytes, limit)}}};
 }
 
 Failure cannot_send(Error error, std::string why)
@@ -104,6 +106,7 @@ stream::Target stream_target(const TcpTarget& target)
                                      .options = target.socket},
                           .proxy = target.proxy,
                           .tls = target.tls,
+                          .without_tls = "is the option tls right for this port?",
                           .endpoint = tcp_endpoint(target.host, target.port)};
     if (is_unix(target.host)) {
         result.unix_path = socket_path(target.host);
@@ -112,19 +115,34 @@ stream::Target stream_target(const TcpTarget& target)
     return result;
 }
 
+/// Returns the port at the end of "host:7000" or "[::1]:7000"; empty: there is none.
+std::optional<std::uint16_t> port_in(std::string_view host)
+{
+    const auto colon = host.rfind(':');
+    if (colon == host.npos || colon == 0 || (host.find(':') != colon && host[colon - 1] != ']'))
+        return {};
+    return http::parse_port(host.substr(colon + 1));
+}
+
 Result<void> validate_address(const std::string& host, std::uint16_t port)
 {
-    const auto refuse = [](const char* why) { return http::refuse(Error::bad_address, why); };
+    const auto refuse = [](std::string why) {
+        return http::refuse(Error::bad_address, std::move(why));
+    };
     if (is_unix(host)) {
         auto valid = http::validate_socket_path(socket_path(host));
         return valid && port != 0 ? refuse("a Unix-domain socket has no port") : valid;
     }
     if (host.empty())
         return refuse("there is no host");
+    if (host.find_first_of(" \t\r\n") != host.npos)
+        return refuse("the host has a blank or a line break in it; remove it");
+    if (const auto its_port = port_in(host))
+        return refuse(fmt::format("the host has a port in it; give it as .port = {}", *its_port));
     if (std::any_of(host.begin(), host.end(), is_strange))
         return refuse("the host has a control character or one beyond ASCII; a name in another "
                       "script is written as the DNS knows it (xn--...)");
-    if (host.find_first_of("[]/ ") != host.npos)
+    if (host.find_first_of("[]/") != host.npos)
         return refuse("the host is a name or an address: no URL, and no brackets around an IPv6 "
                       "address");
     if (port == 0)
@@ -140,13 +158,8 @@ Result<void> validate(const TcpTarget& target, std::size_t max_message_bytes)
     if (valid && max_message_bytes == 0)
         valid = http::refuse(Error::bad_options, "the message limit is 0 bytes");
     if (!valid)
-        return http::with_context(valid.error(), "connect", tcp_endpoint(target.host, target.port));
+        return valid.error().with_attempt("connect", tcp_endpoint(target.host, target.port));
     return stream::validate(stream_target(target));
-}
-
-Failure with_endpoint(const Failure& failure, const std::string& endpoint)
-{
-    return http::with_context(failure, failure.attempted(), endpoint);
 }
 
 /// Invariant: no read succeeds once `end` is set.
@@ -219,8 +232,9 @@ Failure TcpConnection::Impl::read_failure(std::exception_ptr exception) const
     try {
         std::rethrow_exception(exception);
     } catch (const Exception& e) {
-        return e.failure().endpoint().empty() ? with_endpoint(e.failure(), endpoint())
-                                              : e.failure();
+        return e.failure().endpoint().empty()
+                   ? e.failure().with_attempt(e.failure().attempted(), endpoint())
+                   : e.failure();
     } catch (const boost::system::system_error& e) {
         if (e.code() == asio::error::operation_aborted)
             return {Error::cancelled,
@@ -245,16 +259,24 @@ Task<> TcpConnection::write(Batch batch, stream::Encoder& encoder)
 Task<> TcpConnection::close(Context ctx)
 {
     impl_->writer->finish({});
+    bool is_written = false;
     try {
-        (void)co_await impl_->writer->shut_down(ctx, ctx.deadline());
+        is_written = co_await impl_->writer->shut_down(ctx, ctx.deadline());
     } catch (const boost::system::system_error&) { // the stream's end explains more
     }
+    if (impl_->target.close == TcpClose::at_once && is_written)
+        co_return; // the link aborts the stream now
     while (!impl_->end && !impl_->below->is_aborted())
         co_await impl_->over.wait();
     if (!impl_->end)
         throw boost::system::system_error{asio::error::operation_aborted};
     if (impl_->end->cause() != asio::error::eof)
         throw Exception{*impl_->end};
+}
+
+ConnectionInfo TcpConnection::connection_info() const
+{
+    return {.peer = impl_->below->peer(), .tls = impl_->below->tls_info()};
 }
 
 void TcpConnection::abort() noexcept
@@ -280,7 +302,8 @@ Result<void> LengthPrefix::check_send(std::span<const std::byte> payload) const
     if (width < 8 && payload.size() >> (8 * width) != 0)
         return detail::cannot_send(
             Error::too_big,
-            fmt::format("{} bytes do not fit a length prefix of {}", payload.size(), width));
+            fmt::format("{} bytes do not fit a length prefix of {}: raise LengthPrefix::width",
+                        payload.size(), width));
     return {};
 }
 

@@ -329,7 +329,7 @@ Result<TlsContextPtr> prepare_tls(const TlsOptions& options, const std::string& 
 {
     static auto& contexts = *new Contexts;
     const auto refused = [&](const Failure& why) {
-        return http::with_context(why, why.attempted(), endpoint);
+        return why.with_attempt(why.attempted(), endpoint);
     };
     if (auto valid = validate(options); !valid)
         return refused(valid.error());

@@ -221,6 +221,18 @@ std::string TlsEngine::application_protocol() const
     return {reinterpret_cast<const char*>(chosen), size};
 }
 
+TlsInfo TlsEngine::info() const
+{
+    TlsInfo info{.version = SSL_get_version(ssl_.get()),
+                 .cipher = SSL_get_cipher_name(ssl_.get()),
+                 .alpn = application_protocol(),
+                 .is_verified = !peer_.context->options.insecure_skip_verification && is_verified(),
+                 .is_resumed = SSL_session_reused(ssl_.get()) == 1};
+    if (const auto* certificate = SSL_get0_peer_certificate(ssl_.get()))
+        info.certificate = info_of(certificate);
+    return info;
+}
+
 bool TlsEngine::is_verified() const
 {
     return SSL_get_verify_result(ssl_.get()) == X509_V_OK

@@ -5,6 +5,8 @@
 #include "errors.hpp"
 #include "verify.hpp"
 
+#include <sidecar/connection_info.hpp>
+
 #include <boost/asio/buffer.hpp>
 
 #include <array>
@@ -92,6 +94,8 @@ public:
     [[nodiscard]] const std::optional<Refusal>& refusal() const noexcept { return peer_.refusal; }
     /// Valid after the handshake; empty: the peer chose none.
     [[nodiscard]] std::string application_protocol() const;
+    /// Valid after the handshake.
+    [[nodiscard]] TlsInfo info() const;
     /// Valid after the handshake: whether the peer is verified, even in a resumed session.
     [[nodiscard]] bool is_verified() const;
 

@@ -32,11 +32,12 @@ SIDECAR_API void read_trust_environment();
 /// Does the handshake over `below` and returns the TLS stream, which owns `below`. `early` holds
 /// bytes of `below` that have already arrived. `host`, a name or an address, is verified, and a
 /// name is sent as SNI, unless server_name is set. `endpoint` is the peer's name in failures.
+/// `hint` is added to the failure if the peer speaks no TLS.
 /// Throws Exception: tls_failed, bad_options for a host that TLS cannot verify; system_error
 /// operation_aborted after an abort of `below`.
 [[nodiscard]] SIDECAR_API Task<std::shared_ptr<Stream>> secure(
     Context ctx, std::shared_ptr<Stream> below, TlsContextPtr context, std::string host,
-    std::string endpoint, std::vector<std::byte> early = {});
+    std::string endpoint, std::vector<std::byte> early = {}, std::string hint = {});
 
 /// Whether the connection ended without close_notify.
 [[nodiscard]] SIDECAR_API bool is_truncated(error_code ec) noexcept;

@@ -128,6 +128,8 @@ Task<std::optional<FailureDetails>> TlsStream::hear_more()
         const bool is_over = below_end_ || heard_.size() == max_heard_bytes;
         if (!can_be_tls(heard_)
             && (is_over || !can_be_http(heard_) || heard_.find('\n') != heard_.npos))
+            speaks_tls_ = false;
+        if (!speaks_tls_)
             co_return FailureDetails{.explanation = describe_not_tls(heard_),
                                      .http_status = http_status_of(heard_)};
     } while (!can_be_tls(heard_)); // an HTTP answer: wait for its first line
@@ -421,7 +423,7 @@ Task<> TlsStream::send_some()
 
 Task<std::shared_ptr<Stream>> secure(Context ctx, std::shared_ptr<Stream> below,
                                      TlsContextPtr context, std::string host, std::string endpoint,
-                                     std::vector<std::byte> early)
+                                     std::vector<std::byte> early, std::string hint)
 {
     const auto& options = context->options;
     const auto name = name_to_verify(options, host, endpoint);
@@ -440,6 +442,8 @@ Task<std::shared_ptr<Stream>> secure(Context ctx, std::shared_ptr<Stream> below,
                              .is_passing = false};
     if (!why)
         co_return tls;
+    if (!tls->speaks_tls() && !hint.empty())
+        why->explanation += "; " + hint;
     context->sessions.forget(session_key);
     error_code gone;                // ignored: the peer may be gone
     co_await below->shutdown(gone); // lets the peer read our alert before the socket closes

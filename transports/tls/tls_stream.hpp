@@ -54,7 +54,10 @@ public:
     boost::asio::any_io_executor executor() override { return below_->executor(); }
     std::string peer() const override { return below_->peer(); }
     std::string application_protocol() const override { return engine_.application_protocol(); }
+    std::optional<TlsInfo> tls_info() const override { return engine_.info(); }
     [[nodiscard]] bool is_verified() const { return engine_.is_verified(); }
+    /// False: shake_hands() has failed because the peer sent something else.
+    [[nodiscard]] bool speaks_tls() const noexcept { return speaks_tls_; }
 
 private:
     [[nodiscard]] std::size_t pull(ReadBuffers into, bool may_ask_below, error_code& ec);
@@ -83,6 +86,7 @@ private:
     LoopEvent came_;       // sidecar side; the read below has ended
     bool is_waiting_below_ = false; // sidecar side
     bool is_shaking_hands_ = true;  // sidecar side
+    bool speaks_tls_ = true;        // sidecar side
     bool has_read_ = false;         // sidecar side; some plaintext, ever
     bool is_drained_ = false;       // sidecar side
     bool is_stuck_ = false;         // sidecar side; reading must wait for sending

@@ -10,28 +10,37 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <ctime>
 
 namespace sidecar::stream {
 namespace {
 
+/// Bounds of a copy of a certificate, whose size the peer decides.
+struct Limits {
+    std::size_t names;
+    std::size_t text_bytes;
+};
 /// A little more than texts show, so that they end in "...".
-constexpr std::size_t max_text_bytes = 80;
+constexpr Limits for_texts{.names = max_names, .text_bytes = 80};
+/// A DNS name has at most 253 bytes.
+constexpr Limits for_application{.names = 100, .text_bytes = 256};
 
-std::string text_of(const ASN1_STRING* string)
+std::string text_of(const ASN1_STRING* string, const Limits& limits)
 {
     const auto size = static_cast<std::size_t>(std::max(ASN1_STRING_length(string), 0));
     return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)),
-            std::min(size, max_text_bytes)};
+            std::min(size, limits.text_bytes)};
 }
 
 /// Returns the common name, or else the first entry.
-std::string name_of(const X509_NAME* name)
+std::string name_of(const X509_NAME* name, const Limits& limits)
 {
     if (X509_NAME_entry_count(name) == 0)
         return {};
     const int common = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
-    return text_of(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, std::max(common, 0))));
+    return text_of(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, std::max(common, 0))),
+                   limits);
 }
 
 std::string address_text(const ASN1_OCTET_STRING* address)
@@ -44,24 +53,34 @@ std::string address_text(const ASN1_OCTET_STRING* address)
                        text.size());
 }
 
-void add_names(CertificateFacts& facts, const X509* certificate)
+/// Adds the DNS names and addresses to `to`; returns how many there are.
+std::size_t add_names(std::vector<std::string>& to, const X509* certificate, const Limits& limits)
 {
+    std::size_t count = 0;
     const GeneralNamesPtr names{static_cast<GENERAL_NAMES*>(
         X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr))};
     for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
         const auto* name = sk_GENERAL_NAME_value(names.get(), i);
         if (name->type != GEN_DNS && name->type != GEN_IPADD)
             continue;
-        if (facts.name_count++ < max_names)
-            facts.names.push_back(name->type == GEN_DNS ? text_of(name->d.dNSName)
-                                                        : address_text(name->d.iPAddress));
+        if (count++ < limits.names)
+            to.push_back(name->type == GEN_DNS ? text_of(name->d.dNSName, limits)
+                                               : address_text(name->d.iPAddress));
     }
+    return count;
 }
 
 std::string date_text(const ASN1_TIME* time)
 {
     std::tm tm{};
     return ASN1_TIME_to_tm(time, &tm) == 1 ? utc_text(tm) : "a malformed date";
+}
+
+std::chrono::sys_seconds date_of(const ASN1_TIME* time)
+{
+    std::tm tm{};
+    return std::chrono::sys_seconds{
+        std::chrono::seconds{ASN1_TIME_to_tm(time, &tm) == 1 ? ::timegm(&tm) : 0}};
 }
 
 std::string utc_now()
@@ -177,18 +196,31 @@ int verify_peer(X509_STORE_CTX* store, void*) noexcept
 CertificateFacts facts_of(const X509* certificate)
 {
     CertificateFacts facts;
-    facts.subject = name_of(X509_get_subject_name(certificate));
-    facts.issuer = name_of(X509_get_issuer_name(certificate));
+    facts.subject = name_of(X509_get_subject_name(certificate), for_texts);
+    facts.issuer = name_of(X509_get_issuer_name(certificate), for_texts);
     facts.not_before = date_text(X509_get0_notBefore(certificate));
     facts.not_after = date_text(X509_get0_notAfter(certificate));
     // All bits are set if the extension is missing
     facts.is_for_servers =
         (X509_get_extended_key_usage(const_cast<X509*>(certificate)) & XKU_SSL_SERVER) != 0;
-    add_names(facts, certificate);
+    facts.name_count = add_names(facts.names, certificate, for_texts);
     if (facts.subject.empty() && !facts.names.empty())
         facts.subject = facts.names.front();
     ERR_clear_error();
     return facts;
+}
+
+CertificateInfo info_of(const X509* certificate)
+{
+    CertificateInfo info{
+        .subject = name_of(X509_get_subject_name(certificate), for_application),
+        .issuer = name_of(X509_get_issuer_name(certificate), for_application),
+        .valid_from = date_of(X509_get0_notBefore(certificate)),
+        .valid_until = date_of(X509_get0_notAfter(certificate)),
+    };
+    (void)add_names(info.names, certificate, for_application);
+    ERR_clear_error();
+    return info;
 }
 
 } // namespace sidecar::stream

@@ -4,6 +4,8 @@
 #include "errors.hpp"
 #include "openssl.hpp"
 
+#include <sidecar/connection_info.hpp>
+
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,5 +35,7 @@ int verify_peer(X509_STORE_CTX* store, void*) noexcept;
 
 /// Copies the facts, shortened and not escaped: they are untrusted bytes.
 [[nodiscard]] CertificateFacts facts_of(const X509* certificate);
+/// Copies the facts for the application, in bounded memory.
+[[nodiscard]] CertificateInfo info_of(const X509* certificate);
 
 } // namespace sidecar::stream

@@ -16,7 +16,7 @@ Result<TlsContextPtr> prepare_tls(const TlsOptions&, const std::string& endpoint
 void read_trust_environment() {}
 
 Task<std::shared_ptr<Stream>> secure(Context, std::shared_ptr<Stream>, TlsContextPtr, std::string,
-                                     std::string endpoint, std::vector<std::byte>)
+                                     std::string endpoint, std::vector<std::byte>, std::string)
 {
     throw Exception{prepare_tls({}, std::move(endpoint)).error()};
     co_return nullptr;

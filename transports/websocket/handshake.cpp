@@ -2,6 +2,7 @@
 
 #include "authorization.hpp"
 #include "options.hpp"
+#include "uri.hpp"
 
 #include <boost/beast/core/detail/sha1.hpp>
 #include <fmt/format.h>
@@ -37,6 +38,23 @@ std::string accept_of(std::string_view key)
     return http::base64(digest);
 }
 
+namespace {
+
+constexpr const char* wants_tls = "does the address want wss://?";
+
+/// Whether a server says that its port is one for TLS: the words of nginx, Apache and Go.
+bool says_https(const HttpHead& head, std::string_view body)
+{
+    constexpr unsigned bad_request = 400;
+    const auto text = http::lower(body.substr(0, 4096));
+    const auto has = [&](std::string_view words) { return text.find(words) != text.npos; };
+    return head.status == bad_request
+           && (has("http request was sent to https port") || has("plain http to an ssl-enabled")
+               || has("http request to an https server"));
+}
+
+} // namespace
+
 Handshake::Handshake(const Url& url, const WebSocket::Options& options, http::Secrets secrets,
                      const std::string& endpoint)
     : Handshake{url, options, std::move(secrets), endpoint, make_key()}
@@ -50,12 +68,14 @@ Handshake::Handshake(const Url& url, const WebSocket::Options& options, http::Se
                 .endpoint = endpoint.empty() ? redact_url(options.url) : endpoint,
                 .whose = "the",
                 .max_head = fmt::format("max_head_bytes ({})", options.max_head_bytes),
-                .hint = "does the address want wss://?",
+                .hint = wants_tls,
+                .hints_if_silent = !url.is_secure,
                 .peer = "peer",
                 .broken = "the connection {} {} the peer's answer"},
                build_request(url, options, key),
                std::move(secrets.add(secrets_of(options))),
                options.max_head_bytes},
+      is_secure_{url.is_secure},
       accept_{accept_of(key)},
       subprotocols_{options.subprotocols},
       compression_{options.compression}
@@ -70,9 +90,12 @@ Failure Handshake::refuse(std::string why) const
 
 Result<void> Handshake::validate(const HttpHead& head, std::string_view body)
 {
-    if (head.status != http::switching_protocols)
-        return refusal("the answer was " + http::describe(head, body, secrets()),
+    if (head.status != http::switching_protocols) {
+        const bool is_hint_due = !is_secure_ && says_https(head, body);
+        return refusal(fmt::format("the answer was {}{}{}", http::describe(head, body, secrets()),
+                                   is_hint_due ? "; " : "", is_hint_due ? wants_tls : ""),
                        http::details_of(head));
+    }
     if (head.fault)
         return refusal("the fields of the answer cannot be read",
                        {.cause = head.fault, .http_status = http::switching_protocols});
@@ -117,6 +140,7 @@ Result<void> Handshake::agree_on(const HttpHead& head)
     }
     subprotocol_ = head.first_value("Sec-WebSocket-Protocol");
     deflation_ = *agreed;
+    headers_ = head.fields;
     return {};
 }
 

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace sidecar::websocket {
@@ -31,6 +32,11 @@ public:
     // --- once accepted
     /// The subprotocol that the peer chose; empty: none.
     [[nodiscard]] const std::string& subprotocol() const noexcept { return subprotocol_; }
+    /// The fields of the answer, as the peer sent them; moves them out.
+    [[nodiscard]] std::vector<std::pair<std::string, std::string>> take_headers() noexcept
+    {
+        return std::exchange(headers_, {});
+    }
     /// Empty: nothing is compressed.
     [[nodiscard]] const std::optional<Deflation>& deflation() const noexcept { return deflation_; }
 
@@ -42,11 +48,13 @@ private:
     [[nodiscard]] Result<void> validate_upgrade(const http::HttpHead& head) const;
     [[nodiscard]] Result<void> agree_on(const http::HttpHead& head);
 
+    const bool is_secure_;                        // sidecar side
     const std::string accept_;                    // sidecar side; the expected Sec-WebSocket-Accept
     const std::vector<std::string> subprotocols_; // sidecar side; offered
-    const std::optional<CompressionOptions> compression_; // sidecar side; offered
-    std::string subprotocol_{};                           // sidecar side
-    std::optional<Deflation> deflation_{};                // sidecar side
+    const std::optional<CompressionOptions> compression_;        // sidecar side; offered
+    std::string subprotocol_{};                                  // sidecar side
+    std::vector<std::pair<std::string, std::string>> headers_{}; // sidecar side
+    std::optional<Deflation> deflation_{};                       // sidecar side
 };
 
 } // namespace sidecar::websocket

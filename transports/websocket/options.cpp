@@ -198,8 +198,11 @@ stream::Target target_of(const Url& url, const WebSocket::Options& options, std:
                                      .options = options.socket},
                           .proxy = options.proxy,
                           .endpoint = std::move(endpoint)};
-    if (url.is_secure)
+    if (url.is_secure) {
         target.tls = options.tls;
+        target.without_tls =
+            fmt::format("does the address want ws{}?", url.unix_path.empty() ? "://" : "+unix:");
+    }
     return target;
 }
 
@@ -233,8 +236,7 @@ Result<void> validate_request(const WebSocket::Options& options)
     auto valid = validate(options);
     if (valid)
         return valid;
-    return http::with_context(valid.error(), "build the handshake's request",
-                              redact_url(options.url));
+    return valid.error().with_attempt("build the handshake's request", redact_url(options.url));
 }
 
 std::string authorization(const WebSocket::Options& options)

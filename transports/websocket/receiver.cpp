@@ -335,14 +335,14 @@ bool Receiver::validate_end()
 /// Describes the size of a plain message, the frame of `head` included.
 std::string Receiver::size_so_far(const FrameHead& head) const
 {
-    return fmt::format("a message of {}{} bytes, ", head.is_final() ? "" : "at least ",
+    return fmt::format("a message of {}{} bytes; ", head.is_final() ? "" : "at least ",
                        assembly_.size() + head.payload_bytes);
 }
 
 void Receiver::fail_too_big(std::string_view size, std::string_view more)
 {
     fail(Error::too_big, close_code::too_big,
-         fmt::format("{}the limit is {} bytes{}", size, max_message_bytes_, more));
+         fmt::format("{}the option max_message_bytes is {}{}", size, max_message_bytes_, more));
 }
 
 void Receiver::fail(Error error, std::uint16_t code, std::string_view explanation)

@@ -22,17 +22,51 @@ bool has_at_sign(std::string_view text)
     return text.find('@') != npos || text.find("%40") != npos;
 }
 
+/// Whether the URL begins with a scheme that is written wrongly: "ws:/host", "wss//host". But
+/// "ws:8080/feed" has a host of that name.
+bool has_slip_in_scheme(std::string_view scheme, std::string_view rest)
+{
+    if (scheme != "ws" && scheme != "wss" && scheme != "http" && scheme != "https")
+        return false;
+    return rest.starts_with("//")
+           || (rest.starts_with(':') && (rest.size() == 1 || !http::is_digit(rest[1])));
+}
+
 std::string missing_scheme(std::string_view text)
 {
-    const auto start = lower(text.substr(0, text.find(':')));
-    if (start == "ws" || start == "wss" || start == "http" || start == "https")
-        return "it must begin with ws:// or wss://";
-    while (text.starts_with('/'))
-        text.remove_prefix(1);
-    const auto meant = fmt::format("ws://{}", text);
+    auto rest = text;
+    const auto scheme = lower(http::cut(rest, ":/?#"));
+    const bool is_slip = has_slip_in_scheme(scheme, rest);
+    if (!is_slip)
+        rest = text;
+    rest.remove_prefix(std::min(rest.find_first_not_of(is_slip ? ":/" : "/"), rest.size()));
+    const auto* const what =
+        is_slip ? "it must begin with ws:// or wss://" : "the scheme is missing";
+    if (rest.empty())
+        return what;
+    const bool is_secure = is_slip && (scheme == "wss" || scheme == "https");
+    const auto meant = fmt::format("{}://{}", is_secure ? "wss" : "ws", rest);
     // An '@' behind a slash may still be the end of a password.
-    return fmt::format("the scheme is missing; did you mean {}?",
+    return fmt::format("{}; did you mean {}?", what,
                        has_at_sign(text) ? http::redact_text(meant) : redact_url(meant));
+}
+
+/// Describes the byte at `bad`, which no URL has: percent-encoding helps behind the host only.
+std::string describe_bad_byte(std::string_view text, std::size_t bad)
+{
+    const auto byte =
+        fmt::format("byte 0x{:02x} at position {}", static_cast<unsigned char>(text[bad]), bad);
+    constexpr std::string_view blanks = " \t\r\n";
+    if (blanks.find(text[bad]) != npos) {
+        const auto* const what = text[bad] == ' ' || text[bad] == '\t' ? "blank" : "line break";
+        if (bad < text.find_first_not_of(blanks))
+            return fmt::format("it begins with a {}, {}; remove it", what, byte);
+        if (bad > text.find_last_not_of(blanks))
+            return fmt::format("it ends with a {}, {}; remove it", what, byte);
+        return fmt::format("there is a {} in it, {}; behind the host it is written %{:02X}", what,
+                           byte, static_cast<unsigned char>(text[bad]));
+    }
+    return fmt::format("there is a {}, which must be percent-encoded", byte);
 }
 
 Result<void> validate_scheme(std::string_view text, const Components& url)
@@ -151,9 +185,7 @@ Result<Url> take_apart(std::string_view text)
                                    static_cast<unsigned char>(text[at]), at));
     if (const auto bad = std::find_if_not(text.begin(), text.end(), http::is_visible);
         bad != text.end())
-        return because(fmt::format("there is a byte 0x{:02x} at position {}, which must be "
-                                   "percent-encoded",
-                                   static_cast<unsigned char>(*bad), bad - text.begin()));
+        return because(describe_bad_byte(text, static_cast<std::size_t>(bad - text.begin())));
     const auto url = http::split(text);
     return url.is_unix ? take_apart_unix(url) : take_apart_host(text, url);
 }
@@ -165,7 +197,7 @@ Result<Url> parse_url(std::string_view text)
     auto result = take_apart(text);
     if (result)
         return result;
-    return http::with_context(result.error(), "read the URL", redact_url(text));
+    return result.error().with_attempt("read the URL", redact_url(text));
 }
 
 std::vector<std::string> query_values(std::string_view resource)

@@ -118,6 +118,13 @@ public:
     Task<> ping(Context ctx, std::span<const std::byte> payload);
     Task<> close(CloseReason reason);
     void abort() noexcept;
+    ConnectionInfo connection_info()
+    {
+        return {.peer = stream_->peer(),
+                .http_status = http::switching_protocols,
+                .headers = std::exchange(headers_, {}),
+                .tls = stream_->tls_info()};
+    }
 
 private:
     // stream::Decoder and stream::Encoder
@@ -140,6 +147,7 @@ private:
     stream::Reader reader_;                  // sidecar side
     std::shared_ptr<stream::Writer> writer_; // sidecar side; null until connected
     websocket::Protocol protocol_;           // sidecar side
+    std::vector<std::pair<std::string, std::string>> headers_; // sidecar side; of the answer
     std::optional<websocket::PartialMessage> large_; // sidecar side; being sent in fragments
     std::uint64_t looked_until_ = 0; // sidecar side; offset in the stream, for pings
     std::optional<Failure> end_;     // sidecar side; set: no read will succeed
@@ -173,7 +181,7 @@ Task<Result<void>> WebSocket::Impl::connect_to(Context ctx, Options options, std
     auto target = websocket::target_of(url, options, endpoint);
     auto connected = co_await connector_.connect(ctx, std::move(target));
     stream_ = std::move(connected.stream);
-    ctx.phase(Phase::handshaking, "with " + stream_->peer());
+    ctx.phase(Phase::handshaking, "of WebSocket with " + stream_->peer());
     websocket::Handshake handshake{url, options, secrets_, endpoint};
     const auto frames =
         co_await run_exchange(*stream_, handshake, std::move(connected.early), endpoint_);
@@ -182,6 +190,7 @@ Task<Result<void>> WebSocket::Impl::connect_to(Context ctx, Options options, std
     reader_.push(*frames);
     if (!handshake.subprotocol().empty())
         ctx.negotiated(handshake.subprotocol());
+    headers_ = handshake.take_headers();
     if (handshake.deflation())
         protocol_.agree_on(*handshake.deflation());
     co_return Result<void>{};
@@ -426,7 +435,8 @@ Task<> WebSocket::ping(Context ctx, std::span<const std::byte> payload)
 {
     return impl_->ping(ctx, payload);
 }
-Task<> WebSocket::close(Context, CloseReason reason) { return impl_->close(reason); }
+Task<> WebSocket::close(Context, CloseReason reason) { return impl_->close(std::move(reason)); }
 void WebSocket::abort() noexcept { impl_->abort(); }
+ConnectionInfo WebSocket::connection_info() { return impl_->connection_info(); }
 
 } // namespace sidecar

@@ -65,6 +65,8 @@ public:
     /// Called only if LinkConfig::can_ping().
     virtual Task<> ping(Context ctx, std::span<const std::byte> payload) = 0;
     virtual void abort() noexcept = 0;
+    /// Called once, after connect().
+    [[nodiscard]] virtual ConnectionInfo connection_info() = 0;
 };
 
 /// A transport's type and options. It makes transports, and answers questions about them before one
@@ -82,7 +84,7 @@ public:
     [[nodiscard]] virtual std::size_t max_message_bytes() const noexcept = 0;
     [[nodiscard]] virtual bool is_virtual() const noexcept = 0;
     [[nodiscard]] virtual bool can_ping() const noexcept = 0;
-    /// The setting that replaces an empty LinkOptions::liveness.
+    /// Replaces what LinkOptions leave empty.
     [[nodiscard]] virtual Liveness default_liveness() const = 0;
     [[nodiscard]] virtual Result<void> check() const = 0;
     [[nodiscard]] virtual Result<void> check_send(MessageKind kind,
@@ -153,6 +155,11 @@ struct TransportTraits {
     };
     static_assert(has_ping || !requires { &T::ping; },
                   "ping must be: sidecar::Task<> ping(sidecar::Context, std::span<const std::byte>)");
+    static constexpr bool has_connection_info = requires(T& transport) {
+        { transport.connection_info() } -> std::same_as<ConnectionInfo>;
+    };
+    static_assert(has_connection_info || !requires { &T::connection_info; },
+                  "connection_info must be: sidecar::ConnectionInfo connection_info()");
     // clang-format on
 };
 
@@ -164,7 +171,10 @@ public:
     Task<> connect(Context ctx) override { return transport_.connect(ctx); }
     Task<> read(Context ctx, Sink& sink) override { return transport_.read(ctx, sink); }
     Task<> write(Context ctx, Batch batch) override { return transport_.write(ctx, batch); }
-    Task<> close(Context ctx, CloseReason reason) override { return transport_.close(ctx, reason); }
+    Task<> close(Context ctx, CloseReason reason) override
+    {
+        return transport_.close(ctx, std::move(reason));
+    }
     Task<> ping([[maybe_unused]] Context ctx,
                 [[maybe_unused]] std::span<const std::byte> payload) override
     {
@@ -174,6 +184,13 @@ public:
             throw Exception{Failure{Error::misuse, {.attempted = "ping"}}};
     }
     void abort() noexcept override { transport_.abort(); }
+    ConnectionInfo connection_info() override
+    {
+        if constexpr (TransportTraits<T>::has_connection_info)
+            return transport_.connection_info();
+        else
+            return {};
+    }
 
 private:
     T transport_; // sidecar side
@@ -220,7 +237,7 @@ public:
         else if constexpr (Traits::has_ping)
             return {};
         else
-            return {.interval = {}, .timeout = {}};
+            return {.ping_interval = {}, .ping_timeout = {}};
     }
     Result<void> check() const override
     {

@@ -4,7 +4,8 @@
 #include <boost/version.hpp>
 
 #if __cplusplus < 202002L
-#error "Sidecar needs C++20 or later: compile with -std=c++20"
+#error                                                                                             \
+    "Sidecar needs C++20 or later: -std=c++20; Meson: 'cpp_std=c++20'; CMake: set(CMAKE_CXX_STANDARD 20)"
 #endif
 #if !defined(__cpp_exceptions)
 #error "Sidecar needs exceptions, by which coroutines report: compile without -fno-exceptions"

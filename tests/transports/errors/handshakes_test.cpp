@@ -78,6 +78,13 @@ TEST_CASE("error table: handshakes")
     table.add("speaks HTTP/2",
               answered(std::string{"\0\0\x12\x04\0\0\0\0\0", 9} + std::string(18, '\0')));
     table.add("speaks TLS", answered(std::string{"\x15\x03\x01\0\x02\x02\x46", 7}));
+    const std::string bad_request = "HTTP/1.1 400 Bad Request\r\n\r\n";
+    table.add("wants HTTPS, as nginx says it",
+              answered(bad_request + "The plain HTTP request was sent to HTTPS port"));
+    table.add("wants HTTPS, as Apache says it",
+              answered(bad_request + "You're speaking plain HTTP to an SSL-enabled server port."));
+    table.add("wants HTTPS, as Go says it",
+              answered(bad_request + "Client sent an HTTP request to an HTTPS server.\n"));
     table.add("speaks SSH", answered("SSH-2.0-OpenSSH\r\n"));
     table.add("speaks something else", answered("220 mail.example\r\n"));
     table.add("ends the connection", answered(""));

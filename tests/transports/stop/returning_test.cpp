@@ -84,9 +84,9 @@ void check_cell(const char* name, bool is_websocket, Doing doing, Manner manner,
     const auto wait = doing == Doing::backing_off ? Duration{1h} : Duration{1ms};
     std::atomic<std::uint32_t> restoring{0};
     auto options = silent_options(budget);
-    options.link.reconnect =
+    options.reconnect =
         Reconnect{.window = wait, .max_window = wait, .random = [] { return UINT64_MAX; }};
-    options.link.on_connected = [&](Context ctx, Session& session) -> Task<> {
+    options.on_connected = [&](Context ctx, Session& session) -> Task<> {
         restoring = session.connection();
         if (session.connection() == 1)
             co_return;

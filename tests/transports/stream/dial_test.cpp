@@ -7,7 +7,10 @@
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
 
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <doctest/doctest.h>
 
 #include <filesystem>
@@ -173,6 +176,65 @@ TEST_CASE("dial: a connection that met itself is recognised")
         CHECK_FALSE(stream::is_connected_to_itself(connected));
         CHECK_FALSE(stream::is_connected_to_itself(tcp::socket{io}));
     }
+}
+
+/// Runs the handlers of the attempts only when all have begun, so that they end in one turn.
+class InOneTurn final : public ContextBase {
+public:
+    boost::asio::any_io_executor executor() override { return io.get_executor(); }
+    TimePoint now() const override { return time; }
+    Task<> sleep_until(TimePoint) override { co_return; }
+    Task<bool> wait(LoopEvent&, TimePoint deadline) override
+    {
+        if (deadline != TimePoint::max()) { // another address is to be tried
+            time = deadline;
+            co_return false;
+        }
+        for (int i = 0; i < 10; ++i) // a connect on the loopback ends at once
+            co_await boost::asio::post(io, boost::asio::use_awaitable);
+        co_return true;
+    }
+    Task<std::vector<boost::asio::ip::address>> resolve(std::string) override
+    {
+        co_return std::vector{boost::asio::ip::make_address("127.0.0.1"),
+                              boost::asio::ip::make_address("127.0.0.2"),
+                              boost::asio::ip::make_address("127.0.0.1")};
+    }
+    void phase(Phase, std::string_view) override {}
+    void negotiated(std::string_view) override {}
+    void tried(std::string_view address, std::string_view outcome, Duration) override
+    {
+        outcomes.push_back(std::string{address} + " " + std::string{outcome});
+    }
+    void waiting_for(const char*) override {}
+    void log(LogLevel, std::string_view) override {}
+
+    boost::asio::io_context io;
+    TimePoint time{};
+    Texts outcomes;
+};
+
+TEST_CASE(
+    "dial: an address that fails in the turn in which another connects is told with its reason")
+{
+    const Listener good{"127.0.0.1", 0};
+    InOneTurn own;
+    stream::Dialer dialer;
+    std::shared_ptr<stream::Stream> connected;
+    const auto connect = [&]() -> Task<> {
+        const Context ctx{own, TimePoint::max()};
+        const stream::SocketSetup setup;
+        const std::string name = "three.example";
+        connected = co_await dialer.connect(ctx, name, good.port(), setup, name);
+    };
+    boost::asio::co_spawn(own.io, connect,
+                          [](std::exception_ptr exception) { CHECK_FALSE(exception); });
+    own.io.run();
+    REQUIRE(connected);
+    const auto port = ":" + std::to_string(good.port()) + " ";
+    CHECK(own.outcomes
+          == Texts{"127.0.0.2" + port + "Connection refused", "127.0.0.1" + port,
+                   "127.0.0.1" + port + "another address was faster"});
 }
 
 } // namespace dial_test

@@ -256,7 +256,7 @@ TEST_CASE("proxy: the environment is read by the application's start, not by a r
     auto target = through("");
     target.proxy.from_environment = true;
     auto options = without_lookup();
-    options.link.reconnect = Reconnect{.window = 1ms};
+    options.reconnect = Reconnect{.window = 1ms};
     const Variable set{"http_proxy", at(proxy)};
     Feeds feed{target, options};
     const Variable other{"http_proxy", "socks5://nowhere"};

@@ -128,7 +128,7 @@ namespace {
 Options coming_back(OnDisconnect queued)
 {
     const Reconnect reconnect{.window = 1s, .max_window = 1s, .on_disconnect = queued};
-    return {.link = {.reconnect = reconnect}};
+    return {.reconnect = reconnect};
 }
 
 void pass(Feed& feed, Duration time)
@@ -172,9 +172,9 @@ TEST_CASE(
         {"start and stop",
          [](auto&, auto&) {
              auto options = coming_back(OnDisconnect::keep);
-             options.link.rate_limit = RateLimit{.messages = 5};
-             options.link.liveness = Liveness{};
-             options.link.overflow.policy = OverflowPolicy::drop_oldest;
+             options.rate_limit = RateLimit{.messages = 5};
+             options.ping_interval = 15s;
+             options.overflow.policy = OverflowPolicy::drop_oldest;
              Fixture own{options};
              (void)own.feed.start(1s);
              (void)own.feed.stop();
@@ -309,12 +309,12 @@ TEST_CASE("no memory: whatever allocation of a run fails, on either side, it end
         CAPTURE(n);
         REQUIRE(n < 10'000);
         auto options = coming_back(n % 2 == 0 ? OnDisconnect::keep : OnDisconnect::discard);
-        options.link.on_connected = [](Context, Session& session) -> Task<> {
+        options.on_connected = [](Context, Session& session) -> Task<> {
             co_await session.send("login");
             (void)co_await session.receive();
         };
-        options.link.liveness = Liveness{.interval = 1s, .timeout = 1s};
-        options.link.rate_limit = RateLimit{.messages = 5};
+        options.ping_interval = options.ping_timeout = 1s;
+        options.rate_limit = RateLimit{.messages = 5};
         Fixture f{options};
         f.peer.deliver("welcome");
         f.peer.deliver("welcome again");

@@ -53,6 +53,28 @@ TEST_CASE("tcp: hosts that cannot be meant are refused before anything is tried"
     CHECK(feed.start(10s).error() == Error::bad_options);
 }
 
+TEST_CASE("tcp: a port or a blank in the host is named as that")
+{
+    const auto why = [](const std::string& host, std::uint16_t port) {
+        const auto checked = Tcp<Lines>::check({.host = host, .port = port});
+        REQUIRE_FALSE(checked);
+        CHECK(checked == Error::bad_address);
+        return checked.error().explanation();
+    };
+    for (const std::uint16_t port : {0, 1}) {
+        for (const auto* host : {"localhost:7000", "127.0.0.1:7000", "[::1]:7000", "a.b:07000"})
+            CHECK(why(host, port) == "the host has a port in it; give it as .port = 7000");
+        for (const auto* host : {" localhost", "localhost ", "local host", "localhost\n", "\t"})
+            CHECK(why(host, port) == "the host has a blank or a line break in it; remove it");
+    }
+    CHECK(why("tcp://localhost:7000", 1).find("no URL") != std::string::npos);
+    CHECK(why("localhost:0", 1).find("characters that no host name has") != std::string::npos);
+    CHECK(why("localhost:x", 1).find("characters that no host name has") != std::string::npos);
+    CHECK(why(":7000", 1).find("characters that no host name has") != std::string::npos);
+    for (const auto* host : {"::1", "fe80::1", "::", "fe80::7000", "::ffff:127.0.0.1"})
+        CHECK(Tcp<Lines>::check({.host = host, .port = 7000}));
+}
+
 TEST_CASE("tcp: a host with control characters or beyond ASCII is refused, and not printed raw")
 {
     using namespace std::string_literals;

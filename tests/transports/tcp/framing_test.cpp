@@ -111,16 +111,16 @@ TEST_CASE(
     "framings: what passes the limit is refused as soon as that is known, and the sizes are named")
 {
     CHECK(refusal(LengthPrefix{2}, std::string_view("\3\xe9", 2), 1000)
-          == "a message of 1001 bytes, the limit is 1000");
+          == "a message of 1001 bytes; the option max_message_bytes is 1000");
     CHECK(refusal(LengthPrefix{2}, std::string_view("\3\xe8", 2), 1000) == "taken");
     CHECK(refusal(LengthPrefix{8}, "\xff\xff\xff\xff\xff\xff\xff\xff", 1000)
-          == "a message of 18446744073709551615 bytes, the limit is 1000");
+          == "a message of 18446744073709551615 bytes; the option max_message_bytes is 1000");
     CHECK(refusal(Lines{}, std::string(11, 'x') + "\n", 10)
-          == "a message of 11 bytes, the limit is 10");
+          == "a message of 11 bytes; the option max_message_bytes is 10");
     CHECK(refusal(Lines{}, std::string(10, 'x') + "\r\n", 10) == "taken");
     CHECK(refusal(Lines{}, std::string(10, 'x') + "\r", 10) == "taken");
     CHECK(refusal(Lines{}, std::string(12, 'x'), 10)
-          == "no end of a message in 12 bytes, the limit is 10");
+          == "no end of a message in 12 bytes; the option max_message_bytes is 10");
 }
 
 TEST_CASE("Lines: a long line that trickles in is not scanned anew with each byte")

@@ -68,7 +68,7 @@ struct Sum {
                 first = n;
             in_order &= n > last;
             last = n;
-            replaced += event->missing;
+            replaced += event->message.replaced();
         }
     }
 };
@@ -93,7 +93,7 @@ TEST_CASE("tcp: with each policy a flood costs no more than its bound, and what 
     };
     for (const auto& row : rows) {
         INFO(to_string(row.overflow.policy));
-        Sidecar<Framed> feed{to(peer), silenced({.link = {.overflow = row.overflow}})};
+        Sidecar<Framed> feed{to(peer), silenced({.overflow = row.overflow})};
         REQUIRE(feed.start(5s));
         REQUIRE(wait_for(feed, count));
         Sum sum;
@@ -117,8 +117,7 @@ TEST_CASE("tcp: with `fail` a flood ends the link, and pausing loses nothing of 
     RawPeer peer{flood(count)};
     {
         Sidecar<Framed> feed{
-            to(peer),
-            silenced({.link = {.overflow = {.policy = Policy::fail, .queue_messages = 1000}}})};
+            to(peer), silenced({.overflow = {.policy = Policy::fail, .queue_messages = 1000}})};
         REQUIRE(feed.start(5s));
         for (int i = 0; i < 1000; ++i) {
             if (i == 0)
@@ -132,7 +131,7 @@ TEST_CASE("tcp: with `fail` a flood ends the link, and pausing loses nothing of 
             end = feed.receive(5s);
         CHECK(end.error() == Error::overflow);
     }
-    Sidecar<Framed> feed{to(peer), silenced({.link = {.overflow = {.queue_messages = 100}}})};
+    Sidecar<Framed> feed{to(peer), silenced({.overflow = {.queue_messages = 100}})};
     REQUIRE(feed.start(5s));
     for (int i = 0; i < count; ++i)
         REQUIRE(number(feed.receive(5s).value()) == i);
@@ -147,7 +146,7 @@ TEST_CASE("tcp: messages that are read late are too old, those that come then ar
         c.send(framed("3"));
         c.wait_for_end();
     }};
-    Sidecar<Framed> feed{to(peer), silenced({.link = {.overflow = {.max_age = 1s}}})};
+    Sidecar<Framed> feed{to(peer), silenced({.overflow = {.max_age = 1s}})};
     REQUIRE(feed.start(5s));
     REQUIRE(wait_for(feed, 2));
     std::this_thread::sleep_for(1100ms); // which is what is tested
@@ -195,9 +194,9 @@ TEST_CASE("tcp: floods and outages together, all that came on each connection ad
                 c.half_close();
             c.wait_for_end();
         }};
-        LinkOptions link{.reconnect = Reconnect{.window = 5ms, .max_window = 5ms},
-                         .overflow = row.overflow};
-        Sidecar<Framed> feed{to(peer), silenced({.link = std::move(link)})};
+        Options options{.reconnect = Reconnect{.window = 5ms, .max_window = 5ms},
+                        .overflow = row.overflow};
+        Sidecar<Framed> feed{to(peer), silenced(std::move(options))};
         REQUIRE(feed.start(5s));
         std::vector<std::uint64_t> accounted(connections + 1);
         std::uint32_t connection = 0;
@@ -211,7 +210,7 @@ TEST_CASE("tcp: floods and outages together, all that came on each connection ad
                 CHECK(event->connection == ++connection);
             REQUIRE(event->connection == connection);
             if (event->kind == Event::Kind::message)
-                accounted[connection] += 1 + event->missing;
+                accounted[connection] += 1 + event->message.replaced();
             if (event->kind == Event::Kind::gap)
                 accounted[connection] += event->missing;
             if (row.is_slow && event->kind == Event::Kind::message

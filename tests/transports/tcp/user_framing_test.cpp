@@ -131,7 +131,7 @@ TEST_CASE("tcp: a framing that never finds a message ends the link, not the memo
     CHECK(ends_with<Stuck>("x") == Error::bad_options);
     CHECK(ends_with<LengthPrefix>(std::string("\0\0\3\xe9", 4))
               .message()
-              .find("a message of 1001 bytes, the limit is 1000")
+              .find("a message of 1001 bytes; the option max_message_bytes is 1000")
           != std::string::npos);
 }
 

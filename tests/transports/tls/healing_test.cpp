@@ -23,7 +23,7 @@ using Script = RawPeer::Script;
 Options coming_back()
 {
     auto options = at_home();
-    options.link.reconnect = Reconnect{.window = 1ms, .max_window = 4ms};
+    options.reconnect = Reconnect{.window = 1ms, .max_window = 4ms};
     return options;
 }
 
@@ -157,7 +157,7 @@ TEST_CASE(
             raw.wait_for_end();
         }};
         auto options = coming_back();
-        options.link.reconnect->on_disconnect = OnDisconnect::keep;
+        options.reconnect->on_disconnect = OnDisconnect::keep;
         LinesFeed feed{lines_to(peer.port()), options};
         REQUIRE(feed.start(20s));
         for (const auto* line : {"one", "two"})
@@ -294,7 +294,7 @@ TEST_CASE("tls healing: an https proxy that ends in the handshake is asked again
         c.wait_for_goodbye();
     }};
     auto options = coming_back();
-    options.link.reconnect->at_start = true;
+    options.reconnect->at_start = true;
     LinesFeed feed{
         {.host = "feed.example",
          .port = 4711,

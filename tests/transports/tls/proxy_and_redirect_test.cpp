@@ -176,8 +176,10 @@ TEST_CASE(
     const auto failure = feed.start(20s).error();
     CHECK(failure == Error::tls_failed);
     CHECK(failure.http_status() == 400);
-    CHECK(failure.explanation()
-          == "the peer speaks no TLS here: it answered plain HTTP, \"HTTP/1.1 400 Bad Request\"");
+    CHECK(
+        failure.explanation()
+        == "the peer speaks no TLS here: it answered plain HTTP, \"HTTP/1.1 400 Bad Request\"; is "
+           "the option tls right for this port?");
 }
 
 TEST_CASE("tls: a redirection from ws:// to wss:// is followed, and back it is not")

@@ -285,6 +285,30 @@ TEST_CASE(
     }
 }
 
+TEST_CASE("wss: a peer without TLS, and ws:// to one with TLS, suggest the other scheme")
+{
+    for (const auto* const answer : {"HTTP/1.1 400 Bad Request\r\n\r\n", "220 mail\r\n"}) {
+        RawPeer plain{[&](RawConnection& c) {
+            c.send(answer);
+            c.half_close();
+            c.wait_for_end();
+        }};
+        WssFeed feed{{.url = "wss://localhost:" + std::to_string(plain.port()), .tls = trusting()},
+                     at_home()};
+        const auto failure = feed.start(20s).error();
+        CHECK(failure == Error::tls_failed);
+        CHECK(failure.explanation().ends_with("; does the address want ws://?"));
+    }
+    // OpenSSL ends the connection without an alert when it reads HTTP
+    TlsPeer secure{{}, [](TlsConnection&) {}};
+    WssFeed feed{{.url = "ws://localhost:" + std::to_string(secure.port()) + "/"}, at_home()};
+    const auto failure = feed.start(20s).error();
+    CHECK(failure == Error::connect_failed);
+    CHECK(
+        has(failure.explanation(), "before its answer (does the address want wss://?)")
+        != has(failure.explanation(), "before the peer's answer (does the address want wss://?)"));
+}
+
 TEST_CASE("wss: options of TLS that make no sense are told before anything is tried")
 {
     WssFeed feed{{.url = "wss://localhost:1/", .tls = {.ca_file = "/nowhere"}}, at_home()};

@@ -252,7 +252,7 @@ TEST_CASE("websocket: a bomb ends with too_big at the limit, and the peer is tol
     CHECK(feed.receive(10s)->text() == "first");
     const auto failure = failure_of(feed);
     CHECK(failure == Error::too_big);
-    CHECK(failure.explanation() == "the limit is 8388608 bytes");
+    CHECK(failure.explanation() == "the option max_message_bytes is 8388608");
     CHECK(end.get_future().get().frames.back().close_code() == 1009);
     // A buffer that grows stands beside its older half for a moment, and the allocator may not use
     // again at once what it left behind. Unbounded it would be a gibibyte.

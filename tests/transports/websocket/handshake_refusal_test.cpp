@@ -139,7 +139,7 @@ TEST_CASE("handshake: the end of the stream says how far the answer had come")
         return handshake.ended(ec);
     };
     CHECK(ended("") == Error::connect_failed);
-    CHECK(contains(ended("").message(), "before its answer"));
+    CHECK(contains(ended("").message(), "before its answer (does the address want wss://?)"));
     CHECK_FALSE(ended("", boost::asio::error::eof).cause());
     for (const std::string answer : {"H", "HTTP/1.1 101 x\r\n", "HTTP/1.1 100\r\n\r\n"}) {
         CHECK(ended(answer, boost::asio::error::eof) == Error::connect_failed);

@@ -29,10 +29,9 @@ using namespace std::chrono_literals;
 using Client = Sidecar<WebSocket>;
 using Clock = std::chrono::steady_clock;
 
-Options with(Liveness liveness)
+Options with(Options options)
 {
-    auto options = silent_options();
-    options.link.liveness = std::move(liveness);
+    options.log = silent_options().log;
     return options;
 }
 
@@ -88,7 +87,7 @@ TEST_CASE("liveness: a peer that reads and never says anything is down within bo
             pings += next.first_byte == 0x89 && next.payload.size() == 8;
         }
     }};
-    Client feed{{.url = peer.url()}, with({.interval = 200ms, .timeout = 300ms})};
+    Client feed{{.url = peer.url()}, with({.ping_interval = 200ms, .ping_timeout = 300ms})};
     REQUIRE(feed.start(10s));
     const auto began = Clock::now();
     const auto end = feed.receive(20s);
@@ -104,7 +103,7 @@ TEST_CASE("liveness: pongs keep a link, and their round trips are measured")
         c.accept_websocket();
         answer_pings(c);
     }};
-    Client feed{{.url = peer.url()}, with({.interval = 20ms, .timeout = 10s})};
+    Client feed{{.url = peer.url()}, with({.ping_interval = 20ms, .ping_timeout = 10s})};
     REQUIRE(feed.start(10s));
     for (int i = 0; i < 100 && feed.stats().round_trips.count < 3; ++i)
         CHECK(feed.receive(100ms).error() == Error::timed_out);
@@ -127,7 +126,7 @@ TEST_CASE("liveness: a pong that nobody asked for is life, and no round trip")
             std::this_thread::sleep_for(50ms); // the peer's own period
         }
     }};
-    Client feed{{.url = peer.url()}, with({.interval = 2s, .timeout = 2s})};
+    Client feed{{.url = peer.url()}, with({.ping_interval = 2s, .ping_timeout = 2s})};
     REQUIRE(feed.start(10s));
     CHECK(feed.receive(300ms).error() == Error::timed_out);
     CHECK(feed.stats().round_trips.count == 0);
@@ -147,7 +146,7 @@ TEST_CASE("liveness: a large message over a slow line is life, piece by piece")
         c.wait_for_end();
     }};
     // It takes three seconds, longer than both times
-    Client feed{{.url = peer.url()}, with({.interval = 1s, .timeout = 1s})};
+    Client feed{{.url = peer.url()}, with({.ping_interval = 1s, .ping_timeout = 1s})};
     REQUIRE(feed.start(10s));
     const auto message = feed.receive(20s);
     REQUIRE(message.has_value());
@@ -163,7 +162,7 @@ TEST_CASE("liveness: while the application does not receive, a mute peer is not 
             c.send(frame(0x82, std::string(8000, 'x')));
         c.wait_for_end();
     }};
-    auto options = with({.interval = 100ms, .timeout = 100ms});
+    auto options = with({.ping_interval = 100ms, .ping_timeout = 100ms});
     options.inbox = {.bytes = 64u << 10, .messages = 8};
     Client feed{{.url = peer.url(), .max_message_bytes = 10'000}, options};
     REQUIRE(feed.start(10s));
@@ -178,6 +177,9 @@ TEST_CASE("liveness: a process that was stopped judges after it has read what wa
 {
     if (is_thread_sanitized)
         return; // which has a thread of its own, so forking is not for it
+    Options options{.ping_interval = 500ms, .ping_timeout = 700ms};
+    SUBCASE("the interval is shorter") {}
+    SUBCASE("the timeout is shorter") { options.ping_timeout = 300ms; }
     int url_pipe[2];
     REQUIRE(::pipe(url_pipe) == 0);
     const auto child = in_child([&] {
@@ -185,7 +187,7 @@ TEST_CASE("liveness: a process that was stopped judges after it has read what wa
         if (::read(url_pipe[0], url, sizeof url - 1) <= 0)
             return 1;
         ::alarm(static_cast<unsigned>(stopped_time().count()) + 60);
-        Client feed{{.url = url}, with({.interval = 500ms, .timeout = 700ms})};
+        Client feed{{.url = url}, with(options)};
         if (!feed.start(20s))
             return 2;
         const auto message = feed.receive(stopped_time() + 40s); // which passes meanwhile
@@ -238,7 +240,7 @@ TEST_CASE("liveness: a network that drops everything is found out within both ti
             c.accept_websocket();
             answer_pings(c);
         }};
-        Client feed{{.url = peer.url()}, with({.interval = 300ms, .timeout = 500ms})};
+        Client feed{{.url = peer.url()}, with({.ping_interval = 300ms, .ping_timeout = 500ms})};
         if (!feed.start(10s))
             return 1;
         if (!(feed.receive(1s).error() == Error::timed_out)) // it lives, and answers

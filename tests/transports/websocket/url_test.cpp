@@ -187,8 +187,16 @@ TEST_CASE("url: a slip of the pen is answered with what was probably meant")
     CHECK(contains(why("//h/x"), "did you mean ws://h/x?"));
     CHECK(contains(why("127.0.0.1:80"), "did you mean ws://127.0.0.1:80?"));
     CHECK(contains(why("[::1]:80/"), "did you mean ws://[::1]:80/?"));
-    for (const auto* url : {"ws:/h/", "ws:h/", "ws:", "http:/h"})
-        CHECK(contains(why(url), "must begin with ws://"));
+    for (const auto* url : {"ws:/h/", "ws:h/", "http:/h/", "ws//h/", "HTTP//h/"})
+        CHECK(why(url) == "it must begin with ws:// or wss://; did you mean ws://h/?");
+    for (const auto* url : {"wss:/h", "wss:h", "https:/h", "WSS//h", "https//h"})
+        CHECK(why(url) == "it must begin with ws:// or wss://; did you mean wss://h?");
+    for (const auto* url : {"ws:", "wss:", "ws:/", "https:/"})
+        CHECK(why(url) == "it must begin with ws:// or wss://");
+    CHECK(why("ws:8080/x") == "the scheme is missing; did you mean ws://ws:8080/x?");
+    CHECK(why("ws/x") == "the scheme is missing; did you mean ws://ws/x?");
+    CHECK(why("wss.example/x") == "the scheme is missing; did you mean ws://wss.example/x?");
+    CHECK(contains(why("wss:/h?token=secret"), "did you mean wss://h?token=***?"));
     CHECK(contains(why("http://h/?token=secret"), "did you mean ws://h/?token=***?"));
 }
 
@@ -228,6 +236,21 @@ TEST_CASE("url: bytes that no URL has are refused, wherever they stand")
                 CHECK_FALSE(contains(redact_url(url), std::string(1, static_cast<char>(byte))));
         }
     }
+}
+
+TEST_CASE("url: a blank at its beginning or end is to be removed, not encoded")
+{
+    CHECK(why(" ws://h/") == "it begins with a blank, byte 0x20 at position 0; remove it");
+    CHECK(why("\tws://h/") == "it begins with a blank, byte 0x09 at position 0; remove it");
+    CHECK(why("\nws://h/") == "it begins with a line break, byte 0x0a at position 0; remove it");
+    CHECK(why("ws://h/ ") == "it ends with a blank, byte 0x20 at position 7; remove it");
+    CHECK(why("ws://h/x?y \r\n") == "it ends with a blank, byte 0x20 at position 10; remove it");
+    CHECK(why("ws://h/\r\n") == "it ends with a line break, byte 0x0d at position 7; remove it");
+    CHECK(why("ws://h/a b")
+          == "there is a blank in it, byte 0x20 at position 8; behind the host "
+             "it is written %20");
+    CHECK(contains(why(" "), "blank"));
+    CHECK(contains(why("ws://h/\x01"), "must be percent-encoded"));
 }
 
 TEST_CASE("redact: user information and the values of the query go, all else stays")

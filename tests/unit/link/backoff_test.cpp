@@ -109,6 +109,7 @@ TEST_CASE("back-off: what cannot heal ends it at once, unless the predicate says
         {{Error::tls_failed, {.is_passing = false}}, false},
         {{Error::bad_options, {.is_passing = true}}, true},
         {Error::link_closed, false},
+        {Error::login_refused, false},
         {cut_off_in_handshake(), true},
         {with_status(401), false},
         {with_status(403), false},

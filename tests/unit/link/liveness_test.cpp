@@ -1,8 +1,11 @@
 // Both clocks of a connection, by table.
 #include "link/keep_alive.hpp"
+#include "support/minimal_transport.hpp"
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <climits>
 #include <string>
 #include <vector>
 
@@ -17,7 +20,10 @@ TimePoint at(Duration when) { return TimePoint{when}; }
 
 /// Drives a Liveness as its owner does, and keeps what it said.
 struct Driver {
-    explicit Driver(Liveness options, bool can_ask = true) : liveness{options, can_ask}
+    explicit Driver(const Options& options, bool can_ask = true)
+        : liveness{can_ask ? Liveness{*options.ping_interval, options.ping_timeout.value_or(0s)}
+                           : Liveness{0s, 0s},
+                   options.idle_timeout, options.on_idle}
     {
         liveness.up(at(0s));
         signs.heard_at = signs.data_at = TimePoint::min();
@@ -33,6 +39,7 @@ struct Driver {
             case What::report_fresh: said.push_back("fresh"); break;
             case What::drop_stale: said.push_back("drop stale"); return;
             case What::drop_dead:
+                dropped_at = when;
                 said.push_back(last.was_asked ? "dead" : "dead, not asked");
                 return;
             }
@@ -45,11 +52,12 @@ struct Driver {
     LivenessMonitor::Signs signs;
     LivenessMonitor::Verdict last;
     TimePoint next{};
+    Duration dropped_at{};
     std::vector<std::string> said;
 };
 
 using Said = std::vector<std::string>;
-const Liveness usual{.interval = 10s, .timeout = 20s};
+const Options usual{.ping_interval = 10s, .ping_timeout = 20s};
 
 TEST_CASE("liveness: a silent peer is asked after the interval and gone after the timeout")
 {
@@ -82,7 +90,7 @@ TEST_CASE("liveness: any byte after the question is an answer, and the interval 
     SUBCASE("at the last") { d.heard(30s - 1ns); }
     const auto heard_at = d.signs.heard_at;
     d.look(30s - 1ns);
-    const bool is_silent_again = heard_at + usual.interval <= at(30s - 1ns);
+    const bool is_silent_again = heard_at + *usual.ping_interval <= at(30s - 1ns);
     CHECK(d.said == (is_silent_again ? Said{"ask", "ask"} : Said{"ask"}));
     CHECK(d.next > at(30s - 1ns));
 }
@@ -99,7 +107,7 @@ TEST_CASE("liveness: a peer that answers once and is gone then is noticed as soo
             if (d.said.size() != 0 && d.said.back() == "ask")
                 d.liveness.asked_written(at(now));
             if (!d.said.empty() && d.said.back() == "dead") {
-                CHECK(now == answer + usual.interval + usual.timeout);
+                CHECK(now == answer + *usual.ping_interval + *usual.ping_timeout);
                 break;
             }
             REQUIRE(d.next > next);
@@ -129,6 +137,98 @@ TEST_CASE("liveness: what came before the question is no answer to it")
     d.liveness.asked_written(at(13s));
     d.look(33s);
     CHECK(d.said == Said{"ask", "dead"});
+}
+
+/// Plays a peer that answers each of the first `answers` pings after `delay`. Returns when it was
+/// dropped; max(): never within `limit`. `last_byte`: when its last answer arrived.
+Duration time_of_drop(const Options& options, int answers, Duration delay, Duration limit,
+                      Duration& last_byte)
+{
+    Driver d{options};
+    auto answer_at = TimePoint::max();
+    std::size_t asked = 0;
+    for (auto now = Duration{}; now <= limit;
+         now = std::min(d.next, answer_at).time_since_epoch()) {
+        if (at(now) == answer_at) {
+            d.heard(last_byte = now);
+            answer_at = TimePoint::max();
+        }
+        if (d.next <= at(now))
+            d.look(now);
+        if (!d.said.empty() && d.said.back() == "dead")
+            return now;
+        if (d.said.size() != asked) {
+            asked = d.said.size();
+            d.liveness.asked_written(at(now));
+            d.look(now);
+            if (answers-- > 0)
+                answer_at = at(now + delay);
+        }
+    }
+    return Duration::max();
+}
+
+TEST_CASE("liveness: any interval goes with any timeout: a peer that answers in time is never "
+          "dropped, a dead one exactly after both")
+{
+    for (const Duration interval : {Duration{1ms}, Duration{10s}, Duration{30s}, Duration{1h}})
+        for (const Duration timeout : {Duration{1ms}, Duration{9s}, Duration{10s}, Duration{5min}})
+            for (const auto delay :
+                 {Duration{}, Duration{1ns}, timeout / 2, timeout - 1ns, timeout})
+                for (const int answers : {0, 1, 7}) {
+                    CAPTURE(interval.count());
+                    CAPTURE(timeout.count());
+                    CAPTURE(delay.count());
+                    CAPTURE(answers);
+                    const Options options{.ping_interval = interval, .ping_timeout = timeout};
+                    Duration last_byte{};
+                    const auto dropped =
+                        time_of_drop(options, answers, delay, Duration::max(), last_byte);
+                    CHECK(last_byte == answers * (interval + delay));
+                    CHECK(dropped == last_byte + interval + timeout);
+                }
+    Duration last_byte{};
+    const Options options{.ping_interval = 30s, .ping_timeout = 10s};
+    CHECK(time_of_drop(options, INT_MAX, 10s, 1000h, last_byte) == Duration::max());
+    CHECK(time_of_drop(options, INT_MAX, 10s + 1ns, 1000h, last_byte) == 40s);
+}
+
+TEST_CASE("liveness: a ping behind other bytes: the deadline counts from their last progress")
+{
+    for (const Duration interval : {2s, 10s, 30s, 600s})
+        for (const Duration timeout : {2s, 10s, 30s}) {
+            CAPTURE(interval.count());
+            CAPTURE(timeout.count());
+            Driver d{{.ping_interval = interval, .ping_timeout = timeout}};
+            const auto stuck = interval + 100s + 1ms; // until then the system takes bytes
+            auto now = Duration{};
+            for (; now < 1h; now = d.next.time_since_epoch()) {
+                if (now > interval && now <= stuck)
+                    ++d.signs.written;
+                d.look(now);
+                if (d.said.size() == 2)
+                    break;
+                REQUIRE(d.next > at(now)); // or it would look for ever
+            }
+            CHECK(d.said == Said{"ask", "dead, not asked"});
+            const auto at_drop = d.dropped_at;
+            CHECK(at_drop >= stuck - timeout / 8 + timeout);
+            CHECK(at_drop <= stuck + timeout / 8 + timeout);
+        }
+}
+
+TEST_CASE("liveness: the shortest times do not make it look all the time")
+{
+    Driver d{{.ping_interval = 1ns, .ping_timeout = 1s, .idle_timeout = 1ns}};
+    d.look(1ns);
+    CHECK(d.said == Said{"stale", "ask"});
+    CHECK(d.next >= at(1ms));
+    d.liveness.asked_written(at(2ns));
+    d.look(2ns);
+    CHECK(d.next >= at(1ms));
+    d.signs.is_paused = true;
+    d.look(1ms);
+    CHECK(d.next >= at(2ms));
 }
 
 TEST_CASE("liveness: a question that the system does not take is no life either")
@@ -167,7 +267,7 @@ TEST_CASE("liveness: a question that the system does not take is no life either"
 
 TEST_CASE("liveness: a pause of our own reading stops both clocks, and they begin anew after it")
 {
-    Driver d{{.interval = 10s, .timeout = 20s, .data_timeout = 15s}};
+    Driver d{{.ping_interval = 10s, .ping_timeout = 20s, .idle_timeout = 15s}};
     d.look(10s);
     d.liveness.asked_written(at(10s));
     d.signs.is_paused = true;
@@ -188,7 +288,7 @@ TEST_CASE("liveness: a pause of our own reading stops both clocks, and they begi
 
 TEST_CASE("liveness: a peer that only answers is stale, once, and fresh when data comes again")
 {
-    Driver d{{.interval = 10s, .timeout = 20s, .data_timeout = 30s}};
+    Driver d{{.ping_interval = 10s, .ping_timeout = 20s, .idle_timeout = 30s}};
     d.data(0s);
     for (auto t = 1s; t <= 100s; t += 1s) {
         d.heard(t);
@@ -208,7 +308,7 @@ TEST_CASE("liveness: a peer that only answers is stale, once, and fresh when dat
 
 TEST_CASE("liveness: the data clock alone wakes at its own times")
 {
-    Driver d{{.interval = 0s, .timeout = 0s, .data_timeout = 3s}};
+    Driver d{{.ping_interval = 0s, .ping_timeout = 0s, .idle_timeout = 3s}};
     d.look(0s);
     CHECK(d.next == at(3s));
     d.data(2s);
@@ -231,7 +331,8 @@ TEST_CASE("liveness: the data clock alone wakes at its own times")
 
 TEST_CASE("liveness: no data may be a reason to drop the link")
 {
-    Driver d{{.interval = 0s, .timeout = 0s, .data_timeout = 3s, .on_stale = OnStale::drop}};
+    Driver d{
+        {.ping_interval = 0s, .ping_timeout = 0s, .idle_timeout = 3s, .on_idle = OnIdle::drop}};
     d.look(3s);
     CHECK(d.said == Said{"drop stale"});
     CHECK(d.last.silence == 3s);
@@ -244,9 +345,9 @@ TEST_CASE("liveness: without a way to ask, or an interval, nobody is asked")
     cannot.look(1000s);
     CHECK(cannot.said.empty());
     CHECK(cannot.next == TimePoint::max());
-    Driver off{{.interval = 0s}};
+    Driver off{{.ping_interval = 0s}};
     CHECK(off.liveness.is_off());
-    CHECK_FALSE(Driver{{.interval = 0s, .data_timeout = 1s}}.liveness.is_off());
+    CHECK_FALSE(Driver{{.ping_interval = 0s, .idle_timeout = 1s}}.liveness.is_off());
 }
 
 TEST_CASE("liveness: a new connection begins with fresh clocks")
@@ -265,29 +366,79 @@ TEST_CASE("liveness: a new connection begins with fresh clocks")
 
 TEST_CASE("liveness: the longest times do not overflow")
 {
-    Driver d{
-        {.interval = Duration::max(), .timeout = Duration::max(), .data_timeout = Duration::max()}};
+    Driver d{{.ping_interval = Duration::max(),
+              .ping_timeout = Duration::max(),
+              .idle_timeout = Duration::max()}};
     d.look(1000h);
     CHECK(d.said.empty());
     CHECK(d.next == TimePoint::max());
 }
 
+struct Pinged : MinimalTransport {
+    using MinimalTransport::MinimalTransport;
+    static Liveness default_liveness() { return {.ping_interval = 5s, .ping_timeout = 3s}; }
+    Task<> ping(Context, std::span<const std::byte>) { co_return; }
+};
+struct Unpinged : Pinged { // by default
+    using Pinged::Pinged;
+    static Liveness default_liveness() { return {.ping_interval = 0s, .ping_timeout = 0s}; }
+};
+
+template <class T>
+const detail::TransportConfig<T> config_of{typename T::Options{}};
+
+TEST_CASE("liveness: what the options leave open comes from the transport, or is 15 s")
+{
+    const Heartbeat heartbeat{.message = "hb"};
+    struct Row {
+        const detail::LinkConfig& config;
+        LinkOptions options;
+        Duration interval, timeout;
+    };
+    for (const auto& row : std::vector<Row>{
+             {config_of<Pinged>, {}, 5s, 3s},
+             {config_of<Pinged>, {.ping_interval = 30s}, 30s, 3s},
+             {config_of<Pinged>, {.ping_timeout = 10s}, 5s, 10s},
+             {config_of<Pinged>, {.ping_interval = 30s, .ping_timeout = 10s}, 30s, 10s},
+             {config_of<Pinged>, {.ping_interval = 0s}, 0s, 3s},
+             {config_of<Pinged>, {.heartbeat = heartbeat}, 5s, 3s},
+             {config_of<Unpinged>, {}, 0s, 15s},
+             {config_of<Unpinged>, {.ping_interval = 30s}, 30s, 15s},
+             {config_of<Unpinged>, {.heartbeat = heartbeat}, 15s, 15s},
+             {config_of<MinimalTransport>, {.idle_timeout = 1s}, 0s, 15s},
+             {config_of<MinimalTransport>, {.heartbeat = heartbeat}, 15s, 15s},
+             {config_of<MinimalTransport>, {.ping_timeout = 1s, .heartbeat = heartbeat}, 15s, 1s},
+             {config_of<MinimalTransport>, {.ping_interval = 1s, .heartbeat = heartbeat}, 1s, 15s},
+         }) {
+        const auto pings = detail::pings_of(row.options, row.config);
+        CHECK(pings.ping_interval == row.interval);
+        CHECK(pings.ping_timeout == row.timeout);
+        CHECK(validate_liveness(row.options, row.config));
+    }
+}
+
 TEST_CASE("liveness: what makes no sense is bad_options")
 {
-    CHECK(validate_liveness({}));
-    CHECK(validate_liveness({.interval = 0s, .timeout = 0s}));
-    CHECK(validate_liveness({.interval = 1s, .timeout = 1s}));
-    CHECK(validate_liveness({.interval = 0s, .data_timeout = 1ns, .on_stale = OnStale::drop}));
-    CHECK(validate_liveness({.heartbeat = Heartbeat{.message = "ping"}}));
-    for (const auto& options : std::vector<Liveness>{
-             {.interval = 2s, .timeout = 1s}, // longer than its deadline
-             {.interval = 1s, .timeout = 0s},
-             {.interval = -1s},
-             {.timeout = -1s},
-             {.data_timeout = -1s},
-             {.interval = 0s, .heartbeat = Heartbeat{}},
+    const auto& pinged = config_of<Pinged>;
+    CHECK(validate_liveness({.ping_interval = 0s, .ping_timeout = 0s}, pinged));
+    CHECK(validate_liveness({.ping_interval = 1s, .ping_timeout = 1s}, pinged));
+    CHECK(validate_liveness({.ping_interval = 2s, .ping_timeout = 1s}, pinged));
+    CHECK(validate_liveness({.ping_interval = 1ns, .ping_timeout = 1h}, pinged));
+    CHECK(validate_liveness({.idle_timeout = 1ns, .on_idle = OnIdle::drop}, pinged));
+    for (const auto& options : std::vector<LinkOptions>{
+             {.ping_interval = 1s, .ping_timeout = 0s},
+             {.ping_timeout = 0s}, // with the transport's interval
+             {.ping_interval = -1s},
+             {.ping_timeout = -1s},
+             {.ping_interval = 0s, .ping_timeout = -1s},
+             {.idle_timeout = -1s},
+             {.on_idle = OnIdle::drop},
+             {.ping_interval = 0s, .heartbeat = Heartbeat{}},
          })
-        CHECK(validate_liveness(options).error() == Error::bad_options);
+        CHECK(validate_liveness(options, pinged).error() == Error::bad_options);
+    const auto unable = validate_liveness({.ping_interval = 1s}, config_of<MinimalTransport>);
+    CHECK(unable.error().explanation()
+          == "ping_interval: this transport has no ping; set a heartbeat");
 }
 
 } // namespace liveness_test

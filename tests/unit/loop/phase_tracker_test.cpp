@@ -42,6 +42,26 @@ struct Log {
     PhaseTracker note{clock};
 };
 
+TEST_CASE("phase note: open ends the connecting, and a detail belongs to its phase")
+{
+    Log log;
+    log.begin(0s);
+    log.enter(Phase::restoring, "", 1s);
+    log.note.set_detail(Phase::restoring, "while it waits");
+    CHECK(log.note.text() == "running on_connected while it waits");
+    log.note.set_detail(Phase::open, "x");
+    CHECK(log.note.text() == "running on_connected while it waits");
+    log.enter(Phase::subscribing, "", 2s);
+    CHECK(log.note.text() == "waiting for answers to subscriptions");
+    log.note.set_detail(Phase::restoring, "late");
+    CHECK(log.trace(3s).time_in(Phase::subscribing) == 1s);
+    log.enter(Phase::open, "", 4s);
+    CHECK(log.note.text() == "open");
+    CHECK(log.trace(9s).time_in(Phase::restoring) == 2s); // from the begin
+    CHECK(log.trace(9s).time_in(Phase::subscribing) == 2s);
+    CHECK(log.trace(9s).total == 4s);
+}
+
 TEST_CASE("phase note: the steps follow each other, and add up to the total")
 {
     Log log;

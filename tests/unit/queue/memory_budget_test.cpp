@@ -86,28 +86,41 @@ TEST_CASE("MemoryBudget: one thread takes while another gives back, and the limi
     CHECK(budget.has(limit));
 }
 
-TEST_CASE("QueueLimits: what is left open is derived")
+TEST_CASE("QueueLimits: what is 0 is the default, or what the largest message needs")
 {
     struct Row {
-        QueueLimits given, meant;
+        QueueLimits given;
+        std::size_t max_message_bytes;
+        QueueLimits inbox, outbox;
     };
-    constexpr std::size_t default_bytes = 8u << 20;
+    constexpr std::size_t k = 1u << 10, m = 1u << 20;
     for (const auto& row : {
-             Row{{}, {8u << 20, 1u << 17}},
-             Row{{.bytes = 4u << 20}, {4u << 20, 1u << 16}},
-             Row{{.messages = 7}, {8u << 20, 7}},
-             Row{{.bytes = 1000, .messages = 3}, {1000, 3}},
-             Row{{.bytes = 10}, {10, 1}},
+             Row{{}, m, {8 * m, m / 8}, {2 * m, m / 32}},
+             Row{{}, 1, {8 * m, m / 8}, {2 * m, m / 32}},
+             Row{{}, 2 * m, {8 * m, m / 8}, {2 * m, m / 32}},
+             Row{{}, 64 * m, {256 * m, 4 * m}, {64 * m, m}},
+             Row{{},
+                 UINT32_MAX,
+                 {4ull * UINT32_MAX, UINT32_MAX / 16},
+                 {UINT32_MAX, UINT32_MAX / 64}},
+             Row{{}, SIZE_MAX, {4ull * UINT32_MAX, UINT32_MAX / 16}, {UINT32_MAX, UINT32_MAX / 64}},
+             Row{{.bytes = 4 * m}, 64 * m, {4 * m, 64 * k}, {4 * m, 64 * k}},
+             Row{{.messages = 7}, 64 * m, {256 * m, 7}, {64 * m, 7}},
+             Row{{.bytes = 1000, .messages = 3}, m, {1000, 3}, {1000, 3}},
+             Row{{.bytes = 10}, m, {10, 1}, {10, 1}},
          }) {
         CAPTURE(row.given.bytes);
-        const auto limits = detail::resolved(row.given, default_bytes);
-        CHECK(limits.bytes == row.meant.bytes);
-        CHECK(limits.messages == row.meant.messages);
+        CAPTURE(row.max_message_bytes);
+        const auto is_same = [](const QueueLimits& a, const QueueLimits& b) {
+            return a.bytes == b.bytes && a.messages == b.messages;
+        };
+        CHECK(is_same(detail::inbox_limits(row.given, row.max_message_bytes), row.inbox));
+        CHECK(is_same(detail::outbox_limits(row.given, {}, row.max_message_bytes), row.outbox));
+        CHECK(is_same(detail::outbox_limits({}, row.given, row.max_message_bytes), row.outbox));
+        CHECK(is_same(detail::outbox_limits(row.given, {.bytes = 5, .messages = 6}, 1),
+                      {row.given.bytes != 0 ? row.given.bytes : 5,
+                       row.given.messages != 0 ? row.given.messages : 6}));
     }
-    // So leaving the count open changes nothing for an application with the default sizes.
-    const Options defaults;
-    CHECK(detail::message_limit({.bytes = defaults.inbox.bytes}) == defaults.inbox.messages);
-    CHECK(detail::message_limit({.bytes = defaults.outbox.bytes}) == defaults.outbox.messages);
 }
 
 } // namespace memory_budget_test

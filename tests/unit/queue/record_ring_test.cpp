@@ -1,5 +1,6 @@
 #include "queue/receive_buffers.hpp"
 #include "queue/record_ring.hpp"
+#include "support/footprint.hpp"
 
 #include <doctest/doctest.h>
 
@@ -142,6 +143,78 @@ TEST_CASE("RecordRing: a limit of 0 messages is derived from the bytes")
     while (push(ring, ""))
         ++count;
     CHECK(count == 64);
+}
+
+std::string numbered(std::uint64_t number)
+{
+    auto text = std::to_string(number);
+    return text + std::string(20 + number % 400, static_cast<char>('a' + number % 26));
+}
+
+TEST_CASE("RecordRing: a large ring holds the memory of what is queued, not of a whole lap")
+{
+    RecordRing ring{{.bytes = 64u << 20}}; // a ring of 32 MiB
+    std::uint64_t pushed = 0, popped = 0;
+    const auto turn = [&](std::uint64_t count) {
+        for (const auto until = pushed + count; pushed < until; ++pushed)
+            REQUIRE(push(ring, numbered(pushed)));
+        for (const auto until = popped + count; popped < until; ++popped)
+            REQUIRE(pop(ring) == numbered(popped));
+    };
+    for (int i = 0; i < 100; ++i) // so that the allocator has what it needs
+        REQUIRE(push(ring, numbered(pushed++)));
+    turn(1000);
+    const auto before = Footprint::now();
+    for (int i = 0; i < 300; ++i) // about two laps
+        turn(1000);
+    if (!is_sanitized)
+        CHECK(Footprint::now().resident_kib < before.resident_kib + (6u << 10));
+    CHECK(ring.counts().queued() == 100);
+}
+
+TEST_CASE("RecordRing: a large ring that is full, nearly full and empty again loses no byte")
+{
+    RecordRing ring{{.bytes = 32u << 20}};
+    std::uint64_t pushed = 0, popped = 0;
+    std::mt19937 random{3};
+    const auto fill = [&] {
+        while (push(ring, numbered(pushed)))
+            ++pushed;
+    };
+    const auto drain_to = [&](std::uint64_t left) {
+        for (; pushed - popped > left; ++popped)
+            REQUIRE(pop(ring) == numbered(popped));
+    };
+    for (int lap = 0; lap < 2; ++lap) {
+        fill();
+        const auto full = pushed - popped;
+        CHECK(full > 10'000);
+        for (int i = 0; i < 25; ++i) { // more than a lap, while it is nearly full
+            drain_to(full - full / 20 - random() % 100);
+            fill();
+        }
+        drain_to(random() % 3);
+    }
+}
+
+TEST_CASE("RecordRing: one thread pushes into a large ring while another pops, over many laps")
+{
+    RecordRing ring{{.bytes = 32u << 20}};
+    constexpr std::uint64_t count = 200'000;
+    std::thread producer{[&] {
+        for (std::uint64_t i = 0; i < count; ++i)
+            while (!push(ring, numbered(i)))
+                std::this_thread::yield();
+    }};
+    std::uint64_t wrong = 0;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        while (ring.read_position() == ring.published())
+            std::this_thread::yield();
+        if (pop(ring) != numbered(i))
+            ++wrong;
+    }
+    producer.join();
+    CHECK(wrong == 0);
 }
 
 } // namespace record_ring_test

@@ -226,6 +226,8 @@ TEST_CASE("fork: in the child every call says so, and the destructor touches not
             feed->receive(1s).error() == Error::forked && feed->send("x").error() == Error::forked
             && feed->start(1s).error() == Error::forked && link.send("x").error() == Error::forked
             && link.flush(1s).error() == Error::forked && !link.is_up() && !feed->stop().joined
+            && feed->subscribe("a", "x").error() == Error::forked
+            && feed->unsubscribe("a").error() == Error::forked
             && feed->poll([](const MessageView&) {}).error() == Error::forked;
         feed->request_stop();
         feed.reset();
@@ -266,7 +268,7 @@ TEST_CASE("start: one that fails stops its own run, and not the one that another
     for (int i = 0; i < 50; ++i) {
         std::atomic<int> connections{0};
         auto options = silent_options();
-        options.link.on_connected = [&](Context ctx, Session&) -> Task<> {
+        options.on_connected = [&](Context ctx, Session&) -> Task<> {
             if (connections++ == 0)
                 co_await ctx.sleep_for(1h);
         };
@@ -309,6 +311,7 @@ TEST_CASE("request_stop: is not lost when it comes during start(), before there 
     for (int i = 0; i < 3; ++i) {
         CHECK(feed.start(10s).error() == Error::stopping);
         CHECK(feed.state() == (i == 0 ? State::idle : State::stopped));
+        CHECK(feed.stop().joined);
         REQUIRE(feed.start(10s)); // of a run that is over nothing is left
         CHECK(feed.stop().joined);
     }
@@ -321,6 +324,8 @@ TEST_CASE("request_stop: a later one of the same run raises no descriptor any mo
     const int fd = feed.native_handle().value();
     CHECK(feed.stop().joined);
     feed.request_stop();
+    CHECK(feed.start(1s).error() == Error::stopping);
+    CHECK(feed.stop().joined);
     REQUIRE(feed.start(1s));
     CHECK(feed.next_event(1s)->kind == Event::Kind::up);
     ::pollfd entry{.fd = fd, .events = POLLIN, .revents = 0};

@@ -29,8 +29,8 @@ public:
     /// Delays each connect, in virtual time; Duration::max(): for ever.
     void delay_connect(Duration delay);
 
-    /// Delivers a message to the sidecar, as text or bytes. Before the connection is up, it waits.
-    /// Lifetime: copied at once.
+    /// Delivers a message to the sidecar: a string as text, bytes as binary. Before the connection
+    /// is up, it waits. Lifetime: copied at once.
     void deliver(std::string_view text);
     void deliver(std::span<const std::byte> bytes);
     /// Delivers a text after this virtual time, counted from the call or, if that is later, from
@@ -50,6 +50,10 @@ public:
     void close(std::uint16_t code, std::string_view reason);
     /// Fails the n-th operation from now on (connect, read, write, ping, close); 1: the next.
     void fail_operation(std::size_t n, error_code error);
+
+    /// Sets the facts that Link::connection_info() returns from the next connect on, such as
+    /// headers. Default: the peer's address is "mock".
+    void set_connection_info(ConnectionInfo info);
 
     /// Delays the answer to a close, in virtual time; Duration::max(): never answers, only abort()
     /// ends it.
@@ -73,9 +77,11 @@ public:
     /// Returns the number of write() calls.
     [[nodiscard]] std::size_t write_count() const;
     [[nodiscard]] std::size_t connect_count() const;
-    /// Returns whether the sidecar closed politely and was answered; close_code(): its code, or 0.
+    /// Returns whether the sidecar closed politely and was answered; close_code(): its code, or 0;
+    /// close_reason(): its reason.
     [[nodiscard]] bool was_closed() const;
     [[nodiscard]] std::uint16_t close_code() const;
+    [[nodiscard]] std::string close_reason() const;
     /// Returns the sidecar's operations in order, each with its virtual time in seconds: "0.000
     /// connect", "2.500 write 3".
     [[nodiscard]] std::vector<std::string> trace() const;
@@ -104,7 +110,10 @@ public:
 
     [[nodiscard]] static std::string endpoint(const Options&) { return "mock"; }
     /// Off, so that a trace shows only operations that the test has caused.
-    [[nodiscard]] static Liveness default_liveness() { return {.interval = {}, .timeout = {}}; }
+    [[nodiscard]] static Liveness default_liveness()
+    {
+        return {.ping_interval = {}, .ping_timeout = {}};
+    }
 
     Task<> connect(Context ctx);
     Task<> read(Context ctx, Sink& sink);
@@ -112,6 +121,7 @@ public:
     Task<> ping(Context ctx, std::span<const std::byte> payload);
     Task<> close(Context ctx, CloseReason reason);
     void abort() noexcept;
+    [[nodiscard]] ConnectionInfo connection_info();
 
 private:
     struct SIDECAR_LOCAL Impl;

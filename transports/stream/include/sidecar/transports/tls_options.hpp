@@ -1,6 +1,8 @@
 // TlsOptions: the security of a connection, for every transport on sockets.
 #pragma once
 
+#include <sidecar/detail/requirements.hpp>
+
 #include <string>
 #include <vector>
 

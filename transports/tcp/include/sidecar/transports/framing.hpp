@@ -42,7 +42,7 @@ struct Decoded {
 ///   more than that and `max_message_bytes` unconsumed ends the link.
 /// - `encode(out, payload)`: appends the payload with its head and tail.
 /// Optional:
-/// - `static constexpr MessageKind kind`: of all messages; default bytes.
+/// - `static constexpr MessageKind kind`: of all messages; default: binary.
 /// - `Result<void> check(max_message_bytes) const`: checks the framing's own settings; called by
 ///   start().
 /// - `Result<void> check_send(payload) const`: checks whether it can carry this payload; called by

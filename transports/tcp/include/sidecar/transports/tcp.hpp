@@ -20,6 +20,16 @@
 
 namespace sidecar {
 
+/// How a TCP close goes on after it has written everything and ended our half of the stream.
+enum class TcpClose : std::uint8_t {
+    /// It waits until the peer ends its half: the only sign that the peer has read everything. A
+    /// peer that keeps its half open costs the close's time, and the stop is not clean.
+    after_peer,
+    /// It ends the connection without waiting, and the stop is clean. If the peer still sends, the
+    /// system resets the connection, and the peer may lose our last messages.
+    at_once,
+};
+
 namespace detail {
 
 struct TcpTarget {
@@ -30,6 +40,7 @@ struct TcpTarget {
     SocketOptions socket{};
     ProxyOptions proxy{};
     std::optional<TlsOptions> tls{};
+    TcpClose close = TcpClose::after_peer;
 };
 [[nodiscard]] SIDECAR_API std::string tcp_endpoint(const std::string& host, std::uint16_t port);
 /// Checks the options that do not depend on the framing, and `max_message_bytes`.
@@ -52,6 +63,7 @@ public:
     Task<> write(Batch batch, stream::Encoder& encoder);
     Task<> close(Context ctx);
     void abort() noexcept;
+    [[nodiscard]] ConnectionInfo connection_info() const;
 
 private:
     struct SIDECAR_LOCAL Impl;
@@ -127,7 +139,7 @@ private:
 
 /// The client's end of a TCP connection; `F` divides its stream into messages. A peer that ends the
 /// stream ends the link with `disconnected`. close() ends our half of the stream and waits until
-/// the peer ends its half.
+/// the peer ends its half (TcpClose).
 /// Its calls are those of Transport. Side: the loop's thread, except check() and check_send().
 template <class F>
 class Tcp {
@@ -149,6 +161,7 @@ public:
         SocketOptions socket{};
         ProxyOptions proxy{};
         std::optional<TlsOptions> tls{}; ///< empty: no encryption
+        TcpClose close = TcpClose::after_peer;
     };
 
     explicit Tcp(const Options& options)
@@ -172,7 +185,7 @@ public:
                           } -> std::same_as<Result<void>>;
                       }) {
             if (auto checked = options.framing.check(options.max_message_bytes); !checked)
-                return detail::with_endpoint(checked.error(), endpoint(options));
+                return checked.error().with_attempt(checked.error().attempted(), endpoint(options));
         }
         return {};
     }
@@ -186,7 +199,7 @@ public:
                           } -> std::same_as<Result<void>>;
                       }) {
             if (auto checked = options.framing.check_send(payload); !checked)
-                return detail::with_endpoint(checked.error(), endpoint(options));
+                return checked.error().with_attempt(checked.error().attempted(), endpoint(options));
         }
         return {};
     }
@@ -196,6 +209,7 @@ public:
     Task<> write(Context, Batch batch) { return connection_.write(batch, codec_); }
     Task<> close(Context ctx, CloseReason) { return connection_.close(ctx); }
     void abort() noexcept { connection_.abort(); }
+    [[nodiscard]] ConnectionInfo connection_info() { return connection_.connection_info(); }
 
 private:
     [[nodiscard]] static detail::TcpTarget target(const Options& options)
@@ -206,7 +220,8 @@ private:
                 .tcp_keepalive = options.tcp_keepalive,
                 .socket = options.socket,
                 .proxy = options.proxy,
-                .tls = options.tls};
+                .tls = options.tls,
+                .close = options.close};
     }
 
     detail::FramingCodec<F> codec_;    // sidecar side

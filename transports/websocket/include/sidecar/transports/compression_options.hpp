@@ -1,6 +1,8 @@
 // CompressionOptions: compressed messages, RFC 7692.
 #pragma once
 
+#include <sidecar/detail/requirements.hpp>
+
 #include <cstddef>
 
 namespace sidecar {

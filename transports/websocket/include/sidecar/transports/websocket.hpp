@@ -102,6 +102,7 @@ public:
     Task<> ping(Context ctx, std::span<const std::byte> payload);
     Task<> close(Context ctx, CloseReason reason);
     void abort() noexcept;
+    [[nodiscard]] ConnectionInfo connection_info();
 
 private:
     class SIDECAR_LOCAL Impl;
