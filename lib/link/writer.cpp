@@ -73,11 +73,11 @@ Failure Writer::too_big(const char* attempted, std::size_t payload_bytes, std::s
 Result<void> Writer::send(MessageKind kind, std::span<const std::byte> payload,
                           const SendOptions& options)
 {
-    auto result = validate_message(link_.config(), kind, payload);
-    if (result)
-        result = queue(kind, payload, options);
-    else
-        result = result.error().with_link(link_.id());
+    if (auto valid = validate_message(link_.config(), kind, payload); !valid) [[unlikely]] {
+        services_.sends_refused.fetch_add(1, std::memory_order_relaxed);
+        return valid.error().with_link(link_.id());
+    }
+    auto result = queue(kind, payload, options);
     if (!result)
         services_.sends_refused.fetch_add(1, std::memory_order_relaxed);
     return result;

@@ -152,8 +152,8 @@ async def run_custom_framing(program):
 
 async def run_testing(program):
     return await run(program), (
-        "ok: adds up what comes\nok: ends after a minute of silence\n"
-        "ok: takes what came before the peer closed\nok: tells the peer's reason\n")
+        "ok: adds up the numbers\nok: ends after a minute of silence\n"
+        "ok: takes the messages from before the close\nok: reports the peer's reason\n")
 
 
 async def run_signals(program):
@@ -184,7 +184,7 @@ class Exchange:
                     await ws.close(1001)
 
 
-async def run_feed(program):
+async def run_reconnecting(program):
     async with websocket(Exchange().serve) as server:
         return await run(program, "ws://127.0.0.1:" + port_of(server), "somebody"), (
             "[subscribed ACME][subscribed BOLT][one][two]\nconnection 1 is down, and there will be another\n"

@@ -1,5 +1,5 @@
 // Shutdown on signals: Ctrl-C ends the wait, the stop closes the connection and reports its result.
-//   11_signals ws://host:port/path
+//   10_signals ws://host:port/path
 #include <sidecar/sidecar.hpp>
 #include <sidecar/signals.hpp>
 #include <sidecar/transports/websocket.hpp>

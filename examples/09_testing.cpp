@@ -1,5 +1,5 @@
 // Testing an application on the mock: a minute of silence takes no time, and every run is the same.
-//   10_testing
+//   09_testing
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
 
@@ -51,11 +51,11 @@ int main()
     std::string why;
     peer.deliver("1");
     peer.deliver_after(50s, "2"); // of virtual time
-    expect(add_up(feed, why) == 3, "adds up what comes");
+    expect(add_up(feed, why) == 3, "adds up the numbers");
     expect(why.find("timed out") != why.npos, "ends after a minute of silence");
 
     peer.deliver("4");
     peer.close(1008, "too many subscriptions");
-    expect(add_up(feed, why) == 4, "takes what came before the peer closed");
-    expect(why.find("too many subscriptions") != why.npos, "tells the peer's reason");
+    expect(add_up(feed, why) == 4, "takes the messages from before the close");
+    expect(why.find("too many subscriptions") != why.npos, "reports the peer's reason");
 }

@@ -1,6 +1,6 @@
 // A feed handler that survives outages: it reconnects, logs in, subscribes again, and knows when
 // messages are missing.
-//   resilient_feed url user
+//   11_reconnecting url user
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket.hpp>
 
@@ -31,7 +31,7 @@ sidecar::Options kept_alive(std::string user)
 int main(int argc, char** argv)
 {
     if (argc != 3)
-        return fmt::print(stderr, "usage: resilient_feed url user\n"), 64;
+        return fmt::print(stderr, "usage: 11_reconnecting url user\n"), 64;
     sidecar::Sidecar<sidecar::WebSocket> feed{{.url = argv[1]}, kept_alive(argv[2])};
     for (const std::string key : {"ACME", "BOLT"})
         feed.subscribe(key, "subscribe " + key,
