@@ -37,7 +37,7 @@ typename T::Options options_for(const Job& job)
 /// The library's default bounds, larger only if messages would not fit.
 sidecar::Options bounds_for(const Job& job, sidecar::Duration busy_poll)
 {
-    sidecar::Options options{.busy_poll = spin};
+    sidecar::Options options{.busy_poll = busy_poll};
     options.inbox.bytes = std::max(options.inbox.bytes, 4 * job.payload_bytes);
     options.outbox.bytes = std::max(options.outbox.bytes, 2 * job.payload_bytes);
     return options;
