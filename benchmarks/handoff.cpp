@@ -134,7 +134,7 @@ private:
         const sidecar::TimePoint made_ = Clock::now();
     };
     RealClock clock_;
-    sidecar::detail::Inbox inbox_{sidecar::Options{}.inbox, {}, clock_};
+    sidecar::detail::Inbox inbox_{{.bytes = 8u << 20, .messages = 1u << 17}, {}, clock_};
 };
 
 const bool registered = [] {

@@ -34,20 +34,11 @@ typename T::Options options_for(const Job& job)
         return {.host = "127.0.0.1", .port = job.port, .max_message_bytes = limit};
 }
 
-/// The library's default bounds, larger only if messages would not fit.
-sidecar::Options bounds_for(const Job& job, sidecar::Duration busy_poll)
-{
-    sidecar::Options options{.busy_poll = busy_poll};
-    options.inbox.bytes = std::max(options.inbox.bytes, 4 * job.payload_bytes);
-    options.outbox.bytes = std::max(options.outbox.bytes, 2 * job.payload_bytes);
-    return options;
-}
-
 template <class T, Way way>
 class Ours {
 public:
     explicit Ours(const Job& job)
-        : feed_{options_for<T>(job), bounds_for(job, way == Way::spin ? 10ms : 0ms)}
+        : feed_{options_for<T>(job), {.busy_poll = way == Way::spin ? 10ms : 0ms}}
     {
         feed_.start(5s).value();
     }

@@ -255,7 +255,7 @@ private:
                                                          const boost::source_location& where);
 
 /// Converts a coroutine's exception to a Failure. An Exception keeps its Failure; a cancellation
-/// becomes Error::cancelled; any other error code becomes `code` with that cause; other exceptions
+/// becomes Error::cancelled; an error code of the library stays; any other becomes `code` with that cause; other exceptions
 /// keep their what(). Without memory for its texts the Failure is `code` alone.
 [[nodiscard]] SIDECAR_API Failure to_failure(std::exception_ptr exception, Error code,
                                              std::string_view attempted,

@@ -23,7 +23,8 @@ public:
     virtual ~Sink() = default;
 
     /// Takes one message. False: there is no space and nothing was taken; keep the message, return
-    /// from read() and put it again in the next read().
+    /// from read() and put it again in the next read(). During a stop it discards and returns true:
+    /// so a read() must not put until it is refused.
     /// Errors (thrown): too_big above the transport's limit. Lifetime: copies the payload, but see
     /// receive_buffer().
     [[nodiscard]] virtual bool put(MessageKind kind, std::span<const std::byte> payload) = 0;

@@ -196,6 +196,8 @@ try {
         details.cause = e.code();
         if (e.code() == boost::asio::error::operation_aborted)
             code = Error::cancelled;
+        else if (e.code().category() == error_category())
+            code = static_cast<Error>(e.code().value());
     } catch (const std::exception& e) {
         why = e.what();
     } catch (...) {

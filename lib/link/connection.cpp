@@ -368,7 +368,7 @@ void Connection::await_last_words(unsigned windows)
                                        else if (has_read && windows != 0)
                                            await_last_words(windows - 1);
                                        else
-                                           abort();
+                                           cut(); // a read may not heed abort()
                                    });
 }
 
@@ -473,7 +473,8 @@ void Connection::closer_ended(std::exception_ptr exception)
     if (exception)
         why = failure_of(exception, Error::disconnected, "close");
     link_.close_ended(std::move(why));
-    abort();
+    // A read may not heed abort(); one that waits for room still has messages to deliver
+    link_.sink().is_paused() ? abort() : cut();
 }
 
 } // namespace sidecar::detail

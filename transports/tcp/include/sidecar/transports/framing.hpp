@@ -37,7 +37,7 @@ struct Decoded {
 /// Side: the loop's thread, except check() and check_send().
 /// - `decode(bytes, max_message_bytes)`: looks at all bytes that have arrived and were not
 ///   consumed. It gets the bytes of an incomplete message again, with more behind them, and those
-///   of a complete one once. Throws Exception (protocol_violation, too_big) for bytes that can
+///   of a complete one once. `bytes` may be empty: then return {}. Throws Exception (protocol_violation, too_big) for bytes that can
 ///   never become a message. Head and tail of a message may have 4096 bytes. A framing that leaves
 ///   more than that and `max_message_bytes` unconsumed ends the link.
 /// - `encode(out, payload)`: appends the payload with its head and tail.
