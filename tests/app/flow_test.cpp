@@ -1,6 +1,7 @@
 // Full queues: reading pauses, sending waits, and nothing is lost.
 #include "support/fixture.hpp"
 #include "support/footprint.hpp"
+#include "support/minimal_transport.hpp"
 #include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
@@ -326,6 +327,40 @@ TEST_CASE("subscriptions see each message once, also one that is offered again f
     CHECK(asked == 1);
     CHECK(link.subscription_counts().pending == 1);
     CHECK(link.subscription_counts().acknowledged == 1);
+}
+
+/// A transport whose read waits in the context and does not heed abort().
+struct Sleeper : MinimalTransport {
+    using MinimalTransport::MinimalTransport;
+    Task<> read(Context ctx, Sink&) { return ctx.sleep_for(1h); }
+};
+struct BrokenSleeper : Sleeper {
+    using Sleeper::Sleeper;
+    Task<> write(Context, Batch)
+    {
+        throw std::runtime_error{"the wire is cut"};
+        co_return;
+    }
+};
+
+TEST_CASE("send: a failed write ends the link, also if a read does not heed abort()")
+{
+    Sidecar<BrokenSleeper> feed{{}, silent_options()};
+    REQUIRE(feed.start(5s));
+    REQUIRE(feed.send("x"));
+    const auto end = feed.receive(1min).error();
+    CHECK(end == Error::disconnected);
+    CHECK(end.message().find("the wire is cut") != std::string::npos);
+    CHECK(feed.stop().clean());
+}
+
+TEST_CASE("close: ends a link whose read does not heed abort(), before its time is over")
+{
+    Sidecar<Sleeper> feed{{}, silent_options()};
+    REQUIRE(feed.start(5s));
+    const auto began = feed.now();
+    CHECK(feed.link()->close(1min));
+    CHECK(feed.now() - began < 30s);
 }
 
 TEST_CASE("sizes: a large max_message_bytes is one option: every queue takes such a message, and "
