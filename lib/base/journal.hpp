@@ -16,7 +16,8 @@
 
 namespace sidecar::detail {
 
-/// Keeps the first failure of a run, one entry for each different one, and the count. Passes log lines to the user's hook. Owned by the run. Side: any thread.
+/// Keeps the first failure of a run, one entry for each different one, and the count. Passes log
+/// lines to the user's hook. Owned by the run. Side: any thread.
 class Journal {
 public:
     explicit Journal(LogHook hook) : hook_{std::move(hook)} {}

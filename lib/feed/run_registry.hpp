@@ -1,4 +1,4 @@
-// RunRegistry: the state of one feed: its options, its successive runs, and the calls that use them.
+// RunRegistry: the state of one feed: its options, its successive runs, and the calls on them.
 #pragma once
 
 #include "base/fork_guard.hpp"
@@ -25,8 +25,8 @@ namespace sidecar::detail {
 /// hands it on when it is moved, and by signal guards. Side: app, any thread.
 class RunRegistry {
 public:
-    /// The last owner waits until the calls of other threads
-    /// have ended; if they do not end soon, or in a forked child, the object is never freed.
+    /// The last owner waits until the calls of other threads have ended. If they do not end soon,
+    /// or in a forked child, the object is never freed.
     [[nodiscard]] static std::shared_ptr<RunRegistry> make(std::shared_ptr<const LinkConfig> config,
                                                            Options options)
     {

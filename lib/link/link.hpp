@@ -61,8 +61,8 @@ private:
     std::atomic<bool> is_known_{false}; // both: atomic
 };
 
-/// Makes a connection, and the next one after a failure if the link reconnects. `LinkState` knows the
-/// link's state and decides the consequence of each event. `Backoff` times the next attempt.
+/// Makes a connection, and the next one after a failure if the link reconnects. `LinkState` knows
+/// the link's state and decides the consequence of each event. `Backoff` times the next attempt.
 /// `LinkSink` takes messages in, `Writer` takes them out of `Outbox`. Each connection begins with
 /// the `Subscriptions`. The run's registry and the application's Link share the link; the registry
 /// keeps it while one of its tasks runs. Invariant: at most one connection at a time.

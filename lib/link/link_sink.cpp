@@ -295,14 +295,14 @@ bool LinkSink::prepend(std::deque<Message> messages) noexcept
 
 void LinkSink::validate_fits_inbox(std::size_t payload_bytes) const
 {
-    const auto most = services_.inbox.largest_message();
-    if (!queue_ && payload_bytes > most)
+    const auto max = services_.inbox.largest_message();
+    if (!queue_ && payload_bytes > max)
         throw Exception{Failure{
             Error::too_big,
             {.attempted = "pass on a message",
              .endpoint = endpoint_,
              .explanation = fmt::format("{} bytes, the inbox takes at most {}: raise inbox.bytes",
-                                        payload_bytes, most)}}};
+                                        payload_bytes, max)}}};
 }
 
 Task<> LinkSink::pass_on(Message message)

@@ -9,9 +9,19 @@
 #include <algorithm>
 #include <exception>
 #include <new>
+#include <string>
 #include <utility>
 
 namespace sidecar::detail {
+namespace {
+
+std::string too_big_text(std::size_t payload_bytes, std::size_t max_bytes)
+{
+    return fmt::format("{} bytes, the outbox takes at most {}: raise outbox.bytes", payload_bytes,
+                       max_bytes);
+}
+
+} // namespace
 
 Result<void> validate_message(const LinkConfig& config, MessageKind kind,
                               std::span<const std::byte> payload)
@@ -38,9 +48,7 @@ Result<void> validate_subscription(const LinkConfig& config, std::size_t max_byt
     if (key.empty())
         return refused(Error::bad_options, "the key is empty");
     if (message.payload.size() > max_bytes)
-        return refused(Error::too_big,
-                       fmt::format("{} bytes, the outbox takes at most {}: raise outbox.bytes",
-                                   message.payload.size(), max_bytes));
+        return refused(Error::too_big, too_big_text(message.payload.size(), max_bytes));
     return validate_message(config, message.kind, message.bytes());
 }
 
@@ -61,13 +69,6 @@ Failure Writer::failed(Error code, const char* attempted, std::string explanatio
                        .endpoint = link_.endpoint(),
                        .explanation = std::move(explanation)}};
     return why.with_link(link_.id());
-}
-
-Failure Writer::too_big(const char* attempted, std::size_t payload_bytes, std::size_t max) const
-{
-    return failed(Error::too_big, attempted,
-                  fmt::format("{} bytes, the outbox takes at most {}: raise outbox.bytes",
-                              payload_bytes, max));
 }
 
 Result<void> Writer::send(MessageKind kind, std::span<const std::byte> payload,
@@ -103,7 +104,9 @@ Result<void> Writer::queue(MessageKind kind, std::span<const std::byte> payload,
     switch (push) {
     case Push::queued: break;
     case Push::closed: return link_.refusal("send");
-    case Push::too_big: return too_big("send", payload.size(), outbox_.largest_message());
+    case Push::too_big:
+        return failed(Error::too_big, "send",
+                      too_big_text(payload.size(), outbox_.largest_message()));
     case Push::wrong_connection:
         return failed(Error::wrong_connection, "send",
                       fmt::format("meant for connection {}", *options.connection));

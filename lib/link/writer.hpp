@@ -78,8 +78,6 @@ private:
                                      const SendOptions& options);
     void post_wake() noexcept;
     [[nodiscard]] Failure failed(Error code, const char* attempted, std::string explanation) const;
-    [[nodiscard]] Failure too_big(const char* attempted, std::size_t payload_bytes,
-                                  std::size_t most) const;
     [[nodiscard]] std::optional<Batch> allowed(const Batch& batch);
     [[nodiscard]] Task<> wait_for_rate(Context ctx);
 

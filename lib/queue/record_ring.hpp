@@ -147,8 +147,8 @@ public:
         position += record_bytes_of(*h);
         return {link, h->kind(), payload_of(*h)};
     }
-    /// Returns the first message, with the link, connection and arrival of its stamp. read_position() must
-    /// be below published(), and is then the position of the message.
+    /// Returns the first message, with the link, connection and arrival of its stamp.
+    /// read_position() must be below published(), and is then the position of the message.
     [[nodiscard]] MessageView front() noexcept
     {
         const auto* h = pass_over_others();
