@@ -1,4 +1,5 @@
 // Failures as a program uses them: its loop, a switch, comparisons, and the list of errors.
+#include "support/each_second.hpp"
 #include "support/fixture.hpp"
 
 #include <boost/asio/error.hpp>
@@ -20,14 +21,6 @@ using Texts = std::vector<std::string>;
 using Kind = Event::Kind;
 
 const error_code reset = boost::asio::error::connection_reset;
-
-/// Reconnects after one second.
-Reconnect each_second(Reconnect options = {})
-{
-    options.window = options.max_window = 1s;
-    options.random = [] { return UINT64_MAX; };
-    return options;
-}
 
 /// The outcome of a loop: the messages, the failures after which it went on, and the last one.
 struct Ending {

@@ -1,4 +1,5 @@
 // Links that come back: what the application sees of it, on virtual time.
+#include "support/each_second.hpp"
 #include "support/exchange.hpp"
 #include "support/failure_of.hpp"
 #include "support/silent_options.hpp"
@@ -18,14 +19,6 @@ using namespace sidecar;
 using namespace std::chrono_literals;
 
 using Server = Exchange::Server;
-
-/// Waits one second before each attempt.
-Reconnect each_second(Reconnect options = {})
-{
-    options.window = options.max_window = 1s;
-    options.random = [] { return UINT64_MAX; };
-    return options;
-}
 
 struct Trial {
     explicit Trial(Options options, OptionsProvider<Exchange> fresh = {})

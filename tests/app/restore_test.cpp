@@ -1,4 +1,5 @@
 // What a connection begins with: on_connected, subscriptions, and what waits for them.
+#include "support/each_second.hpp"
 #include "support/exchange.hpp"
 #include "support/silent_options.hpp"
 
@@ -16,11 +17,6 @@ using namespace std::chrono_literals;
 
 using Server = Exchange::Server;
 using Texts = std::vector<std::string>;
-
-Reconnect each_second()
-{
-    return {.window = 1s, .max_window = 1s, .random = [] { return UINT64_MAX; }};
-}
 
 /// Logs in and waits for "welcome"; what comes before that is passed on.
 Task<> log_in(Context, Session& session)

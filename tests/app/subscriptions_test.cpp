@@ -1,4 +1,5 @@
 // Subscriptions that are given in options, or to the feed: which of them each run has.
+#include "support/each_second.hpp"
 #include "support/exchange.hpp"
 #include "support/fixture.hpp"
 #include "support/minimal_transport.hpp"
@@ -22,11 +23,6 @@ using namespace std::chrono_literals;
 
 using Server = Exchange::Server;
 using Texts = std::vector<std::string>;
-
-Reconnect each_second()
-{
-    return {.window = 1s, .max_window = 1s, .random = [] { return UINT64_MAX; }};
-}
 
 AckPredicate ok(std::string what)
 {
