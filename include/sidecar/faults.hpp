@@ -15,7 +15,7 @@ struct Faults {
     std::uint64_t seed = 0;
     double latency = 0; ///< operations that end late, by up to max_latency
     Duration max_latency = std::chrono::milliseconds{20};
-    double short_read = 0;  ///< reads that return a part of the data (Mock: fewer messages, or none)
+    double short_read = 0; ///< reads that return a part of the data (Mock: fewer messages, or none)
     double short_write = 0; ///< writes that take a part of the data before the rest
     double pause = 0;       ///< reads before which the peer sends nothing for up to max_pause
     Duration max_pause = std::chrono::seconds{1};
