@@ -1,10 +1,14 @@
-// Faults: faults of a network, drawn from a seed.
+// Faults: faults of a network, drawn from a seed, and their text form.
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/detail/export.hpp>
+#include <sidecar/error.hpp>
 
 #include <chrono>
 #include <cstdint>
+#include <string>
+#include <string_view>
 
 namespace sidecar {
 
@@ -32,6 +36,23 @@ struct Faults {
         return latency > 0 || short_read > 0 || short_write > 0 || pause > 0 || reset > 0
                || refuse > 0 || stall > 0 || late_pong > 0;
     }
+
+    friend bool operator==(const Faults&, const Faults&) = default;
 };
+
+/// Checks the values. Errors: bad_options for a rate that is not from 0 to 1, a duration
+/// that is negative or above a year.
+/// Side: any thread; pure.
+[[nodiscard]] SIDECAR_API Result<void> check_faults(const Faults& faults);
+
+/// Parses the text form: "seed=7,reset=0.001,max_pause=200ms". The keys are the members' names, in
+/// any order; a key that is missing has the member's default, and an empty text gives no faults. A
+/// duration has a unit: ns, us, ms or s. Errors: bad_options; the explanation names the key, and
+/// shows nothing else of the text. Side: any thread; pure.
+[[nodiscard]] SIDECAR_API Result<Faults> parse_faults(std::string_view text);
+
+/// Returns the text form, without members that have their defaults. parse_faults() returns
+/// the same faults for it. Side: any thread; pure.
+[[nodiscard]] SIDECAR_API std::string to_string(const Faults& faults);
 
 } // namespace sidecar
