@@ -107,7 +107,6 @@ void VirtualTime::remove(Loop& loop) noexcept
     loop.has_turn.notify_one();
     if (turn_ == &loop)
         turn_ = nullptr;
-    wake_loops();
     schedule();
 }
 
@@ -131,10 +130,7 @@ void VirtualTime::end_turn(Loop& loop, bool has_run, bool is_quiet, TimePoint ne
 {
     std::lock_guard lock{mutex_};
     loop.next_timer = next_timer;
-    if (has_run) {
-        ++progress_;
-        wake_loops(); // it may have acted on the others
-    }
+    progress_ += has_run;
     loop.may_be_ready = !is_quiet;
     if (turn_ == &loop)
         turn_ = nullptr;
@@ -174,7 +170,6 @@ bool VirtualTime::wait(const Futex& queue, TimePoint deadline,
         turn_ = nullptr;
     if (me && here.is_loop)
         static_cast<Loop*>(me)->is_inside = true;
-    wake_loops();
     schedule();
     bool held = false;
     for (bool is_over = false; !held && !is_over;) {
@@ -298,7 +293,6 @@ void VirtualTime::end() noexcept
     if (turn_ == here.member)
         turn_ = nullptr;
     here = {};
-    wake_loops();
     schedule();
 }
 
@@ -322,7 +316,7 @@ VirtualTime::Member* VirtualTime::next() noexcept
     if (waiter == waiters_.end() || busy_turns_ < max_busy_turns)
         for (std::size_t i = 1; i <= loops_.size(); ++i) {
             const auto index = (last_loop_ + i) % loops_.size();
-            if (loops_[index]->may_be_ready && !loops_[index]->is_inside) {
+            if (is_ready(*loops_[index])) {
                 last_loop_ = index;
                 return loops_[index];
             }
@@ -335,9 +329,7 @@ VirtualTime::Member* VirtualTime::next() noexcept
 
 VirtualTime::Member* VirtualTime::next_at_random() noexcept
 {
-    const auto is_ready_loop = [](const Loop* loop) {
-        return loop->may_be_ready && !loop->is_inside;
-    };
+    const auto is_ready_loop = [](Loop* loop) { return is_ready(*loop); };
     const auto is_ready_waiter = [this](const Waiter* waiter) {
         return may_run(*waiter) || waiter->deadline <= now();
     };
@@ -405,6 +397,13 @@ void VirtualTime::wake_loops() noexcept
 {
     for (auto* const loop : loops_)
         loop->may_be_ready = true;
+}
+
+bool VirtualTime::is_ready(Loop& loop) noexcept
+{
+    if (loop.is_noted.exchange(false))
+        loop.may_be_ready = true;
+    return loop.may_be_ready && !loop.is_inside;
 }
 
 bool VirtualTime::may_run(const Waiter& waiter) const noexcept
