@@ -31,7 +31,8 @@ Number next_number(std::string_view& text)
 
 sidecar::Options reconnecting()
 {
-    return {.reconnect = sidecar::Reconnect{.window = 200ms, .connect_timeout = 1s, .at_start = true},
+    return {.reconnect =
+                sidecar::Reconnect{.window = 200ms, .connect_timeout = 1s, .at_start = true},
             .ping_interval = 500ms,
             .ping_timeout = 500ms};
 }

@@ -22,10 +22,10 @@ class Exchange {
 public:
     Exchange()
     {
-        peer.on_message([this](sidecar::MockConnection& connection,
-                               const sidecar::MessageView& message) {
-            take(connection, message.text());
-        });
+        peer.on_message(
+            [this](sidecar::MockConnection& connection, const sidecar::MessageView& message) {
+                take(connection, message.text());
+            });
     }
     void take(sidecar::MockConnection& connection, std::string_view text)
     {
@@ -89,18 +89,19 @@ TEST_CASE("trader: buys low and sells high")
     CHECK(world.trader.doubts() == 0);
 }
 
-TEST_CASE("trader: an order whose connection breaks is in doubt until the exchange says what it owns")
+TEST_CASE(
+    "trader: an order whose connection breaks is in doubt until the exchange says what it owns")
 {
     World world;
     REQUIRE(world.market.start(1s));
     REQUIRE(world.orders.start(1s));
     world.run(3);
-    world.exchange.peer.on_message([&](sidecar::MockConnection& connection,
-                                       const sidecar::MessageView& message) {
-        world.exchange.take(connection, message.text());
-        if (message.text() != "position?")
-            connection.reset(); // it has taken the order, and says nothing
-    });
+    world.exchange.peer.on_message(
+        [&](sidecar::MockConnection& connection, const sidecar::MessageView& message) {
+            world.exchange.take(connection, message.text());
+            if (message.text() != "position?")
+                connection.reset(); // it has taken the order, and says nothing
+        });
     world.run(40);
     CHECK(world.trader.doubts() > 0);
 }
@@ -111,8 +112,14 @@ TEST_CASE("trader: in a thousand worlds with faults, its position is the exchang
     for (std::uint64_t seed = 1; seed <= 1000; ++seed) {
         CAPTURE(seed);
         World world{seed,
-                    {.latency = 0.1, .short_read = 0.1, .short_write = 0.1, .pause = 0.01,
-                     .reset = 0.03, .refuse = 0.3, .stall = 0.01, .late_pong = 0.1}};
+                    {.latency = 0.1,
+                     .short_read = 0.1,
+                     .short_write = 0.1,
+                     .pause = 0.01,
+                     .reset = 0.03,
+                     .refuse = 0.3,
+                     .stall = 0.01,
+                     .late_pong = 0.1}};
         REQUIRE(world.market.start(30s));
         REQUIRE(world.orders.start(30s));
         world.run(40);

@@ -82,7 +82,7 @@ public:
     /// thread of the application has waited for a second of real time, the loop gets a turn too: the
     /// application probably waits for its effects elsewhere. Side: the loop's thread.
     [[nodiscard]] std::size_t begin_turn(Loop& loop);
-    /// `has_run`: it ran a handler. `is_quiet`: none is ready. What becomes ready then is seen after
+    /// `has_run`: it ran a handler. `is_quiet`: none is ready. Handlers that become ready then run after
     /// touch(), at `next_timer`, or within 5 ms of real time. Side: the loop's thread.
     void end_turn(Loop& loop, bool has_run, bool is_quiet, TimePoint next_timer);
     /// Lets the loop run, since something was posted to it.
