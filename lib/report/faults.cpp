@@ -41,8 +41,7 @@ constexpr std::array<std::pair<std::string_view, Duration>, 4> units{
 
 Failure bad(std::string why)
 {
-    return {Error::bad_options,
-            {.attempted = "read the faults", .explanation = std::move(why)}};
+    return {Error::bad_options, {.attempted = "read the faults", .explanation = std::move(why)}};
 }
 
 Failure bad(std::string_view key, std::string_view wants)
@@ -58,9 +57,8 @@ std::string show_key(std::string_view text, std::size_t position)
 {
     constexpr std::size_t max_bytes = 24;
     const bool is_word = !text.empty() && text.size() <= max_bytes
-                         && std::all_of(text.begin(), text.end(), [](char c) {
-                                return (c >= 'a' && c <= 'z') || c == '_';
-                            });
+                         && std::all_of(text.begin(), text.end(),
+                                        [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; });
     return is_word ? fmt::format("\"{}\"", text) : fmt::format("of entry {}", position);
 }
 
@@ -70,7 +68,8 @@ std::optional<double> parse_number(std::string_view text)
     std::istringstream stream{std::string{text}};
     stream.imbue(std::locale::classic());
     double value = 0;
-    if (!(stream >> std::noskipws >> value) || stream.peek() != std::istringstream::traits_type::eof())
+    if (!(stream >> std::noskipws >> value)
+        || stream.peek() != std::istringstream::traits_type::eof())
         return {};
     return value;
 }
@@ -180,8 +179,9 @@ std::string to_string(const Faults& faults)
         const auto value = faults.*member;
         if (value == defaults.*member)
             continue;
-        const auto* const unit = std::find_if(
-            units.begin(), units.end() - 1, [&](const auto& one) { return value % one.second == Duration{}; });
+        const auto* const unit = std::find_if(units.begin(), units.end() - 1, [&](const auto& one) {
+            return value % one.second == Duration{};
+        });
         text += fmt::format(",{}={}{}", name, value / unit->second, unit->first);
     }
     return text;
