@@ -36,12 +36,17 @@ namespace sidecar {
 ///   end soon, with any error. May be called in any state, and more than once.
 ///
 /// Optional members:
+/// - `T(options, attempt)`: the same constructor, with the Attempt that the transport is made for.
 /// - `Task<> ping(Context, std::span<const std::byte> payload)`: sends a ping beside a read and a
 ///   write, and returns when the system has taken it. The payload has 8 bytes and lives until then.
 ///   Sink::on_pong() reports the answer. Liveness can then ping the peer.
 /// - `ConnectionInfo connection_info()`: returns the facts of the connection, for
 ///   Link::connection_info(). Called once, after connect(); the library adds the number and the
 ///   protocol.
+/// - `std::string failure_note() const`: returns what the transport knows about a broken
+///   connection, such as a fault that it injected; empty: nothing. The library adds it to the
+///   explanation of each failure of the network, also of one that it finds itself (no answer in
+///   time). Called in any state, also after abort().
 /// - `static Liveness default_liveness()`: for the pings that LinkOptions leave empty.
 /// - `using Clock = VirtualClock`: runs the sidecar on virtual time, for tests.
 /// - `static std::optional<MockClock> mock_clock(const Options&)`: the clock that the run shares with

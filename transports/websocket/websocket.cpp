@@ -105,9 +105,10 @@ Task<> lingering_close(Context ctx, std::shared_ptr<stream::Stream> stream,
 /// follows our Close; once end_ is set, no read succeeds.
 class WebSocket::Impl final : private stream::Decoder, private stream::Encoder {
 public:
-    explicit Impl(const Options& options)
+    Impl(const Options& options, const Attempt& attempt)
         : options_{std::make_unique<const Options>(options)},
           endpoint_{websocket::redact_url(options.url)},
+          connector_{attempt},
           protocol_{options.max_message_bytes}
     {
     }
@@ -118,6 +119,7 @@ public:
     Task<> ping(Context ctx, std::span<const std::byte> payload);
     Task<> close(CloseReason reason);
     void abort() noexcept;
+    std::string failure_note() const { return connector_.failure_note(); }
     ConnectionInfo connection_info()
     {
         return {.peer = stream_->peer(),
@@ -425,7 +427,10 @@ Result<void> WebSocket::check_send(const Options& options, MessageKind kind,
     return {};
 }
 
-WebSocket::WebSocket(const Options& options) : impl_{std::make_unique<Impl>(options)} {}
+WebSocket::WebSocket(const Options& options, const Attempt& attempt)
+    : impl_{std::make_unique<Impl>(options, attempt)}
+{
+}
 WebSocket::~WebSocket() = default;
 
 Task<> WebSocket::connect(Context ctx) { return impl_->connect(ctx); }
@@ -438,5 +443,6 @@ Task<> WebSocket::ping(Context ctx, std::span<const std::byte> payload)
 Task<> WebSocket::close(Context, CloseReason reason) { return impl_->close(std::move(reason)); }
 void WebSocket::abort() noexcept { impl_->abort(); }
 ConnectionInfo WebSocket::connection_info() { return impl_->connection_info(); }
+std::string WebSocket::failure_note() const { return impl_->failure_note(); }
 
 } // namespace sidecar

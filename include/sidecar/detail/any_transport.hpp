@@ -69,6 +69,7 @@ public:
     virtual void abort() noexcept = 0;
     /// Called once, after connect().
     [[nodiscard]] virtual ConnectionInfo connection_info() = 0;
+    [[nodiscard]] virtual std::string failure_note() const = 0;
 };
 
 /// A transport's type and options. It makes transports, and answers questions about them before one
@@ -81,7 +82,8 @@ public:
     /// Makes the configuration of this attempt; only if is_dynamic(). Side: sidecar.
     [[nodiscard]] virtual Task<std::shared_ptr<const LinkConfig>> options_for(
         Context ctx, Attempt attempt) const = 0;
-    [[nodiscard]] virtual std::unique_ptr<AnyTransport> make_transport() const = 0;
+    [[nodiscard]] virtual std::unique_ptr<AnyTransport> make_transport(
+        const Attempt& attempt) const = 0;
     [[nodiscard]] virtual std::string endpoint() const = 0;
     [[nodiscard]] virtual std::size_t max_message_bytes() const noexcept = 0;
     [[nodiscard]] virtual bool is_virtual() const noexcept = 0;
@@ -169,6 +171,12 @@ struct TransportTraits {
     };
     static_assert(has_connection_info || !requires { &T::connection_info; },
                   "connection_info must be: sidecar::ConnectionInfo connection_info()");
+    static constexpr bool has_failure_note = requires(const T& transport) {
+        { transport.failure_note() } -> std::same_as<std::string>;
+    };
+    static_assert(has_failure_note || !requires { &T::failure_note; },
+                  "failure_note must be: std::string failure_note() const");
+    static constexpr bool wants_attempt = std::constructible_from<T, const Options&, const Attempt&>;
     // clang-format on
 };
 
@@ -176,7 +184,10 @@ struct TransportTraits {
 template <Transport T>
 class TransportAdapter final : public AnyTransport {
 public:
-    explicit TransportAdapter(const typename T::Options& options) : transport_(options) {}
+    TransportAdapter(const typename T::Options& options, const Attempt& attempt)
+        : transport_(make(options, attempt))
+    {
+    }
     Task<> connect(Context ctx) override { return transport_.connect(ctx); }
     Task<> read(Context ctx, Sink& sink) override { return transport_.read(ctx, sink); }
     Task<> write(Context ctx, Batch batch) override { return transport_.write(ctx, batch); }
@@ -200,8 +211,23 @@ public:
         else
             return {};
     }
+    std::string failure_note() const override
+    {
+        if constexpr (TransportTraits<T>::has_failure_note)
+            return transport_.failure_note();
+        else
+            return {};
+    }
 
 private:
+    static T make(const typename T::Options& options, [[maybe_unused]] const Attempt& attempt)
+    {
+        if constexpr (TransportTraits<T>::wants_attempt)
+            return T(options, attempt);
+        else
+            return T(options);
+    }
+
     T transport_; // sidecar side
 };
 
@@ -219,9 +245,9 @@ public:
         auto options = co_await provider_(ctx, attempt);
         co_return std::make_shared<const TransportConfig<T>>(std::move(options));
     }
-    std::unique_ptr<AnyTransport> make_transport() const override
+    std::unique_ptr<AnyTransport> make_transport(const Attempt& attempt) const override
     {
-        return std::make_unique<TransportAdapter<T>>(options_);
+        return std::make_unique<TransportAdapter<T>>(options_, attempt);
     }
     std::string endpoint() const override
     {
