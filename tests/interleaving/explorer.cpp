@@ -32,8 +32,8 @@ namespace explorer {
 namespace {
 
 constexpr std::size_t max_threads = 4, max_objects = 40, arena_bytes = 64u << 10;
-constexpr std::size_t stack_bytes = 128u << 10, max_steps = 1000, max_frames = 128;
-constexpr int relaxed = 0, acquire = 2, release = 3, acq_rel = 4, seq_cst = 5;
+constexpr std::size_t stack_bytes = 128u << 10, max_steps = 1000;
+constexpr int relaxed = 0, acquire = 2, release = 3, seq_cst = 5;
 
 bool acquires(int order) { return order != relaxed && order != release; }
 bool releases(int order) { return order >= release; }
@@ -751,7 +751,7 @@ void wait_readable(int fd)
 
 using namespace explorer;
 
-// --- the system's calls; the linker leads the program's here
+// --- the system's calls; the linker leads the program's here (clang names some itself)
 extern "C" {
 
 void* __real_memcpy(void*, const void*, std::size_t);
@@ -785,6 +785,19 @@ void* __wrap_memset(void* to, int octet, std::size_t bytes)
         access(to, bytes, true);
     }
     return __real_memset(to, octet, bytes);
+}
+
+void* __tsan_memcpy(void* to, const void* from, std::size_t bytes)
+{
+    return __wrap_memcpy(to, from, bytes);
+}
+void* __tsan_memmove(void* to, const void* from, std::size_t bytes)
+{
+    return __wrap_memmove(to, from, bytes);
+}
+void* __tsan_memset(void* to, int octet, std::size_t bytes)
+{
+    return __wrap_memset(to, octet, bytes);
 }
 
 int __wrap_pthread_mutex_lock(pthread_mutex_t* mutex)
@@ -970,6 +983,14 @@ SIDECAR_SIZES(volatile_write, true)
         std::memcpy(expected, &old, sizeof(type));                                                 \
         return 0;                                                                                  \
     }
+#define SIDECAR_COMPARE_FOR_VALUE(bits, type)                                                      \
+    type __tsan_atomic##bits##_compare_exchange_val(volatile void* at, type expected,              \
+                                                    type desired, int order, int otherwise)        \
+    {                                                                                              \
+        (void)__tsan_atomic##bits##_compare_exchange_strong(at, &expected, desired, order,         \
+                                                            otherwise);                            \
+        return expected;                                                                           \
+    }
 #define SIDECAR_ATOMIC(bits, type)                                                                 \
     type __tsan_atomic##bits##_load(const volatile void* at, int order)                            \
     {                                                                                              \
@@ -986,7 +1007,8 @@ SIDECAR_SIZES(volatile_write, true)
     SIDECAR_UPDATE(bits, type, fetch_or, old | operand)                                            \
     SIDECAR_UPDATE(bits, type, fetch_xor, old ^ operand)                                           \
     SIDECAR_COMPARE(bits, type, strong)                                                            \
-    SIDECAR_COMPARE(bits, type, weak)
+    SIDECAR_COMPARE(bits, type, weak)                                                              \
+    SIDECAR_COMPARE_FOR_VALUE(bits, type)
 SIDECAR_ATOMIC(8, std::uint8_t)
 SIDECAR_ATOMIC(16, std::uint16_t)
 SIDECAR_ATOMIC(32, std::uint32_t)
