@@ -13,14 +13,25 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
-#include <cstring>
-#include <optional>
+#include <cstdlib>
+#include <functional>
 #include <string>
 #include <string_view>
 
 using namespace sidecar;
 using namespace sidecar::detail;
 using explorer::require;
+
+/// The programs run on real time, and never come here.
+namespace sidecar::detail {
+
+bool VirtualTime::wait(const Futex&, TimePoint, const std::function<bool()>&, TimePoint)
+{
+    std::abort();
+}
+void VirtualTime::poke() noexcept { std::abort(); }
+
+} // namespace sidecar::detail
 
 /// Not in an unnamed namespace: the explorer asks for the names of functions.
 namespace program {
@@ -88,9 +99,6 @@ struct ReadsTwice {
 
 struct RealClock final : AppClock {
     [[nodiscard]] TimePoint now() const noexcept override { return {}; }
-    [[nodiscard]] bool is_virtual() const noexcept override { return false; }
-    void arm(std::shared_ptr<Ticket>) override {}
-    void uncount() noexcept override {}
 };
 
 // --- WaitQueue, Futex
