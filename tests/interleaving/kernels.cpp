@@ -5,6 +5,7 @@
 #include "base/notify_fd.hpp"
 #include "base/stop_request.hpp"
 #include "base/wait_queue.hpp"
+#include "loop/wake_up.hpp"
 #include "queue/consumer_lock.hpp"
 #include "queue/ready_descriptor.hpp"
 #include "queue/record_ring.hpp"
@@ -464,6 +465,29 @@ struct Fences {
     void check() { require(has_found || was_woken, "the producer learns of the space"); }
 };
 
+// --- WakeUp
+
+/// Each piece of work is seen by a call of the function.
+struct Wakes {
+    boost::asio::io_context io;
+    WakeUp wake_up{io, [this] { seen = work.load(std::memory_order_relaxed); }};
+    std::atomic<int> work{0};
+    int seen = 0;
+
+    void one()
+    {
+        work.fetch_add(1, std::memory_order_relaxed);
+        wake_up.schedule();
+    }
+    void two() { one(); }
+    void three()
+    {
+        while (seen != 2)
+            io.run_one();
+    }
+    void check() {}
+};
+
 } // namespace program
 
 namespace {
@@ -541,6 +565,8 @@ std::vector<Row> rows()
                            {{{"ConsumerLock::try_lock_to_look", rmw, acq_rel}, release}}),
         row<Fences>("consumer lock: fence", {{{"ConsumerLock::fence", rmw, acq_rel}, acquire},
                                              {{"ConsumerLock::fence", rmw, acq_rel}, release}}),
+        row<Wakes>("wake-up", {{{"WakeUp::schedule", rmw, seq_cst}, relaxed},
+                               {{"WakeUp::Handler::operator", rmw, seq_cst}, release}}),
     };
 }
 
