@@ -18,7 +18,8 @@ public:
     void post(Handler handler)
     {
         using Queued = Derived<Handler>;
-        typename std::allocator_traits<typename Handler::allocator_type>::template rebind_alloc<Queued>
+        typename std::allocator_traits<typename Handler::allocator_type>::template rebind_alloc<
+            Queued>
             allocator{handler.get_allocator()};
         auto* queued = ::new (allocator.allocate(1)) Queued{std::move(handler)};
         std::lock_guard lock{mutex_};
