@@ -161,35 +161,49 @@ bool VirtualTime::wait(const Futex& queue, TimePoint deadline,
     waiter.deadline = deadline;
     waiter.may_pass_limit = give_up != TimePoint::max();
     Patience patience{deadline - now(), give_up};
-    auto* const me = present_member();
     if (condition()) // after the ticket: no wake is missed
         return true;
+    auto* const me = present_member();
+    auto* const loop = me && here.is_loop ? static_cast<Loop*>(me) : nullptr;
     Lock lock{mutex_};
     waiters_.push_back(&waiter);
+    struct Leave { // also when the condition throws
+        VirtualTime& time;
+        Lock& lock;
+        Waiter& waiter;
+        Member* me;
+        Loop* loop;
+        ~Leave()
+        {
+            if (!lock.owns_lock())
+                lock.lock();
+            std::erase(time.waiters_, &waiter);
+            if (loop)
+                loop->is_inside = false;
+            if (time.turn_ == &waiter)
+                time.turn_ = me;
+            time.schedule();
+        }
+    };
+    const Leave leave_at_end{*this, lock, waiter, me, loop};
     if (me && turn_ == me)
         turn_ = nullptr;
-    if (me && here.is_loop)
-        static_cast<Loop*>(me)->is_inside = true;
+    if (loop)
+        loop->is_inside = true;
     schedule();
-    bool held = false;
-    for (bool is_over = false; !held && !is_over;) {
-        is_over = wait_for_turn(waiter, lock, patience) || waiter.is_due || waiter.has_passed_limit;
+    for (;;) {
+        const bool is_over =
+            wait_for_turn(waiter, lock, patience) || waiter.is_due || waiter.has_passed_limit;
         waiter.ticket = queue.ticket();
         lock.unlock();
-        held = condition();
+        const bool held = condition();
         lock.lock();
-        if (!held && !is_over && turn_ == &waiter) {
+        if (held || is_over)
+            return held;
+        if (turn_ == &waiter)
             turn_ = nullptr;
-            schedule();
-        }
+        schedule();
     }
-    std::erase(waiters_, &waiter);
-    if (me && here.is_loop)
-        static_cast<Loop*>(me)->is_inside = false;
-    if (turn_ == &waiter)
-        turn_ = me;
-    schedule();
-    return held;
 }
 
 /// Returns true if the wait is over whether the condition holds or not. False: it may hold.
