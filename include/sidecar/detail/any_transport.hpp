@@ -139,6 +139,11 @@ struct TransportTraits {
     };
     static_assert(has_limit || !requires { &Options::max_message_bytes; },
                   "Options::max_message_bytes must convert to std::size_t");
+    static constexpr bool has_limit_function = requires(const Options& options) {
+        { T::max_message_bytes(options) } -> std::same_as<std::size_t>;
+    };
+    static_assert(has_limit_function || !requires { &T::max_message_bytes; },
+                  "max_message_bytes must be: static std::size_t max_message_bytes(const Options&)");
     static constexpr bool has_endpoint = requires(const Options& options) {
         { T::endpoint(options) } -> std::convertible_to<std::string>;
     };
@@ -170,6 +175,16 @@ struct TransportTraits {
     static_assert(has_connection_info || !requires { &T::connection_info; },
                   "connection_info must be: sidecar::ConnectionInfo connection_info()");
     // clang-format on
+
+    [[nodiscard]] static std::size_t max_message_bytes([[maybe_unused]] const Options& options)
+    {
+        if constexpr (has_limit_function)
+            return T::max_message_bytes(options);
+        else if constexpr (has_limit)
+            return options.max_message_bytes;
+        else
+            return std::size_t{1} << 20;
+    }
 };
 
 /// Adapts a user's transport to AnyTransport.
@@ -232,10 +247,7 @@ public:
     }
     std::size_t max_message_bytes() const noexcept override
     {
-        if constexpr (Traits::has_limit)
-            return options_.max_message_bytes;
-        else
-            return std::size_t{1} << 20;
+        return Traits::max_message_bytes(options_);
     }
     bool is_virtual() const noexcept override { return Traits::has_clock; }
     std::optional<MockClock> mock_clock() const override
