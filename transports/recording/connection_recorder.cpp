@@ -42,6 +42,7 @@ public:
     explicit WatchedContext(Context inner) noexcept : inner_{inner} {}
     boost::asio::any_io_executor executor() override { return inner_.executor(); }
     TimePoint now() const override { return inner_.now(); }
+    std::optional<MockClock> mock_clock() const override { return inner_.mock_clock(); }
     Task<> sleep_until(TimePoint when) override { return inner_.sleep_until(when); }
     Task<bool> wait(LoopEvent& event, TimePoint deadline) override
     {
@@ -218,25 +219,25 @@ struct ConnectionRecorder::Impl final : Sink, BatchSource {
         }
     }
 
-    const RecordingTarget target;             // sidecar side
-    std::shared_ptr<FileWriter> writer{};     // sidecar side; null: nothing is recorded
-    std::optional<WatchedContext> watched{};  // sidecar side
-    std::optional<Context> context{};         // sidecar side
-    TimePoint begin{};                        // sidecar side
-    Duration last{};                          // sidecar side; the time of the last entry
-    Sink* sink = nullptr;                     // sidecar side; the link's
-    std::span<std::byte> prepared{};          // sidecar side; memory of a message that is not whole
-    BatchSource* source = nullptr;            // sidecar side; the link's
-    std::uint64_t unmarked = 0;               // sidecar side; position of the first message not recorded
-    std::uint64_t batch_end = 0;              // sidecar side; position behind the batch
-    std::optional<Failure> write_failure{};   // sidecar side
-    std::uint64_t lost_before = 0;            // sidecar side
-    bool is_unrecorded = false;               // sidecar side; its entries are lost
-    bool is_loss_logged = false;              // sidecar side
-    bool is_closing = false;                  // sidecar side
-    bool is_aborted = false;                  // sidecar side
-    bool is_program_failing = false;          // sidecar side
-    bool has_ended = true;                    // sidecar side; until begin()
+    const RecordingTarget target;            // sidecar side
+    std::shared_ptr<FileWriter> writer{};    // sidecar side; null: nothing is recorded
+    std::optional<WatchedContext> watched{}; // sidecar side
+    std::optional<Context> context{};        // sidecar side
+    TimePoint begin{};                       // sidecar side
+    Duration last{};                         // sidecar side; the time of the last entry
+    Sink* sink = nullptr;                    // sidecar side; the link's
+    std::span<std::byte> prepared{};         // sidecar side; memory of a message that is not whole
+    BatchSource* source = nullptr;           // sidecar side; the link's
+    std::uint64_t unmarked = 0;  // sidecar side; position of the first message not recorded
+    std::uint64_t batch_end = 0; // sidecar side; position behind the batch
+    std::optional<Failure> write_failure{}; // sidecar side
+    std::uint64_t lost_before = 0;          // sidecar side
+    bool is_unrecorded = false;             // sidecar side; its entries are lost
+    bool is_loss_logged = false;            // sidecar side
+    bool is_closing = false;                // sidecar side
+    bool is_aborted = false;                // sidecar side
+    bool is_program_failing = false;        // sidecar side
+    bool has_ended = true;                  // sidecar side; until begin()
 };
 
 Result<void> check_recording(const RecordingTarget& target) { return FileWriter::check(target); }
@@ -286,9 +287,10 @@ Context ConnectionRecorder::begin(Context ctx)
     }
     using std::chrono::system_clock;
     // On virtual time one run's recording is like another's
-    const auto wall = impl.target.is_virtual
-                          ? ctx.now().time_since_epoch()
-                          : std::chrono::duration_cast<Duration>(system_clock::now().time_since_epoch());
+    const auto wall =
+        impl.target.is_virtual
+            ? ctx.now().time_since_epoch()
+            : std::chrono::duration_cast<Duration>(system_clock::now().time_since_epoch());
     impl.record_fields(Kind::connecting, false, [&](Encoder& out) {
         out.number(wall.count());
         out.text(impl.target.endpoint);
@@ -351,10 +353,7 @@ Batch ConnectionRecorder::watch(Batch batch)
     return {*impl_, batch.begin_position(), batch.end_position()};
 }
 
-void ConnectionRecorder::written() noexcept
-{
-    impl_->record_sent(SIZE_MAX, impl_->batch_end);
-}
+void ConnectionRecorder::written() noexcept { impl_->record_sent(SIZE_MAX, impl_->batch_end); }
 
 } // namespace detail
 } // namespace sidecar

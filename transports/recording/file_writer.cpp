@@ -96,8 +96,8 @@ Result<void> FileWriter::open_file()
 {
     if (target_.file.empty() || target_.file.find('\0') != std::string::npos)
         return wrong("the option file is empty, or has a zero byte");
-    descriptor_ = Descriptor{::open(target_.file.c_str(),
-                                    O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600)};
+    descriptor_ = Descriptor{
+        ::open(target_.file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600)};
     struct ::stat status {};
     if (descriptor_.get() < 0 || ::fstat(descriptor_.get(), &status) != 0)
         return refused(errno);
@@ -129,8 +129,8 @@ Result<void> FileWriter::find_end(std::uint64_t file_bytes)
     if (!read_at(fd, 0, std::span{head}.first(head_bytes)))
         return refused(errno);
     const auto expected = file_header();
-    const bool is_begun = std::equal(head.begin(), head.begin() + static_cast<std::ptrdiff_t>(head_bytes),
-                                     expected.begin());
+    const bool is_begun = std::equal(
+        head.begin(), head.begin() + static_cast<std::ptrdiff_t>(head_bytes), expected.begin());
     if (file_bytes >= head.size() || !is_begun) {
         if (auto why = check_file_header(Bytes{head}.first(head_bytes)); !why.empty())
             return wrong(std::move(why));
@@ -248,7 +248,8 @@ void FileWriter::append(Kind kind, Duration time, Bytes head, Bytes payload, boo
         const std::lock_guard lock{mutex_};
         const auto pending = open_.size() + writing_bytes_;
         const auto bound = target_.buffer_bytes + (is_small ? reserve_bytes : 0);
-        if (has_failed_ || bytes > max_entry_bytes || (pending != 0 && bytes > bound - std::min(bound, pending)))
+        if (has_failed_ || bytes > max_entry_bytes
+            || (pending != 0 && bytes > bound - std::min(bound, pending)))
             return lose(1);
         const auto before = open_.size();
         try {
@@ -412,7 +413,8 @@ int FileWriter::write_all(Bytes header, Bytes content) noexcept
         if (wrote < 0 && errno != EINTR)
             return errno;
         for (auto& part : parts) {
-            const auto count = std::min(part.size(), static_cast<std::size_t>(std::max<::ssize_t>(wrote, 0)));
+            const auto count =
+                std::min(part.size(), static_cast<std::size_t>(std::max<::ssize_t>(wrote, 0)));
             part = part.subspan(count);
             wrote -= static_cast<::ssize_t>(count);
         }

@@ -81,25 +81,25 @@ private:
     /// `earlier`: the sum of `lost` entries that are lost now.
     void lose(std::uint64_t entry_count, std::uint64_t earlier = 0) noexcept;
 
-    const Target target_;          // both: constant
+    const Target target_;           // both: constant
     const std::size_t write_bytes_; // both: constant; with so many the thread writes at once
-    Descriptor descriptor_{};      // the thread's, once it runs
-    std::uint64_t device_ = 0;     // both: constant once it is open
-    std::uint64_t inode_ = 0;      // both: constant once it is open
-    std::uint64_t end_ = 0;        // the thread's: of the file
-    std::uint64_t cut_bytes_ = 0;  // both: constant once it is open
-    bool is_regular_ = false;      // both: constant once it is open
-    std::thread thread_{};         // the owner's
+    Descriptor descriptor_{};       // the thread's, once it runs
+    std::uint64_t device_ = 0;      // both: constant once it is open
+    std::uint64_t inode_ = 0;       // both: constant once it is open
+    std::uint64_t end_ = 0;         // the thread's: of the file
+    std::uint64_t cut_bytes_ = 0;   // both: constant once it is open
+    bool is_regular_ = false;       // both: constant once it is open
+    std::thread thread_{};          // the owner's
 
     std::atomic<bool> has_failed_{false}; // both: atomic; written by the thread; the rest is lost
 
     mutable std::mutex mutex_;
     std::condition_variable changed_;
-    std::vector<std::byte> open_{};     // both: guarded by mutex_; entries that are not written
-    std::size_t writing_bytes_ = 0;     // both: guarded by mutex_; what the thread has taken
-    bool flushes_ = false;              // both: guarded by mutex_
-    bool is_finishing_ = false;         // both: guarded by mutex_
-    bool has_ended_ = false;            // both: guarded by mutex_; the file is closed
+    std::vector<std::byte> open_{}; // both: guarded by mutex_; entries that are not written
+    std::size_t writing_bytes_ = 0; // both: guarded by mutex_; what the thread has taken
+    bool flushes_ = false;          // both: guarded by mutex_
+    bool is_finishing_ = false;     // both: guarded by mutex_
+    bool has_ended_ = false;        // both: guarded by mutex_; the file is closed
 };
 
 } // namespace recording

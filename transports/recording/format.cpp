@@ -140,7 +140,8 @@ std::optional<BlockHeader> decode_header(Bytes bytes, std::uint64_t offset) noex
 void encode(Encoder& out, const Failure& failure)
 {
     const auto cause = failure.cause();
-    const bool is_known = cause.category() == error_category() || category_of(cause.category().name());
+    const bool is_known =
+        cause.category() == error_category() || category_of(cause.category().name());
     out.number(static_cast<std::uint16_t>(failure.error()));
     out.number(static_cast<std::uint8_t>((failure.is_passing() ? has_passing : 0)
                                          | (failure.is_passing().value_or(false) ? passing : 0)

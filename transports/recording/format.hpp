@@ -90,8 +90,8 @@ struct BlockHeader {
     }
 };
 /// `offset`: of the block in the file.
-[[nodiscard]] std::array<std::byte, block_header_bytes> encode_header(const BlockHeader& header,
-                                                                      std::uint64_t offset) noexcept;
+[[nodiscard]] std::array<std::byte, block_header_bytes> encode_header(
+    const BlockHeader& header, std::uint64_t offset) noexcept;
 /// Empty: it is no header of a block at this offset.
 [[nodiscard]] std::optional<BlockHeader> decode_header(Bytes bytes, std::uint64_t offset) noexcept;
 

@@ -32,9 +32,9 @@ struct RecordingReader::Impl {
     Bytes rest{};                                  // of its content
     std::optional<Failure> failure{};              // what next() returns from now on
     std::uint32_t connection = 0;
-    bool is_up = false;             // `connection` was connected
-    Duration connection_began{};    // since the first entry of the file
-    Duration last{};                // the time of the last entry
+    bool is_up = false;          // `connection` was connected
+    Duration connection_began{}; // since the first entry of the file
+    Duration last{};             // the time of the last entry
     std::optional<std::int64_t> first_wall{};
     std::int64_t wall = 0; // when the connection began
 
@@ -173,7 +173,8 @@ struct RecordingReader::Impl {
             const auto kind = content.number<std::uint8_t>();
             const auto time = content.number<std::int64_t>();
             auto entry = decode(kind, content);
-            const bool has_began = first_wall || kind == static_cast<int>(RecordingEntry::Kind::connecting)
+            const bool has_began = first_wall
+                                   || kind == static_cast<int>(RecordingEntry::Kind::connecting)
                                    || kind == static_cast<int>(RecordingEntry::Kind::lost);
             if (in.is_bad() || content.is_bad() || !has_began || time < 0 || time > max_time
                 || wall < 0 || wall > max_time)

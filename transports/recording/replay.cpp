@@ -104,8 +104,7 @@ detail::ReplayPlace::ReplayPlace() : state_{std::make_shared<State>()} {}
 struct Replay::Impl {
     using State = detail::ReplayPlace::State;
 
-    explicit Impl(const Options& its_options)
-        : options{its_options}, state{options.place.state()}
+    explicit Impl(const Options& its_options) : options{its_options}, state{options.place.state()}
     {
     }
 
@@ -174,7 +173,8 @@ struct Replay::Impl {
             return ended(Error::timed_out, "connect", "the recorded program gave up here");
         if (end.end == RecordedEnd::closed)
             return ended(Error::closed_by_peer, "read", "the recorded program closed here", 1000);
-        return ended(Error::disconnected, "read", "the recorded program dropped the connection here");
+        return ended(Error::disconnected, "read",
+                     "the recorded program dropped the connection here");
     }
 
     void require_not_aborted() const
@@ -290,15 +290,14 @@ struct Replay::Impl {
     /// Plays one entry. Throws the end of the connection, unless messages were put before it.
     [[nodiscard]] Step play(Context ctx, Sink& sink, const RecordingEntry* entry, bool has_put)
     {
-        const bool is_end =
-            !entry || entry->kind == Kind::ended || entry->kind == Kind::connecting;
+        const bool is_end = !entry || entry->kind == Kind::ended || entry->kind == Kind::connecting;
         if (is_end && has_put)
             return Step::refused; // they are delivered first
         if (!entry)
             throw Exception{over("read")};
         if (entry->kind == Kind::connecting) // a kill, before which no end was recorded
-            throw Exception{ended(Error::disconnected, "read",
-                                  "the recording has no end of this connection")};
+            throw Exception{
+                ended(Error::disconnected, "read", "the recording has no end of this connection")};
         if (entry->kind == Kind::ended) {
             auto why = failure_of(*entry, true);
             state->pop();
@@ -340,6 +339,14 @@ Replay::~Replay()
 }
 
 Result<void> Replay::check(const Options& options)
+{
+    if (options.clock)
+        return failed(Error::bad_options, play_attempt, options.file,
+                      "the option clock needs VirtualReplay");
+    return check_file_and_speed(options);
+}
+
+Result<void> Replay::check_file_and_speed(const Options& options)
 {
     if (!std::isfinite(options.speed) || options.speed < 0)
         return failed(Error::bad_options, play_attempt, options.file,

@@ -45,9 +45,9 @@ std::string file_of(const std::vector<Bytes>& blocks)
 {
     auto file = text_of(recording::file_header());
     for (const auto& content : blocks) {
-        const recording::BlockHeader header{
-            .content_bytes = static_cast<std::uint32_t>(content.size()),
-            .content_crc = recording::crc32c(content)};
+        const recording::BlockHeader header{.content_bytes =
+                                                static_cast<std::uint32_t>(content.size()),
+                                            .content_crc = recording::crc32c(content)};
         const auto head = recording::encode_header(header, file.size());
         file += text_of(head) + text_of(content);
         Bytes footer;
@@ -94,9 +94,10 @@ TEST_CASE("reader: of a file cut at any byte it reads the whole blocks, and name
         CAPTURE(size);
         std::filesystem::resize_file(file.name(), size);
         const auto entries = entries_of(file.name());
-        const auto border = std::upper_bound(borders.begin(), borders.end(), size) - borders.begin();
+        const auto border =
+            std::upper_bound(borders.begin(), borders.end(), size) - borders.begin();
         if (border == 0) {
-            const auto why = size == 0   ? "it is empty"
+            const auto why = size == 0  ? "it is empty"
                              : size < 8 ? "it is no recording"
                                         : "it is truncated in its first 16 bytes";
             CHECK(entries.error.ends_with(why));
@@ -106,7 +107,8 @@ TEST_CASE("reader: of a file cut at any byte it reads the whole blocks, and name
         if (size == begin)
             CHECK(entries.error == "");
         else
-            CHECK(entries.error.ends_with(fmt::format("the file is truncated at offset {}", begin)));
+            CHECK(
+                entries.error.ends_with(fmt::format("the file is truncated at offset {}", begin)));
         CHECK(entries.texts.size() <= last_count);
         last_count = entries.texts.size();
         CHECK(std::equal(entries.texts.begin(), entries.texts.end(), all.begin()));
@@ -114,7 +116,8 @@ TEST_CASE("reader: of a file cut at any byte it reads the whole blocks, and name
     CHECK(last_count == 0);
 }
 
-TEST_CASE("reader: of a file with any byte changed it reads the blocks before, and names the offset")
+TEST_CASE(
+    "reader: of a file with any byte changed it reads the blocks before, and names the offset")
 {
     const TemporaryFile file;
     (void)record_everything(file.name());
@@ -128,7 +131,8 @@ TEST_CASE("reader: of a file with any byte changed it reads the blocks before, a
             content[at] = static_cast<char>(content[at] ^ change);
             file.write(content);
             const auto entries = entries_of(file.name());
-            const auto border = std::upper_bound(borders.begin(), borders.end(), at) - borders.begin();
+            const auto border =
+                std::upper_bound(borders.begin(), borders.end(), at) - borders.begin();
             REQUIRE(entries.error != "");
             CHECK(std::equal(entries.texts.begin(), entries.texts.end(), all.begin()));
             if (border != 0) {
@@ -160,11 +164,13 @@ TEST_CASE("reader: refuses what is wrong though its checksums are right")
         {"an empty block", {{}, connecting()}, "", 1},
         {"a kind of a later version", {joined({connecting(), entry(99, 5, nothing)})}, "", 1},
         {"fields of a later version",
-         {joined({connecting(), entry(9, 5, [](auto& out) {
-                      out.number(std::uint64_t{7});
-                      out.text("more");
-                  })})},
-         "", 2},
+         {joined({connecting(), entry(9, 5,
+                                      [](auto& out) {
+                                          out.number(std::uint64_t{7});
+                                          out.text("more");
+                                      })})},
+         "",
+         2},
         {"kind 0", {joined({connecting(), entry(0, 5, nothing)})}, "", 1},
         {"no beginning", {entry(2, 0, [](auto& out) { out.text(""), out.text(""); })}, wrong},
         {"a length beyond the block", {{std::byte{200}, {}, {}, {}, std::byte{1}}}, wrong},
@@ -172,33 +178,44 @@ TEST_CASE("reader: refuses what is wrong though its checksums are right")
         {"half a length", {Bytes(3, std::byte{1})}, wrong},
         {"no kind", {Bytes(4)}, wrong},
         {"a time before the connection", {joined({connecting(), entry(5, -1, nothing)})}, wrong, 1},
-        {"a time in the far future", {joined({connecting(), entry(5, far + 1, nothing)})}, wrong, 1},
-        {"times whose sum is", {joined({connecting(), entry(5, far, nothing), connecting(far),
-                                        entry(5, far, nothing)})}, wrong, 3},
+        {"a time in the far future",
+         {joined({connecting(), entry(5, far + 1, nothing)})},
+         wrong,
+         1},
+        {"times whose sum is",
+         {joined({connecting(), entry(5, far, nothing), connecting(far), entry(5, far, nothing)})},
+         wrong,
+         3},
         {"a date before 1970", {connecting(-1)}, wrong},
         {"a date in the far future", {connecting(std::int64_t{1} << 62)}, wrong},
         {"a message of no kind", {joined({connecting(), entry(3, 0, nothing)})}, wrong, 1},
         {"a message of another kind",
          {joined({connecting(), entry(3, 0, [](auto& out) { out.number(std::uint8_t{2}); })})},
-         wrong, 1},
+         wrong,
+         1},
         {"a text beyond the entry",
-         {entry(1, 0, [](auto& out) {
-             out.number(std::int64_t{0});
-             out.number(std::uint32_t{1000});
-         })},
+         {entry(1, 0,
+                [](auto& out) {
+                    out.number(std::int64_t{0});
+                    out.number(std::uint32_t{1000});
+                })},
          wrong},
         {"an end of another kind",
          {joined({connecting(), entry(8, 0, [](auto& out) { out.number(std::uint8_t{3}); })})},
-         wrong, 1},
+         wrong,
+         1},
         {"half a failure",
          {joined({connecting(), entry(8, 0, [](auto& out) { out.number(std::uint32_t{0}); })})},
-         wrong, 1},
+         wrong,
+         1},
         {"a failure that is none",
-         {joined({connecting(), entry(8, 0, [](auto& out) {
-                      out.number(std::uint8_t{0});
-                      recording::encode(out, Failure{});
-                  })})},
-         wrong, 1},
+         {joined({connecting(), entry(8, 0,
+                                      [](auto& out) {
+                                          out.number(std::uint8_t{0});
+                                          recording::encode(out, Failure{});
+                                      })})},
+         wrong,
+         1},
     };
     const TemporaryFile file;
     for (const auto& one : cases) {
@@ -236,7 +253,8 @@ TEST_CASE("reader: says what a file is that it cannot read")
     auto damaged = text_of(header);
     damaged[9] = '\1';
     CHECK(error_of(damaged) == text(": its first 16 bytes are damaged"));
-    CHECK(entries_of("/tmp").error == "cannot read the recording (/tmp): the options make no sense: Is a directory");
+    CHECK(entries_of("/tmp").error
+          == "cannot read the recording (/tmp): the options make no sense: Is a directory");
     CHECK(RecordingReader::open(std::string{"a\0b", 3}) == Error::bad_options);
 }
 
@@ -255,12 +273,15 @@ TEST_CASE("failure: comes back from a recording as it was")
     using boost::asio::error::misc_errors;
     const Failure failures[] = {
         Error::timed_out,
-        {Error::disconnected, {.attempted = "read", .endpoint = "mock", .cause = boost::asio::error::eof}},
+        {Error::disconnected,
+         {.attempted = "read", .endpoint = "mock", .cause = boost::asio::error::eof}},
         {Error::connect_failed, {.cause = boost::asio::error::connection_refused}},
         {Error::lookup_failed, {.cause = boost::asio::error::host_not_found}},
         {Error::closed_by_peer, {.close_code = 4001, .close_reason = "enough"}},
         {Error::handshake_refused,
-         {.explanation = "no", .http_status = 503, .retry_after = std::chrono::seconds{17},
+         {.explanation = "no",
+          .http_status = 503,
+          .retry_after = std::chrono::seconds{17},
           .is_passing = true}},
         {Error::tls_failed, {.cause = make_error_code(Error::bad_address), .is_passing = false}},
     };

@@ -58,8 +58,8 @@ inline double seconds(sidecar::Duration time)
 inline std::string to_text(const sidecar::RecordingEntry& entry)
 {
     using Kind = sidecar::RecordingEntry::Kind;
-    auto text = fmt::format("{:.3f} {} {}", seconds(entry.time), entry.connection,
-                            to_string(entry.kind));
+    auto text =
+        fmt::format("{:.3f} {} {}", seconds(entry.time), entry.connection, to_string(entry.kind));
     switch (entry.kind) {
     case Kind::connecting: return fmt::format("{} {}", text, entry.endpoint);
     case Kind::connected: return fmt::format("{} {}{}", text, entry.peer, entry.protocol);
@@ -73,9 +73,9 @@ inline std::string to_text(const sidecar::RecordingEntry& entry)
     case Kind::closing: return fmt::format("{} {}{}", text, entry.close.code, entry.close.reason);
     case Kind::ended:
         return fmt::format("{} {}", text,
-                           entry.failure                                     ? entry.failure->message()
+                           entry.failure                               ? entry.failure->message()
                            : entry.end == sidecar::RecordedEnd::closed ? "closed"
-                                                                             : "dropped");
+                                                                       : "dropped");
     case Kind::lost: return fmt::format("{} {}", text, entry.lost);
     }
     return text;
@@ -131,7 +131,7 @@ inline std::vector<std::string> events_of(sidecar::Feed& feed,
     using namespace std::chrono_literals;
     std::vector<std::string> texts;
     for (;;) {
-        const auto event = feed.next_event(24h);
+        const auto event = feed.next_event(12h);
         if (!event)
             return texts.push_back(event.error().message()), texts;
         auto text = fmt::format("{:.3f} {}", seconds(event->at.time_since_epoch()), *event);

@@ -56,8 +56,9 @@ struct Log {
     [[nodiscard]] std::size_t count(std::string_view part)
     {
         const std::lock_guard lock{mutex};
-        return static_cast<std::size_t>(std::count_if(
-            lines.begin(), lines.end(), [&](const std::string& line) { return line.find(part) != line.npos; }));
+        return static_cast<std::size_t>(
+            std::count_if(lines.begin(), lines.end(),
+                          [&](const std::string& line) { return line.find(part) != line.npos; }));
     }
     std::mutex mutex;
     std::vector<std::string> lines; // guarded by mutex
@@ -81,7 +82,8 @@ std::uint64_t count_of(const std::string& file, RecordingEntry::Kind kind)
 
 } // namespace
 
-TEST_CASE("recording: holds connections, refusals, messages of both directions and ends, with times")
+TEST_CASE(
+    "recording: holds connections, refusals, messages of both directions and ends, with times")
 {
     const TemporaryFile file;
     (void)record_everything(file.name());
@@ -101,7 +103,8 @@ TEST_CASE("recording: holds connections, refusals, messages of both directions a
         "4.540 2 connected mock",
         std::string{"4.540 2 received binary \0\1", 26},
         "8.540 2 received close",
-        "8.540 2 ended cannot read (mock): the peer closed the connection, close code 4001 \"enough\"",
+        "8.540 2 ended cannot read (mock): the peer closed the connection, close code 4001 "
+        "\"enough\"",
         "9.540 3 connecting mock",
         "9.540 3 ended cannot connect (mock): the connection could not be made: Connection refused",
     };
@@ -133,11 +136,11 @@ TEST_CASE("recording: the program's own close and drop are no failures of the pe
     }
     const auto entries = entries_of(file.name());
     CHECK(entries.error == "");
-    const std::vector<std::string> expected{
-        "0.000 1 connecting mock", "0.000 1 connected mock",  "0.000 1 closing 1001bye",
-        "0.000 1 ended closed",    "0.000 2 connecting mock", "0.000 2 connected mock",
-        "0.000 2 closing 1000",    "1.500 2 ended closed",    "1.500 3 connecting mock",
-        "4.500 3 ended dropped"};
+    const std::vector<std::string> expected{"0.000 1 connecting mock", "0.000 1 connected mock",
+                                            "0.000 1 closing 1001bye", "0.000 1 ended closed",
+                                            "0.000 2 connecting mock", "0.000 2 connected mock",
+                                            "0.000 2 closing 1000",    "1.500 2 ended closed",
+                                            "1.500 3 connecting mock", "4.500 3 ended dropped"};
     CHECK(lines(entries.texts) == lines(expected));
 }
 
@@ -145,10 +148,10 @@ TEST_CASE("recording: pings, their answers, and an application's failure")
 {
     const TemporaryFile file;
     MockPeer peer;
-    Sidecar<RecordedMock> feed{{.transport = {.peer = peer}, .file = file.name()},
-                               silenced({.overflow = {.policy = OverflowPolicy::fail,
-                                                      .queue_messages = 2},
-                                         .ping_interval = 10s})};
+    Sidecar<RecordedMock> feed{
+        {.transport = {.peer = peer}, .file = file.name()},
+        silenced({.overflow = {.policy = OverflowPolicy::fail, .queue_messages = 2},
+                  .ping_interval = 10s})};
     REQUIRE(feed.start(1s));
     (void)feed.sleep_for(15s);
     for (int i = 0; i < 10; ++i)
@@ -185,7 +188,7 @@ TEST_CASE("recording: a link that fails to write ends with that failure")
 TEST_CASE("recording: has those optional members that its transport has")
 {
     using OfMock = detail::TransportTraits<Recording<Mock>>;
-    CHECK((OfMock::has_clock && OfMock::has_endpoint && OfMock::has_ping
+    CHECK((OfMock::has_clock && OfMock::has_mock_clock && OfMock::has_endpoint && OfMock::has_ping
            && OfMock::has_default_liveness && OfMock::has_connection_info));
     CHECK(!OfMock::has_check_send);
     using OfTcp = detail::TransportTraits<Recording<Tcp<Lines>>>;
@@ -246,7 +249,8 @@ TEST_CASE("recording: messages of any size, with the bytes that came")
             received.push_back(sum_of(entry->payload));
         if (entry->kind == RecordingEntry::Kind::sent)
             written.push_back(sum_of(entry->payload));
-        CHECK(entry->message_kind == (entry->payload.data() ? MessageKind::binary : MessageKind::text));
+        CHECK(entry->message_kind
+              == (entry->payload.data() ? MessageKind::binary : MessageKind::text));
     }
     CHECK(received == expected);
     CHECK(written == expected);
@@ -314,10 +318,10 @@ TEST_CASE("recording: a file that cannot be one is refused before anything begin
         Sidecar<RecordedMock> feed{{.transport = {.peer = peer}, .file = name}, silent_options()};
         const auto started = feed.start(1s);
         CHECK(peer.connect_count() == 0);
-        return started.has_error() ? started.error().explanation()
-                                         + (started.error().cause() ? started.error().cause().message()
-                                                                    : "")
-                                   : "it started";
+        return started.has_error()
+                   ? started.error().explanation()
+                         + (started.error().cause() ? started.error().cause().message() : "")
+                   : "it started";
     };
     CHECK(start("") == "the option file is empty, or has a zero byte");
     CHECK(start("/nowhere/x.sidecar") == "No such file or directory");
@@ -338,7 +342,8 @@ TEST_CASE("recording: only its owner can read it")
     const TemporaryFile file;
     (void)record_everything(file.name());
     using std::filesystem::perms;
-    CHECK(std::filesystem::status(file.name()).permissions() == (perms::owner_read | perms::owner_write));
+    CHECK(std::filesystem::status(file.name()).permissions()
+          == (perms::owner_read | perms::owner_write));
 }
 
 TEST_CASE("recording: wherever a kill cut the file, what was whole is kept and continued")
@@ -422,13 +427,14 @@ TEST_CASE("recording: what was recorded a second before a kill is in the file")
     CHECK(events.back().find("the recording is over") != std::string::npos);
 }
 
-TEST_CASE("recording: a full disk ends the recording, is logged once and counted, and the feed goes on")
+TEST_CASE(
+    "recording: a full disk ends the recording, is logged once and counted, and the feed goes on")
 {
     Log log;
     MockPeer peer;
     const RecordingCounts counts;
-    Sidecar<RecordedMock> feed{
-        {.transport = {.peer = peer}, .file = "/dev/full", .counts = counts}, log.options()};
+    Sidecar<RecordedMock> feed{{.transport = {.peer = peer}, .file = "/dev/full", .counts = counts},
+                               log.options()};
     REQUIRE(feed.start(1s));
     for (int i = 0; i < 1000; ++i) {
         peer.deliver(std::string(1000, 'x'));
@@ -452,8 +458,8 @@ TEST_CASE("recording: at the limit of a file's size it ends well, and goes on on
     Log log;
     MockPeer peer;
     const RecordingCounts counts;
-    Sidecar<RecordedMock> feed{
-        {.transport = {.peer = peer}, .file = file.name(), .counts = counts}, log.options()};
+    Sidecar<RecordedMock> feed{{.transport = {.peer = peer}, .file = file.name(), .counts = counts},
+                               log.options()};
     const auto receive = [&](int messages) {
         REQUIRE(feed.start(1s));
         for (int i = 0; i < messages; ++i) {
@@ -521,8 +527,8 @@ TEST_CASE("recording: a disk that hangs delays the end of one connection by a qu
     Log log;
     MockPeer peer;
     const RecordingCounts counts;
-    Sidecar<RecordedMock> feed{
-        {.transport = {.peer = peer}, .file = file.name(), .counts = counts}, log.options()};
+    Sidecar<RecordedMock> feed{{.transport = {.peer = peer}, .file = file.name(), .counts = counts},
+                               log.options()};
     disk_hangs = true;
     const auto began = std::chrono::steady_clock::now();
     REQUIRE(feed.start(1s));
@@ -552,9 +558,8 @@ TEST_CASE("recording: a link that reconnects while the disk hangs goes on withou
     Log log;
     MockPeer peer;
     const RecordingCounts counts;
-    Sidecar<RecordedMock> feed{
-        {.transport = {.peer = peer}, .file = file.name(), .counts = counts},
-        log.options({.reconnect = steady()})};
+    Sidecar<RecordedMock> feed{{.transport = {.peer = peer}, .file = file.name(), .counts = counts},
+                               log.options({.reconnect = steady()})};
     disk_hangs = true;
     REQUIRE(feed.start(1s));
     peer.drop();
@@ -592,12 +597,12 @@ TEST_CASE("recording: the options of each attempt may be new, and one recording 
 {
     const TemporaryFile file;
     MockPeer peer;
-    Sidecar<RecordedMock> feed{
-        {.file = file.name()},
-        silenced({.reconnect = steady()}),
-        [&](Context, const Attempt&) -> Task<RecordedMock::Options> {
-            co_return RecordedMock::Options{.transport = {.peer = peer}, .file = file.name()};
-        }};
+    Sidecar<RecordedMock> feed{{.file = file.name()},
+                               silenced({.reconnect = steady()}),
+                               [&](Context, const Attempt&) -> Task<RecordedMock::Options> {
+                                   co_return RecordedMock::Options{.transport = {.peer = peer},
+                                                                   .file = file.name()};
+                               }};
     REQUIRE(feed.start(1s));
     for (int i = 0; i < 3; ++i) {
         peer.drop();

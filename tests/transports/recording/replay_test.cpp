@@ -73,8 +73,10 @@ TEST_CASE("replay: is played n times as fast, or at once, in the same order")
     Player normal{{.file = file.name()}, steady(1ns)};
     REQUIRE(normal.feed.start(10s));
     const auto expected = without_times(events_of(normal.feed));
-    CHECK(seconds(normal.feed.now().time_since_epoch()) >= seconds(9540ms)); // gaps are kept, though this link comes back at once
-    for (const auto& [speed, least, most] : {std::tuple{10.0, 954ms, 1000ms}, {1e-3, 9540s, 10000s}, {0.0, 0ms, 1ms}}) {
+    CHECK(seconds(normal.feed.now().time_since_epoch())
+          >= seconds(9540ms)); // gaps are kept, though this link comes back at once
+    for (const auto& [speed, least, most] :
+         {std::tuple{10.0, 954ms, 1000ms}, {1e-3, 9540s, 10000s}, {0.0, 0ms, 1ms}}) {
         CAPTURE(speed);
         auto reconnect = steady(1ns);
         reconnect.connect_timeout = Duration::max();
@@ -85,6 +87,30 @@ TEST_CASE("replay: is played n times as fast, or at once, in the same order")
         CHECK(seconds(player.feed.now().time_since_epoch()) >= seconds(least));
         CHECK(seconds(player.feed.now().time_since_epoch()) <= seconds(most));
     }
+}
+
+TEST_CASE("replay: shares a clock with a mock")
+{
+    const TemporaryFile file;
+    (void)record_everything(file.name());
+    const MockClock clock;
+    MockPeer peer;
+    Sidecar<Mock> mock{{.peer = peer, .clock = clock}, silent_options()};
+    Sidecar<VirtualReplay> first{{.file = file.name(), .clock = clock}, silent_options()};
+    REQUIRE(mock.start(1s));
+    clock.advance(1h);
+    REQUIRE(first.start(1s)); // its time 0 is now
+    clock.advance(500ms);
+    CHECK(first.receive({})->text() == "at once");
+    CHECK(first.receive({}) == Error::timed_out);
+    clock.advance(500ms);
+    CHECK(first.receive({})->text() == "");
+    // A stop and a start on a clock that goes on
+    (void)first.stop();
+    clock.advance(1h);
+    CHECK(first.start(10s) == Error::connect_failed); // the refused attempt, after its gap
+    CHECK(seconds(clock.now().time_since_epoch()) == doctest::Approx(7200 + 1.02 + 1.02));
+    CHECK(mock.state() == State::connected);
 }
 
 TEST_CASE("replay: runs on real time")
@@ -135,7 +161,8 @@ TEST_CASE("replay: what was recorded on TCP, and a recording of a replay is the 
         texts.erase(texts.begin()); // names the file that was played
         return texts;
     };
-    CHECK(lines(ends(entries_of(first.name()).texts)) == lines(ends(entries_of(second.name()).texts)));
+    CHECK(lines(ends(entries_of(first.name()).texts))
+          == lines(ends(entries_of(second.name()).texts)));
 }
 
 TEST_CASE("replay: behind the last entry it ends for good, whatever the link's options say")
@@ -145,7 +172,8 @@ TEST_CASE("replay: behind the last entry it ends for good, whatever the link's o
     Player player{{.file = file.name()}};
     REQUIRE(player.feed.start(1s));
     const auto events = events_of(player.feed);
-    CHECK(events.back().ends_with("the peer closed the connection, close code 1000: the recording is over"));
+    CHECK(events.back().ends_with(
+        "the peer closed the connection, close code 1000: the recording is over"));
     // New options begin again; copies of the old ones do not
     (void)player.feed.stop();
     CHECK(player.feed.start(1s) == Error::closed_by_peer);
@@ -172,7 +200,7 @@ TEST_CASE("replay: a second start goes on with the next connection, after the re
     Player player{{.file = file.name()}, std::nullopt};
     REQUIRE(player.feed.start(1s));
     CHECK(player.feed.receive(1s)->text() == "first");
-    CHECK(player.feed.stop().clean()); // long before its end
+    CHECK(player.feed.stop().clean());                 // long before its end
     CHECK(player.feed.start(10s) == Error::timed_out); // it is 30 s away, and stays the next one
     REQUIRE(player.feed.start(1min));
     CHECK(player.feed.receive(1s)->text() == "second");
@@ -192,7 +220,8 @@ TEST_CASE("replay: a damaged recording is played up to the damage, and not tried
     REQUIRE(player.feed.start(1s));
     const auto events = events_of(player.feed);
     REQUIRE(events.size() > 8);
-    CHECK(std::any_of(events.begin(), events.end(), [](auto& text) { return text.ends_with("\"close\""); }));
+    CHECK(std::any_of(events.begin(), events.end(),
+                      [](auto& text) { return text.ends_with("\"close\""); }));
     CHECK(events.back().find("the file is truncated at offset ") != std::string::npos);
 }
 
@@ -211,6 +240,7 @@ TEST_CASE("replay: options that make no sense are refused at the start")
     CHECK(start({.file = "/tmp"}) == Error::bad_options);
     for (const double speed : {-1.0, 1 / 0.0, 0 / 0.0})
         CHECK(start({.file = file.name(), .speed = speed}) == Error::bad_options);
+    CHECK(Replay::check({.file = file.name(), .clock = MockClock{}}) == Error::bad_options);
     const VirtualReplay::Options options{.file = file.name()};
     Player player{options};
     REQUIRE(player.feed.start(1s));
@@ -284,7 +314,8 @@ TEST_CASE("replay: a Retry-After is a part of the recorded gap, and as much fast
     }
 }
 
-TEST_CASE("replay: with check_sent an answer comes only after the question, however fast it is played")
+TEST_CASE(
+    "replay: with check_sent an answer comes only after the question, however fast it is played")
 {
     const TemporaryFile file;
     record_dialogue(file.name());
@@ -326,13 +357,15 @@ TEST_CASE("replay: with check_sent a difference ends the link, and says what was
             CHECK(player.feed.send(text));
         const auto events = events_of(player.feed);
         CHECK(events.back()
-              == fmt::format("cannot send ({}): the peer broke the protocol: {}", file.name(), one.why));
+              == fmt::format("cannot send ({}): the peer broke the protocol: {}", file.name(),
+                             one.why));
     }
     // Text and bytes are not the same
     Player player{{.file = file.name(), .check_sent = true}, std::nullopt};
     REQUIRE(player.feed.start(1s));
     CHECK(player.feed.send(std::as_bytes(std::span{"ask one", 7})));
-    CHECK(events_of(player.feed).back().find("message 1 is binary \"ask one\"") != std::string::npos);
+    CHECK(events_of(player.feed).back().find("message 1 is binary \"ask one\"")
+          != std::string::npos);
 }
 
 TEST_CASE("replay: with check_sent each connection has its own sends")

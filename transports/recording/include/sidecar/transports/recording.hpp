@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -66,6 +67,12 @@ public:
     [[nodiscard]] static std::string endpoint(const Options& options)
     {
         return U::endpoint(options.transport);
+    }
+    template <class U = T>
+        requires detail::TransportTraits<U>::has_mock_clock
+    [[nodiscard]] static std::optional<MockClock> mock_clock(const Options& options)
+    {
+        return U::mock_clock(options.transport);
     }
     [[nodiscard]] static std::size_t max_message_bytes(const Options& options)
     {
@@ -156,11 +163,11 @@ private:
         constexpr auto least = std::size_t{16} << 20;
         const auto bytes = options.buffer_bytes;
         const auto four_messages = 4 * std::min(max_message_bytes(options), SIZE_MAX / 4);
-        detail::RecordingTarget target{
-            .file = options.file,
-            .buffer_bytes = bytes != 0 ? bytes : std::max(least, four_messages),
-            .is_virtual = Traits::has_clock,
-            .counts = options.counts};
+        detail::RecordingTarget target{.file = options.file,
+                                       .buffer_bytes =
+                                           bytes != 0 ? bytes : std::max(least, four_messages),
+                                       .is_virtual = Traits::has_clock,
+                                       .counts = options.counts};
         if constexpr (Traits::has_endpoint)
             target.endpoint = T::endpoint(options.transport);
         return target;

@@ -20,8 +20,8 @@ namespace sidecar {
 
 /// The way in which a recorded connection, or an attempt to connect, ended.
 enum class RecordedEnd : std::uint8_t {
-    failed,  ///< the connection failed, or the peer closed it; RecordingEntry::failure has the cause
-    closed,  ///< the recorded program closed it; the entry `closing` has the code
+    failed, ///< the connection failed, or the peer closed it; RecordingEntry::failure has the cause
+    closed, ///< the recorded program closed it; the entry `closing` has the code
     dropped, ///< the recorded program dropped it: a stop without a close, a timeout, a silent peer
 };
 
@@ -43,7 +43,7 @@ struct RecordingEntry {
     Kind kind{};
     /// Counted from 1 over the file; an attempt that fails does not use its number up.
     std::uint32_t connection = 0;
-    Duration time{};                             ///< since the first entry of the file
+    Duration time{};                              ///< since the first entry of the file
     std::chrono::system_clock::time_point wall{}; ///< the same by the wall clock
     MessageKind message_kind = MessageKind::text;
     std::span<const std::byte> payload{};

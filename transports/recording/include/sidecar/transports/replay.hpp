@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -45,14 +46,17 @@ class SIDECAR_API Replay {
 public:
     struct Options {
         std::string file{};
-        double speed = 1;         ///< times as fast; 0: without waiting
+        double speed = 1; ///< times as fast; 0: without waiting
         /// False: accepts and discards what the application sends. True: it must be what the recorded
         /// program sent on this connection, in order; a difference ends the connection with
         /// protocol_violation. Then a recorded message comes only after the messages that were sent
         /// before it, and a message that is not sent within 10 s of its time is a difference too.
         bool check_sent = false;
         std::size_t max_message_bytes = 1u << 20; ///< bytes; larger ones end the link
-        detail::ReplayPlace place{};              ///< leave it out
+        /// VirtualReplay only: the clock that the feed shares with others. Empty: each run has a
+        /// separate one, on which a day can pass.
+        std::optional<MockClock> clock{};
+        detail::ReplayPlace place{}; ///< leave it out
     };
 
     explicit Replay(const Options& options);
@@ -62,7 +66,7 @@ public:
 
     [[nodiscard]] static std::string endpoint(const Options& options) { return options.file; }
     /// Errors: bad_options (the file cannot be read, is no recording, or a newer version wrote it;
-    /// the speed is below 0).
+    /// the speed is below 0; there is a clock).
     [[nodiscard]] static Result<void> check(const Options& options);
     /// Off: the recorded ends are those of the peer.
     [[nodiscard]] static Liveness default_liveness()
@@ -78,6 +82,9 @@ public:
     void abort() noexcept;
     [[nodiscard]] ConnectionInfo connection_info();
 
+protected:
+    [[nodiscard]] static Result<void> check_file_and_speed(const Options& options);
+
 private:
     struct SIDECAR_LOCAL Impl;
     std::unique_ptr<Impl> impl_; // sidecar side
@@ -88,6 +95,16 @@ class SIDECAR_API VirtualReplay : public Replay {
 public:
     using Clock = VirtualClock;
     using Replay::Replay;
+
+    [[nodiscard]] static std::optional<MockClock> mock_clock(const Options& options)
+    {
+        return options.clock;
+    }
+    /// As Replay's, but there may be a clock.
+    [[nodiscard]] static Result<void> check(const Options& options)
+    {
+        return check_file_and_speed(options);
+    }
 };
 
 static_assert(Transport<Replay> && Transport<VirtualReplay>);
