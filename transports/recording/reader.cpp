@@ -24,7 +24,9 @@ constexpr std::int64_t max_time = std::int64_t{1} << 61;
 } // namespace
 
 struct RecordingReader::Impl {
-    std::string file;
+    explicit Impl(std::string name) : file{std::move(name)} {}
+
+    const std::string file;
     Descriptor descriptor{};
     std::uint64_t offset = file_header_bytes;      // of the block in `block`, or of the next one
     std::uint64_t next_offset = file_header_bytes; // of the next one

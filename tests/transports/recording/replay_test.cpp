@@ -77,7 +77,8 @@ TEST_CASE("replay: is played n times as fast, or at once, in the same order")
           >= seconds(9540ms)); // gaps are kept, though this link comes back at once
     for (const auto& [speed, least, most] :
          {std::tuple{10.0, 954ms, 1000ms}, {1e-3, 9540s, 10000s}, {0.0, 0ms, 1ms}}) {
-        CAPTURE(speed);
+        const double factor = speed; // clang 14 captures no binding
+        CAPTURE(factor);
         auto reconnect = steady(1ns);
         reconnect.connect_timeout = Duration::max();
         Player player{{.file = file.name(), .speed = speed}, reconnect};
@@ -304,7 +305,8 @@ TEST_CASE("replay: a Retry-After is a part of the recorded gap, and as much fast
     }
     for (const auto& [speed, least, most] :
          {std::tuple{1.0, 303.0, 304.0}, {10.0, 30.3, 34.0}, {0.0, 0.0, 4.0}}) {
-        CAPTURE(speed);
+        const double factor = speed; // clang 14 captures no binding
+        CAPTURE(factor);
         Player player{{.file = file.name(), .speed = speed}, reconnect};
         CHECK(player.feed.start(1h) == Error::handshake_refused);
         (void)player.feed.stop();
