@@ -875,7 +875,7 @@ class Usage(unittest.TestCase):
     def test_help_and_version(self):
         status, out, err = run("--help")
         self.assertEqual((status, err), (0, b""))
-        self.assertEqual(out.count(b"\n  sidecar-cat ") + out.count(b"| sidecar-cat "), 4)
+        self.assertEqual(out.count(b"\n  sidecar-cat ") + out.count(b"| sidecar-cat "), 6)
         self.assertRegex(run("--version")[1], rb"^sidecar-cat \d+\.\d+\.\d+\n$")
 
 
