@@ -6,6 +6,9 @@
 #include <sidecar/sidecar.hpp>
 #include <sidecar/signals.hpp>
 #include <sidecar/transports/mock.hpp>
+#include <sidecar/transports/recording.hpp>
+#include <sidecar/transports/recording_reader.hpp>
+#include <sidecar/transports/replay.hpp>
 #include <sidecar/transports/tcp.hpp>
 #include <sidecar/transports/websocket.hpp>
 

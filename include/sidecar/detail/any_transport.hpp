@@ -141,6 +141,11 @@ struct TransportTraits {
     };
     static_assert(has_limit || !requires { &Options::max_message_bytes; },
                   "Options::max_message_bytes must convert to std::size_t");
+    static constexpr bool has_limit_function = requires(const Options& options) {
+        { T::max_message_bytes(options) } -> std::same_as<std::size_t>;
+    };
+    static_assert(has_limit_function || !requires { &T::max_message_bytes; },
+                  "max_message_bytes must be: static std::size_t max_message_bytes(const Options&)");
     static constexpr bool has_endpoint = requires(const Options& options) {
         { T::endpoint(options) } -> std::convertible_to<std::string>;
     };
@@ -178,6 +183,16 @@ struct TransportTraits {
                   "failure_note must be: std::string failure_note() const");
     static constexpr bool wants_attempt = std::constructible_from<T, const Options&, const Attempt&>;
     // clang-format on
+
+    [[nodiscard]] static std::size_t max_message_bytes([[maybe_unused]] const Options& options)
+    {
+        if constexpr (has_limit_function)
+            return T::max_message_bytes(options);
+        else if constexpr (has_limit)
+            return options.max_message_bytes;
+        else
+            return std::size_t{1} << 20;
+    }
 };
 
 /// Adapts a user's transport to AnyTransport.
@@ -258,10 +273,7 @@ public:
     }
     std::size_t max_message_bytes() const noexcept override
     {
-        if constexpr (Traits::has_limit)
-            return options_.max_message_bytes;
-        else
-            return std::size_t{1} << 20;
+        return Traits::max_message_bytes(options_);
     }
     bool is_virtual() const noexcept override { return Traits::has_clock; }
     std::optional<MockClock> mock_clock() const override
