@@ -184,6 +184,13 @@ struct TransportTraits {
     static constexpr bool wants_attempt = std::constructible_from<T, const Options&, const Attempt&>;
     // clang-format on
 
+    [[nodiscard]] static T make(const Options& options, [[maybe_unused]] const Attempt& attempt)
+    {
+        if constexpr (wants_attempt)
+            return T(options, attempt);
+        else
+            return T(options);
+    }
     [[nodiscard]] static std::size_t max_message_bytes([[maybe_unused]] const Options& options)
     {
         if constexpr (has_limit_function)
@@ -200,7 +207,7 @@ template <Transport T>
 class TransportAdapter final : public AnyTransport {
 public:
     TransportAdapter(const typename T::Options& options, const Attempt& attempt)
-        : transport_(make(options, attempt))
+        : transport_(TransportTraits<T>::make(options, attempt))
     {
     }
     Task<> connect(Context ctx) override { return transport_.connect(ctx); }
@@ -235,14 +242,6 @@ public:
     }
 
 private:
-    static T make(const typename T::Options& options, [[maybe_unused]] const Attempt& attempt)
-    {
-        if constexpr (TransportTraits<T>::wants_attempt)
-            return T(options, attempt);
-        else
-            return T(options);
-    }
-
     T transport_; // sidecar side
 };
 

@@ -56,8 +56,8 @@ public:
         RecordingCounts counts{}; ///< keep a copy to read it
     };
 
-    explicit Recording(const Options& options)
-        : recorder_{target(options)}, transport_(options.transport)
+    explicit Recording(const Options& options, const Attempt& attempt = {})
+        : recorder_{target(options)}, transport_(Traits::make(options.transport, attempt))
     {
     }
 
@@ -156,6 +156,12 @@ public:
         transport_.abort();
     }
     [[nodiscard]] ConnectionInfo connection_info() { return info_; }
+    template <class U = T>
+        requires detail::TransportTraits<U>::has_failure_note
+    [[nodiscard]] std::string failure_note() const
+    {
+        return transport_.failure_note();
+    }
 
 private:
     [[nodiscard]] static detail::RecordingTarget target(const Options& options)
