@@ -159,6 +159,10 @@ public:
         return options.clock;
     }
     [[nodiscard]] static std::string endpoint(const Options&) { return "mock"; }
+    [[nodiscard]] static Result<void> check(const Options& options)
+    {
+        return check_faults(options.faults);
+    }
     /// Off, so that a trace shows only operations that the test has caused.
     [[nodiscard]] static Liveness default_liveness()
     {
