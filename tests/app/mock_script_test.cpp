@@ -49,7 +49,8 @@ TEST_CASE("script: a conversation over several connections, with its times")
                     .run("count", [&calls](MockConnection&) { ++calls; })
                     .close(1013, "later")
                     .accept()
-                    .expect_if("login", [](const auto& m) { return m.text() == "login"; }, 0s)
+                    .expect_if(
+                        "login", [](const auto& m) { return m.text() == "login"; }, 0s)
                     .deliver("welcome")
                     .expect_close(1001, 1h));
     REQUIRE(f.feed.start(1h));
@@ -87,7 +88,10 @@ std::vector<Row> rows()
 {
     const std::byte bytes[] = {std::byte{'b'}, std::byte{1}};
     return {
-        {"met", MockScript{}.expect("a").expect("b"), [](Feed& f, auto&) { send(f, {"a", "b"}); },
+        {"met", MockScript{}.expect("a").expect("b"),
+         [](Feed& f, auto&) {
+             send(f, {"a", "b"});
+         },
          nullptr},
         {"another message", MockScript{}.accept().expect("login", 1s).drop(),
          [](Feed& f, auto&) { send(f, {"logni"}); },
@@ -96,11 +100,15 @@ std::vector<Row> rows()
          [](Feed& f, auto&) { send(f, {"b\1"}); },
          "step 1 of 1, expect binary \"b.\": \"b.\" came at 0 s"},
         {"binary", MockScript{}.expect(std::span{bytes}),
-         [](Feed& f, auto&) { (void)f.send(std::as_bytes(std::span{"b\1", 2})); }, nullptr},
+         [](Feed& f, auto&) {
+             (void)f.send(std::as_bytes(std::span{"b\1", 2}));
+         },
+         nullptr},
         {"a long message", MockScript{}.expect_prefix("x"),
          [](Feed& f, auto&) { (void)f.send(std::string(100, 'y')); },
          "step 1 of 1, expect prefix \"x\": "
-         "\"yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy...\" (100 bytes) came at 0 "
+         "\"yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy...\" (100 bytes) came at "
+         "0 "
          "s"},
         {"nothing in time", MockScript{}.accept().wait(1s).expect("a", 250ms),
          [](Feed& f, auto&) { (void)f.sleep_for(1h); },
@@ -119,7 +127,9 @@ std::vector<Row> rows()
          },
          nullptr},
         {"a message too many", MockScript{}.expect("a"),
-         [](Feed& f, auto&) { send(f, {"a", "b"}); },
+         [](Feed& f, auto&) {
+             send(f, {"a", "b"});
+         },
          "behind the last of 1 steps: \"b\" came at 0 s"},
         {"no step takes it before the drop", MockScript{}.expect("a").wait(1s).drop(),
          [](Feed& f, auto&) {
@@ -131,7 +141,8 @@ std::vector<Row> rows()
          [](Feed& f, auto&) { (void)f.sleep_for(5s); },
          "behind the last of 3 steps: connect 2 came at 2 s"},
         {"steps left", MockScript{}.expect("a").expect("b").deliver("c"),
-         [](Feed& f, auto&) { send(f, {"a"}); }, "step 2 of 3, expect \"b\": not done, begun at 0 s"},
+         [](Feed& f, auto&) { send(f, {"a"}); },
+         "step 2 of 3, expect \"b\": not done, begun at 0 s"},
         {"half a stream",
          MockScript{}.stream(10, 1s, [](std::size_t i) { return std::to_string(i); }),
          [](Feed& f, auto&) { (void)f.sleep_for(3500ms); },
@@ -155,8 +166,7 @@ std::vector<Row> rows()
              (void)f.sleep_for(100ms);
          },
          "step 1 of 1, expect \"a\": the connection ended at 0 s"},
-        {"a silent peer",
-         MockScript{}.go_silent().expect_end(20s).expect("a"),
+        {"a silent peer", MockScript{}.go_silent().expect_end(20s).expect("a"),
          [](Feed& f, auto&) {
              (void)f.sleep_for(17s);
              send(f, {"a"});
@@ -183,7 +193,8 @@ std::vector<Row> rows()
              send(f, {"b"});
          },
          nullptr},
-        {"reads nothing for a while", MockScript{}.hold_writes().wait(3s).release_writes().expect("a"),
+        {"reads nothing for a while",
+         MockScript{}.hold_writes().wait(3s).release_writes().expect("a"),
          [](Feed& f, auto&) {
              send(f, {"a"});
              CHECK(f.flush(1h));
