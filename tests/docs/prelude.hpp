@@ -15,10 +15,17 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
 using namespace std::chrono_literals;
+
+/// The test framework of a block that is run.
+#define CHECK(condition)                                                                           \
+    (static_cast<bool>(condition)                                                                  \
+         ? void()                                                                                  \
+         : (fmt::print(stderr, "{}:{}: {}\n", __FILE__, __LINE__, #condition), std::abort()))
 
 extern sidecar::Feed& feed;
 extern sidecar::Feed& orders;
