@@ -29,6 +29,7 @@ TRANSPORTS = {
     "tcp": ["http", "stream", "tls"],
     "websocket": ["http", "stream", "tls"],
     "mock": [],
+    "conformance": ["mock", "tcp", "websocket"],  # its headers are for the peers of these
 }
 
 
