@@ -1,6 +1,8 @@
 // Transports with one deliberate fault each: the kit names the rule that it breaks.
 #include "pipe.hpp"
 
+#include "support/sanitized.hpp"
+
 #include <doctest/doctest.h>
 
 using namespace sidecar;
@@ -19,7 +21,10 @@ struct Case {
     int rule;
 };
 constexpr Case cases[] = {
-#define CASE(fault, rule) {Fault::fault, #fault, rule}
+#define CASE(fault, rule)                                                                          \
+    {                                                                                              \
+        Fault::fault, #fault, rule                                                                 \
+    }
     CASE(connect_hangs, 1),
     CASE(connects_despite_refusal, 2),
     CASE(check_refuses, 3),
@@ -78,12 +83,14 @@ TEST_CASE("conformance: a transport without a fault keeps every rule, and all ar
 {
     const auto report = check(Fault::none);
     CHECK_MESSAGE(report.passed(), report.text());
-    CHECK_MESSAGE(report.skipped.empty(), report.text());
+    CHECK_MESSAGE(report.skipped.size() <= (is_sanitized ? 1 : 0), report.text());
 }
 
 TEST_CASE("conformance: each fault breaks its rule, and no other")
 {
     for (const auto& each : cases) {
+        if (is_sanitized && each.fault == Fault::leaves_memory)
+            continue; // a sanitizer's allocator does not say how much is allocated
         const auto report = check(each.fault, {.timeout = 1s});
         bool is_alone = report.has_broken(each.rule);
         for (const auto& broken : report.broken)

@@ -12,10 +12,7 @@ using namespace sidecar;
 
 namespace {
 
-void check_passed(const TransportReport& report)
-{
-    CHECK_MESSAGE(report.passed(), report.text());
-}
+void check_passed(const TransportReport& report) { CHECK_MESSAGE(report.passed(), report.text()); }
 
 } // namespace
 
@@ -94,8 +91,8 @@ TEST_CASE("conformance: a peer that throws is reported as rule 0")
     struct Throwing : TickerPeer {
         std::optional<std::size_t> hold() override { throw std::runtime_error{"no more"}; }
     };
-    const auto report = check_transport<Ticker>([] { return std::make_unique<Throwing>(); },
-                                                {.is_virtual = true});
+    const auto report =
+        check_transport<Ticker>([] { return std::make_unique<Throwing>(); }, {.is_virtual = true});
     CHECK(report.has_broken(0));
     CHECK_MESSAGE(report.text().find("no more") != std::string::npos, report.text());
 }

@@ -35,7 +35,8 @@ Pipe::~Pipe() = default;
 
 Result<void> Pipe::check(const Options& options)
 {
-    if (options.fault == Fault::check_refuses || (!options.state && options.fault != Fault::accepts_bad_options))
+    if (options.fault == Fault::check_refuses
+        || (!options.state && options.fault != Fault::accepts_bad_options))
         return Failure{Error::bad_options};
     return {};
 }
@@ -104,7 +105,8 @@ bool Pipe::put(Sink& sink, const PipeState::Incoming& message)
     if (has(Fault::commits_unprepared) && payload.size() == 40'000)
         return sink.commit(kind), true;
     if (has(Fault::changes_lent_memory)) {
-        if (const auto room = sink.receive_buffer(payload.size()); room.size() >= payload.size() && !room.empty()) {
+        if (const auto room = sink.receive_buffer(payload.size());
+            room.size() >= payload.size() && !room.empty()) {
             std::copy(bytes.begin(), bytes.end(), room.begin());
             const bool was_taken = sink.put(kind, room.first(payload.size()));
             room[0] = std::byte{0};
@@ -273,8 +275,10 @@ Task<> Pipe::ping(Context ctx, std::span<const std::byte> payload)
         throw failed(Error::disconnected, "ping");
     state_.incoming.push_back(
         {.what = PipeState::Incoming::pong,
-         .payload = has(Fault::pong_has_other_payload) ? "pongpong" : std::string{
-                        reinterpret_cast<const char*>(payload.data()), payload.size()}});
+         .payload =
+             has(Fault::pong_has_other_payload)
+                 ? "pongpong"
+                 : std::string{reinterpret_cast<const char*>(payload.data()), payload.size()}});
     state_.signals->read.set();
 }
 

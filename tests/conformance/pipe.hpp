@@ -157,10 +157,10 @@ public:
     {
         const auto begin = payload.size() * index / count;
         const auto end = payload.size() * (index + 1) / count;
-        return add({.what = index + 1 == count ? PipeState::Incoming::message
-                                               : PipeState::Incoming::part,
-                    .kind = kind,
-                    .payload = std::string{payload.substr(begin, end - begin)}});
+        return add(
+            {.what = index + 1 == count ? PipeState::Incoming::message : PipeState::Incoming::part,
+             .kind = kind,
+             .payload = std::string{payload.substr(begin, end - begin)}});
     }
     std::optional<std::vector<sidecar::PeerMessage>> received() override
     {

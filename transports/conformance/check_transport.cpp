@@ -48,8 +48,8 @@ constexpr std::array<std::string_view, TransportReport::rule_count + 1> rules{
 };
 
 /// A violation of the first rule follows from one of the second, if that is broken too.
-constexpr std::pair<int, int> consequences[] = {{6, 4}, {8, 4}, {9, 4}, {11, 10}, {12, 10},
-                                                {14, 10}, {7, 5}, {13, 4}};
+constexpr std::pair<int, int> consequences[] = {{6, 4},   {8, 4},   {9, 4}, {11, 10},
+                                                {12, 10}, {14, 10}, {7, 5}, {13, 4}};
 
 } // namespace
 
@@ -81,8 +81,8 @@ std::string TransportReport::text() const
     std::size_t count = 0;
     for (const auto each : trials)
         count += each;
-    std::string text = fmt::format("{} trials; broken: {}; skipped: {}\n", count, broken.size(),
-                                   skipped.size());
+    std::string text =
+        fmt::format("{} trials; broken: {}; skipped: {}\n", count, broken.size(), skipped.size());
     for (const auto& each : broken) {
         text += fmt::format("rule {} is broken: {}\n  seen: {}\n  repeat: TransportCheck{{.only = "
                             "\"{}\"}}\n",
@@ -145,19 +145,19 @@ private:
     static constexpr unsigned max_failures = 20;
     static constexpr const char* time_is_over = "the time of the check was over";
 
-    const std::function<detail::CheckSubject()> make_; // sidecar side
-    const TransportCheck options_;                     // both: constant
+    const std::function<detail::CheckSubject()> make_;         // sidecar side
+    const TransportCheck options_;                             // both: constant
     const TimePoint began_ = std::chrono::steady_clock::now(); // both: constant
-    Progress progress_;                                // both: atomic
+    Progress progress_;                                        // both: atomic
     std::mutex mutex_;
     std::condition_variable changed_;
-    TransportReport report_;          // both: guarded by mutex_
-    std::set<std::string> skipped_;   // both: guarded by mutex_
-    std::string trial_;               // both: guarded by mutex_; the present one
-    int rule_ = 0;                    // both: guarded by mutex_
-    bool is_over_ = false;            // both: guarded by mutex_
-    unsigned failures_ = 0;           // both: guarded by mutex_
-    bool has_failed_ = false;         // sidecar side; in the present trial
+    TransportReport report_;        // both: guarded by mutex_
+    std::set<std::string> skipped_; // both: guarded by mutex_
+    std::string trial_;             // both: guarded by mutex_; the present one
+    int rule_ = 0;                  // both: guarded by mutex_
+    bool is_over_ = false;          // both: guarded by mutex_
+    unsigned failures_ = 0;         // both: guarded by mutex_
+    bool has_failed_ = false;       // sidecar side; in the present trial
 };
 
 std::ptrdiff_t Check::broken_count(int rule) const
@@ -216,9 +216,9 @@ bool Check::run(const Trial& trial)
     } catch (...) {
         add({.rule = 0,
              .trial = trial.name,
-             .saw = "the peer, or the transport's constructor, threw: "
-                    + to_failure(std::current_exception(), Error::callback_failed, {}, {})
-                          .message()});
+             .saw =
+                 "the peer, or the transport's constructor, threw: "
+                 + to_failure(std::current_exception(), Error::callback_failed, {}, {}).message()});
     }
     if (driver && has_failed_ && !driver->end_all())
         leave_behind(std::move(driver));
@@ -233,10 +233,7 @@ void Check::run_with(const Trial& trial, Driver& driver)
         driver.note(fmt::format("trial \"{}\"", trial.name));
         trial.run(driver);
     } catch (const RuleBroken& broken) {
-        add({.rule = broken.rule,
-             .trial = trial.name,
-             .saw = broken.saw,
-             .steps = driver.steps()});
+        add({.rule = broken.rule, .trial = trial.name, .saw = broken.saw, .steps = driver.steps()});
     } catch (const TrialSkipped& skipped) {
         skip(skipped.rule != 0 ? skipped.rule : trial.rule, skipped.why);
         std::lock_guard lock{mutex_};
@@ -284,10 +281,10 @@ TransportReport Check::wait()
         report_.broken.push_back(
             {.rule = 19,
              .trial = trial_,
-             .saw = fmt::format("{} holds the thread for more than {} ms; the check ends here",
-                                progress_.operation.load(),
-                                std::chrono::duration_cast<std::chrono::milliseconds>(now - since)
-                                    .count())});
+             .saw = fmt::format(
+                 "{} holds the thread for more than {} ms; the check ends here",
+                 progress_.operation.load(),
+                 std::chrono::duration_cast<std::chrono::milliseconds>(now - since).count())});
         break;
     }
     return report_;

@@ -102,26 +102,26 @@ private:
         return {&connecting, &reading, &writing, &pinging, &closing};
     }
 
-    const detail::CheckSubject subject_;              // sidecar side
-    const TransportCheck options_;                    // sidecar side
-    Loop loop_;                                       // sidecar side
-    std::uint64_t samples_ = 0;                       // sidecar side; made so far
-    std::size_t usual_bytes_ = 0;                     // sidecar side; a size that it carries
-    std::vector<std::size_t> not_carried_;            // sidecar side; sizes that it does not
-    std::uint64_t random_ = 1;                        // sidecar side
-    std::deque<std::string> steps_;                   // sidecar side; what the kit did
-    std::unique_ptr<std::string> ping_payload_;       // sidecar side
+    const detail::CheckSubject subject_;                // sidecar side
+    const TransportCheck options_;                      // sidecar side
+    Loop loop_;                                         // sidecar side
+    std::uint64_t samples_ = 0;                         // sidecar side; made so far
+    std::size_t usual_bytes_ = 0;                       // sidecar side; a size that it carries
+    std::vector<std::size_t> not_carried_;              // sidecar side; sizes that it does not
+    std::uint64_t random_ = 1;                          // sidecar side
+    std::deque<std::string> steps_;                     // sidecar side; what the kit did
+    std::unique_ptr<std::string> ping_payload_;         // sidecar side
     std::deque<std::unique_ptr<WitnessBatch>> batches_; // sidecar side; also those that ended
-    std::size_t reads_without_message_ = 0;           // sidecar side; in a row
+    std::size_t reads_without_message_ = 0;             // sidecar side; in a row
 
 public:
-    Verdict verdict;                                  // both
-    Operation connecting{loop_, "connect"};           // sidecar side
-    Operation reading{loop_, "read"};                 // sidecar side
-    Operation writing{loop_, "write"};                // sidecar side
-    Operation pinging{loop_, "ping"};                 // sidecar side
-    Operation closing{loop_, "close"};                // sidecar side
-    WitnessSink sink;                                 // sidecar side
+    Verdict verdict;                        // both
+    Operation connecting{loop_, "connect"}; // sidecar side
+    Operation reading{loop_, "read"};       // sidecar side
+    Operation writing{loop_, "write"};      // sidecar side
+    Operation pinging{loop_, "ping"};       // sidecar side
+    Operation closing{loop_, "close"};      // sidecar side
+    WitnessSink sink;                       // sidecar side
     [[nodiscard]] WitnessBatch& batch() { return *batches_.back(); }
 
 private:

@@ -13,8 +13,7 @@ constexpr std::size_t max_empty_reads = 1000;
 
 } // namespace
 
-void Driver::expect_end(const Operation& operation, int rule, Duration bound,
-                        std::string_view when)
+void Driver::expect_end(const Operation& operation, int rule, Duration bound, std::string_view when)
 {
     if (run_until([&] { return !operation.is_running(); }, bound))
         return;
@@ -26,15 +25,16 @@ void Driver::expect_end(const Operation& operation, int rule, Duration bound,
 void Driver::expect_success(const Operation& operation, int rule, std::string_view when)
 {
     if (operation.error())
-        fail(rule, fmt::format("{}() failed, though {}: {}", operation.name(), when,
-                               to_failure(operation.error(), Error::disconnected, {}, {}).message()));
+        fail(rule,
+             fmt::format("{}() failed, though {}: {}", operation.name(), when,
+                         to_failure(operation.error(), Error::disconnected, {}, {}).message()));
 }
 
 void Driver::expect_failure(const Operation& operation, int rule, std::string_view when)
 {
     if (!operation.error())
-        fail(rule, fmt::format("{}() returned without an exception, though {}", operation.name(),
-                               when));
+        fail(rule,
+             fmt::format("{}() returned without an exception, though {}", operation.name(), when));
     expect_error(operation);
 }
 
@@ -119,20 +119,20 @@ void Driver::expect_messages(const std::vector<Sample>& messages, int rule)
     if (!has_borders) {
         if (joined(taken) != wanted)
             fail(its_rule(), fmt::format("the peer sent {}, and read() put {}", show(wanted),
-                                       show(joined(taken))));
+                                         show(joined(taken))));
         return;
     }
     for (std::size_t i = 0; i < std::max(taken.size(), messages.size()); ++i) {
         if (i >= taken.size())
             fail(its_rule(), fmt::format("message {} of {} never arrived: {}", i + 1,
-                                       messages.size(), show(messages[i].payload)));
+                                         messages.size(), show(messages[i].payload)));
         if (i >= messages.size())
             fail(its_rule(), fmt::format("the peer sent {} messages, and read() put one more: {}",
-                                       messages.size(), show(taken[i].payload)));
+                                         messages.size(), show(taken[i].payload)));
         if (taken[i].payload != messages[i].payload)
-            fail(its_rule(), fmt::format("message {} of {} is {}, and read() put {}", i + 1,
-                                       messages.size(), show(messages[i].payload),
-                                       show(taken[i].payload)));
+            fail(its_rule(),
+                 fmt::format("message {} of {} is {}, and read() put {}", i + 1, messages.size(),
+                             show(messages[i].payload), show(taken[i].payload)));
         if (taken[i].kind != messages[i].kind)
             fail(its_rule(), fmt::format("message {} has another kind than the peer sent", i + 1));
     }
@@ -163,8 +163,8 @@ void Driver::expect_received(const std::vector<Sample>& messages, int rule)
     };
     if (!has_borders) {
         if (got != wanted)
-            fail(rule_of(got), fmt::format("write() got {}, and the peer received {}",
-                                           show(wanted), show(got)));
+            fail(rule_of(got),
+                 fmt::format("write() got {}, and the peer received {}", show(wanted), show(got)));
         return;
     }
     for (std::size_t i = 0; i < std::max(received.size(), messages.size()); ++i) {
@@ -176,9 +176,9 @@ void Driver::expect_received(const std::vector<Sample>& messages, int rule)
             fail(rule, fmt::format("the peer received one more than the {} messages: {}",
                                    messages.size(), show(payload)));
         if (payload != messages[i].payload)
-            fail(rule_of(payload), fmt::format("message {} of {} is {}, and the peer received {}",
-                                               i + 1, messages.size(), show(messages[i].payload),
-                                               show(payload)));
+            fail(rule_of(payload),
+                 fmt::format("message {} of {} is {}, and the peer received {}", i + 1,
+                             messages.size(), show(messages[i].payload), show(payload)));
         if (received[i].kind && *received[i].kind != messages[i].kind)
             fail(rule, fmt::format("the peer received message {} as another kind", i + 1));
     }

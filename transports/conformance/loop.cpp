@@ -32,11 +32,11 @@ public:
     template <class F>
     void execute(F&& function) const
     {
-        inner_.execute([operation = operation_,
-                        f = std::decay_t<F>(std::forward<F>(function))]() mutable {
-            operation->resumed();
-            std::move(f)();
-        });
+        inner_.execute(
+            [operation = operation_, f = std::decay_t<F>(std::forward<F>(function))]() mutable {
+                operation->resumed();
+                std::move(f)();
+            });
     }
     template <class Property>
         requires asio::can_query_v<const Inner&, Property>
@@ -80,8 +80,7 @@ std::vector<asio::ip::address> look_up(const std::string& host)
     addrinfo* found = nullptr;
     if (host.empty() || host.find('\0') != host.npos
         || ::getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0)
-        throw Exception{
-            Failure{Error::lookup_failed, {.attempted = "resolve", .endpoint = host}}};
+        throw Exception{Failure{Error::lookup_failed, {.attempted = "resolve", .endpoint = host}}};
     std::vector<asio::ip::address> addresses;
     for (const auto* at = found; at; at = at->ai_next) {
         if (at->ai_family == AF_INET)

@@ -70,13 +70,13 @@ private:
 
     using Work = boost::asio::executor_work_guard<boost::asio::io_context::executor_type>;
 
-    const bool is_virtual_;                              // sidecar side
-    TimePoint virtual_now_{};                            // sidecar side
-    std::map<TimerKey, std::function<void()>> timers_;   // sidecar side
-    std::uint64_t last_timer_ = 0;                       // sidecar side
-    std::uint64_t steps_ = 0;                            // sidecar side
-    boost::asio::io_context io_{1};                      // sidecar side
-    std::optional<Work> work_;                           // sidecar side
+    const bool is_virtual_;                            // sidecar side
+    TimePoint virtual_now_{};                          // sidecar side
+    std::map<TimerKey, std::function<void()>> timers_; // sidecar side
+    std::uint64_t last_timer_ = 0;                     // sidecar side
+    std::uint64_t steps_ = 0;                          // sidecar side
+    boost::asio::io_context io_{1};                    // sidecar side
+    std::optional<Work> work_;                         // sidecar side
 };
 
 /// One call of a transport as a coroutine, with its view of the loop. Used again for the next call

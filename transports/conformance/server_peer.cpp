@@ -87,23 +87,23 @@ struct ServerPeer::Impl {
     void send();
     void break_connection();
 
-    const std::size_t buffered_bytes;         // both: constant
-    Descriptor wake;                          // both: constant
-    std::uint16_t port = 0;                   // both: constant
+    const std::size_t buffered_bytes; // both: constant
+    Descriptor wake;                  // both: constant
+    std::uint16_t port = 0;           // both: constant
     std::mutex mutex;
     std::unique_ptr<ServerProtocol> protocol; // both: guarded by mutex
     Descriptor listener, connection;          // both: guarded by mutex
     std::vector<Descriptor> backlog;          // both: guarded by mutex; of hold_connect()
-    std::string in, out, waiting; // both: guarded by mutex; `waiting`: for the handshake
-    ServerProtocol::Arrived arrived;          // both: guarded by mutex
-    std::size_t reset_at = none;              // both: guarded by mutex; messages
-    bool holds = false, holds_close = false;  // both: guarded by mutex
-    bool is_closing = false;                  // both: guarded by mutex; ends its half after `out`
-    bool has_ended_half = false;              // both: guarded by mutex
-    bool must_break = false;                  // both: guarded by mutex
-    bool is_over = false;                     // both: guarded by mutex
-    bool has_seen_end = false;                // both: guarded by mutex; of the transport's half
-    std::thread thread;                       // sidecar side
+    std::string in, out, waiting;            // both: guarded by mutex; `waiting`: for the handshake
+    ServerProtocol::Arrived arrived;         // both: guarded by mutex
+    std::size_t reset_at = none;             // both: guarded by mutex; messages
+    bool holds = false, holds_close = false; // both: guarded by mutex
+    bool is_closing = false;                 // both: guarded by mutex; ends its half after `out`
+    bool has_ended_half = false;             // both: guarded by mutex
+    bool must_break = false;                 // both: guarded by mutex
+    bool is_over = false;                    // both: guarded by mutex
+    bool has_seen_end = false;               // both: guarded by mutex; of the transport's half
+    std::thread thread;                      // sidecar side
 };
 
 ServerPeer::Impl::Impl(std::unique_ptr<ServerProtocol> its_protocol, std::size_t its_buffered_bytes)
@@ -141,12 +141,11 @@ void ServerPeer::Impl::run()
                 return;
             const bool reads = !holds && !has_seen_end;
             const bool writes = !out.empty() || (is_closing && !has_ended_half);
-            entries = {pollfd{wake.get(), POLLIN, 0},
-                       pollfd{backlog.empty() && !connection.is_open() ? listener.get() : -1,
-                              POLLIN, 0},
-                       pollfd{reads || writes ? connection.get() : -1,
-                              static_cast<short>((reads ? POLLIN : 0) | (writes ? POLLOUT : 0)),
-                              0}};
+            entries = {
+                pollfd{wake.get(), POLLIN, 0},
+                pollfd{backlog.empty() && !connection.is_open() ? listener.get() : -1, POLLIN, 0},
+                pollfd{reads || writes ? connection.get() : -1,
+                       static_cast<short>((reads ? POLLIN : 0) | (writes ? POLLOUT : 0)), 0}};
         }
         (void)::poll(entries.data(), entries.size(), -1);
         eventfd_t count = 0;
@@ -159,8 +158,8 @@ void ServerPeer::Impl::run()
 void ServerPeer::Impl::handle(short listener_events, short connection_events)
 {
     if (listener_events != 0 && listener.is_open() && !connection.is_open()) {
-        connection = Descriptor{
-            ::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
+        connection =
+            Descriptor{::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
         set(connection, IPPROTO_TCP, TCP_NODELAY, 1);
     }
     if (!connection.is_open())

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-
 namespace sidecar::conformance {
 namespace {
 
@@ -36,7 +35,6 @@ void connect_and_read(Driver& d)
     d.connect();
     d.start_read();
 }
-
 
 void need_ping(Driver& d)
 {
@@ -134,23 +132,24 @@ void interrupt(Trials& trials, const Moment& moment, bool by_abort)
     for (unsigned n = 0; n <= max_resumptions; ++n) {
         bool was_reached = false;
         const auto rule = by_abort ? 16 : 17;
-        const auto name = fmt::format("{} {} at resumption {}", by_abort ? "abort" : "cancel",
-                                      moment.name, n);
-        const bool is_good = trials.run({rule, name, [&](Driver& d) {
-            auto& operation = moment.begin(d);
-            was_reached = d.run_to(operation, n);
-            for (unsigned poke = 0; !was_reached && operation.is_running() && moment.poke
-                                    && moment.poke(d, poke);
-                 ++poke) {
-                d.note("the peer goes on");
-                was_reached = d.run_to(operation, n);
-            }
-            if (!by_abort && operation.is_running()) {
-                d.cancel(operation);
-                d.expect_end(operation, 17, d.soon(), "it was cancelled");
-            }
-            d.finish();
-        }});
+        const auto name =
+            fmt::format("{} {} at resumption {}", by_abort ? "abort" : "cancel", moment.name, n);
+        const bool is_good =
+            trials.run({rule, name, [&](Driver& d) {
+                            auto& operation = moment.begin(d);
+                            was_reached = d.run_to(operation, n);
+                            for (unsigned poke = 0; !was_reached && operation.is_running()
+                                                    && moment.poke && moment.poke(d, poke);
+                                 ++poke) {
+                                d.note("the peer goes on");
+                                was_reached = d.run_to(operation, n);
+                            }
+                            if (!by_abort && operation.is_running()) {
+                                d.cancel(operation);
+                                d.expect_end(operation, 17, d.soon(), "it was cancelled");
+                            }
+                            d.finish();
+                        }});
         if (!is_good || (!was_reached && trials.options().only.empty()))
             return;
     }
@@ -341,35 +340,34 @@ void end_by_peer(Trials& trials)
          {Mode{"the peer sends messages and closes", true, false},
           Mode{"the peer sends messages and closes at once", false, false},
           Mode{"the peer sends messages into prepared memory and closes at once", false, true}})
-        trials.run({15, mode.name, [=](Driver& d) {
-                        d.sink.lends_memory = d.sink.prepares = mode.prepares;
-                        d.connect();
-                        auto messages = d.samples(3, 100);
-                        if (d.config().max_message_bytes() >= 60'000)
-                            messages.push_back(d.sample(60'000));
-                        for (const auto& message : messages)
-                            Driver::need(d.peer().deliver(message.kind, message.payload), 15,
-                                         "deliver()");
-                        if (mode.settles)
-                            d.expect_messages(messages, 4);
-                        Driver::need(d.peer().close(), 15, "close()");
-                        d.note("the peer closes");
-                        d.settle();
-                        if (!mode.settles)
-                            d.expect_messages(messages, 15);
-                        const auto end = deadline_after(d.loop().now(), d.timeout());
-                        while (d.loop().now() < end
-                               && (d.reading.is_running() || !d.reading.error())) {
-                            if (!d.reading.is_running())
-                                d.start_read();
-                            if (!d.run_until([&] { return !d.reading.is_running(); },
-                                             end - d.loop().now()))
-                                break;
-                        }
-                        d.expect_end(d.reading, 15, Duration{}, "the peer closed");
-                        d.expect_failure(d.reading, 15, "the peer closed");
-                        d.finish();
-                    }});
+        trials.run(
+            {15, mode.name, [=](Driver& d) {
+                 d.sink.lends_memory = d.sink.prepares = mode.prepares;
+                 d.connect();
+                 auto messages = d.samples(3, 100);
+                 if (d.config().max_message_bytes() >= 60'000)
+                     messages.push_back(d.sample(60'000));
+                 for (const auto& message : messages)
+                     Driver::need(d.peer().deliver(message.kind, message.payload), 15, "deliver()");
+                 if (mode.settles)
+                     d.expect_messages(messages, 4);
+                 Driver::need(d.peer().close(), 15, "close()");
+                 d.note("the peer closes");
+                 d.settle();
+                 if (!mode.settles)
+                     d.expect_messages(messages, 15);
+                 const auto end = deadline_after(d.loop().now(), d.timeout());
+                 while (d.loop().now() < end && (d.reading.is_running() || !d.reading.error())) {
+                     if (!d.reading.is_running())
+                         d.start_read();
+                     if (!d.run_until([&] { return !d.reading.is_running(); },
+                                      end - d.loop().now()))
+                         break;
+                 }
+                 d.expect_end(d.reading, 15, Duration{}, "the peer closed");
+                 d.expect_failure(d.reading, 15, "the peer closed");
+                 d.finish();
+             }});
     trials.run({15, "the peer closes while a write waits", [](Driver& d) {
                     connect_and_read(d);
                     hold_write(d);

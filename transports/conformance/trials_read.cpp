@@ -40,8 +40,8 @@ std::vector<Sample> samples_of_all_sizes(Driver& d)
 {
     const auto limit = d.config().max_message_bytes();
     std::vector<Sample> messages;
-    for (const std::size_t size :
-         {0u, 1u, 2u, 125u, 126u, 127u, 128u, 4096u, 16384u, 32767u, 32768u, 65535u, 65536u, 70000u})
+    for (const std::size_t size : {0u, 1u, 2u, 125u, 126u, 127u, 128u, 4096u, 16384u, 32767u,
+                                   32768u, 65535u, 65536u, 70000u})
         if (size <= limit)
             messages.push_back(d.sample(size));
     // Every value of a byte
@@ -103,7 +103,8 @@ void read_messages(Trials& trials, const SinkMode& mode)
                     d.finish();
                 }});
     for (const std::size_t bytes : {6u, 300u, 60'000u})
-        trials.run({mode.rule, fmt::format("{} of {} bytes", name("read messages in pieces"), bytes),
+        trials.run({mode.rule,
+                    fmt::format("{} of {} bytes", name("read messages in pieces"), bytes),
                     [&](Driver& d) {
                         use(d, mode);
                         d.connect();
@@ -112,9 +113,9 @@ void read_messages(Trials& trials, const SinkMode& mode)
                             all.push_back(d.sample(bytes));
                             const auto& message = all.back();
                             for (std::size_t i = 0; i < count; ++i) {
-                                Driver::need(d.peer().deliver_part(message.kind, message.payload,
-                                                                   i, count),
-                                             mode.rule, "deliver_part()");
+                                Driver::need(
+                                    d.peer().deliver_part(message.kind, message.payload, i, count),
+                                    mode.rule, "deliver_part()");
                                 d.note(fmt::format("the peer sends part {} of {}", i + 1, count));
                                 if (!d.reading.is_running() && !d.reading.error())
                                     d.start_read();
@@ -166,83 +167,83 @@ void read_at_the_limit(Trials& trials)
                     d.finish();
                 }});
     for (const std::size_t more : {1u, 1000u})
-        trials.run({8, fmt::format("read a message of the limit and {} bytes", more),
-                    [&](Driver& d) {
-                        d.connect();
-                        const auto size = d.config().max_message_bytes() + more;
-                        const auto message = d.sample(size), next = d.sample(10);
-                        if (message.payload.size() != size || !d.peer().keeps_borders())
-                            throw TrialSkipped{8, "its protocol carries no message above the "
-                                                  "limit"};
-                        deliver(d, message, 8);
-                        deliver(d, next, 8);
-                        const auto end = deadline_after(d.loop().now(), d.timeout());
-                        while (d.loop().now() < end && d.sink.taken.empty()) {
-                            if (!d.reading.is_running() && d.reading.error())
-                                break;
-                            if (!d.reading.is_running())
-                                d.start_read();
-                            (void)d.run_until([&] { return !d.reading.is_running(); },
-                                              end - d.loop().now());
-                        }
-                        if (!d.sink.taken.empty())
-                            d.fail(8, fmt::format("read() put {} after the peer had sent a message "
-                                                  "of {} bytes",
-                                                  show(d.sink.taken[0].payload), size));
-                        d.expect_end(d.reading, 8, {}, "the peer sent more than the limit");
-                        d.expect_failure(d.reading, 8, "the peer sent more than the limit");
-                        d.finish();
-                    }});
+        trials.run(
+            {8, fmt::format("read a message of the limit and {} bytes", more), [&](Driver& d) {
+                 d.connect();
+                 const auto size = d.config().max_message_bytes() + more;
+                 const auto message = d.sample(size), next = d.sample(10);
+                 if (message.payload.size() != size || !d.peer().keeps_borders())
+                     throw TrialSkipped{8, "its protocol carries no message above the "
+                                           "limit"};
+                 deliver(d, message, 8);
+                 deliver(d, next, 8);
+                 const auto end = deadline_after(d.loop().now(), d.timeout());
+                 while (d.loop().now() < end && d.sink.taken.empty()) {
+                     if (!d.reading.is_running() && d.reading.error())
+                         break;
+                     if (!d.reading.is_running())
+                         d.start_read();
+                     (void)d.run_until([&] { return !d.reading.is_running(); },
+                                       end - d.loop().now());
+                 }
+                 if (!d.sink.taken.empty())
+                     d.fail(8, fmt::format("read() put {} after the peer had sent a message "
+                                           "of {} bytes",
+                                           show(d.sink.taken[0].payload), size));
+                 d.expect_end(d.reading, 8, {}, "the peer sent more than the limit");
+                 d.expect_failure(d.reading, 8, "the peer sent more than the limit");
+                 d.finish();
+             }});
 }
 
 void forms(Trials& trials)
 {
-    trials.run({3, "check the options", [](Driver& d) {
-                    const auto threw = [&](const char* what) {
-                        d.fail(3, fmt::format("{} threw: {}", what,
-                                              to_failure(std::current_exception(), Error::misuse,
-                                                         {}, {})
-                                                  .message()));
-                    };
-                    try {
-                        (void)d.config().endpoint();
-                    } catch (...) {
-                        threw("endpoint()");
-                    }
-                    std::optional<Failure> why;
-                    try {
-                        if (const auto checked = d.config().check(); !checked)
-                            why = checked.error();
-                    } catch (...) {
-                        threw("check()");
-                    }
-                    if (why)
-                        d.fail(3, "check() refuses the options that lead to the peer: "
-                                      + why->message());
-                    if (d.config().max_message_bytes() == 0)
-                        d.fail(3, "max_message_bytes is 0");
-                    const auto liveness = d.config().default_liveness();
-                    if (liveness.ping_interval < Duration{} || liveness.ping_timeout < Duration{})
-                        d.fail(3, "default_liveness() has a negative time");
-                    if (!d.config().can_ping() && liveness.ping_interval > Duration{})
-                        d.note("default_liveness() has a ping_interval, for a heartbeat alone");
-                    for (const std::size_t size : {0u, 1u, 1000u, 100'000u}) {
-                        const std::string text(size, 'a');
-                        for (const auto kind : {MessageKind::text, MessageKind::binary}) {
-                            const auto bytes = std::as_bytes(std::span{text});
-                            bool first = false, second = false;
-                            try {
-                                first = d.config().check_send(kind, bytes).has_value();
-                                second = d.config().check_send(kind, bytes).has_value();
-                            } catch (...) {
-                                threw("check_send()");
-                            }
-                            if (first != second)
-                                d.fail(3, "check_send() gives two answers for one message");
-                        }
-                    }
-                    d.finish();
-                }});
+    trials.run(
+        {3, "check the options", [](Driver& d) {
+             const auto threw = [&](const char* what) {
+                 d.fail(3,
+                        fmt::format(
+                            "{} threw: {}", what,
+                            to_failure(std::current_exception(), Error::misuse, {}, {}).message()));
+             };
+             try {
+                 (void)d.config().endpoint();
+             } catch (...) {
+                 threw("endpoint()");
+             }
+             std::optional<Failure> why;
+             try {
+                 if (const auto checked = d.config().check(); !checked)
+                     why = checked.error();
+             } catch (...) {
+                 threw("check()");
+             }
+             if (why)
+                 d.fail(3, "check() refuses the options that lead to the peer: " + why->message());
+             if (d.config().max_message_bytes() == 0)
+                 d.fail(3, "max_message_bytes is 0");
+             const auto liveness = d.config().default_liveness();
+             if (liveness.ping_interval < Duration{} || liveness.ping_timeout < Duration{})
+                 d.fail(3, "default_liveness() has a negative time");
+             if (!d.config().can_ping() && liveness.ping_interval > Duration{})
+                 d.note("default_liveness() has a ping_interval, for a heartbeat alone");
+             for (const std::size_t size : {0u, 1u, 1000u, 100'000u}) {
+                 const std::string text(size, 'a');
+                 for (const auto kind : {MessageKind::text, MessageKind::binary}) {
+                     const auto bytes = std::as_bytes(std::span{text});
+                     bool first = false, second = false;
+                     try {
+                         first = d.config().check_send(kind, bytes).has_value();
+                         second = d.config().check_send(kind, bytes).has_value();
+                     } catch (...) {
+                         threw("check_send()");
+                     }
+                     if (first != second)
+                         d.fail(3, "check_send() gives two answers for one message");
+                 }
+             }
+             d.finish();
+         }});
     trials.run({3, "check bad options", [](Driver& d) {
                     Driver::need(!d.bad_configs().empty(), 3, "bad_options()");
                     std::size_t number = 0;
@@ -274,24 +275,23 @@ void run_read_trials(Trials& trials)
         refuse_messages(trials, mode);
     }
     read_at_the_limit(trials);
-    trials.run({19, "wait without messages", [](Driver& d) {
-                    d.connect();
-                    d.start_read();
-                    d.settle();
-                    const auto before = d.loop().steps();
-                    constexpr unsigned max_steps = 1000;
-                    const auto idle = d.loop().is_virtual() ? Duration{std::chrono::minutes{1}}
-                                                            : Duration{std::chrono::milliseconds{50}};
-                    (void)d.run_until(
-                        [&] {
-                            return !d.reading.is_running() || d.loop().steps() - before > max_steps;
-                        },
-                        idle);
-                    if (d.loop().steps() - before > max_steps)
-                        d.fail(19, fmt::format("more than {} handlers ran while nothing happened",
-                                               max_steps));
-                    d.finish();
-                }});
+    trials.run(
+        {19, "wait without messages", [](Driver& d) {
+             d.connect();
+             d.start_read();
+             d.settle();
+             const auto before = d.loop().steps();
+             constexpr unsigned max_steps = 1000;
+             const auto idle = d.loop().is_virtual() ? Duration{std::chrono::minutes{1}}
+                                                     : Duration{std::chrono::milliseconds{50}};
+             (void)d.run_until(
+                 [&] { return !d.reading.is_running() || d.loop().steps() - before > max_steps; },
+                 idle);
+             if (d.loop().steps() - before > max_steps)
+                 d.fail(19,
+                        fmt::format("more than {} handlers ran while nothing happened", max_steps));
+             d.finish();
+         }});
 }
 
 } // namespace sidecar::conformance

@@ -192,38 +192,38 @@ void ping(Trials& trials)
         if (!d.config().can_ping())
             throw TrialSkipped{13, "the transport has no ping()"};
     };
-    trials.run({13, "ping", [=](Driver& d) {
-                    need_ping(d);
-                    d.connect();
-                    for (const std::string payload : {"\1\2\3\4\5\6\7\10", "12345678", "87654321"}) {
-                        const auto pongs = d.sink.pongs.size();
-                        d.read_all();
-                        d.start_ping(payload);
-                        d.expect_end(d.pinging, 13, d.timeout(), "the peer takes the ping");
-                        d.expect_success(d.pinging, 13, "the peer takes the ping");
-                        if (!d.peer().answers_pings())
-                            continue;
-                        const auto end = deadline_after(d.loop().now(), d.timeout());
-                        while (d.sink.pongs.size() == pongs && d.loop().now() < end) {
-                            d.expect_success(d.reading, 13, "the peer answered a ping");
-                            if (!d.reading.is_running())
-                                d.start_read();
-                            if (!d.run_until(
-                                    [&] {
-                                        return !d.reading.is_running()
-                                               || d.sink.pongs.size() != pongs;
-                                    },
-                                    end - d.loop().now()))
-                                break;
-                        }
-                        if (d.sink.pongs.size() == pongs)
-                            d.fail(13, "Sink::on_pong() was not called for a ping (a peer that "
-                                       "gives no answer overrides answers_pings())");
-                        if (d.sink.pongs.back() != payload)
-                            d.fail(13, "Sink::on_pong() got another payload than the ping's");
-                    }
-                    d.finish();
-                }});
+    trials.run(
+        {13, "ping", [=](Driver& d) {
+             need_ping(d);
+             d.connect();
+             for (const std::string payload : {"\1\2\3\4\5\6\7\10", "12345678", "87654321"}) {
+                 const auto pongs = d.sink.pongs.size();
+                 d.read_all();
+                 d.start_ping(payload);
+                 d.expect_end(d.pinging, 13, d.timeout(), "the peer takes the ping");
+                 d.expect_success(d.pinging, 13, "the peer takes the ping");
+                 if (!d.peer().answers_pings())
+                     continue;
+                 const auto end = deadline_after(d.loop().now(), d.timeout());
+                 while (d.sink.pongs.size() == pongs && d.loop().now() < end) {
+                     d.expect_success(d.reading, 13, "the peer answered a ping");
+                     if (!d.reading.is_running())
+                         d.start_read();
+                     if (!d.run_until(
+                             [&] {
+                                 return !d.reading.is_running() || d.sink.pongs.size() != pongs;
+                             },
+                             end - d.loop().now()))
+                         break;
+                 }
+                 if (d.sink.pongs.size() == pongs)
+                     d.fail(13, "Sink::on_pong() was not called for a ping (a peer that "
+                                "gives no answer overrides answers_pings())");
+                 if (d.sink.pongs.back() != payload)
+                     d.fail(13, "Sink::on_pong() got another payload than the ping's");
+             }
+             d.finish();
+         }});
     trials.run({13, "ping beside a write", [=](Driver& d) {
                     need_ping(d);
                     d.connect();

@@ -43,9 +43,8 @@ public:
     std::size_t decode(std::string_view bytes, Arrived& arrived) override
     {
         std::size_t at = 0;
-        while (const auto taken =
-                   is_open_ ? take_frame(bytes.substr(at), arrived)
-                            : take_request(bytes.substr(at), arrived))
+        while (const auto taken = is_open_ ? take_frame(bytes.substr(at), arrived)
+                                           : take_request(bytes.substr(at), arrived))
             at += taken;
         return at;
     }

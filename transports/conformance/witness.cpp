@@ -79,16 +79,16 @@ bool WitnessSink::put(MessageKind kind, std::span<const std::byte> payload)
     if (prepared_)
         verdict_.record(9, "Sink::put() after prepare() and before commit()");
     if (text.size() > max_message_bytes_)
-        throw Exception{
-            Failure{Error::too_big,
-                    {.attempted = "take in a message",
-                     .explanation = fmt::format("{} bytes; the limit is {}", text.size(),
-                                                max_message_bytes_)}}};
+        throw Exception{Failure{Error::too_big,
+                                {.attempted = "take in a message",
+                                 .explanation = fmt::format("{} bytes; the limit is {}",
+                                                            text.size(), max_message_bytes_)}}};
     if (was_refused_) {
         verdict_.record(6, fmt::format("read() put {} after a put was refused", show(text)));
         return false;
     }
-    if (!has_room_ || (refuse_at != 0 && refusals_left != 0 && puts_ >= std::max<std::size_t>(refuse_at, 2))) {
+    if (!has_room_
+        || (refuse_at != 0 && refusals_left != 0 && puts_ >= std::max<std::size_t>(refuse_at, 2))) {
         if (refusals_left != 0)
             --refusals_left;
         ++refusals_;
@@ -206,11 +206,11 @@ void WitnessSink::between_handlers()
 {
     check_lent("when read() waited or returned");
     if (read_.is_inside() && !waits_for_room_ && puts_ != 0)
-        verdict_.record(was_refused_ ? 6 : 5,
-                        fmt::format("read() waits after {} of {}",
-                                    was_refused_ ? "the refused put" : "the put",
-                                    was_refused_ ? show(owed_ ? owed_->payload : "")
-                                                 : show(taken.empty() ? "" : taken.back().payload)));
+        verdict_.record(
+            was_refused_ ? 6 : 5,
+            fmt::format("read() waits after {} of {}", was_refused_ ? "the refused put" : "the put",
+                        was_refused_ ? show(owed_ ? owed_->payload : "")
+                                     : show(taken.empty() ? "" : taken.back().payload)));
 }
 
 // --- batches
@@ -231,8 +231,8 @@ MessageView WitnessBatch::read(std::uint64_t& position) const
         verdict_.record(11, "the batch was read behind its end");
         return view(MessageKind::binary, nothing);
     } else if (index < marked_) {
-        verdict_.record(11, fmt::format("message {} of the batch was read after mark_written()",
-                                        index + 1));
+        verdict_.record(
+            11, fmt::format("message {} of the batch was read after mark_written()", index + 1));
     }
     return index < messages_.size() ? view(messages_[index].kind, messages_[index].payload)
                                     : view(MessageKind::binary, nothing);

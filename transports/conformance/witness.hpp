@@ -78,31 +78,31 @@ public:
     [[nodiscard]] bool has_put() const noexcept { return puts_ != 0; }
     [[nodiscard]] std::size_t refusals() const noexcept { return refusals_; }
 
-    std::vector<Sample> taken;          // sidecar side
-    std::vector<std::string> pongs;     // sidecar side
-    std::size_t refuse_at = 0;          // sidecar side; the n-th put of each read; 0: none
-    std::size_t refusals_left = 0;      // sidecar side; for refuse_at
-    bool lends_memory = false;          // sidecar side; receive_buffer() returns some
-    bool prepares = false;              // sidecar side; prepare() returns memory
+    std::vector<Sample> taken;      // sidecar side
+    std::vector<std::string> pongs; // sidecar side
+    std::size_t refuse_at = 0;      // sidecar side; the n-th put of each read; 0: none
+    std::size_t refusals_left = 0;  // sidecar side; for refuse_at
+    bool lends_memory = false;      // sidecar side; receive_buffer() returns some
+    bool prepares = false;          // sidecar side; prepare() returns memory
 
 private:
     bool must_be_reading(const char* call);
     void check_lent(const char* when);
     void take(MessageKind kind, std::string payload);
 
-    Loop& loop_;                              // sidecar side
-    const Operation& read_;                   // sidecar side
-    Verdict& verdict_;                        // both
-    const std::size_t max_message_bytes_;     // sidecar side
-    std::size_t puts_ = 0;                    // sidecar side; of this read, refused ones too
-    std::size_t refusals_ = 0;                // sidecar side; of all reads
-    bool has_room_ = true;                    // sidecar side
-    bool was_refused_ = false;                // sidecar side; in this read
-    bool waits_for_room_ = false;             // sidecar side
-    std::optional<Sample> owed_;              // sidecar side; refused, and not put again yet
-    LoopEvent room_;                          // sidecar side
-    std::vector<std::byte> lent_;             // sidecar side; the memory of receive_buffer()
-    bool is_lent_ = false;                    // sidecar side
+    Loop& loop_;                                 // sidecar side
+    const Operation& read_;                      // sidecar side
+    Verdict& verdict_;                           // both
+    const std::size_t max_message_bytes_;        // sidecar side
+    std::size_t puts_ = 0;                       // sidecar side; of this read, refused ones too
+    std::size_t refusals_ = 0;                   // sidecar side; of all reads
+    bool has_room_ = true;                       // sidecar side
+    bool was_refused_ = false;                   // sidecar side; in this read
+    bool waits_for_room_ = false;                // sidecar side
+    std::optional<Sample> owed_;                 // sidecar side; refused, and not put again yet
+    LoopEvent room_;                             // sidecar side
+    std::vector<std::byte> lent_;                // sidecar side; the memory of receive_buffer()
+    bool is_lent_ = false;                       // sidecar side
     std::map<std::size_t, std::string> in_lent_; // sidecar side; messages put from there, by place
     std::optional<std::vector<std::byte>> prepared_; // sidecar side
 };

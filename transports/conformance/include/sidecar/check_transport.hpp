@@ -118,10 +118,10 @@ class SIDECAR_API TransportReport {
 public:
     /// One rule that the transport broke.
     struct Broken {
-        int rule = 0;              ///< the number in docs/conformance.md; 0: the peer failed
-        std::string trial{};       ///< what the kit did; repeats it as TransportCheck::only
-        std::string saw{};         ///< what it saw
-        std::string steps{};       ///< the calls of this trial with their times, one per line
+        int rule = 0;        ///< the number in docs/conformance.md; 0: the peer failed
+        std::string trial{}; ///< what the kit did; repeats it as TransportCheck::only
+        std::string saw{};   ///< what it saw
+        std::string steps{}; ///< the calls of this trial with their times, one per line
     };
     /// A rule that was not checked, or not in all ways.
     struct Skipped {

@@ -19,10 +19,7 @@ namespace sidecar {
 template <Framing F>
 class FramingProtocol final : public ServerProtocol {
 public:
-    explicit FramingProtocol(F framing)
-        : encoding_{framing}, decoding_{std::move(framing)}
-    {
-    }
+    explicit FramingProtocol(F framing) : encoding_{framing}, decoding_{std::move(framing)} {}
 
     [[nodiscard]] std::string encode(MessageKind, std::string_view payload) override
     {
