@@ -30,6 +30,7 @@ TRANSPORTS = {
     "websocket": ["http", "stream", "tls"],
     "mock": [],
     "recording": [],
+    "conformance": ["mock", "tcp", "websocket"],  # its headers are for the peers of these
 }
 
 

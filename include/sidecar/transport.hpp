@@ -33,7 +33,8 @@ namespace sidecar {
 ///   unless the drain ran out of time. After it has begun no further message may go out. The code
 ///   and reason are valid: the library has checked them.
 /// - `abort() noexcept`: shuts everything at once and never waits; after it all calls above must
-///   end soon, with any error. May be called in any state, and more than once.
+///   end soon, with any error. May be called in any state, and more than once. A cancelled call
+///   must end soon too, as each wait of a Context and of Asio does.
 ///
 /// Optional members:
 /// - `T(options, attempt)`: the same constructor, with the Attempt that the transport is made for.
