@@ -9,11 +9,11 @@ namespace sidecar {
 
 using Duration = std::chrono::nanoseconds;
 
-/// A point on a sidecar's clock. On a virtual clock the count starts at zero with every start().
+/// A point on a sidecar's clock. On virtual time the count starts at zero with every start(), or
+/// with its MockClock.
 using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
-/// A transport names this as its `Clock` for tests. Time stops while anything can run. It jumps to
-/// the next timer when nothing can run and the application waits in a call of the sidecar.
+/// A transport names this as its `Clock` to run on virtual time, in tests; see MockClock.
 struct VirtualClock {};
 
 /// Returns `now + timeout` without overflow; a huge timeout means "no deadline".

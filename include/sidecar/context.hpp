@@ -4,6 +4,7 @@
 #include <sidecar/clock.hpp>
 #include <sidecar/detail/export.hpp>
 #include <sidecar/loop_event.hpp>
+#include <sidecar/mock_clock.hpp>
 #include <sidecar/options.hpp>
 #include <sidecar/phase.hpp>
 #include <sidecar/task.hpp>
@@ -11,6 +12,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/ip/address.hpp>
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +31,7 @@ public:
 
     [[nodiscard]] virtual boost::asio::any_io_executor executor() = 0;
     [[nodiscard]] virtual TimePoint now() const = 0;
+    [[nodiscard]] virtual std::optional<MockClock> mock_clock() const { return std::nullopt; }
     [[nodiscard]] virtual Task<> sleep_until(TimePoint when) = 0;
     [[nodiscard]] virtual Task<bool> wait(LoopEvent& event, TimePoint deadline) = 0;
     [[nodiscard]] virtual Task<std::vector<boost::asio::ip::address>> resolve(std::string host) = 0;
@@ -82,6 +85,8 @@ public:
 
     /// The present time on the sidecar's clock (virtual with the mock).
     [[nodiscard]] TimePoint now() const { return base_->now(); }
+    /// The clock that the loop shares with the application's threads; empty: time is real.
+    [[nodiscard]] std::optional<MockClock> mock_clock() const { return base_->mock_clock(); }
     /// When the library gives up the present operation (connect, close); TimePoint::max(): never.
     [[nodiscard]] TimePoint deadline() const noexcept { return deadline_; }
     /// Waits until `when`. Cancellation: throws operation_aborted.

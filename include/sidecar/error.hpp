@@ -89,6 +89,9 @@ enum class Error {
     expired = 31,
     /// The peer refused the login, as the application's on_connected says; see Session::refuse().
     login_refused = 32,
+    /// A test's virtual time has passed its limit, so that the call would wait for ever; see
+    /// MockClock.
+    time_limit = 33,
 };
 
 /// The category of Error; its name is "sidecar".

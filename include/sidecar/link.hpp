@@ -125,7 +125,7 @@ private:
                                                    std::span<const std::byte> payload,
                                                    AckPredicate is_answer);
     [[nodiscard]] std::optional<Failure> refused(const char* attempted) const;
-    [[nodiscard]] bool is_usable() const noexcept;
+    [[nodiscard]] bool can_look() const noexcept;
 
     // The link refers to its run, so it is released first: by this order in the destructor, and by
     // swaps in an assignment.

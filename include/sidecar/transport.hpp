@@ -44,6 +44,8 @@ namespace sidecar {
 ///   protocol.
 /// - `static Liveness default_liveness()`: for the pings that LinkOptions leave empty.
 /// - `using Clock = VirtualClock`: runs the sidecar on virtual time, for tests.
+/// - `static std::optional<MockClock> mock_clock(const Options&)`: the clock that the run shares with
+///   others; only beside that Clock.
 /// - `Options::max_message_bytes`: the limit of received messages; 1 MiB without it.
 /// - `static std::string endpoint(const Options&)`: the peer's name in errors.
 /// - `static Result<void> check(const Options&)`: start() and open() call it before they make

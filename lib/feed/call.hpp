@@ -50,6 +50,16 @@ public:
     /// Returns whether there is a run of this process.
     [[nodiscard]] explicit operator bool() const noexcept { return run_ && !is_forked_; }
 
+    /// Returns whether there is a run to look at; on virtual time all has happened then that can
+    /// happen now.
+    [[nodiscard]] bool can_look() const
+    {
+        const bool has_run_here{*this};
+        if (has_run_here)
+            run_->settle();
+        return has_run_here;
+    }
+
     /// Returns why no call can continue, whether there is a run or not; empty: it can.
     [[nodiscard]] std::optional<Failure> refused_without_run(const char* attempted) const
     {
@@ -85,12 +95,17 @@ public:
     {
         return detail::of_call(code, attempted, endpoint());
     }
-    /// Names the call and the endpoint in `stopped`: the inbox knows neither.
+    /// Completes a failure of the inbox, which knows neither the call nor the endpoint, or of
+    /// another wait: `stopped` names them; timed_out and full may be time_limit.
     template <class T>
-    void name_if_stopped(Result<T>& result, const char* attempted) const
+    void complete(Result<T>& result, const char* attempted) const
     {
-        if (result.has_error() && result.error() == Error::stopped) [[unlikely]]
+        if (!result.has_error()) [[likely]]
+            return;
+        if (result.error() == Error::stopped)
             result = failure(Error::stopped, attempted);
+        else if (result.error() == Error::timed_out || result.error() == Error::full)
+            result = run_->explain(result.error());
     }
 
 private:

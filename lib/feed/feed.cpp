@@ -92,10 +92,11 @@ Result<void> Feed::start_run(std::shared_ptr<const LinkConfig> config, Duration 
         const auto deadline = deadline_after(run->deadline_of(timeout), report_time);
         auto outcome = run->wait_for_link(*run->links().first(), deadline);
         if (!outcome) {
+            const auto failure = run->explain(outcome.error().with_retry(false));
             run->request_stop();
             (void)run->wait_stopped(Duration::max());
             run->set_start_failed();
-            return outcome.error().with_retry(false);
+            return failure;
         }
         return outcome;
     } catch (...) {
@@ -118,7 +119,9 @@ Result<void> Feed::wait_started(Duration timeout)
     const Call call{*this};
     if (auto failure = call.refused_or_stopping("wait for the start", true))
         return std::move(*failure);
-    return call->wait_for_link(*call->links().first(), call->deadline_of(timeout));
+    auto outcome = call->wait_for_link(*call->links().first(), call->deadline_of(timeout));
+    call.complete(outcome, "wait for the start");
+    return outcome;
 }
 
 Result<std::shared_ptr<Run>> Feed::begin_run(std::shared_ptr<const LinkConfig> config,
@@ -156,7 +159,7 @@ Result<std::shared_ptr<Run>> Feed::begin_run(std::shared_ptr<const LinkConfig> c
                            attempted, config->endpoint());
         if (has_run)
             return of_call(Error::already_started, attempted, config->endpoint());
-        run = Run::make(options, config->is_virtual(), runs.readable());
+        run = Run::make(options, *config, runs.readable());
         link_options.subscriptions = runs.subscriptions();
         (void)run->links().add(config, std::move(link_options), run->deadline_of(timeout));
         runs.set_stops_at_start(stops_before);
@@ -178,10 +181,8 @@ Result<Link> Feed::open_link(std::shared_ptr<const LinkConfig> config, LinkOptio
     if (auto failure = call.refused(attempted, true))
         return std::move(*failure);
     try {
-        if (config->is_virtual() != call->is_virtual())
-            return of_call(bad_options("its transport and the sidecar's first one run on different "
-                                       "kinds of clock, real and virtual time"),
-                           attempted, config->endpoint());
+        if (auto same = call->check_clock(*config); !same)
+            return of_call(same.error(), attempted, config->endpoint());
         if (auto valid = validate_link(*config, options,
                                        with_inbox(call.runs()->options(), *call.runs()->config()));
             !valid)
@@ -194,7 +195,7 @@ Result<Link> Feed::open_link(std::shared_ptr<const LinkConfig> config, LinkOptio
             !outcome) {
             if (outcome.error() == Error::timed_out) // nobody holds the link
                 link->withdraw();
-            return outcome.error().with_retry(false);
+            return call->explain(outcome.error().with_retry(false));
         }
         return Link{call->shared_from_this(), std::move(link), call.runs()->fork_generation()};
     } catch (...) {
@@ -301,7 +302,7 @@ Result<void> Feed::call_task(std::string name, TaskFactory factory,
         return {};
     }
     return woke ? call.failure(Error::stopping, "call")
-                : call.failure(Error::timed_out, "call").with_retry(true);
+                : call->explain(call.failure(Error::timed_out, "call").with_retry(true));
 }
 
 // --- messages
@@ -312,7 +313,9 @@ Result<void> Feed::send_message(MessageKind kind, std::span<const std::byte> pay
     const Call call{*this};
     if (auto failure = call.refused("send", false))
         return std::move(*failure);
-    return call->links().first()->writer().send(kind, payload, options);
+    auto result = call->links().first()->writer().send(kind, payload, options);
+    call.complete(result, "send");
+    return result;
 }
 
 Result<void> Feed::flush(Duration timeout)
@@ -320,7 +323,9 @@ Result<void> Feed::flush(Duration timeout)
     const Call call{*this};
     if (auto failure = call.refused("flush", true))
         return std::move(*failure);
-    return call->links().first()->writer().flush(timeout);
+    auto result = call->links().first()->writer().flush(timeout);
+    call.complete(result, "flush");
+    return result;
 }
 
 Result<Message> Feed::receive(Duration timeout)
@@ -330,7 +335,7 @@ Result<Message> Feed::receive(Duration timeout)
         return std::move(*failure);
     // One object for all returns: a message holds its bytes, so each move would copy them
     auto message = call->inbox().receive(timeout);
-    call.name_if_stopped(message, "receive");
+    call.complete(message, "receive");
     return message;
 }
 
@@ -340,7 +345,7 @@ Result<Event> Feed::next_event(Duration timeout)
     if (auto failure = call.refused("wait for an event", true))
         return std::move(*failure);
     auto event = call->inbox().next_event(timeout);
-    call.name_if_stopped(event, "wait for an event");
+    call.complete(event, "wait for an event");
     return event;
 }
 
@@ -349,8 +354,14 @@ Result<std::size_t> Feed::poll_messages(MessageHandler handler, std::size_t limi
     const Call call{*this};
     if (auto failure = call.refused("poll", true))
         return std::move(*failure);
+    if (call->virtual_time() && !call->inbox().has_something())
+        call->settle();
     auto count = call->inbox().poll(handler, limit);
-    call.name_if_stopped(count, "poll");
+    call.complete(count, "poll");
+    if (call->virtual_time() && count && *count == 0)
+        if (auto failure = call->explain(call.failure(Error::timed_out, "poll"));
+            failure == Error::time_limit)
+            return failure;
     return count;
 }
 
@@ -361,7 +372,10 @@ TimePoint Feed::now() const
     const Call call{*this};
     if (call.has_run())
         return call->now();
-    return call.runs() && call.runs()->config()->is_virtual() ? TimePoint{} : real_now();
+    if (!call.runs() || !call.runs()->config()->is_virtual())
+        return real_now();
+    const auto clock = call.runs()->config()->mock_clock();
+    return clock ? clock->now() : TimePoint{};
 }
 
 bool Feed::sleep_for(Duration duration)
@@ -381,9 +395,15 @@ bool Feed::sleep_for(Duration duration)
         counted.reset();
         return runs.sleep_until(deadline_after(real_now(), duration), stops_before);
     }
-    if (has_run)
-        (void)call->wait_for_stop_request(call->deadline_of(duration));
-    return runs.stop_requests() == stops_before;
+    bool is_over = true;
+    if (has_run) {
+        const auto until = call->deadline_of(duration);
+        (void)call->wait_for_stop_request(until);
+        is_over = call->now() >= until;
+    } else if (const auto clock = runs.config()->mock_clock()) {
+        is_over = time_of(*clock)->advance(duration);
+    }
+    return is_over && runs.stop_requests() == stops_before;
 }
 
 void Feed::request_stop() noexcept
@@ -406,7 +426,7 @@ Result<StopReport> Feed::wait_stopped(Duration timeout)
             call.runs()->set_stop_pending(false);
         return std::move(*report);
     }
-    return call.failure(Error::timed_out, "wait for the stop").with_retry(true);
+    return call->explain(call.failure(Error::timed_out, "wait for the stop").with_retry(true));
 }
 
 StopReport Feed::stop(CloseReason reason)
@@ -437,19 +457,19 @@ StopReport Feed::stop(CloseReason reason)
 State Feed::state() const
 {
     const Call call{*this};
-    return call && !call->has_start_failed() ? call->state() : State::idle;
+    return call.can_look() && !call->has_start_failed() ? call->state() : State::idle;
 }
 
 Stats Feed::stats() const
 {
     const Call call{*this};
-    return call ? call->stats() : Stats{};
+    return call.can_look() ? call->stats() : Stats{};
 }
 
 ErrorLog Feed::errors() const
 {
     const Call call{*this};
-    return call ? call->journal().distinct() : ErrorLog{};
+    return call.can_look() ? call->journal().distinct() : ErrorLog{};
 }
 
 std::string Feed::dump() const
@@ -457,7 +477,7 @@ std::string Feed::dump() const
     const Call call{*this};
     if (!call.runs())
         return "moved from";
-    return call ? call->dump() : "state idle";
+    return call.can_look() ? call->dump() : "state idle";
 }
 
 Result<int> Feed::native_handle()

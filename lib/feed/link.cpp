@@ -34,9 +34,13 @@ Link& Link::operator=(Link other) noexcept
     return *this;
 }
 
-bool Link::is_usable() const noexcept
+/// Returns whether the link can be asked, on virtual time after all that can happen now.
+bool Link::can_look() const noexcept
 {
-    return link_ && !detail::has_forked_since(fork_generation_);
+    if (!link_ || detail::has_forked_since(fork_generation_))
+        return false;
+    run_->settle();
+    return true;
 }
 
 /// Returns why this Link refuses every call; empty: it does not.
@@ -56,31 +60,34 @@ Result<void> Link::send_message(MessageKind kind, std::span<const std::byte> pay
 {
     if (auto failure = refused("send"))
         return std::move(*failure);
-    return link_->writer().send(kind, payload, options);
+    auto result = link_->writer().send(kind, payload, options);
+    if (!result && result.error() == Error::full)
+        result = run_->explain(result.error());
+    return result;
 }
 
 Result<void> Link::flush(Duration timeout)
 {
     if (auto failure = refused("flush"))
         return std::move(*failure);
-    return link_->writer().flush(timeout);
+    auto result = link_->writer().flush(timeout);
+    if (!result && result.error() == Error::timed_out)
+        result = run_->explain(result.error());
+    return result;
 }
 
 LinkId Link::id() const noexcept { return link_ ? link_->id() : LinkId{}; }
 
-bool Link::is_up() const noexcept { return is_usable() && link_->is_up(); }
+bool Link::is_up() const noexcept { return can_look() && link_->is_up(); }
 
-std::string Link::protocol() const
-{
-    return is_usable() ? link_->note().protocol() : std::string{};
-}
+std::string Link::protocol() const { return can_look() ? link_->note().protocol() : std::string{}; }
 
 ConnectionInfo Link::connection_info() const
 {
-    return is_usable() ? link_->note().connection_info() : ConnectionInfo{};
+    return can_look() ? link_->note().connection_info() : ConnectionInfo{};
 }
 
-Stats Link::stats() const { return is_usable() ? detail::Links::stats_of(*link_) : Stats{}; }
+Stats Link::stats() const { return can_look() ? detail::Links::stats_of(*link_) : Stats{}; }
 
 std::uint32_t Link::connection() const noexcept
 {
@@ -107,12 +114,12 @@ Result<bool> Link::unsubscribe_message(std::string_view key, MessageKind kind,
 
 std::optional<SubscriptionState> Link::subscription_state(std::string_view key) const
 {
-    return is_usable() ? link_->subscriptions().state(key) : std::nullopt;
+    return can_look() ? link_->subscriptions().state(key) : std::nullopt;
 }
 
 SubscriptionCounts Link::subscription_counts() const
 {
-    return is_usable() ? link_->subscriptions().counts() : SubscriptionCounts{};
+    return can_look() ? link_->subscriptions().counts() : SubscriptionCounts{};
 }
 
 Result<void> Link::close(Duration timeout, CloseReason reason)
@@ -124,7 +131,10 @@ Result<void> Link::close(Duration timeout, CloseReason reason)
                        {.attempted = "close",
                         .endpoint = link_->endpoint(),
                         .explanation = valid.error().explanation()}};
-    return link_->close(timeout, std::move(reason));
+    auto result = link_->close(timeout, std::move(reason));
+    if (!result && result.error() == Error::timed_out)
+        result = run_->explain(result.error());
+    return result;
 }
 
 } // namespace sidecar

@@ -1,5 +1,6 @@
 #include "feed/run.hpp"
 
+#include "base/failures.hpp"
 #include "base/real_time.hpp"
 #include "feed/validate_options.hpp"
 
@@ -10,10 +11,10 @@
 #include <utility>
 
 namespace sidecar::detail {
-Run::Run(const Options& options, bool is_virtual)
+Run::Run(const Options& options, std::shared_ptr<VirtualTime> time)
     : budget_{options.stop},
       journal_{options.log},
-      loop_{{.is_virtual = is_virtual,
+      loop_{{.time = std::move(time),
              .busy_poll = options.busy_poll,
              .lookup = options.lookup,
              .bytes_processed = [this] { return inbox_.ring().counts().pushed_bytes; },
@@ -40,10 +41,13 @@ Run::Run(const Options& options, bool is_virtual)
     inbox_.on_space = [this] { loop_.wake(); };
 }
 
-std::shared_ptr<Run> Run::make(const Options& options, bool is_virtual,
+std::shared_ptr<Run> Run::make(const Options& options, const LinkConfig& first,
                                std::shared_ptr<const NotifyFd> readable)
 {
-    std::shared_ptr<Run> run{new Run{options, is_virtual}};
+    std::shared_ptr<VirtualTime> time;
+    if (first.is_virtual())
+        time = time_of(first.mock_clock().value_or(MockClock{}));
+    std::shared_ptr<Run> run{new Run{options, std::move(time)}};
     run->loop_.keep_through(run);
     if (readable)
         run->inbox_.notify_through(std::move(readable));
@@ -76,6 +80,7 @@ void Run::start_thread()
 
 void Run::never_ran()
 {
+    loop_.leave();
     std::lock_guard lock{end_mutex_};
     start_failed_ = true;
     inbox_.end();
@@ -92,6 +97,7 @@ void Run::run_thread() noexcept
     report_.end(loop_.now());
     thread_.mark_ended();
     services_.progressed.wake();
+    loop_.leave();
 }
 
 // --- waiting
@@ -124,6 +130,27 @@ bool Run::wait_for_stop_request(TimePoint deadline)
                                            [this] { return stop_request_.is_made(); });
 }
 
+Result<void> Run::check_clock(const LinkConfig& config) const
+{
+    if (config.is_virtual() != (virtual_time() != nullptr))
+        return bad_options("its transport and the sidecar's first one run on different kinds of "
+                           "clock, real and virtual time");
+    if (const auto clock = config.mock_clock(); clock && time_of(*clock).get() != virtual_time())
+        return bad_options("its MockClock is not the clock of the sidecar's first transport");
+    return {};
+}
+
+Failure Run::explain(Failure failure) const
+{
+    const auto* const time = virtual_time();
+    if (!time || !time->has_passed_limit())
+        return failure;
+    return {Error::time_limit,
+            {.attempted = failure.attempted(),
+             .endpoint = failure.endpoint(),
+             .explanation = fmt::format("{}\n{}", time->limit_text(), dump())}};
+}
+
 // --- stopping
 
 void Run::request_stop() noexcept
@@ -150,16 +177,15 @@ void Run::set_close_reason(CloseReason reason)
 
 std::optional<StopReport> Run::wait_stopped(Duration timeout)
 {
-    const auto until = deadline_after(real_now(), timeout);
+    const auto until = deadline_of(timeout);
     for (;;) {
         const bool requested = stop_request_.is_made();
         // Real time, even on a virtual clock: code that holds the thread lets no virtual time pass.
         const auto hard =
             requested ? deadline_after(stop_request_.made_at(), budget_.total) : TimePoint::max();
-        const auto deadline = std::min(until, hard);
         // After the run's end a thread_local of the user may still hold the thread.
-        const bool joined =
-            wait_for_end(deadline, requested) && requested && thread_.join_until(deadline);
+        const bool joined = wait_for_end(until, hard) && requested
+                            && thread_.join_until(virtual_time() ? hard : std::min(until, hard));
         std::lock_guard lock{end_mutex_};
         if (!final_report_ && joined)
             mark_over(finished_report(true));
@@ -167,26 +193,24 @@ std::optional<StopReport> Run::wait_stopped(Duration timeout)
             orphan_thread();
         if (final_report_)
             return final_report_;
-        if (real_now() >= until)
+        if (loop_.now() >= until
+            || (!requested && virtual_time() && virtual_time()->has_passed_limit()))
             return std::nullopt;
     }
 }
 
-bool Run::wait_for_end(TimePoint real_deadline, bool is_requested)
+/// `hard`: when a stop must end, in real time; TimePoint::max(): none was requested, and the
+/// request ends this wait too.
+bool Run::wait_for_end(TimePoint until, TimePoint hard)
 {
+    const bool is_requested = hard != TimePoint::max();
     const auto is_done = [this] { return thread_.has_ended() || stop_request_.is_over(); };
     if (is_done())
         return true;
-    if (!is_virtual() && is_requested)
-        return thread_.wait_for_end(real_deadline);
-    // Virtual time may pass without limit, but real time may not.
-    const auto remaining = real_deadline == TimePoint::max()
-                               ? Duration::max()
-                               : std::max(real_deadline - real_now(), Duration{});
+    if (!virtual_time() && is_requested)
+        return thread_.wait_for_end(std::min(until, hard));
     const auto woke = [&] { return is_done() || (!is_requested && stop_request_.is_made()); };
-    return services_.progressed.wait_until(loop_, deadline_after(loop_.now(), remaining), woke, {},
-                                           real_deadline)
-           && is_done();
+    return services_.progressed.wait_until(loop_, until, woke, {}, hard) && is_done();
 }
 
 /// With end_mutex_ held.
@@ -194,6 +218,7 @@ void Run::orphan_thread()
 {
     journal_.silence(thread_.id());
     const bool joined = !thread_.orphan();
+    loop_.leave();
     inbox_.end();
     links_.release_senders();
     mark_over(finished_report(joined));

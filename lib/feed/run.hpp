@@ -26,9 +26,9 @@ namespace sidecar::detail {
 /// a stop left behind finishes on live state. Each start makes a new one.
 class Run final : public std::enable_shared_from_this<Run> {
 public:
-    /// Makes a run. `readable`: the descriptor to raise while something can be received; may be
-    /// null. Throws Exception (no_resources).
-    [[nodiscard]] static std::shared_ptr<Run> make(const Options& options, bool is_virtual,
+    /// Makes a run on the clock of its first link. `readable`: the descriptor to raise while
+    /// something can be received; may be null. Throws Exception (no_resources).
+    [[nodiscard]] static std::shared_ptr<Run> make(const Options& options, const LinkConfig& first,
                                                    std::shared_ptr<const NotifyFd> readable);
     Run(const Run&) = delete;
     Run& operator=(const Run&) = delete;
@@ -44,6 +44,17 @@ public:
     /// Waits for the request to stop, on virtual time. False: the deadline passed first.
     [[nodiscard]] bool wait_for_stop_request(TimePoint deadline);
     [[nodiscard]] TimePoint now() const noexcept { return loop_.now(); }
+    /// On virtual time: lets everything happen that can happen at the present moment.
+    void settle() const
+    {
+        if (auto* const time = loop_.virtual_time())
+            time->settle();
+    }
+    /// Checks that a further link is for the same clock. Errors: bad_options.
+    [[nodiscard]] Result<void> check_clock(const LinkConfig& config) const;
+    /// Returns the failure of a call whose time is over: time_limit if virtual time cannot pass, else
+    /// `failure`.
+    [[nodiscard]] Failure explain(Failure failure) const;
     /// Side: any thread and any signal handler.
     void request_stop() noexcept;
     /// Sets what the closes of the stop say. An invalid reason is recorded, and has no effect.
@@ -68,7 +79,8 @@ public:
     [[nodiscard]] Stats stats() const;
     [[nodiscard]] std::string dump() const;
 
-    [[nodiscard]] bool is_virtual() const noexcept { return loop_.is_virtual(); }
+    /// Null: time is real.
+    [[nodiscard]] const VirtualTime* virtual_time() const noexcept { return loop_.virtual_time(); }
     [[nodiscard]] const StopRequest& stop_request() const noexcept { return stop_request_; }
     [[nodiscard]] Journal& journal() noexcept { return journal_; }
     [[nodiscard]] Inbox& inbox() noexcept { return inbox_; }
@@ -76,11 +88,11 @@ public:
     [[nodiscard]] UserTasks& user_tasks() noexcept { return user_tasks_; }
 
 private:
-    Run(const Options& options, bool is_virtual);
+    Run(const Options& options, std::shared_ptr<VirtualTime> time);
 
     void run_thread() noexcept;
     void never_ran();
-    [[nodiscard]] bool wait_for_end(TimePoint real_deadline, bool is_requested);
+    [[nodiscard]] bool wait_for_end(TimePoint until, TimePoint hard);
     void orphan_thread();
     [[nodiscard]] StopReport finished_report(bool joined) const;
     void mark_over(StopReport report);

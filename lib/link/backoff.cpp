@@ -136,8 +136,10 @@ std::optional<TimePoint> Backoff::next(const Failure& why, TimePoint now)
     return when;
 }
 
-std::uint64_t make_seed(LinkId link)
+std::uint64_t make_seed(LinkId link, VirtualTime* time)
 {
+    if (time)
+        return time->next_seed();
     static const std::uint64_t entropy = process_entropy();
     static std::atomic<std::uint64_t> links{0}; // each feed has a link 0
     auto state = entropy ^ static_cast<std::uint64_t>(::getpid()) << 32

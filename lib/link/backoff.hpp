@@ -1,6 +1,8 @@
 // Backoff: decides whether a link tries again, and when.
 #pragma once
 
+#include "base/virtual_time.hpp"
+
 #include <sidecar/message.hpp>
 #include <sidecar/reconnect.hpp>
 
@@ -39,8 +41,10 @@ private:
     std::optional<TimePoint> up_since_{}; // sidecar side
 };
 
-/// Returns a seed that differs from process to process and from link to link.
-[[nodiscard]] std::uint64_t make_seed(LinkId link);
+/// Returns a seed that differs from process to process and from link to link; on virtual time from
+/// link to link of the clock only, so that each run of a test gives the same result. `time`: null
+/// on real time.
+[[nodiscard]] std::uint64_t make_seed(LinkId link, VirtualTime* time);
 
 /// Checks the options. Errors: bad_options.
 [[nodiscard]] Result<void> validate_reconnect(const Reconnect& options);

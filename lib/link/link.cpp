@@ -45,7 +45,8 @@ LinkImpl::LinkImpl(LinkServices& services, Links& links, LinkSettings settings)
     });
     subscriptions_.on_answer = [this] { connection_->subscription_answered(); };
     if (const auto& reconnect = settings_.options->reconnect)
-        backoff_ = std::make_unique<Backoff>(*reconnect, make_seed(settings_.id));
+        backoff_ = std::make_unique<Backoff>(*reconnect,
+                                             make_seed(settings_.id, services.loop.virtual_time()));
 }
 
 // --- connecting

@@ -92,7 +92,9 @@ Result<void> Writer::queue(MessageKind kind, std::span<const std::byte> payload,
     if (options.expires_after != Duration::max())
         sender.deadline = deadline_after(services_.loop.now(), options.expires_after);
     auto push = outbox_.push(kind, payload, sender);
-    if (push == Push::full && options.timeout > Duration{}) {
+    // On virtual time the loop writes only while a thread waits, be it for no time
+    const bool is_virtual = services_.loop.is_virtual() && !services_.loop.is_loop_thread();
+    if (push == Push::full && (options.timeout > Duration{} || is_virtual)) {
         if (services_.loop.is_loop_thread())
             return called_on_loop("wait for room", link_.endpoint());
         const auto deadline = deadline_after(services_.loop.now(), options.timeout);

@@ -18,15 +18,22 @@ EventLoop::EventLoop(Settings settings, Journal& journal)
       journal_{journal},
       io_{std::make_unique<asio::io_context>(1)},
       context_{*io_},
-      timers_{*io_, settings_.is_virtual},
+      timers_{*io_, settings_.time.get()},
       tasks_{*this},
       wake_up_{*io_, [this] { settings_.on_wake(); }}
 {
+    if (settings_.time)
+        settings_.time->add(turns_);
+}
+
+void EventLoop::leave() noexcept
+{
+    if (settings_.time)
+        settings_.time->remove(turns_);
 }
 
 void EventLoop::discard_pending() noexcept
 {
-    tickets_.clear();
     timers_.close();
     std::unique_ptr<asio::io_context> io; // freed without the lock: its handlers may post
     std::lock_guard lock{io_mutex_};
@@ -39,7 +46,10 @@ void EventLoop::run() noexcept
     const auto work = asio::make_work_guard(*io_);
     while (!io_->stopped()) {
         try {
-            run_handlers();
+            if (settings_.time)
+                take_turn(*settings_.time);
+            else
+                run_handlers();
         } catch (...) {
             journal_.record(std::current_exception(), "run a handler");
         }
@@ -56,11 +66,34 @@ void EventLoop::run_handlers()
     }
 }
 
+void EventLoop::take_turn(VirtualTime& time)
+{
+    const auto limit = time.begin_turn(turns_);
+    if (limit == 0) { // the loop is left to itself, and time does not pass for it
+        io_->run_one();
+        return;
+    }
+    bool has_run = false, is_quiet = false;
+    const auto end = [&] {
+        if (!io_->stopped()) // else the thread keeps its turn until leave()
+            time.end_turn(turns_, has_run, is_quiet, timers_.next());
+    };
+    try {
+        for (std::size_t count = 0; count < limit && !is_quiet; ++count) {
+            is_quiet = io_->poll_one() == 0 && !timers_.fire_due();
+            has_run = has_run || !is_quiet;
+        }
+    } catch (...) {
+        has_run = true;
+        end();
+        throw;
+    }
+    end();
+}
+
 /// Called when no handler is ready. False: nothing will be ready soon, so the thread should sleep.
 bool EventLoop::look_again()
 {
-    if (settings_.is_virtual)
-        return sleepers_.load() > 0 && timers_.jump();
     if (settings_.busy_poll <= Duration{})
         return yield_.until([this] { return io_->poll() != 0; }, settings_.bytes_processed());
     for (const auto until = deadline_after(real_now(), settings_.busy_poll);
@@ -74,25 +107,21 @@ bool EventLoop::look_again()
 void EventLoop::post(std::function<void()> function)
 {
     std::lock_guard lock{io_mutex_};
-    if (io_)
-        asio::post(*io_, std::move(function));
+    if (!io_)
+        return;
+    asio::post(*io_, std::move(function));
+    if (settings_.time)
+        settings_.time->touch(turns_);
 }
 
 void EventLoop::wake() noexcept
 {
     std::lock_guard lock{io_mutex_};
-    if (io_)
-        wake_up_.schedule();
-}
-
-void EventLoop::arm(std::shared_ptr<Ticket> ticket)
-{
-    post([this, t = std::move(ticket)] {
-        std::erase_if(tickets_,
-                      [](const auto& each) { return each.first->point.has_ended(*each.first); });
-        if (t->point.count(*t, sleepers_))
-            tickets_.emplace_back(t, timers_.at(t->deadline, [t] { t->point.expire(*t); }));
-    });
+    if (!io_)
+        return;
+    wake_up_.schedule();
+    if (settings_.time)
+        settings_.time->touch(turns_);
 }
 
 } // namespace sidecar::detail

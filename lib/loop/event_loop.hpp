@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/journal.hpp"
+#include "base/virtual_time.hpp"
 #include "base/wait_queue.hpp"
 #include "base/yield_before_sleep.hpp"
 #include "loop/tasks.hpp"
@@ -15,25 +16,22 @@
 
 #include <boost/asio/io_context.hpp>
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <utility>
-#include <vector>
 
 namespace sidecar::detail {
 
-/// Runs handlers, timers and named tasks, on real or on virtual time. Virtual time jumps to the
-/// next timer once nothing can run, but only while a thread of the application waits for time to
-/// pass: a thread that computes may still act at the present moment. The loop knows nothing of
-/// links, queues or stops: its owner, the run, ends it. A posted function holds all that it
-/// touches, or is outlived by it. Side: sidecar, unless a call says otherwise.
+/// Runs handlers, timers and named tasks, on real time or, in turns with other threads, on virtual
+/// time. The loop knows nothing of links, queues or stops: its owner, the run, ends it. A posted
+/// function holds all that it touches, or is outlived by it. Side: sidecar, unless a call says
+/// otherwise.
 class EventLoop final : public AppClock {
 public:
     struct Settings {
-        bool is_virtual = false;
+        std::shared_ptr<VirtualTime> time{};              ///< virtual time; null: real time
         Duration busy_poll{};                             ///< see Options::busy_poll
         Lookup lookup{};                                  ///< see Options::lookup
         std::function<std::uint64_t()> bytes_processed{}; ///< how busy it is; for YieldBeforeSleep
@@ -41,16 +39,23 @@ public:
     };
 
     /// Throws boost::system::system_error if the system refuses a resource. Lifetime: `journal`
-    /// outlives it.
+    /// outlives it. On virtual time it takes turns from now on, until leave().
     EventLoop(Settings settings, Journal& journal);
     EventLoop(const EventLoop&) = delete;
     EventLoop& operator=(const EventLoop&) = delete;
-    ~EventLoop() override { discard_pending(); }
+    ~EventLoop() override
+    {
+        leave();
+        discard_pending();
+    }
 
     /// Runs handlers until stop(), and records their exceptions. Side: the calling thread, which
     /// becomes the loop's.
     void run() noexcept;
     void stop() noexcept { io_->stop(); }
+    /// Ends the turns on virtual time: the last that the thread does, or what is done to a thread
+    /// that is left to itself. Side: any.
+    void leave() noexcept;
     /// Destroys all waiting handlers and timers, while the objects that they refer to still exist.
     /// Call it after run(), or if the loop never ran.
     void discard_pending() noexcept;
@@ -82,14 +87,16 @@ public:
     [[nodiscard]] TimePoint now() const noexcept override { return timers_.now(); }
     [[nodiscard]] TimePoint iteration_began() const noexcept override
     {
-        return settings_.is_virtual ? timers_.now() : tasks_.iteration_began();
+        return settings_.time ? timers_.now() : tasks_.iteration_began();
     }
-    [[nodiscard]] bool is_virtual() const noexcept override { return settings_.is_virtual; }
-    void arm(std::shared_ptr<Ticket> ticket) override;
-    void uncount() noexcept override { sleepers_.fetch_sub(1); }
+    [[nodiscard]] VirtualTime* virtual_time() const noexcept override
+    {
+        return settings_.time.get();
+    }
 
 private:
     void run_handlers();
+    void take_turn(VirtualTime& time);
     [[nodiscard]] bool look_again();
 
     /// The loop that runs on this thread; null on the application's threads. A thread's id would
@@ -107,8 +114,7 @@ private:
     WakeUp wake_up_;                   // both
     YieldBeforeSleep yield_;           // both
     std::weak_ptr<void> keeper_;       // both: constant once the loop runs
-    std::atomic<int> sleepers_{0};     // both: atomic; threads that wait on virtual time
-    std::vector<std::pair<std::shared_ptr<Ticket>, Timers::Timer>> tickets_; // sidecar side
+    VirtualTime::Loop turns_;          // see VirtualTime
 };
 
 } // namespace sidecar::detail

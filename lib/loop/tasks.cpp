@@ -87,6 +87,12 @@ asio::any_io_executor TaskSlot::executor()
 
 TimePoint TaskSlot::now() const { return loop.now(); }
 
+std::optional<MockClock> TaskSlot::mock_clock() const
+{
+    const auto& time = loop.settings().time;
+    return time ? std::optional{MockClock{time}} : std::nullopt;
+}
+
 Task<> TaskSlot::sleep_until(TimePoint when)
 {
     waiting_for("a point in time");
@@ -153,7 +159,8 @@ TaskScope::Running::Running(TaskSlot& slot) noexcept
 
 TaskScope::Running::~Running()
 {
-    const auto busy = real_ticks() - began_;
+    // On virtual time a handler takes no time
+    const auto busy = slot_.loop.is_virtual() ? 0 : real_ticks() - began_;
     if (busy > scope_.longest_busy_.load(std::memory_order_relaxed))
         scope_.record_busy(slot_, busy);
     scope_.current_.store(outer_, std::memory_order_release);

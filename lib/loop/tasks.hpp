@@ -33,6 +33,7 @@ struct TaskSlot final : ContextBase {
     /// Returns the executor of this task's handlers; it measures for how long they hold the thread.
     boost::asio::any_io_executor executor() override;
     TimePoint now() const override;
+    std::optional<MockClock> mock_clock() const override;
     Task<> sleep_until(TimePoint when) override;
     Task<bool> wait(LoopEvent& event, TimePoint deadline) override;
     Task<std::vector<boost::asio::ip::address>> resolve(std::string host) override;

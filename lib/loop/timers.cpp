@@ -29,8 +29,8 @@ void Timers::Timer::cancel() noexcept
     }
 }
 
-Timers::Timers(boost::asio::io_context& io, bool is_virtual)
-    : is_virtual_{is_virtual}, driver_{std::in_place, io}
+Timers::Timers(boost::asio::io_context& io, const VirtualTime* time)
+    : time_{time}, driver_{std::in_place, io}
 {
 }
 
@@ -42,8 +42,7 @@ void Timers::close() noexcept
 
 TimePoint Timers::now() const noexcept
 {
-    return is_virtual_ ? TimePoint{Duration{virtual_now_.load(std::memory_order_acquire)}}
-                       : std::chrono::steady_clock::now();
+    return time_ ? time_->now() : std::chrono::steady_clock::now();
 }
 
 Timers::Timer Timers::at(TimePoint when, std::function<void()> callback)
@@ -55,7 +54,7 @@ Timers::Timer Timers::at(TimePoint when, std::function<void()> callback)
     timer.id_ = ++last_id_;
     timer.when_ = when;
     queue_.emplace(when, Entry{timer.id_, std::move(callback)});
-    if (!is_virtual_ && when < armed_for_)
+    if (!time_ && when < armed_for_)
         arm();
     return timer;
 }
@@ -82,19 +81,9 @@ void Timers::arm()
     });
 }
 
-bool Timers::jump()
+bool Timers::fire_due()
 {
-    if (queue_.empty())
-        return false;
-    const auto next = queue_.begin()->first;
-    if (next > now())
-        virtual_now_.store(next.time_since_epoch().count(), std::memory_order_release);
-    fire_due();
-    return true;
-}
-
-void Timers::fire_due()
-{
+    bool has_fired = false;
     // A timer that a callback adds for the present moment waits for the next round, so that this
     // one ends.
     const auto limit = last_id_;
@@ -106,9 +95,11 @@ void Timers::fire_due()
         }
         auto callback = std::move(it->second.callback);
         queue_.erase(it);
+        has_fired = true;
         callback();
         it = queue_.begin();
     }
+    return has_fired;
 }
 
 } // namespace sidecar::detail

@@ -1,12 +1,13 @@
 // All timers of a run, on real or on virtual time.
 #pragma once
 
+#include "base/virtual_time.hpp"
+
 #include <sidecar/clock.hpp>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -34,7 +35,8 @@ public:
         TimePoint when_{};
     };
 
-    Timers(boost::asio::io_context& io, bool is_virtual);
+    /// `time`: virtual time; null: real time. Lifetime: outlives the Timers.
+    Timers(boost::asio::io_context& io, const VirtualTime* time);
 
     /// Side: both.
     [[nodiscard]] TimePoint now() const noexcept;
@@ -45,19 +47,22 @@ public:
     /// Destroys all callbacks and the Asio timer. Call it before the io_context is destroyed.
     void close() noexcept;
 
-    /// Virtual time: jumps to the next timer and calls all that are due. False: there is no timer.
-    [[nodiscard]] bool jump();
+    /// Calls all that are due. False: none is. The loop calls it on virtual time.
+    bool fire_due();
+    /// Returns when the next timer is due; TimePoint::max(): there is none.
+    [[nodiscard]] TimePoint next() const noexcept
+    {
+        return queue_.empty() ? TimePoint::max() : queue_.begin()->first;
+    }
 
 private:
     struct Entry {
         std::uint64_t id;
         std::function<void()> callback;
     };
-    void fire_due();
     void arm();
 
-    const bool is_virtual_;                           // both: constant
-    std::atomic<Duration::rep> virtual_now_{0};       // both: atomic; written by the sidecar side
+    const VirtualTime* const time_;                   // both: constant
     std::optional<boost::asio::steady_timer> driver_; // sidecar side
     std::multimap<TimePoint, Entry> queue_;           // sidecar side
     TimePoint armed_for_ = TimePoint::max();          // sidecar side

@@ -438,10 +438,10 @@ TEST_CASE("writable: unread, it stays the only one, and many later events do not
     }
     f.peer.refuse_connect(boost::asio::error::connection_refused);
     f.peer.drop();
-    REQUIRE(f.feed.call("a day", [](Context ctx) -> Task<> { co_await ctx.sleep_for(24h); }));
+    REQUIRE(f.feed.call("half a day", [](Context ctx) -> Task<> { co_await ctx.sleep_for(11h); }));
     f.peer.allow_connect();
     f.peer.release_writes();
-    REQUIRE(f.feed.call("a day", [](Context ctx) -> Task<> { co_await ctx.sleep_for(24h); }));
+    REQUIRE(f.feed.call("half a day", [](Context ctx) -> Task<> { co_await ctx.sleep_for(11h); }));
     int writable = 0, all = 0;
     for (; const auto event = f.feed.next_event({}); ++all)
         writable += event->kind == Kind::writable;

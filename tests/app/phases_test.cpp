@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -187,10 +188,13 @@ TEST_CASE("phases: 200 feeds that lose their server in one moment come back spre
         std::unique_ptr<Sidecar<Exchange>> feed;
     };
     std::vector<One> all(count);
+    std::mt19937_64 random{1};
     for (auto& one : all) {
         one.feed = std::make_unique<Sidecar<Exchange>>(
             Exchange::Options{.server = one.server},
-            silenced({.reconnect = Reconnect{.window = 1s, .max_window = 1s}}));
+            silenced({.reconnect = Reconnect{.window = 1s, .max_window = 1s, .random = [&random] {
+                                                 return random();
+                                             }}}));
         REQUIRE(one.feed->start(1s));
     }
     for (auto& one : all)

@@ -80,6 +80,7 @@ struct MockPeer::State {
     std::optional<CloseReason> closed;
 
     // the current connection
+    std::optional<MockClock> clock; // of the latest connection, or of the options
     std::shared_ptr<mock::Signals> signals;
     boost::asio::any_io_executor executor;
     bool is_dropped = false;
@@ -97,11 +98,24 @@ struct MockPeer::State {
     {
         apply([&](State& s) { s.*member = std::move(value); });
     }
+    /// Lets everything happen that can happen now.
+    void settle() const
+    {
+        if (const auto present = get(&State::clock))
+            present->settle();
+    }
     template <class T>
     [[nodiscard]] T get(T State::*member) const
     {
         std::lock_guard lock{mutex};
         return this->*member;
+    }
+    /// Returns it as it is once everything has happened that can happen now.
+    template <class T>
+    [[nodiscard]] T look(T State::*member) const
+    {
+        settle();
+        return get(member);
     }
     /// Adds input from the peer.
     void add(mock::Incoming next)
@@ -205,19 +219,26 @@ void MockPeer::forget()
         s.trace.clear();
     });
 }
-std::vector<std::string> MockPeer::sent() const { return state_->get(&State::sent); }
-std::size_t MockPeer::write_count() const { return state_->get(&State::write_count); }
-std::size_t MockPeer::connect_count() const { return state_->get(&State::connect_count); }
-bool MockPeer::was_closed() const { return state_->get(&State::closed).has_value(); }
+void MockPeer::advance(Duration duration)
+{
+    if (const auto clock = state_->get(&State::clock))
+        clock->advance(duration);
+}
+std::vector<std::string> MockPeer::sent() const { return state_->look(&State::sent); }
+std::size_t MockPeer::write_count() const { return state_->look(&State::write_count); }
+std::size_t MockPeer::connect_count() const { return state_->look(&State::connect_count); }
+bool MockPeer::was_closed() const { return state_->look(&State::closed).has_value(); }
 std::uint16_t MockPeer::close_code() const
 {
-    return state_->ask([](const State& s) { return s.closed ? s.closed->code : std::uint16_t{0}; });
+    const auto closed = state_->look(&State::closed);
+    return closed ? closed->code : std::uint16_t{0};
 }
 std::string MockPeer::close_reason() const
 {
-    return state_->ask([](const State& s) { return s.closed ? s.closed->reason : std::string{}; });
+    const auto closed = state_->look(&State::closed);
+    return closed ? closed->reason : std::string{};
 }
-std::vector<std::string> MockPeer::trace() const { return state_->get(&State::trace); }
+std::vector<std::string> MockPeer::trace() const { return state_->look(&State::trace); }
 
 // --- the transport
 
@@ -246,6 +267,8 @@ struct Mock::Impl {
                          .endpoint = "mock",
                          .explanation =
                              "this MockPeer has a link already; each link needs a separate one"}}};
+        if (const auto clock = ctx.mock_clock())
+            state->clock = clock;
         state->signals = signals;
         state->executor = ctx.executor();
         state->is_dropped = false;

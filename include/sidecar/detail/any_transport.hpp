@@ -6,6 +6,7 @@
 #include <sidecar/detail/export.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/liveness.hpp>
+#include <sidecar/mock_clock.hpp>
 #include <sidecar/reconnect.hpp>
 #include <sidecar/transport.hpp>
 
@@ -13,6 +14,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -83,6 +85,8 @@ public:
     [[nodiscard]] virtual std::string endpoint() const = 0;
     [[nodiscard]] virtual std::size_t max_message_bytes() const noexcept = 0;
     [[nodiscard]] virtual bool is_virtual() const noexcept = 0;
+    /// Returns the clock that the options name; empty: each run has a separate one.
+    [[nodiscard]] virtual std::optional<MockClock> mock_clock() const = 0;
     [[nodiscard]] virtual bool can_ping() const noexcept = 0;
     /// Replaces what LinkOptions leave empty.
     [[nodiscard]] virtual Liveness default_liveness() const = 0;
@@ -125,6 +129,11 @@ struct TransportTraits {
     static constexpr bool has_clock = requires { requires std::same_as<typename T::Clock, VirtualClock>; };
     static_assert(has_clock || !requires { typename T::Clock; },
                   "a transport's Clock must be sidecar::VirtualClock; leave it out for real time");
+    static constexpr bool has_mock_clock = requires(const Options& options) {
+        { T::mock_clock(options) } -> std::same_as<std::optional<MockClock>>;
+    };
+    static_assert((has_mock_clock && has_clock) || !requires { &T::mock_clock; },
+                  "mock_clock must be: static std::optional<sidecar::MockClock> mock_clock(const Options&), beside using Clock = sidecar::VirtualClock");
     static constexpr bool has_limit = requires(const Options& options) {
         { options.max_message_bytes } -> std::convertible_to<std::size_t>;
     };
@@ -229,6 +238,13 @@ public:
             return std::size_t{1} << 20;
     }
     bool is_virtual() const noexcept override { return Traits::has_clock; }
+    std::optional<MockClock> mock_clock() const override
+    {
+        if constexpr (Traits::has_mock_clock)
+            return T::mock_clock(options_);
+        else
+            return std::nullopt;
+    }
     bool can_ping() const noexcept override { return Traits::has_ping; }
     Liveness default_liveness() const override
     {

@@ -181,7 +181,8 @@ TEST_CASE("back-off: 200 links that lose their server at once come back spread o
     std::array<int, parts> per_part{};
     std::vector<TimePoint> times;
     for (int i = 0; i < links; ++i) {
-        Backoff backoff{options, detail::make_seed(LinkId{0})}; // 200 feeds, each its first link
+        Backoff backoff{options,
+                        detail::make_seed(LinkId{0}, nullptr)}; // 200 feeds, each its first link
         const auto when = *backoff.next(reset, at(0s));
         CHECK(when <= at(10s));
         times.push_back(when);
@@ -211,7 +212,7 @@ TEST_CASE("back-off: the same seed gives the same times, and a generator can be 
         CHECK(mine.next(reset, at(0s)) == mine_again.next(reset, at(0s)));
     }
     CHECK(differs);
-    CHECK(detail::make_seed(LinkId{0}) != detail::make_seed(LinkId{0}));
+    CHECK(detail::make_seed(LinkId{0}, nullptr) != detail::make_seed(LinkId{0}, nullptr));
 }
 
 TEST_CASE("back-off: options that make no sense are refused by name")

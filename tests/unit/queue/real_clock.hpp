@@ -4,7 +4,6 @@
 #include "base/wait_queue.hpp"
 
 #include <chrono>
-#include <memory>
 
 class RealClock final : public sidecar::detail::AppClock {
 public:
@@ -12,7 +11,4 @@ public:
     {
         return std::chrono::steady_clock::now();
     }
-    [[nodiscard]] bool is_virtual() const noexcept override { return false; }
-    void arm(std::shared_ptr<sidecar::detail::Ticket>) override {}
-    void uncount() noexcept override {}
 };

@@ -3,10 +3,12 @@
 
 #include <sidecar/detail/export.hpp>
 #include <sidecar/error.hpp>
+#include <sidecar/mock_clock.hpp>
 #include <sidecar/transport.hpp>
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,8 +18,9 @@ namespace sidecar {
 
 /// The test's end of a Mock: it does what the network and the peer would do. Copies are the same
 /// peer, which holds one connection at a time; a second link needs a separate peer. Calls take
-/// effect in their order, also before the sidecar starts and over restarts. Side: any thread.
-/// Blocks: never.
+/// effect in their order, also before the sidecar starts and over restarts, once the loop runs: the
+/// application waits or looks (see MockClock). Side: any thread. Blocks: not at all, except
+/// advance(); questions let everything happen first that can happen at the present moment.
 class SIDECAR_API MockPeer {
 public:
     MockPeer();
@@ -70,6 +73,12 @@ public:
     /// Sends bytes that are no message: a sign of life without data.
     void send_bytes();
 
+    /// Lets this virtual time pass, on the clock of the peer's latest connection; zero: everything
+    /// that can happen at the present moment. For loops around poll(), or a wait on
+    /// native_handle(). Before the first start() there is no time, unless the options name a clock.
+    /// Blocks and errors: as MockClock::advance.
+    void advance(Duration duration);
+
     /// Clears sent() and trace(), which grow without bound otherwise.
     void forget();
     /// Returns the messages that the sidecar has written, oldest first.
@@ -101,6 +110,8 @@ public:
     struct Options {
         MockPeer peer{};
         std::size_t max_message_bytes = 1u << 20; ///< bytes; larger ones end the link
+        /// The clock that the feed shares with others. Empty: each run has a separate one.
+        std::optional<MockClock> clock{};
     };
 
     explicit Mock(const Options& options);
@@ -108,6 +119,10 @@ public:
     Mock& operator=(const Mock&) = delete;
     ~Mock();
 
+    [[nodiscard]] static std::optional<MockClock> mock_clock(const Options& options)
+    {
+        return options.clock;
+    }
     [[nodiscard]] static std::string endpoint(const Options&) { return "mock"; }
     /// Off, so that a trace shows only operations that the test has caused.
     [[nodiscard]] static Liveness default_liveness()
