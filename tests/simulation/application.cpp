@@ -58,8 +58,13 @@ Task<> prepare(std::shared_ptr<Peer> peer, Context ctx, sidecar::Session& sessio
         for (int i = 0; i < 3; ++i) {
             auto message = co_await receive();
             const std::string text{message.text()};
-            peer->model.session_passes_on(*peer->link, text);
-            co_await session.pass_on(std::move(message));
+            peer->model.session_passes_on(*peer->link, text, true);
+            try {
+                co_await session.pass_on(std::move(message));
+            } catch (...) {
+                peer->model.session_passes_on(*peer->link, text, false);
+                throw;
+            }
         }
         break;
     case sometimes_throws:
@@ -80,10 +85,10 @@ sidecar::AckPredicate answer_to(int key, int version, int acks)
 {
     if (acks == 0)
         return {};
-    return [wanted = fmt::format("ack {}.{}", key, version), acks](const MessageView& message) {
+    return [wanted = fmt::format("ack {}.{} ", key, version), acks](const MessageView& message) {
         if (acks == 2)
             throw Thrown{};
-        return message.text() == wanted;
+        return message.text().starts_with(wanted);
     };
 }
 
@@ -177,7 +182,11 @@ void set_link_options(T& options, const std::shared_ptr<Peer>& peer)
 // --- construction
 
 Application::Application(const World& world, Model& model, bool traces)
-    : world_{world}, model_{model}, traces_{traces}, opened_(world.links.size())
+    : world_{world},
+      model_{model},
+      traces_{traces},
+      clock_{{.interleaving = static_cast<std::uint64_t>(world.interleaving)}},
+      opened_(world.links.size())
 {
     opened_[0].peer = make_peer(0);
     feeds_.push_back(std::make_unique<Feed>(make_wire(opened_[0].peer), make_options()));
@@ -198,7 +207,9 @@ std::shared_ptr<Peer> Application::make_peer(int index)
 
 Wire::Options Application::make_wire(const std::shared_ptr<Peer>& peer) const
 {
-    return {.peer = peer, .max_message_bytes = static_cast<std::size_t>(peer->plan.max_message)};
+    return {.peer = peer,
+            .max_message_bytes = static_cast<std::size_t>(peer->plan.max_message),
+            .clock = clock_};
 }
 
 sidecar::Options Application::make_options()
@@ -231,8 +242,6 @@ sidecar::LinkOptions Application::make_link_options(const std::shared_ptr<Peer>&
 }
 
 // --- helpers
-
-TimePoint Application::now() const { return feed().now(); }
 
 void Application::note(std::string text)
 {
@@ -271,20 +280,24 @@ auto Application::timed(const char* what, Duration limit, Duration more, Call ma
 
 void Application::run()
 {
-    begin_run();
     start({.verb = Verb::start, .a = world_.start_timeout, .b = world_.background});
-    run_thread(0);
+    {
+        std::optional<sidecar::MockThread> second;
+        if (world_.threads == 2)
+            second.emplace(clock_, [this] { run_thread(1); });
+        run_thread(0);
+        if (second)
+            second->join();
+    }
     finish();
 }
 
 void Application::run_thread(int thread)
 {
-    for (const auto& step : world_.steps) {
-        (void)thread;
-        if (is_lost_ || !model_.complaint().empty())
-            return;
-        run_step(step);
-    }
+    for (const auto& step : world_.steps)
+        if (!is_lost_ && model_.complaint().empty()
+            && (world_.threads == 1 || step.thread == thread))
+            run_step(step);
 }
 
 void Application::run_step(const Step& step)
@@ -357,6 +370,7 @@ void Application::run_step(const Step& step)
 
 void Application::begin_run()
 {
+    ++run_count_;
     model_.begin_run(is_stop_asked_);
     std::lock_guard lock{mutex_};
     auto first = opened_[0].peer;
@@ -370,6 +384,10 @@ void Application::begin_run()
 void Application::start(const Step& step)
 {
     const bool was_running = is_running_;
+    if (world_.threads == 2 && run_count_ != 0)
+        return; // the other thread may still note what the run before gave
+    if (!was_running && is_stop_asked_)
+        return model_.require(feed().start({}).has_error(), "a stop was asked for, and it starts");
     if (!was_running)
         begin_run();
     if (step.b) {
@@ -384,6 +402,7 @@ void Application::start(const Step& step)
                                   [&] { return feed().start(milliseconds(step.a)); });
         model_.require(!was_running || !result, "started twice");
         is_running_ = is_running_ || result;
+        model_.require(!(result == Error::bad_options), "{}", result ? "" : result.error().message());
     }
     if (!is_running_ || was_running)
         return;
@@ -458,7 +477,7 @@ void Application::wait_stopped(int timeout)
 {
     if (!is_running_ || !is_stop_asked_)
         return;
-    const auto result = timed("wait_stopped", milliseconds(timeout), std::getenv("LOCK") ? Duration{} : std::chrono::hours{1},
+    const auto result = timed("wait_stopped", milliseconds(timeout), {},
                               [&] { return feed().wait_stopped(milliseconds(timeout)); });
     if (!result)
         return;
@@ -480,6 +499,8 @@ void Application::is_over(const sidecar::StopReport& report)
     model_.require(report.stuck.empty() || !had_time, "tasks are stuck: {}", to_string(report));
     const auto dump = feed().dump();
     model_.require(dump.find("task \"") == std::string::npos, "tasks after the stop: {}", dump);
+    if (world_.threads == 2)
+        return; // the other thread may have taken what it has not noted yet
     model_.require(feed().stats().inbox_messages == report.unread_messages,
                    "the report says {} unread messages, the stats {}", report.unread_messages,
                    feed().stats().inbox_messages);
@@ -765,7 +786,7 @@ void Application::handle()
         pollfd look{.fd = *descriptor, .events = POLLIN, .revents = 0};
         return ::poll(&look, 1, 0) == 1;
     };
-    if (world_.reader != 0 || world_.threads != 1 || !std::getenv("LOCK"))
+    if (world_.reader != 0 || world_.threads != 1)
         return (void)is_readable();
     const bool was_readable = is_readable();
     const bool had = next_event({}) != Error::timed_out;
@@ -812,7 +833,7 @@ void Application::rest()
         int its = std::max({plan.window, plan.max_window, plan.busy_delay}) + 200;
         its += plan.prepares ? std::min(plan.prepare_timeout, 11'000) : 0;
         its += plan.subscriptions || plan.connect_delay ? 2'000 : 0;
-        its += plan.prepares_for + plan.ping_interval + plan.ping_timeout;
+        its += plan.ack_timeout + plan.prepares_for + plan.ping_interval + plan.ping_timeout;
         needed = std::max(needed, its);
         pings_often = pings_often || (plan.ping_interval > 0 && plan.ping_interval < 10);
     }
@@ -840,7 +861,8 @@ void Application::rest()
         const bool returns = plan.reconnect && plan.max_attempts == 0 && plan.max_outage == 0
                              && plan.retry_if <= 1 && plan.prepares != sometimes_refuses
                              && !(plan.drops_idle && plan.idle_timeout)
-                             && link->connection() > 0 && !peer->link->is_ending
+                             && (i == 0 ? feed().wait_started({}).has_value() : link->connection() > 0)
+                             && !peer->link->is_ending
                              && plan.connect_timeout >= 30 && plan.prepare_timeout >= 50;
         model_.require(!returns || link->is_up(), "link {} did not come back: {}", name,
                        feed().dump());
@@ -867,6 +889,8 @@ void Application::finish()
         return;
     if (feed().state() == sidecar::State::stopped) {
         read_all();
+        if (world_.threads == 2)
+            model_.balance(feed().stats(), feed().stats().unsent);
         const auto last = world_.reader == 0 ? feed().next_event({}).error()
                                              : feed().receive({}).error();
         model_.require(last.error() == Error::stopped, "after the end: {}", last.message());

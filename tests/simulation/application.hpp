@@ -71,7 +71,7 @@ private:
     void finish();
 
     [[nodiscard]] sidecar::Sidecar<Wire>& feed() const { return *feed_.load(); }
-    [[nodiscard]] TimePoint now() const;
+    [[nodiscard]] TimePoint now() const { return clock_.now(); }
     [[nodiscard]] Opened opened(int index);
     void note(std::string text);
     /// Makes a call that may take `limit` at most, and exactly so long if it times out.
@@ -81,6 +81,7 @@ private:
     const World& world_;
     Model& model_;
     const bool traces_;
+    const sidecar::MockClock clock_;
     std::vector<std::unique_ptr<sidecar::Sidecar<Wire>>> feeds_; // app side; all but the last moved from
     std::atomic<sidecar::Sidecar<Wire>*> feed_{nullptr};
     std::mutex mutex_;
@@ -88,6 +89,7 @@ private:
     std::vector<std::shared_ptr<Peer>> peers_; // app side: guarded by mutex_; all
     std::atomic<bool> is_running_{false}, is_stop_asked_{false};
     bool has_feed_subscriptions_ = false; // app side
+    int run_count_ = 0;                   // app side
     std::atomic<std::uint64_t> send_count_{0};
     std::atomic<bool> is_lost_{false}; ///< a thread of the library did not end: nothing more is checked
 };

@@ -108,16 +108,16 @@ void Model::session_takes(LinkModel& link, std::string_view text, std::uint32_t 
              text.substr(0, 20));
 }
 
-void Model::session_passes_on(LinkModel& link, std::string_view text)
+void Model::session_passes_on(LinkModel& link, std::string_view text, bool passes)
 {
     std::lock_guard lock{mutex_};
     const auto found = std::find_if(link.arrived.rbegin(), link.arrived.rend(), [&](const auto& each) {
-        return each.is_taken && each.text == text;
+        return each.is_taken == passes && each.text == text && !each.is_seen;
     });
     if (found == link.arrived.rend())
         return;
-    found->is_taken = false;
-    found->is_passed_on = true;
+    found->is_taken = !passes;
+    found->is_passed_on = passes;
     // The cursor may be beyond it: entries that on_connected took do not hold it up.
     const auto at = static_cast<std::size_t>(link.arrived.rend() - found) - 1;
     link.cursor = std::min(link.cursor, at);

@@ -119,7 +119,8 @@ public:
     void not_arrived(LinkModel& link);
     void hides(LinkModel& link, std::string_view text);
     void session_takes(LinkModel& link, std::string_view text, std::uint32_t connect);
-    void session_passes_on(LinkModel& link, std::string_view text);
+    /// `passes`: false: that failed.
+    void session_passes_on(LinkModel& link, std::string_view text, bool passes);
     void session_ends(LinkModel& link, std::uint32_t connect);
     void closes(LinkModel& link, std::uint32_t connect);
     /// The transport gets a batch.

@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cctype>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -146,22 +147,24 @@ std::string try_world(const World& world, bool traces = false)
     return child.failure() ? child.failure()->complaint : std::string{};
 }
 
-/// Whether it still breaks something, in one of a few attempts.
-bool still_fails(const World& world, int attempts)
+/// A complaint without what differs from world to world.
+std::string kind_of(const std::string& complaint)
 {
-    for (int i = 0; i < attempts; ++i)
-        if (!try_world(world).empty())
-            return true;
-    return false;
+    std::string kind;
+    for (const char c : complaint.substr(0, complaint.find('"')))
+        if (std::isdigit(static_cast<unsigned char>(c)) == 0)
+            kind += c;
+    return kind.substr(0, 30);
 }
 
-World make_smaller(World world)
+World make_smaller(World world, const std::string& complaint)
 {
+    const auto kind = kind_of(complaint);
     const auto end = Clock::now() + std::chrono::seconds{is_sanitized ? 120 : 60};
     for (auto chunk = std::max<std::size_t>(world.steps.size() / 2, 1);;) {
         const auto all = smaller(world, chunk);
         const auto found = std::find_if(all.begin(), all.end(), [&](const auto& less) {
-            return Clock::now() < end && still_fails(less, 1);
+            return Clock::now() < end && kind_of(try_world(less)) == kind;
         });
         if (found != all.end()) {
             world = *found;
@@ -180,9 +183,9 @@ void explain(const Failed& failed, const char* program)
                failed.complaint, program, failed.seed);
     std::fflush(stdout);
     const auto world = draw(failed.seed);
-    if (!still_fails(world, 3))
+    if (try_world(world).empty())
         return (void)fmt::print("it did not fail again alone\n");
-    const auto less = make_smaller(world);
+    const auto less = make_smaller(world, failed.complaint);
     fmt::print("made smaller ({}); repeat it: {} --trace --world FILE, with this in FILE\n{}",
                try_world(less), program, to_text(less));
     std::fflush(stdout);

@@ -113,6 +113,8 @@ std::string Wire::make_message()
         constexpr int sizes[] = {0, 1, 12, 31, 32, 33, 96, 97, 500, 1'000, 4'000};
         size = random_.percent(10) ? plan_.max_message : sizes[random_.below(11)];
     }
+    if (plan_.policy == static_cast<int>(sidecar::OverflowPolicy::conflate))
+        size = std::max(size, 16); // all differ
     size = std::min(size, plan_.max_message);
     text.resize(static_cast<std::size_t>(size), static_cast<char>('A' + peer_->message_count % 23));
     if (size >= 12)
@@ -281,7 +283,7 @@ void Wire::answer(std::string_view text, TimePoint now)
             add({.text = std::move(what)}, delay, now);
     };
     if (text.starts_with("sub ") || text.starts_with("uns "))
-        say(fmt::format("ack {}", text.substr(4)));
+        say(fmt::format("ack {} {}", text.substr(4), ++peer_->message_count));
     else if (text.starts_with("login"))
         say(fmt::format("welcome {}", number_));
     else if (text.starts_with("heart"))

@@ -5,6 +5,7 @@
 #include "simulation/model.hpp"
 #include "simulation/world.hpp"
 
+#include <sidecar/mock_clock.hpp>
 #include <sidecar/sidecar.hpp>
 
 #include <atomic>
@@ -51,11 +52,16 @@ public:
     struct Options {
         std::shared_ptr<Peer> peer;
         std::size_t max_message_bytes = 4'096;
+        std::optional<sidecar::MockClock> clock{};
     };
 
     explicit Wire(const Options& options);
     ~Wire();
 
+    [[nodiscard]] static std::optional<sidecar::MockClock> mock_clock(const Options& options)
+    {
+        return options.clock;
+    }
     [[nodiscard]] static std::string endpoint(const Options& options)
     {
         return "wire " + options.peer->link->name;

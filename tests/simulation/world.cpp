@@ -23,7 +23,7 @@ const std::vector<Field<World>> world_fields{
     {"threads", &World::threads, {2}},
     {"inbox_bytes", &World::inbox_bytes, {16'384, 20'000, 65'536}},
     {"inbox_messages", &World::inbox_messages, {1, 2, 5, 30}},
-    {"stop_total", &World::stop_total, {0, 20, 300, 10'000}},
+    {"stop_total", &World::stop_total, {5, 20, 300, 10'000}},
     {"stop_drain", &World::stop_drain, {0, 5, 3'000}},
     {"stop_close", &World::stop_close, {0, 5, 3'000}},
     {"stop_cancel", &World::stop_cancel, {0, 5, 1'000}},
@@ -51,7 +51,7 @@ const std::vector<Field<LinkPlan>> link_fields{
     {"prepare_timeout", &LinkPlan::prepare_timeout, {1, 50, 1'000}},
     {"subscriptions", &LinkPlan::subscriptions, {1, 2, 5}},
     {"acks", &LinkPlan::acks, {1, 1, 2}},
-    {"ack_timeout", &LinkPlan::ack_timeout, {0, 10, 300}},
+    {"ack_timeout", &LinkPlan::ack_timeout, {1, 10, 300}},
     {"policy", &LinkPlan::policy, {1, 2, 3, 4}},
     {"queue_messages", &LinkPlan::queue_messages, {1, 2, 8}},
     {"queue_bytes", &LinkPlan::queue_bytes, {5'000, 16'384}},
@@ -157,6 +157,8 @@ Step draw_step(const World& world, Random& random)
               .a = one_of(random, row.a),
               .b = one_of(random, row.b),
               .c = one_of(random, row.c)};
+    if (step.verb >= Verb::release || step.verb == Verb::open) // those that change what both use
+        step.thread = step.verb == Verb::request_stop ? step.thread : 0;
     if (world.reader != 2) {
         const bool takes_events = world.reader == 0;
         if (takes_events && (step.verb == Verb::receive || step.verb == Verb::poll))
