@@ -67,11 +67,11 @@ public:
     }
 
 private:
-    const Duration limit_;           // app side
-    const TimePoint give_up_;        // app side
-    std::uint64_t progress_ = 0;     // app side
-    TimePoint now_ = real_now();     // app side; at the latest look
-    TimePoint since_ = now_;         // app side; of the latest progress that was seen
+    const Duration limit_;       // app side
+    const TimePoint give_up_;    // app side
+    std::uint64_t progress_ = 0; // app side
+    TimePoint now_ = real_now(); // app side; at the latest look
+    TimePoint since_ = now_;     // app side; of the latest progress that was seen
 };
 
 VirtualTime::Member* VirtualTime::present_member() const noexcept
@@ -81,9 +81,10 @@ VirtualTime::Member* VirtualTime::present_member() const noexcept
 
 std::string VirtualTime::limit_text() const
 {
-    return fmt::format("virtual time would pass its limit of {} (MockClock::Options::virtual_time), "
-                       "or nothing can happen again",
-                       readable(limit_.time_since_epoch()));
+    return fmt::format(
+        "virtual time would pass its limit of {} (MockClock::Options::virtual_time), "
+        "or nothing can happen again",
+        readable(limit_.time_since_epoch()));
 }
 
 // --- loops
@@ -315,10 +316,9 @@ void VirtualTime::schedule() noexcept
 
 VirtualTime::Member* VirtualTime::next() noexcept
 {
-    const auto waiter =
-        std::find_if(waiters_.begin(), waiters_.end(), [this](const Waiter* each) {
-            return may_run(*each) || (busy_turns_ >= max_busy_turns && each->deadline <= now());
-        });
+    const auto waiter = std::find_if(waiters_.begin(), waiters_.end(), [this](const Waiter* each) {
+        return may_run(*each) || (busy_turns_ >= max_busy_turns && each->deadline <= now());
+    });
     if (waiter == waiters_.end() || busy_turns_ < max_busy_turns)
         for (std::size_t i = 1; i <= loops_.size(); ++i) {
             const auto index = (last_loop_ + i) % loops_.size();

@@ -45,8 +45,8 @@ public:
         std::uint32_t ticket = 0;     // the queue's, when the thread last evaluated its condition
         TimePoint deadline = TimePoint::max(); // constant
         bool may_pass_limit = false;           // constant
-        bool is_due = false;           // it may run: its deadline has passed, or it begins
-        bool has_passed_limit = false; // it may run: time does not reach its deadline
+        bool is_due = false;                   // it may run: its deadline has passed, or it begins
+        bool has_passed_limit = false;         // it may run: time does not reach its deadline
     };
 
     /// `limit`: how far time may pass. `interleaving`: a seed, or zero.
@@ -138,9 +138,10 @@ private:
     std::vector<Loop*> loops_;     // both: guarded by mutex_, as all below
     std::vector<Waiter*> waiters_; // in order of their waits
     Member* turn_ = nullptr;       // whose turn it is; null: nobody's
-    std::uint64_t progress_ = 0; // changes when a handler ran, a thread continued, or time passed
-    std::size_t last_loop_ = 0;  // the index of the loop that had the latest turn
-    std::size_t busy_turns_ = 0; // turns of loops since time passed or a waiting thread had its turn
+    std::uint64_t progress_ = 0;   // changes when a handler ran, a thread continued, or time passed
+    std::size_t last_loop_ = 0;    // the index of the loop that had the latest turn
+    std::size_t busy_turns_ =
+        0; // turns of loops since time passed or a waiting thread had its turn
     std::uint64_t random_state_;
 };
 

@@ -1,6 +1,8 @@
 // A server in memory, on virtual time, that answers: what reconnecting and restoring are tested with.
 #pragma once
 
+#include "next_text.hpp"
+
 #include <sidecar/sidecar.hpp>
 
 #include <boost/asio/error.hpp>
@@ -181,27 +183,4 @@ inline void on_connection(sidecar::Feed& feed, const std::shared_ptr<Exchange::S
             action(*server->present);
         co_return;
     });
-}
-
-/// One line of what next_event() gave.
-inline std::string text_of(const sidecar::Result<sidecar::Event>& event)
-{
-    using Kind = sidecar::Event::Kind;
-    if (!event)
-        return event.error().message();
-    auto text = fmt::format("{} {}", to_string(event->kind), event->connection);
-    if (event->kind == Kind::message)
-        text += fmt::format(" {}", event->message.text());
-    if (event->kind == Kind::up)
-        text += fmt::format(" {}", to_string(event->continuity));
-    if (event->kind == Kind::down || event->kind == Kind::retry)
-        text += event->next_attempt ? " more" : " last";
-    if (event->failure)
-        text += fmt::format(" ({})", event->failure->code().message());
-    return text;
-}
-
-inline std::string next_text(sidecar::Feed& feed, sidecar::Duration timeout = std::chrono::hours{1})
-{
-    return text_of(feed.next_event(timeout));
 }

@@ -1,261 +1,36 @@
+// The transport of a Mock: does what its peer's state says.
 #include <sidecar/transports/mock.hpp>
 
-#include <sidecar/loop_event.hpp>
+#include "fault_plan.hpp"
+#include "state.hpp"
 
-#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <fmt/format.h>
 
-#include <cstdint>
-#include <deque>
-#include <map>
+#include <algorithm>
+#include <exception>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace sidecar {
 
 namespace asio = boost::asio;
-
-namespace mock {
-
-/// The events that the coroutines of one connection wait for. Posted handlers share it, since they
-/// may run after the connection.
-struct Signals {
-    LoopEvent connect, read, write, ping, close; // sidecar side
-    void set_all()
-    {
-        connect.set();
-        read.set();
-        write.set();
-        ping.set();
-        close.set();
-    }
-};
-
-struct Incoming {
-    enum class Kind { message, failure, close, bytes, pong } what = Kind::message;
-    MessageKind kind = MessageKind::text;
-    std::string payload{}; // of a message or a pong; the reason of a close
-    error_code error{};
-    std::uint16_t code = 0;
-};
-
-} // namespace mock
-
-/// Shared by the peer's copies and by the current connection. Side: any thread, guarded by its
-/// mutex. A change wakes the connection's coroutines, which look again.
-struct MockPeer::State {
-    mutable std::mutex mutex; // guards all below
-
-    // set by the test
-    std::optional<error_code> connect_error;
-    Duration connect_delay{};
-    Duration close_delay{};
-    std::deque<mock::Incoming> incoming;
-    std::vector<std::pair<Duration, mock::Incoming>> delayed; // not yet seen by a connection
-    std::size_t read_limit = SIZE_MAX;
-    struct WriteFailure {
-        error_code error;
-        std::size_t after;
-    };
-    std::optional<WriteFailure> write_failure;
-    std::size_t failing_operation = 0;
-    error_code operation_error;
-    bool ignores_abort = false;
-    bool holds_writes = false;
-    Duration pong_delay{};
-    ConnectionInfo connection_info{.peer = "mock"};
-
-    // recorded from the sidecar
-    std::vector<std::string> sent;
-    std::vector<std::string> trace;
-    std::size_t write_count = 0;
-    std::size_t connect_count = 0;
-    std::optional<CloseReason> closed;
-
-    // the current connection
-    std::optional<MockClock> clock; // of the latest connection, or of the options
-    std::shared_ptr<mock::Signals> signals;
-    boost::asio::any_io_executor executor;
-    bool is_dropped = false;
-
-    template <class Change>
-    void apply(Change change)
-    {
-        std::lock_guard lock{mutex};
-        change(*this);
-        if (signals)
-            boost::asio::post(executor, [s = signals] { s->set_all(); });
-    }
-    template <class T>
-    void set(T State::*member, std::type_identity_t<T> value)
-    {
-        apply([&](State& s) { s.*member = std::move(value); });
-    }
-    /// Lets everything happen that can happen now.
-    void settle() const
-    {
-        if (const auto present = get(&State::clock))
-            present->settle();
-    }
-    template <class T>
-    [[nodiscard]] T get(T State::*member) const
-    {
-        std::lock_guard lock{mutex};
-        return this->*member;
-    }
-    /// Returns it as it is once everything has happened that can happen now.
-    template <class T>
-    [[nodiscard]] T look(T State::*member) const
-    {
-        settle();
-        return get(member);
-    }
-    /// Adds input from the peer.
-    void add(mock::Incoming next)
-    {
-        apply([&](State& s) { s.incoming.push_back(std::move(next)); });
-    }
-    template <class Question>
-    auto ask(Question question) const
-    {
-        std::lock_guard lock{mutex};
-        return question(*this);
-    }
-};
-
-using mock::Incoming, mock::Signals;
-
-namespace {
-
-std::string to_string(std::span<const std::byte> bytes)
-{
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-Exception failed(const char* attempted, error_code cause, Error code = Error::disconnected)
-{
-    return Exception{Failure{code, {.attempted = attempted, .endpoint = "mock", .cause = cause}}};
-}
-
-} // namespace
-
-// --- the peer, as the test sees it
-
-MockPeer::MockPeer() : state_{std::make_shared<State>()} {}
-
-void MockPeer::refuse_connect(error_code error) { state_->set(&State::connect_error, error); }
-void MockPeer::allow_connect()
-{
-    state_->apply([](State& s) {
-        s.connect_error.reset();
-        s.connect_delay = {};
-    });
-}
-void MockPeer::delay_connect(Duration delay) { state_->set(&State::connect_delay, delay); }
-
-void MockPeer::deliver(std::string_view text) { state_->add({.payload = std::string{text}}); }
-void MockPeer::deliver(std::span<const std::byte> bytes)
-{
-    state_->add({.kind = MessageKind::binary, .payload = to_string(bytes)});
-}
-void MockPeer::deliver_after(Duration delay, std::string_view text)
-{
-    state_->apply([&](State& s) { s.delayed.push_back({delay, {.payload = std::string{text}}}); });
-}
-void MockPeer::limit_reads(std::size_t messages) { state_->set(&State::read_limit, messages); }
-
-void MockPeer::fail_read(error_code error)
-{
-    state_->add({.what = Incoming::Kind::failure, .error = error});
-}
-void MockPeer::fail_write(error_code error, std::size_t messages)
-{
-    state_->set(&State::write_failure, State::WriteFailure{error, messages});
-}
-void MockPeer::drop()
-{
-    state_->apply([](State& s) {
-        s.incoming.push_back({.what = Incoming::Kind::failure, .error = asio::error::eof});
-        s.is_dropped = s.signals != nullptr;
-    });
-}
-void MockPeer::close(std::uint16_t code, std::string_view reason)
-{
-    state_->add({.what = Incoming::Kind::close, .payload = std::string{reason}, .code = code});
-}
-void MockPeer::fail_operation(std::size_t n, error_code error)
-{
-    state_->apply([&](State& s) {
-        s.failing_operation = n;
-        s.operation_error = error;
-    });
-}
-
-void MockPeer::set_connection_info(ConnectionInfo info)
-{
-    state_->set(&State::connection_info, std::move(info));
-}
-
-void MockPeer::delay_close(Duration delay) { state_->set(&State::close_delay, delay); }
-void MockPeer::ignore_abort() { state_->set(&State::ignores_abort, true); }
-void MockPeer::release_abort() { state_->set(&State::ignores_abort, false); }
-void MockPeer::hold_writes() { state_->set(&State::holds_writes, true); }
-void MockPeer::release_writes() { state_->set(&State::holds_writes, false); }
-
-void MockPeer::delay_pongs(Duration delay) { state_->set(&State::pong_delay, delay); }
-void MockPeer::send_bytes() { state_->add({.what = Incoming::Kind::bytes}); }
-
-void MockPeer::forget()
-{
-    state_->apply([](State& s) {
-        s.sent.clear();
-        s.trace.clear();
-    });
-}
-void MockPeer::advance(Duration duration)
-{
-    if (const auto clock = state_->get(&State::clock))
-        clock->advance(duration);
-}
-std::vector<std::string> MockPeer::sent() const { return state_->look(&State::sent); }
-std::size_t MockPeer::write_count() const { return state_->look(&State::write_count); }
-std::size_t MockPeer::connect_count() const { return state_->look(&State::connect_count); }
-bool MockPeer::was_closed() const { return state_->look(&State::closed).has_value(); }
-std::uint16_t MockPeer::close_code() const
-{
-    const auto closed = state_->look(&State::closed);
-    return closed ? closed->code : std::uint16_t{0};
-}
-std::string MockPeer::close_reason() const
-{
-    const auto closed = state_->look(&State::closed);
-    return closed ? closed->reason : std::string{};
-}
-std::vector<std::string> MockPeer::trace() const { return state_->look(&State::trace); }
-
-// --- the transport
+using mock::Fault, mock::Incoming, mock::Operation, mock::Signals, mock::State, mock::failure;
 
 struct Mock::Impl {
-    using State = MockPeer::State;
+    using End = MockConnectionLog::End;
 
-    explicit Impl(std::shared_ptr<State> s) : state{std::move(s)} {}
-
-    /// Begins an operation: adds it to the trace, and fails it if the test wants that.
-    void enter(Context ctx, const std::string& what)
+    explicit Impl(std::shared_ptr<State> s, const Options& options)
+        : state{std::move(s)}, faults{options.faults}, token{options.token}
     {
-        std::lock_guard lock{state->mutex};
-        const std::chrono::duration<double> now = ctx.now().time_since_epoch();
-        state->trace.push_back(fmt::format("{:.3f} {}", now.count(), what));
-        if (state->failing_operation != 0 && --state->failing_operation == 0)
-            throw failed(what.c_str(), state->operation_error);
     }
+
+    // --- each operation
 
     void begin_connection(Context ctx)
     {
@@ -271,12 +46,28 @@ struct Mock::Impl {
             state->clock = clock;
         state->signals = signals;
         state->executor = ctx.executor();
-        state->is_dropped = false;
-        ++state->connect_count;
+        context = ctx;
+        connection = MockConnection{state, state->begin(ctx.now(), token), token};
+        plan.emplace(faults, connection->number());
     }
 
-    [[nodiscard]] static bool may_write(const State& s) { return !s.holds_writes || s.is_dropped; }
-    [[nodiscard]] bool must_end() const { return is_aborted && !state->get(&State::ignores_abort); }
+    /// Adds the operation to the trace, fails it if the test wants that, and draws its faults.
+    [[nodiscard]] Fault enter(Operation operation, const std::string& what)
+    {
+        add_to_trace(what);
+        std::lock_guard lock{state->mutex};
+        if (state->failing_operation != 0 && --state->failing_operation == 0)
+            throw Exception{failure(what.c_str(), state->operation_error)};
+        return plan->draw(operation);
+    }
+
+    void add_to_trace(std::string_view what)
+    {
+        std::lock_guard lock{state->mutex};
+        state->last_seen = context->now();
+        const std::chrono::duration<double> now = state->last_seen.time_since_epoch();
+        state->trace.push_back(fmt::format("{:.3f} {}", now.count(), what));
+    }
 
     /// Waits until the condition holds; throws when aborted. Returns false if the deadline passes
     /// first.
@@ -302,28 +93,196 @@ struct Mock::Impl {
                 co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
         }
     }
+    [[nodiscard]] bool must_end() const { return is_aborted && !state->get(&State::ignores_abort); }
 
-    /// Queues delayed input that is due. Returns when the next is due.
-    TimePoint admit_delayed(TimePoint now)
+    /// Waits until the peer takes what the sidecar writes.
+    Task<> wait_to_write(Context ctx, LoopEvent& event, const char* attempted)
+    {
+        (void)co_await wait(ctx, event, TimePoint::max(), [this](const State& s) {
+            return (!s.holds_writes && !s.current.holds_writes) || is_cut(s);
+        });
+        std::lock_guard lock{state->mutex};
+        if (is_cut(*state))
+            throw Exception{broken(attempted)};
+    }
+    [[nodiscard]] bool is_cut(const State& s) const
+    {
+        return s.current.is_cut || s.current.number != number();
+    }
+    [[nodiscard]] static Failure broken(const char* attempted)
+    {
+        return failure(attempted, asio::error::broken_pipe);
+    }
+    [[nodiscard]] std::uint32_t number() const { return connection->number(); }
+
+    /// Does what the fault says, except for what is special to one operation.
+    Task<> suffer(Context ctx, LoopEvent& event, const Fault& fault, const char* operation)
+    {
+        if (fault.is_stalled) {
+            add_to_trace(fmt::format("fault: stall at {}", operation));
+            state->apply([](State& s) { s.current.stall(); });
+        }
+        if (const auto delay = fault.delay + fault.pause; delay != Duration{}) {
+            add_to_trace(fmt::format("fault: {} late by {} us", operation,
+                                     std::chrono::ceil<std::chrono::microseconds>(delay).count()));
+            (void)co_await wait(ctx, event, deadline_after(ctx.now(), delay),
+                                [](const State&) { return false; });
+        }
+        if (!fault.is_reset)
+            co_return;
+        add_to_trace(fmt::format("fault: reset at {}", operation));
+        connection->reset();
+        throw Exception{failure(operation, asio::error::connection_reset)};
+    }
+
+    /// Calls a hook without the lock. It gets a copy of the handle, which it may change.
+    template <class Hook, class... Arguments>
+    void call(const Hook& hook, const Arguments&... arguments)
+    {
+        auto handle = *connection;
+        hook(handle, arguments...);
+    }
+
+    // --- connecting
+
+    Task<> connect(Context ctx)
+    {
+        const auto fault = enter(Operation::connect, "connect");
+        const auto delay = state->get(&State::connect_delay);
+        (void)co_await wait(ctx, signals->connect, deadline_after(ctx.now(), delay),
+                            [](const State& s) { return s.connect_delay == Duration{}; });
+        if (const auto error = state->get(&State::connect_error))
+            throw Exception{failure("connect", *error, Error::connect_failed)};
+        co_await suffer(ctx, signals->connect, fault, "connect");
+        if (fault.is_refused) {
+            add_to_trace("fault: refused");
+            throw Exception{
+                failure("connect", asio::error::connection_refused, Error::connect_failed)};
+        }
+        if (const auto hook = state->get(&State::on_connect))
+            call(*hook);
+        std::lock_guard lock{state->mutex};
+        if (auto& refusal = state->current.refusal)
+            throw Exception{*std::exchange(refusal, std::nullopt)};
+        state->accept(ctx.now());
+    }
+
+    // --- the end
+
+    /// The connection is over: nothing can be delivered on it.
+    void end(End how, std::optional<Failure> why = std::nullopt)
     {
         std::lock_guard lock{state->mutex};
-        for (auto& [delay, message] : state->delayed)
-            due.emplace(deadline_after(now, delay), std::move(message));
-        state->delayed.clear();
-        while (!due.empty() && due.begin()->first <= now) {
-            state->incoming.push_back(std::move(due.begin()->second));
-            due.erase(due.begin());
+        state->record_end(number(), context->now(), how, std::move(why));
+        if (state->current.number == number())
+            state->current = {};
+    }
+
+    /// Records the present exception of an operation. After a failed write the peer may still say
+    /// why; all other failures are the end.
+    void failed(End how, Error code, const char* attempted)
+    {
+        auto why = to_failure(std::current_exception(), code, attempted, "mock");
+        if (why == Error::cancelled)
+            return; // abort() records the end
+        if (why == Error::closed_by_peer && how == End::failed)
+            how = End::closed_by_peer;
+        if (std::string_view{attempted} != "write")
+            return end(how, std::move(why));
+        std::lock_guard lock{state->mutex};
+        state->record_end(number(), context->now(), how, std::move(why));
+    }
+
+    // --- reading
+
+    /// Returns when there is something to read.
+    Task<> wait_for_incoming(Context ctx)
+    {
+        for (;;) {
+            const auto next = [&] {
+                std::lock_guard lock{state->mutex};
+                return state->admit_delayed(ctx.now());
+            }();
+            (void)co_await wait(ctx, signals->read, next, [](const State& s) {
+                return s.has_incoming() || !s.delayed.empty();
+            });
+            if (state->ask([](const State& s) { return s.has_incoming(); }))
+                co_return;
         }
-        return due.empty() ? TimePoint::max() : due.begin()->first;
+    }
+
+    /// Puts up to `limit` things that have arrived. Messages before an end are delivered first. The
+    /// sink may run functions of the application, so the lock is not held.
+    void put_incoming(Sink& sink, std::size_t limit)
+    {
+        for (std::size_t count = 0; count < limit; ++count) {
+            auto next = [&] {
+                std::lock_guard lock{state->mutex};
+                return state->take_incoming(count == 0);
+            }();
+            if (!next)
+                return;
+            const auto payload = std::as_bytes(std::span{next->payload});
+            switch (next->what) {
+            case Incoming::Kind::message:
+                if (sink.put(next->kind, payload))
+                    break;
+                return state->put_back(std::move(*next));
+            case Incoming::Kind::pong:
+                sink.on_bytes();
+                sink.on_pong(payload);
+                break;
+            case Incoming::Kind::bytes: sink.on_bytes(); break;
+            case Incoming::Kind::end: throw Exception{std::move(next->failure)};
+            }
+        }
+    }
+
+    // --- writing
+
+    /// Takes one message. Throws if its write fails.
+    void take(const MessageView& message, TimePoint now)
+    {
+        std::lock_guard lock{state->mutex};
+        if (is_cut(*state))
+            throw Exception{broken("write")};
+        auto* const log = state->log_of(number());
+        auto& failing = state->write_failure;
+        const bool is_whole = !failing || failing->after-- != 0;
+        if (log)
+            log->written.push_back({now, message.kind(), std::string{message.text()}, is_whole});
+        if (!is_whole)
+            throw Exception{failure("write", std::exchange(failing, std::nullopt)->error)};
+    }
+
+    /// Takes the messages up to `last`.
+    void take_all(Batch::iterator& at, const Batch::iterator& last, const Batch& batch,
+                  TimePoint now)
+    {
+        while (at != last) {
+            take(*at, now);
+            const auto hook = state->get(&State::on_message);
+            const std::string payload{hook ? at->text() : std::string_view{}};
+            const MessageView message{
+                {}, at->kind(), std::as_bytes(std::span{payload}), number(), now};
+            ++at;
+            batch.mark_written(1);
+            if (hook)
+                call(*hook, message);
+        }
     }
 
     const std::shared_ptr<State> state;
     const std::shared_ptr<Signals> signals = std::make_shared<Signals>(); // sidecar side
-    std::multimap<TimePoint, Incoming> due;                               // sidecar side
-    bool is_aborted = false;                                              // sidecar side
+    const Faults faults;                                                  // sidecar side
+    const std::string token;                                              // sidecar side
+    std::optional<mock::FaultPlan> plan;      // sidecar side; from connect() on, as the next two
+    std::optional<MockConnection> connection; // sidecar side
+    std::optional<Context> context;           // sidecar side
+    bool is_aborted = false;                  // sidecar side
 };
 
-Mock::Mock(const Options& options) : impl_{std::make_unique<Impl>(options.peer.state_)} {}
+Mock::Mock(const Options& options) : impl_{std::make_unique<Impl>(options.peer.state_, options)} {}
 
 Mock::~Mock()
 {
@@ -336,79 +295,59 @@ Task<> Mock::connect(Context ctx)
 {
     auto& impl = *impl_;
     impl.begin_connection(ctx);
-    impl.enter(ctx, "connect");
-    const auto delay = impl.state->get(&MockPeer::State::connect_delay);
-    co_await impl.wait(ctx, impl.signals->connect, deadline_after(ctx.now(), delay),
-                       [](const MockPeer::State& s) { return s.connect_delay == Duration{}; });
-    if (const auto error = impl.state->get(&MockPeer::State::connect_error))
-        throw failed("connect", *error, Error::connect_failed);
+    try {
+        co_await impl.connect(ctx);
+    } catch (...) {
+        impl.failed(Impl::End::refused, Error::connect_failed, "connect");
+        throw;
+    }
 }
 
 Task<> Mock::read(Context ctx, Sink& sink)
 {
     auto& impl = *impl_;
-    auto& s = *impl.state;
-    impl.enter(ctx, "read");
-    const auto has_incoming = [](const MockPeer::State& state) { return !state.incoming.empty(); };
-    const auto has_any = [&](const MockPeer::State& state) {
-        return has_incoming(state) || !state.delayed.empty();
-    };
-    do {
-        const auto next = impl.admit_delayed(ctx.now());
-        (void)co_await impl.wait(ctx, impl.signals->read, next, has_any);
-    } while (!s.ask(has_incoming));
-    std::lock_guard lock{s.mutex};
-    for (std::size_t count = 0; count < s.read_limit && !s.incoming.empty(); ++count) {
-        auto& front = s.incoming.front();
-        const auto payload = std::as_bytes(std::span{front.payload});
-        if (front.what == Incoming::Kind::message) {
-            if (!sink.put(front.kind, payload))
-                co_return;
-            s.incoming.pop_front();
-            continue;
+    const auto fault = impl.enter(Operation::read, "read");
+    try {
+        co_await impl.wait_for_incoming(ctx);
+        co_await impl.suffer(ctx, impl.signals->read, fault, "read");
+        co_await impl.wait_for_incoming(ctx); // after a stall there is none
+        auto limit = impl.state->get(&State::read_limit);
+        if (fault.is_short) {
+            const auto count = impl.state->ask([](const State& s) { return s.incoming.size(); });
+            limit = std::min<std::size_t>(limit, fault.random % (count + 1));
+            impl.add_to_trace(fmt::format("fault: reads {} of {}", limit, count));
         }
-        if (front.what == Incoming::Kind::bytes || front.what == Incoming::Kind::pong) {
-            sink.on_bytes();
-            if (front.what == Incoming::Kind::pong)
-                sink.on_pong(payload);
-            s.incoming.pop_front();
-            continue;
-        }
-        if (count != 0)
-            co_return; // messages before it are delivered first
-        const auto end = std::move(front);
-        s.incoming.pop_front();
-        if (end.what == Incoming::Kind::failure)
-            throw failed("read", end.error);
-        throw Exception{Failure{Error::closed_by_peer,
-                                {.attempted = "read",
-                                 .endpoint = "mock",
-                                 .close_code = end.code,
-                                 .close_reason = end.payload}}};
+        impl.put_incoming(sink, limit);
+    } catch (...) {
+        impl.failed(Impl::End::failed, Error::disconnected, "read");
+        throw;
     }
 }
 
 Task<> Mock::write(Context ctx, Batch batch)
 {
     auto& impl = *impl_;
-    auto& s = *impl.state;
+    const auto count = std::distance(batch.begin(), batch.end());
     {
-        std::lock_guard lock{s.mutex};
-        ++s.write_count;
+        std::lock_guard lock{impl.state->mutex};
+        ++impl.state->write_count;
     }
-    impl.enter(ctx, fmt::format("write {}", std::distance(batch.begin(), batch.end())));
-    co_await impl.wait(ctx, impl.signals->write, TimePoint::max(), Impl::may_write);
-    std::lock_guard lock{s.mutex};
-    if (s.is_dropped)
-        throw failed("write", asio::error::broken_pipe);
-    for (auto at = batch.begin(); at != batch.end();) {
-        if (s.write_failure && s.write_failure->after-- == 0) {
-            const auto error = std::exchange(s.write_failure, std::nullopt)->error;
-            throw failed("write", error);
+    const auto fault = impl.enter(Operation::write, fmt::format("write {}", count));
+    try {
+        auto at = batch.begin();
+        co_await impl.wait_to_write(ctx, impl.signals->write, "write");
+        if (fault.is_short) {
+            const auto first =
+                static_cast<std::ptrdiff_t>(fault.random % static_cast<std::uint64_t>(count));
+            impl.add_to_trace(fmt::format("fault: writes {} of {}", first, count));
+            impl.take_all(at, std::next(at, first), batch, ctx.now());
         }
-        s.sent.emplace_back((*at).text());
-        ++at;
-        batch.mark_written(1);
+        co_await impl.suffer(ctx, impl.signals->write, fault, "write");
+        co_await impl.wait_to_write(ctx, impl.signals->write, "write");
+        impl.take_all(at, batch.end(), batch, ctx.now());
+    } catch (...) {
+        impl.failed(Impl::End::failed, Error::disconnected, "write");
+        throw;
     }
 }
 
@@ -416,39 +355,52 @@ Task<> Mock::ping(Context ctx, std::span<const std::byte> payload)
 {
     auto& impl = *impl_;
     auto& s = *impl.state;
-    Incoming pong{.what = Incoming::Kind::pong, .payload = to_string(payload)};
-    impl.enter(ctx, "ping");
-    co_await impl.wait(ctx, impl.signals->ping, TimePoint::max(), Impl::may_write);
+    Incoming pong{.what = Incoming::Kind::pong,
+                  .payload = mock::to_string(payload),
+                  .connection = impl.number()};
+    const auto fault = impl.enter(Operation::ping, "ping");
+    co_await impl.wait_to_write(ctx, impl.signals->ping, "ping");
+    co_await impl.suffer(ctx, impl.signals->ping, fault, "ping");
+    co_await impl.wait_to_write(ctx, impl.signals->ping, "ping");
     std::lock_guard lock{s.mutex};
-    if (s.is_dropped)
-        throw failed("ping", asio::error::broken_pipe);
-    if (s.pong_delay == Duration{})
-        s.incoming.push_back(std::move(pong));
-    else if (s.pong_delay != Duration::max())
-        s.delayed.emplace_back(s.pong_delay, std::move(pong));
+    if (s.pong_delay != Duration::max() && !s.current.is_silent)
+        s.delayed.emplace_back(s.pong_delay + fault.pong_delay, std::move(pong));
     impl.signals->read.set();
 }
 
 Task<> Mock::close(Context ctx, CloseReason reason)
 {
     auto& impl = *impl_;
-    impl.enter(ctx, fmt::format("close {}", reason.code));
-    const auto delay = impl.state->get(&MockPeer::State::close_delay);
-    co_await impl.wait(ctx, impl.signals->close, deadline_after(ctx.now(), delay),
-                       [](const MockPeer::State& s) { return s.close_delay == Duration{}; });
-    std::lock_guard lock{impl.state->mutex};
-    impl.state->closed = std::move(reason);
+    auto& s = *impl.state;
+    const auto fault = impl.enter(Operation::close, fmt::format("close {}", reason.code));
+    const auto deadline = [&] {
+        std::lock_guard lock{s.mutex};
+        if (auto* const log = s.log_of(impl.number())) {
+            log->closing = ctx.now();
+            log->close_code = reason.code;
+            log->close_reason = reason.reason;
+        }
+        return deadline_after(ctx.now(), s.close_delay);
+    }();
+    (void)co_await impl.wait(ctx, impl.signals->close, deadline,
+                             [](const State& state) { return state.close_delay == Duration{}; });
+    co_await impl.suffer(ctx, impl.signals->close, fault, "close");
+    (void)co_await impl.wait(ctx, impl.signals->close, TimePoint::max(),
+                             [](const State& state) { return !state.current.ignores_close; });
+    impl.end(Impl::End::closed_by_sidecar);
+    std::lock_guard lock{s.mutex};
+    s.closed = std::move(reason);
 }
 
-ConnectionInfo Mock::connection_info()
-{
-    return impl_->state->get(&MockPeer::State::connection_info);
-}
+ConnectionInfo Mock::connection_info() { return impl_->state->get(&State::connection_info); }
 
 void Mock::abort() noexcept
 {
-    impl_->is_aborted = true;
-    impl_->signals->set_all();
+    auto& impl = *impl_;
+    impl.is_aborted = true;
+    impl.signals->set_all();
+    if (impl.must_end() && impl.connection)
+        impl.end(Impl::End::aborted);
 }
 
 } // namespace sidecar

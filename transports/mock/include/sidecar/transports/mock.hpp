@@ -3,15 +3,21 @@
 
 #include <sidecar/detail/export.hpp>
 #include <sidecar/error.hpp>
+#include <sidecar/faults.hpp>
+#include <sidecar/message.hpp>
 #include <sidecar/mock_clock.hpp>
 #include <sidecar/transport.hpp>
+#include <sidecar/transports/mock_connection.hpp>
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace sidecar {
@@ -23,7 +29,21 @@ namespace sidecar {
 /// advance(); questions let everything happen first that can happen at the present moment.
 class SIDECAR_API MockPeer {
 public:
+    using ConnectHook = std::function<void(MockConnection&)>;
+    using MessageHook = std::function<void(MockConnection&, const MessageView&)>;
+
     MockPeer();
+
+    /// Calls `hook` for each connect, after its delay: the hook may refuse it, and act on the
+    /// connection. An exception of the hook is the connect's failure. An empty hook removes it; a
+    /// call that runs meanwhile ends first. The hook runs on the loop's thread, and may call
+    /// everything here. Lifetime: kept until replaced; capture no copy of this peer, see
+    /// MockConnection::peer().
+    void on_connect(ConnectHook hook);
+    /// Calls `hook` for each message that the sidecar writes, as on_connect(). An exception of the
+    /// hook fails the write, which counts as written up to this message; the connection ends.
+    /// MessageView::arrival() is the present time.
+    void on_message(MessageHook hook);
 
     /// Fails the next connects with this error, until allow_connect().
     void refuse_connect(error_code error);
@@ -32,15 +52,17 @@ public:
     /// Delays each connect, in virtual time; Duration::max(): for ever.
     void delay_connect(Duration delay);
 
-    /// Delivers a message to the sidecar: a string as text, bytes as binary. Before the connection
-    /// is up, it waits. Lifetime: copied at once.
+    /// Delivers a message to the sidecar: a string as text, bytes as binary. Without a connection
+    /// that can read it, it waits for the next one. Lifetime: copied at once.
     void deliver(std::string_view text);
     void deliver(std::span<const std::byte> bytes);
     /// Delivers a text after this virtual time, counted from the call or, if that is later, from
-    /// the connect.
+    /// the next connect. It outlives connections, as deliver().
     void deliver_after(Duration delay, std::string_view text);
     /// Limits the messages that one read delivers; default: no limit.
     void limit_reads(std::size_t messages);
+
+    // An end that is queued while a connection is up is for that connection, or else for the next.
 
     /// Fails the read with this error, after the messages delivered before.
     void fail_read(error_code error);
@@ -75,14 +97,23 @@ public:
 
     /// Lets this virtual time pass, on the clock of the peer's latest connection; zero: everything
     /// that can happen at the present moment. For loops around poll(), or a wait on
-    /// native_handle(). Before the first start() there is no time, unless the options name a clock.
+    /// native_handle(). Before the first connect there is no time.
     /// Blocks and errors: as MockClock::advance.
     void advance(Duration duration);
 
-    /// Clears sent() and trace(), which grow without bound otherwise.
+    /// Returns the connection that is up; empty: there is none.
+    [[nodiscard]] std::optional<MockConnection> connection() const;
+    /// Returns a log of each connect since forget(), oldest first.
+    [[nodiscard]] std::vector<MockConnectionLog> connections() const;
+    /// Clears connections(), written(), sent() and trace(), which grow without bound otherwise.
     void forget();
     /// Returns the messages that the sidecar has written, oldest first.
     [[nodiscard]] std::vector<std::string> sent() const;
+    /// Returns the same with the number of the connection: "2:login". "2:half of x" is the message
+    /// in which a write failed, "2:close" a polite close of the sidecar.
+    [[nodiscard]] std::vector<std::string> written() const;
+    /// Returns how often written() has this entry.
+    [[nodiscard]] std::size_t count(std::string_view entry) const;
     /// Returns the number of write() calls.
     [[nodiscard]] std::size_t write_count() const;
     [[nodiscard]] std::size_t connect_count() const;
@@ -97,8 +128,10 @@ public:
 
 private:
     friend class Mock;
-    struct SIDECAR_LOCAL State;
-    std::shared_ptr<State> state_; // both: guarded by its mutex
+    friend class MockConnection;
+    explicit MockPeer(std::shared_ptr<mock::State> state) noexcept : state_{std::move(state)} {}
+
+    std::shared_ptr<mock::State> state_; // both: guarded by its mutex
 };
 
 /// A transport in memory, on virtual time, driven by a MockPeer. Its calls are those of Transport.
@@ -112,6 +145,8 @@ public:
         std::size_t max_message_bytes = 1u << 20; ///< bytes; larger ones end the link
         /// The clock that the feed shares with others. Empty: each run has a separate one.
         std::optional<MockClock> clock{};
+        Faults faults{};     ///< drawn for each connect, read, write, ping and close; default: none
+        std::string token{}; ///< shown by the peer's log of the connection
     };
 
     explicit Mock(const Options& options);
