@@ -88,7 +88,7 @@ sidecar::AckPredicate answer_to(int key, int version, int acks)
     return [wanted = fmt::format("ack {}.{} ", key, version), acks](const MessageView& message) {
         if (acks == 2)
             throw Thrown{};
-        return message.text().starts_with(wanted);
+        return message.text().starts_with(acks == 3 ? "ack " : wanted);
     };
 }
 
@@ -432,6 +432,7 @@ void Application::open(const Step& step)
         if (result.error().link())
             model_.name(peer->link, *result.error().link());
         model_.ends(peer->link.get());
+        peer->has_failed_to_open = true;
         return;
     }
     model_.name(peer->link, result->id());
@@ -551,8 +552,10 @@ bool Application::receive(Duration timeout)
 Error Application::next_event(Duration timeout)
 {
     auto event = timed("next_event", timeout, {}, [&] { return feed().next_event(timeout); });
-    if (!event)
+    if (!event) {
+        model_.sees_nothing();
         return event.error().error();
+    }
     if (traces_)
         note(fmt::format("{:10.6f}   event {}", seconds(now()), to_string(*event)));
     if (event->kind == Event::Kind::gap)
@@ -859,7 +862,7 @@ void Application::rest()
         const auto& plan = peer->plan;
         const auto& name = peer->link->name;
         const bool returns = plan.reconnect && plan.max_attempts == 0 && plan.max_outage == 0
-                             && plan.retry_if <= 1 && plan.prepares != sometimes_refuses
+                             && plan.retry_if <= 1 && plan.policy != 4 && plan.prepares != sometimes_refuses
                              && !(plan.drops_idle && plan.idle_timeout)
                              && (i == 0 ? feed().wait_started({}).has_value() : link->connection() > 0)
                              && !peer->link->is_ending
@@ -871,8 +874,20 @@ void Application::rest()
         const bool is_limited = plan.rate_messages != 0 || plan.rate_bytes != 0;
         model_.require(is_limited || link->stats().outbox_messages == 0,
                        "link {} is up and does not send: {}", name, feed().dump());
+        for (int key = 0; key < plan.subscriptions && returns && !is_limited; ++key)
+            model_.require(peer->subscribed.contains(subscription_text(key, 9)),
+                           "link {} is up, and subscription o{} was not sent: {}", name, key,
+                           feed().dump());
         model_.require(peer->waiting == 0, "link {} is up and does not read {} messages: {}", name,
                        peer->waiting.load(), feed().dump());
+    }
+    std::lock_guard lock{mutex_};
+    for (const auto& peer : peers_) {
+        const bool is_open = std::any_of(opened_.begin(), opened_.end(), [&](const auto& each) {
+            return each.peer == peer && !peer->has_failed_to_open;
+        });
+        model_.require(is_open || !peer->is_connected || !peer->has_failed_to_open,
+                       "link {} is connected, and open() failed", peer->link->name);
     }
     model_.require(!model_.has_waiting(), "messages arrived and cannot be received: {}",
                    feed().dump());

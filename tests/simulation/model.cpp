@@ -154,10 +154,20 @@ void Model::match_connection(LinkModel& link, std::uint32_t connect, std::uint32
             link.name, text.substr(0, 20), connection, connect, at->second);
 }
 
-void Model::writes(LinkModel& link, std::string_view text, std::uint32_t connect, TimePoint handed)
+void Model::writes(LinkModel& link, std::string_view text, std::uint32_t connect, TimePoint handed,
+                   TimePoint now)
 {
     std::lock_guard lock{mutex_};
     ++link.written;
+    const auto rate = static_cast<std::size_t>(link.plan.rate_messages);
+    if (rate != 0 && link.plan.rate_burst == 0 && !text.starts_with("heart")) {
+        auto& times = link.written_at;
+        require(times.size() < rate
+                    || handed - times[times.size() - rate] >= milliseconds(link.plan.rate_per),
+                "link {}: \"{}\" is more than {} messages in {} ms", link.name, text.substr(0, 20),
+                rate, link.plan.rate_per);
+        times.push_back(now);
+    }
     if (!text.empty() && text.front() != 'm')
         return; // a login, a subscription, a heartbeat
     const auto is_it = [&](const auto& each) {
@@ -210,7 +220,7 @@ void Model::send_ends(LinkModel& link, std::size_t number, const sidecar::Result
             "link {}: \"{}\" was refused ({}) and written", link.name, message.text.substr(0, 20),
             result ? "" : result.error().message());
     if (!result && result.error() == sidecar::Error::full)
-        link.may_be_writable = true;
+        ++link.refused_for_room;
 }
 
 void Model::flushed(LinkModel& link, std::uint64_t began)
@@ -224,47 +234,31 @@ void Model::flushed(LinkModel& link, std::uint64_t began)
 void Model::subscribes(LinkModel& link)
 {
     std::lock_guard lock{mutex_};
-    link.has_subscriptions = true;
+    link.has_subscriptions = link.has_more_subscriptions = true;
 }
 
-/// Gaps before this entry: the next messages are missing.
-void Model::lose(LinkModel& link)
-{
-    if (link.plan.policy == static_cast<int>(sidecar::OverflowPolicy::conflate))
-        return; // which ones is not known
-    while (link.pending_missing != 0) {
-        if (link.cursor == link.arrived.size())
-            return complain("link {}: {} messages of a gap never arrived", link.name,
-                            link.pending_missing);
-        auto& next = link.arrived[link.cursor++];
-        if (next.is_taken)
-            continue;
-        next.is_lost = true;
-        --link.pending_missing;
-    }
-}
-
+/// The next one, behind those that gaps say are missing. Those that on_connected had may be missing
+/// without a gap if it failed, and all if the policy is to fail.
 void Model::take_in_order(LinkModel& link, const MessageView& message)
 {
-    lose(link);
-    const bool may_fail =
-        link.plan.policy == static_cast<int>(sidecar::OverflowPolicy::fail);
-    for (; link.cursor < link.arrived.size(); ++link.cursor) {
-        auto& next = link.arrived[link.cursor];
+    const bool may_fail = link.plan.policy == static_cast<int>(sidecar::OverflowPolicy::fail);
+    std::uint64_t between = 0, must_be_missing = 0;
+    for (auto at = link.cursor; at < link.arrived.size() && must_be_missing <= link.pending_missing;
+         ++at) {
+        auto& next = link.arrived[at];
         if (next.is_taken)
             continue;
-        if (next.text == message.text()) {
+        if (next.text == message.text() && between >= link.pending_missing) {
             next.is_seen = true;
-            ++link.cursor;
-            match_connection(link, next.connect, message.connection(), message.text());
-            return;
+            link.cursor = at + 1;
+            link.pending_missing = 0;
+            return match_connection(link, next.connect, message.connection(), message.text());
         }
-        // on_connected failed, or the link's queue was full and its policy is to fail
-        if (!next.is_in_session && !may_fail)
-            break;
+        ++between;
+        must_be_missing += next.is_in_session || may_fail ? 0 : 1;
     }
-    complain("link {}: received \"{}\" ({} bytes); the next one is {}", link.name,
-             message.text().substr(0, 20), message.size(),
+    complain("link {}: received \"{}\" ({} bytes) behind gaps of {}; the next one is {}", link.name,
+             message.text().substr(0, 20), message.size(), link.pending_missing,
              link.cursor == link.arrived.size()
                  ? "none"
                  : fmt::format("\"{}\"", link.arrived[link.cursor].text.substr(0, 20)));
@@ -315,6 +309,25 @@ void Model::sees_gap(LinkId id, std::uint64_t missing, bool is_conflated)
     link->pending_missing += missing;
 }
 
+void Model::sees_nothing()
+{
+    std::lock_guard lock{mutex_};
+    for (const auto& link : links_)
+        link->events_in_a_row = 0;
+}
+
+/// Answers to subscriptions that arrived on this connection; many, if that is not known.
+int Model::count_answers(const LinkModel& link, std::uint32_t connection) const
+{
+    for (const auto& [connect, number] : link.numbers)
+        if (number == connection)
+            return static_cast<int>(std::count_if(
+                link.arrived.begin(), link.arrived.end(), [&](const auto& each) {
+                    return each.connect == connect && each.text.starts_with("ack ");
+                }));
+    return INT32_MAX;
+}
+
 void Model::sees(const Event& event, TimePoint now)
 {
     using Kind = Event::Kind;
@@ -340,16 +353,17 @@ void Model::sees(const Event& event, TimePoint now)
                 "link {}: \"{}\" of connection {} while {} is {}", link.name,
                 event.message.text().substr(0, 20), event.connection, link.connection,
                 link.phase == LinkModel::up ? "up" : "gone");
-    else if (event.kind == Kind::high_water || event.kind == Kind::low_water)
-        lose(link); // they come where the queue is, and when it changes
-    else if (event.kind != Kind::gap) {
-        lose(link);
+    // Water levels come where the queue is, and when it changes
+    else if (event.kind != Kind::gap && event.kind != Kind::high_water
+             && event.kind != Kind::low_water) {
         require(event.at >= link.last_at && event.at <= now,
                 "link {}: \"{}\" at {:.6f}, the one before at {:.6f}, now {:.6f}", link.name,
                 to_string(event), seconds(event.at), seconds(link.last_at), seconds(now));
         link.last_at = event.at;
     }
     // Of 64 unread events in a row the older ones may be missing, the latest 32 not
+    link.events_in_a_row = event.kind == Kind::message ? 0 : link.events_in_a_row + 1;
+    require(link.events_in_a_row < 200, "link {}: {} events in a row waited to be read", link.name, link.events_in_a_row);
     if (event.kind == Kind::message) {
         require(link.skipped_before == 0 || link.skipped_before >= 32,
                 "link {}: connections are missing in a row of {} events", link.name,
@@ -397,6 +411,10 @@ void Model::sees(const Event& event, TimePoint now)
             wrong("it was ready, or not up");
         if (link.plan.prepares == 0 && !link.has_subscriptions)
             wrong("there was nothing to restore");
+        if (!event.failure && link.plan.acks == 3 && !link.has_more_subscriptions)
+            require(count_answers(link, event.connection) >= link.plan.subscriptions,
+                    "link {}: \"{}\" with {} answers", link.name, to_string(event),
+                    count_answers(link, event.connection));
         break;
     case Kind::high_water:
         if (std::exchange(link.is_high, true))
@@ -415,10 +433,14 @@ void Model::sees(const Event& event, TimePoint now)
     case Kind::fresh:
         if (link.phase != LinkModel::up || !std::exchange(link.is_stale, false))
             wrong("it was not stale, or not up");
+        if (event.data_age < milliseconds(link.plan.idle_timeout))
+            wrong("too early");
         break;
     case Kind::writable:
-        if (!std::exchange(link.may_be_writable, false))
+        if (link.refused_for_room == 0)
             wrong("no send() was refused");
+        else
+            --link.refused_for_room;
         break;
     default: break;
     }
@@ -456,17 +478,14 @@ void Model::balance(const sidecar::Stats& stats, std::uint64_t unsent)
     std::lock_guard lock{mutex_};
     std::uint64_t open = 0, missing = 0, replaced = 0, unwritten = 0;
     for (const auto& link : links_) {
-        lose(*link);
         missing += link->missing;
         replaced += link->replaced;
         std::uint64_t arrived = 0, gone = 0;
         for (const auto& each : link->arrived) {
             arrived += each.is_taken ? 0 : 1;
-            gone += each.is_seen || each.is_lost ? 1 : 0;
+            gone += each.is_seen ? 1 : 0;
         }
-        if (link->plan.policy == static_cast<int>(sidecar::OverflowPolicy::conflate))
-            gone += link->missing + link->replaced;
-        open += arrived - gone;
+        open += arrived - gone - link->missing - link->replaced;
         for (const auto& each : link->sent)
             unwritten += each.outcome == LinkModel::Sent::accepted && !each.is_written ? 1 : 0;
     }

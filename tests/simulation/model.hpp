@@ -44,7 +44,6 @@ struct LinkModel {
         bool is_taken = false;      ///< by on_connected, or hidden as a heartbeat's answer
         bool is_passed_on = false;  ///< by on_connected, to the application
         bool is_seen = false;       ///< by the application
-        bool is_lost = false;       ///< in a gap
     };
     /// A message of the application to the peer.
     struct Sent {
@@ -63,21 +62,23 @@ struct LinkModel {
     const std::string name;
     std::vector<Arrived> arrived;
     std::vector<Sent> sent;
-    std::size_t cursor = 0; ///< into arrived: all before it is seen, lost or taken
+    std::size_t cursor = 0; ///< into arrived: all before it is seen, missing or taken
     std::uint64_t seen = 0, missing = 0, replaced = 0, written = 0;
     std::uint64_t pending_missing = 0;              ///< in gaps since the last entry
     std::map<std::uint32_t, std::uint32_t> numbers; ///< the connection's number of each connect
     std::uint32_t session_over = 0;                 ///< the latest connect whose on_connected ended
     std::uint32_t closing = 0;                      ///< the connect that is being closed
+    std::vector<TimePoint> written_at;              ///< what counts for the rate limit
     std::map<char, std::size_t> last_of_key;        ///< conflation: the latest seen, by key
     bool is_ending = false;                         ///< the application closes it, or stops all
 
     // the grammar of its events
     enum Phase { never_up, up, away, over } phase = never_up;
-    std::uint32_t connection = 0, skipped_before = 0;
+    std::uint32_t connection = 0, skipped_before = 0, events_in_a_row = 0;
     TimePoint last_at{}, next_attempt{};
-    bool is_high = false, is_stale = false, is_ready = false, may_be_writable = false;
-    bool has_subscriptions = false;
+    bool is_high = false, is_stale = false, is_ready = false;
+    int refused_for_room = 0; ///< sends with `full`, less the events `writable`
+    bool has_subscriptions = false, has_more_subscriptions = false;
 };
 
 /// All links of one run. Side: any thread.
@@ -126,7 +127,8 @@ public:
     /// The transport gets a batch.
     void is_handed(LinkModel& link, std::uint32_t connect);
     /// `handed`: when the transport was given it.
-    void writes(LinkModel& link, std::string_view text, std::uint32_t connect, TimePoint handed);
+    void writes(LinkModel& link, std::string_view text, std::uint32_t connect, TimePoint handed,
+                TimePoint now);
 
     // --- the application's side
     [[nodiscard]] std::size_t send_begins(LinkModel& link, std::string text,
@@ -138,6 +140,8 @@ public:
     void takes(const sidecar::MessageView& message);
     void sees_gap(sidecar::LinkId id, std::uint64_t missing, bool is_conflated);
     void sees(const sidecar::Event& event, TimePoint now);
+    /// The queue is empty.
+    void sees_nothing();
     void subscribes(LinkModel& link);
 
     // --- at rest
@@ -149,7 +153,7 @@ public:
 private:
     void complain_text(std::string text);
     [[nodiscard]] LinkModel* find(sidecar::LinkId id);
-    void lose(LinkModel& link);
+    [[nodiscard]] int count_answers(const LinkModel& link, std::uint32_t connection) const;
     void take_in_order(LinkModel& link, const sidecar::MessageView& message);
     void take_by_key(LinkModel& link, const sidecar::MessageView& message);
     void match_connection(LinkModel& link, std::uint32_t connect, std::uint32_t connection,

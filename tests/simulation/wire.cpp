@@ -28,13 +28,16 @@ Wire::Wire(const Options& options)
       random_{peer_->seed ^ (number_ * 0x9e3779b97f4a7c15)}
 {
     peer_->present = this;
+    peer_->subscribed.clear();
 }
 
 Wire::~Wire()
 {
     peer_->waiting = 0;
-    if (peer_->present == this)
-        peer_->present = nullptr;
+    if (peer_->present != this)
+        return;
+    peer_->present = nullptr;
+    peer_->is_connected = false;
 }
 
 void Peer::be_good()
@@ -84,6 +87,7 @@ Task<> Wire::connect(Context ctx)
     co_await pass(ctx, connect_, plan_.connect_delay, false);
     if (!is_good() && random_.percent(plan_.refuses))
         throw Exception{Failure{Error::connect_failed, {.attempted = "connect", .endpoint = "wire"}}};
+    peer_->is_connected = true;
     if (plan_.period > 0)
         next_burst_ = ctx.now() + milliseconds(plan_.period);
     if (plan_.life > 0)
@@ -282,6 +286,8 @@ void Wire::answer(std::string_view text, TimePoint now)
         if (answers)
             add({.text = std::move(what)}, delay, now);
     };
+    if (text.starts_with("sub "))
+        peer_->subscribed.emplace(text);
     if (text.starts_with("sub ") || text.starts_with("uns "))
         say(fmt::format("ack {} {}", text.substr(4), ++peer_->message_count));
     else if (text.starts_with("login"))
@@ -294,12 +300,6 @@ void Wire::answer(std::string_view text, TimePoint now)
 
 Task<> Wire::write(Context ctx, sidecar::Batch batch)
 {
-    struct Under {
-        explicit Under(Peer& its_peer) : peer{its_peer} { ++peer.writing; }
-        ~Under() { --peer.writing; }
-        Peer& peer;
-    };
-    const Under under{*peer_};
     const auto handed = ctx.now();
     peer_->model.is_handed(*link_, number_);
     std::vector<std::string> texts;
@@ -328,7 +328,7 @@ Task<> Wire::write(Context ctx, sidecar::Batch batch)
         ++at;
         ++unmarked;
         if (plan_.marks) {
-            peer_->model.writes(*link_, text, number_, handed);
+            peer_->model.writes(*link_, text, number_, handed, ctx.now());
             batch.mark_written(std::exchange(unmarked, 0));
             answer(text, ctx.now());
         }
@@ -340,7 +340,7 @@ Task<> Wire::write(Context ctx, sidecar::Batch batch)
     if (plan_.marks)
         co_return;
     for (const auto& text : texts) {
-        peer_->model.writes(*link_, text, number_, handed);
+        peer_->model.writes(*link_, text, number_, handed, ctx.now());
         answer(text, ctx.now());
     }
 }

@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -39,10 +40,12 @@ struct Peer {
     std::shared_ptr<LinkModel> link;       // replaced between runs
     std::atomic<bool> is_good{false};      ///< no more faults, no more messages of its own
     Wire* present = nullptr;               // sidecar side
+    std::set<std::string> subscribed;      // sidecar side, and at rest; on the present connection
     std::uint32_t connect_count = 0;       // sidecar side
     std::uint64_t message_count = 0;       // sidecar side
     std::atomic<std::size_t> waiting{0};   ///< messages that the sidecar has not read
-    std::atomic<int> writing{0};           ///< writes under way
+    std::atomic<bool> is_connected{false};
+    std::atomic<bool> has_failed_to_open{false};
     std::function<void(std::string)> note; ///< for the trace
 };
 

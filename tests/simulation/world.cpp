@@ -50,7 +50,7 @@ const std::vector<Field<LinkPlan>> link_fields{
     {"prepares_for", &LinkPlan::prepares_for, {1, 20, 300}},
     {"prepare_timeout", &LinkPlan::prepare_timeout, {1, 50, 1'000}},
     {"subscriptions", &LinkPlan::subscriptions, {1, 2, 5}},
-    {"acks", &LinkPlan::acks, {1, 1, 2}},
+    {"acks", &LinkPlan::acks, {1, 1, 2, 3, 3}},
     {"ack_timeout", &LinkPlan::ack_timeout, {1, 10, 300}},
     {"policy", &LinkPlan::policy, {1, 2, 3, 4}},
     {"queue_messages", &LinkPlan::queue_messages, {1, 2, 8}},

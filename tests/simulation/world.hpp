@@ -19,7 +19,9 @@ struct LinkPlan {
     int retry_if = 0; ///< 1: always, 2: not the third time, 3: throws the third time
     int prepares = 0; ///< on_connected: 0 none, then the enumerators of Preparation
     int prepares_for = 0, prepare_timeout = 10'000;
-    int subscriptions = 0, acks = 0, ack_timeout = 10'000;
+    int subscriptions = 0;
+    int acks = 0; ///< 1: each knows its answer, 2: throws, 3: takes any answer
+    int ack_timeout = 10'000;
     int policy = 0, queue_messages = 0, queue_bytes = 0, max_age = 0, high = 0, low = 0;
     int ping_interval = 0, ping_timeout = 500, idle_timeout = 0, drops_idle = 0;
     int heartbeat = 0; ///< 1: answers are hidden, 2: kept, 3: is_answer throws
