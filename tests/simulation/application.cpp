@@ -295,7 +295,7 @@ void Application::run()
 void Application::run_thread(int thread)
 {
     for (const auto& step : world_.steps)
-        if (!is_lost_ && model_.complaint().empty()
+        if (!is_lost_ && !model_.has_complaint()
             && (world_.threads == 1 || step.thread == thread))
             run_step(step);
 }
@@ -895,7 +895,7 @@ void Application::rest()
 
 void Application::finish()
 {
-    if (is_lost_ || !model_.complaint().empty())
+    if (is_lost_ || model_.has_complaint())
         return;
     if (world_.quiet)
         rest();

@@ -1,14 +1,27 @@
 #include "simulation/model.hpp"
 
+#include "simulation/memory.hpp"
+
 #include <algorithm>
 
 namespace simulation {
 
 using sidecar::Event, sidecar::LinkId, sidecar::MessageView;
 
+namespace {
+
+/// The model's notes are no memory of the library.
+struct Guard {
+    explicit Guard(std::recursive_mutex& mutex) : lock{mutex} {}
+    std::lock_guard<std::recursive_mutex> lock;
+    Uncounted uncounted;
+};
+
+} // namespace
+
 void Model::complain_text(std::string text)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     if (complaint_.empty())
         complaint_ = std::move(text);
 }
@@ -17,7 +30,7 @@ void Model::complain_text(std::string text)
 
 void Model::begin_run(bool is_stop_requested)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     links_.clear();
     by_id_.clear();
     taken_ = 0;
@@ -27,14 +40,14 @@ void Model::begin_run(bool is_stop_requested)
 
 std::shared_ptr<LinkModel> Model::add(const LinkPlan& plan)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     return links_.emplace_back(
         std::make_shared<LinkModel>(plan, fmt::format("{}", ++link_count_)));
 }
 
 void Model::name(const std::shared_ptr<LinkModel>& link, LinkId id)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     const auto [at, is_new] = by_id_.emplace(static_cast<std::uint32_t>(id), link);
     require(is_new || at->second == link, "link {} is two links", at->first);
 }
@@ -57,7 +70,7 @@ LinkModel* Model::find(LinkId id)
 
 void Model::ends(LinkModel* link)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     is_stop_requested_ = is_stop_requested_ || !link;
     for (const auto& each : links_)
         each->is_ending = each->is_ending || !link || each.get() == link;
@@ -68,7 +81,7 @@ void Model::ends(LinkModel* link)
 std::size_t Model::arrives(LinkModel& link, std::string_view text, std::uint32_t connect,
                            TimePoint now)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     const bool is_in_session =
         link.plan.prepares != no_preparation && link.session_over != connect;
     link.arrived.push_back({.text = std::string{text},
@@ -80,14 +93,14 @@ std::size_t Model::arrives(LinkModel& link, std::string_view text, std::uint32_t
 
 void Model::not_arrived(LinkModel& link)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     require(!link.arrived.back().is_seen, "link {}: a refused message arrived", link.name);
     link.arrived.pop_back();
 }
 
 void Model::hides(LinkModel& link, std::string_view text)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     for (auto& each : link.arrived)
         if (each.text == text)
             each.is_taken = true;
@@ -95,7 +108,7 @@ void Model::hides(LinkModel& link, std::string_view text)
 
 void Model::session_takes(LinkModel& link, std::string_view text, std::uint32_t connect)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     for (auto& each : link.arrived) {
         if (each.connect != connect || each.is_taken || each.is_passed_on || each.is_seen)
             continue;
@@ -110,7 +123,7 @@ void Model::session_takes(LinkModel& link, std::string_view text, std::uint32_t 
 
 void Model::session_passes_on(LinkModel& link, std::string_view text, bool passes)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     const auto found = std::find_if(link.arrived.rbegin(), link.arrived.rend(), [&](const auto& each) {
         return each.is_taken == passes && each.text == text && !each.is_seen;
     });
@@ -125,19 +138,19 @@ void Model::session_passes_on(LinkModel& link, std::string_view text, bool passe
 
 void Model::session_ends(LinkModel& link, std::uint32_t connect)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     link.session_over = connect;
 }
 
 void Model::closes(LinkModel& link, std::uint32_t connect)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     link.closing = connect;
 }
 
 void Model::is_handed(LinkModel& link, std::uint32_t connect)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     require(link.closing != connect, "link {}: a write after the close began", link.name);
 }
 
@@ -157,7 +170,7 @@ void Model::match_connection(LinkModel& link, std::uint32_t connect, std::uint32
 void Model::writes(LinkModel& link, std::string_view text, std::uint32_t connect, TimePoint handed,
                    TimePoint now)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     ++link.written;
     const auto rate = static_cast<std::size_t>(link.plan.rate_messages);
     if (rate != 0 && link.plan.rate_burst == 0 && !text.starts_with("heart")) {
@@ -200,7 +213,7 @@ void Model::writes(LinkModel& link, std::string_view text, std::uint32_t connect
 std::size_t Model::send_begins(LinkModel& link, std::string text, std::uint32_t connection,
                                bool is_high)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     link.sent.push_back({.text = std::move(text),
                          .is_high = is_high,
                          .connection = connection,
@@ -211,7 +224,7 @@ std::size_t Model::send_begins(LinkModel& link, std::string text, std::uint32_t 
 void Model::send_ends(LinkModel& link, std::size_t number, const sidecar::Result<void>& result,
                       TimePoint too_late)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     auto& message = link.sent[number];
     message.ended = ++sequence_;
     message.too_late = too_late;
@@ -225,7 +238,7 @@ void Model::send_ends(LinkModel& link, std::size_t number, const sidecar::Result
 
 void Model::flushed(LinkModel& link, std::uint64_t began)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     for (auto& message : link.sent)
         if (message.outcome == LinkModel::Sent::accepted && message.ended < began)
             message.is_flushed = true;
@@ -233,7 +246,7 @@ void Model::flushed(LinkModel& link, std::uint64_t began)
 
 void Model::subscribes(LinkModel& link)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     link.has_subscriptions = link.has_more_subscriptions = true;
 }
 
@@ -286,7 +299,7 @@ void Model::take_by_key(LinkModel& link, const MessageView& message)
 
 void Model::takes(const MessageView& message)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     ++taken_;
     auto* const link = find(message.link());
     if (!link)
@@ -300,7 +313,7 @@ void Model::takes(const MessageView& message)
 
 void Model::sees_gap(LinkId id, std::uint64_t missing, bool is_conflated)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     auto* const link = find(id);
     if (!link)
         return;
@@ -311,7 +324,7 @@ void Model::sees_gap(LinkId id, std::uint64_t missing, bool is_conflated)
 
 void Model::sees_nothing()
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     for (const auto& link : links_)
         link->events_in_a_row = 0;
 }
@@ -331,7 +344,7 @@ int Model::count_answers(const LinkModel& link, std::uint32_t connection) const
 void Model::sees(const Event& event, TimePoint now)
 {
     using Kind = Event::Kind;
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     if (is_stopped_seen_)
         return complain("\"{}\" came behind `stopped`", to_string(event));
     if (event.kind == Kind::stopped) {
@@ -361,11 +374,11 @@ void Model::sees(const Event& event, TimePoint now)
                 to_string(event), seconds(event.at), seconds(link.last_at), seconds(now));
         link.last_at = event.at;
     }
-    // Of 64 unread events in a row the older ones may be missing, the latest 32 not
+    // Of 64 unread events in a row the older ones may be missing, the latest not
     link.events_in_a_row = event.kind == Kind::message ? 0 : link.events_in_a_row + 1;
     require(link.events_in_a_row < 200, "link {}: {} events in a row waited to be read", link.name, link.events_in_a_row);
     if (event.kind == Kind::message) {
-        require(link.skipped_before == 0 || link.skipped_before >= 32,
+        require(link.skipped_before == 0 || link.skipped_before >= 16,
                 "link {}: connections are missing in a row of {} events", link.name,
                 link.skipped_before);
         link.skipped_before = 0;
@@ -462,7 +475,7 @@ void Model::sees(const Event& event, TimePoint now)
 
 bool Model::has_waiting() const
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     for (const auto& link : links_) {
         if (link->plan.policy != 0 || link->plan.max_age != 0 || link->is_ending)
             continue;
@@ -475,7 +488,7 @@ bool Model::has_waiting() const
 
 void Model::balance(const sidecar::Stats& stats, std::uint64_t unsent)
 {
-    std::lock_guard lock{mutex_};
+    const Guard guard{mutex_};
     std::uint64_t open = 0, missing = 0, replaced = 0, unwritten = 0;
     for (const auto& link : links_) {
         missing += link->missing;

@@ -103,6 +103,11 @@ public:
         std::lock_guard lock{mutex_};
         return complaint_;
     }
+    [[nodiscard]] bool has_complaint() const
+    {
+        std::lock_guard lock{mutex_};
+        return !complaint_.empty();
+    }
 
     /// A new run: forgets the links of the one before.
     void begin_run(bool is_stop_requested);

@@ -1,5 +1,5 @@
 // simulation: runs worlds that seeds draw, and makes a world that fails smaller.
-//   simulation --seeds FIRST COUNT [--jobs N]    0: no rule was broken
+//   simulation --seeds FIRST COUNT [--jobs N] [--no-shrink]    0: no rule was broken
 //   simulation --seed N [--trace]                one world, drawn
 //   simulation --world FILE... [--trace]         worlds that are written down
 //   simulation --print N                         the world of a seed
@@ -177,11 +177,13 @@ World make_smaller(World world, const std::string& complaint)
     }
 }
 
-void explain(const Failed& failed, const char* program)
+void explain(const Failed& failed, const char* program, bool shrinks)
 {
     fmt::print("seed {} failed: {}\nrepeat it: {} --seed {} --trace\n", failed.seed,
                failed.complaint, program, failed.seed);
     std::fflush(stdout);
+    if (!shrinks)
+        return;
     const auto world = draw(failed.seed);
     if (try_world(world).empty())
         return (void)fmt::print("it did not fail again alone\n");
@@ -245,6 +247,7 @@ int main(int argc, char** argv)
         return std::erase(words, flag) != 0;
     };
     const bool traces = take_flag("--trace");
+    const bool shrinks = !take_flag("--no-shrink");
     unsigned jobs = std::max(1u, std::thread::hardware_concurrency());
     const auto number = [&](std::size_t at) { return std::strtoull(std::string{words.at(at)}.c_str(), nullptr, 10); };
     if (words.size() == 5 && words[3] == "--jobs")
@@ -253,7 +256,7 @@ int main(int argc, char** argv)
         const auto began = Clock::now();
         const auto failures = run_seeds(number(1), number(2), jobs);
         if (!failures.empty()) {
-            explain(failures.front(), argv[0]);
+            explain(failures.front(), argv[0], shrinks);
             return 1;
         }
         fmt::print("{} worlds held, in {:.1f} s\n", number(2),

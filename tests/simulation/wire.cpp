@@ -1,5 +1,7 @@
 #include "simulation/wire.hpp"
 
+#include "simulation/memory.hpp"
+
 #include <boost/asio/error.hpp>
 
 #include <algorithm>
@@ -98,6 +100,7 @@ Task<> Wire::connect(Context ctx)
 
 void Wire::add(Incoming next, Duration delay, TimePoint now)
 {
+    const Uncounted uncounted;
     if (delay > Duration{})
         later_.emplace(now + delay, std::move(next));
     else {
@@ -117,7 +120,7 @@ std::string Wire::make_message()
         constexpr int sizes[] = {0, 1, 12, 31, 32, 33, 96, 97, 500, 1'000, 4'000};
         size = random_.percent(10) ? plan_.max_message : sizes[random_.below(11)];
     }
-    if (plan_.policy == static_cast<int>(sidecar::OverflowPolicy::conflate))
+    if (plan_.policy == static_cast<int>(sidecar::OverflowPolicy::conflate) || plan_.prepares)
         size = std::max(size, 16); // all differ
     size = std::min(size, plan_.max_message);
     text.resize(static_cast<std::size_t>(size), static_cast<char>('A' + peer_->message_count % 23));
@@ -128,6 +131,7 @@ std::string Wire::make_message()
 
 void Wire::produce(TimePoint now)
 {
+    const Uncounted uncounted;
     for (auto next = later_.begin(); next != later_.end() && next->first <= now;
          next = later_.erase(next)) {
         incoming_.push_back(std::move(next->second));
@@ -303,16 +307,32 @@ Task<> Wire::write(Context ctx, sidecar::Batch batch)
     const auto handed = ctx.now();
     peer_->model.is_handed(*link_, number_);
     std::vector<std::string> texts;
-    for (const auto& message : batch)
-        texts.emplace_back(message.text());
+    {
+        const Uncounted uncounted;
+        for (const auto& message : batch)
+            texts.emplace_back(message.text());
+    }
     if (texts.empty()) {
         peer_->model.complain("link {}: an empty batch", link_->name);
         co_return;
     }
     note(ctx, fmt::format("write {} \"{}\"", texts.size(), texts.front().substr(0, 20)));
-    co_await pass(ctx, write_, plan_.write_delay, true);
     auto at = batch.begin();
-    std::size_t unmarked = 0;
+    // Borrowed until write() returns, whatever ends meanwhile
+    const auto look_at_rest = [&](std::size_t first) {
+        auto rest = at;
+        for (auto i = first; i < texts.size(); ++i, ++rest)
+            peer_->model.require(rest != batch.end() && rest->text() == texts[i],
+                                 "link {}: the batch changed when its connection ended",
+                                 link_->name);
+    };
+    try {
+        co_await pass(ctx, write_, plan_.write_delay, true);
+    } catch (...) {
+        look_at_rest(0);
+        throw;
+    }
+    std::size_t unmarked = 0, done = 0;
     for (const auto& text : texts) {
         peer_->model.require(at != batch.end() && at->text() == text,
                              "link {}: the batch changed while its write waited: \"{}\" was \"{}\"",
@@ -327,13 +347,20 @@ Task<> Wire::write(Context ctx, sidecar::Batch batch)
             break;
         ++at;
         ++unmarked;
+        ++done;
         if (plan_.marks) {
             peer_->model.writes(*link_, text, number_, handed, ctx.now());
             batch.mark_written(std::exchange(unmarked, 0));
             answer(text, ctx.now());
         }
-        if (plan_.message_delay > 0 && &text != &texts.back())
-            co_await pass(ctx, write_, plan_.message_delay, true);
+        if (plan_.message_delay > 0 && done < texts.size()) {
+            try {
+                co_await pass(ctx, write_, plan_.message_delay, true);
+            } catch (...) {
+                look_at_rest(done);
+                throw;
+            }
+        }
     }
     peer_->model.require(at == batch.end(), "link {}: the batch grew while it was written",
                          link_->name);
@@ -350,6 +377,8 @@ Task<> Wire::ping(Context ctx, std::span<const std::byte> payload)
     std::string text{reinterpret_cast<const char*>(payload.data()), payload.size()};
     note(ctx, "ping");
     co_await pass(ctx, ping_, 0, true);
+    if (!is_good() && random_.percent(plan_.ping_fails)) // the write goes on
+        throw boost::system::system_error{asio::error::broken_pipe};
     if (plan_.pong_delay >= 0 || is_good())
         add({.text = std::move(text), .is_pong = true},
             is_good() ? Duration{} : milliseconds(plan_.pong_delay), ctx.now());

@@ -88,6 +88,7 @@ const std::vector<Field<LinkPlan>> link_fields{
     {"read_limit", &LinkPlan::read_limit, {1, 2, 5}},
     {"read_style", &LinkPlan::read_style, {1, 2, 3}},
     {"pong_delay", &LinkPlan::pong_delay, {1, 30, 600, -1}},
+    {"ping_fails", &LinkPlan::ping_fails, {5, 50}},
     {"close_delay", &LinkPlan::close_delay, {1, 30, 600, -1}},
 };
 

@@ -36,6 +36,7 @@ struct LinkPlan {
     int write_delay = 0, message_delay = 0, write_fails = 0, marks = 1;
     int read_limit = 0, read_style = 0;
     int pong_delay = 0, close_delay = 0; ///< -1: never
+    int ping_fails = 0;
 };
 
 enum Preparation {
