@@ -95,6 +95,8 @@ LivenessMonitor::Verdict LivenessMonitor::look_for_data(const Signs& signs, Time
 {
     if (!watches_data())
         return {};
+    if (!signs.is_announced)
+        return {.next_look = deadline_after(now, std::max(idle_timeout_, shortest_step))};
     if (is_stale_) {
         if (signs.data_at == stale_data_at_)
             return {};
@@ -222,6 +224,7 @@ void KeepAlive::look()
                                        .data_at = data_at_,
                                        .resumed_at = resumed_at_,
                                        .is_paused = link_.sink().is_paused(),
+                                       .is_announced = link_.link_state().is_announced(),
                                        .written = link_.outbox().progress()};
     for (auto verdict = monitor_.look(signs, now);; verdict = monitor_.look(signs, now)) {
         if (verdict.what == LivenessMonitor::What::wait)

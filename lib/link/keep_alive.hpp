@@ -34,6 +34,7 @@ public:
         TimePoint data_at{};       ///< last message received
         TimePoint resumed_at{};    ///< reading last resumed after a pause
         bool is_paused = false;    ///< reading is paused, so silence means nothing
+        bool is_announced = true;  ///< the application knows of the connection
         std::uint64_t written = 0; ///< grows with all bytes that the system accepts
     };
     enum class What : std::uint8_t {

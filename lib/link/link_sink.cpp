@@ -403,7 +403,7 @@ void LinkSink::end() noexcept
 {
     end_pause();
     try {
-        if (!failure_)
+        if (!failure_ && !refuses()) // nothing comes behind `stopped`
             (void)push_pending();
     } catch (...) { // application code threw; the end is reported anyway
     }

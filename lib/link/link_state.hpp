@@ -39,6 +39,8 @@ public:
     [[nodiscard]] State state() const noexcept { return state_.load(); }
     /// The number of the latest connection that was announced; 0: none. Side: any thread.
     [[nodiscard]] std::uint32_t connection() const noexcept { return connection_.load(); }
+    /// Returns whether the application knows of the present connection.
+    [[nodiscard]] bool is_announced() const noexcept { return is_announced_; }
     [[nodiscard]] bool is_quiesced() const noexcept { return is_quiesced_; }
     [[nodiscard]] bool is_closed_by_application() const noexcept
     {

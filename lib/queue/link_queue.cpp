@@ -368,7 +368,23 @@ void LinkQueue::trim_run(At at) noexcept
         if (const auto* event = event_at(i))
             phases[i + 1].follow((*event)->kind);
     }
-    for (auto first = begin; first < last; ++first) {
+    // The application may know of a `stale` before the row; the next event about data tells
+    auto known = begin;
+    for (auto i = begin; i < last; ++i) {
+        const auto* event = event_at(i);
+        const auto kind = event ? (*event)->kind : Event::Kind::message;
+        if (kind == Event::Kind::stale || kind == Event::Kind::fresh) {
+            for (; known <= i; ++known)
+                phases[known].is_stale = kind == Event::Kind::fresh;
+            known = begin;
+            break;
+        }
+        if (kind == Event::Kind::up || kind == Event::Kind::down || kind == Event::Kind::retry) {
+            known = i + 1;
+            break;
+        }
+    }
+    for (auto first = known; first < last; ++first) {
         auto same = last;
         while (!(phases[same] == phases[first]))
             --same;

@@ -604,4 +604,25 @@ TEST_CASE(
     CHECK(retries >= LinkQueue::max_run / 2);
 }
 
+TEST_CASE("events: a row that is shortened does not repeat a `stale` that was taken")
+{
+    Fixture f;
+    f.push(Event::Kind::up);
+    f.push(Event::Kind::stale);
+    CHECK(f.take_all() == std::vector<std::string>{"up", "stale"});
+    using Kind = Event::Kind;
+    for (int i = 0; i < 20; ++i)
+        for (const auto kind :
+             {Kind::ready, Kind::fresh, Kind::stale, Kind::down, Kind::up, Kind::stale})
+            f.push(kind);
+    bool is_stale = true;
+    const auto words = f.take_all();
+    CHECK(words.size() <= LinkQueue::max_run);
+    for (const auto& word : words) {
+        CHECK_FALSE((word == "stale" && is_stale));
+        CHECK_FALSE((word == "fresh" && !is_stale));
+        is_stale = word == "stale" || (is_stale && word != "fresh" && word != "up" && word != "down");
+    }
+}
+
 } // namespace policy_queue_test
