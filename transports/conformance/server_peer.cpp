@@ -239,7 +239,11 @@ std::uint16_t ServerPeer::port() const noexcept { return impl_->port; }
 
 bool ServerPeer::refuse_connect()
 {
-    impl_->apply([&] { impl_->listener.close(); });
+    impl_->apply([&] {
+        // The thread's poll() keeps a closed socket listening for a moment; this does not
+        (void)::shutdown(impl_->listener.get(), SHUT_RDWR);
+        impl_->listener.close();
+    });
     return true;
 }
 
