@@ -95,8 +95,10 @@ struct Mock::Impl {
     Task<> wait_to_write(Context ctx, LoopEvent& event, const char* attempted)
     {
         (void)co_await wait(ctx, event, TimePoint::max(), [this](const State& s) {
-            return (!s.holds_writes && !s.current.holds_writes) || is_cut(s);
+            return (!s.holds_writes && !s.current.holds_writes) || is_cut(s) || is_closing;
         });
+        if (is_closing) // no message follows the close
+            throw boost::system::system_error{asio::error::operation_aborted};
         std::lock_guard lock{state->mutex};
         if (is_cut(*state))
             throw Exception{broken(attempted)};
@@ -318,6 +320,7 @@ struct Mock::Impl {
     std::optional<MockConnection> connection; // sidecar side
     std::optional<Context> context;           // sidecar side
     bool is_aborted = false;                  // sidecar side
+    bool is_closing = false;                  // sidecar side
 };
 
 Mock::Mock(const Options& options) : impl_{std::make_unique<Impl>(options.peer.state_, options)} {}
@@ -411,6 +414,9 @@ Task<> Mock::close(Context ctx, CloseReason reason)
     auto& impl = *impl_;
     auto& s = *impl.state;
     const auto fault = impl.enter(Operation::close, fmt::format("close {}", reason.code));
+    impl.is_closing = true;
+    impl.signals->write.set();
+    impl.signals->ping.set();
     const auto deadline = [&] {
         std::lock_guard lock{s.mutex};
         if (auto* const log = s.log_of(impl.number())) {
