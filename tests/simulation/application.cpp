@@ -79,7 +79,10 @@ Task<> prepare(std::shared_ptr<Peer> peer, Context ctx, sidecar::Session& sessio
     }
 }
 
-std::string subscription_text(int key, int version) { return fmt::format("sub {}.{}", key, version); }
+std::string subscription_text(int key, int version)
+{
+    return fmt::format("sub {}.{}", key, version);
+}
 
 sidecar::AckPredicate answer_to(int key, int version, int acks)
 {
@@ -119,7 +122,8 @@ void set_link_options(T& options, const std::shared_ptr<Peer>& peer)
         reconnect.random = [random = Random{peer->seed}]() mutable { return random.next(); };
     }
     if (plan.prepares)
-        options.on_connected = [weak = std::weak_ptr{peer}](Context ctx, sidecar::Session& session) {
+        options.on_connected = [weak = std::weak_ptr{peer}](Context ctx,
+                                                            sidecar::Session& session) {
             return prepare(weak.lock(), ctx, session);
         };
     options.on_connected_timeout = milliseconds(plan.prepare_timeout);
@@ -198,7 +202,8 @@ Application::~Application() = default;
 std::shared_ptr<Peer> Application::make_peer(int index)
 {
     const auto& plan = world_.links[static_cast<std::size_t>(index)];
-    auto peer = std::make_shared<Peer>(model_, plan, world_.seed * 31 + static_cast<std::uint64_t>(index));
+    auto peer =
+        std::make_shared<Peer>(model_, plan, world_.seed * 31 + static_cast<std::uint64_t>(index));
     if (traces_)
         peer->note = [this](std::string text) { note(std::move(text)); };
     std::lock_guard lock{mutex_};
@@ -268,10 +273,9 @@ auto Application::timed(const char* what, Duration limit, Duration more, Call ma
             note(fmt::format("{:10.6f} {} {:.3f}: {}", seconds(now()), what, seconds(limit),
                              result ? std::string{"ok"} : result.error().message()));
         // A link's own timeout is its end: then will_retry() is false
-        model_.require(!(result == Error::timed_out) || !result.error().will_retry()
-                           || took >= limit,
-                       "{} with {:.3f} s timed out after {:.3f} s", what, seconds(limit),
-                       seconds(took));
+        model_.require(
+            !(result == Error::timed_out) || !result.error().will_retry() || took >= limit,
+            "{} with {:.3f} s timed out after {:.3f} s", what, seconds(limit), seconds(took));
     }
     return result;
 }
@@ -295,8 +299,7 @@ void Application::run()
 void Application::run_thread(int thread)
 {
     for (const auto& step : world_.steps)
-        if (!is_lost_ && !model_.has_complaint()
-            && (world_.threads == 1 || step.thread == thread))
+        if (!is_lost_ && !model_.has_complaint() && (world_.threads == 1 || step.thread == thread))
             run_step(step);
 }
 
@@ -392,7 +395,8 @@ void Application::start(const Step& step)
         begin_run();
     if (step.b) {
         const auto result = timed("start_in_background", {}, {}, [&] {
-            return feed().start_in_background(step.a ? std::optional{milliseconds(step.a)} : std::nullopt);
+            return feed().start_in_background(step.a ? std::optional{milliseconds(step.a)}
+                                                     : std::nullopt);
         });
         model_.require(!was_running || !result, "started twice");
         is_running_ = is_running_ || result;
@@ -402,7 +406,8 @@ void Application::start(const Step& step)
                                   [&] { return feed().start(milliseconds(step.a)); });
         model_.require(!was_running || !result, "started twice");
         is_running_ = is_running_ || result;
-        model_.require(!(result == Error::bad_options), "{}", result ? "" : result.error().message());
+        model_.require(!(result == Error::bad_options), "{}",
+                       result ? "" : result.error().message());
     }
     if (!is_running_ || was_running)
         return;
@@ -452,9 +457,8 @@ void Application::close(const Step& step)
     else
         model_.ends(peer->link.get());
     auto its_link = *link;
-    const auto result = timed("close", milliseconds(step.a), milliseconds(20), [&] {
-        return its_link.close(milliseconds(step.a), reason);
-    });
+    const auto result = timed("close", milliseconds(step.a), milliseconds(20),
+                              [&] { return its_link.close(milliseconds(step.a), reason); });
     model_.require(step.b != 2 || !result, "a close with code 5");
 }
 
@@ -494,8 +498,9 @@ void Application::is_over(const sidecar::StopReport& report)
         is_lost_ = true;
         return model_.complain("the thread did not end: {}", to_string(report));
     }
-    model_.require(report.total <= milliseconds(world_.stop_total), "the stop took {:.3f} s of {:.3f} s",
-                   seconds(report.total), seconds(milliseconds(world_.stop_total)));
+    model_.require(report.total <= milliseconds(world_.stop_total),
+                   "the stop took {:.3f} s of {:.3f} s", seconds(report.total),
+                   seconds(milliseconds(world_.stop_total)));
     const bool had_time = world_.stop_cancel > 0 && world_.stop_total > 0;
     model_.require(report.stuck.empty() || !had_time, "tasks are stuck: {}", to_string(report));
     const auto dump = feed().dump();
@@ -539,8 +544,7 @@ void Application::failed(const Failure& failure)
 
 bool Application::receive(Duration timeout)
 {
-    auto message =
-        timed("receive", timeout, {}, [&] { return feed().receive(timeout); });
+    auto message = timed("receive", timeout, {}, [&] { return feed().receive(timeout); });
     if (message)
         take(message->view());
     else
@@ -774,8 +778,7 @@ void Application::look(const Step& step)
     (void)link->subscription_counts();
     (void)link->subscription_state("1");
     const auto its_stats = link->stats();
-    model_.require(its_stats.messages_accepted
-                       >= its_stats.messages_sent + its_stats.unsent,
+    model_.require(its_stats.messages_accepted >= its_stats.messages_sent + its_stats.unsent,
                    "link {}: accepted {}, sent {}, unsent {}", peer->link->name,
                    its_stats.messages_accepted, its_stats.messages_sent, its_stats.unsent);
 }
@@ -861,12 +864,12 @@ void Application::rest()
             continue;
         const auto& plan = peer->plan;
         const auto& name = peer->link->name;
-        const bool returns = plan.reconnect && plan.max_attempts == 0 && plan.max_outage == 0
-                             && plan.retry_if <= 1 && plan.policy != 4 && plan.prepares != sometimes_refuses
-                             && !(plan.drops_idle && plan.idle_timeout)
-                             && (i == 0 ? feed().wait_started({}).has_value() : link->connection() > 0)
-                             && !peer->link->is_ending
-                             && plan.connect_timeout >= 30 && plan.prepare_timeout >= 50;
+        const bool returns =
+            plan.reconnect && plan.max_attempts == 0 && plan.max_outage == 0 && plan.retry_if <= 1
+            && plan.policy != 4 && plan.prepares != sometimes_refuses
+            && !(plan.drops_idle && plan.idle_timeout)
+            && (i == 0 ? feed().wait_started({}).has_value() : link->connection() > 0)
+            && !peer->link->is_ending && plan.connect_timeout >= 30 && plan.prepare_timeout >= 50;
         model_.require(!returns || link->is_up(), "link {} did not come back: {}", name,
                        feed().dump());
         if (!link->is_up())
@@ -906,8 +909,8 @@ void Application::finish()
         read_all();
         if (world_.threads == 2)
             model_.balance(feed().stats(), feed().stats().unsent);
-        const auto last = world_.reader == 0 ? feed().next_event({}).error()
-                                             : feed().receive({}).error();
+        const auto last =
+            world_.reader == 0 ? feed().next_event({}).error() : feed().receive({}).error();
         model_.require(last.error() == Error::stopped, "after the end: {}", last.message());
         model_.require(feed().flush({}) == Error::stopped, "flush() after the stop");
         model_.require(feed().send("x").has_error(), "send() after the stop");

@@ -14,7 +14,7 @@ namespace {
 template <class T>
 struct Field {
     std::string_view name;
-    int T::* member;
+    int T::*member;
     std::vector<int> values;
 };
 
@@ -105,7 +105,10 @@ const std::vector<VerbRow> verbs{
     {"poll", 6, {1, 2, 100}, {0, 0, 0, 1, 2, 3, 4, 5}, {}},
     {"next_event", 25, waits, {}, {}},
     // c: 1 bound, 2 to a connection that is gone, 4 expires, 8 high priority, 16 binary
-    {"send", 25, {0, 12, 12, 40, 96, 200, 1'000, 4'000, 9'000}, {0, 0, 0, 5, 100},
+    {"send",
+     25,
+     {0, 12, 12, 40, 96, 200, 1'000, 4'000, 9'000},
+     {0, 0, 0, 5, 100},
      {0, 0, 0, 0, 1, 1, 2, 4, 4, 5, 8, 8, 9, 12, 16}},
     {"flush", 5, waits, {}, {}},
     {"open", 3, {0, 10, 1'000, 5'000}, {}, {}},
@@ -131,7 +134,9 @@ const std::vector<VerbRow> verbs{
 
 int one_of(Random& random, const std::vector<int>& values)
 {
-    return values.empty() ? 0 : values[static_cast<std::size_t>(random.below(static_cast<int>(values.size())))];
+    return values.empty()
+               ? 0
+               : values[static_cast<std::size_t>(random.below(static_cast<int>(values.size())))];
 }
 
 template <class T>

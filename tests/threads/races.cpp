@@ -1,6 +1,7 @@
 // Every call of every thread at once, again and again; its point is to run clean under
 // ThreadSanitizer.
 #include "support/expect.hpp"
+#include "support/real_mock.hpp"
 #include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
@@ -16,6 +17,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
+template <class T>
 void round(Feed& feed, MockPeer& peer)
 {
     expect(feed.start(10s).has_value(), "start");
@@ -62,7 +64,7 @@ void round(Feed& feed, MockPeer& peer)
     run([&] {
         for (;;) {
             MockPeer other;
-            auto link = feed.open<Mock>({.peer = other}, 10s);
+            auto link = feed.open<T>({.peer = other}, 10s);
             if (!link)
                 return;
             other.deliver("over another link");
@@ -91,13 +93,20 @@ void round(Feed& feed, MockPeer& peer)
     expect(peer.sent().size() - sent_before <= queued, "nothing is written twice");
 }
 
+template <class T>
+void rounds(int count)
+{
+    MockPeer peer;
+    Sidecar<T> feed{{.peer = peer}, silenced({.outbox = {.bytes = 1 << 16, .messages = 64}})};
+    for (int i = 0; i < count; ++i)
+        round<T>(feed, peer);
+}
+
 } // namespace
 
 int main()
 {
-    MockPeer peer;
-    Sidecar<Mock> feed{{.peer = peer}, silenced({.outbox = {.bytes = 1 << 16, .messages = 64}})};
-    for (int i = 0; i < 30; ++i)
-        round(feed, peer);
-    std::puts("30 rounds");
+    rounds<RealMock>(30);
+    rounds<Mock>(5); // whose loop takes turns with these threads
+    std::puts("35 rounds");
 }
