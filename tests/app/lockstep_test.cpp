@@ -130,7 +130,8 @@ TEST_CASE("lockstep: two feeds on one clock act in one order, and time is theirs
                 (void)orders.send(price.text());
             }));
             CHECK(orders.poll([&](const MessageView& fill) {
-                log.push_back(fmt::format("{} {}", orders.now().time_since_epoch() / 1ms, fill.text()));
+                log.push_back(
+                    fmt::format("{} {}", orders.now().time_since_epoch() / 1ms, fill.text()));
             }));
             clock.advance(16ms);
             CHECK(market.now() == clock.now());

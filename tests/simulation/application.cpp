@@ -26,13 +26,14 @@ struct Thrown : std::runtime_error {
 struct SessionEnd {
     Peer& peer;
     std::uint32_t connect;
-    ~SessionEnd() { peer.model.session_ends(*peer.link, connect); }
+    bool is_good = false;
+    ~SessionEnd() { peer.model.session_ends(*peer.link, connect, is_good); }
 };
 
 Task<> prepare(std::shared_ptr<Peer> peer, Context ctx, sidecar::Session& session)
 {
     const auto connect = peer->connect_count;
-    const SessionEnd end{*peer, connect};
+    SessionEnd end{*peer, connect};
     const auto& plan = peer->plan;
     Random random{peer->seed + connect};
     const auto receive = [&]() -> Task<sidecar::Message> {
@@ -40,7 +41,8 @@ Task<> prepare(std::shared_ptr<Peer> peer, Context ctx, sidecar::Session& sessio
         peer->model.session_takes(*peer->link, message.text(), connect);
         co_return message;
     };
-    if (peer->is_good)
+    end.is_good = peer->is_good;
+    if (end.is_good)
         co_return;
     co_await ctx.sleep_for(milliseconds(plan.prepares_for));
     switch (plan.prepares) {
@@ -77,9 +79,13 @@ Task<> prepare(std::shared_ptr<Peer> peer, Context ctx, sidecar::Session& sessio
         break;
     default: break;
     }
+    end.is_good = true;
 }
 
-std::string subscription_text(int key, int version) { return fmt::format("sub {}.{}", key, version); }
+std::string subscription_text(int key, int version)
+{
+    return fmt::format("sub {}.{}", key, version);
+}
 
 sidecar::AckPredicate answer_to(int key, int version, int acks)
 {
@@ -119,7 +125,8 @@ void set_link_options(T& options, const std::shared_ptr<Peer>& peer)
         reconnect.random = [random = Random{peer->seed}]() mutable { return random.next(); };
     }
     if (plan.prepares)
-        options.on_connected = [weak = std::weak_ptr{peer}](Context ctx, sidecar::Session& session) {
+        options.on_connected = [weak = std::weak_ptr{peer}](Context ctx,
+                                                            sidecar::Session& session) {
             return prepare(weak.lock(), ctx, session);
         };
     options.on_connected_timeout = milliseconds(plan.prepare_timeout);
@@ -198,7 +205,8 @@ Application::~Application() = default;
 std::shared_ptr<Peer> Application::make_peer(int index)
 {
     const auto& plan = world_.links[static_cast<std::size_t>(index)];
-    auto peer = std::make_shared<Peer>(model_, plan, world_.seed * 31 + static_cast<std::uint64_t>(index));
+    auto peer =
+        std::make_shared<Peer>(model_, plan, world_.seed * 31 + static_cast<std::uint64_t>(index));
     if (traces_)
         peer->note = [this](std::string text) { note(std::move(text)); };
     std::lock_guard lock{mutex_};
@@ -268,10 +276,9 @@ auto Application::timed(const char* what, Duration limit, Duration more, Call ma
             note(fmt::format("{:10.6f} {} {:.3f}: {}", seconds(now()), what, seconds(limit),
                              result ? std::string{"ok"} : result.error().message()));
         // A link's own timeout is its end: then will_retry() is false
-        model_.require(!(result == Error::timed_out) || !result.error().will_retry()
-                           || took >= limit,
-                       "{} with {:.3f} s timed out after {:.3f} s", what, seconds(limit),
-                       seconds(took));
+        model_.require(
+            !(result == Error::timed_out) || !result.error().will_retry() || took >= limit,
+            "{} with {:.3f} s timed out after {:.3f} s", what, seconds(limit), seconds(took));
     }
     return result;
 }
@@ -295,8 +302,7 @@ void Application::run()
 void Application::run_thread(int thread)
 {
     for (const auto& step : world_.steps)
-        if (!is_lost_ && !model_.has_complaint()
-            && (world_.threads == 1 || step.thread == thread))
+        if (!is_lost_ && !model_.has_complaint() && (world_.threads == 1 || step.thread == thread))
             run_step(step);
 }
 
@@ -392,7 +398,8 @@ void Application::start(const Step& step)
         begin_run();
     if (step.b) {
         const auto result = timed("start_in_background", {}, {}, [&] {
-            return feed().start_in_background(step.a ? std::optional{milliseconds(step.a)} : std::nullopt);
+            return feed().start_in_background(step.a ? std::optional{milliseconds(step.a)}
+                                                     : std::nullopt);
         });
         model_.require(!was_running || !result, "started twice");
         is_running_ = is_running_ || result;
@@ -402,7 +409,8 @@ void Application::start(const Step& step)
                                   [&] { return feed().start(milliseconds(step.a)); });
         model_.require(!was_running || !result, "started twice");
         is_running_ = is_running_ || result;
-        model_.require(!(result == Error::bad_options), "{}", result ? "" : result.error().message());
+        model_.require(!(result == Error::bad_options), "{}",
+                       result ? "" : result.error().message());
     }
     if (!is_running_ || was_running)
         return;
@@ -452,9 +460,8 @@ void Application::close(const Step& step)
     else
         model_.ends(peer->link.get());
     auto its_link = *link;
-    const auto result = timed("close", milliseconds(step.a), milliseconds(20), [&] {
-        return its_link.close(milliseconds(step.a), reason);
-    });
+    const auto result = timed("close", milliseconds(step.a), milliseconds(20),
+                              [&] { return its_link.close(milliseconds(step.a), reason); });
     model_.require(step.b != 2 || !result, "a close with code 5");
 }
 
@@ -494,8 +501,9 @@ void Application::is_over(const sidecar::StopReport& report)
         is_lost_ = true;
         return model_.complain("the thread did not end: {}", to_string(report));
     }
-    model_.require(report.total <= milliseconds(world_.stop_total), "the stop took {:.3f} s of {:.3f} s",
-                   seconds(report.total), seconds(milliseconds(world_.stop_total)));
+    model_.require(report.total <= milliseconds(world_.stop_total),
+                   "the stop took {:.3f} s of {:.3f} s", seconds(report.total),
+                   seconds(milliseconds(world_.stop_total)));
     const bool had_time = world_.stop_cancel > 0 && world_.stop_total > 0;
     model_.require(report.stuck.empty() || !had_time, "tasks are stuck: {}", to_string(report));
     const auto dump = feed().dump();
@@ -539,8 +547,7 @@ void Application::failed(const Failure& failure)
 
 bool Application::receive(Duration timeout)
 {
-    auto message =
-        timed("receive", timeout, {}, [&] { return feed().receive(timeout); });
+    auto message = timed("receive", timeout, {}, [&] { return feed().receive(timeout); });
     if (message)
         take(message->view());
     else
@@ -774,8 +781,7 @@ void Application::look(const Step& step)
     (void)link->subscription_counts();
     (void)link->subscription_state("1");
     const auto its_stats = link->stats();
-    model_.require(its_stats.messages_accepted
-                       >= its_stats.messages_sent + its_stats.unsent,
+    model_.require(its_stats.messages_accepted >= its_stats.messages_sent + its_stats.unsent,
                    "link {}: accepted {}, sent {}, unsent {}", peer->link->name,
                    its_stats.messages_accepted, its_stats.messages_sent, its_stats.unsent);
 }
@@ -814,6 +820,23 @@ bool Application::is_waiting()
            });
 }
 
+/// Whatever happened before, a link that is up sends.
+void Application::probe(int index)
+{
+    const auto [peer, link] = opened(index);
+    if (!link || !link->is_up() || peer->plan.rate_messages || peer->plan.rate_bytes)
+        return;
+    send_on(peer->link, &*link, {.verb = Verb::send, .link = index, .a = 40});
+    auto its_link = *link;
+    auto flushed = its_link.flush({});
+    for (int i = 0; i < 30 && flushed == Error::timed_out; ++i) {
+        read_all(); // what the peer answers may need the room
+        flushed = its_link.flush(milliseconds(20));
+    }
+    model_.require(!(flushed == Error::timed_out) || !its_link.is_up(),
+                   "link {} is up and does not send: {}", peer->link->name, feed().dump());
+}
+
 /// The network is good, and the application reads all: what waits then waits for nothing.
 void Application::rest()
 {
@@ -847,6 +870,8 @@ void Application::rest()
         read_all();
         (void)feed().sleep_for(milliseconds(needed / slices + 1));
     }
+    for (int i = 0; i < static_cast<int>(world_.links.size()) && !pings_often; ++i)
+        probe(i);
     // A queue of one message needs a turn for each
     for (int i = 0; i < 300 && (i < 3 || is_waiting()); ++i) {
         read_all();
@@ -861,12 +886,12 @@ void Application::rest()
             continue;
         const auto& plan = peer->plan;
         const auto& name = peer->link->name;
-        const bool returns = plan.reconnect && plan.max_attempts == 0 && plan.max_outage == 0
-                             && plan.retry_if <= 1 && plan.policy != 4 && plan.prepares != sometimes_refuses
-                             && !(plan.drops_idle && plan.idle_timeout)
-                             && (i == 0 ? feed().wait_started({}).has_value() : link->connection() > 0)
-                             && !peer->link->is_ending
-                             && plan.connect_timeout >= 30 && plan.prepare_timeout >= 50;
+        const bool returns =
+            plan.reconnect && plan.max_attempts == 0 && plan.max_outage == 0 && plan.retry_if <= 1
+            && plan.policy != 4 && plan.prepares != sometimes_refuses
+            && !(plan.drops_idle && plan.idle_timeout)
+            && (i == 0 ? feed().wait_started({}).has_value() : link->connection() > 0)
+            && !peer->link->is_ending && plan.connect_timeout >= 30 && plan.prepare_timeout >= 50;
         model_.require(!returns || link->is_up(), "link {} did not come back: {}", name,
                        feed().dump());
         if (!link->is_up())
@@ -906,8 +931,8 @@ void Application::finish()
         read_all();
         if (world_.threads == 2)
             model_.balance(feed().stats(), feed().stats().unsent);
-        const auto last = world_.reader == 0 ? feed().next_event({}).error()
-                                             : feed().receive({}).error();
+        const auto last =
+            world_.reader == 0 ? feed().next_event({}).error() : feed().receive({}).error();
         model_.require(last.error() == Error::stopped, "after the end: {}", last.message());
         model_.require(feed().flush({}) == Error::stopped, "flush() after the stop");
         model_.require(feed().send("x").has_error(), "send() after the stop");

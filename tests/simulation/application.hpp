@@ -67,6 +67,7 @@ private:
     void failed(const sidecar::Failure& failure);
     void read_all();
     [[nodiscard]] bool is_waiting();
+    void probe(int index);
     void rest();
     void finish();
 
@@ -82,16 +83,18 @@ private:
     Model& model_;
     const bool traces_;
     const sidecar::MockClock clock_;
-    std::vector<std::unique_ptr<sidecar::Sidecar<Wire>>> feeds_; // app side; all but the last moved from
+    std::vector<std::unique_ptr<sidecar::Sidecar<Wire>>>
+        feeds_; // app side; all but the last moved from
     std::atomic<sidecar::Sidecar<Wire>*> feed_{nullptr};
     std::mutex mutex_;
-    std::vector<Opened> opened_; // app side: guarded by mutex_; by the plan's number
+    std::vector<Opened> opened_;               // app side: guarded by mutex_; by the plan's number
     std::vector<std::shared_ptr<Peer>> peers_; // app side: guarded by mutex_; all
     std::atomic<bool> is_running_{false}, is_stop_asked_{false};
     bool has_feed_subscriptions_ = false; // app side
     int run_count_ = 0;                   // app side
     std::atomic<std::uint64_t> send_count_{0};
-    std::atomic<bool> is_lost_{false}; ///< a thread of the library did not end: nothing more is checked
+    std::atomic<bool> is_lost_{
+        false}; ///< a thread of the library did not end: nothing more is checked
 };
 
 } // namespace simulation

@@ -41,8 +41,7 @@ void Model::begin_run(bool is_stop_requested)
 std::shared_ptr<LinkModel> Model::add(const LinkPlan& plan)
 {
     const Guard guard{mutex_};
-    return links_.emplace_back(
-        std::make_shared<LinkModel>(plan, fmt::format("{}", ++link_count_)));
+    return links_.emplace_back(std::make_shared<LinkModel>(plan, fmt::format("{}", ++link_count_)));
 }
 
 void Model::name(const std::shared_ptr<LinkModel>& link, LinkId id)
@@ -82,12 +81,9 @@ std::size_t Model::arrives(LinkModel& link, std::string_view text, std::uint32_t
                            TimePoint now)
 {
     const Guard guard{mutex_};
-    const bool is_in_session =
-        link.plan.prepares != no_preparation && link.session_over != connect;
-    link.arrived.push_back({.text = std::string{text},
-                            .connect = connect,
-                            .at = now,
-                            .is_in_session = is_in_session});
+    const bool is_in_session = link.plan.prepares != no_preparation && link.session_over != connect;
+    link.arrived.push_back(
+        {.text = std::string{text}, .connect = connect, .at = now, .is_in_session = is_in_session});
     return link.arrived.size() - 1;
 }
 
@@ -124,9 +120,10 @@ void Model::session_takes(LinkModel& link, std::string_view text, std::uint32_t 
 void Model::session_passes_on(LinkModel& link, std::string_view text, bool passes)
 {
     const Guard guard{mutex_};
-    const auto found = std::find_if(link.arrived.rbegin(), link.arrived.rend(), [&](const auto& each) {
-        return each.is_taken == passes && each.text == text && !each.is_seen;
-    });
+    const auto found =
+        std::find_if(link.arrived.rbegin(), link.arrived.rend(), [&](const auto& each) {
+            return each.is_taken == passes && each.text == text && !each.is_seen;
+        });
     if (found == link.arrived.rend())
         return;
     found->is_taken = !passes;
@@ -136,10 +133,18 @@ void Model::session_passes_on(LinkModel& link, std::string_view text, bool passe
     link.cursor = std::min(link.cursor, at);
 }
 
-void Model::session_ends(LinkModel& link, std::uint32_t connect)
+void Model::session_ends(LinkModel& link, std::uint32_t connect, bool is_good)
 {
     const Guard guard{mutex_};
     link.session_over = connect;
+    if (is_good)
+        link.session_good = connect;
+}
+
+void Model::connect_ends(LinkModel& link, std::uint32_t connect)
+{
+    const Guard guard{mutex_};
+    link.connect_over = connect;
 }
 
 void Model::closes(LinkModel& link, std::uint32_t connect)
@@ -268,7 +273,10 @@ void Model::take_in_order(LinkModel& link, const MessageView& message)
             return match_connection(link, next.connect, message.connection(), message.text());
         }
         ++between;
-        must_be_missing += next.is_in_session || may_fail ? 0 : 1;
+        const bool may_have_failed =
+            next.is_in_session || link.plan.prepares == passes_on
+            || (link.plan.prepares && !link.numbers.contains(next.connect));
+        must_be_missing += may_have_failed || may_fail ? 0 : 1;
     }
     complain("link {}: received \"{}\" ({} bytes) behind gaps of {}; the next one is {}", link.name,
              message.text().substr(0, 20), message.size(), link.pending_missing,
@@ -289,8 +297,9 @@ void Model::take_by_key(LinkModel& link, const MessageView& message)
         match_connection(link, each.connect, message.connection(), message.text());
         const auto key = message.size() < 12 ? '-' : message.text().back();
         const auto last = std::exchange(link.last_of_key[key], i + 1);
-        require(last <= i || message.size() < 12, "link {}: \"{}\" came after a later one of its key",
-                link.name, message.text().substr(0, 20));
+        require(last <= i || message.size() < 12,
+                "link {}: \"{}\" came after a later one of its key", link.name,
+                message.text().substr(0, 20));
         return;
     }
     complain("link {}: received \"{}\", which the peer did not send, or twice", link.name,
@@ -334,8 +343,8 @@ int Model::count_answers(const LinkModel& link, std::uint32_t connection) const
 {
     for (const auto& [connect, number] : link.numbers)
         if (number == connection)
-            return static_cast<int>(std::count_if(
-                link.arrived.begin(), link.arrived.end(), [&](const auto& each) {
+            return static_cast<int>(
+                std::count_if(link.arrived.begin(), link.arrived.end(), [&](const auto& each) {
                     return each.connect == connect && each.text.starts_with("ack ");
                 }));
     return INT32_MAX;
@@ -376,7 +385,8 @@ void Model::sees(const Event& event, TimePoint now)
     }
     // Of 64 unread events in a row the older ones may be missing, the latest not
     link.events_in_a_row = event.kind == Kind::message ? 0 : link.events_in_a_row + 1;
-    require(link.events_in_a_row < 200, "link {}: {} events in a row waited to be read", link.name, link.events_in_a_row);
+    require(link.events_in_a_row < 200, "link {}: {} events in a row waited to be read", link.name,
+            link.events_in_a_row);
     if (event.kind == Kind::message) {
         require(link.skipped_before == 0 || link.skipped_before >= 16,
                 "link {}: connections are missing in a row of {} events", link.name,
@@ -424,7 +434,8 @@ void Model::sees(const Event& event, TimePoint now)
             wrong("it was ready, or not up");
         if (link.plan.prepares == 0 && !link.has_subscriptions)
             wrong("there was nothing to restore");
-        if (!event.failure && link.plan.acks == 3 && !link.has_more_subscriptions)
+        if (!event.failure && link.plan.acks == 3 && link.plan.policy != 4
+            && !link.has_more_subscriptions)
             require(count_answers(link, event.connection) >= link.plan.subscriptions,
                     "link {}: \"{}\" with {} answers", link.name, to_string(event),
                     count_answers(link, event.connection));
@@ -479,9 +490,14 @@ bool Model::has_waiting() const
     for (const auto& link : links_) {
         if (link->plan.policy != 0 || link->plan.max_age != 0 || link->is_ending)
             continue;
-        for (auto at = link->cursor; at < link->arrived.size(); ++at)
-            if (!link->arrived[at].is_taken && !link->arrived[at].is_in_session)
+        for (auto at = link->cursor; at < link->arrived.size(); ++at) {
+            const auto& each = link->arrived[at];
+            const bool is_due =
+                !each.is_in_session
+                || (each.connect == link->session_good && each.connect > link->connect_over);
+            if (!each.is_taken && is_due)
                 return true;
+        }
     }
     return false;
 }
@@ -510,9 +526,10 @@ void Model::balance(const sidecar::Stats& stats, std::uint64_t unsent)
             stats.messages_received, stats.messages_taken, stats.lost(), stats.conflated,
             stats.inbox_messages);
     const auto unseen = stats.lost() + stats.conflated - missing - replaced;
-    require(open == stats.discarded + stats.inbox_messages + unseen,
-            "{} messages neither received nor in a gap; discarded {}, queued {}, in gaps to come {}",
-            open, stats.discarded, stats.inbox_messages, unseen);
+    require(
+        open == stats.discarded + stats.inbox_messages + unseen,
+        "{} messages neither received nor in a gap; discarded {}, queued {}, in gaps to come {}",
+        open, stats.discarded, stats.inbox_messages, unseen);
     require(unwritten == unsent, "{} accepted sends were not written; the report says {}",
             unwritten, unsent);
 }

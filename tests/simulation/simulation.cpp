@@ -17,8 +17,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cctype>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -50,13 +50,14 @@ struct Report {
 
 std::int64_t now_ms()
 {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now().time_since_epoch()).count();
+    return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now().time_since_epoch())
+        .count();
 }
 
 struct Shared {
     Shared()
-        : report{new (mmap(nullptr, sizeof(Report), PROT_READ | PROT_WRITE,
-                           MAP_SHARED | MAP_ANONYMOUS, -1, 0)) Report}
+        : report{new(mmap(nullptr, sizeof(Report), PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS, -1, 0)) Report}
     {
     }
     Shared(const Shared&) = delete;
@@ -243,13 +244,13 @@ std::string content_of(const char* path)
 int main(int argc, char** argv)
 {
     std::vector<std::string_view> words{argv + 1, argv + argc};
-    const auto take_flag = [&](std::string_view flag) {
-        return std::erase(words, flag) != 0;
-    };
+    const auto take_flag = [&](std::string_view flag) { return std::erase(words, flag) != 0; };
     const bool traces = take_flag("--trace");
     const bool shrinks = !take_flag("--no-shrink");
     unsigned jobs = std::max(1u, std::thread::hardware_concurrency());
-    const auto number = [&](std::size_t at) { return std::strtoull(std::string{words.at(at)}.c_str(), nullptr, 10); };
+    const auto number = [&](std::size_t at) {
+        return std::strtoull(std::string{words.at(at)}.c_str(), nullptr, 10);
+    };
     if (words.size() == 5 && words[3] == "--jobs")
         jobs = static_cast<unsigned>(number(4));
     if (words.size() >= 3 && words[0] == "--seeds") {

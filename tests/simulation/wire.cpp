@@ -36,6 +36,7 @@ Wire::Wire(const Options& options)
 Wire::~Wire()
 {
     peer_->waiting = 0;
+    peer_->model.connect_ends(*link_, number_);
     if (peer_->present != this)
         return;
     peer_->present = nullptr;
@@ -79,7 +80,8 @@ Task<> Wire::pass(Context ctx, sidecar::LoopEvent& event, int delay, bool ends_w
             throw boost::system::system_error{asio::error::broken_pipe};
         if (!(is_silent() && ends_with_connection) && (is_good() || ctx.now() >= until))
             co_return;
-        (void)co_await ctx.wait(event, is_silent() && ends_with_connection ? TimePoint::max() : until);
+        (void)co_await ctx.wait(event,
+                                is_silent() && ends_with_connection ? TimePoint::max() : until);
     }
 }
 
@@ -88,7 +90,8 @@ Task<> Wire::connect(Context ctx)
     note(ctx, "connect");
     co_await pass(ctx, connect_, plan_.connect_delay, false);
     if (!is_good() && random_.percent(plan_.refuses))
-        throw Exception{Failure{Error::connect_failed, {.attempted = "connect", .endpoint = "wire"}}};
+        throw Exception{
+            Failure{Error::connect_failed, {.attempted = "connect", .endpoint = "wire"}}};
     peer_->is_connected = true;
     if (plan_.period > 0)
         next_burst_ = ctx.now() + milliseconds(plan_.period);

@@ -37,13 +37,13 @@ struct Peer {
     Model& model;
     const LinkPlan plan;
     const std::uint64_t seed;
-    std::shared_ptr<LinkModel> link;       // replaced between runs
-    std::atomic<bool> is_good{false};      ///< no more faults, no more messages of its own
-    Wire* present = nullptr;               // sidecar side
-    std::set<std::string> subscribed;      // sidecar side, and at rest; on the present connection
-    std::uint32_t connect_count = 0;       // sidecar side
-    std::uint64_t message_count = 0;       // sidecar side
-    std::atomic<std::size_t> waiting{0};   ///< messages that the sidecar has not read
+    std::shared_ptr<LinkModel> link;     // replaced between runs
+    std::atomic<bool> is_good{false};    ///< no more faults, no more messages of its own
+    Wire* present = nullptr;             // sidecar side
+    std::set<std::string> subscribed;    // sidecar side, and at rest; on the present connection
+    std::uint32_t connect_count = 0;     // sidecar side
+    std::uint64_t message_count = 0;     // sidecar side
+    std::atomic<std::size_t> waiting{0}; ///< messages that the sidecar has not read
     std::atomic<bool> is_connected{false};
     std::atomic<bool> has_failed_to_open{false};
     std::function<void(std::string)> note; ///< for the trace

@@ -621,7 +621,8 @@ TEST_CASE("events: a row that is shortened does not repeat a `stale` that was ta
     for (const auto& word : words) {
         CHECK_FALSE((word == "stale" && is_stale));
         CHECK_FALSE((word == "fresh" && !is_stale));
-        is_stale = word == "stale" || (is_stale && word != "fresh" && word != "up" && word != "down");
+        is_stale =
+            word == "stale" || (is_stale && word != "fresh" && word != "up" && word != "down");
     }
 }
 
