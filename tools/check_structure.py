@@ -29,6 +29,8 @@ TRANSPORTS = {
     "tcp": ["http", "stream", "tls"],
     "websocket": ["http", "stream", "tls"],
     "mock": [],
+    "recording": [],
+    "conformance": ["mock", "tcp", "websocket"],  # its headers are for the peers of these
 }
 
 

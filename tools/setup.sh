@@ -47,7 +47,7 @@ install_build_packages()
 install_test_packages()
 {
     install_build_packages
-    install_packages doctest-dev libglib2.0-dev python3 python3-websockets openssl
+    install_packages doctest-dev libglib2.0-dev python3 python3-websockets python3-wsproto openssl
 }
 
 # Servers of others, for tests/interop.
@@ -87,7 +87,7 @@ newest_clang()
 
 # What the library's own sources are compiled with, for tools that compile them without Meson.
 own_flags=(-pthread -DBOOST_ASIO_NO_DEPRECATED -Iinclude -Ilib -Itransports -Itransports/http -Itransports/stream -Itransports/stream/include
-    -Itransports/tcp/include -Itransports/websocket -Itransports/websocket/include -Itransports/mock/include)
+    -Itransports/tcp/include -Itransports/websocket -Itransports/websocket/include -Itransports/mock/include -Itransports/recording/include)
 
 # unit_of DIRECTORY : all its sources as one unit, on standard output
 unit_of() { git ls-files "$1/*.cpp" | grep -v without_tls | sed "s|.*|#include \"$PWD/&\"|"; }

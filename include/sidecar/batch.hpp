@@ -94,8 +94,12 @@ public:
         return {*source_, first.to_, to_};
     }
     [[nodiscard]] bool empty() const noexcept { return from_ == to_; }
-    /// The position behind its last message, as its source counts.
+    /// The positions of its first message and behind its last one, as its source counts.
+    [[nodiscard]] std::uint64_t begin_position() const noexcept { return from_; }
     [[nodiscard]] std::uint64_t end_position() const noexcept { return to_; }
+    /// The holder of the messages, for a transport that wraps another one: it derives a source that
+    /// calls this one.
+    [[nodiscard]] BatchSource& source() const noexcept { return *source_; }
 
     /// Optional: reports that the system has taken the `count` oldest messages not yet marked, so
     /// that a later failure of this write is counted exactly. A write() that returns normally has

@@ -92,6 +92,8 @@ enum class Error {
     /// A test's virtual time has passed its limit, so that the call would wait for ever; see
     /// MockClock.
     time_limit = 33,
+    /// A test's MockScript was not met: a step is missing, or something came that no step expects.
+    script_failed = 34,
 };
 
 /// The category of Error; its name is "sidecar".

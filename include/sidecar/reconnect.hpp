@@ -12,11 +12,12 @@
 
 namespace sidecar {
 
-/// One attempt to connect, for the coroutine that makes its options.
+/// One attempt to connect, for the coroutine that makes its options and for the transport.
 struct Attempt {
     std::uint32_t connection = 1;          ///< the number that the connection will have
     std::uint32_t number = 1;              ///< 1: the first ever; an outage's attempts count from 2
     std::optional<Failure> last_failure{}; ///< of the attempt before, or the reason of `down`
+    LinkId link{};                         ///< the link that connects
 };
 
 /// The fate of queued messages when a connection breaks. `discard` is the default, because a late

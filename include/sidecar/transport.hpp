@@ -33,20 +33,27 @@ namespace sidecar {
 ///   unless the drain ran out of time. After it has begun no further message may go out. The code
 ///   and reason are valid: the library has checked them.
 /// - `abort() noexcept`: shuts everything at once and never waits; after it all calls above must
-///   end soon, with any error. May be called in any state, and more than once.
+///   end soon, with any error. May be called in any state, and more than once. A cancelled call
+///   must end soon too, as each wait of a Context and of Asio does.
 ///
 /// Optional members:
+/// - `T(options, attempt)`: the same constructor, with the Attempt that the transport is made for.
 /// - `Task<> ping(Context, std::span<const std::byte> payload)`: sends a ping beside a read and a
 ///   write, and returns when the system has taken it. The payload has 8 bytes and lives until then.
 ///   Sink::on_pong() reports the answer. Liveness can then ping the peer.
 /// - `ConnectionInfo connection_info()`: returns the facts of the connection, for
 ///   Link::connection_info(). Called once, after connect(); the library adds the number and the
 ///   protocol.
+/// - `std::string failure_note() const`: returns what the transport knows about a broken
+///   connection, such as a fault that it injected; empty: nothing. The library adds it to the
+///   explanation of each failure of the network, also of one that it finds itself (no answer in
+///   time). Called in any state, also after abort().
 /// - `static Liveness default_liveness()`: for the pings that LinkOptions leave empty.
 /// - `using Clock = VirtualClock`: runs the sidecar on virtual time, for tests.
 /// - `static std::optional<MockClock> mock_clock(const Options&)`: the clock that the run shares with
 ///   others; only beside that Clock.
-/// - `Options::max_message_bytes`: the limit of received messages; 1 MiB without it.
+/// - `Options::max_message_bytes`, or `static std::size_t max_message_bytes(const Options&)`: the
+///   limit of received messages; 1 MiB without it.
 /// - `static std::string endpoint(const Options&)`: the peer's name in errors.
 /// - `static Result<void> check(const Options&)`: start() and open() call it before they make
 ///   anything.

@@ -46,6 +46,7 @@ std::string_view describe(Error error)
     case Error::expired: return "a message was dropped, for its time was over";
     case Error::login_refused: return "the peer refused the login";
     case Error::time_limit: return "virtual time has passed its limit";
+    case Error::script_failed: return "the test's script was not met";
     }
     return "unknown error";
 }

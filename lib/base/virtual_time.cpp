@@ -107,7 +107,6 @@ void VirtualTime::remove(Loop& loop) noexcept
     loop.has_turn.notify_one();
     if (turn_ == &loop)
         turn_ = nullptr;
-    wake_loops();
     schedule();
 }
 
@@ -131,10 +130,7 @@ void VirtualTime::end_turn(Loop& loop, bool has_run, bool is_quiet, TimePoint ne
 {
     std::lock_guard lock{mutex_};
     loop.next_timer = next_timer;
-    if (has_run) {
-        ++progress_;
-        wake_loops(); // it may have acted on the others
-    }
+    progress_ += has_run;
     loop.may_be_ready = !is_quiet;
     if (turn_ == &loop)
         turn_ = nullptr;
@@ -165,36 +161,49 @@ bool VirtualTime::wait(const Futex& queue, TimePoint deadline,
     waiter.deadline = deadline;
     waiter.may_pass_limit = give_up != TimePoint::max();
     Patience patience{deadline - now(), give_up};
-    auto* const me = present_member();
     if (condition()) // after the ticket: no wake is missed
         return true;
+    auto* const me = present_member();
+    auto* const loop = me && here.is_loop ? static_cast<Loop*>(me) : nullptr;
     Lock lock{mutex_};
     waiters_.push_back(&waiter);
+    struct Leave { // also when the condition throws
+        VirtualTime& time;
+        Lock& lock;
+        Waiter& waiter;
+        Member* me;
+        Loop* loop;
+        ~Leave()
+        {
+            if (!lock.owns_lock())
+                lock.lock();
+            std::erase(time.waiters_, &waiter);
+            if (loop)
+                loop->is_inside = false;
+            if (time.turn_ == &waiter)
+                time.turn_ = me;
+            time.schedule();
+        }
+    };
+    const Leave leave_at_end{*this, lock, waiter, me, loop};
     if (me && turn_ == me)
         turn_ = nullptr;
-    if (me && here.is_loop)
-        static_cast<Loop*>(me)->is_inside = true;
-    wake_loops();
+    if (loop)
+        loop->is_inside = true;
     schedule();
-    bool held = false;
-    for (bool is_over = false; !held && !is_over;) {
-        is_over = wait_for_turn(waiter, lock, patience) || waiter.is_due || waiter.has_passed_limit;
+    for (;;) {
+        const bool is_over =
+            wait_for_turn(waiter, lock, patience) || waiter.is_due || waiter.has_passed_limit;
         waiter.ticket = queue.ticket();
         lock.unlock();
-        held = condition();
+        const bool held = condition();
         lock.lock();
-        if (!held && !is_over && turn_ == &waiter) {
+        if (held || is_over)
+            return held;
+        if (turn_ == &waiter)
             turn_ = nullptr;
-            schedule();
-        }
+        schedule();
     }
-    std::erase(waiters_, &waiter);
-    if (me && here.is_loop)
-        static_cast<Loop*>(me)->is_inside = false;
-    if (turn_ == &waiter)
-        turn_ = me;
-    schedule();
-    return held;
 }
 
 /// Returns true if the wait is over whether the condition holds or not. False: it may hold.
@@ -298,7 +307,6 @@ void VirtualTime::end() noexcept
     if (turn_ == here.member)
         turn_ = nullptr;
     here = {};
-    wake_loops();
     schedule();
 }
 
@@ -322,7 +330,7 @@ VirtualTime::Member* VirtualTime::next() noexcept
     if (waiter == waiters_.end() || busy_turns_ < max_busy_turns)
         for (std::size_t i = 1; i <= loops_.size(); ++i) {
             const auto index = (last_loop_ + i) % loops_.size();
-            if (loops_[index]->may_be_ready && !loops_[index]->is_inside) {
+            if (is_ready(*loops_[index])) {
                 last_loop_ = index;
                 return loops_[index];
             }
@@ -335,9 +343,7 @@ VirtualTime::Member* VirtualTime::next() noexcept
 
 VirtualTime::Member* VirtualTime::next_at_random() noexcept
 {
-    const auto is_ready_loop = [](const Loop* loop) {
-        return loop->may_be_ready && !loop->is_inside;
-    };
+    const auto is_ready_loop = [](Loop* loop) { return is_ready(*loop); };
     const auto is_ready_waiter = [this](const Waiter* waiter) {
         return may_run(*waiter) || waiter->deadline <= now();
     };
@@ -405,6 +411,13 @@ void VirtualTime::wake_loops() noexcept
 {
     for (auto* const loop : loops_)
         loop->may_be_ready = true;
+}
+
+bool VirtualTime::is_ready(Loop& loop) noexcept
+{
+    if (loop.is_noted.exchange(false))
+        loop.may_be_ready = true;
+    return loop.may_be_ready && !loop.is_inside;
 }
 
 bool VirtualTime::may_run(const Waiter& waiter) const noexcept

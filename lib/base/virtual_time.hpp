@@ -36,7 +36,8 @@ public:
     struct Loop : Member {
         TimePoint next_timer = TimePoint::max();
         bool may_be_ready = true;
-        bool is_inside = false; // its thread waits in a call that a handler made
+        std::atomic<bool> is_noted{false}; // atomic; see note()
+        bool is_inside = false;            // its thread waits in a call that a handler made
         bool is_added = false;
     };
     /// A thread that waits. Lives on its stack.
@@ -81,10 +82,13 @@ public:
     /// thread of the application has waited for a second of real time, the loop gets a turn too: the
     /// application probably waits for its effects elsewhere. Side: the loop's thread.
     [[nodiscard]] std::size_t begin_turn(Loop& loop);
-    /// `has_run`: it ran a handler. `is_quiet`: none is ready. Side: the loop's thread.
+    /// `has_run`: it ran a handler. `is_quiet`: none is ready. Handlers that become ready then run after
+    /// touch(), at `next_timer`, or within 5 ms of real time. Side: the loop's thread.
     void end_turn(Loop& loop, bool has_run, bool is_quiet, TimePoint next_timer);
     /// Lets the loop run, since something was posted to it.
     void touch(Loop& loop) noexcept;
+    /// Does the same when a thread next waits, or within 5 ms. Side: any signal handler too.
+    static void note(Loop& loop) noexcept { loop.is_noted.store(true); }
     /// Lets a waiting thread run, since its queue was woken.
     void poke() noexcept;
 
@@ -125,6 +129,7 @@ private:
     [[nodiscard]] bool pass_time() noexcept;
     void give_turn(Member& member) noexcept;
     void wake_loops() noexcept;
+    [[nodiscard]] static bool is_ready(Loop& loop) noexcept;
     [[nodiscard]] bool may_run(const Waiter& waiter) const noexcept;
     [[nodiscard]] std::size_t random(std::size_t below) noexcept;
     [[nodiscard]] Member* present_member() const noexcept;

@@ -158,6 +158,7 @@ void Run::request_stop() noexcept
     // Only the first request wakes: at a later one the next run may own the descriptor.
     if (!stop_request_.make())
         return;
+    loop_.note(); // it waits for the request's descriptor
     // Waiting threads must not depend on the loop's thread, which user code may hold.
     inbox_.end_from_signal();
     services_.progressed.wake_from_signal();

@@ -94,6 +94,19 @@ void Connection::expect_tasks_to_end() noexcept
             slot->is_expected_to_end = true;
 }
 
+Failure Connection::noted(Failure why) const noexcept
+{
+    if (!transport_ || !is_of_network(why.error()))
+        return why;
+    try {
+        const auto note = transport_->failure_note();
+        const char* const separator = why.explanation().empty() ? "" : "; ";
+        return note.empty() ? why : why.with_explanation(why.explanation() + separator + note);
+    } catch (...) {
+        return why;
+    }
+}
+
 Failure Connection::failure_of(const std::exception_ptr& exception, Error code,
                                const char* attempted) const
 {
@@ -144,7 +157,7 @@ Task<> Connection::connect(Context ctx)
     if (config->is_dynamic()) {
         ctx.waiting_for("the options of this attempt");
         try {
-            made = co_await config->options_for(ctx, std::move(attempt_));
+            made = co_await config->options_for(ctx, attempt_);
         } catch (...) {
             throw Exception{thrown_by("the function that makes the options",
                                       std::current_exception(), Error::connect_failed, "connect",
@@ -155,7 +168,7 @@ Task<> Connection::connect(Context ctx)
             throw Exception{checked.error()};
     }
     ctx.waiting_for("connecting");
-    transport_ = config->make_transport();
+    transport_ = config->make_transport(attempt_);
     co_await transport_->connect(ctx);
     auto info = transport_->connection_info();
     info.connection = number_;

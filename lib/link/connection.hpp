@@ -56,6 +56,8 @@ public:
     [[nodiscard]] bool has_tasks() const noexcept { return tasks_ != Tasks{}; }
     /// Returns whether a message of send(), subscribe() or unsubscribe() may still be written.
     [[nodiscard]] bool has_unsent() const;
+    /// Adds the transport's note to a failure of the network. Without memory it adds nothing.
+    [[nodiscard]] Failure noted(Failure why) const noexcept;
     /// The tasks end with the connection: their cancellation is not reported.
     void expect_tasks_to_end() noexcept;
 

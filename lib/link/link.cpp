@@ -60,7 +60,8 @@ void LinkImpl::begin(TimePoint deadline)
 void LinkImpl::attempt()
 {
     auto deadline = connect_by_;
-    Attempt attempt{.connection = state_.connection() + 1, .last_failure = last_failure_};
+    Attempt attempt{
+        .connection = state_.connection() + 1, .last_failure = last_failure_, .link = id()};
     if (backoff_) {
         attempt.number = backoff_->attempt();
         if (state_.may_return())
@@ -120,7 +121,7 @@ void LinkImpl::restored(std::optional<Failure> failure)
     if (!state_.is_quiesced()) // else it is closing
         note_.set_phase(Phase::open, {});
     if (failure) {
-        failure = failure->with_link(id()).with_retry(true);
+        failure = noted(*std::move(failure)).with_link(id()).with_retry(true);
         services_.journal.record(*failure);
     }
     if (is_stopping())
@@ -145,6 +146,7 @@ bool LinkImpl::keeps_queue() const noexcept
 
 bool LinkImpl::condemn(Failure why, Cause cause)
 {
+    why = noted(std::move(why));
     if (state_.state() < LinkState::State::up && cause == Cause::any) {
         why = traced(std::move(why));
         if (!state_.give_up(why))
@@ -165,6 +167,8 @@ void LinkImpl::reading_ended(std::optional<Failure> why)
 {
     keep_alive_.down();
     note_.end_connecting();
+    if (why)
+        why = noted(*std::move(why));
     if (why && state_.state() == LinkState::State::connecting)
         why = traced(*std::move(why));
     auto end = state_.reading_ended(std::move(why));

@@ -148,7 +148,10 @@ public:
         keep_alive_.down(); // the close has its own deadline
         state_.close_began();
     }
-    void close_ended(std::optional<Failure> why) { state_.close_ended(std::move(why)); }
+    void close_ended(std::optional<Failure> why)
+    {
+        state_.close_ended(why ? noted(*std::move(why)) : std::move(why));
+    }
     /// The listener ended: the connection is down. The transport is aborted, or was never made.
     void reading_ended(std::optional<Failure> why);
     /// The connection's last task ended. The connection must stay until the next loop iteration.
@@ -173,6 +176,10 @@ private:
     [[nodiscard]] std::optional<TimePoint> next_attempt(Failure& why);
     [[nodiscard]] bool may_come_up() const noexcept;
     [[nodiscard]] Failure traced(Failure why) const noexcept;
+    [[nodiscard]] Failure noted(Failure why) const noexcept
+    {
+        return connection_ ? connection_->noted(std::move(why)) : why;
+    }
     [[nodiscard]] Failure start_failure(const Failure& why) const noexcept;
     void end_for_good(const Failure& why);
     void all_ended();

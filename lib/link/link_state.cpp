@@ -4,6 +4,19 @@
 
 namespace sidecar::detail {
 
+bool is_of_network(Error error) noexcept
+{
+    switch (error) {
+    case Error::connect_failed:
+    case Error::disconnected:
+    case Error::timed_out:
+    case Error::tls_failed:
+    case Error::unacknowledged:
+    case Error::unresponsive: return true;
+    default: return false;
+    }
+}
+
 bool LinkState::connected()
 {
     if (cause_ || is_quiesced_)

@@ -9,6 +9,9 @@
 
 namespace sidecar::detail {
 
+/// Whether a broken connection may be the cause of this failure.
+[[nodiscard]] bool is_of_network(Error error) noexcept;
+
 /// Holds a link's state. Transitions: connecting -> preparing -> up -> failing -> down -> ended.
 /// Each of the first four may also go straight to down, or, if the link reconnects, to backing_off
 /// and then to connecting. It also knows whether the link is quiesced (by a stop, or by the

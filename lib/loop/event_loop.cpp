@@ -110,8 +110,7 @@ void EventLoop::post(std::function<void()> function)
     if (!io_)
         return;
     asio::post(*io_, std::move(function));
-    if (settings_.time)
-        settings_.time->touch(turns_);
+    touch();
 }
 
 void EventLoop::wake() noexcept
@@ -120,8 +119,7 @@ void EventLoop::wake() noexcept
     if (!io_)
         return;
     wake_up_.schedule();
-    if (settings_.time)
-        settings_.time->touch(turns_);
+    touch();
 }
 
 } // namespace sidecar::detail

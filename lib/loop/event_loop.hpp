@@ -65,6 +65,15 @@ public:
     void post(std::function<void()> function);
     /// Schedules a call of on_wake. Allocates nothing. Side: any.
     void wake() noexcept;
+    /// On virtual time: lets the loop run, since something was posted to its io_context from outside.
+    /// Side: any.
+    void touch() noexcept
+    {
+        if (settings_.time && !is_loop_thread())
+            settings_.time->touch(turns_);
+    }
+    /// Does the same later; see VirtualTime::note(). Side: any signal handler too.
+    void note() noexcept { VirtualTime::note(turns_); }
     /// Side: any.
     [[nodiscard]] bool is_loop_thread() const noexcept { return running_here == this; }
     /// Sets the owner of the loop, before the loop runs. A helper thread that the loop does not

@@ -36,10 +36,12 @@ public:
     template <class F>
     void execute(F&& function) const
     {
+        auto& loop = slot_->loop; // the function may destroy this executor
         inner_.execute([slot = slot_, f = std::decay_t<F>(std::forward<F>(function))]() mutable {
             const TaskScope::Running running{*slot};
             std::move(f)();
         });
+        loop.touch();
     }
 
     template <class Property>

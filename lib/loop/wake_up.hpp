@@ -66,7 +66,9 @@ private:
         }
         void operator()() const
         {
-            wake_up->is_scheduled_ = false; // Asio frees the storage before it runs the handler
+            // Asio frees the storage before it runs the handler. An exchange: the function sees all
+            // that was written before a schedule() that relied on this call.
+            wake_up->is_scheduled_.exchange(false);
             wake_up->function_();
         }
         WakeUp* wake_up;

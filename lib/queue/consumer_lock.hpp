@@ -12,7 +12,9 @@ namespace sidecar::detail {
 /// Held by the thread that consumes. Owned by the inbox. Locking, unlocking and fence() are one
 /// atomic operation each, all on one word. That word orders everything that two sides must not miss
 /// of each other: of two operations one comes second, and sees all that was written before the
-/// first. So the holder's writes need no barrier. Side: app, any thread; fence() and
+/// first. So the holder's writes need no barrier. Locking and unlocking are sequentially consistent,
+/// as WaitQueue demands: a failed try_lock() with acquire only may miss an unlock() that saw no
+/// thread sleep. Side: app, any thread; fence() and
 /// try_lock_to_look() any.
 class ConsumerLock {
 public:
@@ -20,7 +22,7 @@ public:
     {
         for (;;) {
             auto state = unlocked;
-            if (state_.compare_exchange_strong(state, locked, std::memory_order_acq_rel)) [[likely]]
+            if (state_.compare_exchange_strong(state, locked)) [[likely]]
                 return true;
             if (state == locked)
                 return false;
@@ -38,7 +40,7 @@ public:
     }
     void unlock() noexcept
     {
-        state_.exchange(unlocked, std::memory_order_acq_rel);
+        state_.exchange(unlocked);
         unlocked_.wake();
     }
     /// Locks for a short look that waits for nothing and calls no code of the application: a

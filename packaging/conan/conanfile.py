@@ -44,7 +44,7 @@ class Sidecar(ConanFile):
         toolchain = MesonToolchain(self)
         for part in ("tests", "examples", "programs"):
             toolchain.project_options[part] = "disabled"
-        for part in ("tcp", "websocket", "tls", "mock"):
+        for part in ("tcp", "websocket", "tls", "mock", "recording"):
             toolchain.project_options[part] = "enabled"
         toolchain.generate()
 
@@ -63,6 +63,7 @@ class Sidecar(ConanFile):
         needs = {
             "sidecar": [],
             "mock": ["sidecar"],
+            "recording": ["sidecar"],
             "tls": ["sidecar", "openssl::openssl"],
             "tcp": ["sidecar", "tls"],
             "websocket": ["sidecar", "tls", "zlib::zlib", "simdjson::simdjson"],

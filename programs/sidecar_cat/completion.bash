@@ -8,7 +8,7 @@ _sidecar_cat()
         mapfile -t COMPREPLY < <(compgen -W 'hex base64 raw' -- "$current")
         return
         ;;
-    --ca | --cert | --key)
+    --ca | --cert | --key | --record)
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
         ;;
@@ -16,16 +16,16 @@ _sidecar_cat()
         mapfile -t COMPREPLY < <(compgen -W 'env http://' -- "$current")
         return
         ;;
-    --auth | --bearer | --count | --header | -H | --max-message | --ping-interval | --subprotocol | --timeout)
+    --auth | --bearer | --count | --header | -H | --max-message | --ping-interval | --speed | --subprotocol | --timeout)
         return
         ;;
     esac
     if [[ $current == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W '--auth --bearer --binary --ca --cert --close-on-eof --compress --count
-            --header --help --insecure --json --key --max-message --ping-interval --proxy --quiet --reconnect --stats
+            --force --header --help --insecure --json --key --max-message --ping-interval --proxy --quiet --reconnect --record --speed --stats
             --subprotocol --timeout --timestamps --verbose --version' -- "$current")
     else
-        mapfile -t COMPREPLY < <(compgen -W 'ws:// wss:// ws+unix: tcp:// tls:// unix:' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'ws:// wss:// ws+unix: tcp:// tls:// unix:' -- "$current"; compgen -f -X '!*.sidecar' -- "$current")
         compopt -o nospace 2>/dev/null || true
     fi
 }

@@ -8,6 +8,7 @@ _arguments -s -S \
     '--close-on-eof[stop when the input has ended and was sent]' \
     '--compress[offer permessage-deflate]' \
     '--count[stop after N messages]:number:' \
+    '--force[--record replaces a file]' \
     '*'{-H,--header}'[a further field of the request]:field:' \
     '(-h --help)'{-h,--help}'[print a summary]' \
     '--insecure[accept any certificate]' \
@@ -18,11 +19,13 @@ _arguments -s -S \
     '--proxy[the HTTP proxy]:url:(env http\://)' \
     '--quiet[nothing on stderr]' \
     '--reconnect[connect again when the link is lost]' \
+    '--record[record in a new file]:file:_files' \
+    '--speed[play N times as fast]:number:' \
     '--stats[counters and report at the end]' \
     '*--subprotocol[offered to the peer]:name:' \
     '--timeout[how long connecting may take]:seconds:' \
     '--timestamps[the time before each message]' \
     '--verbose[events of the link and the log on stderr]' \
     '--version[print the version]' \
-    '1:URL:(ws\:// wss\:// ws+unix\: tcp\:// tls\:// unix\:)' \
+    '1:URL or recording:(ws\:// wss\:// ws+unix\: tcp\:// tls\:// unix\:)' \
     '2::port:'

@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::string_view head = R"(Usage: sidecar-cat [options] URL
        sidecar-cat [options] HOST PORT
+       sidecar-cat [options] FILE.sidecar
 Prints each message of a network feed on a line, and sends each line of standard input.
 
 URL:
@@ -25,6 +26,7 @@ URL:
   ws+unix:/path:/resource                  WebSocket over a Unix socket
   tcp://host:port  tls://host:port         lines in a stream of bytes; HOST PORT is tcp://
   unix:/path                               the same over a Unix socket
+  FILE.sidecar                             no URL: a recording, which is played
 
 Options:
 )";
@@ -42,6 +44,9 @@ Examples:
       authorizes with the token in the file
   sidecar-cat --reconnect --ping-interval 10 --timestamps wss://example.org/feed
       keeps the link up, and prints when each message came
+  sidecar-cat --record run.sidecar wss://example.org/feed
+  sidecar-cat --speed 10 run.sidecar
+      records what comes and goes; plays it ten times as fast
 )";
 
 using View = std::string_view;
@@ -83,6 +88,14 @@ sidecar::Duration to_seconds(View text)
     if (!number || *number > 1e8)
         throw Mistake{"it must be a number of seconds, such as 10 or 0.5"};
     return sidecar::Duration{std::llround(*number * 1e9)};
+}
+
+double to_speed(View text)
+{
+    const auto number = text.find_first_not_of("0123456789.") == text.npos // no inf, no exponent
+                            ? to_number<double>(text)
+                            : std::nullopt;
+    return number && *number <= 1e9 ? *number : throw Mistake{"it must be a number from 0 on"};
 }
 
 std::size_t to_bytes(View text)
@@ -195,7 +208,7 @@ void set_authorities(Settings& settings, View path)
 }
 
 /// The URLs for which an option has an effect; for others it is a mistake.
-enum class For { all, network, websocket, tls };
+enum class For { all, peer, network, websocket, tls, recording };
 
 struct Option {
     View name, value; ///< a flag has no value
@@ -224,10 +237,17 @@ constexpr Option options[]{
     {"--max-message", "SIZE", For::all,
      "the link ends at a larger message, and none is sent (default: 1M)",
      [](Settings& s, View value) { s.websocket.max_message_bytes = to_bytes(value); }},
-    {"--timeout", "SECONDS", For::all,
+    {"--record", "FILE", For::peer,
+     "record messages of both directions, with times, in this new file",
+     [](Settings& s, View value) { s.record_file = value; }},
+    {"--force", "", For::peer, "--record replaces a file that exists",
+     [](Settings& s, View) { s.replaces_record = true; }},
+    {"--speed", "N", For::recording, "play N times as fast; 0: without waiting (default: 1)",
+     [](Settings& s, View value) { s.replay.emplace().speed = to_speed(value); }},
+    {"--timeout", "SECONDS", For::peer,
      "how long connecting, or an attempt, may take; 0: any time (default: 10)",
      [](Settings& s, View value) { s.timeout = to_seconds(value); }},
-    {"--reconnect", "", For::all, "connect again when the link is lost or does not come up",
+    {"--reconnect", "", For::peer, "connect again when the link is lost or does not come up",
      [](Settings& s, View) {
          s.feed.reconnect = {.at_start = true, .on_disconnect = sidecar::OnDisconnect::keep};
      }},
@@ -317,14 +337,24 @@ void set_path(View path, Tcp::Options& tcp)
 
 struct Scheme {
     View name;
-    bool is_websocket, is_secure, is_local;
+    bool is_websocket, is_secure, is_local, is_recording = false;
 };
+constexpr Scheme recording{"", false, false, true, true};
 constexpr Scheme schemes[]{
     {"ws://", true, false, false},   {"wss://", true, true, false},
     {"ws+unix:", true, false, true}, {"wss+unix:", true, true, true},
     {"tcp://", false, false, false}, {"tls://", false, true, false},
     {"unix:", false, false, true},
 };
+
+/// A recording has no scheme, and is a file, or at least named like one.
+bool is_recording(View name)
+{
+    std::error_code ignored;
+    return name.ends_with(".sidecar")
+           || (std::filesystem::exists(name, ignored)
+               && !std::filesystem::is_directory(name, ignored));
+}
 
 /// Schemes are case-insensitive (RFC 3986 section 3.1).
 const Scheme& scheme_of(View url)
@@ -335,8 +365,10 @@ const Scheme& scheme_of(View url)
                            return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b);
                        }))
             return scheme;
-    throw Mistake{
-        "the URL must begin with ws://, wss://, ws+unix:, wss+unix:, tcp://, tls:// or unix:"};
+    if (is_recording(url))
+        return recording;
+    throw Mistake{"the URL must begin with ws://, wss://, ws+unix:, wss+unix:, tcp://, tls:// or "
+                  "unix:; a recording is a file"};
 }
 
 using Given = std::set<const Option*>;
@@ -349,9 +381,14 @@ void check(const Settings& settings, const Given& given, const Scheme& scheme)
         throw Mistake{"--quiet: not with --verbose"};
     if (tls.certificate_file.empty() && !tls.key_file.empty())
         throw Mistake{"--key: needs --cert"};
+    if (settings.replaces_record && settings.record_file.empty())
+        throw Mistake{"--force: needs --record"};
     for (const auto* option : given)
         if (const auto* why =
-                option->urls == For::websocket && !scheme.is_websocket
+                option->urls == For::recording && !scheme.is_recording ? "only for a recording"
+                : scheme.is_recording && option->urls != For::all && option->urls != For::recording
+                    ? "not for a recording"
+                : option->urls == For::websocket && !scheme.is_websocket
                     ? "only for WebSocket (ws://, wss://, ws+unix:)"
                 : option->urls == For::tls && !scheme.is_secure   ? "only for TLS (wss://, tls://)"
                 : option->urls == For::network && scheme.is_local ? "not for a Unix socket"
@@ -359,23 +396,43 @@ void check(const Settings& settings, const Given& given, const Scheme& scheme)
             throw Mistake{fmt::format("{}: {}", option->name, why)};
 }
 
+/// Plays all connections of the recording. Its gaps are those that were recorded, so the link adds
+/// none.
+void play_all(Settings& settings)
+{
+    if (!settings.replay)
+        settings.replay.emplace();
+    settings.replay->file = settings.url;
+    settings.replay->max_message_bytes = settings.websocket.max_message_bytes;
+    settings.timeout = sidecar::Duration::max();
+    constexpr sidecar::Duration at_once{1};
+    settings.feed.reconnect = {.window = at_once,
+                               .max_window = at_once,
+                               .busy_delay = {},
+                               .connect_timeout = settings.timeout,
+                               .at_start = true};
+}
+
 /// Sets the fields that depend on several options.
 void complete(Settings& settings, const Scheme& scheme)
 {
     auto& websocket = settings.websocket;
+    if (scheme.is_recording)
+        play_all(settings);
     if (settings.timeout == sidecar::Duration{})
         settings.timeout = sidecar::Duration::max();
     if (auto& reconnect = settings.feed.reconnect)
         reconnect->connect_timeout = settings.timeout;
     if (websocket.tls.key_file.empty())
         websocket.tls.key_file = websocket.tls.certificate_file;
-    const bool is_plain = !scheme.is_websocket && !settings.is_json; // lines are text mostly
+    const bool is_plain =
+        !scheme.is_websocket && !scheme.is_recording && !settings.is_json; // lines are text mostly
     settings.output_binary =
         settings.input_binary.value_or(is_plain ? BinaryFormat::raw : BinaryFormat::hex);
     if (settings.input_binary == BinaryFormat::base64) // is for output only
         settings.input_binary.reset();
     websocket.url = settings.url;
-    if (scheme.is_websocket)
+    if (scheme.is_websocket || scheme.is_recording)
         return;
     auto& tcp = settings.tcp.emplace();
     tcp.max_message_bytes = websocket.max_message_bytes;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <sidecar/options.hpp>
+#include <sidecar/transports/recording.hpp>
+#include <sidecar/transports/replay.hpp>
 #include <sidecar/transports/tcp.hpp>
 #include <sidecar/transports/websocket.hpp>
 
@@ -30,12 +32,16 @@ struct Settings {
     std::string url{};
     sidecar::WebSocket::Options websocket{};
     std::optional<sidecar::Tcp<sidecar::Lines>::Options> tcp{}; ///< tcp:, tls: and unix: URLs
+    std::optional<sidecar::Replay::Options> replay{};           ///< a recording in place of a URL
+    std::string record_file{};                                  ///< empty: nothing is recorded
+    sidecar::RecordingCounts recorded{};
     sidecar::Options feed{};
     sidecar::Duration timeout = std::chrono::seconds{10}; ///< to connect; max(): none
     std::uint64_t count = 0;                              ///< messages to receive; 0: any number
     std::optional<BinaryFormat> input_binary{};           ///< from --binary; none: lines are text
     BinaryFormat output_binary = BinaryFormat::hex;
-    bool is_terminal = false; ///< standard output is a terminal
+    bool is_terminal = false;     ///< standard output is a terminal
+    bool replaces_record = false; ///< record_file may exist
     bool is_json = false, has_timestamps = false, closes_at_eof = false;
     bool prints_stats = false, is_quiet = false, is_verbose = false;
 };

@@ -10,8 +10,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <cstring>
+#include <fcntl.h>
 #include <memory>
 #include <new>
 #include <poll.h>
@@ -53,13 +56,46 @@ sidecar::Options feed_options(const Settings& settings)
     return options;
 }
 
+template <class T>
+std::unique_ptr<sidecar::Feed> make_feed(const Settings& settings,
+                                         const typename T::Options& options)
+{
+    using sidecar::Recording, sidecar::Sidecar;
+    if (settings.record_file.empty())
+        return std::make_unique<Sidecar<T>>(options, feed_options(settings));
+    const typename Recording<T>::Options recording{
+        .transport = options, .file = settings.record_file, .counts = settings.recorded};
+    return std::make_unique<Sidecar<Recording<T>>>(recording, feed_options(settings));
+}
+
 std::unique_ptr<sidecar::Feed> make_feed(const Settings& settings)
 {
+    if (settings.replay)
+        return std::make_unique<sidecar::Sidecar<sidecar::Replay>>(*settings.replay,
+                                                                   feed_options(settings));
     if (settings.tcp)
-        return std::make_unique<sidecar::Sidecar<sidecar::Tcp<sidecar::Lines>>>(
-            *settings.tcp, feed_options(settings));
-    return std::make_unique<sidecar::Sidecar<sidecar::WebSocket>>(settings.websocket,
-                                                                  feed_options(settings));
+        return make_feed<sidecar::Tcp<sidecar::Lines>>(settings, *settings.tcp);
+    return make_feed<sidecar::WebSocket>(settings, settings.websocket);
+}
+
+std::string endpoint_of(const Settings& settings)
+{
+    return settings.replay ? settings.replay->file
+           : settings.tcp  ? sidecar::Tcp<sidecar::Lines>::endpoint(*settings.tcp)
+                           : sidecar::WebSocket::endpoint(settings.websocket);
+}
+
+/// Makes the file to record into, or empties it. Returns why it cannot; empty: it is there.
+std::string make_record_file(const Settings& settings)
+{
+    const auto* const name = settings.record_file.c_str();
+    const int flags = settings.replaces_record ? O_TRUNC : O_EXCL;
+    const int descriptor = ::open(name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | flags, 0600);
+    if (descriptor >= 0)
+        ::close(descriptor);
+    if (descriptor < 0 && errno == EEXIST)
+        return fmt::format("--record: the file {} exists; --force replaces it", name);
+    return descriptor >= 0 ? "" : fmt::format("--record: {}: {}", name, std::strerror(errno));
 }
 
 /// One run of the program. Owned by run_session(). Side: the main thread.
@@ -68,8 +104,7 @@ public:
     explicit Session(const Settings& settings)
         : settings_{settings},
           feed_{make_feed(settings)},
-          endpoint_{settings.tcp ? sidecar::Tcp<sidecar::Lines>::endpoint(*settings.tcp)
-                                 : sidecar::WebSocket::endpoint(settings.websocket)},
+          endpoint_{endpoint_of(settings)},
           signals_{sidecar::stop_on_signals(*feed_)},
           printer_{settings},
           input_{STDIN_FILENO, *feed_, settings}
@@ -182,7 +217,8 @@ private:
         } else if (event.next_attempt && event.failure) {
             if (settings_.is_json)
                 printer_.down(text_, *event.failure);
-            complain(settings_, event.failure->message() + "; it is tried again");
+            complain(settings_,
+                     event.failure->message() + (settings_.replay ? "" : "; it is tried again"));
         }
     }
 
@@ -237,6 +273,11 @@ private:
             status_ = exit_status::stopped_uncleanly;
             complain(settings_, fmt::format("stopped uncleanly: {}", report));
         }
+        if (const auto lost = settings_.recorded.lost(); lost != 0) {
+            status_ = std::max(status_, exit_status::stopped_uncleanly);
+            complain(settings_, fmt::format("{} entries are missing in the recording {}", lost,
+                                            settings_.record_file));
+        }
         if (settings_.is_json)
             printer_.report(text_, status_, report, stats);
         write();
@@ -267,6 +308,14 @@ private:
 
 } // namespace
 
-int run_session(const Settings& settings) { return Session{settings}.run(); }
+int run_session(const Settings& settings)
+{
+    const auto why = settings.record_file.empty() ? std::string{} : make_record_file(settings);
+    if (!why.empty()) {
+        complain({}, why);
+        return exit_status::usage;
+    }
+    return Session{settings}.run();
+}
 
 } // namespace sidecar_cat

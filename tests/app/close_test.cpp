@@ -1,7 +1,7 @@
 // What a close says to the peer, what a connection is known by, and a login that is refused.
-#include "support/exchange.hpp"
 #include "support/fixture.hpp"
 #include "support/minimal_transport.hpp"
+#include "support/next_text.hpp"
 
 #include <sidecar/json.hpp>
 
@@ -208,24 +208,24 @@ TEST_CASE("login: refused, start() fails for good, with and without reconnecting
 
 TEST_CASE("login: refused on a later connection, the link ends with it")
 {
-    const auto server = std::make_shared<Exchange::Server>();
+    MockPeer peer;
     Options link{.reconnect = Reconnect{}, .on_connected = [](Context, Session& session) -> Task<> {
                      if (session.connection() == 2)
                          session.refuse("logged in elsewhere");
                      co_return;
                  }};
-    Sidecar<Exchange> feed{{.server = server}, silenced(link)};
+    Sidecar<Mock> feed{{.peer = peer}, silenced(link)};
     REQUIRE(feed.start(1s));
     CHECK(next_text(feed) == "up 1 first");
     CHECK(next_text(feed) == "ready 1");
-    on_connection(feed, server, [](Exchange& peer) { peer.drop(); });
+    peer.drop();
     CHECK(next_text(feed) == "down 1 more (the connection broke)");
     CHECK(next_text(feed) == "retry 1 last (the peer refused the login)");
     const auto end = feed.receive(1h);
     REQUIRE_FALSE(end);
     CHECK(end.error() == Error::login_refused);
     CHECK(end.error().explanation() == "logged in elsewhere");
-    CHECK(server->connect_count == 2);
+    CHECK(peer.connect_count() == 2);
     CHECK(feed.state() == State::disconnected);
     CHECK(feed.send("x").error() == Error::not_connected);
     CHECK(feed.errors().entries.back().failure == Error::login_refused);
@@ -233,8 +233,8 @@ TEST_CASE("login: refused on a later connection, the link ends with it")
 
 TEST_CASE("login: refused after a message was passed on, the end is a `down`")
 {
-    const auto server = std::make_shared<Exchange::Server>();
-    server->on_message = [](Exchange& peer, std::string_view) { peer.deliver("motd"); };
+    MockPeer peer;
+    peer.on_message([](MockConnection& to, const MessageView&) { to.deliver("motd"); });
     Options link{.reconnect = Reconnect{}, .on_connected = [](Context, Session& session) -> Task<> {
                      if (session.connection() == 1)
                          co_return;
@@ -242,11 +242,11 @@ TEST_CASE("login: refused after a message was passed on, the end is a `down`")
                      co_await session.pass_on(co_await session.receive());
                      session.refuse("no");
                  }};
-    Sidecar<Exchange> feed{{.server = server}, silenced(link)};
+    Sidecar<Mock> feed{{.peer = peer}, silenced(link)};
     REQUIRE(feed.start(1s));
     CHECK(next_text(feed) == "up 1 first");
     CHECK(next_text(feed) == "ready 1");
-    on_connection(feed, server, [](Exchange& peer) { peer.drop(); });
+    peer.drop();
     CHECK(next_text(feed) == "down 1 more (the connection broke)");
     CHECK(next_text(feed) == "up 2 unknown");
     CHECK(next_text(feed) == "message 2 motd");

@@ -551,6 +551,14 @@ TEST_CASE("faults: a late pong ends a link whose patience is shorter")
     }
 }
 
+TEST_CASE("faults: rates that make no sense are refused before anything begins")
+{
+    MockPeer peer;
+    Sidecar<Mock> feed{{.peer = peer, .faults = {.reset = 1.5}}, silent_options()};
+    CHECK(feed.start(1s).error() == Error::bad_options);
+    CHECK(peer.connect_count() == 0);
+}
+
 TEST_CASE("faults: all connects are refused, or reset, or lead to nothing")
 {
     const auto start = [](const Faults& faults) {

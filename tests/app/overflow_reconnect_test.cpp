@@ -1,7 +1,9 @@
 // Links that lose messages and lose their connections: what the stream says of each connection is all
 // that came on it.
-#include "support/exchange.hpp"
+#include "support/next_text.hpp"
 #include "support/silent_options.hpp"
+
+#include <sidecar/transports/mock.hpp>
 
 #include <doctest/doctest.h>
 
@@ -18,8 +20,6 @@ namespace overflow_reconnect_test {
 using namespace sidecar;
 using namespace std::chrono_literals;
 using Policy = OverflowPolicy;
-
-using Server = Exchange::Server;
 
 /// "k3=17": the key and the number within its connection; "17": without a key.
 std::optional<std::string_view> key_of(const MessageView& message)
@@ -39,13 +39,13 @@ std::uint64_t number_of(std::string_view text)
 
 /// The peer of one link, which counts what it has sent on each connection.
 struct Peer {
-    std::shared_ptr<Server> server = std::make_shared<Server>();
+    MockPeer mock;
     std::map<std::uint32_t, std::uint64_t> sent; // the loop's thread, until that has stopped
 
     void send(std::mt19937& random, std::uint64_t count)
     {
-        auto* const connection = server->present;
-        if (!connection || connection->has_failed())
+        auto connection = mock.connection();
+        if (!connection || !connection->is_open())
             return;
         for (std::uint64_t i = 0; i < count; ++i) {
             const auto number = ++sent[connection->number()];
@@ -149,19 +149,18 @@ TEST_CASE("overflow and reconnect: all that came on each connection is taken, mi
             heard[i].policy = policies[i];
             return link;
         };
-        Sidecar<Exchange> feed{{.server = peers[0].server, .max_message_bytes = 100},
-                               silenced(options(0))};
+        Sidecar<Mock> feed{{.peer = peers[0].mock, .max_message_bytes = 100}, silenced(options(0))};
         REQUIRE(feed.start(1s));
         for (std::size_t i = 1; i < peers.size(); ++i)
-            REQUIRE(feed.open({.server = peers[i].server, .max_message_bytes = 100}, 1s,
+            REQUIRE(feed.open({.peer = peers[i].mock, .max_message_bytes = 100}, 1s,
                               options(i).link_options()));
         REQUIRE(feed.spawn("the peers", [&peers, random](Context ctx) mutable -> Task<> {
             for (int step = 0; step < 300; ++step) {
                 co_await ctx.sleep_for(1ms * (random() % 5));
                 auto& peer = peers[random() % peers.size()];
                 peer.send(random, random() % 30);
-                if (random() % 6 == 0 && peer.server->present)
-                    peer.server->present->drop();
+                if (auto connection = peer.mock.connection(); connection && random() % 6 == 0)
+                    connection->drop();
             }
         }));
         const auto listen = [&](Duration timeout) {
@@ -197,9 +196,9 @@ TEST_CASE("overflow and reconnect: all that came on each connection is taken, mi
 TEST_CASE("overflow and reconnect: with `fail` each connection gives a beginning without a hole")
 {
     Peer peer;
-    Sidecar<Exchange> feed{{.server = peer.server},
-                           silenced({.reconnect = Reconnect{.window = 20ms, .max_window = 20ms},
-                                     .overflow = {.policy = Policy::fail, .queue_messages = 10}})};
+    Sidecar<Mock> feed{{.peer = peer.mock},
+                       silenced({.reconnect = Reconnect{.window = 20ms, .max_window = 20ms},
+                                 .overflow = {.policy = Policy::fail, .queue_messages = 10}})};
     REQUIRE(feed.start(1s));
     REQUIRE(feed.spawn("the peer", [&peer](Context ctx) -> Task<> {
         std::mt19937 random{7};
@@ -234,16 +233,14 @@ TEST_CASE("overflow and reconnect: with `fail` each connection gives a beginning
 TEST_CASE("overflow and reconnect: a key is not conflated across a seam, however short")
 {
     Peer peer;
-    Sidecar<Exchange> feed{{.server = peer.server},
-                           silenced({.reconnect = Reconnect{.window = 1ms, .max_window = 1ms},
-                                     .overflow = {.policy = Policy::conflate, .key = key_of}})};
+    Sidecar<Mock> feed{{.peer = peer.mock},
+                       silenced({.reconnect = Reconnect{.window = 1ms, .max_window = 1ms},
+                                 .overflow = {.policy = Policy::conflate, .key = key_of}})};
     REQUIRE(feed.start(1s));
     for (int i = 0; i < 3; ++i) {
-        on_connection(feed, peer.server, [](Exchange& connection) {
-            connection.deliver("a=1");
-            connection.deliver("a=2");
-            connection.drop();
-        });
+        peer.mock.deliver("a=1");
+        peer.mock.deliver("a=2");
+        peer.mock.drop();
         (void)feed.call("wait", [](Context ctx) { return ctx.sleep_for(1s); });
     }
     for (std::uint32_t connection = 1; connection <= 3; ++connection) {

@@ -1,8 +1,11 @@
 // A link that comes back and is stuck half-way, in each of the phases that an attempt has: it is given
 // up in time, and a stop or a close beats it.
-#include "support/exchange.hpp"
+#include "support/next_text.hpp"
 #include "support/silent_options.hpp"
 
+#include <sidecar/transports/mock.hpp>
+
+#include <boost/asio/error.hpp>
 #include <doctest/doctest.h>
 
 #include <memory>
@@ -15,13 +18,11 @@ namespace phases_test {
 using namespace sidecar;
 using namespace std::chrono_literals;
 
-using Server = Exchange::Server;
-
 enum class Hang { backing_off, making_options, connecting, on_connected, subscribing };
 
 /// Its first connection is good, and breaks; what follows hangs in this phase.
 struct Stuck {
-    explicit Stuck(Hang phase) : feed{{.server = server}, options(phase), fresh(phase)}
+    explicit Stuck(Hang phase) : feed{{.peer = peer}, options(phase), fresh(phase)}
     {
         REQUIRE(feed.start(1s));
         link = feed.link().value();
@@ -30,11 +31,9 @@ struct Stuck {
         CHECK(next_text(feed) == "up 1 first");
         if (phase == Hang::on_connected)
             CHECK(next_text(feed) == "ready 1");
-        on_connection(feed, server, [this, phase](Exchange& peer) {
-            if (phase == Hang::connecting)
-                server->connect_delay = 1000h;
-            peer.drop();
-        });
+        if (phase == Hang::connecting)
+            peer.delay_connect(1000h);
+        peer.drop();
         CHECK(next_text(feed) == "down 1 more (the connection broke)");
         const auto until = phase == Hang::backing_off ? 500ms : 2s;
         REQUIRE(feed.call("wait", [until](Context ctx) { return ctx.sleep_for(until); }));
@@ -54,16 +53,15 @@ struct Stuck {
             };
         return silenced(std::move(options));
     }
-    OptionsProvider<Exchange> fresh(Hang phase)
+    OptionsProvider<Mock> fresh(Hang phase)
     {
         if (phase != Hang::making_options)
             return {};
-        return [this](Context ctx, Attempt attempt) -> Task<Exchange::Options> {
+        return [this](Context ctx, Attempt attempt) -> Task<Mock::Options> {
             if (++attempts != 1)
                 co_await ctx.sleep_for(1000h);
             CHECK(attempt.connection == 1);
-            Exchange::Options options{.server = server};
-            co_return options;
+            co_return Mock::Options{.peer = peer};
         };
     }
     /// All that still comes.
@@ -78,9 +76,9 @@ struct Stuck {
         return rest;
     }
 
-    const std::shared_ptr<Server> server = std::make_shared<Server>();
+    MockPeer peer;
     int attempts = 0; // the loop's thread
-    Sidecar<Exchange> feed;
+    Sidecar<Mock> feed;
     std::optional<Link> link;
 };
 
@@ -115,7 +113,7 @@ TEST_CASE("phases: a stop beats reconnecting in each, and no attempt and no even
         REQUIRE(t.link->send("waits").has_value() == (phase == Hang::subscribing));
         if (phase == Hang::subscribing)
             CHECK(next_text(t.feed) == "up 2 unknown");
-        const auto connects = t.server->connect_count.load();
+        const auto connects = t.peer.connect_count();
         const auto attempts = t.attempts;
         const auto report = t.feed.stop();
         CAPTURE(to_string(report));
@@ -126,7 +124,7 @@ TEST_CASE("phases: a stop beats reconnecting in each, and no attempt and no even
             || phase == Hang::connecting)
             CHECK(report.total == Duration{});
         CHECK(t.rest() == std::vector<std::string>{fmt::format("stopped {}", 0)});
-        CHECK(t.server->connect_count == connects);
+        CHECK(t.peer.connect_count() == connects);
         CHECK(t.attempts == attempts);
         CHECK(t.feed.stats().messages_accepted
               == t.feed.stats().messages_sent + t.feed.stats().unsent);
@@ -140,13 +138,13 @@ TEST_CASE("phases: a close of the link beats it likewise, and the feed runs on")
         Stuck t{phase};
         if (phase == Hang::subscribing)
             CHECK(next_text(t.feed) == "up 2 unknown");
-        const auto connects = t.server->connect_count.load();
+        const auto connects = t.peer.connect_count();
         CHECK(t.link->close(1s));
         const auto rest = t.rest();
         REQUIRE(rest.size() == 1);
         CHECK(rest[0].ends_with("last (the link was closed by the application)"));
         CHECK(t.feed.next_event(1000h).error() == Error::link_closed);
-        CHECK(t.server->connect_count == connects);
+        CHECK(t.peer.connect_count() == connects);
         CHECK(t.link->send("x").error() == Error::link_closed);
         CHECK(t.feed.stop().clean());
     }
@@ -155,8 +153,8 @@ TEST_CASE("phases: a close of the link beats it likewise, and the feed runs on")
 TEST_CASE("phases: what makes the options may throw anything, and never leaves the thread")
 {
     int attempts = 0;
-    const auto server = std::make_shared<Server>();
-    const OptionsProvider<Exchange> fresh = [&](Context, Attempt) -> Task<Exchange::Options> {
+    MockPeer peer;
+    const OptionsProvider<Mock> fresh = [&](Context, Attempt) -> Task<Mock::Options> {
         switch (++attempts) {
         case 1: break;
         case 2: throw 42;
@@ -165,12 +163,11 @@ TEST_CASE("phases: what makes the options may throw anything, and never leaves t
         case 5: throw boost::system::system_error{boost::asio::error::operation_aborted};
         default: throw Exception{Failure{Error::bad_address}};
         }
-        Exchange::Options options{.server = server};
-        co_return options;
+        co_return Mock::Options{.peer = peer};
     };
-    Sidecar<Exchange> feed{{.server = server}, silenced({.reconnect = Reconnect{}}), fresh};
+    Sidecar<Mock> feed{{.peer = peer}, silenced({.reconnect = Reconnect{}}), fresh};
     REQUIRE(feed.start(1s));
-    on_connection(feed, server, [](Exchange& peer) { peer.drop(); });
+    peer.drop();
     CHECK(next_text(feed) == "up 1 first");
     CHECK(next_text(feed) == "down 1 more (the connection broke)");
     for (int i = 0; i < 4; ++i)
@@ -184,21 +181,21 @@ TEST_CASE("phases: 200 feeds that lose their server in one moment come back spre
 {
     constexpr std::size_t count = 200;
     struct One {
-        std::shared_ptr<Server> server = std::make_shared<Server>();
-        std::unique_ptr<Sidecar<Exchange>> feed;
+        MockPeer peer;
+        std::unique_ptr<Sidecar<Mock>> feed;
     };
     std::vector<One> all(count);
     std::mt19937_64 random{1};
     for (auto& one : all) {
-        one.feed = std::make_unique<Sidecar<Exchange>>(
-            Exchange::Options{.server = one.server},
+        one.feed = std::make_unique<Sidecar<Mock>>(
+            Mock::Options{.peer = one.peer},
             silenced({.reconnect = Reconnect{.window = 1s, .max_window = 1s, .random = [&random] {
                                                  return random();
                                              }}}));
         REQUIRE(one.feed->start(1s));
     }
     for (auto& one : all)
-        on_connection(*one.feed, one.server, [](Exchange& peer) { peer.drop(); });
+        one.peer.drop();
     std::vector<int> tenths(10);
     for (auto& one : all) {
         CHECK(next_text(*one.feed) == "up 1 first");

@@ -1,9 +1,12 @@
 // Links that come back: what the application sees of it, on virtual time.
 #include "support/each_second.hpp"
-#include "support/exchange.hpp"
 #include "support/failure_of.hpp"
+#include "support/next_text.hpp"
 #include "support/silent_options.hpp"
 
+#include <sidecar/transports/mock.hpp>
+
+#include <boost/asio/error.hpp>
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -18,17 +21,30 @@ namespace reconnect_test {
 using namespace sidecar;
 using namespace std::chrono_literals;
 
-using Server = Exchange::Server;
-
 struct Trial {
-    explicit Trial(Options options, OptionsProvider<Exchange> fresh = {})
-        : feed{{.server = server}, silenced(std::move(options)), std::move(fresh)}
+    explicit Trial(Options options, OptionsProvider<Mock> fresh = {})
+        : feed{{.peer = peer, .max_message_bytes = 64u << 10},
+               silenced(std::move(options)),
+               std::move(fresh)}
     {
     }
-    void on_peer(std::function<void(Exchange&)> action) { on_connection(feed, server, action); }
-    void drop()
+    /// Fails the connects of which `fails` says so, each with this failure.
+    void refuse(std::function<bool(std::uint32_t)> fails, Failure why = Error::connect_failed)
     {
-        on_peer([](Exchange& peer) { peer.drop(); });
+        peer.on_connect([fails, why](MockConnection& connection) {
+            if (fails(connection.number()))
+                connection.refuse(why);
+        });
+    }
+    /// Delivers these and drops the connection, in one moment. Returns when it is down.
+    void deliver_and_drop(std::vector<std::string> texts)
+    {
+        (void)feed.call("the peer", [this, texts](Context ctx) -> Task<> {
+            for (const auto& text : texts)
+                peer.deliver(text);
+            peer.drop();
+            co_await ctx.sleep_for(1ms);
+        });
     }
     [[nodiscard]] std::string next() { return next_text(feed); }
     /// Until this comes; what came is told if it does not.
@@ -44,8 +60,8 @@ struct Trial {
         FAIL("instead of \"", wanted, "\" came ", came);
     }
 
-    const std::shared_ptr<Server> server = std::make_shared<Server>();
-    Sidecar<Exchange> feed;
+    MockPeer peer;
+    Sidecar<Mock> feed;
 };
 
 Failure refused(std::uint16_t status)
@@ -58,10 +74,10 @@ TEST_CASE("reconnect: off by default, a link that went down stays down")
     Trial t{{}};
     REQUIRE(t.feed.start(1s));
     CHECK(t.next() == "up 1 first");
-    t.drop();
+    t.peer.drop();
     CHECK(t.next() == "down 1 last (the connection broke)");
     CHECK(t.feed.next_event(1h).error() == Error::disconnected);
-    CHECK(t.server->connect_count == 1);
+    CHECK(t.peer.connect_count() == 1);
 }
 
 TEST_CASE("reconnect: the seam stands in the stream, each event with connection and times")
@@ -69,11 +85,7 @@ TEST_CASE("reconnect: the seam stands in the stream, each event with connection 
     Trial t{{.reconnect = each_second()}};
     REQUIRE(t.feed.start(1s));
     CHECK(t.next() == "up 1 first");
-    t.on_peer([](Exchange& peer) {
-        peer.deliver("a");
-        peer.deliver("b");
-        peer.drop();
-    });
+    t.deliver_and_drop({"a", "b"});
     CHECK(t.next() == "message 1 a");
     CHECK(t.next() == "message 1 b");
     const auto down = t.feed.next_event(1s);
@@ -85,7 +97,7 @@ TEST_CASE("reconnect: the seam stands in the stream, each event with connection 
     CHECK(up->at == *down->next_attempt);
     CHECK(up->wall_time.time_since_epoch() == up->at.time_since_epoch());
     CHECK(t.feed.state() == State::connected);
-    t.on_peer([](Exchange& peer) { peer.deliver("c"); });
+    t.peer.deliver("c");
     const auto message = t.feed.next_event(1s);
     CHECK(text_of(message) == "message 2 c");
     CHECK(message->message.connection() == 2);
@@ -100,11 +112,7 @@ TEST_CASE("reconnect: receive and poll end once at the seam, and go on behind it
     Trial t{{.reconnect = each_second()}};
     REQUIRE(t.feed.start(1s));
     for (std::uint32_t connection = 1; connection <= 3; ++connection) {
-        t.on_peer([](Exchange& peer) {
-            peer.deliver("received");
-            peer.deliver("polled");
-            peer.drop();
-        });
+        t.deliver_and_drop({"received", "polled"});
         const auto message = t.feed.receive(1h);
         REQUIRE(message);
         CHECK(message->connection() == connection);
@@ -125,12 +133,9 @@ TEST_CASE("reconnect: receive and poll end once at the seam, and go on behind it
 TEST_CASE("reconnect: attempts that fail are told as such, and the last one as the end")
 {
     Trial t{{.reconnect = each_second({.max_attempts = 3})}};
-    t.server->on_connect = [](std::uint32_t connect) {
-        if (connect > 1)
-            throw Exception{Failure{Error::connect_failed}};
-    };
+    t.refuse([](std::uint32_t connect) { return connect > 1; });
     REQUIRE(t.feed.start(1s));
-    t.drop();
+    t.peer.drop();
     CHECK(t.next() == "up 1 first");
     CHECK(t.next() == "down 1 more (the connection broke)");
     CHECK(t.next() == "retry 1 more (the connection could not be made)");
@@ -138,7 +143,7 @@ TEST_CASE("reconnect: attempts that fail are told as such, and the last one as t
     CHECK(t.next() == "retry 1 last (the connection could not be made)");
     CHECK(t.feed.next_event(1h).error() == Error::connect_failed);
     CHECK(t.feed.receive(1h).error() == Error::connect_failed); // and again
-    CHECK(t.server->connect_count == 4);
+    CHECK(t.peer.connect_count() == 4);
     CHECK(t.feed.stats().failed_attempts == 3);
     CHECK(t.feed.stats().connections == 1);
 }
@@ -146,19 +151,16 @@ TEST_CASE("reconnect: attempts that fail are told as such, and the last one as t
 TEST_CASE("reconnect: what cannot heal ends it at once, and the application is told")
 {
     Trial t{{.reconnect = each_second()}};
-    t.server->on_connect = [](std::uint32_t connect) {
-        if (connect == 3)
-            throw Exception{refused(401)};
-    };
+    t.refuse([](std::uint32_t connect) { return connect == 3; }, refused(401));
     REQUIRE(t.feed.start(1s));
-    t.drop();
+    t.peer.drop();
     CHECK(t.feed.receive(1h).error() == Error::disconnected);
     CHECK(t.feed.receive(5s).error() == Error::timed_out);
-    t.drop();
+    t.peer.drop();
     CHECK(t.feed.receive(1h).error() == Error::disconnected);
     CHECK(t.feed.receive(1h).error().http_status() == 401);
     CHECK(t.feed.receive(1h).error().http_status() == 401);
-    CHECK(t.server->connect_count == 3);
+    CHECK(t.peer.connect_count() == 3);
 }
 
 TEST_CASE("reconnect: a predicate decides otherwise, and what it throws ends the link")
@@ -166,26 +168,26 @@ TEST_CASE("reconnect: a predicate decides otherwise, and what it throws ends the
     auto options = each_second({.max_attempts = 5});
     options.retry_if = [](const Failure& why) { return why.http_status() != 500; };
     Trial asks{{.reconnect = options}};
-    asks.server->on_connect = [](std::uint32_t connect) {
-        if (connect > 1)
-            throw Exception{refused(connect < 4 ? 401 : 500)};
-    };
+    asks.peer.on_connect([](MockConnection& connection) {
+        if (connection.number() > 1)
+            connection.refuse(refused(connection.number() < 4 ? 401 : 500));
+    });
     REQUIRE(asks.feed.start(1s));
-    asks.drop();
+    asks.peer.drop();
     CHECK(asks.feed.receive(1h).error() == Error::disconnected);
     CHECK(asks.feed.receive(1h).error().http_status() == 500);
-    CHECK(asks.server->connect_count == 4);
+    CHECK(asks.peer.connect_count() == 4);
 
     options.retry_if = [](const Failure&) -> bool { throw std::runtime_error{"undecided"}; };
     Trial throws{{.reconnect = options}};
     REQUIRE(throws.feed.start(1s));
-    throws.drop();
+    throws.peer.drop();
     for (int i = 0; i < 2; ++i) {
         const auto failure = throws.feed.receive(1h).error();
         CHECK(failure == Error::callback_failed);
         CHECK(failure.explanation() == "the retry_if function threw: undecided");
     }
-    CHECK(throws.server->connect_count == 1);
+    CHECK(throws.peer.connect_count() == 1);
     const auto errors = throws.feed.errors();
     REQUIRE(errors.entries.size() == 2);
     CHECK(errors.entries[0].failure == Error::disconnected);
@@ -195,42 +197,39 @@ TEST_CASE("reconnect: a predicate decides otherwise, and what it throws ends the
 TEST_CASE("reconnect: start fails at the first failure, or keeps trying until its timeout")
 {
     const auto fails = [](std::uint32_t until) {
-        return [until](std::uint32_t connect) {
-            if (connect < until)
-                throw Exception{Failure{Error::connect_failed}};
-        };
+        return [until](std::uint32_t connect) { return connect < until; };
     };
     Trial once{{.reconnect = each_second()}};
-    once.server->on_connect = fails(3);
+    once.refuse(fails(3));
     CHECK(once.feed.start(1h).error() == Error::connect_failed);
-    CHECK(once.server->connect_count == 1);
+    CHECK(once.peer.connect_count() == 1);
 
     Trial patient{{.reconnect = each_second({.at_start = true})}};
-    patient.server->on_connect = fails(10);
+    patient.refuse(fails(10));
     CHECK(patient.feed.start(1h));
-    CHECK(patient.server->connect_count == 10);
+    CHECK(patient.peer.connect_count() == 10);
     CHECK(patient.feed.link()->connection() == 1);
 
     Trial too_late{{.reconnect = each_second({.at_start = true})}};
-    too_late.server->on_connect = fails(10);
+    too_late.refuse(fails(10));
     CHECK(too_late.feed.start(5s).error() == Error::connect_failed);
-    CHECK(too_late.server->connect_count == 5);
+    CHECK(too_late.peer.connect_count() == 5);
     CHECK(too_late.feed.state() == State::idle);
 
     Trial hopeless{{.reconnect = each_second({.at_start = true})}};
-    hopeless.server->on_connect = [](std::uint32_t) { throw Exception{refused(404)}; };
+    hopeless.refuse(fails(2), refused(404));
     CHECK(hopeless.feed.start(1h).error().http_status() == 404);
-    CHECK(hopeless.server->connect_count == 1);
+    CHECK(hopeless.peer.connect_count() == 1);
 }
 
 TEST_CASE("reconnect: a start that ran out of time names its attempts and the last real failure")
 {
     Trial t{{.reconnect = each_second({.at_start = true})}};
-    t.server->on_connect = [server = t.server.get()](std::uint32_t connect) {
-        if (connect == 2)
-            server->connect_delay = 1h; // of the third
-        throw Exception{refused(503)};
-    };
+    t.peer.on_connect([](MockConnection& connection) {
+        if (connection.number() == 2)
+            connection.peer().delay_connect(1h); // of the third
+        connection.refuse(refused(503));
+    });
     const auto failure = t.feed.start(10s).error();
     CHECK(failure == Error::timed_out);
     INFO(failure.message());
@@ -251,16 +250,17 @@ TEST_CASE(
     CHECK(failure.explanation()
           == "the on_connected function threw: the login was refused; 5 attempts");
     CHECK(failure.trace().has_value());
-    CHECK(t.server->connect_count == 5);
+    CHECK(t.peer.connect_count() == 5);
 
     Trial busy{{.reconnect = each_second({.at_start = true})}};
-    busy.server->on_connect = [](std::uint32_t) { throw Exception{refused(503)}; };
+    const auto always = [](std::uint32_t) { return true; };
+    busy.refuse(always, refused(503));
     const auto last = busy.feed.start(2500ms).error();
     CHECK(last.http_status() == 503);
     CHECK(last.explanation() == "3 attempts");
 
     Trial once{{.reconnect = each_second()}};
-    once.server->on_connect = busy.server->on_connect;
+    once.refuse(always, refused(503));
     CHECK(once.feed.start(2500ms).error().explanation().empty());
 }
 
@@ -268,10 +268,10 @@ TEST_CASE("reconnect: an open that ran out of time in on_connected names the fai
 {
     Trial t{{}};
     REQUIRE(t.feed.start(1s));
-    const auto server = std::make_shared<Server>();
+    MockPeer peer;
     int calls = 0; // the loop's thread
     const auto failure = t.feed
-                             .open({.server = server}, 10s,
+                             .open({.peer = peer}, 10s,
                                    {.reconnect = each_second({.at_start = true}),
                                     .on_connected = [&](Context ctx, Session&) -> Task<> {
                                         if (++calls < 3)
@@ -289,14 +289,14 @@ TEST_CASE("reconnect: an open that ran out of time in on_connected names the fai
 
 TEST_CASE("reconnect: a message above the limit ends the link for good, unless retry_if wants more")
 {
-    const auto too_big = [](Exchange& peer) {
+    const auto too_big = [](MockPeer& peer) {
         peer.deliver("fits");
         peer.deliver(std::string((64u << 10) + 1, 'x'));
     };
     for (const auto queued : {OnDisconnect::discard, OnDisconnect::keep}) {
         Trial t{{.reconnect = each_second({.on_disconnect = queued})}};
         REQUIRE(t.feed.start(1s));
-        t.on_peer(too_big);
+        too_big(t.peer);
         CHECK(t.next() == "up 1 first");
         CHECK(t.next() == "message 1 fits");
         const auto down = t.feed.next_event(1h);
@@ -306,7 +306,7 @@ TEST_CASE("reconnect: a message above the limit ends the link for good, unless r
         CHECK(down->failure->message().find("65537 bytes; the option max_message_bytes is 65536")
               != std::string::npos);
         CHECK(t.feed.receive(1h).error() == Error::too_big); // and again
-        CHECK(t.server->connect_count == 1);
+        CHECK(t.peer.connect_count() == 1);
         CHECK(t.feed.send("x").error() == Error::not_connected);
         CHECK(t.feed.stop().joined);
     }
@@ -314,7 +314,7 @@ TEST_CASE("reconnect: a message above the limit ends the link for good, unless r
     insists.retry_if = [](const Failure&) { return true; };
     Trial t{{.reconnect = insists}};
     REQUIRE(t.feed.start(1s));
-    t.on_peer(too_big);
+    too_big(t.peer);
     t.expect("up 2 unknown");
     CHECK(t.feed.stop().clean());
 }
@@ -330,9 +330,7 @@ TEST_CASE("reconnect: after close code 1012 or 1013 no wait is longer than max_w
             REQUIRE(t.feed.start(1s));
             CHECK(t.next() == "up 1 first");
             for (std::uint32_t i = 2; i < 6; ++i) {
-                t.on_peer([code](Exchange& peer) {
-                    peer.fail({Error::closed_by_peer, {.close_code = code}});
-                });
+                t.peer.close(code, {});
                 const auto down = t.feed.next_event(1h);
                 REQUIRE(down);
                 REQUIRE(down->next_attempt);
@@ -349,37 +347,32 @@ TEST_CASE("reconnect: an attempt that hangs is given up, and the next one follow
 {
     Trial t{{.reconnect = each_second({.connect_timeout = 3s})}};
     REQUIRE(t.feed.start(1s));
-    t.on_peer([server = t.server](Exchange& peer) {
-        server->connect_delay = 1h;
-        peer.drop();
-    });
+    t.peer.delay_connect(1h);
+    t.peer.drop();
     t.expect("retry 1 more (timed out)");
-    (void)t.feed.call("heal", [server = t.server](Context) -> Task<> {
-        server->connect_delay = {};
-        co_return;
-    });
+    t.peer.allow_connect();
     t.expect("up 2 unknown");
 }
 
 TEST_CASE("reconnect: each attempt gets its own options, and what makes them may fail")
 {
     std::vector<std::string> attempts; // on the loop's thread
-    const auto server = std::make_shared<Server>();
-    const OptionsProvider<Exchange> fresh =
-        [&attempts, server](Context ctx, Attempt attempt) -> Task<Exchange::Options> {
+    MockPeer peer;
+    const OptionsProvider<Mock> fresh = [&attempts, peer](Context ctx,
+                                                          Attempt attempt) -> Task<Mock::Options> {
         attempts.push_back(fmt::format("{}/{} {}", attempt.connection, attempt.number,
                                        attempt.last_failure ? attempt.last_failure->code().message()
                                                             : std::string{"-"}));
         co_await ctx.sleep_for(10ms); // asks for a token
         if (attempts.size() == 2)
             throw std::runtime_error{"no token to be had"};
-        Exchange::Options options{.server = server};
+        Mock::Options options{.peer = peer};
         options.token = fmt::format("t{}", attempts.size());
         co_return options;
     };
-    Sidecar<Exchange> feed{{.server = server}, silenced({.reconnect = each_second()}), fresh};
+    Sidecar<Mock> feed{{.peer = peer}, silenced({.reconnect = each_second()}), fresh};
     REQUIRE(feed.start(1s));
-    on_connection(feed, server, [](Exchange& peer) { peer.drop(); });
+    peer.drop();
     CHECK(next_text(feed) == "up 1 first");
     CHECK(next_text(feed) == "down 1 more (the connection broke)");
     const auto retry = feed.next_event(1h);
@@ -391,8 +384,8 @@ TEST_CASE("reconnect: each attempt gets its own options, and what makes them may
     CHECK(attempts
           == std::vector<std::string>{"1/1 -", "2/2 the connection broke",
                                       "2/3 the connection could not be made"});
-    CHECK(server->count("1:token t1") == 1);
-    CHECK(server->count("2:token t3") == 1);
+    CHECK(peer.connections().at(0).token == "t1");
+    CHECK(peer.connections().at(1).token == "t3");
 }
 
 TEST_CASE("orders: what names a connection goes out on that one or not at all")
@@ -407,12 +400,12 @@ TEST_CASE("orders: what names a connection goes out on that one or not at all")
         CHECK(link.send("never", {.connection = 0}).error() == Error::wrong_connection);
         REQUIRE(link.flush(1s));
         // One waits for its turn when the connection breaks.
-        t.on_peer([](Exchange& peer) { peer.holds_writes = true; });
+        t.peer.connection()->hold_writes();
         REQUIRE(link.send("plug"));
         CHECK(t.feed.receive(1ms).error() == Error::timed_out); // the writer has it
         REQUIRE(link.send("order", {.connection = 1}));
         REQUIRE(link.send("any"));
-        t.drop();
+        t.peer.drop();
         CHECK(t.feed.receive(1h).error() == Error::disconnected);
         CHECK(link.send("late order", {.connection = 1}).error() == Error::wrong_connection);
         CHECK(t.feed.receive(5s).error() == Error::timed_out); // it is up again
@@ -420,9 +413,9 @@ TEST_CASE("orders: what names a connection goes out on that one or not at all")
         CHECK(link.send("second", {.connection = 2}));
         REQUIRE(link.flush(1s));
         for (const auto* never : {"never", "order", "late order", "plug"})
-            CHECK(t.server->count(fmt::format("2:{}", never)) == 0);
-        CHECK(t.server->count("2:any") == (queued == OnDisconnect::keep ? 1 : 0));
-        CHECK(t.server->count("2:second") == 1);
+            CHECK(t.peer.count(fmt::format("2:{}", never)) == 0);
+        CHECK(t.peer.count("2:any") == (queued == OnDisconnect::keep ? 1 : 0));
+        CHECK(t.peer.count("2:second") == 1);
         const auto stats = t.feed.stats();
         CHECK(stats.messages_accepted == stats.messages_sent + stats.unsent);
         CHECK(stats.unsent == (queued == OnDisconnect::keep ? 2 : 3));
@@ -433,26 +426,23 @@ TEST_CASE("orders: what names a connection goes out on that one or not at all")
 TEST_CASE("orders: what was written half is not written again, and what was not is kept")
 {
     Trial t{{.reconnect = each_second({.on_disconnect = OnDisconnect::keep})}};
-    t.server->fails_write_after = 2;
+    t.peer.fail_write(boost::asio::error::broken_pipe, 2);
     REQUIRE(t.feed.start(1s));
-    t.on_peer([](Exchange& peer) { peer.holds_writes = true; });
+    t.peer.connection()->hold_writes();
     for (const auto* text : {"a", "b", "c", "d", "e"})
         REQUIRE(t.feed.send(text));
     CHECK(t.feed.receive(1ms).error() == Error::timed_out);
-    t.on_peer([](Exchange& peer) {
-        peer.holds_writes = false;
-        peer.deliver("go"); // which does not wake the writer
-    });
-    t.on_peer([](Exchange& peer) { peer.drop(); });
+    t.peer.connection()->release_writes();
+    t.peer.drop();
     t.expect("up 2 unknown");
     if (!t.feed.flush(1s)) // the first connection was dropped before its write failed, so one of
         REQUIRE(t.feed.flush(5s)); // the second did
-    const auto written = t.server->written();
+    const auto written = t.peer.written();
     for (const auto* text : {"a", "b", "c", "d", "e"}) {
         CAPTURE(text);
-        const auto times = t.server->count(fmt::format("1:{}", text))
-                           + t.server->count(fmt::format("1:half of {}", text))
-                           + t.server->count(fmt::format("2:{}", text));
+        const auto times = t.peer.count(fmt::format("1:{}", text))
+                           + t.peer.count(fmt::format("1:half of {}", text))
+                           + t.peer.count(fmt::format("2:{}", text));
         CHECK(times <= 1);
     }
     const auto stats = t.feed.stats();
@@ -465,15 +455,14 @@ TEST_CASE("sends: who waits for room, or for the writing, is answered at the dro
     Trial t{std::move(options)};
     REQUIRE(t.feed.start(1s));
     auto link = t.feed.link().value();
-    t.on_peer([](Exchange& peer) { peer.holds_writes = true; });
+    t.peer.connection()->hold_writes();
     REQUIRE(link.send("a"));
     REQUIRE(link.send("b"));
     CHECK(link.send("c").error() == Error::full);
     // First, so that an hour of virtual time cannot pass without it.
-    REQUIRE(t.feed.spawn("drop later", [server = t.server](Context ctx) -> Task<> {
+    REQUIRE(t.feed.spawn("drop later", [peer = t.peer](Context ctx) mutable -> Task<> {
         co_await ctx.sleep_for(1s);
-        if (server->present)
-            server->present->drop();
+        peer.drop();
     }));
     Result<void> sent, flushed;
     std::thread sender{[&] { sent = link.send("c", 1h); }};
@@ -483,8 +472,8 @@ TEST_CASE("sends: who waits for room, or for the writing, is answered at the dro
     // A thread that came late found the next connection; both are answers to the drop otherwise.
     CHECK((sent || sent.error() == Error::not_connected));
     CHECK((flushed || flushed.error() == Error::not_connected));
-    CHECK(t.server->count("2:a") == 0);
-    CHECK(t.server->count("2:b") == 0);
+    CHECK(t.peer.count("2:a") == 0);
+    CHECK(t.peer.count("2:b") == 0);
     CHECK(t.feed.next_event(1s)->kind == Event::Kind::up);
     t.expect("up 2 unknown");
     CHECK(link.send("d", 1s));
@@ -497,15 +486,15 @@ TEST_CASE("flush: while the link is down it does not say that what was lost was 
     REQUIRE(t.feed.start(1s));
     REQUIRE(t.feed.send("good"));
     REQUIRE(t.feed.flush(1s));
-    t.on_peer([](Exchange& peer) { peer.holds_writes = true; });
+    t.peer.connection()->hold_writes();
     REQUIRE(t.feed.send("lost"));
-    t.drop();
+    t.peer.drop();
     t.expect("down 1 more (the connection broke)");
     CHECK(t.feed.flush(0s).error() == Error::not_connected);
     CHECK(t.feed.flush(100ms).error() == Error::not_connected);
     t.expect("up 2 unknown");
     CHECK(t.feed.flush(1s)); // a new beginning
-    t.drop();
+    t.peer.drop();
     t.expect("down 2 more (the connection broke)");
     CHECK(t.feed.flush(1s)); // nothing was lost
 }
@@ -514,40 +503,36 @@ TEST_CASE("stop: in the back-off it comes at once, and no attempt and no event f
 {
     Trial t{{.reconnect = each_second()}};
     REQUIRE(t.feed.start(1s));
-    t.drop();
+    t.peer.drop();
     t.expect("down 1 more (the connection broke)");
+    (void)t.feed.call("wait", [](Context ctx) { return ctx.sleep_for(1ms); });
     CHECK(t.feed.dump().find("backing off") != std::string::npos);
     const auto report = t.feed.stop();
     CHECK(report.clean());
     CHECK(report.total == Duration{});
     CHECK(report.cancelled.empty());
     CHECK(t.next().substr(0, 7) == "stopped");
-    CHECK(t.server->connect_count == 1);
+    CHECK(t.peer.connect_count() == 1);
 }
 
 TEST_CASE("stop: between attempts and in an attempt no other one follows")
 {
     for (const auto delay : {Duration{}, Duration{10s}}) {
         Trial t{{.reconnect = each_second()}};
-        t.server->on_connect = [](std::uint32_t connect) {
-            if (connect > 1)
-                throw Exception{Failure{Error::connect_failed}};
-        };
+        t.refuse([](std::uint32_t connect) { return connect > 1; });
         REQUIRE(t.feed.start(1s));
-        t.on_peer([server = t.server, delay](Exchange& peer) {
-            server->connect_delay = delay;
-            peer.drop();
-        });
+        t.peer.delay_connect(delay);
+        t.peer.drop();
         t.expect("down 1 more (the connection broke)");
         CHECK_FALSE(t.feed.receive(3s)); // attempts are made
         t.feed.request_stop();
         const auto report = t.feed.wait_stopped(1h).value();
         CHECK(report.joined);
-        const auto connects = t.server->connect_count.load();
+        const auto connects = t.peer.connect_count();
         for (auto event = t.feed.next_event(1h); event && event->kind != Event::Kind::stopped;
              event = t.feed.next_event(1h))
             CHECK(event->kind == Event::Kind::retry);
-        CHECK(t.server->connect_count == connects);
+        CHECK(t.peer.connect_count() == connects);
     }
 }
 
@@ -558,18 +543,16 @@ TEST_CASE("close: one link closes alone, in every phase, and leaves nothing behi
         CAPTURE(static_cast<int>(phase));
         Trial t{{}};
         REQUIRE(t.feed.start(1s));
-        const auto other = std::make_shared<Server>();
-        auto link = t.feed.open({.server = other}, 1s, {.reconnect = each_second()}).value();
+        MockPeer other;
+        auto link = t.feed.open({.peer = other}, 1s, {.reconnect = each_second()}).value();
         CHECK(t.next() == "up 1 first");
         CHECK(t.next() == "up 1 first");
         if (phase != Phase::up) {
-            on_connection(t.feed, other, [other, phase](Exchange& peer) {
-                if (phase == Phase::connecting)
-                    other->connect_delay = 1h;
-                if (phase == Phase::down)
-                    other->on_connect = [](std::uint32_t) { throw Exception{refused(403)}; };
-                peer.drop();
-            });
+            if (phase == Phase::connecting)
+                other.delay_connect(1h);
+            if (phase == Phase::down)
+                other.on_connect([](MockConnection& peer) { peer.refuse(refused(403)); });
+            other.drop();
             t.expect("down 1 more (the connection broke)");
         }
         if (phase == Phase::connecting)
@@ -578,7 +561,7 @@ TEST_CASE("close: one link closes alone, in every phase, and leaves nothing behi
             t.expect("retry 1 last (the peer refused the handshake)");
         if (phase == Phase::up) {
             REQUIRE(link.send("goodbye"));
-            on_connection(t.feed, other, [](Exchange& peer) { peer.deliver("before"); });
+            other.deliver("before");
             CHECK(t.feed.receive(1s)->text() == "before");
         }
         CHECK(link.close(1s));
@@ -589,15 +572,15 @@ TEST_CASE("close: one link closes alone, in every phase, and leaves nothing behi
             CHECK(t.next() == "down 1 last (the link was closed by the application)");
         }
         if (phase == Phase::up)
-            CHECK(other->written() == std::vector<std::string>{"1:goodbye", "1:close"});
+            CHECK(other.written() == std::vector<std::string>{"1:goodbye", "1:close"});
         CHECK(t.feed.dump().find("link 1") == std::string::npos);
-        const auto connects = other->connect_count.load();
+        const auto connects = other.connect_count();
         // The feed runs on
         CHECK(t.feed.state() == State::connected);
         REQUIRE(t.feed.send("on"));
         CHECK(t.feed.flush(1s));
         CHECK(t.feed.receive(1h).error() == Error::timed_out);
-        CHECK(other->connect_count == connects);
+        CHECK(other.connect_count() == connects);
         CHECK(t.feed.stop().clean());
     }
 }
@@ -606,7 +589,8 @@ TEST_CASE("close: receive passes over it, and says it when no link is left")
 {
     Trial t{{}};
     REQUIRE(t.feed.start(1s));
-    auto link = t.feed.open({.server = t.server}, 1s).value();
+    MockPeer other;
+    auto link = t.feed.open({.peer = other}, 1s).value();
     CHECK(link.close(1s));
     CHECK(t.feed.receive(1s).error() == Error::timed_out);
     CHECK(t.feed.link()->close(1s));
@@ -618,11 +602,11 @@ TEST_CASE("close: receive passes over it, and says it when no link is left")
 TEST_CASE("close: a peer that does not answer is cut off at the timeout")
 {
     Trial t{{.reconnect = each_second()}};
-    t.server->answers_close = false;
+    t.peer.delay_close(Duration::max());
     REQUIRE(t.feed.start(1s));
     CHECK(t.feed.link()->close(2s).error() == Error::timed_out);
     CHECK(t.feed.receive(1h).error() == Error::link_closed);
-    CHECK(t.server->connect_count == 1);
+    CHECK(t.peer.connect_count() == 1);
     (void)t.feed.call("from the loop", [&](Context) -> Task<> {
         CHECK(t.feed.link()->close(1s).error() == Error::misuse);
         co_return;
@@ -633,16 +617,16 @@ TEST_CASE("close: a peer that does not answer is cut off at the timeout")
 TEST_CASE("close: a stop that comes meanwhile takes it over")
 {
     Trial t{{}};
-    t.server->answers_close = false;
+    t.peer.delay_close(Duration::max());
     REQUIRE(t.feed.start(1s));
     auto link = t.feed.link().value();
     std::thread closer{[&] { CHECK_FALSE(link.close(1h)); }};
-    while (t.server->count("1:close") == 0)
+    while (t.peer.count("1:close") == 0)
         std::this_thread::yield();
     const auto report = t.feed.stop();
     closer.join();
     CHECK(report.joined);
-    CHECK(t.server->count("1:close") == 1);
+    CHECK(t.peer.count("1:close") == 1);
 }
 
 TEST_CASE("reconnect: 24 hours of flapping, with the same trace for the same seed")
@@ -650,17 +634,14 @@ TEST_CASE("reconnect: 24 hours of flapping, with the same trace for the same see
     const auto run = [](std::uint64_t seed) {
         std::vector<std::string> trace;
         Trial t{{.reconnect = Reconnect{.random = std::mt19937_64{seed}}}};
-        t.server->on_connect = [](std::uint32_t connect) {
-            if (connect % 3 == 0)
-                throw Exception{Failure{Error::connect_failed}};
-        };
+        t.refuse([](std::uint32_t connect) { return connect % 3 == 0; });
         REQUIRE(t.feed.start(1s));
-        (void)t.feed.spawn("flapping", [server = t.server](Context ctx) -> Task<> {
+        (void)t.feed.spawn("flapping", [peer = t.peer](Context ctx) mutable -> Task<> {
             for (;;) {
                 co_await ctx.sleep_for(25s);
-                if (server->present) {
-                    server->present->deliver("alive");
-                    server->present->drop();
+                if (peer.connection()) {
+                    peer.deliver("alive");
+                    peer.drop();
                 }
             }
         });
@@ -690,11 +671,11 @@ TEST_CASE("reconnect: what nobody reads of a flapping link is bounded")
 {
     Trial t{{.reconnect = each_second()}};
     REQUIRE(t.feed.start(1s));
-    (void)t.feed.call("flapping", [server = t.server](Context ctx) -> Task<> {
+    (void)t.feed.call("flapping", [peer = t.peer](Context ctx) mutable -> Task<> {
         for (int i = 0; i < 1000; ++i) {
             co_await ctx.sleep_for(2s);
-            if (server->present)
-                server->present->drop();
+            if (auto connection = peer.connection())
+                connection->drop();
         }
     });
     std::size_t events = 0;

@@ -1,7 +1,7 @@
 // What a connection begins with: on_connected, subscriptions, and what waits for them.
 #include "support/each_second.hpp"
-#include "support/exchange.hpp"
-#include "support/silent_options.hpp"
+#include "support/fixture.hpp"
+#include "support/next_text.hpp"
 
 #include <doctest/doctest.h>
 
@@ -15,7 +15,6 @@ namespace restore_test {
 using namespace sidecar;
 using namespace std::chrono_literals;
 
-using Server = Exchange::Server;
 using Texts = std::vector<std::string>;
 
 /// Logs in and waits for "welcome"; what comes before that is passed on.
@@ -33,12 +32,12 @@ Task<> log_in(Context, Session& session)
 }
 
 /// Answers a login and each subscription ("sub x" by "ok x").
-void answer_all(Exchange& peer, std::string_view text)
+void answer_all(MockConnection& peer, const MessageView& message)
 {
-    if (text == "login")
+    if (message.text() == "login")
         peer.deliver("welcome");
-    if (text.substr(0, 4) == "sub ")
-        peer.deliver("ok " + std::string{text.substr(4)});
+    if (message.text().starts_with("sub "))
+        peer.deliver("ok " + std::string{message.text().substr(4)});
 }
 
 AckPredicate ok(std::string what)
@@ -46,48 +45,40 @@ AckPredicate ok(std::string what)
     return [what](const MessageView& message) { return message.text() == "ok " + what; };
 }
 
-struct Trial {
-    explicit Trial(Options options) : feed{{.server = server}, silenced(std::move(options))} {}
-    void on_peer(std::function<void(Exchange&)> action) { on_connection(feed, server, action); }
-    void drop()
-    {
-        on_peer([](Exchange& peer) { peer.drop(); });
-    }
+struct Trial : Fixture {
+    explicit Trial(Options options) : Fixture{std::move(options)} {}
     [[nodiscard]] std::string next() { return next_text(feed); }
-
-    const std::shared_ptr<Server> server = std::make_shared<Server>();
-    Sidecar<Exchange> feed;
 };
 
 TEST_CASE("on_connected: runs before anything else is sent, on each connection")
 {
     Trial t{{.reconnect = each_second(), .on_connected = log_in}};
-    t.server->on_message = answer_all;
+    t.peer.on_message(answer_all);
     REQUIRE(t.feed.start(1s));
     REQUIRE(t.feed.send("order"));
     REQUIRE(t.feed.flush(1s));
     CHECK(t.next() == "up 1 first");
     CHECK(t.next() == "ready 1");
-    t.drop();
+    t.peer.drop();
     CHECK(t.next() == "down 1 more (the connection broke)");
     CHECK(t.next() == "up 2 unknown");
     CHECK(t.next() == "ready 2");
     REQUIRE(t.feed.send("another"));
     REQUIRE(t.feed.flush(1s));
-    CHECK(t.server->written() == Texts{"1:login", "1:order", "2:login", "2:another"});
+    CHECK(t.peer.written() == Texts{"1:login", "1:order", "2:login", "2:another"});
 }
 
 TEST_CASE("on_connected: sees messages first, and what it does not take goes on in order")
 {
     Trial t{{.on_connected = log_in}};
-    t.server->on_message = [](Exchange& peer, std::string_view text) {
-        if (text != "login")
+    t.peer.on_message([](MockConnection& peer, const MessageView& message) {
+        if (message.text() != "login")
             return;
-        for (const auto* message : {"early", "motd", "welcome", "after", "and more"})
-            peer.deliver(message);
-    };
+        for (const auto* each : {"early", "motd", "welcome", "after", "and more"})
+            peer.deliver(each);
+    });
     REQUIRE(t.feed.start(1s));
-    t.on_peer([](Exchange& peer) { peer.deliver("later"); });
+    t.peer.deliver("later");
     CHECK(t.next() == "up 1 first");
     for (const auto* text : {"early", "motd", "after", "and more"})
         CHECK(t.next() == std::string{"message 1 "} + text);
@@ -108,7 +99,7 @@ TEST_CASE("on_connected: tells whether what follows continues")
     for (const auto* up : {"up 1 first", "up 2 continues", "up 3 restarted"}) {
         CHECK(t.next() == up);
         CHECK(t.next().substr(0, 5) == "ready");
-        t.drop();
+        t.peer.drop();
         CHECK(t.next().substr(0, 4) == "down");
     }
 }
@@ -116,12 +107,12 @@ TEST_CASE("on_connected: tells whether what follows continues")
 TEST_CASE("on_connected: its failure is the connection's, and backs off")
 {
     Trial t{{.reconnect = each_second(), .on_connected = log_in}};
-    t.server->on_message = [](Exchange& peer, std::string_view text) {
-        if (text == "login")
+    t.peer.on_message([](MockConnection& peer, const MessageView& message) {
+        if (message.text() == "login")
             peer.deliver(peer.number() == 2 ? "refused" : "welcome");
-    };
+    });
     REQUIRE(t.feed.start(1s));
-    t.drop();
+    t.peer.drop();
     CHECK(t.next() == "up 1 first");
     CHECK(t.next() == "ready 1");
     CHECK(t.next() == "down 1 more (the connection broke)");
@@ -133,7 +124,8 @@ TEST_CASE("on_connected: its failure is the connection's, and backs off")
     CHECK(t.next() == "ready 2");
 
     Trial first{{.on_connected = log_in}};
-    first.server->on_message = [](Exchange& peer, std::string_view) { peer.deliver("refused"); };
+    first.peer.on_message(
+        [](MockConnection& peer, const MessageView&) { peer.deliver("refused"); });
     const auto failure = first.feed.start(1s).error();
     CHECK(failure == Error::callback_failed);
     CHECK(failure.explanation() == "the on_connected function threw: the login was refused");
@@ -142,13 +134,12 @@ TEST_CASE("on_connected: its failure is the connection's, and backs off")
 TEST_CASE("on_connected: what it passed on makes the connection known, and so its end")
 {
     Trial t{{.reconnect = each_second(), .on_connected = log_in}};
-    t.server->on_message = [](Exchange& peer, std::string_view) {
+    t.peer.on_message([](MockConnection& peer, const MessageView&) {
         if (peer.number() != 1)
             return peer.deliver("welcome");
         peer.deliver("motd");
         peer.deliver("refused");
-    };
-    t.server->on_connect = [](std::uint32_t) {};
+    });
     CHECK(t.feed.start(1s).error() == Error::callback_failed);
 }
 
@@ -161,33 +152,31 @@ TEST_CASE("on_connected: has a deadline, and is told of the end of its connectio
 
     // What came before the end is still received
     Trial refuses{{.on_connected = log_in}};
-    refuses.server->on_message = [](Exchange& peer, std::string_view) {
+    refuses.peer.on_message([](MockConnection& peer, const MessageView&) {
         peer.deliver("refused");
-        peer.fail({Error::closed_by_peer, {.close_code = 1008}});
-    };
+        peer.close(1008, {});
+    });
     CHECK(refuses.feed.start(1h).error().explanation()
           == "the on_connected function threw: the login was refused");
     Trial closes{{.on_connected = log_in}};
-    closes.server->on_message = [](Exchange& peer, std::string_view) {
-        peer.fail({Error::closed_by_peer, {.close_code = 1008}});
-    };
+    closes.peer.on_message([](MockConnection& peer, const MessageView&) { peer.close(1008, {}); });
     CHECK(closes.feed.start(1h).error().close_code() == 1008);
 }
 
 TEST_CASE("on_connected: more may arrive than it asks for, and reading pauses")
 {
     constexpr int count = 2000;
-    const auto server = std::make_shared<Server>();
-    Options options{.on_connected = [server](Context ctx, Session& session) -> Task<> {
+    MockPeer peer;
+    Options options{.on_connected = [peer](Context ctx, Session& session) mutable -> Task<> {
         for (int i = 0; i < count; ++i)
-            server->present->deliver(fmt::format("{:01000}", i));
+            peer.deliver(fmt::format("{:01000}", i));
         co_await ctx.sleep_for(5s);
         for (int i = 0; i < 2; ++i) {
             const auto taken = co_await session.receive();
             CHECK(taken.text() == fmt::format("{:01000}", i));
         }
     }};
-    Sidecar<Exchange> feed{{.server = server}, silenced(std::move(options))};
+    Sidecar<Mock> feed{{.peer = peer}, silenced(std::move(options))};
     REQUIRE(feed.start(1h));
     CHECK(feed.stats().reading_pauses > 0);
     CHECK(next_text(feed) == "up 1 first");
@@ -209,7 +198,7 @@ TEST_CASE("stop: while on_connected runs, it is named and the connection closed 
              }
          }}};
     REQUIRE(t.feed.start(1s));
-    t.drop();
+    t.peer.drop();
     CHECK(t.next() == "up 1 first");
     CHECK(t.next() == "ready 1");
     CHECK(t.next() == "down 1 more (the connection broke)");
@@ -218,7 +207,7 @@ TEST_CASE("stop: while on_connected runs, it is named and the connection closed 
     CHECK(t.feed.dump().find("the end of the world") != std::string::npos);
     const auto report = t.feed.stop();
     CHECK(report.clean());
-    CHECK(t.server->count("2:close") == 1);
+    CHECK(t.peer.count("2:close") == 1);
     CHECK(t.next().substr(0, 7) == "stopped");
 }
 
@@ -235,7 +224,7 @@ TEST_CASE(
         CHECK(has(t, "): open"));
         REQUIRE(t.feed.link()->subscribe("a", "sub a", ok("a")));
         CHECK_FALSE(has(t, waiting)); // the connection is up already
-        t.drop();
+        t.peer.drop();
         CHECK(t.next() == "up 1 first");
         CHECK(t.next() == "down 1 more (the connection broke)");
         CHECK(t.next() == "up 2 unknown");
@@ -244,7 +233,7 @@ TEST_CASE(
         CHECK(t.feed.stats().last_connect.steps.back().phase == Phase::subscribing);
         if (is_answered) {
             REQUIRE(t.feed.call("wait", [](Context ctx) { return ctx.sleep_for(2s); }));
-            t.on_peer([](Exchange& peer) { peer.deliver("ok a"); });
+            t.peer.deliver("ok a");
             CHECK(t.next() == "message 2 ok a");
         }
         CHECK(t.next().starts_with("ready 2"));
@@ -260,11 +249,11 @@ TEST_CASE(
     REQUIRE(t.feed.start(1s));
     auto link = t.feed.link().value();
     REQUIRE(link.subscribe("a", "sub a", ok("a")));
-    t.drop();
+    t.peer.drop();
     CHECK(t.next() == "up 1 first");
     CHECK(t.next() == "down 1 more (the connection broke)");
     CHECK(t.next() == "up 2 unknown");
-    t.server->answers_close = false;
+    t.peer.delay_close(Duration::max());
     CHECK(link.close(20s).has_error());
     CHECK_FALSE(has(t, "): open"));
 }
@@ -273,65 +262,65 @@ TEST_CASE(
     "subscriptions: each connection begins with them, after on_connected and before what is queued")
 {
     Trial t{{.reconnect = each_second(), .on_connected = log_in}};
-    t.server->on_message = answer_all;
+    t.peer.on_message(answer_all);
     REQUIRE(t.feed.start(1s));
     auto link = t.feed.link().value();
     REQUIRE(link.subscribe("b", "sub b", ok("b")));
     REQUIRE(link.subscribe("a", "sub a", ok("a")));
     REQUIRE(link.send("order"));
     REQUIRE(link.flush(1s));
-    CHECK(t.server->written() == Texts{"1:login", "1:sub b", "1:sub a", "1:order"});
+    CHECK(t.peer.written() == Texts{"1:login", "1:sub b", "1:sub a", "1:order"});
     CHECK(t.next() == "up 1 first");
     CHECK(t.next() == "ready 1");
     CHECK(t.next() == "message 1 ok b"); // the application sees the answers
     CHECK(t.next() == "message 1 ok a");
     CHECK(link.subscription_counts().acknowledged == 2);
-    t.drop();
+    t.peer.drop();
     CHECK(t.next() == "down 1 more (the connection broke)");
     CHECK(t.next() == "up 2 unknown");
     CHECK(t.next() == "message 2 ok b");
     CHECK(t.next() == "message 2 ok a");
     CHECK(t.next() == "ready 2");
-    CHECK(t.server->count("2:login") == 1);
-    CHECK(t.server->count("2:sub a") == 1);
-    CHECK(t.server->count("2:sub b") == 1);
+    CHECK(t.peer.count("2:login") == 1);
+    CHECK(t.peer.count("2:sub a") == 1);
+    CHECK(t.peer.count("2:sub b") == 1);
     REQUIRE(link.unsubscribe("a", "unsub a").value());
     CHECK(t.feed.receive(1ms).error() == Error::timed_out); // time for the writer
-    t.drop();
+    t.peer.drop();
     for (auto event = t.next(); event != "ready 3"; event = t.next())
         REQUIRE(event.substr(0, 4) != "stop");
-    CHECK(t.server->count("2:unsub a") == 1);
-    CHECK(t.server->count("3:sub b") == 1);
-    CHECK(t.server->count("3:sub a") == 0);
+    CHECK(t.peer.count("2:unsub a") == 1);
+    CHECK(t.peer.count("3:sub b") == 1);
+    CHECK(t.peer.count("3:sub a") == 0);
 }
 
 TEST_CASE(
     "subscriptions: ordinary sends wait for the answers, or until a deadline says who was not")
 {
     Trial t{{.reconnect = each_second(), .ack_timeout = 4s}};
-    t.server->on_message = [](Exchange& peer, std::string_view text) {
-        if (peer.number() == 1 || text == "sub b")
-            answer_all(peer, text);
-    };
+    t.peer.on_message([](MockConnection& peer, const MessageView& message) {
+        if (peer.number() == 1 || message.text() == "sub b")
+            answer_all(peer, message);
+    });
     REQUIRE(t.feed.start(1s));
     auto link = t.feed.link().value();
     for (const auto* key : {"a", "b", "c"})
         REQUIRE(link.subscribe(key, std::string{"sub "} + key, ok(key)));
-    t.drop();
+    t.peer.drop();
     std::string event;
     while ((event = t.next()) != "up 2 unknown")
         REQUIRE(event.substr(0, 4) != "stop");
     REQUIRE(link.send("order"));
     CHECK(link.flush(3s).error() == Error::timed_out);
-    CHECK(t.server->count("2:order") == 0);
+    CHECK(t.peer.count("2:order") == 0);
     CHECK(t.next() == "message 2 ok b");
     const auto ready = t.feed.next_event(1h);
     CHECK(text_of(ready) == "ready 2 (not all subscriptions were answered)");
     CHECK(ready->failure->explanation() == "no answer to \"a\", \"c\"");
     CHECK(link.flush(1s));
-    CHECK(t.server->count("2:order") == 1);
+    CHECK(t.peer.count("2:order") == 1);
     CHECK(link.subscription_counts().pending == 2);
-    t.on_peer([](Exchange& peer) { peer.deliver("ok a"); }); // late, but wanted
+    t.peer.deliver("ok a"); // late, but wanted
     CHECK(t.next() == "message 2 ok a");
     CHECK(link.subscription_state("a") == SubscriptionState::acknowledged);
 }
@@ -343,7 +332,7 @@ TEST_CASE("subscriptions: what nobody waits for any more holds nothing up")
     auto link = t.feed.link().value();
     REQUIRE(link.subscribe("a", "sub a", ok("a")));
     CHECK(t.feed.receive(1ms).error() == Error::timed_out); // time for the writer
-    t.drop();
+    t.peer.drop();
     while (t.next() != "up 2 unknown")
         ;
     REQUIRE(link.send("order"));
@@ -352,7 +341,7 @@ TEST_CASE("subscriptions: what nobody waits for any more holds nothing up")
     CHECK(t.next() == "ready 2");
     CHECK(link.flush(1s));
     CHECK(t.feed.receive(1ms).error() == Error::timed_out);
-    CHECK(t.server->written() == Texts{"1:sub a", "2:sub a", "2:order", "2:unsub a"});
+    CHECK(t.peer.written() == Texts{"1:sub a", "2:sub a", "2:order", "2:unsub a"});
 }
 
 TEST_CASE("subscriptions: keeps its place among sends, also where many threads send")
@@ -370,7 +359,7 @@ TEST_CASE("subscriptions: keeps its place among sends, also where many threads s
     for (int i = 0; i < 200; ++i)
         for (const auto* what : {"before", "sub", "after"})
             expected.push_back(fmt::format("1:{} {}", what, i));
-    CHECK(t.server->written() == expected);
+    CHECK(t.peer.written() == expected);
 }
 
 TEST_CASE("subscriptions: may be given before there is a connection, and is refused when it makes "
@@ -380,12 +369,12 @@ TEST_CASE("subscriptions: may be given before there is a connection, and is refu
     REQUIRE(t.feed.start(1s));
     auto link = t.feed.link().value();
     CHECK(link.subscribe("large", std::string(5000, 'x')).error() == Error::too_big);
-    t.drop();
+    t.peer.drop();
     CHECK(t.feed.receive(100ms).error() == Error::disconnected);
     REQUIRE(link.subscribe("a", "sub a")); // while it is down
     CHECK(link.subscription_state("a") == SubscriptionState::waiting);
     CHECK(t.feed.receive(3s).error() == Error::timed_out);
-    CHECK(t.server->written() == Texts{"2:sub a"});
+    CHECK(t.peer.written() == Texts{"2:sub a"});
     CHECK(link.subscription_state("a") == SubscriptionState::acknowledged);
     CHECK(link.close(1s));
     CHECK(link.subscribe("b", "sub b").error() == Error::link_closed);
@@ -398,23 +387,23 @@ TEST_CASE("flush: waits for subscriptions too, until each was written once")
     Trial t{{.reconnect = each_second()}};
     REQUIRE(t.feed.start(1s));
     auto link = t.feed.link().value();
-    t.on_peer([](Exchange& peer) { peer.holds_writes = true; });
+    t.peer.hold_writes();
     REQUIRE(link.subscribe("a", "sub a", ok("a")));
     CHECK(link.flush(1s).error() == Error::timed_out);
-    (void)t.feed.spawn("release", [server = t.server](Context ctx) -> Task<> {
+    (void)t.feed.spawn("release", [peer = t.peer](Context ctx) mutable -> Task<> {
         co_await ctx.sleep_for(1s);
-        server->present->release_writes();
+        peer.release_writes();
     });
     REQUIRE(link.flush(1h)); // and not for the answer
     CHECK(link.subscription_state("a") == SubscriptionState::pending);
-    CHECK(t.server->count("1:sub a") == 1);
+    CHECK(t.peer.count("1:sub a") == 1);
     REQUIRE(link.unsubscribe("a", "unsub a"));
     REQUIRE(link.flush(1h));
-    CHECK(t.server->count("1:unsub a") == 1);
+    CHECK(t.peer.count("1:unsub a") == 1);
     REQUIRE(link.subscribe("b", "sub b"));
     REQUIRE(link.subscribe("b", "sub b anew"));
     REQUIRE(link.flush(1h));
-    CHECK(t.server->count("1:sub b anew") == 1);
+    CHECK(t.peer.count("1:sub b anew") == 1);
 }
 
 TEST_CASE("flush: while the link is down there is no hope for a subscription, or it is waited for")
@@ -429,7 +418,7 @@ TEST_CASE("flush: while the link is down there is no hope for a subscription, or
         REQUIRE(link.subscribe("old", "sub old"));
         REQUIRE(link.flush(1s));
         CHECK(t.next() == "up 1 first");
-        t.drop();
+        t.peer.drop();
         CHECK(t.next() == "down 1 more (the connection broke)");
         if (queued == OnDisconnect::keep)
             CHECK(link.flush(0s)); // what was written once is not waited for
@@ -440,7 +429,7 @@ TEST_CASE("flush: while the link is down there is no hope for a subscription, or
             CHECK(link.flush(1h));
         CHECK(t.next() == "up 2 unknown");
         REQUIRE(link.flush(1s));
-        CHECK(t.server->count("2:sub new") == 1);
+        CHECK(t.peer.count("2:sub new") == 1);
     }
 }
 
@@ -454,7 +443,7 @@ TEST_CASE("stop: writes what was stuck, or taken back, just before")
     REQUIRE(link.subscribe("c", "sub c"));
     SUBCASE("stop") { CHECK(t.feed.stop().clean()); }
     SUBCASE("close") { CHECK(link.close(1s)); }
-    CHECK(t.server->written() == Texts{"1:sub a", "1:sub b", "1:sub c", "1:close"});
+    CHECK(t.peer.written() == Texts{"1:sub a", "1:sub b", "1:sub c", "1:close"});
 }
 
 } // namespace restore_test

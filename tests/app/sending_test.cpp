@@ -1,6 +1,5 @@
 // What a link does with what it was given to send when its connections break: named cases, and then
 // random runs by seed, in which the peer's log is compared with what was counted.
-#include "support/exchange.hpp"
 #include "support/fixture.hpp"
 
 #include <boost/asio/error.hpp>

@@ -1,8 +1,8 @@
 // Subscriptions that are given in options, or to the feed: which of them each run has.
 #include "support/each_second.hpp"
-#include "support/exchange.hpp"
 #include "support/fixture.hpp"
 #include "support/minimal_transport.hpp"
+#include "support/next_text.hpp"
 #include "support/silent_options.hpp"
 
 #include <doctest/doctest.h>
@@ -21,7 +21,6 @@ namespace subscriptions_test {
 using namespace sidecar;
 using namespace std::chrono_literals;
 
-using Server = Exchange::Server;
 using Texts = std::vector<std::string>;
 
 AckPredicate ok(std::string what)
@@ -32,29 +31,25 @@ AckPredicate ok(std::string what)
 /// The transport counts the connections of all runs: "2:sub a" is on the second one.
 struct Trial {
     explicit Trial(Options options = {})
-        : feed{{.server = server, .max_message_bytes = 1000}, silenced(std::move(options))}
+        : feed{{.peer = peer, .max_message_bytes = 1000}, silenced(std::move(options))}
     {
-        server->on_message = [](Exchange& peer, std::string_view text) {
-            if (text.substr(0, 4) == "sub ")
-                peer.deliver("ok " + std::string{text.substr(4)});
-        };
-    }
-    void drop()
-    {
-        on_connection(feed, server, [](Exchange& peer) { peer.drop(); });
+        peer.on_message([](MockConnection& connection, const MessageView& message) {
+            if (message.text().starts_with("sub "))
+                connection.deliver("ok " + std::string{message.text().substr(4)});
+        });
     }
     /// What was written since the last call.
     [[nodiscard]] Texts written()
     {
         (void)feed.flush(1s);
-        auto all = server->written();
+        auto all = peer.written();
         Texts latest{all.begin() + static_cast<std::ptrdiff_t>(seen), all.end()};
         seen = all.size();
         return latest;
     }
 
-    const std::shared_ptr<Server> server = std::make_shared<Server>();
-    Sidecar<Exchange> feed;
+    MockPeer peer;
+    Sidecar<Mock> feed;
     std::size_t seen = 0;
 };
 
@@ -75,7 +70,7 @@ TEST_CASE("subscriptions: those of the options are sent on each connection of ea
         CHECK(next_text(t.feed) == "message 1 ok b");
         CHECK(next_text(t.feed) == "message 1 ok a");
         CHECK(next_text(t.feed) == "ready 1");
-        t.drop();
+        t.peer.drop();
         CHECK(next_text(t.feed) == "down 1 more (the connection broke)");
         CHECK(next_text(t.feed) == "up 2 unknown");
         CHECK(next_text(t.feed) == "message 2 ok b");
@@ -157,10 +152,10 @@ TEST_CASE("subscriptions: the feed takes them before a start, during a run and b
 TEST_CASE("subscriptions: a failed start, a link that ended and a stop under way lose none")
 {
     Trial t;
-    t.server->on_connect = [](std::uint32_t number) {
-        if (number == 1)
-            throw Exception{Failure{Error::disconnected}};
-    };
+    t.peer.on_connect([](MockConnection& connection) {
+        if (connection.number() == 1)
+            connection.refuse(Error::disconnected);
+    });
     CHECK(t.feed.subscribe("a", "sub a"));
     CHECK_FALSE(t.feed.start(1s));
     CHECK(t.feed.subscribe("b", "sub b")); // after the failure
@@ -182,15 +177,15 @@ TEST_CASE("subscriptions: a link that open() adds has its own, on each of its co
 {
     Trial t;
     REQUIRE(t.feed.start(1s));
-    const auto server = std::make_shared<Server>();
+    MockPeer peer;
     const Options options{.reconnect = each_second(), .subscriptions = {{"a", "sub a"}}};
-    auto link = t.feed.open({.server = server}, 1s, options.link_options()).value();
+    auto link = t.feed.open({.peer = peer}, 1s, options.link_options()).value();
     REQUIRE(link.flush(1s));
-    CHECK(server->written() == Texts{"1:sub a"});
-    on_connection(t.feed, server, [](Exchange& peer) { peer.drop(); });
+    CHECK(peer.written() == Texts{"1:sub a"});
+    peer.drop();
     t.feed.call("wait", [](Context ctx) { return ctx.sleep_for(2s); }).value();
     REQUIRE(link.flush(1s));
-    CHECK(server->written() == Texts{"1:sub a", "2:sub a"});
+    CHECK(peer.written() == Texts{"1:sub a", "2:sub a"});
     CHECK(t.written() == Texts{}); // the first link has none
     CHECK(t.feed.stop().clean());
 }
@@ -287,7 +282,7 @@ TEST_CASE("subscriptions: threads that subscribe and unsubscribe while others st
     (void)t.written();
     REQUIRE(t.feed.start(10s));
     auto written = t.written();
-    const auto connection = std::to_string(t.server->connect_count.load());
+    const auto connection = std::to_string(t.peer.connect_count());
     Texts expected{connection + ":sub o"};
     for (const auto& of_thread : wanted)
         for (const auto& [key, is_wanted] : of_thread)

@@ -6,16 +6,26 @@
 #include <sidecar/sidecar.hpp>
 #include <sidecar/signals.hpp>
 #include <sidecar/transports/mock.hpp>
+#include <sidecar/transports/recording.hpp>
+#include <sidecar/transports/recording_reader.hpp>
+#include <sidecar/transports/replay.hpp>
 #include <sidecar/transports/tcp.hpp>
 #include <sidecar/transports/websocket.hpp>
 
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
 using namespace std::chrono_literals;
+
+/// The test framework of a block that is run.
+#define CHECK(condition)                                                                           \
+    (static_cast<bool>(condition)                                                                  \
+         ? void()                                                                                  \
+         : (fmt::print(stderr, "{}:{}: {}\n", __FILE__, __LINE__, #condition), std::abort()))
 
 extern sidecar::Feed& feed;
 extern sidecar::Feed& orders;

@@ -312,3 +312,35 @@ TEST_CASE("options: what is no URL of ours is refused without repeating it")
         CHECK(is_wrong({wrong}, "sidecar-cat: "));
     }
 }
+
+TEST_CASE("options: a recording is a file, or is named like one, and has options of its own")
+{
+    const auto settings = settings_of({"run.sidecar"});
+    REQUIRE(settings.replay);
+    CHECK(settings.replay->file == "run.sidecar");
+    CHECK(settings.replay->speed == 1);
+    CHECK(settings.feed.reconnect); // all its connections
+    CHECK_FALSE(settings.tcp);
+    const TextFile file{"any name"};
+    const auto name = file.argument().substr(1);
+    const auto others = settings_of({"--speed", "0.5", "--max-message", "2k", name});
+    REQUIRE(others.replay);
+    CHECK(others.replay->speed == 0.5);
+    CHECK(others.replay->max_message_bytes == 2048);
+    CHECK(others.replay->file == name);
+    for (const auto& arguments :
+         {Arguments{"--reconnect"}, Arguments{"--timeout", "1"}, Arguments{"--record", "secret"},
+          Arguments{"--proxy", "http://secret"}, Arguments{"--compress"},
+          Arguments{"--insecure"}}) {
+        auto all = arguments;
+        all.emplace_back("run.sidecar");
+        CHECK(is_wrong(all, "not for a recording"));
+    }
+    CHECK(is_wrong({"--speed", "1", "ws://h"}, "only for a recording"));
+    for (const auto* wrong : {"-1", "x", "inf", "1e3", "1x"})
+        CHECK(is_wrong({"--speed", wrong, "run.sidecar"}, "a number from 0 on"));
+    CHECK(is_wrong({"/tmp"}, "a recording is a file"));
+    CHECK(is_wrong({"--force", "ws://h"}, "needs --record"));
+    CHECK(settings_of({"--record", "f", "tcp://h:1"}).record_file == "f");
+    CHECK(settings_of({"--record", "f", "--force", "ws://h"}).replaces_record);
+}

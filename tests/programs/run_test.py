@@ -699,6 +699,143 @@ class Verbose(unittest.TestCase):
         self.assertIn(b"sidecar-cat: up (link 0, connection 1)\n", err)
 
 
+class Recording(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.file = os.path.join(self.folder.name, "run.sidecar")
+
+    def record(self, *texts, arguments=()):
+        with WebSocketPeer(says(*texts, then=close_normally), subprotocols=["v2"]) as peer:
+            return run("--record", self.file, *arguments, peer.url + "?token=secret")
+
+    def content(self):
+        with open(self.file, "rb") as file:
+            return file.read()
+
+    def test_what_is_recorded_is_printed_again(self):
+        data = b"\x00\xff"
+        recorded = self.record("one", "zwei ü", "", data)
+        self.assertEqual(recorded, (0, "one\nzwei ü\n\n00ff\n".encode(), b""))
+        for speed in ([], ["--speed", "0"], ["--speed", "10"]):
+            status, out, err = run(*speed, self.file)
+            self.assertEqual((status, out), recorded[:2])
+            self.assertIn(b"close code 1000", err)
+
+    def test_both_directions_and_the_subprotocol_are_recorded(self):
+        with WebSocketPeer(echo, subprotocols=["v2"]) as peer:
+            status, out, _ = run("--record", self.file, "--subprotocol", "v2", "--count", "2", peer.url, input=b"a\nb\n")
+        self.assertEqual((status, out), (0, b"a\nb\n"))
+        status, out, _ = run("--speed", "0", "--json", self.file, input=b"is discarded\n")
+        events = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual(status, 0)
+        self.assertEqual((events[0]["event"], events[0]["protocol"], events[0]["endpoint"]), ("up", "v2", self.file))
+        self.assertEqual([event["text"] for event in events if event["event"] == "message"], ["a", "b"])
+
+    def test_no_secret_of_the_handshake_is_in_the_file(self):
+        self.record("one", arguments=("--bearer", "secret", "-H", "X-Key: secret"))
+        self.assertIn(b"one", self.content())
+        self.assertNotIn(b"secret", self.content())
+        self.assertEqual(os.stat(self.file).st_mode & 0o777, 0o600)
+
+    def test_a_stream_s_lines_and_its_end_without_a_close(self):
+        with TcpPeer(lambda c: c.sendall(b"1\n2\n")) as peer:
+            status, out, err = run("--record", self.file, peer.url)
+        self.assertEqual((status, out), (3, b"1\n2\n"))
+        played = run("--speed", "0", self.file)
+        self.assertEqual(played, (0, out, err))  # played as a whole, whatever the end was
+
+    def test_all_connections_and_refused_attempts_are_played(self):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+        program = start("--record", self.file, "--reconnect", f"tcp://127.0.0.1:{port}")
+        self.assertIn(b"refused", program.stderr.readline())
+        with socket.create_server(("127.0.0.1", port)) as listener:
+            for text in (b"first\n", b"second\n"):
+                connection, _ = listener.accept()
+                connection.sendall(text)
+                self.assertEqual(program.stdout.readline(), text)
+                connection.close()
+            connection, _ = listener.accept()
+            program.send_signal(signal.SIGINT)
+            connection.close()
+            program.communicate(timeout=PATIENCE)
+        status, out, err = run("--speed", "0", self.file)
+        self.assertEqual((status, out), (0, b"first\nsecond\n"))
+        self.assertIn(b"refused", err)
+        self.assertNotIn(b"tried again", err)
+
+    def test_a_killed_program_leaves_what_was_recorded_a_second_before(self):
+        with TcpPeer(lambda c: (c.sendall(b"1\n2\n"), drain(c))) as peer:
+            program = start("--record", self.file, peer.url)
+            self.assertEqual(lines_of(program, 2), [b"1\n", b"2\n"])
+            until = time.monotonic() + PATIENCE
+            while not self.content() and time.monotonic() < until:
+                time.sleep(0.05)
+            program.kill()
+            program.communicate()
+        status, out, _ = run("--speed", "0", self.file)
+        self.assertEqual((status, out), (0, b"1\n2\n"))
+
+    def test_a_truncated_file_is_printed_to_there_then_comes_the_offset(self):
+        self.record("one", "two")
+        whole = self.content()
+        second = os.path.join(self.folder.name, "second.sidecar")
+        # Behind the whole recording, the beginning of a block
+        with open(second, "wb") as file:
+            file.write(whole + b"SBLK" + bytes(10))
+        status, out, err = run("--speed", "0", second)
+        self.assertEqual((status, out), (3, b"one\ntwo\n"))
+        self.assertIn(f"the file is truncated at offset {len(whole)}".encode(), err)
+
+    def test_files_that_are_no_recording_are_mistakes_of_usage(self):
+        def error_of(content):
+            with open(self.file, "wb") as file:
+                file.write(content)
+            status, out, err = run(self.file)
+            self.assertEqual((status, out), (2, b""))
+            self.assertIn(self.file.encode(), err)
+            return err
+        status, _, err = run(self.file)
+        self.assertEqual(status, 2)
+        self.assertIn(b"No such file", err)
+        self.assertIn(b"it is empty", error_of(b""))
+        self.assertIn(b"no recording", error_of(b"a text that is long enough"))
+        newer = b"\x89SIDECAR" + (2).to_bytes(4, "little")
+        crc = 0xffffffff
+        for byte in newer:
+            crc ^= byte
+            for _ in range(8):
+                crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+        self.assertIn(b"version 2", error_of(newer + (crc ^ 0xffffffff).to_bytes(4, "little")))
+
+    def test_a_file_that_exists_is_replaced_on_request_only(self):
+        with open(self.file, "wb") as file:
+            file.write(b"needed")
+        status, out, err = self.record("one")
+        self.assertEqual((status, out), (2, b""))
+        self.assertIn(b"exists; --force replaces it", err)
+        self.assertEqual(self.content(), b"needed")
+        self.assertEqual(self.record("one", arguments=("--force",))[0], 0)
+        self.assertEqual(run("--speed", "0", self.file)[1], b"one\n")
+
+    def test_a_file_that_cannot_be_made_is_a_mistake_of_usage(self):
+        self.file = "/nowhere/run.sidecar"
+        status, out, err = self.record("one")
+        self.assertEqual((status, out), (2, b""))
+        self.assertIn(b"No such file", err)
+
+    def test_where_the_disk_is_full_the_messages_are_printed_and_the_status_is_4(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        with WebSocketPeer(says(*(["x" * 1000] * 100), then=close_normally)) as peer:
+            status, out, err = run("--record", self.file, peer.url, preexec_fn=limit)
+        self.assertEqual((status, out), (4, (b"x" * 1000 + b"\n") * 100))
+        self.assertIn(b"the recording ends, the link goes on", err)
+        self.assertRegex(err, rb"\d+ entries are missing in the recording")
+
+
 class Usage(unittest.TestCase):
     def test_each_mistake_has_status_2_and_its_own_text(self):
         url = "ws://127.0.0.1:1/"
@@ -738,7 +875,7 @@ class Usage(unittest.TestCase):
     def test_help_and_version(self):
         status, out, err = run("--help")
         self.assertEqual((status, err), (0, b""))
-        self.assertEqual(out.count(b"\n  sidecar-cat ") + out.count(b"| sidecar-cat "), 4)
+        self.assertEqual(out.count(b"\n  sidecar-cat ") + out.count(b"| sidecar-cat "), 6)
         self.assertRegex(run("--version")[1], rb"^sidecar-cat \d+\.\d+\.\d+\n$")
 
 

@@ -82,3 +82,20 @@ TEST_CASE("driven: WebSocket's read puts into a sink of the test's own")
     CHECK(own.phases.back() == Phase::handshaking);
     websocket.abort();
 }
+
+TEST_CASE("driven: WebSocket's read returns the messages in front of a Close before it ends")
+{
+    RawPeer peer{[](RawConnection& c) {
+        (void)c.accept_websocket();
+        c.send(frame(0x81, "one") + frame(0x81, "two") + frame(0x88, "\x03\xe8"));
+        c.wait_for_end();
+    }};
+    OwnContext own;
+    OwnSink sink;
+    WebSocket websocket{{.url = fmt::format("ws://127.0.0.1:{}/", peer.port())}};
+    own.run(connect_and_read(websocket, own.context(), sink, 2)); // throws if the read ends with it
+    CHECK(sink.messages == Strings{"one", "two"});
+    CHECK_THROWS_WITH_AS(own.run(websocket.read(own.context(), sink)), doctest::Contains("closed"),
+                         Exception);
+    websocket.abort();
+}

@@ -207,7 +207,9 @@ HttpHead HeadReader::parse() const
         rest.remove_prefix(line.size() + 2);
         return line;
     };
-    (void)next_line();
+    constexpr std::string_view bad_in_reason{"\r\0", 2}; // RFC 9112 sections 2.2 and 4
+    if (next_line().find_first_of(bad_in_reason) != std::string_view::npos)
+        return unreadable(error::bad_reason);
     for (auto line = next_line(); !line.empty(); line = next_line()) {
         if (is_space(line.front())) { // continues the field before, RFC 9112 section 5.2
             if (head.fields.empty())

@@ -2,6 +2,7 @@
 #include <sidecar/transports/mock.hpp>
 
 #include "fault_plan.hpp"
+#include "player.hpp"
 #include "state.hpp"
 
 #include <boost/asio/error.hpp>
@@ -13,6 +14,7 @@
 #include <iterator>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -61,13 +63,7 @@ struct Mock::Impl {
         return plan->draw(operation);
     }
 
-    void add_to_trace(std::string_view what)
-    {
-        std::lock_guard lock{state->mutex};
-        state->last_seen = context->now();
-        const std::chrono::duration<double> now = state->last_seen.time_since_epoch();
-        state->trace.push_back(fmt::format("{:.3f} {}", now.count(), what));
-    }
+    void add_to_trace(std::string_view what) { state->add_to_trace(context->now(), what); }
 
     /// Waits until the condition holds; throws when aborted. Returns false if the deadline passes
     /// first.
@@ -99,8 +95,10 @@ struct Mock::Impl {
     Task<> wait_to_write(Context ctx, LoopEvent& event, const char* attempted)
     {
         (void)co_await wait(ctx, event, TimePoint::max(), [this](const State& s) {
-            return (!s.holds_writes && !s.current.holds_writes) || is_cut(s);
+            return (!s.holds_writes && !s.current.holds_writes) || is_cut(s) || is_closing;
         });
+        if (is_closing) // no message follows the close
+            throw boost::system::system_error{asio::error::operation_aborted};
         std::lock_guard lock{state->mutex};
         if (is_cut(*state))
             throw Exception{broken(attempted)};
@@ -159,6 +157,7 @@ struct Mock::Impl {
             throw Exception{
                 failure("connect", asio::error::connection_refused, Error::connect_failed)};
         }
+        co_await ask_script(ctx);
         if (const auto hook = state->get(&State::on_connect))
             call(*hook);
         std::lock_guard lock{state->mutex};
@@ -167,15 +166,37 @@ struct Mock::Impl {
         state->accept(ctx.now());
     }
 
+    /// Waits until the script accepts the connect, if there is one.
+    Task<> ask_script(Context ctx)
+    {
+        const auto began = ctx.now();
+        while (const auto player = state->get(&State::player)) {
+            const auto until = player->connecting(*connection, began, ctx.now());
+            if (until <= ctx.now())
+                co_return;
+            (void)co_await wait(ctx, signals->connect, until,
+                                [&](const State& s) { return s.player != player; });
+        }
+    }
+
     // --- the end
 
     /// The connection is over: nothing can be delivered on it.
     void end(End how, std::optional<Failure> why = std::nullopt)
     {
-        std::lock_guard lock{state->mutex};
-        state->record_end(number(), context->now(), how, std::move(why));
-        if (state->current.number == number())
-            state->current = {};
+        const auto now = context->now();
+        const auto player = [&] {
+            std::lock_guard lock{state->mutex};
+            state->record_end(number(), now, how, std::move(why));
+            if (state->current.number == number())
+                state->current = {};
+            return state->player;
+        }();
+        if (player)
+            player->ended(number(),
+                          how == End::aborted ? "the sidecar gave the connection up"
+                                              : "the connection ended",
+                          now);
     }
 
     /// Records the present exception of an operation. After a failed write the peer may still say
@@ -199,12 +220,16 @@ struct Mock::Impl {
     Task<> wait_for_incoming(Context ctx)
     {
         for (;;) {
-            const auto next = [&] {
+            auto next = TimePoint::max();
+            if (const auto player = state->get(&State::player))
+                next = player->advance(*connection, ctx.now());
+            {
                 std::lock_guard lock{state->mutex};
-                return state->admit_delayed(ctx.now());
-            }();
+                state->wakes_reader = false;
+                next = std::min(next, state->admit_delayed(ctx.now()));
+            }
             (void)co_await wait(ctx, signals->read, next, [](const State& s) {
-                return s.has_incoming() || !s.delayed.empty();
+                return s.has_incoming() || !s.delayed.empty() || s.wakes_reader;
             });
             if (state->ask([](const State& s) { return s.has_incoming(); }))
                 co_return;
@@ -238,6 +263,16 @@ struct Mock::Impl {
         }
     }
 
+    /// Makes the reader ask the player when it is due.
+    void wake_reader()
+    {
+        {
+            std::lock_guard lock{state->mutex};
+            state->wakes_reader = true;
+        }
+        signals->read.set();
+    }
+
     // --- writing
 
     /// Takes one message. Throws if its write fails.
@@ -262,11 +297,16 @@ struct Mock::Impl {
         while (at != last) {
             take(*at, now);
             const auto hook = state->get(&State::on_message);
-            const std::string payload{hook ? at->text() : std::string_view{}};
+            const auto player = state->get(&State::player);
+            const std::string payload{hook || player ? at->text() : std::string_view{}};
             const MessageView message{
                 {}, at->kind(), std::as_bytes(std::span{payload}), number(), now};
             ++at;
             batch.mark_written(1);
+            if (player) {
+                player->received(*connection, message);
+                wake_reader();
+            }
             if (hook)
                 call(*hook, message);
         }
@@ -280,6 +320,7 @@ struct Mock::Impl {
     std::optional<MockConnection> connection; // sidecar side
     std::optional<Context> context;           // sidecar side
     bool is_aborted = false;                  // sidecar side
+    bool is_closing = false;                  // sidecar side
 };
 
 Mock::Mock(const Options& options) : impl_{std::make_unique<Impl>(options.peer.state_, options)} {}
@@ -373,6 +414,9 @@ Task<> Mock::close(Context ctx, CloseReason reason)
     auto& impl = *impl_;
     auto& s = *impl.state;
     const auto fault = impl.enter(Operation::close, fmt::format("close {}", reason.code));
+    impl.is_closing = true;
+    impl.signals->write.set();
+    impl.signals->ping.set();
     const auto deadline = [&] {
         std::lock_guard lock{s.mutex};
         if (auto* const log = s.log_of(impl.number())) {
@@ -382,6 +426,10 @@ Task<> Mock::close(Context ctx, CloseReason reason)
         }
         return deadline_after(ctx.now(), s.close_delay);
     }();
+    if (const auto player = s.get(&State::player)) {
+        player->closing(*impl.connection, reason.code, ctx.now());
+        impl.wake_reader();
+    }
     (void)co_await impl.wait(ctx, impl.signals->close, deadline,
                              [](const State& state) { return state.close_delay == Duration{}; });
     co_await impl.suffer(ctx, impl.signals->close, fault, "close");
@@ -399,8 +447,12 @@ void Mock::abort() noexcept
     auto& impl = *impl_;
     impl.is_aborted = true;
     impl.signals->set_all();
-    if (impl.must_end() && impl.connection)
+    if (!impl.must_end() || !impl.connection)
+        return;
+    try {
         impl.end(Impl::End::aborted);
+    } catch (const std::bad_alloc&) { // the script's text; its steps stay unmet
+    }
 }
 
 } // namespace sidecar

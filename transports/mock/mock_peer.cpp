@@ -1,4 +1,5 @@
 // The peer of a Mock, and its connections, as the test sees them.
+#include "player.hpp"
 #include "state.hpp"
 
 #include <boost/asio/error.hpp>
@@ -24,6 +25,36 @@ void MockPeer::on_message(MessageHook hook)
 {
     state_->set(&State::on_message,
                 hook ? std::make_shared<const MessageHook>(std::move(hook)) : nullptr);
+}
+
+// --- scripts
+
+void MockPeer::play(MockScript script)
+{
+    auto player = std::make_shared<mock::Player>(*state_, std::move(script.steps_));
+    state_->apply([&](State& s) {
+        s.player.swap(player);
+        s.wakes_reader = true;
+    });
+}
+
+Result<void> MockPeer::verify() const
+{
+    constexpr std::size_t lines_before = 10, lines_after = 4;
+    state_->settle();
+    const auto player = state_->get(&State::player);
+    const auto verdict = player ? player->verdict() : std::nullopt;
+    if (!verdict)
+        return {};
+    auto text = verdict->why;
+    std::lock_guard lock{state_->mutex};
+    const auto& trace = state_->trace;
+    const auto at = std::min(verdict->trace_size, trace.size());
+    const auto end = std::min(trace.size(), at + lines_after);
+    for (auto line = at - std::min(at, lines_before); line != end; ++line)
+        text += "\n  " + trace[line];
+    return Failure{Error::script_failed,
+                   {.attempted = "verify the script", .endpoint = "mock", .explanation = text}};
 }
 
 // --- what the peer does

@@ -1,5 +1,7 @@
 #include "state.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace sidecar::mock {
@@ -18,6 +20,14 @@ void State::end(std::uint32_t connection, Failure why, bool cuts_writes)
         s.incoming.push_back(
             {.what = Incoming::Kind::end, .failure = std::move(why), .connection = connection});
     });
+}
+
+void State::add_to_trace(TimePoint now, std::string_view what)
+{
+    std::lock_guard lock{mutex};
+    last_seen = now;
+    trace.push_back(fmt::format(
+        "{:.3f} {}", std::chrono::duration<double>{now.time_since_epoch()}.count(), what));
 }
 
 std::uint32_t State::begin(TimePoint now, std::string token)

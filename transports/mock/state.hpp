@@ -24,6 +24,8 @@
 
 namespace sidecar::mock {
 
+class Player;
+
 /// The events that the coroutines of one connection wait for. Posted handlers share it, since they
 /// may run after the connection.
 struct Signals {
@@ -93,6 +95,9 @@ struct State {
     bool holds_writes = false;
     Duration pong_delay{};
     ConnectionInfo connection_info{.peer = "mock"};
+
+    std::shared_ptr<Player> player;
+    bool wakes_reader = false; // the player's next step may be due earlier
 
     // recorded from the sidecar
     std::deque<MockConnectionLog> logs; // with consecutive numbers
@@ -188,6 +193,8 @@ struct State {
     }
     /// Adds the end of this connection; 0: of the one that is up, or else of the next.
     void end(std::uint32_t connection, Failure why, bool cuts_writes);
+
+    void add_to_trace(TimePoint now, std::string_view what);
 
     // The rest: with the lock
     [[nodiscard]] bool can_receive(std::uint32_t connection) const noexcept

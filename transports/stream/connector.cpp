@@ -30,6 +30,41 @@ Failure bad_options(const Target& target, std::string why)
             {.attempted = "connect", .endpoint = target.endpoint, .explanation = std::move(why)}};
 }
 
+Failure unread(const Target& target, std::string_view option)
+{
+    return bad_options(target, fmt::format("{}: the environment is read when options are checked "
+                                           "on a thread of the application; set it also in the "
+                                           "options that the sidecar is made with",
+                                           option));
+}
+
+/// Empty: no application thread has read it yet.
+using FaultsInEnvironment = http::LastRead<std::optional<Faults>>;
+
+/// Reads the variable on an application thread. Errors: bad_options.
+Result<void> read_faults(const Target& target)
+{
+    constexpr auto name = "SIDECAR_FAULTS";
+    const char* const text = std::getenv(name);
+    const auto faults = parse_faults(text ? text : "");
+    if (!faults)
+        return bad_options(target,
+                           fmt::format("the variable {}: {}", name, faults.error().explanation()));
+    FaultsInEnvironment::set(*faults);
+    return {};
+}
+
+/// Returns the faults of the connection; empty: none. Errors: bad_options.
+Result<std::optional<Faults>> choose_faults(const Target& target)
+{
+    if (target.faults || !target.faults_from_environment)
+        return target.faults;
+    const auto faults = FaultsInEnvironment::get();
+    if (!faults)
+        return unread(target, "faults_from_environment");
+    return faults;
+}
+
 /// Returns the proxy to use; empty: connect directly. Errors: bad_options.
 Result<std::optional<http::Proxy>> choose_proxy(const Target& target)
 {
@@ -37,10 +72,7 @@ Result<std::optional<http::Proxy>> choose_proxy(const Target& target)
     if (chosen.value.empty() && target.proxy.from_environment) {
         const auto environment = Environment::get();
         if (!environment)
-            return bad_options(target,
-                               "proxy.from_environment: the environment is read when options are "
-                               "checked on a thread of the application; set it also in the "
-                               "options that the sidecar is made with");
+            return unread(target, "proxy.from_environment");
         chosen = http::proxy_for(*environment, target.host, target.port, target.tls.has_value());
         chosen.name = "the variable " + chosen.name;
     }
@@ -121,8 +153,14 @@ Result<void> validate(const Target& target)
     const bool is_unix = !target.unix_path.empty();
     if (auto valid = validate(target.socket, is_unix); !valid)
         return bad_options(target, "the socket's option " + valid.error().explanation());
+    if (target.faults)
+        if (const auto valid = check_faults(*target.faults); !valid)
+            return bad_options(target, "faults: " + valid.error().explanation());
     if (!detail::is_library_thread()) {
         read_trust_environment();
+        if (target.faults_from_environment && !target.faults)
+            if (auto valid = read_faults(target); !valid)
+                return valid;
         if (target.proxy.from_environment && target.proxy.url.empty())
             Environment::set(http::ProxyEnvironment::read(
                 [](const char* name) -> const char* { return std::getenv(name); }));
@@ -152,6 +190,12 @@ Task<Connected> Connector::connect(Context ctx, Target target)
     TlsContextPtr tls; // fails before any socket is opened
     if (target.tls)
         tls = prepare_tls(*target.tls, target.endpoint).value();
+    if (const auto faults = choose_faults(target).value(); faults && faults->any()) {
+        if (!faults_) // a redirect goes on with them
+            faults_ = std::make_shared<ConnectionFaults>(*faults, attempt_);
+        faults_->announce(ctx, target.endpoint);
+        target.socket.faults = faults_;
+    }
     auto connected = co_await dial(ctx, target);
     under_way_ = connected.stream;
     if (tls) {

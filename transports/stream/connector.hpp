@@ -3,10 +3,13 @@
 #pragma once
 
 #include "dial.hpp"
+#include "faulty_stream.hpp"
 #include "proxy.hpp"
 #include "socket_setup.hpp"
 #include "stream.hpp"
 
+#include <sidecar/faults.hpp>
+#include <sidecar/reconnect.hpp>
 #include <sidecar/transports/proxy_options.hpp>
 #include <sidecar/transports/tls_options.hpp>
 
@@ -44,10 +47,12 @@ struct Target {
     std::optional<TlsOptions> tls{}; ///< empty: no TLS
     std::string without_tls{};       ///< a hint for a peer that speaks no TLS
     std::string endpoint;            ///< the peer's name in failures; without secrets
+    std::optional<Faults> faults{};
+    bool faults_from_environment = false; ///< if `faults` is empty
 };
 
 /// Checks everything that needs no socket. On an application thread it also reads the environment,
-/// for TLS and with proxy.from_environment for the proxy. On a thread of the library it does not:
+/// for TLS, with proxy.from_environment for the proxy, and with faults_from_environment. On a thread of the library it does not:
 /// getenv() would race with the application's setenv(). Errors: bad_options, bad_address.
 [[nodiscard]] Result<void> validate(const Target& target);
 
@@ -56,20 +61,33 @@ struct Target {
 /// failed. Side: the loop's thread.
 class Connector {
 public:
+    /// `attempt`: chooses the faults, if there are any.
+    explicit Connector(const Attempt& attempt)
+        : attempt_{.connection = attempt.connection, .number = attempt.number, .link = attempt.link}
+    {
+    }
+
     /// Connects; sends no byte of the protocol above. The target must have passed validate().
     /// Throws Exception: those of Dialer::connect(), run_exchange() and secure(), and bad_options
-    /// for an invalid proxy in the environment. After abort() it throws system_error
+    /// for an invalid proxy in the environment or if nothing has read the environment. After abort() it throws system_error
     /// operation_aborted, or Exception cancelled if the proxy's tunnel was under way.
     [[nodiscard]] Task<Connected> connect(Context ctx, Target target);
     void abort() noexcept;
+    /// Names the injected faults that may explain a failure now; empty: there are none.
+    [[nodiscard]] std::string failure_note() const
+    {
+        return faults_ ? faults_->note() : std::string{};
+    }
 
 private:
     [[nodiscard]] Task<Connected> dial(Context ctx, Target target);
     [[nodiscard]] Task<Connected> dial_proxy(Context ctx, Target target, http::Proxy proxy);
 
-    Dialer dialer_;                     // sidecar side
-    std::shared_ptr<Stream> under_way_; // sidecar side; dialled, not returned yet
-    bool is_aborted_ = false;           // sidecar side
+    Dialer dialer_;                            // sidecar side
+    std::shared_ptr<Stream> under_way_;        // sidecar side; dialled, not returned yet
+    const Attempt attempt_;                    // sidecar side; without its failure
+    std::shared_ptr<ConnectionFaults> faults_; // sidecar side; null: none, or not connecting yet
+    bool is_aborted_ = false;                  // sidecar side
 };
 
 } // namespace sidecar::stream

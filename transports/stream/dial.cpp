@@ -1,5 +1,6 @@
 #include "dial.hpp"
 
+#include "faulty_stream.hpp"
 #include "socket_stream.hpp"
 #include "text.hpp"
 
@@ -145,6 +146,22 @@ Failure DialPlan::failure(std::string endpoint) const
 
 // --- sockets
 
+namespace {
+
+/// Draws the faults of a connect. Returns connection_refused if it fails; sets the delay of its end
+/// otherwise.
+error_code draw_refusal(Context ctx, ConnectionFaults& faults, Duration& delay)
+{
+    const auto operation = faults.next(ConnectionFaults::Kind::connect);
+    delay = operation.delay;
+    if (!operation.fails)
+        return {};
+    faults.happened(ctx, "a refusal at", ConnectionFaults::Kind::connect);
+    return asio::error::connection_refused;
+}
+
+} // namespace
+
 /// The sockets that are connecting. The dialling coroutine and each pending connect hold it; a
 /// connect may end after the coroutine.
 class Dialer::Attempts : public std::enable_shared_from_this<Dialer::Attempts> {
@@ -152,6 +169,7 @@ public:
     struct Attempt {
         tcp::socket socket;
         TimePoint began;
+        Duration delay{}; // of its end, by Faults
     };
     struct End {
         std::size_t attempt;
@@ -167,6 +185,8 @@ public:
         open_socket(socket, endpoint.protocol(), refused.ec);
         if (!refused.ec)
             refused = set_up_tcp(socket.native_handle(), setup, endpoint).value_or(Refused{});
+        if (!refused.ec && setup.faults)
+            refused.ec = draw_refusal(ctx, *setup.faults, all.back().delay);
         if (refused.ec)
             return end({attempt, std::move(refused)});
         socket.async_connect(endpoint, [self = shared_from_this(), attempt](error_code ec) {
@@ -256,7 +276,7 @@ Task<std::shared_ptr<Stream>> Dialer::connect(Context ctx, std::string host, std
             throw boost::system::system_error{asio::error::operation_aborted};
         std::optional<std::size_t> winner;
         for (auto& [i, refused] : std::exchange(attempts->ends, {})) {
-            auto& [socket, began] = attempts->all[i];
+            auto& [socket, began, delay] = attempts->all[i];
             if (!refused.ec && is_connected_to_itself(socket))
                 refused = {asio::error::connection_refused, met_itself};
             if (refused.ec) {
@@ -276,7 +296,11 @@ Task<std::shared_ptr<Stream>> Dialer::connect(Context ctx, std::string host, std
                               ctx.now() - attempts->all[i].began);
             attempts_.reset();
             ctx.phase(Phase::connecting, plan.describe_won(*winner));
-            co_return std::make_shared<SocketStream>(std::move(attempts->all[*winner].socket));
+            auto& won = attempts->all[*winner];
+            auto stream = std::make_shared<SocketStream>(std::move(won.socket));
+            if (setup.faults)
+                co_return co_await add_faults(ctx, std::move(stream), setup.faults, won.delay);
+            co_return stream;
         }
         if (plan.is_over())
             throw Exception{plan.failure(std::move(endpoint))};
@@ -301,12 +325,20 @@ Task<std::shared_ptr<Stream>> Dialer::connect_unix(Context ctx, std::string path
     socket.native_non_blocking(true);
     if (auto refused = set_up_unix(socket.native_handle(), setup))
         throw Exception{unix_failure(path, endpoint, {}, refused->what)};
+    Duration delay{};
+    if (setup.faults)
+        if ((ec = draw_refusal(ctx, *setup.faults, delay)))
+            throw Exception{unix_failure(path, endpoint, ec, {})};
     const auto address = unix_address(path);
     Duration pause = first_backlog_wait;
     while (!is_aborted_) {
         ec = connect_at_once(socket.native_handle(), address);
-        if (!ec)
-            co_return std::make_shared<SocketStream>(std::move(socket));
+        if (!ec) {
+            auto stream = std::make_shared<SocketStream>(std::move(socket));
+            if (setup.faults)
+                co_return co_await add_faults(ctx, std::move(stream), setup.faults, delay);
+            co_return stream;
+        }
         if (ec != asio::error::would_block)
             throw Exception{unix_failure(path, endpoint, ec, {})};
         ctx.phase(Phase::connecting, shown + ", whose backlog is full");
@@ -314,6 +346,20 @@ Task<std::shared_ptr<Stream>> Dialer::connect_unix(Context ctx, std::string path
         pause = std::min<Duration>(2 * pause, max_backlog_wait);
     }
     throw boost::system::system_error{asio::error::operation_aborted};
+}
+
+/// Ends the connect late, by `delay`.
+Task<std::shared_ptr<Stream>> Dialer::add_faults(Context ctx, std::shared_ptr<SocketStream> stream,
+                                                 std::shared_ptr<ConnectionFaults> faults,
+                                                 Duration delay)
+{
+    const auto until = deadline_after(ctx.now(), delay);
+    while (!is_aborted_ && ctx.now() < until)
+        (void)co_await ctx.wait(aborted_, until);
+    if (is_aborted_)
+        throw boost::system::system_error{asio::error::operation_aborted};
+    faults->connected();
+    co_return std::make_shared<FaultyStream>(ctx, std::move(stream), std::move(faults));
 }
 
 void Dialer::abort() noexcept

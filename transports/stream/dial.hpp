@@ -21,6 +21,8 @@
 
 namespace sidecar::stream {
 
+class SocketStream;
+
 using Endpoint = boost::asio::ip::tcp::endpoint;
 
 /// Orders the addresses as RFC 8305 section 4 says: families alternate, beginning with that of the
@@ -112,6 +114,12 @@ public:
 
 private:
     class Attempts;
+
+    [[nodiscard]] Task<std::shared_ptr<Stream>> add_faults(Context ctx,
+                                                           std::shared_ptr<SocketStream> stream,
+                                                           std::shared_ptr<ConnectionFaults> faults,
+                                                           Duration delay);
+
     std::shared_ptr<Attempts> attempts_; // sidecar side; set while connect() tries addresses
     LoopEvent aborted_;                  // sidecar side; set with is_aborted_
     bool is_aborted_ = false;            // sidecar side

@@ -11,16 +11,20 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <memory>
 #include <optional>
 #include <string>
 
 namespace sidecar::stream {
 
-/// The socket options that a transport asks for.
+class ConnectionFaults;
+
+/// The socket options that a transport asks for, and the faults of its sockets.
 struct SocketSetup {
     bool no_delay = true;      ///< TCP_NODELAY
     bool tcp_keepalive = true; ///< SO_KEEPALIVE
     SocketOptions options{};
+    std::shared_ptr<ConnectionFaults> faults{}; ///< null: none
 };
 
 /// An option that the system refused, with its name.

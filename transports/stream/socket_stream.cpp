@@ -170,4 +170,11 @@ void SocketStream::abort() noexcept
     socket_.close(ec);
 }
 
+void SocketStream::reset() noexcept
+{
+    error_code ec; // ignored: the socket may already be gone
+    socket_.set_option(asio::socket_base::linger{true, 0}, ec);
+    socket_.close(ec);
+}
+
 } // namespace sidecar::stream

@@ -31,6 +31,9 @@ public:
                                  error_code& ec) override;
     Task<> shutdown(error_code& ec) override;
     void abort() noexcept override;
+    /// Closes the socket so that the peer sees a reset (a Unix-domain peer sees the end). Pending
+    /// operations end with operation_aborted. Further ones must not begin.
+    void reset() noexcept;
     bool is_aborted() const noexcept override { return is_aborted_; }
     boost::asio::any_io_executor executor() override { return socket_.get_executor(); }
     std::string peer() const override;

@@ -107,7 +107,9 @@ stream::Target stream_target(const TcpTarget& target)
                           .proxy = target.proxy,
                           .tls = target.tls,
                           .without_tls = "is the option tls right for this port?",
-                          .endpoint = tcp_endpoint(target.host, target.port)};
+                          .endpoint = tcp_endpoint(target.host, target.port),
+                          .faults = target.faults,
+                          .faults_from_environment = target.faults_from_environment};
     if (is_unix(target.host)) {
         result.unix_path = socket_path(target.host);
         result.host = "localhost"; // there is no better name for TLS to verify
@@ -169,7 +171,7 @@ struct TcpConnection::Impl {
     Task<> end_our_half(Context ctx);
 
     const TcpTarget target;                   // sidecar side
-    stream::Connector connector{};            // sidecar side
+    stream::Connector connector;              // sidecar side
     std::shared_ptr<stream::Stream> below{};  // sidecar side; null until connected
     stream::Reader reader{};                  // sidecar side
     std::shared_ptr<stream::Writer> writer{}; // sidecar side; null until connected
@@ -177,7 +179,10 @@ struct TcpConnection::Impl {
     LoopEvent over{};                         // sidecar side; close() waits for it
 };
 
-TcpConnection::TcpConnection(TcpTarget target) : impl_{new Impl{.target = std::move(target)}} {}
+TcpConnection::TcpConnection(TcpTarget target, const Attempt& attempt)
+    : impl_{new Impl{.target = std::move(target), .connector = stream::Connector{attempt}}}
+{
+}
 TcpConnection::~TcpConnection() = default;
 
 Task<> TcpConnection::connect(Context ctx)
@@ -278,6 +283,8 @@ ConnectionInfo TcpConnection::connection_info() const
 {
     return {.peer = impl_->below->peer(), .tls = impl_->below->tls_info()};
 }
+
+std::string TcpConnection::failure_note() const { return impl_->connector.failure_note(); }
 
 void TcpConnection::abort() noexcept
 {

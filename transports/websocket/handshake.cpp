@@ -109,8 +109,10 @@ Result<void> Handshake::validate_upgrade(const HttpHead& head) const
 {
     if (head.minor_version == 0)
         return refuse("of HTTP/1.0, which has no Upgrade");
-    if (!contains(head.elements("Upgrade"), "websocket"))
-        return refuse("its Upgrade field does not say websocket");
+    const auto protocols = head.elements("Upgrade");
+    const auto is_websocket = [](auto one) { return http::equal_ignoring_case(one, "websocket"); };
+    if (protocols.empty() || !std::all_of(protocols.begin(), protocols.end(), is_websocket))
+        return refuse("its Upgrade field does not say websocket, and nothing else");
     if (!contains(head.elements("Connection"), "Upgrade"))
         return refuse("its Connection field does not say Upgrade");
     const auto accept = head.values("Sec-WebSocket-Accept");

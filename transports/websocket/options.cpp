@@ -197,7 +197,9 @@ stream::Target target_of(const Url& url, const WebSocket::Options& options, std:
                                      .tcp_keepalive = options.tcp_keepalive,
                                      .options = options.socket},
                           .proxy = options.proxy,
-                          .endpoint = std::move(endpoint)};
+                          .endpoint = std::move(endpoint),
+                          .faults = options.faults,
+                          .faults_from_environment = options.faults_from_environment};
     if (url.is_secure) {
         target.tls = options.tls;
         target.without_tls =

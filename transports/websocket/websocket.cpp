@@ -105,9 +105,10 @@ Task<> lingering_close(Context ctx, std::shared_ptr<stream::Stream> stream,
 /// follows our Close; once end_ is set, no read succeeds.
 class WebSocket::Impl final : private stream::Decoder, private stream::Encoder {
 public:
-    explicit Impl(const Options& options)
+    Impl(const Options& options, const Attempt& attempt)
         : options_{std::make_unique<const Options>(options)},
           endpoint_{websocket::redact_url(options.url)},
+          connector_{attempt},
           protocol_{options.max_message_bytes}
     {
     }
@@ -118,6 +119,7 @@ public:
     Task<> ping(Context ctx, std::span<const std::byte> payload);
     Task<> close(CloseReason reason);
     void abort() noexcept;
+    std::string failure_note() const { return connector_.failure_note(); }
     ConnectionInfo connection_info()
     {
         return {.peer = stream_->peer(),
@@ -136,7 +138,8 @@ private:
     Task<> read_messages(Context ctx, Sink& sink);
     void look_for_pings();
     void answer();
-    Task<> say_last_word(Context ctx);
+    void send_last_word();
+    Task<> await_last_word(Context ctx);
     [[nodiscard]] Failure read_failure(std::exception_ptr exception) const;
 
     std::unique_ptr<const Options> options_; // sidecar side; null once connected, to save a KiB
@@ -150,6 +153,8 @@ private:
     std::vector<std::pair<std::string, std::string>> headers_; // sidecar side; of the answer
     std::optional<websocket::PartialMessage> large_; // sidecar side; being sent in fragments
     std::uint64_t looked_until_ = 0; // sidecar side; offset in the stream, for pings
+    bool has_completed_ = false;     // sidecar side; received() took the end of a message
+    bool has_answered_end_ = false;  // sidecar side; the writer has our answer to ending()
     std::optional<Failure> end_;     // sidecar side; set: no read will succeed
     LoopEvent over_;                 // sidecar side; close() awaits it
 };
@@ -208,8 +213,10 @@ Task<> WebSocket::Impl::read(Context ctx, Sink& sink)
     }
     if (!exception)
         co_return;
-    if (protocol_.ending() && !end_)
-        co_await say_last_word(ctx);
+    if (protocol_.ending() && !end_) {
+        send_last_word();
+        co_await await_last_word(ctx);
+    }
     end_ = read_failure(std::move(exception));
     over_.set();
     throw Exception{*end_};
@@ -220,7 +227,11 @@ Task<> WebSocket::Impl::read_messages(Context ctx, Sink& sink)
 {
     if (end_)
         throw Exception{*end_};
+    if (protocol_.ending()) // behind the messages of the read before
+        throw Ended{};
     co_await reader_.read(*stream_, sink, *this);
+    if (protocol_.ending())
+        co_return send_last_word(); // the application gets the messages first
     Duration interval = first_look;
     for (;;) {
         const auto next_look = deadline_after(ctx.now(), interval);
@@ -228,10 +239,13 @@ Task<> WebSocket::Impl::read_messages(Context ctx, Sink& sink)
         if (has_room || stream_->is_aborted())
             co_return;
         interval = std::min(2 * interval, max_between_looks);
-        if (reader_.is_in_place()) // receive its rest, to see the bytes behind it
-            co_await reader_.read(*stream_, sink, *this);
-        else
+        if (!reader_.is_in_place()) {
             look_for_pings();
+            continue;
+        }
+        co_await reader_.read(*stream_, sink, *this); // its rest, to see the bytes behind it
+        if (protocol_.ending())
+            co_return send_last_word();
     }
 }
 
@@ -261,7 +275,8 @@ stream::DecodeResult WebSocket::Impl::decode(std::span<const std::byte> unread, 
     });
     if (const auto pong = protocol_.take_pong())
         sink.on_pong(*pong);
-    if (protocol_.ending())
+    const bool has_put = std::exchange(has_completed_, false) || pass.put_any;
+    if (protocol_.ending() && !has_put)
         throw Ended{};
     return pass;
 }
@@ -271,11 +286,12 @@ void WebSocket::Impl::received(std::span<const std::byte> bytes, bool is_last)
     protocol_.received(bytes, is_last);
     if (protocol_.ending())
         throw Ended{};
+    has_completed_ = is_last;
 }
 
 void WebSocket::Impl::answer()
 {
-    // say_last_word() sends the answers that go with a Close
+    // send_last_word() sends the answers that go with a Close
     if (protocol_.ending() || !protocol_.owes_answer())
         return;
     std::vector<std::byte> bytes;
@@ -284,17 +300,23 @@ void WebSocket::Impl::answer()
 }
 
 /// Sends the answer to the peer's Close, unless our Close was first, or the Close that names the
-/// peer's fault. Then ends our half, so that the peer sees a proper end of TLS too.
-Task<> WebSocket::Impl::say_last_word(Context ctx)
+/// peer's fault.
+void WebSocket::Impl::send_last_word()
+{
+    if (protocol_.is_send_over())
+        return;
+    std::vector<std::byte> bytes;
+    protocol_.append_answer(bytes);
+    writer_->finish(bytes);
+    has_answered_end_ = true;
+}
+
+/// Waits for that, and ends our half, so that the peer sees a proper end of TLS too.
+Task<> WebSocket::Impl::await_last_word(Context ctx)
 {
     const bool is_answer = protocol_.ending()->error == Error::closed_by_peer;
-    if (!protocol_.is_send_over()) {
-        std::vector<std::byte> bytes;
-        protocol_.append_answer(bytes);
-        writer_->finish(bytes);
-    } else if (!is_answer) {
-        co_return;
-    }
+    if (!has_answered_end_ && !is_answer)
+        co_return; // our Close was first
     try {
         if (is_answer)
             (void)co_await writer_->shut_down(
@@ -425,7 +447,10 @@ Result<void> WebSocket::check_send(const Options& options, MessageKind kind,
     return {};
 }
 
-WebSocket::WebSocket(const Options& options) : impl_{std::make_unique<Impl>(options)} {}
+WebSocket::WebSocket(const Options& options, const Attempt& attempt)
+    : impl_{std::make_unique<Impl>(options, attempt)}
+{
+}
 WebSocket::~WebSocket() = default;
 
 Task<> WebSocket::connect(Context ctx) { return impl_->connect(ctx); }
@@ -438,5 +463,6 @@ Task<> WebSocket::ping(Context ctx, std::span<const std::byte> payload)
 Task<> WebSocket::close(Context, CloseReason reason) { return impl_->close(std::move(reason)); }
 void WebSocket::abort() noexcept { impl_->abort(); }
 ConnectionInfo WebSocket::connection_info() { return impl_->connection_info(); }
+std::string WebSocket::failure_note() const { return impl_->failure_note(); }
 
 } // namespace sidecar

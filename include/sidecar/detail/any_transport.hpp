@@ -69,6 +69,7 @@ public:
     virtual void abort() noexcept = 0;
     /// Called once, after connect().
     [[nodiscard]] virtual ConnectionInfo connection_info() = 0;
+    [[nodiscard]] virtual std::string failure_note() const = 0;
 };
 
 /// A transport's type and options. It makes transports, and answers questions about them before one
@@ -81,7 +82,8 @@ public:
     /// Makes the configuration of this attempt; only if is_dynamic(). Side: sidecar.
     [[nodiscard]] virtual Task<std::shared_ptr<const LinkConfig>> options_for(
         Context ctx, Attempt attempt) const = 0;
-    [[nodiscard]] virtual std::unique_ptr<AnyTransport> make_transport() const = 0;
+    [[nodiscard]] virtual std::unique_ptr<AnyTransport> make_transport(
+        const Attempt& attempt) const = 0;
     [[nodiscard]] virtual std::string endpoint() const = 0;
     [[nodiscard]] virtual std::size_t max_message_bytes() const noexcept = 0;
     [[nodiscard]] virtual bool is_virtual() const noexcept = 0;
@@ -139,6 +141,11 @@ struct TransportTraits {
     };
     static_assert(has_limit || !requires { &Options::max_message_bytes; },
                   "Options::max_message_bytes must convert to std::size_t");
+    static constexpr bool has_limit_function = requires(const Options& options) {
+        { T::max_message_bytes(options) } -> std::same_as<std::size_t>;
+    };
+    static_assert(has_limit_function || !requires { &T::max_message_bytes; },
+                  "max_message_bytes must be: static std::size_t max_message_bytes(const Options&)");
     static constexpr bool has_endpoint = requires(const Options& options) {
         { T::endpoint(options) } -> std::convertible_to<std::string>;
     };
@@ -169,14 +176,40 @@ struct TransportTraits {
     };
     static_assert(has_connection_info || !requires { &T::connection_info; },
                   "connection_info must be: sidecar::ConnectionInfo connection_info()");
+    static constexpr bool has_failure_note = requires(const T& transport) {
+        { transport.failure_note() } -> std::same_as<std::string>;
+    };
+    static_assert(has_failure_note || !requires { &T::failure_note; },
+                  "failure_note must be: std::string failure_note() const");
+    static constexpr bool wants_attempt = std::constructible_from<T, const Options&, const Attempt&>;
     // clang-format on
+
+    [[nodiscard]] static T make(const Options& options, [[maybe_unused]] const Attempt& attempt)
+    {
+        if constexpr (wants_attempt)
+            return T(options, attempt);
+        else
+            return T(options);
+    }
+    [[nodiscard]] static std::size_t max_message_bytes([[maybe_unused]] const Options& options)
+    {
+        if constexpr (has_limit_function)
+            return T::max_message_bytes(options);
+        else if constexpr (has_limit)
+            return options.max_message_bytes;
+        else
+            return std::size_t{1} << 20;
+    }
 };
 
 /// Adapts a user's transport to AnyTransport.
 template <Transport T>
 class TransportAdapter final : public AnyTransport {
 public:
-    explicit TransportAdapter(const typename T::Options& options) : transport_(options) {}
+    TransportAdapter(const typename T::Options& options, const Attempt& attempt)
+        : transport_(TransportTraits<T>::make(options, attempt))
+    {
+    }
     Task<> connect(Context ctx) override { return transport_.connect(ctx); }
     Task<> read(Context ctx, Sink& sink) override { return transport_.read(ctx, sink); }
     Task<> write(Context ctx, Batch batch) override { return transport_.write(ctx, batch); }
@@ -200,6 +233,13 @@ public:
         else
             return {};
     }
+    std::string failure_note() const override
+    {
+        if constexpr (TransportTraits<T>::has_failure_note)
+            return transport_.failure_note();
+        else
+            return {};
+    }
 
 private:
     T transport_; // sidecar side
@@ -219,9 +259,9 @@ public:
         auto options = co_await provider_(ctx, attempt);
         co_return std::make_shared<const TransportConfig<T>>(std::move(options));
     }
-    std::unique_ptr<AnyTransport> make_transport() const override
+    std::unique_ptr<AnyTransport> make_transport(const Attempt& attempt) const override
     {
-        return std::make_unique<TransportAdapter<T>>(options_);
+        return std::make_unique<TransportAdapter<T>>(options_, attempt);
     }
     std::string endpoint() const override
     {
@@ -232,10 +272,7 @@ public:
     }
     std::size_t max_message_bytes() const noexcept override
     {
-        if constexpr (Traits::has_limit)
-            return options_.max_message_bytes;
-        else
-            return std::size_t{1} << 20;
+        return Traits::max_message_bytes(options_);
     }
     bool is_virtual() const noexcept override { return Traits::has_clock; }
     std::optional<MockClock> mock_clock() const override

@@ -5,6 +5,7 @@
 #include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
+#include <sidecar/transports/recording.hpp>
 #include <sidecar/transports/tcp.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -70,7 +71,11 @@ const std::string message = std::string("\0\0\0\x40", 4) + std::string(64, 'x');
 
 } // namespace
 
-TEST_CASE("allocations: a burst of small messages is taken in without one per message")
+namespace {
+
+/// Counts the allocations while a feed takes a burst in. `options`: of the transport, for a port.
+template <class T, class OptionsOf>
+void check_burst(OptionsOf options)
 {
     std::string burst;
     for (std::size_t i = 0; i < count; ++i)
@@ -81,7 +86,7 @@ TEST_CASE("allocations: a burst of small messages is taken in without one per me
         c.send(burst);
         c.wait_for_end();
     }};
-    Sidecar<Tcp<LengthPrefix>> feed{{.host = "127.0.0.1", .port = peer.port()}, silent_options()};
+    Sidecar<T> feed{options(peer.port()), silent_options()};
     REQUIRE(feed.start(10s));
     begin.count_down();
     const auto before = allocation_count.load();
@@ -96,6 +101,29 @@ TEST_CASE("allocations: a burst of small messages is taken in without one per me
     REQUIRE(seen == count);
     MESSAGE(allocations, " allocations for ", count, " messages in ", feed.stats().reads, " reads");
     CHECK(allocations < 1000);
+}
+
+Tcp<LengthPrefix>::Options to_port(std::uint16_t port)
+{
+    return {.host = "127.0.0.1", .port = port};
+}
+
+} // namespace
+
+TEST_CASE("allocations: a burst of small messages is taken in without one per message")
+{
+    check_burst<Tcp<LengthPrefix>>(to_port);
+}
+
+TEST_CASE("allocations: nor does a recording of it need one per message")
+{
+    using Recorded = Recording<Tcp<LengthPrefix>>;
+    const RecordingCounts counts;
+    check_burst<Recorded>([&](std::uint16_t port) {
+        return Recorded::Options{.transport = to_port(port), .file = "/dev/null", .counts = counts};
+    });
+    CHECK(counts.entries() >= count);
+    CHECK(counts.lost() == 0);
 }
 
 TEST_CASE("allocations: a burst of small messages goes out without one per message")

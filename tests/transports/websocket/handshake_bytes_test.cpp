@@ -73,7 +73,7 @@ TEST_CASE("handshake: an answer in any correct form is accepted, and what follow
         status_101 + "Connection: keep-alive\r\n" + fields,
         status_101 + "Connection: keep-alive, close\r\n" + fields + "Connection: x\r\n",
         status_101
-            + "Upgrade: h2c, websocket\r\nConnection: keep-alive , "
+            + "Upgrade: , websocket\r\nConnection: keep-alive , "
               "upgrade,\r\nSec-WebSocket-Accept: \t$ACCEPT \t\r\n",
         status_101 + fields + "X: folded\r\n and on\r\n",
         status_101 + fields + "X: \xc3\xa4\r\nEmpty:\r\n",
@@ -132,6 +132,9 @@ TEST_CASE("handshake: RFC 6455 section 4.1 is held, check by check")
     CHECK(contains(fault(status_101 + connection + accept), "Upgrade field"));
     CHECK(contains(fault(status_101 + "Upgrade: websockets\r\n" + connection + accept),
                    "Upgrade field"));
+    for (const auto& other :
+         {std::string{"Upgrade: h2c, websocket\r\n"}, "Upgrade: h2c\r\n" + upgrade})
+        CHECK(contains(fault(status_101 + other + connection + accept), "nothing else"));
     CHECK(contains(fault(status_101 + upgrade + accept), "Connection"));
     CHECK(contains(fault(status_101 + upgrade + "Connection: close\r\n" + accept), "Connection"));
     CHECK(contains(fault(status_101 + upgrade + connection), "Sec-WebSocket-Accept"));
@@ -141,6 +144,9 @@ TEST_CASE("handshake: RFC 6455 section 4.1 is held, check by check")
                    "key"));
     CHECK(contains(fault(status_101 + fields + "Sec-WebSocket-Accept: x\r\n"), "several"));
     CHECK(contains(fault("HTTP/1.0 101 x\r\n" + fields), "HTTP/1.0"));
+    for (const std::string_view reason : {std::string_view{"a\rb"}, std::string_view{"a\0b", 3}})
+        CHECK(contains(fault("HTTP/1.1 101 " + std::string{reason} + "\r\n" + fields),
+                       "cannot be read"));
     CHECK(contains(fault(status_101 + "No field\r\n" + fields), "cannot be read"));
     CHECK(contains(fault(status_101 + " folded\r\n" + fields), "cannot be read"));
     CHECK(contains(fault(status_101 + "A : b\r\n" + fields), "cannot be read"));

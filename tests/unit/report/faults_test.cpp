@@ -13,14 +13,15 @@ using namespace std::chrono_literals;
 
 TEST_CASE("faults: the text form has the members' names, and gives back what it was made of")
 {
-    CHECK(parse_faults("").value() == Faults{});
-    CHECK(parse_faults("  ").value() == Faults{});
+    const auto read = [](std::string_view text) { return to_string(parse_faults(text).value()); };
+    CHECK(read("") == "seed=0");
+    CHECK(read("  ") == "seed=0");
     CHECK_FALSE(parse_faults("seed=7").value().any());
-    CHECK(parse_faults("seed=7,reset=0.001").value() == Faults{.seed = 7, .reset = 0.001});
-    CHECK(parse_faults(" stall = 1e-3 , max_pause = 1.5s ").value()
-          == Faults{.max_pause = 1500ms, .stall = 0.001});
-    CHECK(parse_faults("max_pause=200ms,max_latency=7us,max_pong_delay=0ns").value()
-          == Faults{.max_latency = 7us, .max_pause = 200ms, .max_pong_delay = 0ns});
+    CHECK(read("reset=0.001,seed=7") == "seed=7,reset=0.001");
+    CHECK(parse_faults("seed=7,reset=0.001").value().reset == doctest::Approx(0.001));
+    CHECK(read(" stall = 1e-3 , max_pause = 1.5s ") == "seed=0,stall=0.001,max_pause=1500ms");
+    CHECK(read("max_pause=200ms,max_latency=7us,max_pong_delay=0ns")
+          == "seed=0,max_latency=7us,max_pause=200ms,max_pong_delay=0s");
 
     const Faults all{.seed = UINT64_MAX,
                      .latency = 0.1,
@@ -38,8 +39,7 @@ TEST_CASE("faults: the text form has the members' names, and gives back what it 
           == "seed=18446744073709551615,latency=0.1,short_read=0.2,short_write=0.3,pause=1e-07,"
              "reset=0.5,refuse=0.6,stall=0.7,late_pong=1,max_latency=1us,max_pause=1234567ns,"
              "max_pong_delay=3600s");
-    CHECK(parse_faults(to_string(all)).value() == all);
-    CHECK(to_string(Faults{}) == "seed=0");
+    CHECK(read(to_string(all)) == to_string(all));
 }
 
 TEST_CASE("faults: a wrong text is refused by its key, and shows nothing that may be a secret")

@@ -8,6 +8,7 @@
 #include <sidecar/mock_clock.hpp>
 #include <sidecar/transport.hpp>
 #include <sidecar/transports/mock_connection.hpp>
+#include <sidecar/transports/mock_script.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -44,6 +45,15 @@ public:
     /// hook fails the write, which counts as written up to this message; the connection ends.
     /// MessageView::arrival() is the present time.
     void on_message(MessageHook hook);
+
+    /// Plays a script, in place of the one before. It begins at the present connection, or else at
+    /// the next connect. Hooks are called too, behind the script.
+    void play(MockScript script);
+    /// Returns whether the script has done all its steps, and nothing came that no step expects.
+    /// Without a script: success. It changes nothing: call it whenever you like, in hooks too.
+    /// Errors: script_failed; the text shows the step, what was expected, what came, and the trace
+    /// around it.
+    [[nodiscard]] Result<void> verify() const;
 
     /// Fails the next connects with this error, until allow_connect().
     void refuse_connect(error_code error);
@@ -159,6 +169,10 @@ public:
         return options.clock;
     }
     [[nodiscard]] static std::string endpoint(const Options&) { return "mock"; }
+    [[nodiscard]] static Result<void> check(const Options& options)
+    {
+        return check_faults(options.faults);
+    }
     /// Off, so that a trace shows only operations that the test has caused.
     [[nodiscard]] static Liveness default_liveness()
     {

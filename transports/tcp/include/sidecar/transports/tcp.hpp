@@ -2,6 +2,8 @@
 #pragma once
 
 #include <sidecar/detail/export.hpp>
+#include <sidecar/faults.hpp>
+#include <sidecar/reconnect.hpp>
 #include <sidecar/transport.hpp>
 #include <sidecar/transports/detail/codec.hpp>
 #include <sidecar/transports/framing.hpp>
@@ -41,6 +43,8 @@ struct TcpTarget {
     ProxyOptions proxy{};
     std::optional<TlsOptions> tls{};
     TcpClose close = TcpClose::after_peer;
+    std::optional<Faults> faults{};
+    bool faults_from_environment = false;
 };
 [[nodiscard]] SIDECAR_API std::string tcp_endpoint(const std::string& host, std::uint16_t port);
 /// Checks the options that do not depend on the framing, and `max_message_bytes`.
@@ -53,7 +57,7 @@ struct TcpTarget {
 /// The part of Tcp that does not depend on the framing. Side: the loop's thread.
 class SIDECAR_API TcpConnection {
 public:
-    explicit TcpConnection(TcpTarget target);
+    TcpConnection(TcpTarget target, const Attempt& attempt);
     TcpConnection(const TcpConnection&) = delete;
     TcpConnection& operator=(const TcpConnection&) = delete;
     ~TcpConnection();
@@ -64,6 +68,7 @@ public:
     Task<> close(Context ctx);
     void abort() noexcept;
     [[nodiscard]] ConnectionInfo connection_info() const;
+    [[nodiscard]] std::string failure_note() const;
 
 private:
     struct SIDECAR_LOCAL Impl;
@@ -162,10 +167,16 @@ public:
         ProxyOptions proxy{};
         std::optional<TlsOptions> tls{}; ///< empty: no encryption
         TcpClose close = TcpClose::after_peer;
+        /// Faults that the library injects into the connection, for tests. Empty (default): none.
+        std::optional<Faults> faults{};
+        /// Takes the faults from the environment variable SIDECAR_FAULTS if `faults` is empty; see
+        /// parse_faults(). Read as ProxyOptions says of its environment. Default: false.
+        bool faults_from_environment = false;
     };
 
-    explicit Tcp(const Options& options)
-        : codec_{options.framing, options.max_message_bytes}, connection_{target(options)}
+    /// Copies the options, which must have passed check(). Does no I/O.
+    explicit Tcp(const Options& options, const Attempt& attempt = {})
+        : codec_{options.framing, options.max_message_bytes}, connection_{target(options), attempt}
     {
     }
 
@@ -174,7 +185,7 @@ public:
         return detail::tcp_endpoint(options.host, options.port);
     }
     /// Checks the options. Errors: bad_address (no host, no port, a bad path), bad_options (a limit
-    /// of 0, the framing's settings, those of the socket, of the proxy and of TLS).
+    /// of 0, the framing's settings, those of the socket, of the proxy and of TLS, faults).
     [[nodiscard]] static Result<void> check(const Options& options)
     {
         if (auto checked = detail::validate(target(options), options.max_message_bytes); !checked)
@@ -210,6 +221,7 @@ public:
     Task<> close(Context ctx, CloseReason) { return connection_.close(ctx); }
     void abort() noexcept { connection_.abort(); }
     [[nodiscard]] ConnectionInfo connection_info() { return connection_.connection_info(); }
+    [[nodiscard]] std::string failure_note() const { return connection_.failure_note(); }
 
 private:
     [[nodiscard]] static detail::TcpTarget target(const Options& options)
@@ -221,7 +233,9 @@ private:
                 .socket = options.socket,
                 .proxy = options.proxy,
                 .tls = options.tls,
-                .close = options.close};
+                .close = options.close,
+                .faults = options.faults,
+                .faults_from_environment = options.faults_from_environment};
     }
 
     detail::FramingCodec<F> codec_;    // sidecar side

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <sidecar/detail/export.hpp>
+#include <sidecar/faults.hpp>
+#include <sidecar/reconnect.hpp>
 #include <sidecar/transport.hpp>
 #include <sidecar/transports/compression_options.hpp>
 #include <sidecar/transports/proxy_options.hpp>
@@ -76,10 +78,15 @@ public:
         ProxyOptions proxy{};
         /// For wss://. With ws:// it is bad_options, unless a redirect may lead to wss://.
         TlsOptions tls{};
+        /// Faults that the library injects into the connection, for tests. Empty (default): none.
+        std::optional<Faults> faults{};
+        /// Takes the faults from the environment variable SIDECAR_FAULTS if `faults` is empty; see
+        /// parse_faults(). Read as ProxyOptions says of its environment. Default: false.
+        bool faults_from_environment = false;
     };
 
     /// Copies the options, which must have passed check(). Does no I/O.
-    explicit WebSocket(const Options& options);
+    explicit WebSocket(const Options& options, const Attempt& attempt = {});
     WebSocket(const WebSocket&) = delete;
     WebSocket& operator=(const WebSocket&) = delete;
     ~WebSocket();
@@ -88,7 +95,7 @@ public:
     [[nodiscard]] static std::string endpoint(const Options& options);
     /// Side: both. Blocks: while it reads the files of TLS. Errors: bad_address for an invalid URL;
     /// bad_options for a header or a subprotocol that no request may carry, and for any option that
-    /// the socket, the proxy, TLS or the compression cannot use; no_resources and tls_failed of
+    /// the socket, the proxy, TLS, the compression or Faults cannot use; no_resources and tls_failed of
     /// TLS.
     [[nodiscard]] static Result<void> check(const Options& options);
     /// Errors: bad_message for text that is not UTF-8 (RFC 6455 section 5.6).
@@ -103,6 +110,7 @@ public:
     Task<> close(Context ctx, CloseReason reason);
     void abort() noexcept;
     [[nodiscard]] ConnectionInfo connection_info();
+    [[nodiscard]] std::string failure_note() const;
 
 private:
     class SIDECAR_LOCAL Impl;
