@@ -213,6 +213,7 @@ void Connection::preparer_ended(std::exception_ptr exception)
     if (!exception)
         return (void)open(continuity, std::move(unread));
     link_.services().discarded.fetch_add(unread.size());
+    link_.sink().shut();
     if (link_.condemn(thrown_by("the on_connected function", exception, Error::callback_failed,
                                 "prepare the connection", link_.endpoint()),
                       LinkImpl::Cause::any))
@@ -228,6 +229,7 @@ bool Connection::open(Continuity continuity, std::deque<Message> unread)
     const auto phase = has_subscriptions ? Phase::subscribing : Phase::open;
     if (!link_.prepared(number_, continuity, phase)) {
         link_.services().discarded.fetch_add(unread.size());
+        link_.sink().shut();
         return false;
     }
     deadline_.cancel();

@@ -64,6 +64,7 @@ LinkSink::~LinkSink()
 void LinkSink::begin_connection(std::function<void()> on_failure)
 {
     failure_ = nullptr;
+    is_shut_ = false;
     on_failure_ = std::move(on_failure);
     look_whether_unusual();
 }
@@ -72,7 +73,7 @@ void LinkSink::begin_connection(std::function<void()> on_failure)
 /// already.
 bool LinkSink::refuses() const noexcept
 {
-    return is_quiesced_ || services_.stop.is_made() || services_.inbox.ended();
+    return is_quiesced_ || is_shut_ || services_.stop.is_made() || services_.inbox.ended();
 }
 
 void LinkSink::quiesce()
@@ -82,9 +83,17 @@ void LinkSink::quiesce()
     space_came();
 }
 
+void LinkSink::shut()
+{
+    is_shut_ = true;
+    look_whether_unusual();
+    space_came();
+}
+
 void LinkSink::look_whether_unusual() noexcept
 {
-    is_unusual_ = is_quiesced_ || queue_ || has_pending() || failure_ || !watchers_.empty();
+    is_unusual_ =
+        is_quiesced_ || is_shut_ || queue_ || has_pending() || failure_ || !watchers_.empty();
 }
 
 /// Records a failure outside the listener's calls.

@@ -66,6 +66,8 @@ public:
 
     /// Discards everything from now on, and wakes the waiters for capacity.
     void quiesce();
+    /// Discards messages until the next connection: this one did not come up.
+    void shut();
     /// Waits until all messages are in the inbox or counted. Call it before the link reports its
     /// end.
     [[nodiscard]] Task<> deliver_pending(Context ctx);
@@ -127,6 +129,7 @@ private:
     std::uint32_t connection_ = 1;                     // sidecar side
     bool has_put_ = false;                             // sidecar side; in this read
     bool is_quiesced_ = false;                         // sidecar side
+    bool is_shut_ = false;                             // sidecar side
     bool is_unusual_ = false;                          // sidecar side; put() needs more checks
     std::list<Message> pending_;                       // sidecar side; in order, before in_place_
     InPlace in_place_;                                 // sidecar side

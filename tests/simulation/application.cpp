@@ -26,13 +26,14 @@ struct Thrown : std::runtime_error {
 struct SessionEnd {
     Peer& peer;
     std::uint32_t connect;
-    ~SessionEnd() { peer.model.session_ends(*peer.link, connect); }
+    bool is_good = false;
+    ~SessionEnd() { peer.model.session_ends(*peer.link, connect, is_good); }
 };
 
 Task<> prepare(std::shared_ptr<Peer> peer, Context ctx, sidecar::Session& session)
 {
     const auto connect = peer->connect_count;
-    const SessionEnd end{*peer, connect};
+    SessionEnd end{*peer, connect};
     const auto& plan = peer->plan;
     Random random{peer->seed + connect};
     const auto receive = [&]() -> Task<sidecar::Message> {
@@ -40,7 +41,8 @@ Task<> prepare(std::shared_ptr<Peer> peer, Context ctx, sidecar::Session& sessio
         peer->model.session_takes(*peer->link, message.text(), connect);
         co_return message;
     };
-    if (peer->is_good)
+    end.is_good = peer->is_good;
+    if (end.is_good)
         co_return;
     co_await ctx.sleep_for(milliseconds(plan.prepares_for));
     switch (plan.prepares) {
@@ -77,6 +79,7 @@ Task<> prepare(std::shared_ptr<Peer> peer, Context ctx, sidecar::Session& sessio
         break;
     default: break;
     }
+    end.is_good = true;
 }
 
 std::string subscription_text(int key, int version)
@@ -817,6 +820,23 @@ bool Application::is_waiting()
            });
 }
 
+/// Whatever happened before, a link that is up sends.
+void Application::probe(int index)
+{
+    const auto [peer, link] = opened(index);
+    if (!link || !link->is_up() || peer->plan.rate_messages || peer->plan.rate_bytes)
+        return;
+    send_on(peer->link, &*link, {.verb = Verb::send, .link = index, .a = 40});
+    auto its_link = *link;
+    auto flushed = its_link.flush({});
+    for (int i = 0; i < 30 && flushed == Error::timed_out; ++i) {
+        read_all(); // what the peer answers may need the room
+        flushed = its_link.flush(milliseconds(20));
+    }
+    model_.require(!(flushed == Error::timed_out) || !its_link.is_up(),
+                   "link {} is up and does not send: {}", peer->link->name, feed().dump());
+}
+
 /// The network is good, and the application reads all: what waits then waits for nothing.
 void Application::rest()
 {
@@ -850,6 +870,8 @@ void Application::rest()
         read_all();
         (void)feed().sleep_for(milliseconds(needed / slices + 1));
     }
+    for (int i = 0; i < static_cast<int>(world_.links.size()) && !pings_often; ++i)
+        probe(i);
     // A queue of one message needs a turn for each
     for (int i = 0; i < 300 && (i < 3 || is_waiting()); ++i) {
         read_all();

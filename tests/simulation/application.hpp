@@ -67,6 +67,7 @@ private:
     void failed(const sidecar::Failure& failure);
     void read_all();
     [[nodiscard]] bool is_waiting();
+    void probe(int index);
     void rest();
     void finish();
 

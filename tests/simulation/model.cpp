@@ -133,10 +133,18 @@ void Model::session_passes_on(LinkModel& link, std::string_view text, bool passe
     link.cursor = std::min(link.cursor, at);
 }
 
-void Model::session_ends(LinkModel& link, std::uint32_t connect)
+void Model::session_ends(LinkModel& link, std::uint32_t connect, bool is_good)
 {
     const Guard guard{mutex_};
     link.session_over = connect;
+    if (is_good)
+        link.session_good = connect;
+}
+
+void Model::connect_ends(LinkModel& link, std::uint32_t connect)
+{
+    const Guard guard{mutex_};
+    link.connect_over = connect;
 }
 
 void Model::closes(LinkModel& link, std::uint32_t connect)
@@ -265,7 +273,10 @@ void Model::take_in_order(LinkModel& link, const MessageView& message)
             return match_connection(link, next.connect, message.connection(), message.text());
         }
         ++between;
-        must_be_missing += next.is_in_session || may_fail ? 0 : 1;
+        const bool may_have_failed =
+            next.is_in_session || link.plan.prepares == passes_on
+            || (link.plan.prepares && !link.numbers.contains(next.connect));
+        must_be_missing += may_have_failed || may_fail ? 0 : 1;
     }
     complain("link {}: received \"{}\" ({} bytes) behind gaps of {}; the next one is {}", link.name,
              message.text().substr(0, 20), message.size(), link.pending_missing,
@@ -423,7 +434,8 @@ void Model::sees(const Event& event, TimePoint now)
             wrong("it was ready, or not up");
         if (link.plan.prepares == 0 && !link.has_subscriptions)
             wrong("there was nothing to restore");
-        if (!event.failure && link.plan.acks == 3 && !link.has_more_subscriptions)
+        if (!event.failure && link.plan.acks == 3 && link.plan.policy != 4
+            && !link.has_more_subscriptions)
             require(count_answers(link, event.connection) >= link.plan.subscriptions,
                     "link {}: \"{}\" with {} answers", link.name, to_string(event),
                     count_answers(link, event.connection));
@@ -478,9 +490,14 @@ bool Model::has_waiting() const
     for (const auto& link : links_) {
         if (link->plan.policy != 0 || link->plan.max_age != 0 || link->is_ending)
             continue;
-        for (auto at = link->cursor; at < link->arrived.size(); ++at)
-            if (!link->arrived[at].is_taken && !link->arrived[at].is_in_session)
+        for (auto at = link->cursor; at < link->arrived.size(); ++at) {
+            const auto& each = link->arrived[at];
+            const bool is_due =
+                !each.is_in_session
+                || (each.connect == link->session_good && each.connect > link->connect_over);
+            if (!each.is_taken && is_due)
                 return true;
+        }
     }
     return false;
 }

@@ -66,6 +66,8 @@ struct LinkModel {
     std::uint64_t seen = 0, missing = 0, replaced = 0, written = 0;
     std::uint64_t pending_missing = 0;              ///< in gaps since the last entry
     std::map<std::uint32_t, std::uint32_t> numbers; ///< the connection's number of each connect
+    std::uint32_t session_good = 0;                 ///< the latest one whose on_connected returned
+    std::uint32_t connect_over = 0;                 ///< the latest one that has ended
     std::uint32_t session_over = 0;                 ///< the latest connect whose on_connected ended
     std::uint32_t closing = 0;                      ///< the connect that is being closed
     std::vector<TimePoint> written_at;              ///< what counts for the rate limit
@@ -127,7 +129,8 @@ public:
     void session_takes(LinkModel& link, std::string_view text, std::uint32_t connect);
     /// `passes`: false: that failed.
     void session_passes_on(LinkModel& link, std::string_view text, bool passes);
-    void session_ends(LinkModel& link, std::uint32_t connect);
+    void session_ends(LinkModel& link, std::uint32_t connect, bool is_good);
+    void connect_ends(LinkModel& link, std::uint32_t connect);
     void closes(LinkModel& link, std::uint32_t connect);
     /// The transport gets a batch.
     void is_handed(LinkModel& link, std::uint32_t connect);

@@ -41,7 +41,11 @@ std::size_t bound(const World& world)
         if (link.prepares)
             sum += 256u << 10;
     }
-    return sum + std::max(given(world.inbox_bytes, default_inbox), 4 * largest);
+    sum += std::max(given(world.inbox_bytes, default_inbox), 4 * largest);
+    // A Link keeps the queues of its run while the next one begins
+    const bool restarts = std::any_of(world.steps.begin(), world.steps.end(),
+                                      [](const auto& step) { return step.verb == Verb::start; });
+    return restarts ? 2 * sum : sum;
 }
 
 std::string run_once(const World& world, bool traces)

@@ -36,6 +36,7 @@ Wire::Wire(const Options& options)
 Wire::~Wire()
 {
     peer_->waiting = 0;
+    peer_->model.connect_ends(*link_, number_);
     if (peer_->present != this)
         return;
     peer_->present = nullptr;

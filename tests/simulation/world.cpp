@@ -175,6 +175,40 @@ Step draw_step(const World& world, Random& random)
     return step;
 }
 
+/// Options that meet seldom, and break each other.
+void draw_theme(World& world, LinkPlan& link, Random& random)
+{
+    switch (random.below(4)) {
+    case 0: // answers that find no room
+        link.subscriptions = 2 + random.below(4);
+        link.acks = 3;
+        link.burst = 5;
+        link.period = 1;
+        world.inbox_messages = 1 + random.below(3);
+        break;
+    case 1: // a ping that fails while a write is out
+        link.ping_interval = 5;
+        link.ping_fails = 50;
+        link.write_delay = 10;
+        link.message_delay = random.below(2) * 5;
+        break;
+    case 2: // what on_connected leaves has no room
+        link.prepares = only_waits;
+        link.prepares_for = 20;
+        link.period = 5;
+        link.burst = 5;
+        link.queue_messages = 2;
+        link.policy = random.below(2) * 4;
+        break;
+    case 3: // orders, kept over many connections
+        link.reconnect = link.keep = 1;
+        link.life = 20;
+        link.message_delay = 5;
+        link.outbox_bytes = 4'096;
+        break;
+    }
+}
+
 template <class T>
 void append_fields(std::string& text, const T& plan, const std::vector<Field<T>>& fields)
 {
@@ -236,6 +270,8 @@ World draw(std::uint64_t seed)
         if (random.percent(50))
             link.reconnect = 1;
     }
+    if (random.percent(25))
+        draw_theme(world, world.links.front(), random);
     const int step_count = 5 + random.below(random.percent(30) ? 80 : 30);
     for (int i = 0; i < step_count; ++i)
         world.steps.push_back(draw_step(world, random));
