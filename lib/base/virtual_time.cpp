@@ -166,7 +166,7 @@ bool VirtualTime::wait(const Futex& queue, TimePoint deadline,
     auto* const me = present_member();
     auto* const loop = me && here.is_loop ? static_cast<Loop*>(me) : nullptr;
     Lock lock{mutex_};
-    waiters_.push_back(&waiter);
+    waiters_.push_back(waiter);
     struct Leave { // also when the condition throws
         VirtualTime& time;
         Lock& lock;
@@ -177,7 +177,7 @@ bool VirtualTime::wait(const Futex& queue, TimePoint deadline,
         {
             if (!lock.owns_lock())
                 lock.lock();
-            std::erase(time.waiters_, &waiter);
+            time.waiters_.erase(time.waiters_.iterator_to(waiter));
             if (loop)
                 loop->is_inside = false;
             if (time.turn_ == &waiter)
@@ -257,7 +257,7 @@ void VirtualTime::enter()
     if (turn_ || !waiters_.empty()) {
         Waiter waiter;
         waiter.is_due = true;
-        waiters_.push_back(&waiter);
+        waiters_.push_back(waiter);
         acquire(waiter, lock);
     }
     here.clock = this;
@@ -275,13 +275,13 @@ void VirtualTime::announce(Waiter& waiter)
 {
     std::lock_guard lock{mutex_};
     waiter.is_due = true;
-    waiters_.push_back(&waiter);
+    waiters_.push_back(waiter);
 }
 
 void VirtualTime::renounce(Waiter& waiter) noexcept
 {
     std::lock_guard lock{mutex_};
-    std::erase(waiters_, &waiter);
+    waiters_.erase(waiters_.iterator_to(waiter));
 }
 
 void VirtualTime::begin(Waiter& waiter)
@@ -298,7 +298,7 @@ void VirtualTime::acquire(Waiter& waiter, Lock& lock)
     schedule();
     while (!waiter.has_turn.wait_for(lock, look_interval, [&] { return turn_ == &waiter; }))
         schedule();
-    std::erase(waiters_, &waiter);
+    waiters_.erase(waiters_.iterator_to(waiter));
 }
 
 void VirtualTime::end() noexcept
@@ -337,15 +337,15 @@ VirtualTime::Member* VirtualTime::next() noexcept
         }
     if (waiter == waiters_.end())
         return nullptr;
-    (*waiter)->is_due = (*waiter)->is_due || (*waiter)->deadline <= now();
-    return *waiter;
+    waiter->is_due = waiter->is_due || waiter->deadline <= now();
+    return &*waiter;
 }
 
 VirtualTime::Member* VirtualTime::next_at_random() noexcept
 {
     const auto is_ready_loop = [](Loop* loop) { return is_ready(*loop); };
-    const auto is_ready_waiter = [this](const Waiter* waiter) {
-        return may_run(*waiter) || waiter->deadline <= now();
+    const auto is_ready_waiter = [this](const Waiter& waiter) {
+        return may_run(waiter) || waiter.deadline <= now();
     };
     const auto count = std::count_if(loops_.begin(), loops_.end(), is_ready_loop)
                        + std::count_if(waiters_.begin(), waiters_.end(), is_ready_waiter);
@@ -355,10 +355,10 @@ VirtualTime::Member* VirtualTime::next_at_random() noexcept
     for (auto* const loop : loops_)
         if (is_ready_loop(loop) && index-- == 0)
             return loop;
-    for (auto* const waiter : waiters_)
+    for (auto& waiter : waiters_)
         if (is_ready_waiter(waiter) && index-- == 0) {
-            waiter->is_due = waiter->is_due || waiter->deadline <= now();
-            return waiter;
+            waiter.is_due = waiter.is_due || waiter.deadline <= now();
+            return &waiter;
         }
     return nullptr;
 }
@@ -371,17 +371,17 @@ bool VirtualTime::pass_time() noexcept
     for (const auto* const loop : loops_)
         if (!loop->is_inside)
             next = std::min(next, loop->next_timer);
-    for (const auto* const waiter : waiters_) {
-        next = std::min(next, waiter->deadline);
-        may_pass_limit = may_pass_limit || waiter->may_pass_limit;
+    for (const auto& waiter : waiters_) {
+        next = std::min(next, waiter.deadline);
+        may_pass_limit = may_pass_limit || waiter.may_pass_limit;
     }
     if (next == TimePoint::max())
         return false;
     if (next > now()) {
         if (next > limit_ && !may_pass_limit) {
             has_passed_limit_ = true;
-            for (auto* const waiter : waiters_)
-                waiter->has_passed_limit = true;
+            for (auto& waiter : waiters_)
+                waiter.has_passed_limit = true;
             return true;
         }
         now_.store(next.time_since_epoch().count(), std::memory_order_release);
@@ -390,8 +390,8 @@ bool VirtualTime::pass_time() noexcept
     }
     for (auto* const loop : loops_)
         loop->may_be_ready = loop->may_be_ready || loop->next_timer <= next;
-    for (auto* const waiter : waiters_)
-        waiter->is_due = waiter->is_due || waiter->deadline <= next;
+    for (auto& waiter : waiters_)
+        waiter.is_due = waiter.is_due || waiter.deadline <= next;
     return true;
 }
 

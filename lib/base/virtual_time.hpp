@@ -5,6 +5,8 @@
 
 #include <sidecar/clock.hpp>
 
+#include <boost/intrusive/list.hpp>
+
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
@@ -41,7 +43,7 @@ public:
         bool is_added = false;
     };
     /// A thread that waits. Lives on its stack.
-    struct Waiter : Member {
+    struct Waiter : Member, boost::intrusive::list_base_hook<> {
         const Futex* queue = nullptr; // constant; null: it waits for time only
         std::uint32_t ticket = 0;     // the queue's, when the thread last evaluated its condition
         TimePoint deadline = TimePoint::max(); // constant
@@ -140,11 +142,12 @@ private:
     std::atomic<bool> has_passed_limit_{false}; // both: atomic
     std::atomic<std::uint64_t> seeds_{0};       // both: atomic
     std::mutex mutex_;
-    std::vector<Loop*> loops_;     // both: guarded by mutex_, as all below
-    std::vector<Waiter*> waiters_; // in order of their waits
-    Member* turn_ = nullptr;       // whose turn it is; null: nobody's
-    std::uint64_t progress_ = 0;   // changes when a handler ran, a thread continued, or time passed
-    std::size_t last_loop_ = 0;    // the index of the loop that had the latest turn
+    std::vector<Loop*> loops_; // both: guarded by mutex_, as all below
+    /// In order of their waits. Intrusive: a wait needs no memory.
+    boost::intrusive::list<Waiter, boost::intrusive::constant_time_size<false>> waiters_;
+    Member* turn_ = nullptr;     // whose turn it is; null: nobody's
+    std::uint64_t progress_ = 0; // changes when a handler ran, a thread continued, or time passed
+    std::size_t last_loop_ = 0;  // the index of the loop that had the latest turn
     std::size_t busy_turns_ =
         0; // turns of loops since time passed or a waiting thread had its turn
     std::uint64_t random_state_;
