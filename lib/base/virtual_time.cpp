@@ -324,8 +324,8 @@ void VirtualTime::schedule() noexcept
 
 VirtualTime::Member* VirtualTime::next() noexcept
 {
-    const auto waiter = std::find_if(waiters_.begin(), waiters_.end(), [this](const Waiter* each) {
-        return may_run(*each) || (busy_turns_ >= max_busy_turns && each->deadline <= now());
+    const auto waiter = std::find_if(waiters_.begin(), waiters_.end(), [this](const Waiter& each) {
+        return may_run(each) || (busy_turns_ >= max_busy_turns && each.deadline <= now());
     });
     if (waiter == waiters_.end() || busy_turns_ < max_busy_turns)
         for (std::size_t i = 1; i <= loops_.size(); ++i) {

@@ -367,7 +367,7 @@ TEST_CASE("no memory: whatever allocation of a run fails, on either side, it end
                                    .priority = i % 3 == 0 ? Priority::high : Priority::normal});
             });
         attempt([&] { (void)f.feed.receive(1s); });
-        f.peer.drop();
+        attempt([&] { f.peer.drop(); });
         attempt([&] { pass(f.feed, 10s); });
         attempt([&] { (void)f.feed.flush(10s); });
         attempt([&] { (void)f.feed.next_event(1s); });
