@@ -89,8 +89,7 @@ enum class Error {
     expired = 31,
     /// The peer refused the login, as the application's on_connected says; see Session::refuse().
     login_refused = 32,
-    /// A test's virtual time has passed its limit, so that the call would wait for ever; see
-    /// MockClock.
+    /// A test's virtual time cannot pass, so that the call would wait for ever; see MockClock.
     time_limit = 33,
     /// A test's MockScript was not met: a step is missing, or something came that no step expects.
     script_failed = 34,

@@ -45,7 +45,7 @@ std::string_view describe(Error error)
     case Error::link_closed: return "the link was closed by the application";
     case Error::expired: return "a message was dropped, for its time was over";
     case Error::login_refused: return "the peer refused the login";
-    case Error::time_limit: return "virtual time has passed its limit";
+    case Error::time_limit: return "virtual time cannot pass";
     case Error::script_failed: return "the test's script was not met";
     }
     return "unknown error";

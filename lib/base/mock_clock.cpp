@@ -27,8 +27,8 @@ void MockClock::advance(Duration duration) const
                                 {.attempted = "let time pass",
                                  .explanation = "time cannot pass while a loop's thread runs"}}};
     if (!time_->advance(duration))
-        throw Exception{Failure{
-            Error::time_limit, {.attempted = "let time pass", .explanation = time_->limit_text()}}};
+        throw Exception{Failure{Error::time_limit,
+                                {.attempted = "let time pass", .explanation = time_->why_never()}}};
 }
 
 void MockClock::settle() const { time_->settle(); }

@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 namespace sidecar::detail {
@@ -19,11 +21,15 @@ using namespace std::chrono_literals;
 constexpr std::size_t handlers_in_a_turn = 64;
 /// After so many turns of loops at one moment the waiting threads need not wait until all is quiet.
 constexpr std::size_t max_busy_turns = 1000;
+/// After so many the loops will not let time pass at all.
+constexpr std::size_t max_turns_at_once = 5'000;
 constexpr auto look_interval = 5ms; // how soon effects from outside are seen
 /// How long a loop may hold its turn while the condition of a waiting thread may hold already.
 constexpr Duration patience_when_woken = 500ms;
 /// How long nothing may happen at all while no thread has a deadline.
-constexpr Duration patience_when_stalled = 30s;
+constexpr Duration patience_when_stalled = 10s;
+/// The same in a process with no other thread: only a signal could act.
+constexpr Duration patience_when_alone = 3s;
 constexpr auto frozen_interval = 100ms;
 constexpr int max_frozen = 10; // intervals
 
@@ -35,6 +41,23 @@ struct Here {
     int entered = 0;
 };
 thread_local Here here;
+thread_local const char* why_never_here = nullptr; // of the latest wait
+thread_local Duration limit_here{};
+
+constexpr auto beyond_limit = "virtual time would pass its limit";
+constexpr auto nothing_happens = "no timer runs, and no other thread acts: nothing can happen";
+constexpr auto never_quiet = "a loop runs one handler after the other, and no time passes";
+
+/// Returns how many threads this process has.
+std::size_t thread_count() noexcept
+{
+    std::error_code none;
+    std::size_t count = 0;
+    for (std::filesystem::directory_iterator at{"/proc/self/task", none}, end; !none && at != end;
+         at.increment(none))
+        ++count;
+    return count;
+}
 thread_local VirtualTime::Member application_thread;
 
 } // namespace
@@ -61,9 +84,11 @@ public:
     {
         return now_ - since_ >= patience_when_woken;
     }
-    [[nodiscard]] bool is_stalled() const noexcept
+    [[nodiscard]] bool is_stalled(std::size_t threads_that_wait) const noexcept
     {
-        return now_ - since_ >= patience_when_stalled;
+        const auto stalled = now_ - since_;
+        return stalled >= patience_when_stalled
+               || (stalled >= patience_when_alone && thread_count() <= threads_that_wait);
     }
 
 private:
@@ -79,12 +104,17 @@ VirtualTime::Member* VirtualTime::present_member() const noexcept
     return here.clock == this ? here.member : nullptr;
 }
 
-std::string VirtualTime::limit_text() const
+std::string VirtualTime::why_never()
 {
-    return fmt::format(
-        "virtual time would pass its limit of {} (MockClock::Options::virtual_time), "
-        "or nothing can happen again",
-        readable(limit_.time_since_epoch()));
+    if (why_never_here == beyond_limit)
+        return fmt::format("{} of {} (MockClock::Options::virtual_time)", beyond_limit,
+                           readable(limit_here));
+    return why_never_here ? why_never_here : std::string{};
+}
+
+bool VirtualTime::is_at_limit() const noexcept
+{
+    return has_failed_ && limit_ - now() < std::chrono::minutes{1};
 }
 
 // --- loops
@@ -160,6 +190,7 @@ bool VirtualTime::wait(const Futex& queue, TimePoint deadline,
     waiter.ticket = queue.ticket();
     waiter.deadline = deadline;
     waiter.may_pass_limit = give_up != TimePoint::max();
+    why_never_here = nullptr;
     Patience patience{deadline - now(), give_up};
     if (condition()) // after the ticket: no wake is missed
         return true;
@@ -177,6 +208,8 @@ bool VirtualTime::wait(const Futex& queue, TimePoint deadline,
         {
             if (!lock.owns_lock())
                 lock.lock();
+            why_never_here = waiter.why_never;
+            limit_here = time.limit_.time_since_epoch();
             time.waiters_.erase(time.waiters_.iterator_to(waiter));
             if (loop)
                 loop->is_inside = false;
@@ -193,7 +226,7 @@ bool VirtualTime::wait(const Futex& queue, TimePoint deadline,
     schedule();
     for (;;) {
         const bool is_over =
-            wait_for_turn(waiter, lock, patience) || waiter.is_due || waiter.has_passed_limit;
+            wait_for_turn(waiter, lock, patience) || waiter.is_due || waiter.why_never;
         waiter.ticket = queue.ticket();
         lock.unlock();
         const bool held = condition();
@@ -217,8 +250,9 @@ bool VirtualTime::wait_for_turn(Waiter& waiter, Lock& lock, Patience& patience)
             return false;
         if (turn_)
             continue;
-        if (patience.is_stalled() && !waiter.may_pass_limit) {
-            has_passed_limit_ = true;
+        if (!waiter.may_pass_limit && waiter.deadline == TimePoint::max()
+            && patience.is_stalled(loops_.size() + waiters_.size())) {
+            waiter.why_never = nothing_happens;
             return true;
         }
         wake_loops();
@@ -315,11 +349,20 @@ void VirtualTime::end() noexcept
 void VirtualTime::schedule() noexcept
 {
     while (!turn_ && !waiters_.empty()) {
+        if (busy_turns_ >= max_turns_at_once)
+            fail_waits(never_quiet);
         if (auto* const member = interleaving_ != 0 ? next_at_random() : next())
             return give_turn(*member);
         if (!pass_time())
             return;
     }
+}
+
+void VirtualTime::fail_waits(const char* why) noexcept
+{
+    for (auto& waiter : waiters_)
+        if (!waiter.may_pass_limit && waiter.queue) // null: the beginning of a thread
+            waiter.why_never = why;
 }
 
 VirtualTime::Member* VirtualTime::next() noexcept
@@ -379,9 +422,8 @@ bool VirtualTime::pass_time() noexcept
         return false;
     if (next > now()) {
         if (next > limit_ && !may_pass_limit) {
-            has_passed_limit_ = true;
-            for (auto& waiter : waiters_)
-                waiter.has_passed_limit = true;
+            has_failed_ = true;
+            fail_waits(beyond_limit);
             return true;
         }
         now_.store(next.time_since_epoch().count(), std::memory_order_release);
@@ -422,7 +464,7 @@ bool VirtualTime::is_ready(Loop& loop) noexcept
 
 bool VirtualTime::may_run(const Waiter& waiter) const noexcept
 {
-    return waiter.is_due || waiter.has_passed_limit
+    return waiter.is_due || waiter.why_never
            || (waiter.queue && waiter.queue->ticket() != waiter.ticket);
 }
 

@@ -49,7 +49,7 @@ public:
         TimePoint deadline = TimePoint::max(); // constant
         bool may_pass_limit = false;           // constant
         bool is_due = false;                   // it may run: its deadline has passed, or it begins
-        bool has_passed_limit = false;         // it may run: time does not reach its deadline
+        const char* why_never = nullptr;       // it may run: time cannot pass, for this reason
     };
 
     /// `limit`: how far time may pass. `interleaving`: a seed, or zero.
@@ -66,10 +66,11 @@ public:
     {
         return TimePoint{Duration{now_.load(std::memory_order_acquire)}};
     }
-    /// Says that the limit has passed.
-    [[nodiscard]] std::string limit_text() const;
-    /// Returns whether a wait has failed because of the limit.
-    [[nodiscard]] bool has_passed_limit() const noexcept { return has_passed_limit_.load(); }
+    /// Says why the latest wait of this thread ended early: time could not pass. Empty: it did not.
+    [[nodiscard]] static std::string why_never();
+    /// Returns whether time is near its limit, and a wait has failed for that: a loop that only
+    /// looks should end too.
+    [[nodiscard]] bool is_at_limit() const noexcept;
 
     /// Returns another number at each call, the same ones in each run of a test.
     [[nodiscard]] std::uint64_t next_seed() noexcept { return seeds_.fetch_add(1); }
@@ -95,8 +96,8 @@ public:
     void poke() noexcept;
 
     // --- threads of the application
-    /// Waits until `condition()` holds. False: the deadline has passed, or the limit; or another
-    /// member has not ended its turn until `give_up`, or for as long as the timeout (at least one
+    /// Waits until `condition()` holds. False: the deadline has passed; or why_never() says why it
+    /// cannot; or another member has not ended its turn until `give_up`, or for as long as the timeout (at least one
     /// second), in real time. The limit does not count if there is a `give_up`.
     [[nodiscard]] bool wait(const Futex& queue, TimePoint deadline,
                             const std::function<bool()>& condition,
@@ -105,7 +106,7 @@ public:
     [[nodiscard]] bool is_loop_thread() const noexcept;
     /// Lets everything happen that can happen at the present moment. No effect on a loop's thread.
     void settle();
-    /// Lets this time pass. False: the limit has passed.
+    /// Lets this time pass. False: it cannot; see why_never().
     [[nodiscard]] bool advance(Duration duration);
 
     /// From now on this thread takes turns, until leave(); counts nested calls. Throws Exception
@@ -126,6 +127,7 @@ private:
     [[nodiscard]] bool wait_for_turn(Waiter& waiter, Lock& lock, Patience& patience);
     void acquire(Waiter& waiter, Lock& lock);
     void schedule() noexcept;
+    void fail_waits(const char* why) noexcept;
     [[nodiscard]] Member* next() noexcept;
     [[nodiscard]] Member* next_at_random() noexcept;
     [[nodiscard]] bool pass_time() noexcept;
@@ -136,11 +138,11 @@ private:
     [[nodiscard]] std::size_t random(std::size_t below) noexcept;
     [[nodiscard]] Member* present_member() const noexcept;
 
-    const TimePoint limit_;                     // both: constant
-    const std::uint64_t interleaving_;          // both: constant
-    std::atomic<Duration::rep> now_{0};         // both: atomic; written with mutex_ held
-    std::atomic<bool> has_passed_limit_{false}; // both: atomic
-    std::atomic<std::uint64_t> seeds_{0};       // both: atomic
+    const TimePoint limit_;               // both: constant
+    const std::uint64_t interleaving_;    // both: constant
+    std::atomic<Duration::rep> now_{0};   // both: atomic; written with mutex_ held
+    std::atomic<bool> has_failed_{false}; // both: atomic; a wait ended because of the limit
+    std::atomic<std::uint64_t> seeds_{0}; // both: atomic
     std::mutex mutex_;
     std::vector<Loop*> loops_; // both: guarded by mutex_, as all below
     /// In order of their waits. Intrusive: a wait needs no memory.

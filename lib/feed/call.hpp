@@ -104,8 +104,9 @@ public:
             return;
         if (result.error() == Error::stopped)
             result = failure(Error::stopped, attempted);
-        else if (result.error() == Error::timed_out || result.error() == Error::full)
-            result = run_->explain(result.error());
+        else if (run_->virtual_time()
+                 && (result.error() == Error::timed_out || result.error() == Error::full))
+            result = run_->explain(detail::of_call(result.error(), attempted, endpoint()));
     }
 
 private:

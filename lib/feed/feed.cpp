@@ -358,10 +358,9 @@ Result<std::size_t> Feed::poll_messages(MessageHandler handler, std::size_t limi
         call->settle();
     auto count = call->inbox().poll(handler, limit);
     call.complete(count, "poll");
-    if (call->virtual_time() && count && *count == 0)
-        if (auto failure = call->explain(call.failure(Error::timed_out, "poll"));
-            failure == Error::time_limit)
-            return failure;
+    if (const auto* const time = call->virtual_time();
+        time && count && *count == 0 && time->is_at_limit())
+        return call.failure(Error::time_limit, "poll");
     return count;
 }
 

@@ -142,13 +142,13 @@ Result<void> Run::check_clock(const LinkConfig& config) const
 
 Failure Run::explain(Failure failure) const
 {
-    const auto* const time = virtual_time();
-    if (!time || !time->has_passed_limit())
+    auto why = virtual_time() ? virtual_time()->why_never() : std::string{};
+    if (why.empty())
         return failure;
     return {Error::time_limit,
             {.attempted = failure.attempted(),
              .endpoint = failure.endpoint(),
-             .explanation = fmt::format("{}\n{}", time->limit_text(), dump())}};
+             .explanation = fmt::format("{}\n{}", why, dump())}};
 }
 
 // --- stopping
@@ -195,7 +195,7 @@ std::optional<StopReport> Run::wait_stopped(Duration timeout)
         if (final_report_)
             return final_report_;
         if (loop_.now() >= until
-            || (!requested && virtual_time() && virtual_time()->has_passed_limit()))
+            || (!requested && virtual_time() && !VirtualTime::why_never().empty()))
             return std::nullopt;
     }
 }

@@ -252,11 +252,12 @@ TEST_CASE("lockstep: a wait beyond the limit says who waits for what, and the st
     const auto nothing = feed.receive(Duration::max());
     REQUIRE(nothing == Error::time_limit);
     CHECK_FALSE(nothing.error().will_retry());
-    CHECK(nothing.error().message().find("better times") != std::string::npos);
-    CHECK(nothing.error().message().find("link 0") != std::string::npos);
+    for (const auto* text : {"cannot receive (mock)", "limit of 1 h", "better times", "link 0"})
+        CHECK(nothing.error().message().find(text) != std::string::npos);
     CHECK(feed.now() <= TimePoint{1h});
     CHECK(feed.poll([](const MessageView&) {}) == Error::time_limit);
     CHECK(feed.receive(1min) == Error::time_limit);
+    CHECK(feed.receive({}) == Error::timed_out); // which needs no time
     CHECK_FALSE(feed.sleep_for(1h));
     peer.hold_writes();
     CHECK(feed.send("x"));
@@ -266,6 +267,38 @@ TEST_CASE("lockstep: a wait beyond the limit says who waits for what, and the st
     CHECK_THROWS_AS(peer.advance(1h), Exception);
     peer.delay_close(Duration::max());
     CHECK(feed.stop().joined);
+}
+
+TEST_CASE("lockstep: a wait too long for the limit spoils no shorter one")
+{
+    Fixture f;
+    REQUIRE(f.feed.start(1s));
+    CHECK(f.feed.receive(48h) == Error::time_limit);
+    CHECK(f.feed.receive(1s) == Error::timed_out);
+    CHECK(f.feed.poll([](const MessageView&) {}).value() == 0);
+    f.peer.deliver_after(1h, "later");
+    CHECK(text(f.feed.receive(2h)) == "later");
+}
+
+TEST_CASE("lockstep: where nothing can happen a wait for ever ends")
+{
+    Fixture f;
+    REQUIRE(f.feed.start(1s));
+    const auto nothing = f.feed.receive(Duration::max()); // in three seconds, or ten
+    REQUIRE(nothing == Error::time_limit);
+    CHECK(nothing.error().message().find("nothing can happen") != std::string::npos);
+}
+
+TEST_CASE("lockstep: a loop that lets no time pass ends the waits, and may be stopped")
+{
+    Fixture f;
+    REQUIRE(f.feed.start(1s));
+    f.peer.limit_reads(0); // a read returns at once, without a message
+    f.peer.deliver("x");
+    const auto nothing = f.feed.receive(1s);
+    REQUIRE(nothing == Error::time_limit);
+    CHECK(nothing.error().message().find("no time passes") != std::string::npos);
+    CHECK(f.feed.stop().joined);
 }
 
 TEST_CASE("lockstep: a loop that is never quiet holds nobody up")

@@ -39,9 +39,10 @@ std::uint32_t State::begin(TimePoint now, std::string token)
         due = std::move(rest);
     }
     last_seen = now;
-    current = {.number = ++connect_count, .token = token};
-    logs.push_back({.number = current.number, .token = std::move(token), .began = now});
-    return current.number;
+    Current next{.number = connect_count + 1, .token = token};
+    logs.push_back({.number = next.number, .token = std::move(token), .began = now});
+    current = std::move(next); // last: there may be no memory for the others
+    return ++connect_count;
 }
 
 void State::accept(TimePoint now)
