@@ -853,6 +853,14 @@ void Application::rest()
     });
     if (!made)
         return;
+    for (int i = 0; i < 10; ++i) {
+        read_all();
+        (void)feed().sleep_for(milliseconds(1));
+    }
+    const auto dump = feed().dump();
+    model_.require(dump.find("while pass_on() waits for room") == std::string::npos
+                       || feed().stats().inbox_messages != 0,
+                   "pass_on() waits for room, and the queue is empty: {}", dump);
     int needed = 200;
     bool pings_often = false;
     for (const auto& plan : world_.links) {

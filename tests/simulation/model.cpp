@@ -488,13 +488,15 @@ bool Model::has_waiting() const
 {
     const Guard guard{mutex_};
     for (const auto& link : links_) {
-        if (link->plan.policy != 0 || link->plan.max_age != 0 || link->is_ending)
+        const bool may_fail = link->plan.policy == static_cast<int>(sidecar::OverflowPolicy::fail);
+        if ((link->plan.policy != 0 && !may_fail) || link->plan.max_age != 0 || link->is_ending)
             continue;
         for (auto at = link->cursor; at < link->arrived.size(); ++at) {
             const auto& each = link->arrived[at];
-            const bool is_due =
-                !each.is_in_session
-                || (each.connect == link->session_good && each.connect > link->connect_over);
+            const bool is_present = each.connect > link->connect_over;
+            const bool is_due = each.is_in_session
+                                    ? each.connect == link->session_good && is_present
+                                    : is_present || !may_fail;
             if (!each.is_taken && is_due)
                 return true;
         }
@@ -505,7 +507,7 @@ bool Model::has_waiting() const
 void Model::balance(const sidecar::Stats& stats, std::uint64_t unsent)
 {
     const Guard guard{mutex_};
-    std::uint64_t open = 0, missing = 0, replaced = 0, unwritten = 0;
+    std::uint64_t open = 0, missing = 0, replaced = 0, unwritten = 0, may_be_late = 0;
     for (const auto& link : links_) {
         missing += link->missing;
         replaced += link->replaced;
@@ -515,8 +517,13 @@ void Model::balance(const sidecar::Stats& stats, std::uint64_t unsent)
             gone += each.is_seen ? 1 : 0;
         }
         open += arrived - gone - link->missing - link->replaced;
-        for (const auto& each : link->sent)
-            unwritten += each.outcome == LinkModel::Sent::accepted && !each.is_written ? 1 : 0;
+        for (const auto& each : link->sent) {
+            const bool is_unwritten = each.outcome == LinkModel::Sent::accepted && !each.is_written;
+            unwritten += is_unwritten ? 1 : 0;
+            // Empty ones look alike, so another one may seem to be written
+            may_be_late +=
+                (is_unwritten || each.text.empty()) && each.too_late != TimePoint::max() ? 1 : 0;
+        }
     }
     require(stats.messages_taken == taken_, "{} messages taken; the stats say {}", taken_,
             stats.messages_taken);
@@ -530,6 +537,8 @@ void Model::balance(const sidecar::Stats& stats, std::uint64_t unsent)
         open == stats.discarded + stats.inbox_messages + unseen,
         "{} messages neither received nor in a gap; discarded {}, queued {}, in gaps to come {}",
         open, stats.discarded, stats.inbox_messages, unseen);
+    require(stats.unsent_late <= may_be_late, "{} sends expired, and {} may have",
+            stats.unsent_late, may_be_late);
     require(unwritten == unsent, "{} accepted sends were not written; the report says {}",
             unwritten, unsent);
 }
