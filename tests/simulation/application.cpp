@@ -57,7 +57,7 @@ Task<> prepare(std::shared_ptr<Peer> peer, Context ctx, sidecar::Session& sessio
             (void)co_await receive();
         break;
     case passes_on:
-        for (int i = 0; i < 3; ++i) {
+        for (int i = 0; i < 6; ++i) {
             auto message = co_await receive();
             const std::string text{message.text()};
             peer->model.session_passes_on(*peer->link, text, true);
@@ -483,7 +483,7 @@ void Application::stop(int reason)
 
 void Application::wait_stopped(int timeout)
 {
-    if (!is_running_ || !is_stop_asked_)
+    if (!is_running_)
         return;
     const auto result = timed("wait_stopped", milliseconds(timeout), {},
                               [&] { return feed().wait_stopped(milliseconds(timeout)); });

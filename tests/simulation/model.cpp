@@ -201,6 +201,8 @@ void Model::writes(LinkModel& link, std::string_view text, std::uint32_t connect
         return; // one of several that look alike
     require(!message.is_overtaken, "link {}: \"{}\" was written behind a later one", link.name,
             text.substr(0, 20));
+    require(!message.is_doubtful, "link {}: \"{}\" goes out again after its write failed",
+            link.name, text.substr(0, 20));
     require(!message.is_flushed, "link {}: \"{}\" was written after flush() said that it was",
             link.name, text.substr(0, 20));
     require(handed < message.too_late, "link {}: \"{}\" expired at {:.3f} and went out at {:.3f}",
@@ -211,6 +213,14 @@ void Model::writes(LinkModel& link, std::string_view text, std::uint32_t connect
         if (!other.is_written && other.outcome == LinkModel::Sent::accepted
             && other.is_high == message.is_high && other.ended < message.began)
             other.is_overtaken = true;
+}
+
+void Model::doubts(LinkModel& link, std::string_view text)
+{
+    const Guard guard{mutex_};
+    for (auto& message : link.sent)
+        if (!text.empty() && message.text == text)
+            message.is_doubtful = true;
 }
 
 // --- the application's side
@@ -341,12 +351,13 @@ void Model::sees_nothing()
 /// Answers to subscriptions that arrived on this connection; many, if that is not known.
 int Model::count_answers(const LinkModel& link, std::uint32_t connection) const
 {
-    for (const auto& [connect, number] : link.numbers)
-        if (number == connection)
-            return static_cast<int>(
-                std::count_if(link.arrived.begin(), link.arrived.end(), [&](const auto& each) {
-                    return each.connect == connect && each.text.starts_with("ack ");
-                }));
+    const auto at = std::find_if(link.numbers.begin(), link.numbers.end(),
+                                 [&](const auto& pair) { return pair.second == connection; });
+    if (at != link.numbers.end())
+        return static_cast<int>(
+            std::count_if(link.arrived.begin(), link.arrived.end(), [&](const auto& each) {
+                return each.connect == at->first && each.text.starts_with("ack ");
+            }));
     return INT32_MAX;
 }
 

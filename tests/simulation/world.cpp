@@ -216,12 +216,11 @@ void draw_theme(World& world, LinkPlan& link, Random& random)
         link.prepares = random.below(2) * only_waits;
         break;
     case 5: // pass_on() finds the queue full
-        link.reconnect = 1;
-        link.life = 100;
         link.prepares = passes_on;
-        link.queue_messages = 8;
-        link.period = 5;
+        link.queue_messages = 3 + random.below(3);
+        link.period = 10;
         link.burst = 5;
+        link.total = 60;
         break;
     }
 }
