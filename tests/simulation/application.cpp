@@ -57,7 +57,7 @@ Task<> prepare(std::shared_ptr<Peer> peer, Context ctx, sidecar::Session& sessio
             (void)co_await receive();
         break;
     case passes_on:
-        for (int i = 0; i < 3; ++i) {
+        for (int i = 0; i < 6; ++i) {
             auto message = co_await receive();
             const std::string text{message.text()};
             peer->model.session_passes_on(*peer->link, text, true);
@@ -483,7 +483,7 @@ void Application::stop(int reason)
 
 void Application::wait_stopped(int timeout)
 {
-    if (!is_running_ || !is_stop_asked_)
+    if (!is_running_)
         return;
     const auto result = timed("wait_stopped", milliseconds(timeout), {},
                               [&] { return feed().wait_stopped(milliseconds(timeout)); });
@@ -853,6 +853,14 @@ void Application::rest()
     });
     if (!made)
         return;
+    for (int i = 0; i < 10; ++i) {
+        read_all();
+        (void)feed().sleep_for(milliseconds(1));
+    }
+    const auto dump = feed().dump();
+    model_.require(dump.find("while pass_on() waits for room") == std::string::npos
+                       || feed().stats().inbox_messages != 0,
+                   "pass_on() waits for room, and the queue is empty: {}", dump);
     int needed = 200;
     bool pings_often = false;
     for (const auto& plan : world_.links) {

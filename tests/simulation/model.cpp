@@ -201,6 +201,8 @@ void Model::writes(LinkModel& link, std::string_view text, std::uint32_t connect
         return; // one of several that look alike
     require(!message.is_overtaken, "link {}: \"{}\" was written behind a later one", link.name,
             text.substr(0, 20));
+    require(!message.is_doubtful, "link {}: \"{}\" goes out again after its write failed",
+            link.name, text.substr(0, 20));
     require(!message.is_flushed, "link {}: \"{}\" was written after flush() said that it was",
             link.name, text.substr(0, 20));
     require(handed < message.too_late, "link {}: \"{}\" expired at {:.3f} and went out at {:.3f}",
@@ -211,6 +213,14 @@ void Model::writes(LinkModel& link, std::string_view text, std::uint32_t connect
         if (!other.is_written && other.outcome == LinkModel::Sent::accepted
             && other.is_high == message.is_high && other.ended < message.began)
             other.is_overtaken = true;
+}
+
+void Model::doubts(LinkModel& link, std::string_view text)
+{
+    const Guard guard{mutex_};
+    for (auto& message : link.sent)
+        if (!text.empty() && message.text == text)
+            message.is_doubtful = true;
 }
 
 // --- the application's side
@@ -341,12 +351,13 @@ void Model::sees_nothing()
 /// Answers to subscriptions that arrived on this connection; many, if that is not known.
 int Model::count_answers(const LinkModel& link, std::uint32_t connection) const
 {
-    for (const auto& [connect, number] : link.numbers)
-        if (number == connection)
-            return static_cast<int>(
-                std::count_if(link.arrived.begin(), link.arrived.end(), [&](const auto& each) {
-                    return each.connect == connect && each.text.starts_with("ack ");
-                }));
+    const auto at = std::find_if(link.numbers.begin(), link.numbers.end(),
+                                 [&](const auto& pair) { return pair.second == connection; });
+    if (at != link.numbers.end())
+        return static_cast<int>(
+            std::count_if(link.arrived.begin(), link.arrived.end(), [&](const auto& each) {
+                return each.connect == at->first && each.text.starts_with("ack ");
+            }));
     return INT32_MAX;
 }
 
@@ -488,13 +499,15 @@ bool Model::has_waiting() const
 {
     const Guard guard{mutex_};
     for (const auto& link : links_) {
-        if (link->plan.policy != 0 || link->plan.max_age != 0 || link->is_ending)
+        const bool may_fail = link->plan.policy == static_cast<int>(sidecar::OverflowPolicy::fail);
+        if ((link->plan.policy != 0 && !may_fail) || link->plan.max_age != 0 || link->is_ending)
             continue;
         for (auto at = link->cursor; at < link->arrived.size(); ++at) {
             const auto& each = link->arrived[at];
-            const bool is_due =
-                !each.is_in_session
-                || (each.connect == link->session_good && each.connect > link->connect_over);
+            const bool is_present = each.connect > link->connect_over;
+            const bool is_due = each.is_in_session
+                                    ? each.connect == link->session_good && is_present
+                                    : is_present || !may_fail;
             if (!each.is_taken && is_due)
                 return true;
         }
@@ -505,7 +518,7 @@ bool Model::has_waiting() const
 void Model::balance(const sidecar::Stats& stats, std::uint64_t unsent)
 {
     const Guard guard{mutex_};
-    std::uint64_t open = 0, missing = 0, replaced = 0, unwritten = 0;
+    std::uint64_t open = 0, missing = 0, replaced = 0, unwritten = 0, may_be_late = 0;
     for (const auto& link : links_) {
         missing += link->missing;
         replaced += link->replaced;
@@ -515,8 +528,13 @@ void Model::balance(const sidecar::Stats& stats, std::uint64_t unsent)
             gone += each.is_seen ? 1 : 0;
         }
         open += arrived - gone - link->missing - link->replaced;
-        for (const auto& each : link->sent)
-            unwritten += each.outcome == LinkModel::Sent::accepted && !each.is_written ? 1 : 0;
+        for (const auto& each : link->sent) {
+            const bool is_unwritten = each.outcome == LinkModel::Sent::accepted && !each.is_written;
+            unwritten += is_unwritten ? 1 : 0;
+            // Empty ones look alike, so another one may seem to be written
+            may_be_late +=
+                (is_unwritten || each.text.empty()) && each.too_late != TimePoint::max() ? 1 : 0;
+        }
     }
     require(stats.messages_taken == taken_, "{} messages taken; the stats say {}", taken_,
             stats.messages_taken);
@@ -530,6 +548,8 @@ void Model::balance(const sidecar::Stats& stats, std::uint64_t unsent)
         open == stats.discarded + stats.inbox_messages + unseen,
         "{} messages neither received nor in a gap; discarded {}, queued {}, in gaps to come {}",
         open, stats.discarded, stats.inbox_messages, unseen);
+    require(stats.unsent_late <= may_be_late, "{} sends expired, and {} may have",
+            stats.unsent_late, may_be_late);
     require(unwritten == unsent, "{} accepted sends were not written; the report says {}",
             unwritten, unsent);
 }

@@ -54,6 +54,7 @@ struct LinkModel {
         TimePoint too_late = TimePoint::max();
         enum Outcome { trying, accepted, refused } outcome = trying;
         bool is_written = false;
+        bool is_doubtful = false;  ///< its write failed: the peer may have it, in part
         bool is_overtaken = false; ///< a later one was written before it
         bool is_flushed = false;   ///< a flush() after it said that all is written
     };
@@ -137,6 +138,9 @@ public:
     /// `handed`: when the transport was given it.
     void writes(LinkModel& link, std::string_view text, std::uint32_t connect, TimePoint handed,
                 TimePoint now);
+
+    /// A write failed that may have written this message in part.
+    void doubts(LinkModel& link, std::string_view text);
 
     // --- the application's side
     [[nodiscard]] std::size_t send_begins(LinkModel& link, std::string text,

@@ -329,13 +329,25 @@ Task<> Wire::write(Context ctx, sidecar::Batch batch)
                                  "link {}: the batch changed when its connection ended",
                                  link_->name);
     };
+    std::size_t unmarked = 0, done = 0, marked = 0;
+    struct Unfinished { // of a batch without marks each message may be written in part
+        Wire& wire;
+        const std::vector<std::string>& texts;
+        const std::size_t& marked;
+        bool is_done = false;
+        ~Unfinished()
+        {
+            const auto end = marked == 0 ? texts.size() : std::min(marked + 1, texts.size());
+            for (auto i = marked; i < end && !is_done; ++i)
+                wire.peer_->model.doubts(*wire.link_, texts[i]);
+        }
+    } unfinished{*this, texts, marked};
     try {
         co_await pass(ctx, write_, plan_.write_delay, true);
     } catch (...) {
         look_at_rest(0);
         throw;
     }
-    std::size_t unmarked = 0, done = 0;
     for (const auto& text : texts) {
         peer_->model.require(at != batch.end() && at->text() == text,
                              "link {}: the batch changed while its write waited: \"{}\" was \"{}\"",
@@ -354,6 +366,7 @@ Task<> Wire::write(Context ctx, sidecar::Batch batch)
         if (plan_.marks) {
             peer_->model.writes(*link_, text, number_, handed, ctx.now());
             batch.mark_written(std::exchange(unmarked, 0));
+            ++marked;
             answer(text, ctx.now());
         }
         if (plan_.message_delay > 0 && done < texts.size()) {
@@ -365,6 +378,7 @@ Task<> Wire::write(Context ctx, sidecar::Batch batch)
             }
         }
     }
+    unfinished.is_done = true;
     peer_->model.require(at == batch.end(), "link {}: the batch grew while it was written",
                          link_->name);
     if (plan_.marks)

@@ -23,7 +23,7 @@ const std::vector<Field<World>> world_fields{
     {"threads", &World::threads, {2}},
     {"inbox_bytes", &World::inbox_bytes, {16'384, 20'000, 65'536}},
     {"inbox_messages", &World::inbox_messages, {1, 2, 5, 30}},
-    {"stop_total", &World::stop_total, {5, 20, 300, 10'000}},
+    {"stop_total", &World::stop_total, {1'000, 10'000}},
     {"stop_drain", &World::stop_drain, {0, 5, 3'000}},
     {"stop_close", &World::stop_close, {0, 5, 3'000}},
     {"stop_cancel", &World::stop_cancel, {0, 5, 1'000}},
@@ -119,7 +119,7 @@ const std::vector<VerbRow> verbs{
     {"feed_unsubscribe", 1, {0, 1, 2, 3}, {0, 1, 2}, {}},
     {"spawn", 1, {0, 1, 2, 3, 4}, {0, 10, 500}, {}},
     {"call", 2, {0, 1, 2, 3}, {0, 10, 500}, {0, 5, 1'000}},
-    {"sleep", 8, {0, 1, 5, 30, 300}, {}, {}},
+    {"sleep", 8, {0, 1, 5, 30, 300, 1'000}, {}, {}},
     {"look", 3, {0, 1, 2}, {}, {}},
     {"handle", 3, {}, {}, {}},
     {"release", 1, {}, {}, {}},
@@ -178,7 +178,7 @@ Step draw_step(const World& world, Random& random)
 /// Options that meet seldom, and break each other.
 void draw_theme(World& world, LinkPlan& link, Random& random)
 {
-    switch (random.below(4)) {
+    switch (random.below(6)) {
     case 0: // answers that find no room
         link.subscriptions = 2 + random.below(4);
         link.acks = 3;
@@ -205,6 +205,22 @@ void draw_theme(World& world, LinkPlan& link, Random& random)
         link.life = 20;
         link.message_delay = 5;
         link.outbox_bytes = 4'096;
+        break;
+    case 4: // many connections, and nobody reads
+        link.reconnect = 1;
+        link.window = 10;
+        link.life = 50;
+        link.idle_timeout = 5;
+        link.period = 20;
+        link.total = 2;
+        link.prepares = random.below(2) * only_waits;
+        break;
+    case 5: // pass_on() finds the queue full
+        link.prepares = passes_on;
+        link.queue_messages = 3 + random.below(3);
+        link.period = 10;
+        link.burst = 5;
+        link.total = 60;
         break;
     }
 }
