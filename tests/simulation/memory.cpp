@@ -1,5 +1,7 @@
 #include "simulation/memory.hpp"
 
+#include "support/sanitized.hpp"
+
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
@@ -14,7 +16,7 @@ thread_local bool is_uncounted = false;
 /// Before each block: its size, or 0 if it is not counted.
 constexpr std::size_t header = alignof(std::max_align_t);
 
-void* allocate(std::size_t size)
+[[maybe_unused]] void* allocate(std::size_t size)
 {
     auto* const block = static_cast<unsigned char*>(std::malloc(size + header));
     if (!block)
@@ -27,7 +29,7 @@ void* allocate(std::size_t size)
     return block + header;
 }
 
-void release(void* pointer) noexcept
+[[maybe_unused]] void release(void* pointer) noexcept
 {
     if (!pointer)
         return;
@@ -47,9 +49,13 @@ Uncounted::~Uncounted() { is_uncounted = before_; }
 
 } // namespace simulation
 
+// A sanitizer has operators of its own.
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)                                \
+    && !__has_feature(thread_sanitizer) && !__has_feature(address_sanitizer)
 void* operator new(std::size_t size) { return simulation::allocate(size); }
 void* operator new[](std::size_t size) { return simulation::allocate(size); }
 void operator delete(void* pointer) noexcept { simulation::release(pointer); }
 void operator delete[](void* pointer) noexcept { simulation::release(pointer); }
 void operator delete(void* pointer, std::size_t) noexcept { simulation::release(pointer); }
 void operator delete[](void* pointer, std::size_t) noexcept { simulation::release(pointer); }
+#endif

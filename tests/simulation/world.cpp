@@ -216,10 +216,11 @@ void draw_theme(World& world, LinkPlan& link, Random& random)
         link.prepares = random.below(2) * only_waits;
         break;
     case 5: // pass_on() finds the queue full
+        world.background = 1;
         link.prepares = passes_on;
         link.queue_messages = 3 + random.below(3);
-        link.period = 10;
-        link.burst = 5;
+        link.period = random.percent(50) ? 20 : 200;
+        link.burst = 6;
         link.total = 60;
         break;
     }
