@@ -92,7 +92,7 @@ Result<void> Feed::start_run(std::shared_ptr<const LinkConfig> config, Duration 
         const auto deadline = deadline_after(run->deadline_of(timeout), report_time);
         auto outcome = run->wait_for_link(*run->links().first(), deadline);
         if (!outcome) {
-            const auto failure = run->explain(outcome.error().with_retry(false));
+            auto failure = run->explain(outcome.error().with_retry(false));
             run->request_stop();
             (void)run->wait_stopped(Duration::max());
             run->set_start_failed();

@@ -292,16 +292,38 @@ TEST_CASE("script: begins at the present connection, and hooks are called behind
     CHECK(f.peer.verify());
 }
 
-TEST_CASE("script: functions of a script that throw fail its operation, and nothing else breaks")
+TEST_CASE("script: a function of the script that throws fails it, and its text says so")
 {
-    Fixture f;
-    f.peer.play(MockScript{}.expect("a").run(
-        "throws", [](MockConnection&) { throw std::runtime_error{"its own"}; }));
-    REQUIRE(f.feed.start(1s));
-    REQUIRE(f.feed.send("a"));
-    CHECK(f.feed.receive(1h).error().explanation() == "its own");
-    CHECK(f.feed.stop().joined);
-    CHECK_FALSE(f.peer.verify());
+    const auto throws = [](const auto&...) -> bool { throw std::runtime_error{"its own"}; };
+    const MockScript scripts[] = {
+        MockScript{}.expect("a").run("throws", [&](MockConnection&) { (void)throws(); }),
+        MockScript{}.expect_if("an order", throws),
+        MockScript{}.ignore("heartbeats", throws).expect("b"),
+        MockScript{}.expect("a").stream(3, 1s,
+                                        [&](std::size_t) {
+                                            (void)throws();
+                                            return std::string{};
+                                        }),
+    };
+    for (const auto& script : scripts) {
+        Fixture f;
+        f.peer.play(script);
+        REQUIRE(f.feed.start(1s));
+        REQUIRE(f.feed.send("a"));
+        const auto failed = f.feed.receive(1h);
+        REQUIRE(failed == Error::script_failed);
+        CHECK(failed.error().explanation().find("its own") != std::string::npos);
+        CHECK(f.feed.stop().joined);
+        CHECK(f.peer.verify().error().message().find("its own") != std::string::npos);
+    }
+}
+
+TEST_CASE("script: a step that can never be met is refused where it is added")
+{
+    CHECK_THROWS_AS(MockScript{}.ignore_rest().expect("never"), Exception);
+    CHECK_THROWS_AS(MockScript{}.expect_if("an order", {}), Exception);
+    CHECK_THROWS_AS(MockScript{}.ignore("an order", {}), Exception);
+    CHECK_THROWS_AS(MockScript{}.stream(1, 1s, {}), Exception);
 }
 
 TEST_CASE("script: peer, feed and script may go in the middle of it, in any order")

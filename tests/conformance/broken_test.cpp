@@ -120,6 +120,40 @@ TEST_CASE("conformance: a report repeats one trial by its name, and shows its st
     CHECK(check(Fault::abort_forgets_close, {.only = late.broken.back().trial}).has_broken(16));
 }
 
+namespace {
+
+/// Its read() never waits, and has no message.
+struct ReadsNothing {
+    struct Options {};
+    explicit ReadsNothing(const Options&) {}
+    Task<> connect(Context) { co_return; }
+    Task<> read(Context, Sink&) { co_return; }
+    Task<> write(Context, Batch) { co_return; }
+    Task<> close(Context, CloseReason) { co_return; }
+    void abort() noexcept {}
+};
+struct OptionsOnly : TransportPeer {
+    static ReadsNothing::Options options() { return {}; }
+};
+
+} // namespace
+
+TEST_CASE("conformance: a read that returns at once, without a message, breaks rule 19")
+{
+    const auto make = [] { return std::make_unique<OptionsOnly>(); };
+    for (const bool is_virtual : {true, false}) {
+        const auto report = check_transport<ReadsNothing>(make, {.is_virtual = is_virtual});
+        CHECK_MESSAGE(report.has_broken(19), report.text());
+    }
+}
+
+TEST_CASE(
+    "conformance: a trial's name that there is not, and a peer that there is not, break rule 0")
+{
+    CHECK(check(Fault::none, {.only = "no such trial"}).has_broken(0));
+    CHECK(check_transport<Pipe>([] { return std::unique_ptr<PipePeer>{}; }).has_broken(0));
+}
+
 TEST_CASE("conformance: a check that has no time left reports the rest as skipped")
 {
     const auto report = check(Fault::none, {.total = Duration::zero()});

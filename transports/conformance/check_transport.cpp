@@ -158,6 +158,7 @@ private:
     bool is_over_ = false;          // both: guarded by mutex_
     unsigned failures_ = 0;         // both: guarded by mutex_
     bool has_failed_ = false;       // sidecar side; in the present trial
+    bool has_run_ = false;          // sidecar side; a trial
 };
 
 std::ptrdiff_t Check::broken_count(int rule) const
@@ -206,6 +207,7 @@ bool Check::run(const Trial& trial)
         ++report_.trials[static_cast<std::size_t>(trial.rule)];
     }
     has_failed_ = false;
+    has_run_ = true;
     progress_.operation = "the peer";
     std::unique_ptr<Driver> driver;
     try {
@@ -259,6 +261,8 @@ void Check::run_all() noexcept
             for (int rule = 2; rule <= TransportReport::rule_count; ++rule)
                 skip(rule, has_failed ? "the first connection failed" : time_is_over);
         }
+        if (!has_run_ && !options_.only.empty())
+            add({.rule = 0, .trial = options_.only, .saw = "no trial has this name"});
     } catch (...) { // left behind
     }
     std::lock_guard lock{mutex_};

@@ -23,23 +23,23 @@ ServerProtocol::~ServerProtocol() = default;
 namespace {
 
 /// Owns a descriptor.
-class Descriptor {
+class OwnedFd {
 public:
-    explicit Descriptor(int fd = -1) noexcept : fd_{fd} {}
-    Descriptor(Descriptor&& other) noexcept : fd_{std::exchange(other.fd_, -1)} {}
-    Descriptor& operator=(Descriptor&& other) noexcept
+    explicit OwnedFd(int fd = -1) noexcept : fd_{fd} {}
+    OwnedFd(OwnedFd&& other) noexcept : fd_{std::exchange(other.fd_, -1)} {}
+    OwnedFd& operator=(OwnedFd&& other) noexcept
     {
         std::swap(fd_, other.fd_);
         return *this;
     }
-    ~Descriptor()
+    ~OwnedFd()
     {
         if (fd_ >= 0)
             ::close(fd_);
     }
     [[nodiscard]] int get() const noexcept { return fd_; }
     [[nodiscard]] bool is_open() const noexcept { return fd_ >= 0; }
-    void close() noexcept { *this = Descriptor{}; }
+    void close() noexcept { *this = OwnedFd{}; }
 
 private:
     int fd_;
@@ -52,13 +52,13 @@ int checked(int result, const char* what)
     return result;
 }
 
-Descriptor make_socket()
+OwnedFd make_socket()
 {
-    return Descriptor{
+    return OwnedFd{
         checked(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), "socket")};
 }
 
-void set(const Descriptor& socket, int level, int name, int value)
+void set(const OwnedFd& socket, int level, int name, int value)
 {
     (void)::setsockopt(socket.get(), level, name, &value, sizeof value);
 }
@@ -88,12 +88,12 @@ struct ServerPeer::Impl {
     void break_connection();
 
     const std::size_t buffered_bytes; // both: constant
-    Descriptor wake;                  // both: constant
+    OwnedFd wake;                     // both: constant
     std::uint16_t port = 0;           // both: constant
     std::mutex mutex;
     std::unique_ptr<ServerProtocol> protocol; // both: guarded by mutex
-    Descriptor listener, connection;          // both: guarded by mutex
-    std::vector<Descriptor> backlog;          // both: guarded by mutex; of hold_connect()
+    OwnedFd listener, connection;             // both: guarded by mutex
+    std::vector<OwnedFd> backlog;             // both: guarded by mutex; of hold_connect()
     std::string in, out, waiting;            // both: guarded by mutex; `waiting`: for the handshake
     ServerProtocol::Arrived arrived;         // both: guarded by mutex
     std::size_t reset_at = none;             // both: guarded by mutex; messages
@@ -159,7 +159,7 @@ void ServerPeer::Impl::handle(short listener_events, short connection_events)
 {
     if (listener_events != 0 && listener.is_open() && !connection.is_open()) {
         connection =
-            Descriptor{::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
+            OwnedFd{::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
         set(connection, IPPROTO_TCP, TCP_NODELAY, 1);
     }
     if (!connection.is_open())

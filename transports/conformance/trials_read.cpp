@@ -277,9 +277,18 @@ void run_read_trials(Trials& trials)
     read_at_the_limit(trials);
     trials.run(
         {19, "wait without messages", [](Driver& d) {
+             constexpr int max_empty = 100;
              d.connect();
              d.start_read();
              d.settle();
+             for (int empty = 1; !d.reading.is_running() && !d.reading.error() && !d.sink.has_put();
+                  ++empty) {
+                 if (empty == max_empty)
+                     d.fail(19, fmt::format("read() returned at once, without a message, {} times",
+                                            max_empty));
+                 d.start_read();
+                 d.settle();
+             }
              const auto before = d.loop().steps();
              constexpr unsigned max_steps = 1000;
              const auto idle = d.loop().is_virtual() ? Duration{std::chrono::minutes{1}}

@@ -34,8 +34,21 @@ Step action(std::string text, void (MockConnection::*act)())
 
 } // namespace
 
+/// Throws Exception (misuse) for a step that can never be met.
 MockScript& MockScript::add(Step step)
 {
+    const char* wrong = nullptr;
+    if (!steps_.empty() && steps_.back().kind == Step::Kind::rest)
+        wrong = "no step can follow ignore_rest()";
+    else if ((step.kind == Step::Kind::expect || step.kind == Step::Kind::ignore) && !step.matches)
+        wrong = "the step has no predicate";
+    else if (step.kind == Step::Kind::stream && !step.generate)
+        wrong = "the stream has no generator";
+    if (wrong)
+        throw Exception{
+            Failure{Error::misuse,
+                    {.attempted = fmt::format("add the step \"{}\" to a script", step.text),
+                     .explanation = wrong}}};
     steps_.push_back(std::move(step));
     return *this;
 }

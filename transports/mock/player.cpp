@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 
 namespace sidecar::mock {
 
@@ -72,8 +73,14 @@ void Player::received(MockConnection& connection, const MessageView& message)
         on_ = connection.number();
     begin(now);
     const auto is_ignored = [&](const Step* each) { return each->matches(message); };
-    if (is_over() || on_ != connection.number() || std::ranges::any_of(ignored_, is_ignored))
-        return; // it crossed an end of the connection, or is nothing to the script
+    if (is_over() || on_ != connection.number())
+        return; // it crossed an end of the connection
+    try {
+        if (std::ranges::any_of(ignored_, is_ignored))
+            return;
+    } catch (...) {
+        return fail_with_exception(connection, now);
+    }
     if (!step())
         return fail(&connection, now, fmt::format("{} came", quoted(message)));
     waiting_.push_back({now, message.kind(), std::string{message.text()}});
@@ -144,9 +151,13 @@ TimePoint Player::advance(MockConnection& connection, TimePoint now)
     if (!is_begun_)
         on_ = connection.number();
     begin(now);
-    while (!is_over() && step())
-        if (const auto due = perform(connection, now))
-            return *due;
+    try {
+        while (!is_over() && step())
+            if (const auto due = perform(connection, now))
+                return *due;
+    } catch (...) {
+        fail_with_exception(connection, now);
+    }
     return TimePoint::max();
 }
 
@@ -232,6 +243,13 @@ void Player::fail(MockConnection* connection, TimePoint now, std::string_view wh
                            .endpoint = "mock",
                            .explanation = *failure_,
                            .is_passing = false}});
+}
+
+/// A function of the script threw.
+void Player::fail_with_exception(MockConnection& connection, TimePoint now)
+{
+    const auto why = to_failure(std::current_exception(), Error::callback_failed, {}, {});
+    fail(&connection, now, fmt::format("the step's function threw: {}", why.message()));
 }
 
 std::string Player::where() const

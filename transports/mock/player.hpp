@@ -67,6 +67,7 @@ private:
                                                  TimePoint now);
     void leave(MockConnection* connection, TimePoint now, std::string_view how);
     void fail(MockConnection* connection, TimePoint now, std::string_view what);
+    void fail_with_exception(MockConnection& connection, TimePoint now);
     [[nodiscard]] std::string where() const;
 
     State& state_;                       // both: guarded by its mutex

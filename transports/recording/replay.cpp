@@ -33,7 +33,7 @@ MessageView view_of(const RecordingEntry& entry)
 }
 
 /// The beginning of a message, for a text.
-std::string quoted(const MessageView& message)
+std::string shown(const MessageView& message)
 {
     constexpr std::size_t max_bytes = 60;
     std::string text = message.kind() == MessageKind::text ? "\"" : "binary \"";
@@ -255,8 +255,8 @@ struct Replay::Impl {
         }
         throw Exception{ended(
             Error::protocol_violation, "send",
-            fmt::format("message {} is {}; {}", sent_count + 1, quoted(message),
-                        expected ? "recorded is " + quoted(view_of(*expected))
+            fmt::format("message {} is {}; {}", sent_count + 1, shown(message),
+                        expected ? "recorded is " + shown(view_of(*expected))
                                  : "the recorded program sent no further one on this connection"))};
     }
     /// Returns whether the application has sent what `sent` says. Throws if it is too late for that.
@@ -270,7 +270,7 @@ struct Replay::Impl {
             return false;
         throw Exception{ended(Error::protocol_violation, "send",
                               fmt::format("nothing was sent in time; recorded is message {}, {}",
-                                          sent_count + 1, quoted(view_of(sent))))};
+                                          sent_count + 1, shown(view_of(sent))))};
     }
 
     // --- reading

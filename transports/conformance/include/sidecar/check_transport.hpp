@@ -181,6 +181,9 @@ template <class T, class MakePeer>
     return detail::check_transport(
         [make_peer = std::move(make_peer)] {
             auto peer = make_peer();
+            if (!peer)
+                throw Exception{
+                    Failure{Error::misuse, {.explanation = "make_peer() returned a null pointer"}}};
             using Config = detail::TransportConfig<T>;
             detail::CheckSubject subject{.peer = {},
                                          .config = std::make_shared<Config>(peer->options())};

@@ -73,7 +73,8 @@ public:
     MockScript& expect_end(Duration within = no_limit);
     /// From here on, messages that fulfil the predicate are nothing to the script, say heartbeats.
     MockScript& ignore(std::string_view what, Predicate matches);
-    /// The last step: all that follows is as without a script.
+    /// The last step: all that follows is as without a script. A further step throws Exception
+    /// (misuse), and so does one with an empty predicate or generator.
     MockScript& ignore_rest();
 
     /// Delivers a message on the connection.
