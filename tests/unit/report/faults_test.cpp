@@ -47,7 +47,8 @@ TEST_CASE("faults: a wrong text is refused by its key, and shows nothing that ma
     struct Row {
         std::string_view text, why;
     };
-    for (const auto& [text, why] : {
+    for (const auto& [first, second] : {
+             // clang 14 captures no structured binding
              Row{"resets=0.1", "the key \"resets\" is unknown; the keys are the members of Faults"},
              Row{"seed=1,Reset=0.1",
                  "the key of entry 2 is unknown; the keys are the members of Faults"},
@@ -79,6 +80,7 @@ TEST_CASE("faults: a wrong text is refused by its key, and shows nothing that ma
                  "the key of entry 1 is unknown; the keys are the members of Faults"},
              Row{"s3cret", "entry 1 is not of the form key=value"},
          }) {
+        const std::string_view text = first, why = second;
         CAPTURE(text);
         const auto faults = parse_faults(text);
         REQUIRE_FALSE(faults);
