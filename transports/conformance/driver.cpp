@@ -32,7 +32,7 @@ Driver::Driver(detail::CheckSubject subject, const TransportCheck& options, Prog
     : subject_{std::move(subject)},
       options_{options},
       loop_{progress, options.is_virtual.value_or(subject_.config->is_virtual())},
-      sink{loop_, reading, verdict, subject_.config->max_message_bytes()},
+      sink{reading, verdict, subject_.config->max_message_bytes()},
       transport_{subject_.config->make_transport(Attempt{})}
 {
     loop_.after_step = [this] { between_handlers(); };

@@ -55,8 +55,8 @@ private:
 /// Takes messages as a link's sink does: the first put of a read is never refused.
 class WitnessSink final : public Sink {
 public:
-    WitnessSink(Loop& loop, const Operation& read, Verdict& verdict, std::size_t max_message_bytes)
-        : loop_{loop}, read_{read}, verdict_{verdict}, max_message_bytes_{max_message_bytes}
+    WitnessSink(const Operation& read, Verdict& verdict, std::size_t max_message_bytes)
+        : read_{read}, verdict_{verdict}, max_message_bytes_{max_message_bytes}
     {
     }
 
@@ -90,7 +90,6 @@ private:
     void check_lent(const char* when);
     void take(MessageKind kind, std::string payload);
 
-    Loop& loop_;                                 // sidecar side
     const Operation& read_;                      // sidecar side
     Verdict& verdict_;                           // both
     const std::size_t max_message_bytes_;        // sidecar side
