@@ -102,11 +102,14 @@ public:
     {
         if (!result.has_error()) [[likely]]
             return;
-        if (result.error() == Error::stopped)
+        if (result.error() == Error::stopped) {
             result = failure(Error::stopped, attempted);
-        else if (run_->virtual_time()
-                 && (result.error() == Error::timed_out || result.error() == Error::full))
-            result = run_->explain(detail::of_call(result.error(), attempted, endpoint()));
+        } else if (run_->virtual_time()
+                   && (result.error() == Error::timed_out || result.error() == Error::full)) {
+            if (auto why = run_->explain(failure(Error::timed_out, attempted));
+                why == Error::time_limit)
+                result = std::move(why);
+        }
     }
 
 private:
