@@ -126,9 +126,6 @@ private:
         [[nodiscard]] sidecar::TimePoint now() const noexcept override { return Clock::now(); }
         // A load, as in a loop, but of the time at which this object was made
         [[nodiscard]] sidecar::TimePoint iteration_began() const noexcept override { return made_; }
-        [[nodiscard]] bool is_virtual() const noexcept override { return false; }
-        void arm(std::shared_ptr<sidecar::detail::Ticket>) override {}
-        void uncount() noexcept override {}
 
     private:
         const sidecar::TimePoint made_ = Clock::now();
