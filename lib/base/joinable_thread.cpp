@@ -1,8 +1,7 @@
 #include "base/joinable_thread.hpp"
 
-#include "base/signals_blocked.hpp"
-
 #include <sidecar/detail/library_thread.hpp>
+#include <sidecar/detail/signals_blocked.hpp>
 #include <sidecar/stats.hpp>
 
 #include <algorithm>

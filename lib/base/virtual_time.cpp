@@ -3,6 +3,7 @@
 #include "base/real_time.hpp"
 #include "base/text.hpp"
 
+#include <sidecar/detail/random.hpp>
 #include <sidecar/error.hpp>
 
 #include <fmt/format.h>
@@ -41,6 +42,7 @@ struct Here {
     int entered = 0;
 };
 thread_local Here here;
+thread_local VirtualTime::Member application_thread;
 thread_local const char* why_never_here = nullptr; // of the latest wait
 thread_local Duration limit_here{};
 
@@ -58,7 +60,6 @@ std::size_t thread_count() noexcept
         ++count;
     return count;
 }
-thread_local VirtualTime::Member application_thread;
 
 } // namespace
 
@@ -470,11 +471,7 @@ bool VirtualTime::may_run(const Waiter& waiter) const noexcept
 
 std::size_t VirtualTime::random(std::size_t below) noexcept
 {
-    // splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014)
-    auto z = random_state_ += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return static_cast<std::size_t>((z ^ (z >> 31)) % below);
+    return static_cast<std::size_t>(next_random(random_state_) % below);
 }
 
 } // namespace sidecar::detail

@@ -85,8 +85,8 @@ public:
     /// thread of the application has waited for a second of real time, the loop gets a turn too: the
     /// application probably waits for its effects elsewhere. Side: the loop's thread.
     [[nodiscard]] std::size_t begin_turn(Loop& loop);
-    /// `has_run`: it ran a handler. `is_quiet`: none is ready. Handlers that become ready then run after
-    /// touch(), at `next_timer`, or within 5 ms of real time. Side: the loop's thread.
+    /// `has_run`: it ran a handler. `is_quiet`: none is ready. Handlers that become ready then run
+    /// after touch(), at `next_timer`, or within 5 ms of real time. Side: the loop's thread.
     void end_turn(Loop& loop, bool has_run, bool is_quiet, TimePoint next_timer);
     /// Lets the loop run, since something was posted to it.
     void touch(Loop& loop) noexcept;
@@ -97,8 +97,9 @@ public:
 
     // --- threads of the application
     /// Waits until `condition()` holds. False: the deadline has passed; or why_never() says why it
-    /// cannot; or another member has not ended its turn until `give_up`, or for as long as the timeout (at least one
-    /// second), in real time. The limit does not count if there is a `give_up`.
+    /// cannot; or another member has not ended its turn until `give_up`, or for as long as the
+    /// timeout (at least one second), in real time. The limit does not count if there is a
+    /// `give_up`.
     [[nodiscard]] bool wait(const Futex& queue, TimePoint deadline,
                             const std::function<bool()>& condition,
                             TimePoint give_up = TimePoint::max());
@@ -150,8 +151,8 @@ private:
     Member* turn_ = nullptr;     // whose turn it is; null: nobody's
     std::uint64_t progress_ = 0; // changes when a handler ran, a thread continued, or time passed
     std::size_t last_loop_ = 0;  // the index of the loop that had the latest turn
-    std::size_t busy_turns_ =
-        0; // turns of loops since time passed or a waiting thread had its turn
+    /// Turns of loops since time passed or a waiting thread had its turn.
+    std::size_t busy_turns_ = 0;
     std::uint64_t random_state_;
 };
 

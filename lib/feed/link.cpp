@@ -60,20 +60,14 @@ Result<void> Link::send_message(MessageKind kind, std::span<const std::byte> pay
 {
     if (auto failure = refused("send"))
         return std::move(*failure);
-    auto result = link_->writer().send(kind, payload, options);
-    if (!result && result.error() == Error::full)
-        result = run_->explain(result.error());
-    return result;
+    return run_->explain(link_->writer().send(kind, payload, options));
 }
 
 Result<void> Link::flush(Duration timeout)
 {
     if (auto failure = refused("flush"))
         return std::move(*failure);
-    auto result = link_->writer().flush(timeout);
-    if (!result && result.error() == Error::timed_out)
-        result = run_->explain(result.error());
-    return result;
+    return run_->explain(link_->writer().flush(timeout));
 }
 
 LinkId Link::id() const noexcept { return link_ ? link_->id() : LinkId{}; }
@@ -131,10 +125,7 @@ Result<void> Link::close(Duration timeout, CloseReason reason)
                        {.attempted = "close",
                         .endpoint = link_->endpoint(),
                         .explanation = valid.error().explanation()}};
-    auto result = link_->close(timeout, std::move(reason));
-    if (!result && result.error() == Error::timed_out)
-        result = run_->explain(result.error());
-    return result;
+    return run_->explain(link_->close(timeout, std::move(reason)));
 }
 
 } // namespace sidecar

@@ -55,6 +55,14 @@ public:
     /// Returns the failure of a call whose time is over: time_limit if virtual time cannot pass, else
     /// `failure`.
     [[nodiscard]] Failure explain(Failure failure) const;
+    /// Returns the result of a call of a link, with such a failure explained.
+    template <class T>
+    [[nodiscard]] Result<T> explain(Result<T> result) const
+    {
+        if (!result && (result.error() == Error::timed_out || result.error() == Error::full))
+            result = explain(result.error());
+        return result;
+    }
     /// Side: any thread and any signal handler.
     void request_stop() noexcept;
     /// Sets what the closes of the stop say. An invalid reason is recorded, and has no effect.

@@ -2,6 +2,8 @@
 
 #include "base/failures.hpp"
 
+#include <sidecar/detail/random.hpp>
+
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,15 +31,6 @@ bool is_retryable(const Failure& failure) noexcept
 
 namespace detail {
 namespace {
-
-/// splitmix64: works with every state, zero included.
-std::uint64_t next_random(std::uint64_t& state) noexcept
-{
-    auto z = state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
 
 Duration add(Duration a, Duration b) noexcept
 {

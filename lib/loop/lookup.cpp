@@ -1,8 +1,9 @@
 // getaddrinfo cannot be interrupted, so it runs on a thread that nobody waits for.
 #include "loop/lookup.hpp"
 
-#include "base/signals_blocked.hpp"
 #include "loop/event_loop.hpp"
+
+#include <sidecar/detail/signals_blocked.hpp>
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>

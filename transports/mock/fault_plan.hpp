@@ -1,6 +1,7 @@
 // FaultPlan: the faults of one connection of a Mock, drawn from a seed.
 #pragma once
 
+#include <sidecar/detail/random.hpp>
 #include <sidecar/faults.hpp>
 
 #include <array>
@@ -31,10 +32,10 @@ public:
     FaultPlan(const Faults& faults, std::uint32_t connection) : faults_{faults}
     {
         auto seed = faults.seed;
-        (void)next(seed);
+        (void)detail::next_random(seed);
         seed ^= connection;
         for (auto& state : states_)
-            state = next(seed);
+            state = detail::next_random(seed);
     }
 
     [[nodiscard]] Fault draw(Operation operation)
@@ -42,11 +43,9 @@ public:
         if (!faults_.any())
             return {};
         auto& state = states_[static_cast<std::size_t>(operation)];
-        const auto hits = [&](double rate) {
-            return static_cast<double>(next(state) >> 11) * 0x1p-53 < rate;
-        };
+        const auto hits = [&](double rate) { return detail::next_fraction(state) < rate; };
         const auto up_to = [&](bool is_hit, Duration max) {
-            const auto random = next(state);
+            const auto random = detail::next_random(state);
             if (!is_hit || max <= Duration{})
                 return Duration{};
             return Duration{
@@ -62,7 +61,7 @@ public:
         fault.is_refused = hits(faults_.refuse) && operation == Operation::connect;
         fault.is_stalled = hits(faults_.stall);
         fault.is_short = hits(is_read ? faults_.short_read : faults_.short_write);
-        fault.random = next(state);
+        fault.random = detail::next_random(state);
         const auto before_rest =
             up_to(fault.is_short && operation == Operation::write, faults_.max_latency);
         if (fault.delay == Duration{})
@@ -71,15 +70,6 @@ public:
     }
 
 private:
-    /// splitmix64: works with every state, zero included.
-    static std::uint64_t next(std::uint64_t& state) noexcept
-    {
-        auto z = state += 0x9e3779b97f4a7c15u;
-        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-        return z ^ z >> 31;
-    }
-
     const Faults faults_;                                 // sidecar side
     std::array<std::uint64_t, operation_count> states_{}; // sidecar side
 };

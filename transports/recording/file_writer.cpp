@@ -1,5 +1,7 @@
 #include "file_writer.hpp"
 
+#include <sidecar/detail/signals_blocked.hpp>
+
 #include <fmt/format.h>
 
 #include <fcntl.h>
@@ -12,9 +14,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <csignal>
 #include <new>
-#include <pthread.h>
 
 namespace sidecar::recording {
 namespace {
@@ -41,26 +41,6 @@ Writers& writers()
     static auto& instance = *new Writers;
     return instance;
 }
-
-/// Blocks the signals of the process while it lives, so that a thread that is made meanwhile takes
-/// none. SIGXFSZ is among them: a write beyond the limit of file sizes then fails with EFBIG.
-class SignalsBlocked {
-public:
-    SignalsBlocked() noexcept
-    {
-        ::sigset_t all;
-        ::sigfillset(&all);
-        for (const int own_fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT})
-            ::sigdelset(&all, own_fault);
-        ::pthread_sigmask(SIG_BLOCK, &all, &before_);
-    }
-    SignalsBlocked(const SignalsBlocked&) = delete;
-    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-    ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
-private:
-    ::sigset_t before_{};
-};
 
 std::uint32_t number_at(Bytes bytes)
 {
@@ -209,7 +189,8 @@ Result<std::shared_ptr<FileWriter>> FileWriter::open(const Target& target)
     std::erase_if(all, [](const auto& other) { return other.expired(); });
     all.push_back(writer);
     try {
-        const SignalsBlocked blocked;
+        // SIGXFSZ too: a write beyond the limit of file sizes then fails with EFBIG
+        const sidecar::detail::SignalsBlocked blocked;
         writer->thread_ = std::thread{[writer] { writer->run(); }};
     } catch (const std::system_error& error) {
         return writer->refused(error.code().value());

@@ -1,5 +1,7 @@
 #include "faulty_stream.hpp"
 
+#include <sidecar/detail/random.hpp>
+
 #include <boost/asio/error.hpp>
 #include <fmt/format.h>
 
@@ -18,21 +20,6 @@ constexpr std::size_t memory_bytes = 16u << 10;
 constexpr std::size_t max_buffers = 64;
 
 constexpr std::array<std::string_view, 3> kinds{"connect", "read", "write"};
-
-/// splitmix64: works with every state, zero included.
-std::uint64_t next_random(std::uint64_t& state) noexcept
-{
-    auto x = state += 0x9e3779b97f4a7c15;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-    return x ^ (x >> 31);
-}
-
-/// Returns a number from 0 to below 1.
-double next_fraction(std::uint64_t& state) noexcept
-{
-    return static_cast<double>(next_random(state) >> 11) * 0x1p-53;
-}
 
 Duration part_of(Duration max, double fraction) noexcept
 {
@@ -56,7 +43,7 @@ ConnectionFaults::ConnectionFaults(const Faults& faults, const Attempt& attempt)
               static_cast<std::uint64_t>(attempt.connection),
               static_cast<std::uint64_t>(attempt.number), static_cast<std::uint64_t>(kind)}) {
             state ^= number;
-            state = next_random(state);
+            state = sidecar::detail::next_random(state);
         }
         states_.at(kind) = state;
     }
@@ -73,13 +60,13 @@ void ConnectionFaults::announce(Context ctx, const std::string& endpoint)
 ConnectionFaults::Operation ConnectionFaults::next(Kind kind)
 {
     auto& state = states_.at(index(kind));
-    const auto hits = [&](double rate) { return next_fraction(state) < rate; };
+    const auto hits = [&](double rate) { return sidecar::detail::next_fraction(state) < rate; };
     const bool is_late = hits(faults_.latency);
-    const auto latency = part_of(faults_.max_latency, next_fraction(state));
+    const auto latency = part_of(faults_.max_latency, sidecar::detail::next_fraction(state));
     const bool pauses = hits(faults_.pause);
-    const auto pause = part_of(faults_.max_pause, next_fraction(state));
+    const auto pause = part_of(faults_.max_pause, sidecar::detail::next_fraction(state));
     const bool is_short = hits(kind == Kind::read ? faults_.short_read : faults_.short_write);
-    const auto part = next_fraction(state);
+    const auto part = sidecar::detail::next_fraction(state);
     Operation operation{.delay = is_late ? latency : Duration{},
                         .part = is_short ? part : 1,
                         .fails = hits(kind == Kind::connect ? faults_.refuse : faults_.reset),
