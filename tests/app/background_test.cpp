@@ -5,6 +5,7 @@
 #include "support/silent_options.hpp"
 
 #include <sidecar/json.hpp>
+#include <sidecar/mock_clock.hpp>
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock.hpp>
 
@@ -143,25 +144,26 @@ TEST_CASE("start_in_background: with Reconnect::at_start it tries for as long as
 TEST_CASE("start_in_background: a stop during it ends it, whoever waits")
 {
     for (const bool only_requests : {true, false}) {
-        Fixture f;
-        f.peer.delay_connect(Duration::max());
-        REQUIRE(f.feed.start_in_background(Duration::max()));
-        std::thread waiter{
-            [&] { CHECK(f.feed.wait_started(Duration::max()).error() == Error::stopping); }};
-        std::thread receiver{
-            [&] { CHECK(f.feed.receive(Duration::max()).error() == Error::stopped); }};
-        while (f.peer.connect_count() == 0)
-            std::this_thread::yield();
-        std::this_thread::sleep_for(1ms); // both most probably sleep; it passes if they do not
+        const MockClock clock;
+        MockPeer peer;
+        Sidecar<Mock> feed{{.peer = peer, .clock = clock}, silent_options()};
+        peer.delay_connect(Duration::max());
+        REQUIRE(feed.start_in_background(Duration::max()));
+        MockThread waiter{
+            clock, [&] { CHECK(feed.wait_started(Duration::max()).error() == Error::stopping); }};
+        MockThread receiver{
+            clock, [&] { CHECK(feed.receive(Duration::max()).error() == Error::stopped); }};
+        clock.advance(1ms); // both wait now
+        REQUIRE(peer.connect_count() == 1);
         if (only_requests)
-            f.feed.request_stop();
+            feed.request_stop();
         else
-            CHECK(f.feed.stop().clean());
+            CHECK(feed.stop().clean());
         receiver.join();
         waiter.join();
-        CHECK(f.feed.stop().clean());
-        CHECK(f.feed.wait_started(1s).error() == Error::stopped);
-        CHECK(f.feed.next_event(1s)->kind == Kind::stopped);
+        CHECK(feed.stop().clean());
+        CHECK(feed.wait_started(1s).error() == Error::stopped);
+        CHECK(feed.next_event(1s)->kind == Kind::stopped);
     }
 }
 
