@@ -8,11 +8,29 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <fcntl.h>
 #include <span>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 
 namespace sidecar_cat {
+namespace {
+
+/// Opens a terminal or a pipe once more, so that a read does not wait: what poll() announced may be
+/// gone, on a terminal by Ctrl-C, in a pipe by another reader. Others who have the first descriptor
+/// still wait. Returns -1 for what is neither, or may not be opened.
+int open_without_waits(int descriptor)
+{
+    struct ::stat status {};
+    if (::fstat(descriptor, &status) != 0
+        || (::isatty(descriptor) != 1 && !S_ISFIFO(status.st_mode)))
+        return -1;
+    const auto path = fmt::format("/proc/self/fd/{}", descriptor);
+    return ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+}
+
+} // namespace
 
 void LineCutter::append(std::string_view piece)
 {
@@ -65,6 +83,7 @@ Input::Input(int descriptor, sidecar::Feed& feed, const Settings& settings)
     : feed_{feed},
       settings_{settings},
       descriptor_{descriptor},
+      own_descriptor_{open_without_waits(descriptor)},
       // In hex, a space may follow each byte
       lines_{settings.input_binary == BinaryFormat::hex
                  ? 3 * settings.websocket.max_message_bytes + 1
@@ -72,9 +91,16 @@ Input::Input(int descriptor, sidecar::Feed& feed, const Settings& settings)
 {
 }
 
+Input::~Input()
+{
+    if (own_descriptor_ >= 0)
+        ::close(own_descriptor_);
+}
+
 void Input::read()
 {
-    const auto got = ::read(descriptor_, piece_.data(), piece_.size());
+    const auto from = own_descriptor_ >= 0 ? own_descriptor_ : descriptor_;
+    const auto got = ::read(from, piece_.data(), piece_.size());
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) // another program may have read it
         return;
     if (got < 0)

@@ -46,11 +46,14 @@ private:
 class Input {
 public:
     Input(int descriptor, sidecar::Feed& feed, const Settings& settings);
+    Input(const Input&) = delete;
+    Input& operator=(const Input&) = delete;
+    ~Input();
     /// Whether to call read() once the descriptor is readable.
     [[nodiscard]] bool wants_more() const noexcept { return !is_blocked_ && !has_ended_; }
     /// Whether the input has ended and each line is sent.
     [[nodiscard]] bool is_done() const noexcept { return !is_blocked_ && has_ended_; }
-    /// Reads a piece and sends its lines.
+    /// Reads a piece and sends its lines. Of a terminal and a pipe it does not wait for one.
     void read();
     /// Sends the lines that wait. Call it at `up` and `writable`.
     void resume();
@@ -62,6 +65,7 @@ private:
     sidecar::Feed& feed_;
     const Settings& settings_;
     const int descriptor_;
+    const int own_descriptor_; // of the same terminal or pipe, does not wait; -1: there is none
     LineCutter lines_;
     std::optional<LineCutter::Line> line_{}; // the next one to send
     std::string piece_ = std::string(std::size_t{64} << 10, '\0');

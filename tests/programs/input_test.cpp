@@ -1,8 +1,13 @@
 #include "input.hpp"
 
+#include <sidecar/sidecar.hpp>
+
 #include <doctest/doctest.h>
 
+#include <fcntl.h>
+#include <stdlib.h> // NOLINT(*-deprecated-headers): POSIX declares posix_openpt in this form only
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 using namespace sidecar_cat;
@@ -71,4 +76,37 @@ TEST_CASE("hex: each byte is two digits; spaces between bytes, and a carriage re
     CHECK(decode_hex("") == "");
     for (const auto* wrong : {"0", "000", "0g", "0 0", "0x00", "00\n", "+1", "-1"})
         CHECK_MESSAGE(!decode_hex(wrong), wrong);
+}
+
+TEST_CASE("input: a read where nothing is left returns at once, and the end is seen later")
+{
+    // poll() may announce what Ctrl-C or another reader then takes away.
+    int reader = -1, writer = -1;
+    SUBCASE("of a pipe")
+    {
+        int ends[2];
+        REQUIRE(::pipe(ends) == 0);
+        reader = ends[0];
+        writer = ends[1];
+    }
+    SUBCASE("of a terminal")
+    {
+        writer = ::posix_openpt(O_RDWR | O_NOCTTY);
+        REQUIRE(::grantpt(writer) == 0);
+        REQUIRE(::unlockpt(writer) == 0);
+        reader = ::open(::ptsname(writer), O_RDWR | O_NOCTTY);
+    }
+    REQUIRE(reader >= 0);
+    const Settings settings;
+    sidecar::Sidecar<sidecar::Tcp<sidecar::Lines>> feed{{.host = "localhost", .port = 1}};
+    Input input{reader, feed, settings};
+    const auto was_open = ::fcntl(reader, F_GETFL);
+    input.resume();
+    input.read();
+    CHECK(::fcntl(reader, F_GETFL) == was_open); // others who have it still wait
+    CHECK_FALSE(input.is_done());
+    ::close(writer);
+    input.read();
+    CHECK(input.is_done());
+    ::close(reader);
 }
