@@ -58,8 +58,8 @@ Outcome send(std::string_view bytes, std::size_t per_read = SIZE_MAX)
 template <class Settings>
 std::string client_hello(const Settings& settings)
 {
-    const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context{SSL_CTX_new(TLS_client_method()),
-                                                                    SSL_CTX_free};
+    const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context{
+        SSL_CTX_new(TLS_client_method()), SSL_CTX_free};
     SSL_CTX_set_security_level(context.get(), 0);
     settings(context.get());
     const std::unique_ptr<SSL, decltype(&SSL_free)> ssl{SSL_new(context.get()), SSL_free};
@@ -302,7 +302,8 @@ TEST_CASE("tls server: a thousand handshakes leave no memory behind")
             return;
         }
         pair.start_server();
-        pair.start_client(i % 2 == 0 ? with_certificate : TlsOptions{.insecure_skip_verification = true});
+        pair.start_client(i % 2 == 0 ? with_certificate
+                                     : TlsOptions{.insecure_skip_verification = true});
         pair.carry(i % 4 == 1 ? 300 : SIZE_MAX);
         pair.client_below->abort();
         pair.run_until_idle();

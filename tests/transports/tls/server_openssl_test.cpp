@@ -39,9 +39,9 @@ public:
     /// Runs s_client with these arguments; returns its output. `text` goes to the server at once.
     [[nodiscard]] std::string run(const std::string& arguments, const std::string& text = "hello")
     {
-        const auto command = "echo " + text + " | timeout 20 openssl s_client -ign_eof -connect 127.0.0.1:"
-                             + std::to_string(acceptor_.local_endpoint().port()) + " " + arguments
-                             + " 2>&1";
+        const auto command =
+            "echo " + text + " | timeout 20 openssl s_client -ign_eof -connect 127.0.0.1:"
+            + std::to_string(acceptor_.local_endpoint().port()) + " " + arguments + " 2>&1";
         std::FILE* const pipe = ::popen(command.c_str(), "r");
         REQUIRE(pipe);
         std::string output;
@@ -69,8 +69,8 @@ private:
             auto socket = co_await acceptor_.async_accept(asio::use_awaitable);
             socket.non_blocking(true);
             std::string outcome;
-            const auto below =
-                std::make_shared<stream::SocketStream>(stream::SocketStream::Socket{std::move(socket)});
+            const auto below = std::make_shared<stream::SocketStream>(
+                stream::SocketStream::Socket{std::move(socket)});
             try {
                 const auto tls = co_await stream::secure_server({context_, TimePoint::max()}, below,
                                                                 shared_, "a client");
@@ -104,8 +104,8 @@ private:
     asio::io_context io_;
     fakes::FakeContext context_{io_};
     stream::TlsServerContextPtr shared_;
-    asio::ip::tcp::acceptor acceptor_{
-        io_, asio::ip::tcp::endpoint{asio::ip::address_v4::loopback(), 0}};
+    asio::ip::tcp::acceptor acceptor_{io_,
+                                      asio::ip::tcp::endpoint{asio::ip::address_v4::loopback(), 0}};
     std::mutex mutex_;
     std::condition_variable changed_;
     std::string outcome_; // guarded by mutex_
@@ -185,8 +185,7 @@ TEST_CASE("tls server: openssl s_client resumes its session, with its certificat
                            .client_certificates = ClientCertificates::required,
                            .ca_file = certificate("ca.pem")}};
         const auto session = certificate("session" + version);
-        const auto client =
-            version + option("-cert", "client.pem") + option("-key", "client.key");
+        const auto client = version + option("-cert", "client.pem") + option("-key", "client.key");
         const auto first = server.run(client + " -sess_out " + session);
         CHECK(has(server.take_outcome(), " full verified client"));
         const auto second = server.run(client + " -sess_in " + session);

@@ -80,8 +80,9 @@ TEST_CASE("tls reload: the next handshake has the new certificate, a live connec
     CHECK(subject_at(shared, 2s, &logs, &is_resumed) == "chained");
     CHECK_FALSE(is_resumed);
     REQUIRE(logs.size() == 2);
-    CHECK(logs[0] == std::pair{info, std::string{"tls://localhost:1: new files of TLS are in use "
-                                                 "from now on"}});
+    CHECK(logs[0]
+          == std::pair{info, std::string{"tls://localhost:1: new files of TLS are in use "
+                                         "from now on"}});
     CHECK(has(logs[1].second, "insecure_skip_verification")); // the client's
     CHECK(live.pass(*live.client, *live.server, "still here") == "still here");
     CHECK(live.pass(*live.server, *live.client, "and here") == "and here");

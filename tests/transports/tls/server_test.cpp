@@ -5,9 +5,14 @@
 
 #include <boost/asio/error.hpp>
 #include <doctest/doctest.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 
 #include <algorithm>
+#include <chrono>
+#include <memory>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 namespace server_test {
@@ -52,6 +57,21 @@ TEST_CASE("tls server: a handshake may come byte by byte, in both directions")
     pair.client_below->max_per_read = pair.server_below->max_per_read = 1;
     pair.shake_hands();
     CHECK(pair.is_secure());
+}
+
+TEST_CASE("tls server: the handshake's first bytes may have been read before")
+{
+    for (const std::size_t size : {1u, 5u, 100u, 10'000u}) {
+        Pair pair{TlsServerOptions{.certificates = {identity("valid")}}};
+        pair.start_client();
+        const auto first = pair.client_below->taken.substr(0, size);
+        pair.client_below->taken.erase(0, size);
+        const auto bytes = fakes::bytes_of(first);
+        pair.early.assign(bytes.begin(), bytes.end());
+        pair.start_server();
+        pair.carry();
+        CHECK(pair.is_secure());
+    }
 }
 
 TEST_CASE("tls server: the asked name chooses the certificate")
@@ -166,6 +186,52 @@ TEST_CASE("tls server: a session goes on, with the client's certificate")
                 CHECK(pair.pass(*pair.client, *pair.server, "text") == "text");
             }
         }
+}
+
+/// Makes a client's certificate of `client.pem` that the authority signed for so long.
+void make_brief_certificate(const std::string& path, long seconds)
+{
+    const auto read = [](const std::string& file, auto* parse) {
+        std::unique_ptr<BIO, decltype(&BIO_free)> bio{BIO_new_file(certificate(file).c_str(), "r"),
+                                                      BIO_free};
+        return parse(bio.get(), nullptr, nullptr, nullptr);
+    };
+    const std::unique_ptr<X509, decltype(&X509_free)> made{read("client.pem", PEM_read_bio_X509),
+                                                           X509_free};
+    const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key{
+        read("ca.key", PEM_read_bio_PrivateKey), EVP_PKEY_free};
+    X509_gmtime_adj(X509_getm_notAfter(made.get()), seconds);
+    REQUIRE(X509_sign(made.get(), key.get(), EVP_sha256()) > 0);
+    const std::unique_ptr<BIO, decltype(&BIO_free)> out{BIO_new_file(path.c_str(), "w"), BIO_free};
+    REQUIRE(PEM_write_bio_X509(out.get(), made.get()) == 1);
+}
+
+TEST_CASE("tls server: a ticket does not outlive the certificate of its client")
+{
+    using namespace std::chrono_literals;
+    const auto shared = prepare({.certificates = {identity("valid")},
+                                 .client_certificates = ClientCertificates::required,
+                                 .ca_file = certificate("ca.pem")});
+    const auto brief = certificate("brief.pem");
+    auto client = client_with("client");
+    client.certificate_file = brief;
+    make_brief_certificate(brief, 2);
+    for (int round = 0; round < 3; ++round) {
+        const bool is_over = round == 2;
+        if (is_over)
+            std::this_thread::sleep_for(2500ms);
+        for (const auto version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+            Pair pair{shared};
+            pair.peer = "brief " + std::to_string(version);
+            pair.max_version = version;
+            pair.shake_hands(client);
+            CAPTURE(pair.server_failure.message());
+            CHECK(static_cast<bool>(pair.server) == !is_over);
+            if (pair.server)
+                CHECK(pair.server->tls_info()->is_resumed == (round == 1));
+            CHECK(has(pair.server_failure.explanation(), "expired on") == is_over);
+        }
+    }
 }
 
 TEST_CASE("tls server: options that cannot work are bad_options, without a secret")
