@@ -104,6 +104,8 @@ Failure unusable(std::string why, int error)
 
 std::string named(const char* option, const std::string& path)
 {
+    if (path.find("-----BEGIN") != path.npos) // perhaps a key, which no text may show
+        return fmt::format("{} (PEM text in place of a path)", option);
     return fmt::format("{} {}", option, http::quote_name(path, 256));
 }
 

@@ -47,7 +47,7 @@ struct Identity {
 /// only. An empty path is no file.
 [[nodiscard]] std::string file_stamps(const std::vector<std::string>& paths);
 
-/// Returns 'ca_file "/etc/ca.pem"', for texts.
+/// Returns 'ca_file "/etc/ca.pem"', for texts. Shows no PEM text.
 [[nodiscard]] std::string named(const char* option, const std::string& path);
 
 } // namespace sidecar::stream

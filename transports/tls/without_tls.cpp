@@ -4,26 +4,18 @@
 #include <utility>
 
 namespace sidecar::stream {
-namespace {
-
-Failure without_tls(const char* attempted, const std::string& endpoint)
-{
-    return {Error::bad_options,
-            {.attempted = attempted,
-             .endpoint = endpoint,
-             .explanation = "the library was built without TLS (the Meson option tls)"}};
-}
-
-} // namespace
 
 Result<TlsContextPtr> prepare_tls(const TlsOptions&, const std::string& endpoint)
 {
-    return without_tls("connect with TLS", endpoint);
+    return Failure{Error::bad_options,
+                   {.attempted = "connect with TLS",
+                    .endpoint = endpoint,
+                    .explanation = "the library was built without TLS (the Meson option tls)"}};
 }
 
 Result<TlsServerContextPtr> prepare_tls_server(const TlsServerOptions&, const std::string& endpoint)
 {
-    return without_tls("listen with TLS", endpoint);
+    return prepare_tls({}, endpoint).error().with_attempt("listen with TLS", endpoint);
 }
 
 void read_trust_environment() {}

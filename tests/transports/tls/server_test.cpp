@@ -264,6 +264,8 @@ TEST_CASE("tls server: options that cannot work are bad_options, without a secre
          "directory"},
         {of({.certificate_file = valid.certificate_file, .key_file = "/nowhere/key.pem"}),
          "certificates[1].key_file \"/nowhere/key.pem\" cannot be read: No such file"},
+        {of({.certificate_file = valid.certificate_file, .key_file = text("valid.key")}),
+         "certificates[1].key_file (PEM text in place of a path) cannot be read"},
         {of({.certificate_file = valid.key_file, .key_file = valid.key_file}),
          "holds no certificate in PEM form"},
         {of({.certificate_file = valid.certificate_file, .key_file = valid.certificate_file}),
