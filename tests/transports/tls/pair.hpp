@@ -52,9 +52,9 @@ struct Pair {
             try {
                 const auto shared = stream::prepare_tls(with, "a server").value();
                 SSL_CTX_set_max_proto_version(shared->ssl.get(), pair.max_version);
-                pair.client = co_await stream::secure({pair.context, TimePoint::max()},
-                                                      pair.client_below, shared, "localhost",
-                                                      pair.peer);
+                pair.client =
+                    co_await stream::secure({pair.context, TimePoint::max()}, pair.client_below,
+                                            shared, "localhost", pair.peer);
             } catch (const Exception& e) {
                 pair.client_failure = e.failure();
                 pair.client_below->abort();
@@ -77,7 +77,8 @@ struct Pair {
             run_until_idle();
         }
         if (client_below->is_shut || server_below->is_shut) {
-            (client_below->is_shut ? server_below : client_below)->end_with(boost::asio::error::eof);
+            (client_below->is_shut ? server_below : client_below)
+                ->end_with(boost::asio::error::eof);
             run_until_idle();
         }
     }

@@ -34,7 +34,8 @@ TEST_CASE("tls server: text passes in both directions, and the facts are there")
     pair.shake_hands(options);
     REQUIRE(pair.is_secure());
     CHECK(pair.pass(*pair.client, *pair.server, "to the server") == "to the server");
-    CHECK(pair.pass(*pair.server, *pair.client, std::string(16'000, 's')) == std::string(16'000, 's'));
+    CHECK(pair.pass(*pair.server, *pair.client, std::string(16'000, 's'))
+          == std::string(16'000, 's'));
     CHECK(pair.server->application_protocol() == "b"); // the server's choice
     const auto info = pair.server->tls_info().value();
     CHECK(info.version == "TLSv1.3");
@@ -55,17 +56,17 @@ TEST_CASE("tls server: a handshake may come byte by byte, in both directions")
 
 TEST_CASE("tls server: the asked name chooses the certificate")
 {
-    const auto shared = prepare({.certificates = {identity("rsa"), identity("wrong"),
-                                                  identity("valid"), identity("exact"),
-                                                  identity("mixed"), identity("common")}});
+    const auto shared =
+        prepare({.certificates = {identity("rsa"), identity("wrong"), identity("valid"),
+                                  identity("exact"), identity("mixed"), identity("common")}});
     struct Row {
         std::string asked, subject;
     };
     const Row rows[] = {
-        {"a.example", "wrong"},        {"F.example", "wrong"},
-        {"other.example", "localhost"},    {"a.wild.example", "exact"},
-        {"b.wild.example", "valid"},   {"localhost", "valid"}, // the client prefers ECDSA
-        {"unknown.example", "rsa"},    {"a.b.wild.example", "rsa"},
+        {"a.example", "wrong"},         {"F.example", "wrong"},
+        {"other.example", "localhost"}, {"a.wild.example", "exact"},
+        {"b.wild.example", "valid"},    {"localhost", "valid"}, // the client prefers ECDSA
+        {"unknown.example", "rsa"},     {"a.b.wild.example", "rsa"},
         {"127.0.0.1", "rsa"}, // an address is not asked for
     };
     for (const auto& row : rows) {
@@ -98,8 +99,9 @@ TEST_CASE("tls server: whether a client needs a certificate, and which is taken"
          "unknown issuer: the certificate of \"unknown\" was issued by \"Other Authority\", which "
          "is not in the authorities given and which the client did not send",
          "unknown_ca (48)"},
-        {required, "self-signed", "", "\"self-signed\" is self-signed, and it is not in the "
-                                      "authorities given",
+        {required, "self-signed", "",
+         "\"self-signed\" is self-signed, and it is not in the "
+         "authorities given",
          "unknown_ca (48)"},
         {required, "expired", "", "the certificate of \"expired\" expired on",
          "certificate_expired (45)"},
@@ -121,8 +123,8 @@ TEST_CASE("tls server: whether a client needs a certificate, and which is taken"
             pair.peer = "with a certificate";
             pair.max_version = version;
             pair.shake_hands(client_with(row.client));
-            const auto told = pair.client ? pair.client_error.message()
-                                          : pair.client_failure.explanation();
+            const auto told =
+                pair.client ? pair.client_error.message() : pair.client_failure.explanation();
             if (row.server_says.empty()) {
                 REQUIRE(pair.is_secure());
                 const auto info = pair.server->tls_info().value();
@@ -184,8 +186,9 @@ TEST_CASE("tls server: options that cannot work are bad_options, without a secre
     };
     const Row rows[] = {
         {{}, "certificates is empty, and a server needs one"},
-        {of({}), "certificates[1].certificate_file and certificates[1].certificate_pem: one of them "
-                 "is needed"},
+        {of({}),
+         "certificates[1].certificate_file and certificates[1].certificate_pem: one of them "
+         "is needed"},
         {of({.certificate_file = valid.certificate_file}),
          "certificates[1].key_file and certificates[1].key_pem: one of them is needed"},
         {of({.certificate_file = "a", .key_file = "b", .certificate_pem = "c"}),
