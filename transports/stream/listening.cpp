@@ -97,7 +97,7 @@ std::string explain(const Endpoint& at, const Refused& refused)
 {
     std::string why = refused.what;
     if (refused.ec == boost::system::errc::address_in_use)
-        why = "another socket listens there";
+        why = "another socket has this port";
     else if (refused.ec == boost::system::errc::address_not_available)
         why = "this machine does not have the address";
     else if (refused.ec == boost::system::errc::permission_denied)
@@ -158,32 +158,6 @@ Task<std::vector<boost::asio::ip::address>> addresses_of(Context ctx, const List
 
 // --- Unix-domain sockets
 
-/// An exclusive lock on the directory of a socket, so that of several listeners that start at once
-/// none removes the file of another. A directory that refuses it, or keeps it too long, has none.
-class DirectoryLock {
-public:
-    explicit DirectoryLock(const std::string& path)
-        : fd_{::open(std::filesystem::path{path}.parent_path().c_str(),
-                     O_RDONLY | O_DIRECTORY | O_CLOEXEC)}
-    {
-    }
-    DirectoryLock(const DirectoryLock&) = delete;
-    DirectoryLock& operator=(const DirectoryLock&) = delete;
-    ~DirectoryLock()
-    {
-        if (fd_ >= 0)
-            ::close(fd_);
-    }
-    /// False: another process holds it.
-    [[nodiscard]] bool take() const
-    {
-        return fd_ < 0 || ::flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
-    }
-
-private:
-    const int fd_;
-};
-
 /// Empty if nobody listens there, so that the file may go; else why it must stay.
 std::string why_in_use(const std::string& path, const UnixAddress& at)
 {
@@ -203,18 +177,31 @@ std::string why_in_use(const std::string& path, const UnixAddress& at)
     return ec.value() == ECONNREFUSED ? std::string{} : "a socket is there: " + ec.message();
 }
 
-/// Removes the file at its end if it is still the same.
-struct SocketFile {
-    std::string path;
+/// Locks the directory of a socket while this lives, so that of several listeners that start at once
+/// none removes the file of another. A directory that refuses it, or keeps it too long, has none.
+Task<std::shared_ptr<void>> lock_directory(Context ctx, std::string file)
+{
+    const int fd = ::open(std::filesystem::path{file}.parent_path().c_str(),
+                          O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const std::shared_ptr<void> lock{nullptr, [fd](void*) { ::close(fd); }};
+    const auto until = deadline_after(ctx.now(), lock_patience);
+    while (::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK && ctx.now() < until)
+        co_await ctx.sleep_for(lock_pause);
+    co_return lock;
+}
+
+/// Removes the file at the end of what it returns, if it is still the same.
+std::shared_ptr<void> own_file(const std::string& file)
+{
     struct stat made {};
-    ~SocketFile()
-    {
-        struct stat now {};
-        if (::lstat(path.c_str(), &now) == 0 && now.st_ino == made.st_ino
-            && now.st_dev == made.st_dev)
-            ::unlink(path.c_str());
-    }
-};
+    ::lstat(file.c_str(), &made);
+    return {nullptr, [file, made](void*) {
+                struct stat now {};
+                if (::lstat(file.c_str(), &now) == 0 && now.st_ino == made.st_ino
+                    && now.st_dev == made.st_dev)
+                    ::unlink(file.c_str());
+            }};
+}
 
 Task<Listening> listen_at_path(Context ctx, const ListenTarget& target)
 {
@@ -225,12 +212,9 @@ Task<Listening> listen_at_path(Context ctx, const ListenTarget& target)
         is_abstract ? std::string{} : std::filesystem::absolute(target.unix_path, ignored).string();
     const auto at = unix_address(target.unix_path);
 
-    std::optional<DirectoryLock> lock;
+    std::shared_ptr<void> lock;
     if (!is_abstract)
-        lock.emplace(file);
-    const auto until = deadline_after(ctx.now(), lock_patience);
-    while (lock && !lock->take() && ctx.now() < until)
-        co_await ctx.sleep_for(lock_pause);
+        lock = co_await lock_directory(ctx, file);
 
     Listening listening;
     auto& socket = listening.sockets.emplace_back(ctx.executor());
@@ -255,10 +239,9 @@ Task<Listening> listen_at_path(Context ctx, const ListenTarget& target)
     if (ec)
         fail(target, ec, {});
     if (!is_abstract) {
-        auto made = std::make_shared<SocketFile>(SocketFile{file});
-        if (::lstat(file.c_str(), &made->made) != 0 || ::chmod(file.c_str(), target.unix_mode) != 0)
+        listening.file = own_file(file);
+        if (::chmod(file.c_str(), target.unix_mode) != 0)
             fail(target, last_error(), "cannot set the mode of the file");
-        listening.file = std::move(made);
     }
     // Nobody can connect before this, so nobody could while the file had another mode
     if (::listen(fd, SOMAXCONN) != 0)
@@ -268,13 +251,12 @@ Task<Listening> listen_at_path(Context ctx, const ListenTarget& target)
 
 // --- sockets of systemd
 
+/// The names of the sockets; empty: no application thread has found any. A later start finds them
+/// again, even if the application has removed the variables.
 struct Activation {
-    pid_t pid;
-    std::vector<std::string> names;
+    std::vector<std::string> names{};
 };
-/// Empty: no application thread has found any. A later start finds them again, even if the
-/// application has removed the variables.
-using LastActivation = http::LastRead<std::optional<Activation>>;
+using LastActivation = http::LastRead<Activation>;
 
 Failure refuse_activation(const ListenTarget& target, std::string why)
 {
@@ -284,8 +266,7 @@ Failure refuse_activation(const ListenTarget& target, std::string why)
 
 Result<void> read_activation(const ListenTarget& target)
 {
-    const auto known = LastActivation::get();
-    if (known && known->pid == ::getpid())
+    if (!LastActivation::get().names.empty())
         return {};
     auto names = parse_activation(std::getenv("LISTEN_PID"), std::getenv("LISTEN_FDS"),
                                   std::getenv("LISTEN_FDNAMES"), ::getpid());
@@ -293,25 +274,23 @@ Result<void> read_activation(const ListenTarget& target)
         return refuse_activation(target, names.error().explanation());
     for (std::size_t i = 0; i < names->size(); ++i)
         (void)::fcntl(first_activated + static_cast<int>(i), F_SETFD, FD_CLOEXEC);
-    LastActivation::set(Activation{::getpid(), *std::move(names)});
+    LastActivation::set({*std::move(names)});
     return {};
 }
 
 /// Returns the descriptors of the target's name.
 Result<std::vector<int>> find_activated(const ListenTarget& target)
 {
-    const auto activation = LastActivation::get();
-    if (!activation || activation->pid != ::getpid())
+    const auto names = LastActivation::get().names;
+    if (names.empty())
         return refuse_activation(target, "the environment is read when options are checked on a "
                                          "thread of the application");
     std::vector<int> found;
     std::string others;
-    for (std::size_t i = 0; i < activation->names.size(); ++i) {
-        const auto& name = activation->names[i];
-        if (name == target.activated)
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        if (names[i] == target.activated)
             found.push_back(first_activated + static_cast<int>(i));
-        else
-            others += (others.empty() ? "" : ", ") + http::quote_name(name);
+        others += (others.empty() ? "" : ", ") + http::quote_name(names[i]);
     }
     if (found.empty())
         return refuse_activation(

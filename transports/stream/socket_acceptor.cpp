@@ -54,9 +54,9 @@ bool is_of_connection(int error)
 class AcceptedTicket {
 public:
     /// Takes the descriptor.
-    AcceptedTicket(int socket, std::shared_ptr<AdmissionControl> control,
+    AcceptedTicket(int socket, int family, std::shared_ptr<AdmissionControl> control,
                    std::optional<AddressKey> key) noexcept
-        : socket_{socket}, control_{std::move(control)}, key_{key}
+        : socket_{socket}, family_{family}, control_{std::move(control)}, key_{key}
     {
     }
     AcceptedTicket(const AcceptedTicket&) = delete;
@@ -76,17 +76,15 @@ public:
     {
         if (socket_ < 0)
             throw boost::system::system_error{asio::error::operation_aborted};
-        int family = AF_UNSPEC;
-        socklen_t size = sizeof family;
-        (void)::getsockopt(socket_, SOL_SOCKET, SO_DOMAIN, &family, &size);
         SocketStream::Socket socket{executor};
-        socket.assign({family, 0}, socket_);
+        socket.assign({family_, 0}, socket_);
         socket_ = -1;
         return socket;
     }
 
 private:
     int socket_; // sidecar side; -1: opened
+    const int family_;
     const std::shared_ptr<AdmissionControl> control_;
     const std::optional<AddressKey> key_;
     std::optional<Admission> admission_; // empty: not counted
@@ -247,7 +245,8 @@ std::optional<AcceptedSocket> SocketAcceptor::State::admit(
 {
     std::shared_ptr<AcceptedTicket> ticket;
     try {
-        ticket = std::make_shared<AcceptedTicket>(fd, control, key_of_peer(peer));
+        ticket = std::make_shared<AcceptedTicket>(fd, peer.protocol().family(), control,
+                                                  key_of_peer(peer));
     } catch (...) {
         ::close(fd);
         throw;
@@ -307,8 +306,12 @@ void SocketAcceptor::close() noexcept
     state_->is_closed = true;
     state_->listening.file.reset();
     error_code ec; // ignored: the sockets are gone in any case
-    for (auto& socket : state_->listening.sockets)
+    for (auto& socket : state_->listening.sockets) {
+        // A child process may hold the socket too; this frees the port now
+        if (state_->target.activated.empty())
+            ::shutdown(socket.native_handle(), SHUT_RDWR);
         socket.close(ec);
+    }
     state_->progress.set();
 }
 

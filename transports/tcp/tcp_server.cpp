@@ -17,7 +17,7 @@ stream::ListenTarget with_name(stream::ListenTarget target)
 
 } // namespace
 
-std::string tcp_listener_endpoint(const stream::ListenTarget& target)
+std::string tcp_endpoint(const stream::ListenTarget& target)
 {
     return stream::listener_name(target);
 }

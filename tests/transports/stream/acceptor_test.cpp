@@ -204,7 +204,7 @@ TEST_CASE("acceptor: a port in use, a foreign address, a low port: at once, with
         CHECK_MESSAGE(failure->message().find(why) != std::string::npos, failure->message());
     };
     failure_at({.port = port}, EADDRINUSE,
-               fmt::format("127.0.0.1:{}: another socket listens there", port).c_str());
+               fmt::format("127.0.0.1:{}: another socket has this port", port).c_str());
     failure_at({.address = "localhost", .port = port}, EADDRINUSE, "127.0.0.1");
     failure_at({.address = "192.0.2.1"}, EADDRNOTAVAIL, "192.0.2.1:0: this machine does not have");
     failure_at({.address = "2001:db8::1"}, EADDRNOTAVAIL, "[2001:db8::1]:0: this machine");
@@ -238,6 +238,33 @@ TEST_CASE("acceptor: the port is free at once after a close, even with connectio
         CHECK(has_ended(client));
         ::close(client);
     }
+}
+
+TEST_CASE("acceptor: the port is free after a close although a child process holds the socket")
+{
+    Trial trial{{}};
+    REQUIRE_FALSE(trial.bind());
+    const auto local = trial.acceptor.local();
+    int pipe[2] = {};
+    REQUIRE(::pipe(pipe) == 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        char byte = 0;
+        ::close(pipe[1]);
+        (void)!::read(pipe[0], &byte, 1); // until the parent closes its end
+        ::_exit(0);
+    }
+    trial.acceptor.close();
+    CHECK(connect_to(local) == -ECONNREFUSED);
+    Trial next{{.port = static_cast<std::uint16_t>(std::stoi(port_of(local)))}};
+    CHECK_FALSE(next.bind());
+    const int client = connect_to(local);
+    CHECK(client >= 0);
+    CHECK(next.accept().admission == Admission::admitted);
+    ::close(client);
+    ::close(pipe[0]);
+    ::close(pipe[1]);
+    REQUIRE(::waitpid(child, nullptr, 0) == child);
 }
 
 TEST_CASE("acceptor: accepted sockets have the options, and no child inherits one")

@@ -20,7 +20,7 @@ namespace sidecar {
 
 namespace detail {
 
-[[nodiscard]] SIDECAR_API std::string tcp_listener_endpoint(const stream::ListenTarget& target);
+[[nodiscard]] SIDECAR_API std::string tcp_endpoint(const stream::ListenTarget& target);
 /// Checks the options that do not depend on the framing, and `max_message_bytes`.
 [[nodiscard]] SIDECAR_API Result<void> validate(const stream::ListenTarget& target,
                                                 const std::optional<TlsServerOptions>& tls,
@@ -134,7 +134,7 @@ public:
 
     [[nodiscard]] static std::string endpoint(const Options& options)
     {
-        return detail::tcp_listener_endpoint(target(options));
+        return detail::tcp_endpoint(target(options));
     }
     /// Checks the options, and reads the certificates. On an application thread it also reads the
     /// variables of systemd. Errors: bad_address, bad_options, as Tcp::check(); no such socket of
