@@ -1,5 +1,5 @@
-// The sending half of RFC 6455 without I/O: turns messages and control frames into bytes. Each
-// frame is masked (section 5.3), so that the author of a payload cannot foresee the bytes.
+// The sending half of RFC 6455 without I/O: turns messages and control frames into bytes. A client
+// masks each frame (section 5.3), so that the author of a payload cannot foresee the bytes.
 #pragma once
 
 #include "deflate.hpp"
@@ -16,8 +16,6 @@
 #include <vector>
 
 namespace sidecar::websocket {
-
-using MaskKey = std::array<std::byte, 4>;
 
 /// Returns an unpredictable key from the system's source of entropy. One call to the system draws
 /// hundreds of keys. No key is used twice, not even by a process that forks in between. Side: any
@@ -46,23 +44,26 @@ public:
 
 private:
     friend Sender;
-    PartialMessage(Opcode opcode, std::size_t payload_bytes, Deflater* deflater) noexcept
-        : opcode_{opcode}, payload_bytes_{payload_bytes}, deflater_{deflater}
+    PartialMessage(Role role, Opcode opcode, std::size_t payload_bytes, Deflater* deflater) noexcept
+        : role_{role}, opcode_{opcode}, payload_bytes_{payload_bytes}, deflater_{deflater}
     {
     }
 
+    Role role_;                 // sidecar side
     Opcode opcode_;             // sidecar side; of the next frame
     std::size_t payload_bytes_; // sidecar side; of all pieces
     std::size_t offset_ = 0;    // sidecar side
     Deflater* deflater_;        // sidecar side; null: not compressed
 };
 
-/// Appends a client's frames, each masked with a new key, to buffers. The caller writes the buffers
+/// Appends frames, a client's each masked with a new key, to buffers. The caller writes the buffers
 /// in the order in which it filled them. The Protocol owns it. Invariant: appends nothing behind
 /// our Close.
 class Sender {
 public:
     using Buffer = PartialMessage::Buffer;
+
+    explicit Sender(Role role) noexcept : role_{role} {}
 
     /// Allows compression from now on.
     void compress(const Deflation& agreed) { deflater_.emplace(agreed); }
@@ -93,6 +94,7 @@ private:
     /// Returns null for a message that is too short to compress, or without compression.
     [[nodiscard]] Deflater* deflater_for(std::size_t payload_bytes) noexcept;
 
+    const Role role_;                  // sidecar side
     bool is_over_ = false;             // sidecar side
     std::optional<Deflater> deflater_; // sidecar side; empty: nothing is compressed
 };
