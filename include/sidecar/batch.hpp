@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/detail/export.hpp>
+#include <sidecar/detail/shared_message.hpp>
 #include <sidecar/message.hpp>
 
 #include <cstddef>
@@ -22,6 +23,12 @@ public:
 
     /// Returns the message at `position`, and moves `position` to the next one or the batch's end.
     [[nodiscard]] virtual MessageView read(std::uint64_t& position) const = 0;
+    /// Returns what the message at `position` shares with the batches of other links; null: nothing.
+    [[nodiscard]] virtual detail::SharedMessage* shared(std::uint64_t position) const
+    {
+        (void)position;
+        return nullptr;
+    }
     /// See Batch::mark_written. The messages behind `end` do not belong to the batch.
     virtual void mark_written(std::size_t count, std::uint64_t end) = 0;
 };
@@ -41,6 +48,9 @@ public:
         }
         [[nodiscard]] const MessageView& operator*() const noexcept { return message_; }
         [[nodiscard]] const MessageView* operator->() const noexcept { return &message_; }
+        /// Where a transport keeps the encoding of a message that goes to many clients; null: it
+        /// goes to this link only.
+        [[nodiscard]] detail::SharedMessage* shared() const { return source_->shared(position_); }
         iterator& operator++()
         {
             position_ = next_;

@@ -45,9 +45,14 @@ struct ConnectionInfo {
     /// The address at the other end of the socket: "192.0.2.1:443", "unix:/run/feed.sock". With a
     /// proxy it is the proxy's.
     std::string peer{};
+    /// The address at our end; of a listener the one that it is bound to. Empty: not known.
+    std::string local{};
     std::string protocol{};        ///< as Link::protocol()
+    std::string path{};            ///< of an accepted client's request: "/prices"
+    std::string query{};           ///< likewise, without the '?'; it may hold a secret
     std::uint16_t http_status = 0; ///< of the handshake's answer; 0: no HTTP
-    /// The fields of the handshake's answer, in order; a name may be repeated.
+    /// The fields of the handshake's answer (of an accepted client: of its request), in order; a name
+    /// may be repeated.
     std::vector<std::pair<std::string, std::string>> headers{};
     std::optional<TlsInfo> tls{}; ///< empty: no TLS
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/connection_info.hpp>
 #include <sidecar/detail/export.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/message.hpp>
@@ -10,6 +11,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -65,6 +67,8 @@ struct Event {
     WallTime wall_time{};         ///< the same by the calendar; virtual time counts from 1970
     std::optional<TimePoint> next_attempt{};   ///< down, retry; empty: there will be none
     Continuity continuity = Continuity::first; ///< up
+    /// Up of a listener's client: its address, path, query, headers, certificate. Null for others.
+    std::shared_ptr<const ConnectionInfo> client{};
     std::string protocol{};    ///< up: the protocol agreed with the peer, such as a subprotocol
     std::uint64_t missing = 0; ///< gap: how many messages are missing
     GapReason gap_reason = GapReason::none;

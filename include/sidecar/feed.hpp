@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/close_reason.hpp>
+#include <sidecar/detail/any_acceptor.hpp>
 #include <sidecar/detail/any_transport.hpp>
 #include <sidecar/detail/call.hpp>
 #include <sidecar/detail/export.hpp>
@@ -11,6 +12,7 @@
 #include <sidecar/event.hpp>
 #include <sidecar/format.hpp>
 #include <sidecar/link.hpp>
+#include <sidecar/listener.hpp>
 #include <sidecar/message.hpp>
 #include <sidecar/options.hpp>
 #include <sidecar/payload.hpp>
@@ -99,8 +101,33 @@ public:
                                                                             std::move(provider)),
                          std::move(settings), timeout);
     }
+    /// Adds a listener on the same thread, with the same inbox: `feed.listen<WebSocket>({.port =
+    /// 8080}, 1s)`. It is a link of its own, and so is each of its clients. `clients`: the options
+    /// of their links; `reconnect`, `subscriptions` and `outbox` (which the listener's options have)
+    /// are bad_options.
+    /// Blocks: until it listens, at most `timeout`. Errors: as open(); the acceptor's own, such as
+    /// an address in use.
+    template <class T>
+    [[nodiscard]] Result<Listener> listen(typename detail::AcceptorOf<T>::Options options,
+                                          Duration timeout, LinkOptions clients = {})
+    {
+        using Accepts = detail::AcceptorOf<T>;
+        static_assert(detail::is_acceptor<Accepts>);
+        return open_listener(
+            std::make_shared<const detail::AcceptorConfig<Accepts>>(std::move(options)),
+            std::move(clients), timeout);
+    }
+    /// Queues a message for the clients of all listeners; see Listener::broadcast. Returns for how
+    /// many. Errors: also not_started; misuse without a listener.
+    Result<std::size_t> broadcast(const Payload& payload, const BroadcastOptions& options = {})
+    {
+        return broadcast_message(payload.kind(), payload.bytes(), options);
+    }
     /// Returns the link that start() connected. Errors: not_started.
     [[nodiscard]] Result<Link> link();
+    /// Returns the link with this number, such as a client's (Message::link, Event::link). Errors:
+    /// not_started; link_closed: there is none, or it has ended.
+    [[nodiscard]] Result<Link> link(LinkId id);
 
     /// Queues a message for the first link: text, bytes, or a Message; see Payload.
     /// Blocks: not at all with timeout zero, else until there is space, at most `timeout`. Errors:
@@ -280,6 +307,8 @@ protected:
         return *this;
     }
 
+    /// Returns the listener that start() opened. Errors: not_started, misuse.
+    [[nodiscard]] Result<Listener> first_listener();
     /// Starts with `config`, and keeps it for later runs; null: with the present one.
     [[nodiscard]] Result<void> start_run(std::shared_ptr<const detail::LinkConfig> config,
                                          Duration timeout);
@@ -290,6 +319,11 @@ private:
     void end() noexcept;
     [[nodiscard]] Result<Link> open_link(std::shared_ptr<const detail::LinkConfig> config,
                                          LinkOptions options, Duration timeout);
+    [[nodiscard]] Result<Listener> open_listener(std::shared_ptr<const detail::LinkConfig> config,
+                                                 LinkOptions clients, Duration timeout);
+    [[nodiscard]] Result<std::size_t> broadcast_message(MessageKind kind,
+                                                        std::span<const std::byte> payload,
+                                                        const BroadcastOptions& options);
     [[nodiscard]] Result<void> send_message(MessageKind kind, std::span<const std::byte> payload,
                                             const SendOptions& options);
     [[nodiscard]] Result<void> add_subscription(Subscription subscription);

@@ -90,6 +90,14 @@ public:
     [[nodiscard]] std::optional<SubscriptionState> subscription_state(std::string_view key) const;
     [[nodiscard]] SubscriptionCounts subscription_counts() const;
 
+    /// Puts a listener's client into a group, for broadcasts (BroadcastOptions::group). It leaves all
+    /// groups when it goes down. Joining twice is joining once.
+    /// Blocks: not at all. Errors: bad_options without a name; misuse for a link that is no client;
+    /// not_connected.
+    Result<void> join(std::string group);
+    /// Takes it out of a group. Returns whether it was in it. Errors: as join().
+    Result<bool> leave(std::string_view group);
+
     /// Closes this link alone: sends its queued messages, which may take half of the time, then
     /// closes as a stop does, and removes the link. Messages received before stay receivable, and
     /// the feed continues. Closing a closed link succeeds. The first of several closes gives the
@@ -114,6 +122,7 @@ public:
 
 private:
     friend class Feed;
+    friend class Listener;
     Link(std::shared_ptr<detail::Run> run, std::shared_ptr<detail::LinkImpl> link,
          std::uint64_t fork_generation) noexcept;
     [[nodiscard]] Result<void> send_message(MessageKind kind, std::span<const std::byte> payload,

@@ -45,8 +45,16 @@ struct Stats {
     /// Received and not queued: they arrived after the stop (or the link's close) began, or
     /// on_connected did not take them and failed.
     std::uint64_t discarded = 0;
-    std::uint64_t unsent = 0;      ///< accepted by send(), then lost with the link or expired
+    std::uint64_t unsent = 0;      ///< accepted by send() or a broadcast, and never written
     std::uint64_t unsent_late = 0; ///< the part of `unsent` whose SendOptions::expires_after passed
+    /// The parts of `unsent` that a ClientOverflow dropped, and that newer messages of the same key
+    /// replaced.
+    std::uint64_t unsent_dropped = 0, unsent_conflated = 0;
+    std::uint64_t clients = 0;          ///< a listener's clients that are up now
+    std::uint64_t clients_accepted = 0; ///< of those that came up, all
+    std::uint64_t clients_refused = 0;  ///< connections that did not become a client
+    std::uint64_t clients_served = 0;   ///< connections that got a page, and were no client
+    std::uint64_t clients_too_slow = 0; ///< closed by OverflowPolicy::fail
     std::uint64_t inbox_messages = 0, inbox_bytes = 0; ///< queued now
     std::uint64_t inbox_peak_messages = 0, inbox_peak_bytes = 0;
     std::uint64_t outbox_messages = 0, outbox_bytes = 0; ///< queued now, over all links

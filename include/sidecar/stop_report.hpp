@@ -53,8 +53,10 @@ struct SIDECAR_API StopReport {
     std::uint64_t unread_messages = 0;
     std::uint64_t discarded_messages = 0; ///< received and not queued: Stats::discarded
     std::uint64_t unsent_messages = 0;    ///< accepted by send() during this run and never written
-    std::vector<TaskReport> cancelled;    ///< had to be cancelled
-    std::vector<TaskReport> stuck;        ///< did not end even when cancelled
+    /// Clients of listeners that the stop closed, and those that did not answer in time
+    std::uint64_t clients_closed = 0, clients_cut = 0;
+    std::vector<TaskReport> cancelled; ///< had to be cancelled
+    std::vector<TaskReport> stuck;     ///< did not end even when cancelled
     /// The thread has ended. False: it ends later, alone, and keeps its state alive.
     bool joined = false;
     /// The first failure of the run or the stop

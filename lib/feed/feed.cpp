@@ -35,6 +35,13 @@ Duration default_timeout(const Options& options)
     return reconnect.at_start ? Duration::max() : reconnect.connect_timeout;
 }
 
+Result<void> validate_opening(const LinkConfig& config, const LinkOptions& options,
+                              const Options& run)
+{
+    return config.client_settings() ? validate_listener(config, options, run)
+                                    : validate_link(config, options, run);
+}
+
 /// Converts the current exception: a lack of resources, or one of the transport's code.
 Failure thrown(const char* attempted)
 {
@@ -142,7 +149,8 @@ Result<std::shared_ptr<Run>> Feed::begin_run(std::shared_ptr<const LinkConfig> c
         const auto lock = runs.lock();
         link_options.subscriptions = runs.subscriptions(); // must be valid with this config
     }
-    for (const auto& valid : {validate_run(options), validate_link(*config, link_options, options)})
+    for (const auto& valid :
+         {validate_run(options), validate_opening(*config, link_options, options)})
         if (!valid)
             return of_call(valid.error(), attempted, config->endpoint());
     if (call && call->is_loop_thread())
@@ -183,8 +191,8 @@ Result<Link> Feed::open_link(std::shared_ptr<const LinkConfig> config, LinkOptio
     try {
         if (auto same = call->check_clock(*config); !same)
             return of_call(same.error(), attempted, config->endpoint());
-        if (auto valid = validate_link(*config, options,
-                                       with_inbox(call.runs()->options(), *call.runs()->config()));
+        if (auto valid = validate_opening(
+                *config, options, with_inbox(call.runs()->options(), *call.runs()->config()));
             !valid)
             return of_call(valid.error(), attempted, config->endpoint());
         if (auto failure = call.refused_or_stopping(attempted, true))
@@ -232,6 +240,9 @@ Result<void> Feed::add_subscription(Subscription subscription)
         return std::move(*refusal);
     auto& runs = *call.runs();
     const auto config = runs.config();
+    if (config->client_settings())
+        return of_call(Failure{Error::misuse, {.explanation = "a listener has no peer"}},
+                       "subscribe", config->endpoint());
     const auto outbox = outbox_limits({}, runs.options().outbox, config->max_message_bytes());
     auto message = SubscriptionMessage::of(subscription);
     if (auto valid = validate_subscription(*config, outbox.bytes, subscription.key, message);

@@ -112,6 +112,28 @@ Result<void> validate_link(const LinkConfig& config, const LinkOptions& options,
         fmt::format("the heartbeat cannot be sent{}{}", why.empty() ? "" : ": ", why));
 }
 
+Result<void> validate_listener(const LinkConfig& config, const LinkOptions& clients,
+                               const Options& run)
+{
+    const auto& settings = *config.client_settings();
+    const auto& overflow = settings.overflow;
+    if (clients.reconnect || !clients.subscriptions.empty())
+        return bad_options("reconnect and subscriptions: a listener's client does not connect");
+    if (settings.handshake_timeout <= Duration{})
+        return bad_options("handshake_timeout must be positive");
+    if (overflow.policy == OverflowPolicy::pause_reading)
+        return bad_options("overflow: a listener does not wait for its clients; use drop_oldest, "
+                           "drop_newest, conflate or fail");
+    if (static_cast<bool>(overflow.key) != (overflow.policy == OverflowPolicy::conflate))
+        return bad_options("overflow: `conflate` needs a key, and no other policy has one");
+    if (overflow.fail_after < Duration{})
+        return bad_options("overflow: fail_after must not be negative");
+    auto options = clients;
+    if (settings.outbox.bytes != 0 || settings.outbox.messages != 0)
+        options.outbox = settings.outbox;
+    return validate_link(config, options, run);
+}
+
 Result<void> validate_close(const CloseReason& reason)
 {
     constexpr std::size_t max_reason_bytes = 123; // a control frame has 125, the code takes two

@@ -16,6 +16,10 @@ namespace sidecar::detail {
 [[nodiscard]] Result<void> validate_link(const LinkConfig& config, const LinkOptions& options,
                                          const Options& run);
 
+/// Checks a listener and the options of its clients' links, likewise.
+[[nodiscard]] Result<void> validate_listener(const LinkConfig& config, const LinkOptions& clients,
+                                             const Options& run);
+
 /// Checks that RFC 6455 allows to send this code and reason. Errors: bad_options likewise.
 [[nodiscard]] Result<void> validate_close(const CloseReason& reason);
 

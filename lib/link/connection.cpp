@@ -146,6 +146,8 @@ Task<> Connection::listen(Context ctx)
     co_await connect(ctx);
     if (!link_.connected(ctx.now() - began) || !prepare())
         co_return; // given up or stopped meanwhile
+    if (link_.clients())
+        co_return co_await accept_all({*tasks_[listener], TimePoint::max()});
     co_await read_all({*tasks_[listener], TimePoint::max()});
 }
 
@@ -279,6 +281,20 @@ Task<> Connection::read_all(Context ctx)
         co_await end_session(ctx, exception);
     co_await sink.deliver_pending(ctx);
     std::rethrow_exception(exception);
+}
+
+/// In place of reading, for a listener.
+Task<> Connection::accept_all(Context ctx)
+{
+    const auto& tasks = link_.services().loop.tasks();
+    for (;;) {
+        ctx.waiting_for("a client");
+        const auto iteration = tasks.iteration();
+        link_.clients()->admit(co_await transport_->accept(ctx));
+        // An acceptor that never waits must not starve the others
+        if (iteration == tasks.iteration())
+            co_await boost::asio::post(ctx.executor(), boost::asio::use_awaitable);
+    }
 }
 
 /// Lets on_connected take the messages that arrived: its failure may explain more than the read's.

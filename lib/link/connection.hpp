@@ -41,6 +41,12 @@ public:
     /// Cancels on_connected, whose failure is then ignored.
     void cancel_preparing() { cancel(preparer); }
     void abort() noexcept;
+    /// A listener accepts no more clients.
+    void stop_accepting() noexcept
+    {
+        if (transport_)
+            transport_->stop_accepting();
+    }
     /// Aborts the transport, and cancels the listener and on_connected.
     void cut();
     /// Pings in the background; no effect while an earlier ping is not written yet.
@@ -75,6 +81,7 @@ private:
     Task<> listen(Context ctx);
     Task<> connect(Context ctx);
     Task<> read_all(Context ctx);
+    Task<> accept_all(Context ctx);
     Task<> end_session(Context ctx, std::exception_ptr exception);
     Task<> write_all(Context ctx);
     Task<> write_ping(Context ctx);

@@ -1,6 +1,7 @@
 #include "link/link.hpp"
 
 #include "base/failures.hpp"
+#include "base/text.hpp"
 #include "link/links.hpp"
 
 #include <fmt/format.h>
@@ -31,10 +32,9 @@ LinkImpl::LinkImpl(LinkServices& services, Links& links, LinkSettings settings)
       sink_{services,           keep_alive_,
             settings_.id,       settings_.config->max_message_bytes(),
             settings_.endpoint, settings_.options->overflow},
-      outbox_{settings_.id,
-              outbox_limits(settings_.options->outbox, services.outbox,
-                            settings_.config->max_message_bytes()),
-              services.stop, services.written, services.loop},
+      outbox_{settings_.id,  settings_.outbox(services.outbox),
+              services.stop, services.written,
+              services.loop, settings_.overflow()},
       subscriptions_{outbox_},
       writer_{*this, settings_.options->rate_limit},
       note_{services.loop}
@@ -72,7 +72,9 @@ void LinkImpl::attempt()
     note_.begin_connecting();
     try {
         connection_ = std::make_unique<Connection>(*this);
-        connection_->begin(std::move(attempt), deadline, connect_by_);
+        // A client's deadline is for its handshake, not for the application's on_connected
+        connection_->begin(std::move(attempt), deadline,
+                           client_of() ? TimePoint::max() : connect_by_);
     } catch (...) { // out of memory ends the attempt
         auto why = to_failure(std::current_exception(), Error::no_resources, "connect",
                               settings_.endpoint);
@@ -98,6 +100,9 @@ void LinkImpl::announce_up(Continuity continuity)
                 .link = id(),
                 .failure = {},
                 .continuity = continuity,
+                .client = client_of()
+                              ? std::make_shared<const ConnectionInfo>(note_.connection_info())
+                              : nullptr,
                 .protocol = note_.protocol()});
 }
 
@@ -106,6 +111,8 @@ bool LinkImpl::prepared(std::uint32_t number, Continuity continuity, Phase phase
     if (!state_.prepared())
         return false;
     outbox_.open(number); // first: an application that sees `up` may send
+    if (client_of())
+        client_of()->add(*this);
     connect_by_ = TimePoint::max();
     last_failure_.reset();
     if (backoff_)
@@ -167,14 +174,18 @@ void LinkImpl::reading_ended(std::optional<Failure> why)
 {
     keep_alive_.down();
     note_.end_connecting();
+    if (client_of())
+        client_of()->remove(*this);
     if (why)
         why = noted(*std::move(why));
     if (why && state_.state() == LinkState::State::connecting)
         why = traced(*std::move(why));
     auto end = state_.reading_ended(std::move(why));
-    if (!end.was_announced)
+    if (client_of())
+        client_ended(end);
+    else if (!end.was_announced)
         counters_.failed_attempts.fetch_add(1);
-    if (end.is_recorded)
+    if (end.is_recorded && !client_of())
         services_.journal.record(end.failure.with_link(id()));
     auto next = end.may_return ? next_attempt(end.failure) : std::nullopt;
     const bool others_live = !next && links_.link_goes_down();
@@ -192,6 +203,17 @@ void LinkImpl::reading_ended(std::optional<Failure> why)
     next_at_ = *next;
     last_failure_ = end.failure;
     note_.set_phase(Phase::backing_off, {});
+}
+
+/// What a client does is no failure of ours, so it is not recorded: its `down` says it.
+void LinkImpl::client_ended(const LinkState::End& end)
+{
+    if (state_.connection() == 0 && !state_.is_quiesced())
+        client_of()->count_refused(end.failure);
+    else if (end.is_recorded)
+        services_.journal.log(
+            LogLevel::info,
+            fmt::format("client {}: {}", static_cast<std::uint32_t>(id()), end.failure.message()));
 }
 
 /// Returns the time of the next attempt, or nothing if there is no memory to announce it.
@@ -311,6 +333,8 @@ void LinkImpl::begin_quiescing(bool by_application)
     const Failure why = by_application ? Error::link_closed : Error::stopping;
     if (!by_application)
         keep_alive_.down(); // the stop has its own deadlines
+    if (clients() && connection_)
+        connection_->stop_accepting();
     release_senders();
     outbox_.settle_pushes();
     sink_.quiesce();
@@ -349,6 +373,36 @@ void LinkImpl::close_alone(TimePoint drain_by, TimePoint deadline, CloseReason r
     note_.set_phase(Phase::closing, {});
     connection_->begin_close(drain_by, deadline);
     timer_ = services_.loop.timers().at(deadline, [this] { cut(); });
+}
+
+CloseReason LinkImpl::close_reason() const
+{
+    constexpr std::uint16_t going_away = 1001, try_again_later = 1013;
+    if (state_.cause() == Error::overflow)
+        return {try_again_later, "too slow"};
+    if (state_.is_closed_by_application())
+        return close_reason_;
+    auto reason = services_.stop.reason();
+    return client_of() && reason == CloseReason{} ? CloseReason{going_away, {}} : reason;
+}
+
+bool LinkImpl::end_slow()
+{
+    constexpr auto patience = std::chrono::seconds{1};
+    const auto& overflow = client_of()->settings().overflow;
+    if (!condemn({Error::overflow,
+                  {.attempted = "send",
+                   .endpoint = settings_.endpoint,
+                   .explanation = fmt::format("the client's outbox was full for {}",
+                                              readable(overflow.fail_after))}},
+                 Cause::any))
+        return false;
+    const auto now = services_.loop.now();
+    const auto deadline = deadline_after(now, patience);
+    note_.set_phase(Phase::closing, {});
+    connection_->begin_close(now, deadline);
+    timer_ = services_.loop.timers().at(deadline, [this] { cut(); });
+    return true;
 }
 
 /// Ends the application's close() at its deadline.
@@ -449,14 +503,10 @@ Result<void> LinkImpl::close(Duration timeout, CloseReason reason)
         return {};
     if (services_.stop.is_made())
         return refusal("close");
-    is_close_requested_ = true;
     const auto now = loop.now();
     const auto deadline = deadline_after(now, std::max(timeout, Duration{}));
-    const auto drain_by = deadline_after(now, std::max(timeout, Duration{}) / 2);
-    loop.post(
-        [self = shared_from_this(), drain_by, deadline, reason = std::move(reason)]() mutable {
-            self->close_alone(drain_by, deadline, std::move(reason));
-        });
+    request_close(deadline_after(now, std::max(timeout, Duration{}) / 2), deadline,
+                  std::move(reason));
     // The loop cuts the link off at the deadline; 20 ms more let it do so.
     const auto patience = deadline_after(deadline, std::chrono::milliseconds{20});
     const bool woke = services_.progressed.wait_until(
@@ -466,13 +516,19 @@ Result<void> LinkImpl::close(Duration timeout, CloseReason reason)
     return woke ? refusal("close") : timed_out_close();
 }
 
-void LinkImpl::withdraw()
+void LinkImpl::request_close(TimePoint drain_by, TimePoint deadline, CloseReason reason)
 {
     is_close_requested_ = true;
-    services_.loop.post([self = shared_from_this()] {
-        const auto now = self->services_.loop.now();
-        self->close_alone(now, deadline_after(now, std::chrono::seconds{1}), {});
-    });
+    services_.loop.post(
+        [self = shared_from_this(), drain_by, deadline, reason = std::move(reason)]() mutable {
+            self->close_alone(drain_by, deadline, std::move(reason));
+        });
+}
+
+void LinkImpl::withdraw()
+{
+    const auto now = services_.loop.now();
+    request_close(now, deadline_after(now, std::chrono::seconds{1}), {});
 }
 
 std::string LinkImpl::describe() const

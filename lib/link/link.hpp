@@ -2,6 +2,7 @@
 #pragma once
 
 #include "link/backoff.hpp"
+#include "link/clients.hpp"
 #include "link/connection.hpp"
 #include "link/keep_alive.hpp"
 #include "link/link_sink.hpp"
@@ -10,6 +11,7 @@
 #include "link/subscriptions.hpp"
 #include "link/writer.hpp"
 #include "loop/phase_tracker.hpp"
+#include "queue/memory_budget.hpp"
 #include "queue/outbox.hpp"
 
 #include <sidecar/detail/any_transport.hpp>
@@ -32,6 +34,18 @@ struct LinkSettings {
     std::shared_ptr<const LinkConfig> config;
     std::string endpoint; ///< names the peer in errors
     std::shared_ptr<const LinkOptions> options;
+    std::shared_ptr<Clients> clients{}; ///< of a listener; null: the link is none
+    std::shared_ptr<Clients> of{};      ///< of a client: its listener's; null: the link is none
+
+    [[nodiscard]] const ClientOverflow* overflow() const noexcept
+    {
+        return of ? &of->settings().overflow : nullptr;
+    }
+    [[nodiscard]] QueueLimits outbox(const QueueLimits& general) const
+    {
+        return of ? of->outbox_limits()
+                  : outbox_limits(options->outbox, general, config->max_message_bytes());
+    }
 };
 
 /// Counters of a link. Both: atomic.
@@ -86,10 +100,10 @@ public:
     /// Drains, closes and aborts only this link, for the application.
     void close_alone(TimePoint drain_by, TimePoint deadline, CloseReason reason);
     /// Returns what a close that begins now says to the peer.
-    [[nodiscard]] CloseReason close_reason() const
-    {
-        return state_.is_closed_by_application() ? close_reason_ : services_.stop.reason();
-    }
+    [[nodiscard]] CloseReason close_reason() const;
+    /// Ends a listener's client that does not keep up, with the code 1013. Returns false if it is
+    /// ending already.
+    bool end_slow();
     void abort() noexcept;
     void destroy_transport() noexcept;
     void expect_tasks_to_end() noexcept;
@@ -97,6 +111,8 @@ public:
     // --- app side, any thread
     /// `reason` is valid.
     Result<void> close(Duration timeout, CloseReason reason);
+    /// Begins that, without waiting.
+    void request_close(TimePoint drain_by, TimePoint deadline, CloseReason reason);
     /// Closes a link whose opening took too long: nobody holds it. Does not wait.
     void withdraw();
     /// Returns the failure of a call that the link refuses now.
@@ -113,6 +129,10 @@ public:
     [[nodiscard]] const std::string& endpoint() const noexcept { return settings_.endpoint; }
     [[nodiscard]] const LinkState& link_state() const noexcept { return state_; }
     [[nodiscard]] bool is_up() const noexcept { return state_.state() == LinkState::State::up; }
+    /// The clients of a listener; null: the link is none.
+    [[nodiscard]] Clients* clients() const noexcept { return settings_.clients.get(); }
+    /// Those of the listener that accepted this link; null: the link is no client.
+    [[nodiscard]] Clients* client_of() const noexcept { return settings_.of.get(); }
     [[nodiscard]] const Outcome& outcome() const noexcept { return outcome_; }
     [[nodiscard]] std::string describe() const;
 
@@ -171,6 +191,7 @@ private:
     void cut();
     void attempt();
     [[nodiscard]] bool is_stopping() const noexcept;
+    void client_ended(const LinkState::End& end);
     [[nodiscard]] std::optional<TimePoint> announce_end(Event::Kind kind, Failure& why,
                                                         std::optional<TimePoint> next);
     [[nodiscard]] std::optional<TimePoint> next_attempt(Failure& why);

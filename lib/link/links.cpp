@@ -33,11 +33,17 @@ std::shared_ptr<const LinkOptions> shared(LinkOptions options)
 } // namespace
 
 std::shared_ptr<LinkImpl> Links::add(std::shared_ptr<const LinkConfig> config, LinkOptions options,
-                                     TimePoint deadline)
+                                     TimePoint deadline, std::shared_ptr<Clients> of)
 {
     auto endpoint = config->endpoint(); // user code, so not under the lock
+    std::shared_ptr<Clients> clients;
+    if (config->client_settings()) {
+        clients = std::make_shared<Clients>(services_, *this, config,
+                                            shared(std::exchange(options, LinkOptions{})));
+        options.ping_interval = Duration{}; // a listener has no peer
+    }
     auto subscriptions = std::exchange(options.subscriptions, {});
-    auto shared_options = shared(std::move(options));
+    auto shared_options = of ? of->options() : shared(std::move(options));
     std::shared_ptr<LinkImpl> link;
     {
         std::lock_guard lock{mutex_};
@@ -46,13 +52,17 @@ std::shared_ptr<LinkImpl> Links::add(std::shared_ptr<const LinkConfig> config, L
                                           LinkSettings{.id = id,
                                                        .config = std::move(config),
                                                        .endpoint = std::move(endpoint),
-                                                       .options = std::move(shared_options)});
+                                                       .options = std::move(shared_options),
+                                                       .clients = clients,
+                                                       .of = std::move(of)});
         for (auto& one : subscriptions) {
             auto key = std::move(one.key);
             (void)link->subscriptions().add(std::move(key),
                                             SubscriptionMessage::of(std::move(one)));
         }
         links_.emplace(id, link);
+        if (clients)
+            listeners_.push_back(std::move(clients));
     }
     LinkImpl* none = nullptr;
     first_.compare_exchange_strong(none, link.get(), std::memory_order_acq_rel);
@@ -101,6 +111,7 @@ void Links::remove(LinkId id)
         return;
     removed = std::move(found->second);
     links_.erase(found);
+    std::erase_if(listeners_, [&](const auto& one) { return one.get() == removed->clients(); });
     add(ended_, *removed);
     removed->keep_alive().add_round_trips(ended_round_trips_);
 }
@@ -113,6 +124,19 @@ std::vector<std::shared_ptr<LinkImpl>> Links::all() const
     for (const auto& [id, link] : links_)
         all.push_back(link);
     return all;
+}
+
+std::shared_ptr<LinkImpl> Links::find(LinkId id) const
+{
+    std::lock_guard lock{mutex_};
+    const auto found = links_.find(id);
+    return found == links_.end() ? nullptr : found->second;
+}
+
+std::vector<std::shared_ptr<Clients>> Links::listeners() const
+{
+    std::lock_guard lock{mutex_};
+    return listeners_;
 }
 
 void Links::destroy_transports() noexcept
@@ -180,6 +204,10 @@ void Links::add(Stats& stats, LinkImpl& link)
     stats.unsent +=
         link.link_state().state() >= LinkState::State::down ? outbox.unsent() : outbox.lost;
     stats.unsent_late += outbox.late;
+    stats.unsent_dropped += outbox.dropped;
+    stats.unsent_conflated += outbox.conflated;
+    if (link.clients())
+        link.clients()->add_to(stats);
     const auto connections = link.link_state().connection();
     stats.connections += connections;
     stats.failed_attempts += counters.failed_attempts.load();
@@ -195,6 +223,8 @@ void Links::add(Stats& stats, LinkImpl& link)
 void Links::add_present(Stats& stats, LinkImpl& link)
 {
     const auto outbox = link.outbox().counts();
+    if (link.clients())
+        stats.clients += link.clients()->count();
     stats.outbox_messages += outbox.queued;
     stats.outbox_bytes += outbox.queued_bytes;
     if (const auto age = link.keep_alive().data_age())

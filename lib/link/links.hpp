@@ -25,8 +25,11 @@ public:
 
     // --- app side
     /// Adds a link and lets the loop begin it. `deadline`: of the call that opens it.
+    /// `options`: of the link; of an acceptor's config, those of its clients' links. `of`: the
+    /// listener that accepted it, whose options for clients then count; null: none did. Side: both.
     [[nodiscard]] std::shared_ptr<LinkImpl> add(std::shared_ptr<const LinkConfig> config,
-                                                LinkOptions options, TimePoint deadline);
+                                                LinkOptions options, TimePoint deadline,
+                                                std::shared_ptr<Clients> of = nullptr);
 
     // --- both
     /// Returns the first link; null before the first add(). Lifetime: the run's.
@@ -34,6 +37,10 @@ public:
     {
         return first_.load(std::memory_order_acquire);
     }
+    /// Null: there is no such link, or it has ended.
+    [[nodiscard]] std::shared_ptr<LinkImpl> find(LinkId id) const;
+    /// The clients of each listener.
+    [[nodiscard]] std::vector<std::shared_ptr<Clients>> listeners() const;
     void release_senders();
     /// Wakes the writers of all links: a sender had no memory to wake its own. Side: sidecar.
     void wake_writers();
@@ -44,6 +51,12 @@ public:
     /// Sums up all links, ended ones too. Counters of the run itself are zero.
     [[nodiscard]] Stats stats() const;
     [[nodiscard]] static Stats stats_of(LinkImpl& link);
+    /// Adds a link's counters and gauges.
+    static void add_all(Stats& stats, LinkImpl& link)
+    {
+        add(stats, link);
+        add_present(stats, link);
+    }
     /// Returns one line for each of the first `limit` links. `more`: how many links follow.
     [[nodiscard]] std::vector<std::string> describe(std::size_t limit, std::size_t& more) const;
 
@@ -74,6 +87,7 @@ private:
 
     mutable std::mutex mutex_;
     std::map<LinkId, std::shared_ptr<LinkImpl>> links_; // both: guarded by mutex_
+    std::vector<std::shared_ptr<Clients>> listeners_;   // both: guarded by mutex_
     std::uint32_t next_id_ = 0;                         // both: guarded by mutex_
     Stats ended_;                                       // both: guarded by mutex_; of ended links
     LatencyHistogram ended_round_trips_;                // both: guarded by mutex_; of ended links

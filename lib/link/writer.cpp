@@ -71,9 +71,20 @@ Failure Writer::failed(Error code, const char* attempted, std::string explanatio
     return why.with_link(link_.id());
 }
 
+/// Returns why a listener refuses a call for a peer; empty: the link is none.
+std::optional<Failure> Writer::refused_by_listener(const char* attempted) const
+{
+    if (!link_.clients()) [[likely]]
+        return std::nullopt;
+    return failed(Error::misuse, attempted,
+                  "a listener has no peer: call broadcast(), or link(id) for a client");
+}
+
 Result<void> Writer::send(MessageKind kind, std::span<const std::byte> payload,
                           const SendOptions& options)
 {
+    if (auto failure = refused_by_listener("send")) [[unlikely]]
+        return std::move(*failure);
     if (auto valid = validate_message(link_.config(), kind, payload); !valid) [[unlikely]] {
         services_.sends_refused.fetch_add(1, std::memory_order_relaxed);
         return valid.error().with_link(link_.id());
@@ -91,6 +102,9 @@ Result<void> Writer::queue(MessageKind kind, std::span<const std::byte> payload,
     Outbox::Sender sender{.connection = options.connection, .priority = options.priority};
     if (options.expires_after != Duration::max())
         sender.deadline = deadline_after(services_.loop.now(), options.expires_after);
+    if (const auto* const of = link_.client_of()) [[unlikely]]
+        if (const auto& key = of->settings().overflow.key)
+            sender.key = key(MessageView{link_.id(), kind, payload});
     auto push = outbox_.push(kind, payload, sender);
     // On virtual time the loop writes only while a thread waits, be it for no time
     const bool is_virtual = services_.loop.is_virtual() && !services_.loop.is_loop_thread();
@@ -115,6 +129,8 @@ Result<void> Writer::queue(MessageKind kind, std::span<const std::byte> payload,
     case Push::full:
         if (outbox_.want_room(payload.size(), options.priority))
             post_wake();
+        if (link_.client_of() && outbox_.is_too_slow())
+            link_.client_of()->end_slow(link_);
         if (options.timeout <= Duration{})
             return Failure{Error::full}.with_link(link_.id()).with_retry(true);
         return failed(Error::full, "send",
@@ -143,6 +159,8 @@ void Writer::post_wake() noexcept
 
 Result<void> Writer::flush(Duration timeout)
 {
+    if (auto failure = refused_by_listener("flush"))
+        return std::move(*failure);
     if (services_.stop.is_over())
         return link_.refusal("flush");
     const auto deadline = deadline_after(services_.loop.now(), std::max(timeout, Duration{}));
@@ -183,6 +201,8 @@ Result<void> Writer::flush(Duration timeout)
 
 Result<void> Writer::subscribe(std::string key, SubscriptionMessage message)
 {
+    if (auto failure = refused_by_listener("subscribe"))
+        return std::move(*failure);
     if (link_.is_over())
         return link_.refusal("subscribe");
     if (auto valid = validate_subscription(link_.config(), outbox_.limit_bytes(), key, message);
@@ -195,6 +215,8 @@ Result<void> Writer::subscribe(std::string key, SubscriptionMessage message)
 
 Result<bool> Writer::unsubscribe(std::string_view key, SubscriptionMessage message)
 {
+    if (auto failure = refused_by_listener("unsubscribe"))
+        return std::move(*failure);
     if (link_.is_over())
         return link_.refusal("unsubscribe");
     if (!message.payload.empty())

@@ -76,6 +76,7 @@ private:
     struct WriteEnd;
     [[nodiscard]] Result<void> queue(MessageKind kind, std::span<const std::byte> payload,
                                      const SendOptions& options);
+    [[nodiscard]] std::optional<Failure> refused_by_listener(const char* attempted) const;
     void post_wake() noexcept;
     [[nodiscard]] Failure failed(Error code, const char* attempted, std::string explanation) const;
     [[nodiscard]] std::optional<Batch> allowed(const Batch& batch);

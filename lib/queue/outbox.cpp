@@ -28,6 +28,8 @@ Outbox::Push Outbox::push(MessageKind kind, std::span<const std::byte> payload, 
     if (!is_open() || sender.drops.value_or(drops_) != drops_)
         return Push::closed;
     sender.drops = drops_;
+    if (overflow_) [[unlikely]]
+        return push_to_client(kind, payload, sender);
     auto& ring = make_ring();
     if (payload.size() > ring.largest_copied() && payload.size() > largest_message())
         return Push::too_big;
@@ -77,6 +79,8 @@ bool Outbox::has_room(std::size_t payload_bytes, Priority priority) const
         return false;
     if (priority == Priority::high)
         return priority_.has_room(payload_bytes);
+    if (overflow_)
+        return !client_ || client_->has_room(payload_bytes);
     return !owner_ || owner_->empty() || (owner_->half_free() && owner_->has_space(payload_bytes));
 }
 
@@ -131,7 +135,9 @@ void Outbox::close() noexcept
 Outbox::Mark::Mark(Outbox& outbox) : outbox_{outbox}
 {
     std::lock_guard lock{outbox.mutex_};
-    position_ = outbox.owner_ ? outbox.owner_->write_position() : 0;
+    position_ = outbox.owner_    ? outbox.owner_->write_position()
+                : outbox.client_ ? outbox.client_->next_position()
+                                 : 0;
     number_ = outbox.priority_.last_number();
     outbox.marks_.push_back(this);
     if (std::exchange(outbox.is_late_untold_, false))
@@ -150,11 +156,14 @@ Outbox::Mark::~Mark()
 
 Outbox::FlushResult Outbox::result(Mark& mark)
 {
-    const bool is_ring_over = mark.position_ == 0 || ring()->reads_published() >= mark.position_;
+    const bool is_ring_over =
+        overflow_ || mark.position_ == 0 || ring()->reads_published() >= mark.position_;
     if (!is_ring_over)
         return mark.loss_.load() == FlushResult::lost ? FlushResult::lost : FlushResult::waiting;
     // A loss is recorded, and its message leaves the queue, with the mutex held
     std::lock_guard lock{mutex_};
+    if (client_ && !client_->is_past(mark.position_))
+        return mark.loss_.load() == FlushResult::lost ? FlushResult::lost : FlushResult::waiting;
     const auto loss = mark.loss_.load();
     if (priority_.first_open() <= mark.number_)
         return loss == FlushResult::lost ? FlushResult::lost : FlushResult::waiting;
@@ -227,6 +236,8 @@ void Outbox::settle_end()
     const bool keep = *std::exchange(out_.keep_at_end, std::nullopt);
     report_priority_loss(priority_.end_connection(keep), FlushResult::lost);
     update_has_priority();
+    if (client_) // a client does not come back
+        report_client_loss(client_->lose_waiting(), FlushResult::lost);
     if (!owner_)
         return;
     if (!keep)
@@ -264,6 +275,8 @@ std::optional<Batch> Outbox::next_batch()
     };
     if (auto batch = priority())
         return batch;
+    if (overflow_) [[unlikely]]
+        return next_client_batch();
     if (!ring || out_.gate != SendGate::open)
         return std::nullopt;
     if (has_conditions_.load(std::memory_order_relaxed)) [[unlikely]]
@@ -337,8 +350,13 @@ std::uint64_t Outbox::pass_over_unmet(RecordRing& ring, std::uint64_t end)
 void Outbox::begin_write(const Batch& part)
 {
     out_.end = part.end_position();
-    if ((out_.end & priority_bit) == 0) [[likely]]
+    if ((out_.end & priority_bit) == 0) [[likely]] {
+        if (overflow_) {
+            std::lock_guard lock{mutex_};
+            client_->put_back(out_.end);
+        }
         return;
+    }
     {
         std::lock_guard lock{mutex_};
         priority_.put_back(out_.end & ~priority_bit);
@@ -353,6 +371,8 @@ void Outbox::put_back()
     std::lock_guard lock{mutex_};
     priority_.put_back(0);
     update_has_priority();
+    if (client_)
+        client_->put_back(0);
     out_.is_out = false;
     settle_end();
 }
@@ -378,6 +398,10 @@ void Outbox::give_up()
                                  FlushResult::lost);
             priority_.put_back(0);
             update_has_priority();
+        } else if (out_.is_out && overflow_) {
+            report_client_loss(client_->lose_writing(out_.was_marked ? 1 : SIZE_MAX),
+                               FlushResult::lost);
+            client_->put_back(0);
         } else if (out_.is_out) {
             const auto begin = owner_->read_position();
             if (out_.end > begin)
@@ -394,7 +418,7 @@ bool Outbox::has_unsent() const
     if (out_.is_out || (ring() && !ring()->empty()))
         return true;
     std::lock_guard lock{mutex_};
-    return priority_.counts().queued != 0;
+    return priority_.counts().queued != 0 || (client_ && !client_->empty());
 }
 
 /// Does not look at the priority queue: each of its senders wakes the writer.
@@ -403,6 +427,10 @@ bool Outbox::prepare_sleep() noexcept
     if (out_.gate != SendGate::open)
         return true;
     writer_sleeps_.store(true, std::memory_order_seq_cst);
+    if (overflow_) {
+        std::lock_guard lock{mutex_};
+        return !client_ || !client_->has_waiting();
+    }
     auto* const ring = ring_.load(std::memory_order_seq_cst);
     if (ring && ring->has_spare_blocks())
         ring->free_spare_blocks();
@@ -422,6 +450,8 @@ MessageView Outbox::read(std::uint64_t& position) const
         position = priority_bit | number;
         return message;
     }
+    if (overflow_)
+        return client_->read(position).view(link_);
     // A record holds only 24 bits of the link's number
     return ring_.load(std::memory_order_relaxed)->read(position, link_);
 }
@@ -432,6 +462,8 @@ void Outbox::mark_written(std::size_t count, std::uint64_t end)
     out_.was_marked = true;
     if ((end & priority_bit) != 0) [[unlikely]]
         return mark_priority_written(count);
+    if (overflow_)
+        return mark_client_written(count);
     auto& ring = *ring_.load(std::memory_order_relaxed);
     const auto messages = ring.popped_so_far();
     const auto bytes = ring.popped_bytes_so_far();
@@ -476,6 +508,20 @@ Outbox::Counts Outbox::counts() const
     counts.lost = lost_.load() + priority.unsent + priority.late;
     counts.queued = priority.queued;
     counts.queued_bytes = priority.queued_bytes;
+    if (client_) {
+        const auto& client = client_->counts();
+        counts.accepted += client.accepted;
+        counts.sent += client.sent;
+        counts.sent_bytes += client.sent_bytes;
+        counts.late += client.late;
+        counts.dropped = client.dropped;
+        counts.conflated = client.conflated;
+        counts.lost += client.lost + client.late + client.dropped + client.conflated;
+        counts.queued += client.queued;
+        counts.queued_bytes += client.queued_bytes;
+        counts.peak_messages = client.peak_messages;
+        counts.peak_bytes = client.peak_bytes;
+    }
     if (owner_) {
         const auto ring = owner_->counts();
         counts.accepted += ring.pushed;

@@ -3,6 +3,7 @@
 
 #include "base/stop_request.hpp"
 #include "base/wait_queue.hpp"
+#include "queue/client_queue.hpp"
 #include "queue/priority_queue.hpp"
 #include "queue/record_ring.hpp"
 #include "queue/send_waiters.hpp"
@@ -42,10 +43,17 @@ struct SendCondition {
 /// writer has nothing to do, it releases the memory of a burst, except half a MiB.
 class Outbox final : public BatchSource {
 public:
-    /// `written`: senders wait there. Lifetime: `stop`, `written` and `clock` outlive it.
+    /// `written`: senders wait there. `overflow`: of a listener's client, whose messages are in a
+    /// ClientQueue in place of the ring; null: of any other link. Lifetime: `stop`, `written`,
+    /// `clock` and `overflow` outlive it.
     Outbox(LinkId link, const QueueLimits& limits, const StopRequest& stop, WaitQueue& written,
-           const AppClock& clock) noexcept
-        : link_{link}, limits_{limits}, stop_{stop}, written_{written}, clock_{clock}
+           const AppClock& clock, const ClientOverflow* overflow = nullptr) noexcept
+        : link_{link},
+          limits_{limits},
+          stop_{stop},
+          written_{written},
+          clock_{clock},
+          overflow_{overflow}
     {
     }
 
@@ -59,6 +67,7 @@ public:
         std::optional<std::uint64_t> drops{};
         TimePoint deadline = TimePoint::max(); ///< dropped if not being written by then
         Priority priority = Priority::normal;
+        std::optional<std::string_view> key{}; ///< by which a client's messages are conflated
     };
     /// Adds a message, without waiting. `closed`: a stop was requested, no connection accepts
     /// sends, or the queue was dropped since the first attempt. Throws bad_alloc, and then has
@@ -69,6 +78,13 @@ public:
         Sender sender;
         return push(kind, payload, sender);
     }
+    /// Adds a broadcast to the queue of a listener's client. `full`: the client does not get it.
+    /// `too_slow`: likewise, and the policy ends the client. Throws bad_alloc as push() does.
+    enum class Broadcast { queued, full, too_slow, closed };
+    [[nodiscard]] Broadcast push_broadcast(const std::shared_ptr<SharedMessage>& message,
+                                           std::optional<std::string_view> key);
+    /// Call it when a send to a client ends with `full`: whether the policy ends the client.
+    [[nodiscard]] bool is_too_slow();
     /// Call it when a send ends with `full`: on_room is called once half of the queue is free and
     /// such a message has room. True: the caller wakes the writer, which looks for room then.
     [[nodiscard]] bool want_room(std::size_t payload_bytes, Priority priority);
@@ -103,7 +119,7 @@ public:
     [[nodiscard]] FlushResult result(Mark& mark);
     [[nodiscard]] std::size_t largest_message() const noexcept
     {
-        return RecordRing::largest_message(limits_);
+        return overflow_ ? limits_.bytes : RecordRing::largest_message(limits_);
     }
     [[nodiscard]] std::size_t limit_bytes() const noexcept { return limits_.bytes; }
 
@@ -126,8 +142,9 @@ public:
     struct Counts {
         std::uint64_t accepted = 0; ///< messages of the link itself count when they are written
         std::uint64_t sent = 0, sent_bytes = 0;
-        std::uint64_t lost = 0; ///< accepted and lost, `late` included
-        std::uint64_t late = 0; ///< expired before they were written
+        std::uint64_t lost = 0;                   ///< accepted and lost, `late` included
+        std::uint64_t late = 0;                   ///< expired before they were written
+        std::uint64_t dropped = 0, conflated = 0; ///< by the policy of a listener's client
         std::uint64_t queued = 0, queued_bytes = 0;
         std::uint64_t peak_messages = 0, peak_bytes = 0;
         /// Accepted and not written.
@@ -182,6 +199,7 @@ public:
 
     // BatchSource
     [[nodiscard]] MessageView read(std::uint64_t& position) const override;
+    [[nodiscard]] SharedMessage* shared(std::uint64_t position) const override;
     void mark_written(std::size_t count, std::uint64_t end) override;
 
 private:
@@ -191,9 +209,15 @@ private:
     [[nodiscard]] RecordRing& make_ring();
     [[nodiscard]] Push push_conditionally(RecordRing& ring, MessageKind kind,
                                           std::span<const std::byte> payload, const Sender& sender);
+    [[nodiscard]] Push push_to_client(MessageKind kind, std::span<const std::byte> payload,
+                                      const Sender& sender);
+    [[nodiscard]] ClientQueue& make_client_queue();
+    [[nodiscard]] std::optional<Batch> next_client_batch();
+    void report_gap();
     [[nodiscard]] bool take_priority(std::uint64_t& end);
     [[nodiscard]] std::uint64_t pass_over_unmet(RecordRing& ring, std::uint64_t end);
     void mark_priority_written(std::size_t count);
+    void mark_client_written(std::size_t count);
     [[nodiscard]] bool has_room(std::size_t payload_bytes, Priority priority) const;
     void grant_wishes() noexcept;
     void settle_end();
@@ -201,23 +225,26 @@ private:
     template <class IsBefore>
     void report_to_marks(FlushResult loss, IsBefore is_before) noexcept;
     void report_loss(std::uint64_t position, FlushResult loss) noexcept;
+    void report_client_loss(std::uint64_t position, FlushResult loss) noexcept;
     void report_priority_loss(std::uint64_t number, FlushResult loss) noexcept;
     void update_has_priority() noexcept
     {
         has_priority_.store(!priority_.empty(), std::memory_order_seq_cst);
     }
 
-    const LinkId link_;        // both: constant
-    const QueueLimits limits_; // both: constant
-    const StopRequest& stop_;  // both
-    SendWaiters written_;      // both
-    const AppClock& clock_;    // both
+    const LinkId link_;                    // both: constant
+    const QueueLimits limits_;             // both: constant
+    const StopRequest& stop_;              // both
+    SendWaiters written_;                  // both
+    const AppClock& clock_;                // both
+    const ClientOverflow* const overflow_; // both: constant; null: no listener's client
 
     mutable std::mutex mutex_;                     // one producer at a time
     std::unique_ptr<RecordRing> owner_;            // both: guarded by mutex_
     std::atomic<RecordRing*> ring_{nullptr};       // app side produces, sidecar side consumes
     std::atomic<bool> is_open_{false};             // both: atomic
     std::atomic<bool> writer_sleeps_{false};       // both: atomic
+    std::unique_ptr<ClientQueue> client_;          // both: guarded by mutex_; made by a push
     std::vector<SendCondition> conditions_;        // both: guarded by mutex_; positions grow
     std::atomic<bool> has_conditions_{false};      // both: atomic
     PriorityQueue priority_;                       // both: guarded by mutex_, except its `writing`

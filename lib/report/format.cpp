@@ -85,6 +85,9 @@ std::string to_string(const StopReport& report)
                             milliseconds(stage.elapsed));
     text += fmt::format("\n  messages: {} unread, {} discarded, {} unsent", report.unread_messages,
                         report.discarded_messages, report.unsent_messages);
+    if (report.clients_closed + report.clients_cut != 0)
+        text += fmt::format("\n  clients: {} closed, {} cut", report.clients_closed,
+                            report.clients_cut);
     const auto list = [&](const char* title, const std::vector<TaskReport>& tasks) {
         for (const auto& task : tasks)
             text += fmt::format("\n  {}: \"{}\", waiting for {} ({:.1f} ms)", title, task.name,
@@ -106,6 +109,9 @@ std::string to_line(const StopReport& report)
             text += fmt::format("; {} {}", name, to_string(stage.verdict));
     text += fmt::format("; {} unread, {} discarded, {} unsent", report.unread_messages,
                         report.discarded_messages, report.unsent_messages);
+    if (report.clients_closed + report.clients_cut != 0)
+        text +=
+            fmt::format("; clients: {} closed, {} cut", report.clients_closed, report.clients_cut);
     if (const auto count = report.cancelled.size())
         text += fmt::format("; {} cancelled", count);
     if (const auto count = report.stuck.size())

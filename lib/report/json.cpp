@@ -63,9 +63,10 @@ public:
         for (const auto& [name, stage] : detail::stages_of(report))
             members(name, stage);
         members("unread_messages", report.unread_messages, "discarded_messages",
-                report.discarded_messages, "unsent_messages", report.unsent_messages, "cancelled",
-                report.cancelled, "stuck", report.stuck, "first_error", report.first_error, "dump",
-                report.dump);
+                report.discarded_messages, "unsent_messages", report.unsent_messages,
+                "clients_closed", report.clients_closed, "clients_cut", report.clients_cut,
+                "cancelled", report.cancelled, "stuck", report.stuck, "first_error",
+                report.first_error, "dump", report.dump);
         text_ += '}';
     }
     void write(const Failure& failure)

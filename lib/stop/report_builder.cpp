@@ -32,6 +32,13 @@ void ReportBuilder::set_cancelled(std::vector<TaskReport> tasks)
     report_.cancelled = std::move(tasks);
 }
 
+void ReportBuilder::set_clients(std::uint64_t closed, std::uint64_t cut)
+{
+    std::lock_guard lock{mutex_};
+    report_.clients_closed = closed;
+    report_.clients_cut = cut;
+}
+
 void ReportBuilder::set_stuck(std::vector<TaskReport> tasks)
 {
     std::lock_guard lock{mutex_};
@@ -67,6 +74,8 @@ StopReport ReportBuilder::finish(StopReport rest) const
         }
     }
     report.cancelled = report_.cancelled;
+    report.clients_closed = report_.clients_closed;
+    report.clients_cut = report_.clients_cut;
     if (report.joined) {
         report.total = ended_ - began_;
         report.stuck = report_.stuck;

@@ -22,6 +22,7 @@ public:
     /// dump is kept.
     void end_stage(Stage stage, Verdict verdict, TimePoint now, std::string dump);
     void set_cancelled(std::vector<TaskReport> tasks);
+    void set_clients(std::uint64_t closed, std::uint64_t cut);
     void set_stuck(std::vector<TaskReport> tasks);
     /// The loop's thread has nothing more to do from this time on.
     void end(TimePoint ended);

@@ -140,22 +140,30 @@ Task<> Stop::close(AllLinks& links, TimePoint deadline)
     for (const auto& link : links)
         if (!link->is_open())
             link->abort();
-    const bool closed = co_await until(
+    (void)co_await until(
         [&open, at = open.begin()]() mutable {
             at = std::find_if_not(at, open.end(),
                                   [](const auto& link) { return link->link_state().is_closed(); });
             return at == open.end();
         },
         deadline);
-    bool failed = false;
+    // Clients may be gone or deaf; that is no failure of the stop
+    std::uint64_t clients_closed = 0, clients_cut = 0;
+    bool failed = false, is_late = false;
     for (const auto& link : open) {
+        if (link->client_of()) {
+            ++(link->link_state().has_closed_well() ? clients_closed : clients_cut);
+            continue;
+        }
+        is_late = is_late || !link->link_state().is_closed();
         if (const auto& failure = link->link_state().close_failure()) {
             failed = true;
             services_.journal.record(*failure);
         }
     }
+    report_.set_clients(clients_closed, clients_cut);
     end_stage(&StopReport::close, open.empty() ? Verdict::skipped
-                                  : !closed    ? Verdict::timed_out
+                                  : is_late    ? Verdict::timed_out
                                   : failed     ? Verdict::failed
                                                : Verdict::ok);
 }

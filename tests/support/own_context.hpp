@@ -44,7 +44,7 @@ public:
     void phase(sidecar::Phase phase, std::string_view) override { phases.push_back(phase); }
     void negotiated(std::string_view what) override { protocol = what; }
     void waiting_for(const char*) override {}
-    void log(sidecar::LogLevel, std::string_view) override {}
+    void log(sidecar::LogLevel, std::string_view text) override { logs.emplace_back(text); }
 
     /// Runs the coroutine to its end; what it throws is thrown here.
     void run(sidecar::Task<> task)
@@ -61,6 +61,7 @@ public:
     boost::asio::io_context io;
     std::vector<sidecar::Phase> phases;
     std::string protocol;
+    std::vector<std::string> logs;
 };
 
 /// Keeps what is put; refuses when it holds `limit`.

@@ -39,7 +39,7 @@ int refuse_name(SSL*, int* alert, void*)
 
 } // namespace
 
-TlsServer::TlsServer(TlsServerOptions options)
+TlsServer::TlsServer(TlsPeerOptions options)
     : options_{std::move(options)}, context_{SSL_CTX_new(TLS_server_method()), SSL_CTX_free}
 {
     auto* const context = context_.get();
@@ -220,7 +220,7 @@ bool TlsConnection::wait_for_goodbye()
     return end.has_heard_goodbye();
 }
 
-TlsPeer::TlsPeer(TlsServerOptions options, Script script)
+TlsPeer::TlsPeer(TlsPeerOptions options, Script script)
     : server_{std::move(options)}, script_{std::move(script)}, peer_{[this](RawConnection& raw) {
           TlsConnection connection{raw, server_};
           try {

@@ -12,7 +12,7 @@
 #include <string>
 #include <string_view>
 
-struct TlsServerOptions {
+struct TlsPeerOptions {
     std::string certificate = "valid"; ///< of support/make_certificates
     int version = 0;                   ///< TLS1_2_VERSION: this one alone; 0: as the library has it
     bool demands_client = false;       ///< a certificate by the tests' authority
@@ -24,11 +24,11 @@ struct TlsServerOptions {
 /// What connections to one server share: its certificate, and the key of its tickets.
 class TlsServer {
 public:
-    explicit TlsServer(TlsServerOptions options = {});
+    explicit TlsServer(TlsPeerOptions options = {});
     [[nodiscard]] SSL_CTX* get() const { return context_.get(); }
 
 private:
-    TlsServerOptions options_;
+    TlsPeerOptions options_;
     std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context_;
 };
 
@@ -99,7 +99,7 @@ private:
 class TlsPeer {
 public:
     using Script = std::function<void(TlsConnection&)>;
-    TlsPeer(TlsServerOptions options, Script script);
+    TlsPeer(TlsPeerOptions options, Script script);
     [[nodiscard]] std::uint16_t port() const { return peer_.port(); }
     [[nodiscard]] bool wait_for_ended(std::size_t connections)
     {

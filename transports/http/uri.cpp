@@ -212,6 +212,40 @@ Result<void> validate_host_name(std::string_view name)
     return {};
 }
 
+namespace {
+
+/// Returns the port at the end of "host:7000" or "[::1]:7000"; empty: there is none.
+std::optional<std::uint16_t> port_in(std::string_view host)
+{
+    const auto colon = host.rfind(':');
+    if (colon == host.npos || colon == 0 || (host.find(':') != colon && host[colon - 1] != ']'))
+        return {};
+    return parse_port(host.substr(colon + 1));
+}
+
+} // namespace
+
+Result<void> validate_host(const std::string& host, std::string_view option)
+{
+    if (host.empty())
+        return because(fmt::format("there is no {}", option));
+    if (host.find_first_of(" \t\r\n") != npos)
+        return because(fmt::format("the {} has a blank or a line break in it; remove it", option));
+    if (const auto port = port_in(host))
+        return because(
+            fmt::format("the {} has a port in it; give it as .port = {}", option, *port));
+    const auto is_strange = [](unsigned char c) { return c < 0x20 || c >= 0x7f; };
+    if (std::any_of(host.begin(), host.end(), is_strange))
+        return because(fmt::format("the {} has a control character or one beyond ASCII; a name in "
+                                   "another script is written as the DNS knows it (xn--...)",
+                                   option));
+    if (host.find_first_of("[]/") != npos)
+        return because(fmt::format("the {} is a name or an address: no URL, and no brackets around "
+                                   "an IPv6 address",
+                                   option));
+    return validate_host_name(host);
+}
+
 std::string address_bytes(const std::string& text)
 {
     const auto bytes_of = [](const auto& bytes) {

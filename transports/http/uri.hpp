@@ -67,6 +67,9 @@ struct Host {
 /// parts have 1 to 63 letters, digits, '-' and '_'; a dot may end it. Addresses are valid too.
 /// Errors: bad_address; the explanation shows no part of the host.
 [[nodiscard]] Result<void> validate_host_name(std::string_view name);
+/// Checks a host, or an address with its zone, that an option of this name gives: without a port,
+/// brackets, or a URL around it. Errors: bad_address; the explanation shows no part of the host.
+[[nodiscard]] Result<void> validate_host(const std::string& host, std::string_view option);
 /// Returns 4 or 16 bytes in network order; empty if the text is no address. Accepts every form that
 /// the resolver accepts ("127.1"), and ignores a zone.
 [[nodiscard]] std::string address_bytes(const std::string& text);

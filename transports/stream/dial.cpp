@@ -6,7 +6,6 @@
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/local/stream_protocol.hpp>
 #include <fmt/format.h>
 
 #include <sys/socket.h>
@@ -213,22 +212,19 @@ private:
     }
 };
 
-namespace {
-
-/// The pause before a connect is retried while the backlog is full; it doubles up to
-/// max_backlog_wait.
-constexpr auto first_backlog_wait = std::chrono::milliseconds{5};
-constexpr auto max_backlog_wait = std::chrono::milliseconds{100};
-
-/// A Unix-domain socket's address for the system.
-using UnixAddress = asio::local::stream_protocol::endpoint;
-
 UnixAddress unix_address(std::string path)
 {
     if (path.starts_with('@'))
         path.front() = '\0';
     return UnixAddress{path};
 }
+
+namespace {
+
+/// The pause before a connect is retried while the backlog is full; it doubles up to
+/// max_backlog_wait.
+constexpr auto first_backlog_wait = std::chrono::milliseconds{5};
+constexpr auto max_backlog_wait = std::chrono::milliseconds{100};
 
 constexpr auto met_itself = "nobody listens there, and the connection met itself";
 

@@ -11,6 +11,7 @@
 
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -32,6 +33,10 @@ using Endpoint = boost::asio::ip::tcp::endpoint;
 
 /// Returns "address:port", with brackets around an IPv6 address.
 [[nodiscard]] std::string to_text(const Endpoint& endpoint);
+
+using UnixAddress = boost::asio::local::stream_protocol::endpoint;
+/// Returns a Unix-domain socket's address for the system; '@': an abstract name.
+[[nodiscard]] UnixAddress unix_address(std::string path);
 
 /// Whether the system refused a resource, such as a descriptor or memory.
 [[nodiscard]] bool is_without_resources(error_code ec) noexcept;

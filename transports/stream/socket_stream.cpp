@@ -7,6 +7,9 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -82,9 +85,11 @@ private:
 
 namespace {
 
+using Generic = asio::generic::stream_protocol::endpoint;
+
 /// Converts the system's address to the endpoint of one protocol.
 template <class Endpoint>
-Endpoint endpoint_of(const asio::generic::stream_protocol::endpoint& generic)
+Endpoint endpoint_of(const Generic& generic)
 {
     Endpoint endpoint;
     std::memcpy(endpoint.data(), generic.data(), std::min(generic.size(), endpoint.capacity()));
@@ -92,15 +97,47 @@ Endpoint endpoint_of(const asio::generic::stream_protocol::endpoint& generic)
     return endpoint;
 }
 
-/// Returns "unix:/run/feed.sock" or "unix:@abstract".
-std::string unix_peer(std::string path)
+/// Returns "192.0.2.1:80", "unix:/run/feed.sock", "unix:@abstract"; empty: another family.
+std::string name_of(const Generic& generic)
 {
-    if (path.starts_with('\0'))
-        path.front() = '@';
-    return "unix:" + http::escape(path);
+    const auto family = generic.protocol().family();
+    if (family == AF_UNIX) {
+        auto path = endpoint_of<asio::local::stream_protocol::endpoint>(generic).path();
+        if (path.starts_with('\0'))
+            path.front() = '@';
+        return "unix:" + http::escape(path);
+    }
+    if (family != AF_INET && family != AF_INET6)
+        return {};
+    auto tcp = to_tcp(generic);
+    if (const auto address = tcp.address(); address.is_v6() && address.to_v6().is_v4_mapped())
+        tcp.address(asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()));
+    return to_text(tcp);
 }
 
 } // namespace
+
+Endpoint to_tcp(const Generic& generic) { return endpoint_of<Endpoint>(generic); }
+
+std::string peer_name(int socket, const Generic& peer)
+{
+    ucred process{};
+    socklen_t size = sizeof process;
+    auto name = name_of(peer);
+    if (name == "unix:" && ::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &process, &size) == 0)
+        name += fmt::format("pid={},uid={}", process.pid, process.uid);
+    return name;
+}
+
+std::string local_name(int socket)
+{
+    Generic local;
+    auto size = static_cast<socklen_t>(local.capacity());
+    if (::getsockname(socket, local.data(), &size) != 0)
+        return {};
+    local.resize(size);
+    return name_of(local);
+}
 
 SocketStream::SocketStream(Socket socket)
     : socket_{std::move(socket)}, read_memory_{std::make_shared<HandlerMemory>()}
@@ -151,14 +188,8 @@ std::string SocketStream::peer() const
 {
     error_code ec;
     const auto generic = socket_.remote_endpoint(ec);
-    const auto family = generic.protocol().family();
-    if (ec)
-        return {};
-    if (family == AF_UNIX)
-        return unix_peer(endpoint_of<asio::local::stream_protocol::endpoint>(generic).path());
-    if (family == AF_INET || family == AF_INET6)
-        return to_text(endpoint_of<Endpoint>(generic));
-    return {};
+    // The cast: Asio gives no access to the descriptor of a const object
+    return ec ? std::string{} : peer_name(const_cast<Socket&>(socket_).native_handle(), generic);
 }
 
 void SocketStream::abort() noexcept

@@ -5,11 +5,24 @@
 
 #include <boost/asio/generic/stream_protocol.hpp>
 
+#include <boost/asio/ip/tcp.hpp>
+
 #include <memory>
+#include <string>
 
 namespace sidecar::stream {
 
 class HandlerMemory;
+
+/// Converts an address of IPv4 or IPv6.
+[[nodiscard]] boost::asio::ip::tcp::endpoint to_tcp(
+    const boost::asio::generic::stream_protocol::endpoint& generic);
+/// Names the peer: "192.0.2.1:80", "unix:/run/feed.sock"; a client of a Unix-domain socket, which
+/// has no name, "unix:pid=12,uid=1000". An IPv4-mapped address is shown as IPv4.
+[[nodiscard]] std::string peer_name(int socket,
+                                    const boost::asio::generic::stream_protocol::endpoint& peer);
+/// Names the socket's local address; empty: unknown.
+[[nodiscard]] std::string local_name(int socket);
 
 /// Owns a connected socket and reads and writes it directly. Invariant: the socket is non-blocking.
 class SocketStream final : public Stream {

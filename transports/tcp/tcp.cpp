@@ -117,15 +117,6 @@ stream::Target stream_target(const TcpTarget& target)
     return result;
 }
 
-/// Returns the port at the end of "host:7000" or "[::1]:7000"; empty: there is none.
-std::optional<std::uint16_t> port_in(std::string_view host)
-{
-    const auto colon = host.rfind(':');
-    if (colon == host.npos || colon == 0 || (host.find(':') != colon && host[colon - 1] != ']'))
-        return {};
-    return http::parse_port(host.substr(colon + 1));
-}
-
 Result<void> validate_address(const std::string& host, std::uint16_t port)
 {
     const auto refuse = [](std::string why) {
@@ -135,21 +126,9 @@ Result<void> validate_address(const std::string& host, std::uint16_t port)
         auto valid = http::validate_socket_path(socket_path(host));
         return valid && port != 0 ? refuse("a Unix-domain socket has no port") : valid;
     }
-    if (host.empty())
-        return refuse("there is no host");
-    if (host.find_first_of(" \t\r\n") != host.npos)
-        return refuse("the host has a blank or a line break in it; remove it");
-    if (const auto its_port = port_in(host))
-        return refuse(fmt::format("the host has a port in it; give it as .port = {}", *its_port));
-    if (std::any_of(host.begin(), host.end(), is_strange))
-        return refuse("the host has a control character or one beyond ASCII; a name in another "
-                      "script is written as the DNS knows it (xn--...)");
-    if (host.find_first_of("[]/") != host.npos)
-        return refuse("the host is a name or an address: no URL, and no brackets around an IPv6 "
-                      "address");
-    if (port == 0)
-        return refuse("the port is 0");
-    return http::validate_host_name(host);
+    if (auto valid = http::validate_host(host, "host"); !valid)
+        return valid;
+    return port == 0 ? refuse("the port is 0") : Result<void>{};
 }
 
 } // namespace

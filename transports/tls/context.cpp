@@ -20,13 +20,6 @@ namespace {
 /// An SSL_CTX with a bundle of authorities has a few MiB.
 constexpr std::size_t max_contexts = 8;
 
-/// Refuses an option's value; another attempt cannot help.
-Failure bad(std::string why)
-{
-    return {Error::bad_options,
-            {.attempted = "prepare TLS", .explanation = std::move(why), .is_passing = false}};
-}
-
 /// The location of the system's trust store.
 struct SystemStore {
     std::string file = X509_get_default_cert_file();
@@ -52,20 +45,10 @@ bool is_own_trust(const TlsOptions& options)
 Result<void> validate(const TlsOptions& options)
 {
     if (options.certificate_file.empty() != options.key_file.empty())
-        return bad("certificate_file and key_file are needed both, or neither");
+        return bad_option("certificate_file and key_file are needed both, or neither");
     if (!options.server_name.empty() && !http::validate_host_name(options.server_name))
-        return bad("server_name is neither a host name nor an address");
-    if (options.minimum != TlsVersion::tls_1_2 && options.minimum != TlsVersion::tls_1_3)
-        return bad("minimum is no version of TLS");
-    std::size_t alpn_bytes = 0;
-    for (const auto& protocol : options.alpn) {
-        if (protocol.empty() || protocol.size() > 255)
-            return bad("each of alpn has 1 to 255 bytes (RFC 7301)");
-        alpn_bytes += 1 + protocol.size();
-    }
-    if (alpn_bytes > 0xffff)
-        return bad("alpn is too long");
-    return {};
+        return bad_option("server_name is neither a host name nor an address");
+    return validate_protocols(options);
 }
 
 std::string stamp_of(const TlsOptions& options)
@@ -78,10 +61,7 @@ std::string stamp_of(const TlsOptions& options)
         for (auto& directory : split(directories))
             paths.push_back(std::move(directory));
     }
-    std::string stamp;
-    for (const auto& path : paths)
-        stamp += (path.empty() ? path : file_stamp(path)) + '\n';
-    return stamp;
+    return file_stamps(paths);
 }
 
 /// The latest contexts of the process, most recently used first. Never destroyed: a thread that a
@@ -122,18 +102,6 @@ bool is_worth_keeping(SSL_SESSION* session)
     return SSL_SESSION_is_resumable(session) == 1 && ticket_bytes <= TlsSessions::max_ticket_bytes;
 }
 
-/// Whether the session or its certificate has expired. A resumed handshake shows no certificate, so
-/// its dates are checked here.
-bool is_over(SSL_SESSION* session)
-{
-    const auto now = std::time(nullptr);
-    if (now > static_cast<std::time_t>(SSL_SESSION_get_time(session)
-                                       + SSL_SESSION_get_timeout(session)))
-        return true;
-    const auto* certificate = SSL_SESSION_get0_peer(session);
-    return certificate && X509_cmp_current_time(X509_get0_notAfter(certificate)) <= 0;
-}
-
 int keep_session(SSL* ssl, SSL_SESSION* session)
 {
     const auto& check = *static_cast<PeerCheck*>(SSL_get_app_data(ssl));
@@ -145,6 +113,16 @@ int keep_session(SSL* ssl, SSL_SESSION* session)
 }
 
 } // namespace
+
+bool is_over(SSL_SESSION* session)
+{
+    const auto now = std::time(nullptr);
+    if (now > static_cast<std::time_t>(SSL_SESSION_get_time(session)
+                                       + SSL_SESSION_get_timeout(session)))
+        return true;
+    const auto* certificate = SSL_SESSION_get0_peer(session);
+    return certificate && X509_cmp_current_time(X509_get0_notAfter(certificate)) <= 0;
+}
 
 void TlsSessions::put(const std::string& key, SSL_SESSION* session)
 {
@@ -188,28 +166,15 @@ void TlsSessions::forget(const std::string& key)
 
 namespace {
 
-Result<void> begin(TlsContext& made)
+/// Sets what only clients have: verification, sessions, the offer of ALPN.
+Result<void> begin_client(TlsContext& made)
 {
-    // OpenSSL must not clean up at exit: a thread that a stop left running may still use it
-    if (OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, nullptr) == 1)
-        made.ssl.reset(SSL_CTX_new(TLS_client_method()));
-    if (!made.ssl)
-        return openssl_failed();
     auto* const ssl = made.ssl.get();
-    // The machine's settings (openssl.cnf) may demand a later version
-    const auto ours = made.options.minimum == TlsVersion::tls_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
-    const auto theirs = SSL_CTX_get_min_proto_version(ssl);
-    SSL_CTX_set_min_proto_version(ssl, std::max<long>(ours, theirs));
-    SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(ssl, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_verify(
         ssl, made.options.insecure_skip_verification ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, nullptr);
-    SSL_CTX_set_cert_verify_callback(ssl, verify_peer, nullptr);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
     SSL_CTX_sess_set_new_cb(ssl, keep_session);
-    std::string offer;
-    for (const auto& protocol : made.options.alpn)
-        offer += static_cast<char>(protocol.size()) + protocol;
+    const auto& offer = made.protocols;
     if (!offer.empty()
         && SSL_CTX_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(offer.data()),
                                    static_cast<unsigned>(offer.size()))
@@ -245,7 +210,75 @@ Result<void> trust_system(TlsContext& made)
     return {};
 }
 
-Result<void> trust(TlsContext& made)
+Result<void> use_certificate(TlsContext& made)
+{
+    const auto& options = made.options;
+    if (options.certificate_file.empty())
+        return {};
+    const auto identity = read_identity("", {.certificate_file = options.certificate_file,
+                                             .key_file = options.key_file,
+                                             .key_password = options.key_password});
+    return identity ? present(made.ssl.get(), *identity) : identity.error();
+}
+
+Result<TlsContextPtr> make_context(const TlsOptions& options, std::string stamp)
+{
+    auto made = begin_context(options, std::move(stamp), TlsRole::client);
+    if (!made)
+        return made.error();
+    for (auto* const step : {begin_client, trust_authorities, use_certificate})
+        if (auto done = step(**made); !done)
+            return done.error();
+    ERR_clear_error();
+    return TlsContextPtr{*std::move(made)};
+}
+
+} // namespace
+
+bool TlsContext::is_system_trust() const noexcept { return !is_own_trust(options); }
+
+Result<std::shared_ptr<TlsContext>> begin_context(TlsOptions options, std::string stamp,
+                                                  TlsRole role)
+{
+    ERR_clear_error();
+    const std::shared_ptr<TlsContext> made{
+        new TlsContext{.options = std::move(options), .stamp = std::move(stamp), .role = role}};
+    // OpenSSL must not clean up at exit: a thread that a stop left running may still use it
+    if (OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, nullptr) == 1)
+        made->ssl.reset(
+            SSL_CTX_new(role == TlsRole::client ? TLS_client_method() : TLS_server_method()));
+    if (!made->ssl)
+        return openssl_failed();
+    auto* const ssl = made->ssl.get();
+    // The machine's settings (openssl.cnf) may demand a later version
+    const auto ours =
+        made->options.minimum == TlsVersion::tls_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
+    const auto theirs = SSL_CTX_get_min_proto_version(ssl);
+    SSL_CTX_set_min_proto_version(ssl, std::max<long>(ours, theirs));
+    SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_mode(ssl, SSL_MODE_AUTO_RETRY);
+    SSL_CTX_set_cert_verify_callback(ssl, verify_peer, nullptr);
+    for (const auto& protocol : made->options.alpn)
+        made->protocols += static_cast<char>(protocol.size()) + protocol;
+    return made;
+}
+
+Result<void> validate_protocols(const TlsOptions& options)
+{
+    if (options.minimum != TlsVersion::tls_1_2 && options.minimum != TlsVersion::tls_1_3)
+        return bad_option("minimum is no version of TLS");
+    std::size_t alpn_bytes = 0;
+    for (const auto& protocol : options.alpn) {
+        if (protocol.empty() || protocol.size() > 255)
+            return bad_option("each of alpn has 1 to 255 bytes (RFC 7301)");
+        alpn_bytes += 1 + protocol.size();
+    }
+    if (alpn_bytes > 0xffff)
+        return bad_option("alpn is too long");
+    return {};
+}
+
+Result<void> trust_authorities(TlsContext& made)
 {
     if (made.is_system_trust())
         return trust_system(made);
@@ -254,7 +287,7 @@ Result<void> trust(TlsContext& made)
         done = add_authorities(made, read_certificates("ca_file", made.options.ca_file));
     if (done && !made.options.ca_pem.empty()) {
         const auto found = parse_certificates("ca_pem", made.options.ca_pem);
-        done = found ? add_authorities(made, found) : bad(found.error().explanation());
+        done = found ? add_authorities(made, found) : bad_option(found.error().explanation());
     }
     if (done && !made.options.ca_directory.empty()) {
         const auto found = read_directory("ca_directory", made.options.ca_directory);
@@ -270,50 +303,20 @@ Result<void> trust(TlsContext& made)
     return done;
 }
 
-Result<void> use_certificate(TlsContext& made)
+Result<void> present(SSL_CTX* ssl, const Identity& identity)
 {
-    if (made.options.certificate_file.empty())
-        return {};
-    const auto name = named("certificate_file", made.options.certificate_file);
-    const auto chain = read_certificates("certificate_file", made.options.certificate_file);
-    if (!chain)
-        return chain.error();
-    auto key_text = read_file("key_file", made.options.key_file);
-    if (!key_text)
-        return key_text.error();
-    const auto key_name = named("key_file", made.options.key_file);
-    const auto key = parse_key(key_name, *key_text, made.options.key_password);
-    OPENSSL_cleanse(key_text->data(), key_text->size());
-    if (!key)
-        return key.error();
-    if (X509_check_private_key(chain->front().get(), key->get()) != 1) {
-        ERR_clear_error();
-        return unusable(fmt::format("{} is not the key of {}", key_name, name));
-    }
-    bool is_taken = SSL_CTX_use_certificate(made.ssl.get(), chain->front().get()) == 1
-                    && SSL_CTX_use_PrivateKey(made.ssl.get(), key->get()) == 1;
-    for (auto at = chain->begin() + 1; is_taken && at != chain->end(); ++at)
-        is_taken = SSL_CTX_add1_chain_cert(made.ssl.get(), at->get()) == 1;
-    if (!is_taken)
-        return unusable(fmt::format("{} cannot be used: {}", name, take_error_text()));
+    if (SSL_CTX_use_cert_and_key(ssl, identity.chain.front().get(), identity.key.get(),
+                                 identity.issuers.get(), 1)
+        != 1)
+        return unusable(fmt::format("{} cannot be used: {}", identity.name, take_error_text()));
     return {};
 }
 
-Result<TlsContextPtr> make_context(const TlsOptions& options, std::string stamp)
+Failure bad_option(std::string why)
 {
-    ERR_clear_error();
-    const std::shared_ptr<TlsContext> made{
-        new TlsContext{.options = options, .stamp = std::move(stamp)}};
-    for (auto* const step : {begin, trust, use_certificate})
-        if (auto done = step(*made); !done)
-            return done.error();
-    ERR_clear_error();
-    return TlsContextPtr{made};
+    return {Error::bad_options,
+            {.attempted = "prepare TLS", .explanation = std::move(why), .is_passing = false}};
 }
-
-} // namespace
-
-bool TlsContext::is_system_trust() const noexcept { return !is_own_trust(options); }
 
 void read_trust_environment()
 {

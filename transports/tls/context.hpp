@@ -2,6 +2,7 @@
 // TLS.
 #pragma once
 
+#include "errors.hpp"
 #include "files.hpp"
 #include "openssl.hpp"
 
@@ -44,17 +45,36 @@ private:
     std::vector<Kept> kept_; // both: guarded by mutex_; the oldest first
 };
 
-/// An SSL_CTX made from options: trust, client certificate, versions, ALPN. Connections and a cache
-/// of the process share it. Invariant: after it is made only its sessions change, so any thread may
-/// use it.
+/// An SSL_CTX made from options: trust, certificates, versions, ALPN. Connections share it, with a
+/// client's cache of the process, or a TlsServerContext. Invariant: after it is made only its
+/// sessions change, so any thread may use it.
 struct TlsContext {
-    const TlsOptions options;       // both: constant
-    const std::string stamp;        // both: constant; identifies the files it was made from
-    SslContextPtr ssl{};            // both: constant once made
-    mutable TlsSessions sessions{}; // both: guarded by its mutex
+    const TlsOptions options;             // both: constant; a server's has what both roles have
+    const std::string stamp;              // both: constant; identifies the files it was made from
+    const TlsRole role = TlsRole::client; // both: constant
+    std::string protocols{}; // both: constant once made; options.alpn, as RFC 7301 has it
+    SslContextPtr ssl{};     // both: constant once made
+    std::vector<Identity> identities{}; // both: constant once made; a server's, the default first
+    mutable TlsSessions sessions{};     // both: guarded by its mutex; a client's
 
     [[nodiscard]] bool is_system_trust() const noexcept;
 };
+
+/// Makes a context with versions, and without trust, certificates and sessions. Errors: tls_failed.
+[[nodiscard]] Result<std::shared_ptr<TlsContext>> begin_context(TlsOptions options,
+                                                                std::string stamp, TlsRole role);
+/// Validates what both roles have: alpn and minimum.
+[[nodiscard]] Result<void> validate_protocols(const TlsOptions& options);
+/// Loads the authorities that the options name.
+[[nodiscard]] Result<void> trust_authorities(TlsContext& made);
+/// Makes connections of `ssl` present the certificate, unless they choose another.
+[[nodiscard]] Result<void> present(SSL_CTX* ssl, const Identity& identity);
+/// Whether the session or its certificate has expired. A resumed handshake shows no certificate, so
+/// its dates are checked here.
+[[nodiscard]] bool is_over(SSL_SESSION* session);
+
+/// Refuses an option's value; another attempt cannot help.
+[[nodiscard]] Failure bad_option(std::string why);
 
 /// Returns the failure of OpenSSL itself, with its text; empties the thread's error queue.
 [[nodiscard]] Failure openssl_failed();

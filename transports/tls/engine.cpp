@@ -72,7 +72,7 @@ TlsEngine::TlsEngine(std::shared_ptr<const TlsContext> context, std::string want
             .wanted = std::move(wanted),
             .session_key = std::move(session_key)},
       ssl_{SSL_new(peer_.context->ssl.get())},
-      fault_{.minimum = peer_.context->options.minimum}
+      fault_{.minimum = peer_.context->options.minimum, .role = role()}
 {
     BioPtr bio{ssl_ ? BIO_new(bio_method()) : nullptr};
     if (!bio || !demand_name(ssl_.get(), peer_.wanted))
@@ -83,8 +83,11 @@ TlsEngine::TlsEngine(std::shared_ptr<const TlsContext> context, std::string want
     BIO_set_init(bio.get(), 1);
     SSL_set_bio(ssl_.get(), bio.get(), bio.get());
     (void)bio.release();
-    SSL_set_connect_state(ssl_.get());
-    if (const auto session = peer_.context->sessions.take(peer_.session_key))
+    if (role() == TlsRole::server)
+        SSL_set_accept_state(ssl_.get());
+    else
+        SSL_set_connect_state(ssl_.get());
+    if (const auto session = peer_.context->sessions.take(peer_.session_key)) // a server has none
         SSL_set_session(ssl_.get(), session.get());
     ERR_clear_error();
 }
@@ -102,7 +105,7 @@ TlsEngine::Step TlsEngine::shake_hands()
     const auto step = step_after(SSL_do_handshake(ssl_.get()));
     const bool is_resumed = step == Step::done && SSL_session_reused(ssl_.get()) == 1;
     // TLS 1.2 sessions can be used again, and OpenSSL reports no new one
-    if (is_resumed && SSL_version(ssl_.get()) == TLS1_2_VERSION)
+    if (is_resumed && role() == TlsRole::client && SSL_version(ssl_.get()) == TLS1_2_VERSION)
         peer_.context->sessions.put(peer_.session_key, SSL_get0_session(ssl_.get()));
     return step;
 }

@@ -42,7 +42,7 @@ struct SealedRecords {
     }
 };
 
-/// The client's end of one TLS connection: OpenSSL between two pieces of memory. Its stream owns
+/// Our end of one TLS connection, a client's or a server's: OpenSSL between two pieces of memory. Its stream owns
 /// it. Side: the loop's thread.
 ///
 /// Invariants: whatever the peer asks for, reading leaves at most max_unsent_bytes of output
@@ -60,10 +60,10 @@ public:
     static constexpr std::size_t max_record_bytes = 16u << 10;
     static constexpr std::size_t max_unsent_bytes = 16u << 10;
 
-    /// `wanted`: the name or address that the peer must prove; empty: none. Throws Exception:
-    /// tls_failed if OpenSSL fails.
-    TlsEngine(std::shared_ptr<const TlsContext> context, std::string wanted,
-              std::string session_key);
+    /// `context` has the role. A client's: `wanted` is the name or address that the peer must prove;
+    /// empty: none. Throws Exception: tls_failed if OpenSSL fails.
+    explicit TlsEngine(std::shared_ptr<const TlsContext> context, std::string wanted = {},
+                       std::string session_key = {});
     TlsEngine(const TlsEngine&) = delete;
     TlsEngine& operator=(const TlsEngine&) = delete;
     ~TlsEngine();
@@ -88,6 +88,7 @@ public:
     /// Releases OpenSSL's record buffers if they are empty.
     void release_memory() noexcept;
 
+    [[nodiscard]] TlsRole role() const noexcept { return peer_.context->role; }
     [[nodiscard]] const HandshakeFault& fault() const noexcept { return fault_; }
     /// Why a read failed. `is_first`: no plaintext was read before.
     [[nodiscard]] error_code read_error(bool is_first) const;

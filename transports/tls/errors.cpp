@@ -90,6 +90,12 @@ std::string whose(const Refusal& refusal)
                        http::quote_name(refusal.certificate.subject));
 }
 
+/// The other end, in texts.
+const char* other_end(TlsRole role) noexcept
+{
+    return role == TlsRole::client ? "the peer" : "the client";
+}
+
 const char* trusted(const Refusal& refusal)
 {
     return refusal.is_system_trust ? "the system's trust store" : "the authorities given";
@@ -153,12 +159,16 @@ constexpr RefusalText refusal_texts[] = {
      "is for a name that its authority may not issue certificates for"},
 };
 
-const char* wrong_purpose(const Refusal& refusal)
+std::string wrong_purpose(const Refusal& refusal)
 {
+    const bool is_server = refusal.role == TlsRole::client; // the other end
+    const auto* const kind = is_server ? "servers" : "clients";
     if (refusal.depth != 0)
-        return "may not issue certificates for servers";
-    return refusal.certificate.is_for_servers ? "is not meant for servers (its key usage)"
-                                              : "is not meant for servers (its extended key usage)";
+        return fmt::format("may not issue certificates for {}", kind);
+    const auto& facts = refusal.certificate;
+    return fmt::format("is not meant for {} (its {}key usage)", kind,
+                       (is_server ? facts.is_for_servers : facts.is_for_clients) ? ""
+                                                                                 : "extended ");
 }
 
 /// Describes refusals that are not about dates, names or issuers.
@@ -188,6 +198,23 @@ int alert_of(const HandshakeFault& fault) noexcept
     const int alert = fault.reason - SSL_AD_REASON_OFFSET;
     return fault.is_ssl && alert >= 0 && alert < 256 ? alert : -1;
 }
+
+struct ClientFault {
+    int reason;
+    const char* text;
+};
+constexpr const char* no_signature =
+    "the client accepts no signature that our certificate can make";
+constexpr ClientFault client_faults[] = {
+    {SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE, "the client has no certificate, and needs one"},
+    {SSL_R_NO_SHARED_CIPHER,
+     "the client offers no cipher that this server and its certificate have"},
+    {SSL_R_NO_APPLICATION_PROTOCOL, "the client offers none of the application protocols of alpn"},
+    {SSL_R_NO_SUITABLE_KEY_SHARE, "the client offers no group for the exchange of keys that this "
+                                  "server has"},
+    {SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS, no_signature},
+    {SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, no_signature},
+};
 
 bool is_about_version(int reason) noexcept
 {
@@ -249,10 +276,10 @@ std::string describe(const Refusal& refusal)
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-        return fmt::format("unknown issuer: {} was issued by {}, which is not in {} and which the "
-                           "peer did not send",
+        return fmt::format("unknown issuer: {} was issued by {}, which is not in {} and which {} "
+                           "did not send",
                            whose(refusal), http::quote_name(refusal.certificate.issuer),
-                           trusted(refusal));
+                           trusted(refusal), other_end(refusal.role));
     default: return other_refusal(refusal);
     }
 }
@@ -260,16 +287,30 @@ std::string describe(const Refusal& refusal)
 std::string describe(const HandshakeFault& fault)
 {
     const auto* const versions = offered_versions(fault.minimum);
+    const auto* const peer = other_end(fault.role);
     if (const int alert = alert_of(fault); alert >= 0)
-        return fmt::format("the peer refused the handshake with the {}{}", alert_text(alert),
+        return fmt::format("{} refused the handshake with the {}{}", peer, alert_text(alert),
                            alert == SSL_AD_PROTOCOL_VERSION ? fmt::format(" ({})", versions) : "");
     if (fault.is_ssl && fault.reason == 0)
-        return "the peer ended the connection with close_notify in the middle of the handshake";
+        return fmt::format(
+            "{} ended the connection with close_notify in the middle of the handshake", peer);
     if (fault.is_ssl && is_about_version(fault.reason))
-        return fmt::format("the peer wants another protocol version than {}", versions);
+        return fmt::format("{} wants another protocol version than {}", peer, versions);
     if (fault.is_ssl && fault.reason == SSL_R_NO_PROTOCOLS_AVAILABLE)
         return fmt::format("this machine's settings of OpenSSL forbid {}", versions);
+    if (fault.is_ssl && fault.role == TlsRole::server)
+        for (const auto& [reason, text] : client_faults)
+            if (reason == fault.reason)
+                return text;
     return fmt::format("the handshake failed: {}", fault.reason_text);
+}
+
+std::string describe_end(TlsRole role, bool has_begun)
+{
+    return fmt::format("{} ended the connection {}", other_end(role),
+                       has_begun                 ? "in the middle of the handshake"
+                       : role == TlsRole::client ? "before it answered in the handshake"
+                                                 : "before it began the handshake");
 }
 
 bool is_permanent(const HandshakeFault& fault) noexcept
@@ -289,21 +330,41 @@ bool can_be_tls(std::string_view first_bytes) noexcept
     return first_bytes.size() < 2 || first_bytes[1] == 3;
 }
 
-bool can_be_http(std::string_view first_bytes) noexcept
+bool can_be_http(std::string_view first_bytes, TlsRole role) noexcept
 {
-    constexpr std::string_view http = "HTTP/";
-    const auto common = std::min(http.size(), first_bytes.size());
-    return common != 0 && first_bytes.substr(0, common) == http.substr(0, common);
+    constexpr std::string_view answer[] = {"HTTP/"};
+    constexpr std::string_view requests[] = {"GET ",     "HEAD ",    "POST ", "PUT ",
+                                             "OPTIONS ", "CONNECT ", "PRI "};
+    const auto begins = [&](std::string_view text) {
+        const auto common = std::min(text.size(), first_bytes.size());
+        return common != 0 && first_bytes.substr(0, common) == text.substr(0, common);
+    };
+    return role == TlsRole::client ? std::any_of(std::begin(answer), std::end(answer), begins)
+                                   : std::any_of(std::begin(requests), std::end(requests), begins);
 }
 
-std::string describe_not_tls(std::string_view first_bytes)
+std::string_view http_method_of(std::string_view first_bytes) noexcept
 {
-    if (first_bytes.starts_with("HTTP/"))
+    const auto size = first_bytes.find(' ');
+    return size != first_bytes.npos && can_be_http(first_bytes, TlsRole::server)
+               ? first_bytes.substr(0, size)
+               : std::string_view{};
+}
+
+std::string describe_not_tls(std::string_view first_bytes, TlsRole role)
+{
+    constexpr std::size_t server_bytes = 32, client_bytes = 8;
+    const auto* const peer = other_end(role);
+    if (role == TlsRole::client && first_bytes.starts_with("HTTP/"))
         return fmt::format(
-            "the peer speaks no TLS here: it answered plain HTTP, {}",
+            "{} speaks no TLS here: it answered plain HTTP, {}", peer,
             http::quote_name(first_bytes.substr(0, first_bytes.find_first_of("\r\n"))));
-    return fmt::format("the peer speaks no TLS here: it sent {}",
-                       http::quote_name(first_bytes, 32));
+    if (const auto method = http_method_of(first_bytes); role == TlsRole::server && !method.empty())
+        return fmt::format("{} speaks no TLS here: it sent a request in plain HTTP, {}", peer,
+                           method);
+    return fmt::format(
+        "{} speaks no TLS here: it sent {}", peer,
+        http::quote_name(first_bytes, role == TlsRole::client ? server_bytes : client_bytes));
 }
 
 std::uint16_t http_status_of(std::string_view first_bytes)
@@ -311,6 +372,13 @@ std::uint16_t http_status_of(std::string_view first_bytes)
     http::HeadReader reader{first_bytes.size()};
     (void)reader.take(first_bytes);
     return static_cast<std::uint16_t>(reader.status_line().status);
+}
+
+Failure insecure(FailureDetails details, const std::string& endpoint)
+{
+    details.attempted = "secure the connection";
+    details.endpoint = endpoint;
+    return {Error::tls_failed, std::move(details)};
 }
 
 std::string utc_text(const std::tm& time)

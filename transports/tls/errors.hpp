@@ -13,6 +13,9 @@
 
 namespace sidecar::stream {
 
+/// Which end of the connection is ours.
+enum class TlsRole : std::uint8_t { client, server };
+
 /// Values of tls_category(). The peer's alert `n` is 1000 + n. It is 2000 + n if it refuses us
 /// (is_verdict()) before any data arrived: with TLS 1.3 a server judges our certificate after our
 /// handshake.
@@ -45,6 +48,7 @@ struct CertificateFacts {
     std::string not_before{};         ///< in the form of utc_text()
     std::string not_after{};
     bool is_for_servers = true; ///< by its extended key usage; its key usage may forbid it
+    bool is_for_clients = true; ///< likewise
 };
 inline constexpr std::size_t max_names = 4;
 
@@ -55,7 +59,8 @@ struct Refusal {
     CertificateFacts certificate{};
     std::string wanted{}; ///< the name or address that was connected to
     bool is_system_trust = true;
-    std::string now{}; ///< this machine's time
+    std::string now{};              ///< this machine's time
+    TlsRole role = TlsRole::client; ///< ours
 };
 [[nodiscard]] std::string describe(const Refusal& refusal);
 
@@ -65,18 +70,30 @@ struct HandshakeFault {
     int reason = 0;            ///< 0: the peer sent close_notify
     std::string reason_text{}; ///< OpenSSL's text
     TlsVersion minimum = TlsVersion::tls_1_2;
+    TlsRole role = TlsRole::client; ///< ours
 };
 [[nodiscard]] std::string describe(const HandshakeFault& fault);
+/// Describes an end of the connection within the handshake. `has_begun`: the peer sent some of it.
+[[nodiscard]] std::string describe_end(TlsRole role, bool has_begun);
 /// Whether another attempt ends alike.
 [[nodiscard]] bool is_permanent(const HandshakeFault& fault) noexcept;
 
-/// Whether a TLS server's answer can begin with these bytes; true if there are too few to know.
+/// Whether a peer's TLS can begin with these bytes; true if there are too few to know.
 [[nodiscard]] bool can_be_tls(std::string_view first_bytes) noexcept;
-/// Whether the bytes begin like an HTTP answer, so that its first line is worth waiting for.
-[[nodiscard]] bool can_be_http(std::string_view first_bytes) noexcept;
-[[nodiscard]] std::string describe_not_tls(std::string_view first_bytes);
+/// Whether the bytes begin like HTTP, a server's answer or a client's request, so that its first
+/// line, or its method, is worth waiting for.
+[[nodiscard]] bool can_be_http(std::string_view first_bytes,
+                               TlsRole role = TlsRole::client) noexcept;
+/// Returns the method of a client's request in plain HTTP; empty: it is none, or not whole yet.
+[[nodiscard]] std::string_view http_method_of(std::string_view first_bytes) noexcept;
+/// Shows no more of a client's bytes than its protocol: the next ones may be a secret.
+[[nodiscard]] std::string describe_not_tls(std::string_view first_bytes,
+                                           TlsRole role = TlsRole::client);
 /// Returns the status of a plain HTTP/1.x answer; 0: it is none.
 [[nodiscard]] std::uint16_t http_status_of(std::string_view first_bytes);
+
+/// Makes a tls_failed of a connection.
+[[nodiscard]] Failure insecure(FailureDetails details, const std::string& endpoint);
 
 /// Returns "2026-11-26 08:00:00 UTC".
 [[nodiscard]] std::string utc_text(const std::tm& time);

@@ -179,6 +179,39 @@ Result<KeyPtr> parse_key(const std::string& where, const std::string& pem,
     return key;
 }
 
+Result<Identity> read_identity(const std::string& prefix, const TlsServerOptions::Certificate& from)
+{
+    const auto option = prefix + "certificate_file", key_option = prefix + "key_file";
+    const bool has_file = !from.certificate_file.empty(), has_key_file = !from.key_file.empty();
+    auto name =
+        has_file ? named(option.c_str(), from.certificate_file) : prefix + "certificate_pem";
+    const auto key_name =
+        has_key_file ? named(key_option.c_str(), from.key_file) : prefix + "key_pem";
+    auto chain = has_file ? read_certificates(option.c_str(), from.certificate_file)
+                          : parse_certificates(name, from.certificate_pem);
+    if (!chain)
+        return chain.error();
+    auto key_text = has_key_file ? read_file(key_option.c_str(), from.key_file) : from.key_pem;
+    if (!key_text)
+        return key_text.error();
+    auto key = parse_key(key_name, *key_text, from.key_password);
+    OPENSSL_cleanse(key_text->data(), key_text->size());
+    if (!key)
+        return key.error();
+    if (X509_check_private_key(chain->front().get(), key->get()) != 1) {
+        ERR_clear_error();
+        return unusable(fmt::format("{} is not the key of {}", key_name, name));
+    }
+    Identity identity{.name = std::move(name),
+                      .chain = *std::move(chain),
+                      .issuers = CertificatesPtr{sk_X509_new_null()},
+                      .key = *std::move(key)};
+    for (auto at = identity.chain.begin() + 1; at != identity.chain.end(); ++at)
+        if (sk_X509_push(identity.issuers.get(), at->get()) == 0)
+            throw std::bad_alloc{};
+    return identity;
+}
+
 Result<Certificates> read_directory(const char* option, const std::string& path)
 {
     const auto name = named(option, path);
@@ -201,13 +234,18 @@ Result<Certificates> read_directory(const char* option, const std::string& path)
     return all;
 }
 
-std::string file_stamp(const std::string& path)
+std::string file_stamps(const std::vector<std::string>& paths)
 {
-    struct stat s {};
-    if (::stat(path.c_str(), &s) != 0)
-        return path;
-    return fmt::format("{} {} {} {} {}.{}", path, s.st_dev, s.st_ino, s.st_size, s.st_mtim.tv_sec,
-                       s.st_mtim.tv_nsec);
+    std::string stamps;
+    for (const auto& path : paths) {
+        struct stat s {};
+        stamps += path;
+        if (!path.empty() && ::stat(path.c_str(), &s) == 0)
+            stamps += fmt::format(" {} {} {} {}.{}", s.st_dev, s.st_ino, s.st_size,
+                                  s.st_mtim.tv_sec, s.st_mtim.tv_nsec);
+        stamps += '\n';
+    }
+    return stamps;
 }
 
 } // namespace sidecar::stream

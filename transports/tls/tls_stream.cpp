@@ -55,13 +55,6 @@ std::string wanted_name(std::string name)
     return name;
 }
 
-Failure failed(FailureDetails details, const std::string& endpoint)
-{
-    details.attempted = "secure the connection";
-    details.endpoint = endpoint;
-    return {Error::tls_failed, std::move(details)};
-}
-
 /// Returns the name to verify; may be empty without verification. Throws Exception: bad_options.
 std::string name_to_verify(const TlsOptions& options, const std::string& host,
                            const std::string& endpoint)
@@ -119,6 +112,7 @@ Task<std::optional<FailureDetails>> TlsStream::shake_hands()
 /// Waits for more of the handshake. Returns why it ends here; empty: it continues.
 Task<std::optional<FailureDetails>> TlsStream::hear_more()
 {
+    const auto role = engine_.role();
     do {
         error_code ec;
         if (!below_end_)
@@ -126,20 +120,18 @@ Task<std::optional<FailureDetails>> TlsStream::hear_more()
         if (ec)
             throw boost::system::system_error{ec};
         const bool is_over = below_end_ || heard_.size() == max_heard_bytes;
-        if (!can_be_tls(heard_)
-            && (is_over || !can_be_http(heard_) || heard_.find('\n') != heard_.npos))
+        const bool is_known = role == TlsRole::client ? heard_.find('\n') != heard_.npos
+                                                      : !http_method_of(heard_).empty();
+        if (!can_be_tls(heard_) && (is_over || is_known || !can_be_http(heard_, role)))
             speaks_tls_ = false;
         if (!speaks_tls_)
-            co_return FailureDetails{.explanation = describe_not_tls(heard_),
+            co_return FailureDetails{.explanation = describe_not_tls(heard_, role),
                                      .http_status = http_status_of(heard_)};
-    } while (!can_be_tls(heard_)); // an HTTP answer: wait for its first line
+    } while (!can_be_tls(heard_)); // HTTP: wait for its first line, or its method
     if (!below_end_)
         co_return std::nullopt;
-    co_return FailureDetails{
-        .cause = below_end_ == asio::error::eof ? error_code{} : below_end_,
-        .explanation = heard_.empty()
-                           ? "the peer ended the connection before it answered in the handshake"
-                           : "the peer ended the connection in the middle of the handshake"};
+    co_return FailureDetails{.cause = below_end_ == asio::error::eof ? error_code{} : below_end_,
+                             .explanation = describe_end(role, !heard_.empty())};
 }
 
 FailureDetails TlsStream::why_failed() const
@@ -447,7 +439,7 @@ Task<std::shared_ptr<Stream>> secure(Context ctx, std::shared_ptr<Stream> below,
     context->sessions.forget(session_key);
     error_code gone;                // ignored: the peer may be gone
     co_await below->shutdown(gone); // lets the peer read our alert before the socket closes
-    throw Exception{failed(*std::move(why), endpoint)};
+    throw Exception{insecure(*std::move(why), endpoint)};
 }
 
 bool is_truncated(error_code ec) noexcept { return ec == make_error_code(TlsEnd::truncated); }
@@ -456,7 +448,7 @@ std::optional<Failure> tls_refusal(error_code ec, const std::string& endpoint)
 {
     if (ec.category() != tls_category() || ec.value() < static_cast<int>(TlsEnd::refusal))
         return std::nullopt;
-    return failed(
+    return insecure(
         {.explanation = "the peer refused the handshake with the " + alert_text(ec.value() % 1000),
          .is_passing = false},
         endpoint);

@@ -36,7 +36,7 @@ class TlsStream final : public Stream, public std::enable_shared_from_this<TlsSt
 public:
     /// `early`: bytes of `below` that have already arrived. The other parameters are TlsEngine's.
     TlsStream(std::shared_ptr<Stream> below, std::vector<std::byte> early, TlsContextPtr context,
-              std::string wanted, std::string session_key);
+              std::string wanted = {}, std::string session_key = {});
 
     /// Does the handshake; called first. Returns why it failed; empty: it succeeded. Sends the
     /// alert of a refusal to the peer. Throws system_error: operation_aborted after an abort of the
@@ -58,6 +58,8 @@ public:
     [[nodiscard]] bool is_verified() const { return engine_.is_verified(); }
     /// False: shake_hands() has failed because the peer sent something else.
     [[nodiscard]] bool speaks_tls() const noexcept { return speaks_tls_; }
+    /// The peer's first bytes, until the handshake is done.
+    [[nodiscard]] const std::string& heard() const noexcept { return heard_; }
 
 private:
     [[nodiscard]] std::size_t pull(ReadBuffers into, bool may_ask_below, error_code& ec);

@@ -188,9 +188,20 @@ int verify_peer(X509_STORE_CTX* store, void*) noexcept
         refusal.wanted = check.wanted;
         refusal.is_system_trust = check.context->is_system_trust();
         refusal.now = utc_now();
+        refusal.role = check.context->role;
     } catch (const std::bad_alloc&) { // must not pass through OpenSSL, which is C
     }
     return 0;
+}
+
+std::optional<Refusal> judge_dates(const X509* certificate)
+{
+    const bool is_early = X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0;
+    if (!is_early && X509_cmp_current_time(X509_get0_notAfter(certificate)) > 0)
+        return std::nullopt;
+    return Refusal{.code = is_early ? X509_V_ERR_CERT_NOT_YET_VALID : X509_V_ERR_CERT_HAS_EXPIRED,
+                   .certificate = facts_of(certificate),
+                   .now = utc_now()};
 }
 
 CertificateFacts facts_of(const X509* certificate)
@@ -201,8 +212,9 @@ CertificateFacts facts_of(const X509* certificate)
     facts.not_before = date_text(X509_get0_notBefore(certificate));
     facts.not_after = date_text(X509_get0_notAfter(certificate));
     // All bits are set if the extension is missing
-    facts.is_for_servers =
-        (X509_get_extended_key_usage(const_cast<X509*>(certificate)) & XKU_SSL_SERVER) != 0;
+    const auto usage = X509_get_extended_key_usage(const_cast<X509*>(certificate));
+    facts.is_for_servers = (usage & XKU_SSL_SERVER) != 0;
+    facts.is_for_clients = (usage & XKU_SSL_CLIENT) != 0;
     facts.name_count = add_names(facts.names, certificate, for_texts);
     if (facts.subject.empty() && !facts.names.empty())
         facts.subject = facts.names.front();

@@ -33,6 +33,9 @@ struct PeerCheck {
 /// in several forms (cross-signed), tries each of them. Records a refusal in PeerCheck.
 int verify_peer(X509_STORE_CTX* store, void*) noexcept;
 
+/// Why the certificate is not valid now, by its dates; empty: it is.
+[[nodiscard]] std::optional<Refusal> judge_dates(const X509* certificate);
+
 /// Copies the facts, shortened and not escaped: they are untrusted bytes.
 [[nodiscard]] CertificateFacts facts_of(const X509* certificate);
 /// Copies the facts for the application, in bounded memory.

@@ -4,13 +4,26 @@
 #include <utility>
 
 namespace sidecar::stream {
+namespace {
+
+Failure without_tls(const char* attempted, const std::string& endpoint)
+{
+    return {Error::bad_options,
+            {.attempted = attempted,
+             .endpoint = endpoint,
+             .explanation = "the library was built without TLS (the Meson option tls)"}};
+}
+
+} // namespace
 
 Result<TlsContextPtr> prepare_tls(const TlsOptions&, const std::string& endpoint)
 {
-    return Failure{Error::bad_options,
-                   {.attempted = "connect with TLS",
-                    .endpoint = endpoint,
-                    .explanation = "the library was built without TLS (the Meson option tls)"}};
+    return without_tls("connect with TLS", endpoint);
+}
+
+Result<TlsServerContextPtr> prepare_tls_server(const TlsServerOptions&, const std::string& endpoint)
+{
+    return without_tls("listen with TLS", endpoint);
 }
 
 void read_trust_environment() {}
@@ -19,6 +32,13 @@ Task<std::shared_ptr<Stream>> secure(Context, std::shared_ptr<Stream>, TlsContex
                                      std::string endpoint, std::vector<std::byte>, std::string)
 {
     throw Exception{prepare_tls({}, std::move(endpoint)).error()};
+    co_return nullptr;
+}
+
+Task<std::shared_ptr<Stream>> secure_server(Context, std::shared_ptr<Stream>, TlsServerContextPtr,
+                                            std::string endpoint, std::vector<std::byte>)
+{
+    throw Exception{prepare_tls_server({}, std::move(endpoint)).error()};
     co_return nullptr;
 }
 

@@ -2,14 +2,17 @@
 // that adapt a user's transport to them.
 #pragma once
 
+#include <sidecar/client_overflow.hpp>
 #include <sidecar/clock.hpp>
 #include <sidecar/detail/export.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/liveness.hpp>
 #include <sidecar/mock_clock.hpp>
+#include <sidecar/options.hpp>
 #include <sidecar/reconnect.hpp>
 #include <sidecar/transport.hpp>
 
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <functional>
@@ -55,7 +58,16 @@ using OptionsProvider = std::function<Task<detail::OptionsOf<T>>(Context, const 
 
 namespace sidecar::detail {
 
-/// One connection's transport. The link that owns it makes, uses and destroys it on the loop's
+class LinkConfig;
+
+/// How a listener treats each of its clients.
+struct ClientSettings {
+    ClientOverflow overflow{};
+    QueueLimits outbox{};
+    Duration handshake_timeout = std::chrono::seconds{5};
+};
+
+/// One connection's transport, or an acceptor. The link that owns it makes, uses and destroys it on the loop's
 /// thread.
 class SIDECAR_API AnyTransport {
 public:
@@ -67,6 +79,10 @@ public:
     /// Called only if LinkConfig::can_ping().
     virtual Task<> ping(Context ctx, std::span<const std::byte> payload) = 0;
     virtual void abort() noexcept = 0;
+    /// Waits for the next client of an acceptor, and makes the configuration of its link. These two
+    /// are called only if LinkConfig::client_settings().
+    virtual Task<std::shared_ptr<const LinkConfig>> accept(Context ctx) = 0;
+    virtual void stop_accepting() noexcept = 0;
     /// Called once, after connect().
     [[nodiscard]] virtual ConnectionInfo connection_info() = 0;
     [[nodiscard]] virtual std::string failure_note() const = 0;
@@ -95,6 +111,8 @@ public:
     [[nodiscard]] virtual Result<void> check() const = 0;
     [[nodiscard]] virtual Result<void> check_send(MessageKind kind,
                                                   std::span<const std::byte> payload) const = 0;
+    /// Null: it is no acceptor. Lifetime: as this object.
+    [[nodiscard]] virtual const ClientSettings* client_settings() const noexcept = 0;
 };
 
 /// Requires each member of a transport separately, so that the compiler's first error names the
@@ -202,6 +220,17 @@ struct TransportTraits {
     }
 };
 
+template <class T>
+[[nodiscard]] Liveness default_liveness_of()
+{
+    if constexpr (TransportTraits<T>::has_default_liveness)
+        return T::default_liveness();
+    else if constexpr (TransportTraits<T>::has_ping)
+        return {};
+    else
+        return {.ping_interval = {}, .ping_timeout = {}};
+}
+
 /// Adapts a user's transport to AnyTransport.
 template <Transport T>
 class TransportAdapter final : public AnyTransport {
@@ -226,6 +255,8 @@ public:
             throw Exception{Failure{Error::misuse, {.attempted = "ping"}}};
     }
     void abort() noexcept override { transport_.abort(); }
+    Task<std::shared_ptr<const LinkConfig>> accept(Context) override { co_return nullptr; }
+    void stop_accepting() noexcept override {}
     ConnectionInfo connection_info() override
     {
         if constexpr (TransportTraits<T>::has_connection_info)
@@ -283,15 +314,7 @@ public:
             return std::nullopt;
     }
     bool can_ping() const noexcept override { return Traits::has_ping; }
-    Liveness default_liveness() const override
-    {
-        if constexpr (Traits::has_default_liveness)
-            return T::default_liveness();
-        else if constexpr (Traits::has_ping)
-            return {};
-        else
-            return {.ping_interval = {}, .ping_timeout = {}};
-    }
+    Liveness default_liveness() const override { return default_liveness_of<T>(); }
     Result<void> check() const override
     {
         if constexpr (Traits::has_check)
@@ -306,6 +329,7 @@ public:
         else
             return {};
     }
+    const ClientSettings* client_settings() const noexcept override { return nullptr; }
 
 private:
     using Traits = TransportTraits<T>;

@@ -14,7 +14,7 @@ using namespace std::chrono_literals;
 
 Failure start_with(const std::string& certificate, const std::string& host = "localhost")
 {
-    return start_against(TlsServerOptions{.certificate = certificate}, trusting(), host);
+    return start_against(TlsPeerOptions{.certificate = certificate}, trusting(), host);
 }
 
 /// What a start ends with against a peer that hears the first bytes and does this.
@@ -71,7 +71,7 @@ TEST_CASE("error table: certificates")
     table.add("has a self-signed one", start_with("self-signed"));
     table.add("has one of an unknown authority", start_with("unknown"));
     table.add("has one that the system does not know",
-              start_against(TlsServerOptions{}, TlsOptions{}));
+              start_against(TlsPeerOptions{}, TlsOptions{}));
     table.add("forgot the intermediate one", start_with("chained-alone"));
     table.add("has one for clients only", start_with("no-server"));
     table.compare();

@@ -23,6 +23,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace fakes {
@@ -201,10 +202,10 @@ class FakeContext final : public ContextBase {
 public:
     explicit FakeContext(boost::asio::io_context& io) : io_{io} {}
     boost::asio::any_io_executor executor() override { return io_.get_executor(); }
-    TimePoint now() const override { return std::chrono::steady_clock::now(); }
+    TimePoint now() const override { return std::chrono::steady_clock::now() + ahead; }
     Task<> sleep_until(TimePoint when) override
     {
-        boost::asio::steady_timer timer{io_, when};
+        boost::asio::steady_timer timer{io_, when - ahead};
         co_await timer.async_wait(boost::asio::use_awaitable);
     }
     Task<bool> wait(LoopEvent& event, TimePoint deadline) override
@@ -212,7 +213,7 @@ public:
         boost::asio::steady_timer timer{io_};
         bool is_late = false;
         if (deadline != TimePoint::max()) {
-            timer.expires_at(deadline);
+            timer.expires_at(deadline - ahead);
             timer.async_wait([&](error_code ec) {
                 if (ec)
                     return;
@@ -230,7 +231,10 @@ public:
     void phase(Phase, std::string_view) override {}
     void negotiated(std::string_view) override {}
     void waiting_for(const char*) override {}
-    void log(LogLevel, std::string_view) override {}
+    void log(LogLevel level, std::string_view text) override { logs.emplace_back(level, text); }
+
+    Duration ahead{0}; // of the real clock
+    std::vector<std::pair<LogLevel, std::string>> logs;
 
 private:
     boost::asio::io_context& io_;

@@ -1,7 +1,7 @@
 // The process around the connections: signals, and descriptors that run out.
 #include "support/descriptors.hpp"
 #include "support/raw_peer.hpp"
-#include "support/sanitized.hpp"
+#include "support/shortage.hpp"
 #include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
@@ -10,11 +10,9 @@
 #include <doctest/doctest.h>
 
 #include <csignal>
-#include <fcntl.h>
 #include <latch>
 #include <mutex>
 #include <pthread.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 namespace process_test {
@@ -26,51 +24,6 @@ using Feeds = Sidecar<Tcp<Lines>>;
 /// A peer that has no descriptor either cannot say goodbye. The thread has its time all the same:
 /// one that was left alone would give back descriptors while the next test counts them.
 constexpr StopBudget brief{.total = 10s, .drain = 20ms, .close = 20ms, .cancel = 20ms};
-
-/// The sanitizer of undefined behaviour, which goes with that of addresses, looks at memory by way of
-/// a pipe; without descriptors it takes every object for a bad one.
-constexpr bool needs_descriptors = is_sanitized && !is_thread_sanitized;
-
-/// A low limit, and all descriptors below it in use but for `left`.
-class Shortage {
-public:
-    explicit Shortage(std::size_t left)
-    {
-        ::getrlimit(RLIMIT_NOFILE, &before_);
-        const int lowest = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-        held_.push_back(lowest);
-        rlimit low = before_;
-        low.rlim_cur = 256;
-        REQUIRE(::setrlimit(RLIMIT_NOFILE, &low) == 0);
-        take_all();
-        for (; left != 0; --left)
-            give_one();
-    }
-    Shortage(const Shortage&) = delete;
-    Shortage& operator=(const Shortage&) = delete;
-    ~Shortage()
-    {
-        while (!held_.empty())
-            give_one();
-        ::setrlimit(RLIMIT_NOFILE, &before_);
-    }
-    /// Also those that somebody else, such as a look-up of an earlier test, has given back since.
-    void take_all()
-    {
-        for (int fd = 0; (fd = ::fcntl(held_.front(), F_DUPFD_CLOEXEC, 0)) >= 0;)
-            held_.push_back(fd);
-        REQUIRE(errno == EMFILE);
-    }
-
-private:
-    void give_one()
-    {
-        ::close(held_.back());
-        held_.pop_back();
-    }
-    rlimit before_{};
-    std::vector<int> held_;
-};
 
 void echo_lines(RawConnection& c)
 {

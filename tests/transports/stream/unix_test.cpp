@@ -1,6 +1,7 @@
 // Unix-domain sockets, by path and by abstract name.
 #include "support/raw_peer.hpp"
 #include "support/silent_options.hpp"
+#include "support/unix_places.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -14,8 +15,6 @@
 #include <unistd.h>
 
 #include <cstddef>
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <thread>
@@ -25,42 +24,6 @@ namespace unix_test {
 using namespace sidecar;
 using namespace std::chrono_literals;
 using Feeds = Sidecar<Tcp<Lines>>;
-
-/// A directory of the test's own.
-struct Directory {
-    Directory()
-    {
-        char name[] = "/tmp/sidecar-unix-XXXXXX";
-        path = ::mkdtemp(name);
-    }
-    Directory(const Directory&) = delete;
-    Directory& operator=(const Directory&) = delete;
-    ~Directory() { std::filesystem::remove_all(path); }
-    [[nodiscard]] std::string at(const char* name) const { return path + "/" + name; }
-    std::string path;
-};
-
-/// While it lives the process is nobody, for to root nothing is forbidden. Who is not root is so
-/// already.
-class WithoutPrivileges {
-public:
-    WithoutPrivileges()
-    {
-        constexpr uid_t nobody = 65534;
-        if (was_root_)
-            REQUIRE(::seteuid(nobody) == 0);
-    }
-    WithoutPrivileges(const WithoutPrivileges&) = delete;
-    WithoutPrivileges& operator=(const WithoutPrivileges&) = delete;
-    ~WithoutPrivileges()
-    {
-        if (was_root_ && ::seteuid(0) != 0)
-            std::abort();
-    }
-
-private:
-    const bool was_root_ = ::geteuid() == 0;
-};
 
 void say_hello(RawConnection& c)
 {

@@ -23,7 +23,7 @@ bool has(const std::string& text, std::string_view part) { return text.find(part
 
 Failure start_against(const std::string& certificate, const std::string& host = "localhost")
 {
-    return ::start_against(TlsServerOptions{.certificate = certificate}, trusting(), host);
+    return ::start_against(TlsPeerOptions{.certificate = certificate}, trusting(), host);
 }
 
 bool is_ascii(const std::string& text)
@@ -104,7 +104,7 @@ TEST_CASE("tls: names in a certificate are a stranger's bytes")
 
 TEST_CASE("tls: the system's trust store knows nothing of the tests' authority")
 {
-    const auto failure = ::start_against(TlsServerOptions{}, TlsOptions{});
+    const auto failure = ::start_against(TlsPeerOptions{}, TlsOptions{});
     CHECK(failure == Error::tls_failed);
     CHECK(has(failure.explanation(), "unknown issuer"));
     CHECK(has(failure.explanation(), "the system's trust store"));

@@ -21,7 +21,7 @@ namespace asio = boost::asio;
 
 /// A client's stream and the server's end, with the handshake done unless told otherwise.
 struct Lab {
-    explicit Lab(const TlsServerOptions& options = {}, bool shakes_hands = true)
+    explicit Lab(const TlsPeerOptions& options = {}, bool shakes_hands = true)
         : server_context{options}, server{server_context}
     {
         if (!shakes_hands)

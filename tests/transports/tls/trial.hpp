@@ -34,7 +34,7 @@ inline sidecar::Options at_home()
 }
 
 /// What the start ended with; none: it succeeded, and a line came.
-inline sidecar::Failure start_against(const TlsServerOptions& server,
+inline sidecar::Failure start_against(const TlsPeerOptions& server,
                                       sidecar::TlsOptions tls = trusting(),
                                       std::string host = "localhost")
 {

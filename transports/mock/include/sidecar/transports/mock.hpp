@@ -149,6 +149,7 @@ private:
 class SIDECAR_API Mock {
 public:
     using Clock = VirtualClock;
+    class Acceptor; ///< of Server<Mock>: sidecar/transports/mock_server.hpp
 
     struct Options {
         MockPeer peer{};
