@@ -302,7 +302,11 @@ std::string describe(const HandshakeFault& fault)
         for (const auto& [reason, text] : client_faults)
             if (reason == fault.reason)
                 return text;
-    return fmt::format("the handshake failed: {}", fault.reason_text);
+    return fmt::format("{}: {}",
+                       fault.is_ssl && fault.role == TlsRole::server
+                           ? "the client broke the handshake"
+                           : "the handshake failed",
+                       fault.reason_text);
 }
 
 std::string describe_end(TlsRole role, bool has_begun)

@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace tls_pair {
 
@@ -38,7 +39,8 @@ struct Pair {
         serving.emplace(io, [](Pair& pair) -> Task<> {
             try {
                 pair.server = co_await stream::secure_server(
-                    {pair.context, TimePoint::max()}, pair.server_below, pair.shared, "a client");
+                    {pair.context, TimePoint::max()}, pair.server_below, pair.shared, "a client",
+                    std::exchange(pair.early, {}));
             } catch (const Exception& e) {
                 pair.server_failure = e.failure();
                 pair.server_below->abort();
@@ -51,14 +53,14 @@ struct Pair {
         connecting.emplace(io, [](Pair& pair, TlsOptions with) -> Task<> {
             try {
                 const auto shared = stream::prepare_tls(with, "a server").value();
-                SSL_CTX_set_max_proto_version(shared->ssl.get(), pair.max_version);
-                pair.client = co_await stream::secure({pair.context, TimePoint::max()},
-                                                      pair.client_below, shared, "localhost",
-                                                      pair.peer);
+                if (SSL_CTX_get_max_proto_version(shared->ssl.get()) != pair.max_version)
+                    SSL_CTX_set_max_proto_version(shared->ssl.get(), pair.max_version);
+                pair.client =
+                    co_await stream::secure({pair.context, TimePoint::max()}, pair.client_below,
+                                            shared, "localhost", pair.peer);
             } catch (const Exception& e) {
                 pair.client_failure = e.failure();
                 pair.client_below->abort();
-                pair.server_below->end_with(boost::asio::error::eof);
             }
         }(*this, std::move(options)));
         run_until_idle();
@@ -77,7 +79,8 @@ struct Pair {
             run_until_idle();
         }
         if (client_below->is_shut || server_below->is_shut) {
-            (client_below->is_shut ? server_below : client_below)->end_with(boost::asio::error::eof);
+            (client_below->is_shut ? server_below : client_below)
+                ->end_with(boost::asio::error::eof);
             run_until_idle();
         }
     }
@@ -118,6 +121,7 @@ struct Pair {
     std::shared_ptr<fakes::FakeStream> client_below = std::make_shared<fakes::FakeStream>(io);
     std::shared_ptr<fakes::FakeStream> server_below = std::make_shared<fakes::FakeStream>(io);
     stream::TlsServerContextPtr shared;
+    std::vector<std::byte> early;  // of the client's bytes, read before the server starts
     std::string peer = "a server"; // the client's sessions are by its name
     int max_version = 0;           // TLS1_2_VERSION or TLS1_3_VERSION; 0: either
     std::shared_ptr<stream::Stream> client, server;

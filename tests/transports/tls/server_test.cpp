@@ -5,9 +5,14 @@
 
 #include <boost/asio/error.hpp>
 #include <doctest/doctest.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 
 #include <algorithm>
+#include <chrono>
+#include <memory>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 namespace server_test {
@@ -34,7 +39,8 @@ TEST_CASE("tls server: text passes in both directions, and the facts are there")
     pair.shake_hands(options);
     REQUIRE(pair.is_secure());
     CHECK(pair.pass(*pair.client, *pair.server, "to the server") == "to the server");
-    CHECK(pair.pass(*pair.server, *pair.client, std::string(16'000, 's')) == std::string(16'000, 's'));
+    CHECK(pair.pass(*pair.server, *pair.client, std::string(16'000, 's'))
+          == std::string(16'000, 's'));
     CHECK(pair.server->application_protocol() == "b"); // the server's choice
     const auto info = pair.server->tls_info().value();
     CHECK(info.version == "TLSv1.3");
@@ -53,19 +59,34 @@ TEST_CASE("tls server: a handshake may come byte by byte, in both directions")
     CHECK(pair.is_secure());
 }
 
+TEST_CASE("tls server: the handshake's first bytes may have been read before")
+{
+    for (const std::size_t size : {1u, 5u, 100u, 10'000u}) {
+        Pair pair{TlsServerOptions{.certificates = {identity("valid")}}};
+        pair.start_client();
+        const auto first = pair.client_below->taken.substr(0, size);
+        pair.client_below->taken.erase(0, size);
+        const auto bytes = fakes::bytes_of(first);
+        pair.early.assign(bytes.begin(), bytes.end());
+        pair.start_server();
+        pair.carry();
+        CHECK(pair.is_secure());
+    }
+}
+
 TEST_CASE("tls server: the asked name chooses the certificate")
 {
-    const auto shared = prepare({.certificates = {identity("rsa"), identity("wrong"),
-                                                  identity("valid"), identity("exact"),
-                                                  identity("mixed"), identity("common")}});
+    const auto shared =
+        prepare({.certificates = {identity("rsa"), identity("wrong"), identity("valid"),
+                                  identity("exact"), identity("mixed"), identity("common")}});
     struct Row {
         std::string asked, subject;
     };
     const Row rows[] = {
-        {"a.example", "wrong"},        {"F.example", "wrong"},
-        {"other.example", "localhost"},    {"a.wild.example", "exact"},
-        {"b.wild.example", "valid"},   {"localhost", "valid"}, // the client prefers ECDSA
-        {"unknown.example", "rsa"},    {"a.b.wild.example", "rsa"},
+        {"a.example", "wrong"},         {"F.example", "wrong"},
+        {"other.example", "localhost"}, {"a.wild.example", "exact"},
+        {"b.wild.example", "valid"},    {"localhost", "valid"}, // the client prefers ECDSA
+        {"unknown.example", "rsa"},     {"a.b.wild.example", "rsa"},
         {"127.0.0.1", "rsa"}, // an address is not asked for
     };
     for (const auto& row : rows) {
@@ -98,8 +119,9 @@ TEST_CASE("tls server: whether a client needs a certificate, and which is taken"
          "unknown issuer: the certificate of \"unknown\" was issued by \"Other Authority\", which "
          "is not in the authorities given and which the client did not send",
          "unknown_ca (48)"},
-        {required, "self-signed", "", "\"self-signed\" is self-signed, and it is not in the "
-                                      "authorities given",
+        {required, "self-signed", "",
+         "\"self-signed\" is self-signed, and it is not in the "
+         "authorities given",
          "unknown_ca (48)"},
         {required, "expired", "", "the certificate of \"expired\" expired on",
          "certificate_expired (45)"},
@@ -121,8 +143,8 @@ TEST_CASE("tls server: whether a client needs a certificate, and which is taken"
             pair.peer = "with a certificate";
             pair.max_version = version;
             pair.shake_hands(client_with(row.client));
-            const auto told = pair.client ? pair.client_error.message()
-                                          : pair.client_failure.explanation();
+            const auto told =
+                pair.client ? pair.client_error.message() : pair.client_failure.explanation();
             if (row.server_says.empty()) {
                 REQUIRE(pair.is_secure());
                 const auto info = pair.server->tls_info().value();
@@ -166,6 +188,52 @@ TEST_CASE("tls server: a session goes on, with the client's certificate")
         }
 }
 
+/// Makes a client's certificate of `client.pem` that the authority signed for so long.
+void make_brief_certificate(const std::string& path, long seconds)
+{
+    const auto read = [](const std::string& file, auto* parse) {
+        std::unique_ptr<BIO, decltype(&BIO_free)> bio{BIO_new_file(certificate(file).c_str(), "r"),
+                                                      BIO_free};
+        return parse(bio.get(), nullptr, nullptr, nullptr);
+    };
+    const std::unique_ptr<X509, decltype(&X509_free)> made{read("client.pem", PEM_read_bio_X509),
+                                                           X509_free};
+    const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key{
+        read("ca.key", PEM_read_bio_PrivateKey), EVP_PKEY_free};
+    X509_gmtime_adj(X509_getm_notAfter(made.get()), seconds);
+    REQUIRE(X509_sign(made.get(), key.get(), EVP_sha256()) > 0);
+    const std::unique_ptr<BIO, decltype(&BIO_free)> out{BIO_new_file(path.c_str(), "w"), BIO_free};
+    REQUIRE(PEM_write_bio_X509(out.get(), made.get()) == 1);
+}
+
+TEST_CASE("tls server: a ticket does not outlive the certificate of its client")
+{
+    using namespace std::chrono_literals;
+    const auto shared = prepare({.certificates = {identity("valid")},
+                                 .client_certificates = ClientCertificates::required,
+                                 .ca_file = certificate("ca.pem")});
+    const auto brief = certificate("brief.pem");
+    auto client = client_with("client");
+    client.certificate_file = brief;
+    make_brief_certificate(brief, 2);
+    for (int round = 0; round < 3; ++round) {
+        const bool is_over = round == 2;
+        if (is_over)
+            std::this_thread::sleep_for(2500ms);
+        for (const auto version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+            Pair pair{shared};
+            pair.peer = "brief " + std::to_string(version);
+            pair.max_version = version;
+            pair.shake_hands(client);
+            CAPTURE(pair.server_failure.message());
+            CHECK(static_cast<bool>(pair.server) == !is_over);
+            if (pair.server)
+                CHECK(pair.server->tls_info()->is_resumed == (round == 1));
+            CHECK(has(pair.server_failure.explanation(), "expired on") == is_over);
+        }
+    }
+}
+
 TEST_CASE("tls server: options that cannot work are bad_options, without a secret")
 {
     const auto valid = identity("valid");
@@ -184,8 +252,9 @@ TEST_CASE("tls server: options that cannot work are bad_options, without a secre
     };
     const Row rows[] = {
         {{}, "certificates is empty, and a server needs one"},
-        {of({}), "certificates[1].certificate_file and certificates[1].certificate_pem: one of them "
-                 "is needed"},
+        {of({}),
+         "certificates[1].certificate_file and certificates[1].certificate_pem: one of them "
+         "is needed"},
         {of({.certificate_file = valid.certificate_file}),
          "certificates[1].key_file and certificates[1].key_pem: one of them is needed"},
         {of({.certificate_file = "a", .key_file = "b", .certificate_pem = "c"}),

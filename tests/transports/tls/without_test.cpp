@@ -1,6 +1,7 @@
 // What asks for TLS where the library was built without it.
 #include "support/raw_peer.hpp"
 #include "support/silent_options.hpp"
+#include "tls/tls.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -41,6 +42,15 @@ TEST_CASE("without TLS: whatever asks for it is bad_options, before there is a s
         start_of<Tcp<Lines>>(
             {.host = "h.example", .port = 1, .proxy = {.url = "https://u:s3cret@p.example"}}),
         "the proxy https://p.example:443");
+}
+
+TEST_CASE("without TLS: a server that asks for it is refused too")
+{
+    const auto failure = stream::prepare_tls_server({}, "wss://127.0.0.1:1").error();
+    CHECK(failure == Error::bad_options);
+    CHECK(failure.attempted() == "listen with TLS");
+    CHECK(failure.endpoint() == "wss://127.0.0.1:1");
+    CHECK(failure.explanation().find("built without TLS") != std::string::npos);
 }
 
 TEST_CASE("without TLS: a redirection to wss:// fails, and says where to and why")
