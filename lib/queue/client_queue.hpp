@@ -72,10 +72,7 @@ public:
 
     /// The positions of those being written: of the first, and behind the last.
     [[nodiscard]] std::uint64_t writing_begin() const noexcept { return writing_.front().number; }
-    [[nodiscard]] std::uint64_t writing_end() const noexcept
-    {
-        return writing_.back().number + 1;
-    }
+    [[nodiscard]] std::uint64_t writing_end() const noexcept { return writing_.back().number + 1; }
     [[nodiscard]] bool is_writing() const noexcept { return !writing_.empty(); }
     /// Returns the first of those being written from this position on, and moves the position
     /// behind it. Side: sidecar, without the mutex.

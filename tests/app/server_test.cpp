@@ -188,8 +188,9 @@ TEST_CASE("server: a client that does not read gets what its policy leaves, and 
     for (const auto& row : rows) {
         CAPTURE(row.name);
         MockClients clients;
-        MockServer server{
-            {.clients = clients, .outbox = {.bytes = 4096, .messages = 4}, .overflow = row.overflow}};
+        MockServer server{{.clients = clients,
+                           .outbox = {.bytes = 4096, .messages = 4},
+                           .overflow = row.overflow}};
         REQUIRE(server.start(1s));
         auto slow = clients.connect();
         slow.hold_writes();
