@@ -101,7 +101,7 @@ private:
         bool is_counted = true; // false: of the link itself
     };
     static constexpr std::size_t max_batch_bytes = std::size_t{1} << 20, max_batch = 1024;
-    /// What a message costs beside its payload.
+    /// The cost of a message beside its payload.
     static constexpr std::size_t entry_bytes = 128;
 
     [[nodiscard]] bool conflate(Item& item, std::string_view key);
@@ -118,7 +118,7 @@ private:
     std::unordered_map<std::string, std::uint64_t> by_key_; // the numbers of those that wait
     std::uint64_t next_ = 1;
     std::optional<TimePoint> full_since_; // each push since then found it full
-    bool has_grown_ = false;              // its memory is worth giving back
+    bool has_grown_ = false;              // its memory is worth releasing
     Counts counts_;
     mutable std::size_t next_read_ = 0; // sidecar side; read() looks here first
 };
