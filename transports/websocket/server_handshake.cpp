@@ -52,14 +52,13 @@ Decision refuse(unsigned status, std::string why, Fields fields = {})
 /// RFC 9110 section 15.5.22 demands the Upgrade field.
 Decision upgrade_required(std::string why)
 {
-    return refuse(426, std::move(why),
-                  {{"Upgrade", "websocket"}, {"Sec-WebSocket-Version", "13"}});
+    return refuse(426, std::move(why), {{"Upgrade", "websocket"}, {"Sec-WebSocket-Version", "13"}});
 }
 
 Decision not_allowed(std::string_view method, std::string_view allowed)
 {
-    constexpr std::array<std::string_view, 9> known{
-        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
+    constexpr std::array<std::string_view, 9> known{"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
+                                                    "CONNECT", "OPTIONS", "TRACE", "PATCH"};
     const bool is_known = std::find(known.begin(), known.end(), method) != known.end();
     return refuse(is_known ? 405 : 501,
                   fmt::format("the method {} is not {}", http::quote_name(method),
@@ -89,8 +88,8 @@ std::string normalized(std::string_view authority, bool is_secure)
 
 /// Whether pages of this origin may connect. Behind a proxy that ends TLS the page's scheme is not
 /// ours, so schemes are not compared.
-bool is_origin_allowed(std::string_view origin, std::string_view host,
-                       const ServerOptions& options, bool is_secure)
+bool is_origin_allowed(std::string_view origin, std::string_view host, const ServerOptions& options,
+                       bool is_secure)
 {
     if (!options.origins.empty())
         return std::any_of(options.origins.begin(), options.origins.end(), [&](const auto& one) {
@@ -141,8 +140,8 @@ std::optional<Decision> check_request(const HttpHead& head, Request& request, st
 {
     request.method = head.method;
     if (!head.method.empty() && head.major_version != 1)
-        return refuse(505, fmt::format("HTTP/{}.{} is not HTTP/1.1", head.major_version,
-                                       head.minor_version));
+        return refuse(
+            505, fmt::format("HTTP/{}.{} is not HTTP/1.1", head.major_version, head.minor_version));
     if (head.method.empty())
         return refuse(400, "its first line cannot be read");
     if (head.fault)
@@ -167,9 +166,8 @@ HttpAnswer serve(const WebSocket::Acceptor::Page& page, const HttpHead& head)
 {
     HttpAnswer answer{.status = 200, .body = page.make ? page.make() : page.bytes};
     const auto tag = '"' + accept_of(answer.body) + '"';
-    answer.fields = {{"Content-Type", page.content_type},
-                     {"ETag", tag},
-                     {"Cache-Control", "no-cache"}};
+    answer.fields = {
+        {"Content-Type", page.content_type}, {"ETag", tag}, {"Cache-Control", "no-cache"}};
     answer.is_head_only = head.method == "HEAD";
     for (auto known : head.elements("If-None-Match")) { // RFC 9110 section 13.1.2
         if (known.starts_with("W/"))
@@ -248,9 +246,10 @@ Result<void> validate_origin(std::string_view origin)
         || (!parts.scheme.empty() && !parts.is_unix && !parts.host.empty() && parts.path.empty()
             && !parts.query && !parts.fragment && !parts.user_info))
         return {};
-    return http::refuse(Error::bad_options, fmt::format("the option origins has {}, which is no origin like "
-                           "\"https://example.com\"",
-                           http::quote_name(origin)));
+    return http::refuse(Error::bad_options,
+                        fmt::format("the option origins has {}, which is no origin like "
+                                    "\"https://example.com\"",
+                                    http::quote_name(origin)));
 }
 
 } // namespace
@@ -262,15 +261,17 @@ Result<void> validate(const ServerOptions& options)
                && std::all_of(path.begin(), path.end(), http::is_visible);
     };
     if (!options.path.empty() && !is_path(options.path))
-        return http::refuse(Error::bad_options, fmt::format("the option path is {}, which is no path", //
-                               http::quote_name(options.path)));
+        return http::refuse(Error::bad_options,
+                            fmt::format("the option path is {}, which is no path", //
+                                        http::quote_name(options.path)));
     for (const auto& origin : options.origins)
         if (auto valid = validate_origin(origin); !valid)
             return valid;
     for (const auto& [path, page] : options.pages) {
         if (!is_path(path))
-            return http::refuse(Error::bad_options, fmt::format("the option pages has {}, which is no path",
-                                   http::quote_name(path)));
+            return http::refuse(
+                Error::bad_options,
+                fmt::format("the option pages has {}, which is no path", http::quote_name(path)));
         if (auto valid = validate_field("Content-Type", page.content_type); !valid)
             return valid;
     }
@@ -295,8 +296,8 @@ HttpAnswer refuse_head(const http::HeadReader& reader, const ServerOptions& opti
     if (reader.state() == http::HeadReader::State::not_http)
         return refuse(400, "it is not HTTP").answer;
     const bool is_line = reader.text().find("\r\n") == http::npos;
-    return refuse(is_line ? 414 : 431,
-                  fmt::format("its head is longer than max_head_bytes ({})", options.max_head_bytes))
+    return refuse(is_line ? 414 : 431, fmt::format("its head is longer than max_head_bytes ({})",
+                                                   options.max_head_bytes))
         .answer;
 }
 
@@ -310,8 +311,9 @@ Decision decide(HttpHead head, Request& request, const ServerOptions& options, b
         return decide_plain(head, request, options);
     if (auto refused = check_handshake(head, request, host, options, is_secure))
         return *std::move(refused);
-    auto deflation = accept(options.compression, fmt::format("{}", fmt::join(
-                                head.elements("Sec-WebSocket-Extensions"), ", ")));
+    auto deflation =
+        accept(options.compression,
+               fmt::format("{}", fmt::join(head.elements("Sec-WebSocket-Extensions"), ", ")));
     if (!deflation)
         return refuse(400, deflation.error().explanation());
     for (const auto one : head.elements("Sec-WebSocket-Protocol"))

@@ -32,13 +32,13 @@ struct HttpAnswer {
 
 /// A handshake that is valid.
 struct Opening {
-    std::string accept;                   ///< Sec-WebSocket-Accept
-    std::string subprotocol{};            ///< empty: none
-    std::optional<Acceptance> deflation{}; ///< empty: nothing is compressed
+    std::string accept;                                        ///< Sec-WebSocket-Accept
+    std::string subprotocol{};                                 ///< empty: none
+    std::optional<Acceptance> deflation{};                     ///< empty: nothing is compressed
     std::vector<std::pair<std::string, std::string>> fields{}; ///< of on_request
 };
 
-/// What a request gets: `answer`, or a WebSocket if there is an `opening`.
+/// The decision about a request: a WebSocket if there is an `opening`, else `answer`.
 struct Decision {
     std::optional<Opening> opening{};
     HttpAnswer answer{};
@@ -67,7 +67,6 @@ void apply(const RequestAnswer& answer, const Request& request, Decision& decisi
 [[nodiscard]] std::string bytes_of(const HttpAnswer& answer, std::chrono::sys_seconds now);
 
 /// Compares in a time that depends on the size of `given` only.
-[[nodiscard]] bool equal_in_constant_time(std::string_view given,
-                                          std::string_view secret) noexcept;
+[[nodiscard]] bool equal_in_constant_time(std::string_view given, std::string_view secret) noexcept;
 
 } // namespace sidecar::websocket

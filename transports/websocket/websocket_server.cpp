@@ -211,8 +211,8 @@ Task<websocket::Decision> WebSocket::Acceptor::Client::Impl::decide(Context ctx,
         co_return decision;
     if (is_cancellation(exception))
         std::rethrow_exception(exception);
-    const auto why = to_failure(exception, Error::callback_failed, "decide about a request",
-                                request_.peer);
+    const auto why =
+        to_failure(exception, Error::callback_failed, "decide about a request", request_.peer);
     ctx.log(LogLevel::error, why.message());
     decision = {.answer = {.status = 500, .why = "the application's code failed"}};
     co_return decision;
@@ -231,11 +231,11 @@ Task<> WebSocket::Acceptor::Client::Impl::finish(Context ctx, websocket::HttpAns
     stream_->abort();
     if (answer.why.empty())
         throw Exception{failure(Error::link_closed, {.explanation = "the client got a page"})};
-    throw Exception{failure(Error::handshake_refused,
-                            {.explanation = fmt::format("the answer was {}: {}",
-                                                        websocket::status_text(answer.status),
-                                                        answer.why),
-                             .http_status = static_cast<std::uint16_t>(answer.status)})};
+    throw Exception{
+        failure(Error::handshake_refused,
+                {.explanation = fmt::format("the answer was {}: {}",
+                                            websocket::status_text(answer.status), answer.why),
+                 .http_status = static_cast<std::uint16_t>(answer.status)})};
 }
 
 WebSocket::Acceptor::Client::Client(const Options& options)
@@ -302,8 +302,8 @@ std::string WebSocket::Acceptor::endpoint(const Options& options)
                                              .activated = options.activated});
     if (!options.activated.empty())
         return name;
-    return fmt::format("{}{}{}", options.tls ? "wss" : "ws", options.unix_path.empty() ? "://" : "+",
-                       name);
+    return fmt::format("{}{}{}", options.tls ? "wss" : "ws",
+                       options.unix_path.empty() ? "://" : "+", name);
 }
 
 Result<void> WebSocket::Acceptor::check(const Options& options)
@@ -326,7 +326,8 @@ Result<void> WebSocket::Acceptor::check_send(const Options& options, MessageKind
 Task<> WebSocket::Acceptor::bind(Context ctx)
 {
     if (impl_->options->tls)
-        impl_->tls = stream::prepare_tls_server(*impl_->options->tls, endpoint(*impl_->options)).value();
+        impl_->tls =
+            stream::prepare_tls_server(*impl_->options->tls, endpoint(*impl_->options)).value();
     co_await impl_->sockets.bind(ctx);
 }
 

@@ -73,7 +73,8 @@ TEST_CASE("server handshake: a valid one is described and opened")
 {
     const auto judged = judge(handshake("Sec-WebSocket-Protocol: v1, v2\r\nX-Token: t\r\n"));
     REQUIRE(judged.decision.opening);
-    CHECK(judged.decision.opening->accept == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="); // RFC 6455 section 1.3
+    CHECK(judged.decision.opening->accept
+          == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="); // RFC 6455 section 1.3
     CHECK(judged.decision.opening->subprotocol.empty());
     CHECK(judged.request.method == "GET");
     CHECK(judged.request.path == "/feed");
@@ -125,7 +126,8 @@ TEST_CASE("server handshake: each refusal has its status")
         {handshake("", {}, "HEAD /feed HTTP/1.1"), "405: the method \"HEAD\" is not allowed here"},
         {handshake("", {}, "CONNECT h:80 HTTP/1.1"),
          "405: the method \"CONNECT\" is not allowed here"},
-        {handshake("", {}, "OPTIONS * HTTP/1.1"), "405: the method \"OPTIONS\" is not allowed here"},
+        {handshake("", {}, "OPTIONS * HTTP/1.1"),
+         "405: the method \"OPTIONS\" is not allowed here"},
         {handshake("", {}, "BREW / HTTP/1.1"), "501: the method \"BREW\" is not known"},
         {handshake("", {}, "get / HTTP/1.1"), "501: the method \"get\" is not known"},
         {handshake("No colon\r\n"), "400: its fields cannot be read"},
@@ -282,7 +284,8 @@ TEST_CASE("server handshake: the first of our subprotocols that the client offer
         {{}, "101"},
         {{.status = 403}, "403: on_request refuses it"},
         {{.status = 302, .headers = {{"Location", "/"}}}, "302: on_request refuses it"},
-        {{.subprotocol = "v9"}, "500: on_request: it chose a subprotocol that the client does not offer"},
+        {{.subprotocol = "v9"},
+         "500: on_request: it chose a subprotocol that the client does not offer"},
         {{.status = 200}, "500: on_request: its status is 200, and must be 101 or 300 to 599"},
         {{.status = 600}, "500: on_request: its status is 600, and must be 101 or 300 to 599"},
         {{.headers = {{"Upgrade", "x"}}},
@@ -301,14 +304,12 @@ TEST_CASE("server handshake: the first of our subprotocols that the client offer
 TEST_CASE("server handshake: pages, their tags, and what is elsewhere")
 {
     int made = 0;
-    ServerOptions options{.path = "/feed",
-                          .pages = {{"/", {.bytes = "<p>"}},
-                                    {"/metrics",
-                                     {.content_type = "text/plain",
-                                      .make = [&] { return std::to_string(++made); }}},
-                                    {"/bad", {.make = []() -> std::string {
-                                         throw std::runtime_error{"bad"};
-                                     }}}}};
+    ServerOptions options{
+        .path = "/feed",
+        .pages = {{"/", {.bytes = "<p>"}},
+                  {"/metrics",
+                   {.content_type = "text/plain", .make = [&] { return std::to_string(++made); }}},
+                  {"/bad", {.make = []() -> std::string { throw std::runtime_error{"bad"}; }}}}};
     const auto get = [&](std::string_view target, std::string_view more = {},
                          std::string_view method = "GET") {
         return judge(fmt::format("{} {} HTTP/1.1\r\nHost: h\r\n{}\r\n", method, target, more),
@@ -322,7 +323,8 @@ TEST_CASE("server handshake: pages, their tags, and what is elsewhere")
     CHECK(bytes_of(page.decision.answer, now).ends_with("Content-Length: 3\r\n\r\n<p>"));
     const auto tag = page.field("ETag");
     CHECK(tag.size() > 2);
-    CHECK(bytes_of(get("/", {}, "HEAD").decision.answer, now).ends_with("Content-Length: 3\r\n\r\n"));
+    CHECK(
+        bytes_of(get("/", {}, "HEAD").decision.answer, now).ends_with("Content-Length: 3\r\n\r\n"));
     for (const auto& known : {tag, "W/" + tag, "\"other\", " + tag, std::string{"*"}}) {
         const auto unchanged = get("/", fmt::format("If-None-Match: {}\r\n", known));
         CHECK(unchanged.told() == "304");
@@ -353,8 +355,9 @@ TEST_CASE("server handshake: compression is agreed on, and options that cannot b
     const auto offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
     CHECK_FALSE(judge(handshake(offer)).decision.opening->deflation);
     const auto judged = judge(handshake(offer), {.compression = CompressionOptions{}});
-    CHECK(bytes_of(*judged.decision.opening).find("Sec-WebSocket-Extensions: permessage-deflate\r\n")
-          != std::string::npos);
+    CHECK(
+        bytes_of(*judged.decision.opening).find("Sec-WebSocket-Extensions: permessage-deflate\r\n")
+        != std::string::npos);
 
     const auto why = [](const ServerOptions& options) {
         const auto valid = WebSocket::Acceptor::check(options);
@@ -364,15 +367,14 @@ TEST_CASE("server handshake: compression is agreed on, and options that cannot b
     CHECK(why({.port = 80, .path = "feed"})
           == "cannot listen (ws://127.0.0.1:80): the options make no sense: the option path is "
              "\"feed\", which is no path");
-    for (const auto& options : {ServerOptions{.origins = {"example.com"}},
-                                ServerOptions{.origins = {"https://example.com/"}},
-                                ServerOptions{.subprotocols = {"a", "a"}},
-                                ServerOptions{.subprotocols = {"a b"}},
-                                ServerOptions{.compression = CompressionOptions{.level = 10}},
-                                ServerOptions{.max_head_bytes = 0},
-                                ServerOptions{.pages = {{"index", {}}}},
-                                ServerOptions{.pages = {{"/", {.content_type = "a\nb"}}}},
-                                ServerOptions{.max_message_bytes = 0}}) {
+    for (const auto& options :
+         {ServerOptions{.origins = {"example.com"}},
+          ServerOptions{.origins = {"https://example.com/"}},
+          ServerOptions{.subprotocols = {"a", "a"}}, ServerOptions{.subprotocols = {"a b"}},
+          ServerOptions{.compression = CompressionOptions{.level = 10}},
+          ServerOptions{.max_head_bytes = 0}, ServerOptions{.pages = {{"index", {}}}},
+          ServerOptions{.pages = {{"/", {.content_type = "a\nb"}}}},
+          ServerOptions{.max_message_bytes = 0}}) {
         const auto valid = WebSocket::Acceptor::check(options);
         REQUIRE_FALSE(valid);
         CHECK(valid.error() == Error::bad_options);

@@ -32,7 +32,8 @@ public:
     /// and what it asks for; `headers` are the request's.
     struct Request : ConnectionInfo {
         std::string method{};
-        std::vector<std::string> subprotocols{}; ///< that the client offers, its preferred one first
+        std::vector<std::string>
+            subprotocols{}; ///< that the client offers, its preferred one first
     };
 
     /// The answer of on_request.
@@ -50,7 +51,7 @@ public:
     /// the request lives until the coroutine ends.
     using OnRequest = std::function<Task<RequestAnswer>(Context, const Request&)>;
 
-    /// What GET and HEAD of a path get, with an ETag; a client that has it gets 304.
+    /// The answer to GET and HEAD of a path, with an ETag; a client that has it gets 304.
     struct Page {
         std::string content_type = "text/html; charset=utf-8";
         std::string bytes{};
@@ -77,7 +78,8 @@ public:
         std::size_t max_clients = 1000;
         /// An IPv6 address counts by its /64. Not for Unix-domain sockets. 0: no limit.
         std::size_t max_clients_per_address = 100;
-        double max_connections_per_second = 200; ///< one second's number may come at once; 0: no limit
+        double max_connections_per_second =
+            200; ///< one second's number may come at once; 0: no limit
         /// The path of the WebSocket, as in the request ("/feed"); others get 404. Empty: any path.
         std::string path{};
         /// The origins whose pages may connect ("https://example.com"; "*": any). Empty: only pages
@@ -90,7 +92,7 @@ public:
         /// Sec-WebSocket-Protocol, the preferred one first. A client that offers none of them gets
         /// none.
         std::vector<std::string> subprotocols{};
-        /// What to accept of a client's offer of permessage-deflate; empty: nothing.
+        /// Accepts a client's offer of permessage-deflate; empty: no message is compressed.
         std::optional<CompressionOptions> compression{};
         /// Limits a request's head, in bytes; 431. Zero: bad_options.
         std::size_t max_head_bytes = 16u << 10;
