@@ -5,6 +5,17 @@
 
 namespace sidecar::stream {
 
+std::string_view option_of(Admission admission) noexcept
+{
+    switch (admission) {
+    case Admission::admitted: break;
+    case Admission::too_many: return "max_clients";
+    case Admission::too_many_of_address: return "max_clients_per_address";
+    case Admission::too_fast: return "max_connections_per_second";
+    }
+    return {};
+}
+
 AddressKey key_of(const boost::asio::ip::address& address) noexcept
 {
     if (address.is_v4())
@@ -27,6 +38,7 @@ AdmissionControl::AdmissionControl(const AdmissionLimits& limits) noexcept
 
 std::optional<Admission> AdmissionControl::admit(std::optional<AddressKey> key, TimePoint now)
 {
+    const std::lock_guard lock{mutex_};
     const auto admission = decide(key, now);
     if (admission == Admission::admitted) {
         if (key)
@@ -53,6 +65,7 @@ Admission AdmissionControl::decide(std::optional<AddressKey> key, TimePoint now)
 
 void AdmissionControl::release(Admission admission, std::optional<AddressKey> key) noexcept
 {
+    const std::lock_guard lock{mutex_};
     if (admission != Admission::admitted) {
         --refused_;
         return;

@@ -8,13 +8,18 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <optional>
+#include <string_view>
 #include <unordered_map>
 
 namespace sidecar::stream {
 
 /// Whether a connection may become a client; if not, the limit that it met.
 enum class Admission : std::uint8_t { admitted, too_many, too_many_of_address, too_fast };
+
+/// Returns the option that refuses the connection; empty: it is admitted.
+[[nodiscard]] std::string_view option_of(Admission admission) noexcept;
 
 /// Zero: no limit.
 struct AdmissionLimits {
@@ -28,7 +33,7 @@ struct AdmissionLimits {
 enum class AddressKey : std::uint64_t {};
 [[nodiscard]] AddressKey key_of(const boost::asio::ip::address& address) noexcept;
 
-/// Counts the clients of one listener. Side: the loop's thread.
+/// Counts the clients of one listener. Side: the loop's thread; release(): any.
 class AdmissionControl {
 public:
     /// The most refused connections that wait for their answer.
@@ -44,15 +49,17 @@ public:
     void release(Admission admission, std::optional<AddressKey> key) noexcept;
 
 private:
+    // With mutex_ held
     [[nodiscard]] Admission decide(std::optional<AddressKey> key, TimePoint now) noexcept;
     [[nodiscard]] bool take_token(TimePoint now) noexcept;
 
-    const AdmissionLimits limits_;                             // sidecar side
-    std::size_t clients_ = 0;                                  // sidecar side
-    std::size_t refused_ = 0;                                  // sidecar side; without their answer
-    std::unordered_map<AddressKey, std::size_t> of_addresses_; // sidecar side; no zero
-    double tokens_;                                            // sidecar side
-    std::optional<TimePoint> filled_at_;                       // sidecar side
+    std::mutex mutex_;
+    const AdmissionLimits limits_; // both: constant
+    std::size_t clients_ = 0;      // both: guarded by mutex_
+    std::size_t refused_ = 0;      // both: guarded by mutex_; without their answer
+    std::unordered_map<AddressKey, std::size_t> of_addresses_; // both: guarded by mutex_; no zero
+    double tokens_;                                            // both: guarded by mutex_
+    std::optional<TimePoint> filled_at_;                       // both: guarded by mutex_
 };
 
 } // namespace sidecar::stream

@@ -320,7 +320,7 @@ Result<std::vector<int>> find_activated(const ListenTarget& target)
 }
 
 template <class T>
-T option_of(int fd, int option)
+T socket_option(int fd, int option)
 {
     T value{};
     socklen_t size = sizeof value;
@@ -331,9 +331,9 @@ Listening listen_at_activated(Context ctx, const ListenTarget& target)
 {
     Listening listening;
     for (const int passed : find_activated(target).value()) {
-        const int family = option_of<int>(passed, SO_DOMAIN);
-        if (option_of<int>(passed, SO_ACCEPTCONN) != 1
-            || option_of<int>(passed, SO_TYPE) != SOCK_STREAM
+        const int family = socket_option<int>(passed, SO_DOMAIN);
+        if (socket_option<int>(passed, SO_ACCEPTCONN) != 1
+            || socket_option<int>(passed, SO_TYPE) != SOCK_STREAM
             || (family != AF_INET && family != AF_INET6 && family != AF_UNIX))
             throw Exception{refuse_activation(
                 target, fmt::format("descriptor {} is no listening stream socket; the unit needs "

@@ -34,25 +34,6 @@ constexpr Duration max_shortage_pause = std::chrono::seconds{1};
 /// So many connections without a wait, then the loop's other tasks have their turn.
 constexpr unsigned max_without_turn = 16;
 
-/// Counts one connection, until the last owner releases it.
-struct Ticket {
-    Ticket(std::shared_ptr<AdmissionControl> its_control, std::optional<AddressKey> its_key)
-        : control{std::move(its_control)}, key{its_key}
-    {
-    }
-    Ticket(const Ticket&) = delete;
-    Ticket& operator=(const Ticket&) = delete;
-    ~Ticket()
-    {
-        if (admission)
-            control->release(*admission, key);
-    }
-
-    const std::shared_ptr<AdmissionControl> control; // sidecar side
-    const std::optional<AddressKey> key;             // sidecar side
-    std::optional<Admission> admission{};            // sidecar side; empty: not counted
-};
-
 std::optional<AddressKey> key_of_peer(const SocketStream::Socket::endpoint_type& peer)
 {
     const auto family = peer.protocol().family();
@@ -70,6 +51,56 @@ bool is_of_connection(int error)
 
 } // namespace
 
+class AcceptedTicket {
+public:
+    /// Takes the descriptor.
+    AcceptedTicket(int socket, std::shared_ptr<AdmissionControl> control,
+                   std::optional<AddressKey> key) noexcept
+        : socket_{socket}, control_{std::move(control)}, key_{key}
+    {
+    }
+    AcceptedTicket(const AcceptedTicket&) = delete;
+    AcceptedTicket& operator=(const AcceptedTicket&) = delete;
+    ~AcceptedTicket()
+    {
+        if (socket_ >= 0)
+            ::close(socket_);
+        if (admission_)
+            control_->release(*admission_, key_);
+    }
+    [[nodiscard]] std::optional<Admission> admit(TimePoint now)
+    {
+        return admission_ = control_->admit(key_, now);
+    }
+    [[nodiscard]] SocketStream::Socket open(asio::any_io_executor executor)
+    {
+        if (socket_ < 0)
+            throw boost::system::system_error{asio::error::operation_aborted};
+        int family = AF_UNSPEC;
+        socklen_t size = sizeof family;
+        (void)::getsockopt(socket_, SOL_SOCKET, SO_DOMAIN, &family, &size);
+        SocketStream::Socket socket{executor};
+        socket.assign({family, 0}, socket_);
+        socket_ = -1;
+        return socket;
+    }
+
+private:
+    int socket_; // sidecar side; -1: opened
+    const std::shared_ptr<AdmissionControl> control_;
+    const std::optional<AddressKey> key_;
+    std::optional<Admission> admission_; // empty: not counted
+};
+
+std::shared_ptr<Stream> AcceptedSocket::open(Context ctx) const
+{
+    auto stream = std::make_shared<SocketStream>(ticket->open(ctx.executor()));
+    if (!faults)
+        return stream;
+    faults->announce(ctx, peer);
+    return std::make_shared<FaultyStream>(ctx, std::move(stream), faults);
+}
+
 /// Invariant: no socket is open once it is closed.
 struct SocketAcceptor::State : std::enable_shared_from_this<SocketAcceptor::State> {
     explicit State(ListenTarget its_target) : target{std::move(its_target)} {}
@@ -77,8 +108,8 @@ struct SocketAcceptor::State : std::enable_shared_from_this<SocketAcceptor::Stat
     /// Returns a socket that may have a connection; null: none has.
     [[nodiscard]] asio::posix::stream_descriptor* readable();
     [[nodiscard]] std::optional<AcceptedSocket> take(Context ctx, error_code& ec);
-    [[nodiscard]] std::optional<AcceptedSocket> admit(Context ctx, SocketStream::Socket socket,
-                                                      SocketStream::Socket::endpoint_type peer);
+    [[nodiscard]] std::optional<AcceptedSocket> admit(
+        Context ctx, int fd, const SocketStream::Socket::endpoint_type& peer);
     [[nodiscard]] Task<> wait_for_resources(Context ctx, error_code ec);
     void end_shortage(Context ctx);
     void log(Context ctx, LogLevel level, std::string_view text) const
@@ -203,24 +234,27 @@ std::optional<AcceptedSocket> SocketAcceptor::State::take(Context ctx, error_cod
     if (ec)
         return std::nullopt;
     peer.resize(size);
-    SocketStream::Socket socket{ctx.executor()};
     try {
-        if (socket.assign({peer.protocol().family(), 0}, fd, ec); ec)
-            return ::close(fd), std::nullopt;
-        return admit(ctx, std::move(socket), std::move(peer));
+        return admit(ctx, fd, peer);
     } catch (const std::bad_alloc&) {
         ec = boost::system::errc::make_error_code(boost::system::errc::not_enough_memory);
         return std::nullopt;
     }
 }
 
-std::optional<AcceptedSocket> SocketAcceptor::State::admit(Context ctx, SocketStream::Socket socket,
-                                                           SocketStream::Socket::endpoint_type peer)
+std::optional<AcceptedSocket> SocketAcceptor::State::admit(
+    Context ctx, int fd, const SocketStream::Socket::endpoint_type& peer)
 {
+    std::shared_ptr<AcceptedTicket> ticket;
+    try {
+        ticket = std::make_shared<AcceptedTicket>(fd, control, key_of_peer(peer));
+    } catch (...) {
+        ::close(fd);
+        throw;
+    }
     end_shortage(ctx);
-    const auto ticket = std::make_shared<Ticket>(control, key_of_peer(peer));
-    ticket->admission = control->admit(ticket->key, ctx.now());
-    if (!ticket->admission) {
+    const auto admission = ticket->admit(ctx.now());
+    if (!admission) {
         if (++closed_at_once == 1)
             log(ctx, LogLevel::warning,
                 fmt::format("{} refused connections wait for their answer; it closes further ones "
@@ -231,23 +265,16 @@ std::optional<AcceptedSocket> SocketAcceptor::State::admit(Context ctx, SocketSt
     if (const auto count = std::exchange(closed_at_once, 0); count != 0)
         log(ctx, LogLevel::warning,
             fmt::format("it closed {} refused connections without an answer", count));
-    const int fd = socket.native_handle();
     if (peer.protocol().family() == AF_UNIX) // does not inherit them
         (void)set_up_unix(fd, {.options = target.socket});
-    AcceptedSocket accepted{.stream = nullptr,
-                            .peer = peer_name(fd, peer),
+    AcceptedSocket accepted{.peer = peer_name(fd, peer),
                             .local = local_name(fd),
-                            .admission = *ticket->admission,
-                            .ticket = ticket};
-    auto stream = std::make_shared<SocketStream>(std::move(socket));
-    accepted.stream = stream;
+                            .admission = *admission,
+                            .ticket = std::move(ticket)};
     ++accepted_count;
-    if (target.faults && target.faults->any()) {
+    if (target.faults && target.faults->any())
         accepted.faults = std::make_shared<ConnectionFaults>(*target.faults,
                                                              Attempt{.connection = accepted_count});
-        accepted.faults->announce(ctx, accepted.peer);
-        accepted.stream = std::make_shared<FaultyStream>(ctx, std::move(stream), accepted.faults);
-    }
     return accepted;
 }
 

@@ -5,38 +5,15 @@
 #include "stream.hpp"
 
 #include <sidecar/error.hpp>
-#include <sidecar/faults.hpp>
 #include <sidecar/task.hpp>
-#include <sidecar/transports/socket_options.hpp>
+#include <sidecar/transports/detail/listen_target.hpp>
 
-#include <cstddef>
-#include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 
 namespace sidecar::stream {
 
 class ConnectionFaults;
-
-/// Where to listen, and for how many.
-struct ListenTarget {
-    /// An address, or a name that is resolved; a name of several addresses listens on all that this
-    /// machine has, "localhost" on 127.0.0.1 and ::1. "::" also listens on all IPv4 addresses.
-    std::string address = "127.0.0.1";
-    std::uint16_t port = 0;      ///< 0: the system chooses
-    std::string unix_path{};     ///< used instead of address and port; '@': abstract name
-    unsigned unix_mode = 0600;   ///< of the file; an abstract name has none
-    std::string activated{};     ///< the name of systemd's sockets, used instead of all above
-    std::size_t max_clients = 0; ///< 0: no limit, as for the two below
-    std::size_t max_clients_per_address = 0;
-    double max_connections_per_second = 0;
-    bool no_delay = true;
-    bool tcp_keepalive = true;
-    SocketOptions socket{};
-    std::string endpoint{}; ///< the listener's name in failures
-    std::optional<Faults> faults{};
-};
 
 /// Checks everything that needs no socket. On an application thread it also reads the variables
 /// that systemd sets for socket activation and marks the sockets close-on-exec; on a thread of the
@@ -47,14 +24,23 @@ struct ListenTarget {
 /// Returns the listener's name in failures: "127.0.0.1:80", "[::1]:80", "unix:/run/feed.sock".
 [[nodiscard]] std::string listener_name(const ListenTarget& target);
 
-/// A connection, admitted or not. One that is not admitted gets an answer or is closed.
+/// Counts a connection of a listener, and owns its socket until it is opened.
+class AcceptedTicket;
+
+/// A connection, admitted or not. One that is not admitted gets an answer or is closed. Its last
+/// owner may be on any thread, also after the loop's end: the link keeps a client's options.
 struct AcceptedSocket {
-    std::shared_ptr<Stream> stream;
     std::string peer;  ///< "192.0.2.1:50000", "unix:pid=12,uid=1000"
     std::string local; ///< our address, as the client used it
-    Admission admission;
-    std::shared_ptr<void> ticket; ///< counts it until it is released, on the loop's thread
+    Admission admission = Admission::admitted;
+    /// It counts as a client until this is released. Null: moved from.
+    std::shared_ptr<AcceptedTicket> ticket{};
     std::shared_ptr<ConnectionFaults> faults{}; ///< null: none
+
+    /// Returns the connected stream, with the faults, for the client's connect(). Once; later it
+    /// throws system_error operation_aborted. Side: the loop's thread. Lifetime: `ctx` is that of
+    /// the client's connect(). Throws system_error without memory for another socket.
+    [[nodiscard]] std::shared_ptr<Stream> open(Context ctx) const;
 };
 
 /// A listener on sockets. The transport owns it. Side: the loop's thread.

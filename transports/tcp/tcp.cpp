@@ -1,6 +1,8 @@
 #include <sidecar/transports/tcp.hpp>
 
+#include "accepted_tcp.hpp"
 #include "connector.hpp"
+#include "faulty_stream.hpp"
 #include "reader.hpp"
 #include "text.hpp"
 #include "tls/tls.hpp"
@@ -145,12 +147,21 @@ Result<void> validate(const TcpTarget& target, std::size_t max_message_bytes)
 
 /// Invariant: no read succeeds once `end` is set.
 struct TcpConnection::Impl {
-    [[nodiscard]] std::string endpoint() const { return tcp_endpoint(target.host, target.port); }
+    /// The way to a server.
+    struct Way {
+        const TcpTarget target;
+        stream::Connector connector;
+    };
+
     [[nodiscard]] Failure read_failure(std::exception_ptr exception) const;
+    Task<> dial(Context ctx);
+    Task<> welcome(Context ctx);
     Task<> end_our_half(Context ctx);
 
-    const TcpTarget target;                   // sidecar side
-    stream::Connector connector;              // sidecar side
+    const std::string endpoint;               // sidecar side
+    const TcpClose close;                     // sidecar side
+    std::unique_ptr<Way> way{};               // sidecar side; null: accepted
+    std::optional<AcceptedTcp> accepted{};    // sidecar side; empty: not accepted
     std::shared_ptr<stream::Stream> below{};  // sidecar side; null until connected
     stream::Reader reader{};                  // sidecar side
     std::shared_ptr<stream::Writer> writer{}; // sidecar side; null until connected
@@ -159,19 +170,53 @@ struct TcpConnection::Impl {
 };
 
 TcpConnection::TcpConnection(TcpTarget target, const Attempt& attempt)
-    : impl_{new Impl{.target = std::move(target), .connector = stream::Connector{attempt}}}
+    : impl_{new Impl{.endpoint = tcp_endpoint(target.host, target.port), .close = target.close}}
 {
+    impl_->way.reset(new Impl::Way{std::move(target), stream::Connector{attempt}});
 }
+
+TcpConnection::TcpConnection(AcceptedTcp& accepted)
+    : impl_{new Impl{.endpoint = accepted.socket.peer, .close = accepted.close}}
+{
+    impl_->accepted = accepted;
+    // The link's options keep `accepted`; the client counts until this connection ends
+    accepted.socket.ticket.reset();
+}
+
 TcpConnection::~TcpConnection() = default;
 
 Task<> TcpConnection::connect(Context ctx)
 {
-    auto connected = co_await impl_->connector.connect(ctx, stream_target(impl_->target));
-    impl_->below = std::move(connected.stream);
-    impl_->reader.push(connected.early);
+    if (impl_->way)
+        co_await impl_->dial(ctx);
+    else
+        co_await impl_->welcome(ctx);
     impl_->writer = std::make_shared<stream::Writer>(impl_->below);
     if (const auto protocol = impl_->below->application_protocol(); !protocol.empty())
         ctx.negotiated(protocol);
+}
+
+Task<> TcpConnection::Impl::dial(Context ctx)
+{
+    auto connected = co_await way->connector.connect(ctx, stream_target(way->target));
+    below = std::move(connected.stream);
+    reader.push(connected.early);
+}
+
+Task<> TcpConnection::Impl::welcome(Context ctx)
+{
+    const auto& [socket, tls, how_to_close] = *accepted;
+    if (const auto option = stream::option_of(socket.admission); !option.empty())
+        throw Exception{
+            Failure{Error::connect_failed,
+                    {.attempted = "accept",
+                     .endpoint = endpoint,
+                     .explanation = fmt::format("the option {} allows no more", option)}}};
+    below = socket.open(ctx);
+    if (!tls)
+        co_return;
+    ctx.phase(Phase::securing, "with " + endpoint);
+    below = co_await stream::secure_server(ctx, below, tls, endpoint);
 }
 
 Task<> TcpConnection::read(Context ctx, Sink& sink, stream::Decoder& decoder)
@@ -217,21 +262,21 @@ Failure TcpConnection::Impl::read_failure(std::exception_ptr exception) const
         std::rethrow_exception(exception);
     } catch (const Exception& e) {
         return e.failure().endpoint().empty()
-                   ? e.failure().with_attempt(e.failure().attempted(), endpoint())
+                   ? e.failure().with_attempt(e.failure().attempted(), endpoint)
                    : e.failure();
     } catch (const boost::system::system_error& e) {
         if (e.code() == asio::error::operation_aborted)
             return {Error::cancelled,
-                    {.attempted = "read", .endpoint = endpoint(), .cause = e.code()}};
-        if (auto refusal = stream::tls_refusal(e.code(), endpoint()))
+                    {.attempted = "read", .endpoint = endpoint, .cause = e.code()}};
+        if (auto refusal = stream::tls_refusal(e.code(), endpoint))
             return *refusal;
         return {Error::disconnected,
                 {.attempted = "read",
-                 .endpoint = endpoint(),
+                 .endpoint = endpoint,
                  .cause = e.code(),
                  .explanation = describe_end(e.code(), reader.unfinished())}};
     } catch (...) {
-        return to_failure(std::current_exception(), Error::protocol_violation, "read", endpoint());
+        return to_failure(std::current_exception(), Error::protocol_violation, "read", endpoint);
     }
 }
 
@@ -248,7 +293,7 @@ Task<> TcpConnection::close(Context ctx)
         is_written = co_await impl_->writer->shut_down(ctx, ctx.deadline());
     } catch (const boost::system::system_error&) { // the stream's end explains more
     }
-    if (impl_->target.close == TcpClose::at_once && is_written)
+    if (impl_->close == TcpClose::at_once && is_written)
         co_return; // the link aborts the stream now
     while (!impl_->end && !impl_->below->is_aborted())
         co_await impl_->over.wait();
@@ -260,14 +305,24 @@ Task<> TcpConnection::close(Context ctx)
 
 ConnectionInfo TcpConnection::connection_info() const
 {
-    return {.peer = impl_->below->peer(), .tls = impl_->below->tls_info()};
+    ConnectionInfo info{.peer = impl_->below->peer(), .tls = impl_->below->tls_info()};
+    if (impl_->accepted)
+        info.local = impl_->accepted->socket.local;
+    return info;
 }
 
-std::string TcpConnection::failure_note() const { return impl_->connector.failure_note(); }
+std::string TcpConnection::failure_note() const
+{
+    if (impl_->way)
+        return impl_->way->connector.failure_note();
+    const auto& faults = impl_->accepted->socket.faults;
+    return faults ? faults->note() : std::string{};
+}
 
 void TcpConnection::abort() noexcept
 {
-    impl_->connector.abort();
+    if (impl_->way)
+        impl_->way->connector.abort();
     if (impl_->below)
         impl_->below->abort();
     impl_->over.set();

@@ -45,9 +45,9 @@ bool is_own_trust(const TlsOptions& options)
 Result<void> validate(const TlsOptions& options)
 {
     if (options.certificate_file.empty() != options.key_file.empty())
-        return bad_option("certificate_file and key_file are needed both, or neither");
+        return bad_tls_option("certificate_file and key_file are needed both, or neither");
     if (!options.server_name.empty() && !http::validate_host_name(options.server_name))
-        return bad_option("server_name is neither a host name nor an address");
+        return bad_tls_option("server_name is neither a host name nor an address");
     return validate_protocols(options);
 }
 
@@ -266,15 +266,15 @@ Result<std::shared_ptr<TlsContext>> begin_context(TlsOptions options, std::strin
 Result<void> validate_protocols(const TlsOptions& options)
 {
     if (options.minimum != TlsVersion::tls_1_2 && options.minimum != TlsVersion::tls_1_3)
-        return bad_option("minimum is no version of TLS");
+        return bad_tls_option("minimum is no version of TLS");
     std::size_t alpn_bytes = 0;
     for (const auto& protocol : options.alpn) {
         if (protocol.empty() || protocol.size() > 255)
-            return bad_option("each of alpn has 1 to 255 bytes (RFC 7301)");
+            return bad_tls_option("each of alpn has 1 to 255 bytes (RFC 7301)");
         alpn_bytes += 1 + protocol.size();
     }
     if (alpn_bytes > 0xffff)
-        return bad_option("alpn is too long");
+        return bad_tls_option("alpn is too long");
     return {};
 }
 
@@ -287,7 +287,7 @@ Result<void> trust_authorities(TlsContext& made)
         done = add_authorities(made, read_certificates("ca_file", made.options.ca_file));
     if (done && !made.options.ca_pem.empty()) {
         const auto found = parse_certificates("ca_pem", made.options.ca_pem);
-        done = found ? add_authorities(made, found) : bad_option(found.error().explanation());
+        done = found ? add_authorities(made, found) : bad_tls_option(found.error().explanation());
     }
     if (done && !made.options.ca_directory.empty()) {
         const auto found = read_directory("ca_directory", made.options.ca_directory);
@@ -312,7 +312,7 @@ Result<void> present(SSL_CTX* ssl, const Identity& identity)
     return {};
 }
 
-Failure bad_option(std::string why)
+Failure bad_tls_option(std::string why)
 {
     return {Error::bad_options,
             {.attempted = "prepare TLS", .explanation = std::move(why), .is_passing = false}};

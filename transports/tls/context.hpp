@@ -74,7 +74,7 @@ struct TlsContext {
 [[nodiscard]] bool is_over(SSL_SESSION* session);
 
 /// Refuses an option's value; another attempt cannot help.
-[[nodiscard]] Failure bad_option(std::string why);
+[[nodiscard]] Failure bad_tls_option(std::string why);
 
 /// Returns the failure of OpenSSL itself, with its text; empties the thread's error queue.
 [[nodiscard]] Failure openssl_failed();

@@ -42,8 +42,8 @@ struct SealedRecords {
     }
 };
 
-/// Our end of one TLS connection, a client's or a server's: OpenSSL between two pieces of memory. Its stream owns
-/// it. Side: the loop's thread.
+/// Our end of one TLS connection, a client's or a server's: OpenSSL between two pieces of memory.
+/// Its stream owns it. Side: the loop's thread.
 ///
 /// Invariants: whatever the peer asks for, reading leaves at most max_unsent_bytes of output
 /// (answers to KeyUpdate, alerts) that nobody has taken; after close_notify() there is no new
@@ -60,8 +60,8 @@ public:
     static constexpr std::size_t max_record_bytes = 16u << 10;
     static constexpr std::size_t max_unsent_bytes = 16u << 10;
 
-    /// `context` has the role. A client's: `wanted` is the name or address that the peer must prove;
-    /// empty: none. Throws Exception: tls_failed if OpenSSL fails.
+    /// `context` has the role. A client's: `wanted` is the name or address that the peer must
+    /// prove; empty: none. Throws Exception: tls_failed if OpenSSL fails.
     explicit TlsEngine(std::shared_ptr<const TlsContext> context, std::string wanted = {},
                        std::string session_key = {});
     TlsEngine(const TlsEngine&) = delete;

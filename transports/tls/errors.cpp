@@ -309,7 +309,7 @@ std::string describe(const HandshakeFault& fault)
                        fault.reason_text);
 }
 
-std::string describe_end(TlsRole role, bool has_begun)
+std::string describe_early_end(TlsRole role, bool has_begun)
 {
     return fmt::format("{} ended the connection {}", other_end(role),
                        has_begun                 ? "in the middle of the handshake"
@@ -337,8 +337,8 @@ bool can_be_tls(std::string_view first_bytes) noexcept
 bool can_be_http(std::string_view first_bytes, TlsRole role) noexcept
 {
     constexpr std::string_view answer[] = {"HTTP/"};
-    constexpr std::string_view requests[] = {"GET ",     "HEAD ",    "POST ", "PUT ",
-                                             "OPTIONS ", "CONNECT ", "PRI "};
+    constexpr std::string_view requests[] = {"GET ",     "HEAD ",   "POST ",  "PUT ", "OPTIONS ",
+                                             "CONNECT ", "DELETE ", "PATCH ", "PRI "};
     const auto begins = [&](std::string_view text) {
         const auto common = std::min(text.size(), first_bytes.size());
         return common != 0 && first_bytes.substr(0, common) == text.substr(0, common);

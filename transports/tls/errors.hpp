@@ -74,7 +74,7 @@ struct HandshakeFault {
 };
 [[nodiscard]] std::string describe(const HandshakeFault& fault);
 /// Describes an end of the connection within the handshake. `has_begun`: the peer sent some of it.
-[[nodiscard]] std::string describe_end(TlsRole role, bool has_begun);
+[[nodiscard]] std::string describe_early_end(TlsRole role, bool has_begun);
 /// Whether another attempt ends alike.
 [[nodiscard]] bool is_permanent(const HandshakeFault& fault) noexcept;
 

@@ -111,26 +111,28 @@ std::string certificate_prefix(std::size_t number)
 Result<void> validate(const TlsServerOptions& options)
 {
     if (options.certificates.empty())
-        return bad_option("certificates is empty, and a server needs one");
+        return bad_tls_option("certificates is empty, and a server needs one");
     for (std::size_t i = 0; i < options.certificates.size(); ++i) {
         const auto& one = options.certificates[i];
         for (const auto& [file, pem, what] :
              {std::tuple{&one.certificate_file, &one.certificate_pem, "certificate"},
               std::tuple{&one.key_file, &one.key_pem, "key"}})
             if (file->empty() == pem->empty())
-                return bad_option(fmt::format(
+                return bad_tls_option(fmt::format(
                     "{0}{1}_file and {0}{1}_pem: one of them is needed{2}", certificate_prefix(i),
                     what, file->empty() ? "" : ", and not both"));
     }
     const bool has_authorities = !options.ca_file.empty() || !options.ca_pem.empty();
     if (options.client_certificates > ClientCertificates::required)
-        return bad_option("client_certificates has no such value");
+        return bad_tls_option("client_certificates has no such value");
     if (options.client_certificates == ClientCertificates::none && has_authorities)
-        return bad_option("ca_file and ca_pem are for client certificates, and client_certificates "
-                          "is none");
+        return bad_tls_option(
+            "ca_file and ca_pem are for client certificates, and client_certificates "
+            "is none");
     if (options.client_certificates != ClientCertificates::none && !has_authorities)
-        return bad_option("client_certificates needs the authorities that issue them: ca_file or "
-                          "ca_pem");
+        return bad_tls_option(
+            "client_certificates needs the authorities that issue them: ca_file or "
+            "ca_pem");
     return validate_protocols({.alpn = options.alpn, .minimum = options.minimum});
 }
 
@@ -158,7 +160,7 @@ Result<void> add_identities(TlsContext& made, const TlsServerOptions& options)
             done = present(made.identities.empty() ? made.ssl.get() : trial.get(), *identity);
         if (!done)
             return from.certificate_file.empty() && from.key_file.empty()
-                       ? bad_option(done.error().explanation())
+                       ? bad_tls_option(done.error().explanation())
                        : done.error();
         made.identities.push_back(*std::move(identity));
     }
@@ -237,10 +239,11 @@ TlsContextPtr renew(TlsServerContext& shared, Context ctx)
             ctx.log(LogLevel::info,
                     fmt::format("{}: new files of TLS are in use from now on", shared.endpoint));
     } else if (std::exchange(shared.refused_stamp, stamp) != stamp) {
-        ctx.log(LogLevel::warning,
-                fmt::format("{}: new files of TLS cannot be used, so the earlier ones stay in use: "
-                            "{}",
-                            shared.endpoint, next.error().explanation()));
+        ctx.log(
+            LogLevel::warning,
+            fmt::format("{}: the files of TLS cannot be used, so the earlier certificates stay: "
+                        "{}",
+                        shared.endpoint, next.error().explanation()));
     }
     return shared.latest;
 }

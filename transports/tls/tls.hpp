@@ -42,9 +42,9 @@ SIDECAR_API void read_trust_environment();
     Context ctx, std::shared_ptr<Stream> below, TlsContextPtr context, std::string host,
     std::string endpoint, std::vector<std::byte> early = {}, std::string hint = {});
 
-/// Validates the options, reads their files and makes the context that the connections of one acceptor share.
-/// Side: both. Blocks: while it reads files. Errors: as prepare_tls(); bad_options also for a
-/// certificate that is missing, expired, not valid yet, or has another key.
+/// Validates the options, reads their files and makes the context that the connections of one
+/// acceptor share. Side: both. Blocks: while it reads files. Errors: as prepare_tls(); bad_options
+/// also for a certificate that is missing, expired, not valid yet, or has another key.
 [[nodiscard]] SIDECAR_API Result<TlsServerContextPtr> prepare_tls_server(
     const TlsServerOptions& options, const std::string& endpoint);
 

@@ -131,7 +131,7 @@ Task<std::optional<FailureDetails>> TlsStream::hear_more()
     if (!below_end_)
         co_return std::nullopt;
     co_return FailureDetails{.cause = below_end_ == asio::error::eof ? error_code{} : below_end_,
-                             .explanation = describe_end(role, !heard_.empty())};
+                             .explanation = describe_early_end(role, !heard_.empty())};
 }
 
 FailureDetails TlsStream::why_failed() const

@@ -4,6 +4,7 @@
 
 #include "support/descriptors.hpp"
 #include "support/own_context.hpp"
+#include "support/raw_client.hpp"
 #include "support/shortage.hpp"
 #include "support/unix_places.hpp"
 
@@ -11,14 +12,12 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
 #include <atomic>
-#include <cstring>
 #include <fstream>
 #include <functional>
 #include <optional>
@@ -34,48 +33,6 @@ ListenTarget named(ListenTarget target)
 {
     target.endpoint = listener_name(target);
     return target;
-}
-
-/// Connects to "127.0.0.1:80", "[::1]:80" or "unix:/path"; returns the descriptor, or -errno.
-int connect_to(const std::string& where)
-{
-    sockaddr_storage address{};
-    socklen_t size = 0;
-    if (where.starts_with("unix:")) {
-        auto& local = reinterpret_cast<sockaddr_un&>(address);
-        local.sun_family = AF_UNIX;
-        where.copy(local.sun_path, sizeof local.sun_path - 1, 5);
-        if (local.sun_path[0] == '@')
-            local.sun_path[0] = '\0';
-        size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + where.size() - 5);
-    } else {
-        const auto colon = where.rfind(':');
-        auto host = where.substr(0, colon);
-        if (host.front() == '[')
-            host = host.substr(1, host.size() - 2);
-        addrinfo hints{};
-        hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
-        hints.ai_socktype = SOCK_STREAM;
-        addrinfo* found = nullptr;
-        REQUIRE(::getaddrinfo(host.c_str(), where.c_str() + colon + 1, &hints, &found) == 0);
-        std::memcpy(&address, found->ai_addr, found->ai_addrlen);
-        size = found->ai_addrlen;
-        ::freeaddrinfo(found);
-    }
-    const int fd = ::socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    REQUIRE(fd >= 0);
-    if (::connect(fd, reinterpret_cast<sockaddr*>(&address), size) == 0)
-        return fd;
-    const int error = errno;
-    ::close(fd);
-    return -error;
-}
-
-bool has_ended(int fd)
-{
-    char byte = 0;
-    const auto got = ::recv(fd, &byte, 1, 0);
-    return got == 0 || (got < 0 && errno == ECONNRESET);
 }
 
 std::string port_of(const std::string& name) { return name.substr(name.rfind(':') + 1); }
@@ -161,7 +118,7 @@ TEST_CASE("acceptor: listens on the address that is given, and names both ends")
         const auto accepted = trial.accept();
         CHECK(accepted.admission == Admission::admitted);
         CHECK(accepted.peer.starts_with(row.peer));
-        CHECK(accepted.stream->peer() == accepted.peer);
+        CHECK(accepted.open(trial.own.context())->peer() == accepted.peer);
         CHECK(accepted.local == row.to + (":" + port_of(bound)));
         ::close(client);
     }
@@ -277,7 +234,7 @@ TEST_CASE("acceptor: the port is free at once after a close, even with connectio
         const int client = connect_to(trial.acceptor.local());
         REQUIRE(client >= 0);
         auto accepted = trial.accept();
-        accepted.stream->abort(); // our end first: it waits in TIME_WAIT
+        accepted.open(trial.own.context())->abort(); // our end first: it waits in TIME_WAIT
         CHECK(has_ended(client));
         ::close(client);
     }
@@ -335,7 +292,7 @@ TEST_CASE("acceptor: the file of a Unix-domain socket has its mode, and goes wit
         REQUIRE(client >= 0); // root may
         const auto accepted = trial.accept();
         CHECK(accepted.peer == fmt::format("unix:pid={},uid={}", ::getpid(), ::getuid()));
-        CHECK(accepted.stream->peer() == accepted.peer);
+        CHECK(accepted.open(trial.own.context())->peer() == accepted.peer);
         CHECK(accepted.local == "unix:" + path);
         ::close(client);
         trial.acceptor.close();
@@ -605,11 +562,12 @@ TEST_CASE("acceptor: close ends a waiting accept and a shortage, accepted connec
     }
     CHECK(connect_to(trial.acceptor.local()) == -ECONNREFUSED);
     CHECK(::send(client, "x", 1, MSG_NOSIGNAL) == 1);
+    const auto stream = accepted.open(trial.own.context());
     char byte = 0;
     error_code ec;
     CHECK(trial.run([&]() -> Task<> {
         const ReadBuffers into{boost::asio::buffer(&byte, 1)};
-        (void)co_await accepted.stream->read_some(into, ec);
+        (void)co_await stream->read_some(into, ec);
     }));
     CHECK(byte == 'x');
     ::close(client);
@@ -640,11 +598,12 @@ TEST_CASE("acceptor: faults of the options are those of accepted connections")
     const int client = connect_to(trial.acceptor.local());
     CHECK(::send(client, "x", 1, MSG_NOSIGNAL) == 1);
     const auto accepted = trial.accept();
+    const auto stream = accepted.open(trial.own.context());
     char byte = 0;
     error_code ec;
     CHECK(trial.run([&]() -> Task<> {
         const ReadBuffers into{boost::asio::buffer(&byte, 1)};
-        (void)co_await accepted.stream->read_some(into, ec);
+        (void)co_await stream->read_some(into, ec);
     }));
     CHECK(ec == boost::asio::error::connection_reset);
     REQUIRE(accepted.faults);

@@ -40,7 +40,7 @@ Options with_addresses(const Texts& addresses)
 
 std::uint16_t closed_port()
 {
-    const Listener gone{"127.0.0.1", 0};
+    const LoopbackListener gone{"127.0.0.1", 0};
     return gone.port();
 }
 
@@ -52,8 +52,8 @@ std::size_t open_descriptors()
 
 TEST_CASE("dial: a mute address costs a quarter of a second, not the whole time")
 {
-    Listener mute{"127.0.0.1", 0, true};
-    Listener good{"127.0.0.2", mute.port()};
+    LoopbackListener mute{"127.0.0.1", 0, true};
+    LoopbackListener good{"127.0.0.2", mute.port()};
     Feeds feed{{.host = "two.example", .port = mute.port()},
                with_addresses({"127.0.0.1", "127.0.0.2"})};
     const auto began = std::chrono::steady_clock::now();
@@ -67,7 +67,7 @@ TEST_CASE("dial: a mute address costs a quarter of a second, not the whole time"
 
 TEST_CASE("dial: an address that refuses costs nothing, of either family")
 {
-    Listener good{"127.0.0.2", 0};
+    LoopbackListener good{"127.0.0.2", 0};
     for (const char* refusing : {"127.0.0.1", "::1"}) {
         CAPTURE(refusing);
         const auto began = std::chrono::steady_clock::now();
@@ -82,8 +82,8 @@ TEST_CASE("dial: an address that refuses costs nothing, of either family")
 
 TEST_CASE("dial: the losers are closed")
 {
-    Listener mute{"127.0.0.1", 0, true};
-    Listener good{"127.0.0.2", mute.port()};
+    LoopbackListener mute{"127.0.0.1", 0, true};
+    LoopbackListener good{"127.0.0.2", mute.port()};
     const auto before = open_descriptors();
     std::size_t with_one = 0;
     {
@@ -100,8 +100,8 @@ TEST_CASE("dial: the losers are closed")
 
 TEST_CASE("dial: a start that runs out of time names all addresses at which it hangs")
 {
-    Listener mute{"127.0.0.1", 0, true};
-    Listener also_mute{"127.0.0.2", mute.port(), true};
+    LoopbackListener mute{"127.0.0.1", 0, true};
+    LoopbackListener also_mute{"127.0.0.2", mute.port(), true};
     const auto at = [&](const std::string& host) {
         return host + ":" + std::to_string(mute.port());
     };
@@ -118,8 +118,8 @@ TEST_CASE("dial: a start that runs out of time names all addresses at which it h
 
 TEST_CASE("dial: a stop while several attempts are under way ends at once")
 {
-    Listener mute{"127.0.0.1", 0, true};
-    Listener also_mute{"127.0.0.2", mute.port(), true};
+    LoopbackListener mute{"127.0.0.1", 0, true};
+    LoopbackListener also_mute{"127.0.0.2", mute.port(), true};
     Feeds feed{{.host = "two.example", .port = mute.port()},
                with_addresses({"127.0.0.1", "127.0.0.2"})};
     std::thread starter{[&] { CHECK(feed.start(20s).error() == Error::stopping); }};
@@ -217,7 +217,7 @@ public:
 TEST_CASE(
     "dial: an address that fails in the turn in which another connects is told with its reason")
 {
-    const Listener good{"127.0.0.1", 0};
+    const LoopbackListener good{"127.0.0.1", 0};
     InOneTurn own;
     stream::Dialer dialer;
     std::shared_ptr<stream::Stream> connected;

@@ -14,7 +14,7 @@
 #include <vector>
 
 /// Listens at an address of 127/8; a mute one has a full backlog, so nobody is let in or refused.
-class Listener {
+class LoopbackListener {
 public:
     struct Connection {
         int fd;
@@ -28,7 +28,7 @@ public:
         }
     };
 
-    Listener(const char* address, std::uint16_t port, bool is_mute = false) : fd_{open()}
+    LoopbackListener(const char* address, std::uint16_t port, bool is_mute = false) : fd_{open()}
     {
         address_.sin_family = AF_INET;
         address_.sin_port = htons(port);
@@ -47,9 +47,9 @@ public:
                 break;
         }
     }
-    Listener(const Listener&) = delete;
-    Listener& operator=(const Listener&) = delete;
-    ~Listener()
+    LoopbackListener(const LoopbackListener&) = delete;
+    LoopbackListener& operator=(const LoopbackListener&) = delete;
+    ~LoopbackListener()
     {
         for (const int fd : sockets_)
             ::close(fd);

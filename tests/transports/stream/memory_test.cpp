@@ -53,9 +53,9 @@ struct ManyLinks {
         return options;
     }
 
-    Listener listener{"127.0.0.1", 0};
+    LoopbackListener listener{"127.0.0.1", 0};
     Sidecar<Tcp<F>> feed{options(), silent_options(brief)};
-    std::vector<Listener::Connection> peers;
+    std::vector<LoopbackListener::Connection> peers;
 };
 
 TEST_CASE("memory: a link that had one large message keeps a small constant"

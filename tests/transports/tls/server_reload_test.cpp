@@ -134,8 +134,8 @@ TEST_CASE("tls reload: files that cannot be used leave the old ones, which is lo
         CHECK(subject_at(shared, 2s, &logs) == "valid");
         REQUIRE(logs.size() == 2);
         CHECK(logs[0].first == warning);
-        CHECK(has(logs[0].second, "tls://localhost:1: new files of TLS cannot be used, so the "
-                                  "earlier ones stay in use: "));
+        CHECK(has(logs[0].second, "tls://localhost:1: the files of TLS cannot be used, so the "
+                                  "earlier certificates stay: "));
         CAPTURE(logs[0].second);
         CHECK(has(logs[0].second, row.reason));
         CHECK(subject_at(shared, 4s, &logs) == "valid");

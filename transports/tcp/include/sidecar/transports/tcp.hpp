@@ -54,10 +54,16 @@ struct TcpTarget {
 [[nodiscard]] SIDECAR_API Failure with_endpoint(const Failure& failure,
                                                 const std::string& endpoint);
 
-/// The part of Tcp that does not depend on the framing. Side: the loop's thread.
+/// A connection that an acceptor hands to its client.
+struct AcceptedTcp;
+
+/// The part of Tcp, and of its acceptor's clients, that does not depend on the framing. Side: the
+/// loop's thread.
 class SIDECAR_API TcpConnection {
 public:
     TcpConnection(TcpTarget target, const Attempt& attempt);
+    /// Takes the accepted connection; connect() then does the server's part of the opening.
+    explicit TcpConnection(AcceptedTcp& accepted);
     TcpConnection(const TcpConnection&) = delete;
     TcpConnection& operator=(const TcpConnection&) = delete;
     ~TcpConnection();
@@ -140,6 +146,38 @@ private:
     const std::size_t max_message_bytes_; // sidecar side
 };
 
+/// Checks the framing's settings, if it can.
+template <class F>
+[[nodiscard]] Result<void> check_framing(const F& framing, std::size_t max_message_bytes,
+                                         const std::string& endpoint)
+{
+    if constexpr (requires {
+                      {
+                          framing.check(std::size_t{})
+                      } -> std::same_as<Result<void>>;
+                  }) {
+        if (auto checked = framing.check(max_message_bytes); !checked)
+            return checked.error().with_attempt(checked.error().attempted(), endpoint);
+    }
+    return {};
+}
+
+/// Checks whether the framing can carry the payload, if it can say so.
+template <class F>
+[[nodiscard]] Result<void> check_framed(const F& framing, std::span<const std::byte> payload,
+                                        const std::string& endpoint)
+{
+    if constexpr (requires {
+                      {
+                          framing.check_send(payload)
+                      } -> std::same_as<Result<void>>;
+                  }) {
+        if (auto checked = framing.check_send(payload); !checked)
+            return checked.error().with_attempt(checked.error().attempted(), endpoint);
+    }
+    return {};
+}
+
 } // namespace detail
 
 /// The client's end of a TCP connection; `F` divides its stream into messages. A peer that ends the
@@ -151,6 +189,9 @@ class Tcp {
     static_assert(detail::FramingForm<F>::is_whole);
 
 public:
+    /// The server's end, in sidecar/transports/tcp_server.hpp.
+    class Acceptor;
+
     /// `host`: an IPv6 address has no brackets, but may have a zone; "unix:@name" is an abstract
     /// Unix-domain socket. `max_message_bytes` does not limit sent messages: the outbox and the
     /// framing do.
@@ -190,29 +231,13 @@ public:
     {
         if (auto checked = detail::validate(target(options), options.max_message_bytes); !checked)
             return checked;
-        if constexpr (requires {
-                          {
-                              options.framing.check(std::size_t{})
-                          } -> std::same_as<Result<void>>;
-                      }) {
-            if (auto checked = options.framing.check(options.max_message_bytes); !checked)
-                return checked.error().with_attempt(checked.error().attempted(), endpoint(options));
-        }
-        return {};
+        return detail::check_framing(options.framing, options.max_message_bytes, endpoint(options));
     }
     /// Checks a payload for send(). Errors: too_big, bad_message (the framing cannot carry it).
     [[nodiscard]] static Result<void> check_send(const Options& options, MessageKind,
                                                  std::span<const std::byte> payload)
     {
-        if constexpr (requires {
-                          {
-                              options.framing.check_send(payload)
-                          } -> std::same_as<Result<void>>;
-                      }) {
-            if (auto checked = options.framing.check_send(payload); !checked)
-                return checked.error().with_attempt(checked.error().attempted(), endpoint(options));
-        }
-        return {};
+        return detail::check_framed(options.framing, payload, endpoint(options));
     }
 
     Task<> connect(Context ctx) { return connection_.connect(ctx); }
