@@ -82,28 +82,27 @@ class WebSocket::Acceptor::Client::Impl {
 public:
     explicit Impl(std::shared_ptr<Accepted> accepted)
         : accepted_{std::move(accepted)},
-          faults_{std::move(accepted_->socket.faults)},
-          ticket_{std::move(accepted_->socket.ticket)},
-          stream_{std::move(accepted_->socket.stream)},
+          socket_{std::move(accepted_->socket)},
           connection_{websocket::Role::server, accepted_->options->max_message_bytes,
                       accepted_->peer}
     {
         request_.peer = accepted_->peer;
-        request_.local = accepted_->socket.local;
+        request_.local = socket_.local;
         request_.http_status = http::switching_protocols;
     }
 
     Task<> connect(Context ctx);
     void abort() noexcept
     {
-        stream_->abort();
+        if (stream_)
+            stream_->abort();
         connection_.on_abort();
     }
     [[nodiscard]] websocket::Connection& connection() noexcept { return connection_; }
     [[nodiscard]] ConnectionInfo connection_info() { return std::move(request_); }
     [[nodiscard]] std::string failure_note() const
     {
-        return faults_ ? faults_->note() : std::string{};
+        return socket_.faults ? socket_.faults->note() : std::string{};
     }
 
 private:
@@ -113,12 +112,11 @@ private:
     Task<> finish(Context ctx, websocket::HttpAnswer answer);
     [[nodiscard]] Failure failure(Error error, FailureDetails details) const;
 
-    std::shared_ptr<Accepted> accepted_;               // sidecar side; null once connected
-    std::shared_ptr<stream::ConnectionFaults> faults_; // sidecar side; null: none
-    std::shared_ptr<void> ticket_;                     // sidecar side; counts the client
-    std::shared_ptr<stream::Stream> stream_;           // sidecar side
-    websocket::Connection connection_;                 // sidecar side
-    Request request_;              // sidecar side; moved from by connection_info()
+    std::shared_ptr<Accepted> accepted_;     // sidecar side; null once connected
+    const stream::AcceptedSocket socket_;    // sidecar side; it counts the client
+    std::shared_ptr<stream::Stream> stream_; // sidecar side; null until connect()
+    websocket::Connection connection_;       // sidecar side
+    Request request_;                        // sidecar side; moved from by connection_info()
     std::vector<std::byte> early_; // sidecar side; behind the request's head, while connecting
 };
 
@@ -131,10 +129,11 @@ Failure WebSocket::Acceptor::Client::Impl::failure(Error error, FailureDetails d
 
 Task<> WebSocket::Acceptor::Client::Impl::connect(Context ctx)
 {
-    const auto admission = accepted_->socket.admission;
+    const auto admission = socket_.admission;
     if (admission == stream::Admission::too_fast && accepted_->tls)
         throw Exception{failure(Error::handshake_refused, // a handshake would cost too much
                                 {.explanation = "too many connections at once"})};
+    stream_ = socket_.open(ctx);
     if (accepted_->tls)
         co_await secure(ctx);
     if (admission != stream::Admission::admitted)

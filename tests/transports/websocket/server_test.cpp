@@ -89,17 +89,20 @@ std::unique_ptr<Client> connect(WebSocket::Options options)
 }
 
 /// A plain socket that is connected to the server.
-RawConnection raw(std::uint16_t port) { return RawConnection{[port] {
-    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    REQUIRE(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
-    const timeval limit{.tv_sec = 20, .tv_usec = 0};
-    ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    return fd;
-}()}; }
+RawConnection raw(std::uint16_t port)
+{
+    return RawConnection{[port] {
+        const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_port = htons(port);
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        REQUIRE(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+        const timeval limit{.tv_sec = 20, .tv_usec = 0};
+        ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+        return fd;
+    }()};
+}
 
 std::string handshake(std::string_view more = {}, std::string_view target = "/")
 {
@@ -371,11 +374,11 @@ TEST_CASE("websocket server: above a limit a client gets 503 and when to come ag
 
 TEST_CASE("websocket server: pages are served, counted apart, and make no event")
 {
-    Trial trial{{.path = "/feed",
-                 .pages = {{"/", {.bytes = text_of(1'000'000)}},
-                           {"/bad", {.make = []() -> std::string {
-                                throw std::runtime_error{"it failed"};
-                            }}}}}};
+    Trial trial{
+        {.path = "/feed",
+         .pages = {{"/", {.bytes = text_of(1'000'000)}}, {"/bad", {.make = []() -> std::string {
+                                                              throw std::runtime_error{"it failed"};
+                                                          }}}}}};
     const auto get = [&](std::string_view method, std::string_view target,
                          std::string_view more = {}) {
         auto c = raw(trial.port());
@@ -538,8 +541,8 @@ TEST_CASE("websocket server: on a Unix-domain socket")
 {
     Trial trial{{.unix_path = fmt::format("@sidecar-websocket-server-{}", ::getpid())}};
     CHECK(trial.port() == 0);
-    auto client = connect({.url = fmt::format("ws+unix:@sidecar-websocket-server-{}:/x?y",
-                                              ::getpid())});
+    auto client =
+        connect({.url = fmt::format("ws+unix:@sidecar-websocket-server-{}:/x?y", ::getpid())});
     const auto up = trial.next(Kind::up);
     CHECK(up.client->path == "/x");
     CHECK(trial.server.broadcast("hello").value() == 1);
