@@ -1,5 +1,6 @@
-// Any answer to an offer of compression: a fault or an agreement that keeps to the RFC. The first
-// byte of an input chooses the offer.
+// Any answer to an offer of compression: a fault or an agreement that keeps to the RFC. And any
+// offer to a server with the same options: our client could have made its answer's agreement. The
+// first byte of an input chooses the options.
 #include "require.hpp"
 
 #include <extensions.hpp>
@@ -19,6 +20,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                      .server_no_context_takeover = (data[0] & 4) != 0,
                                      .client_no_context_takeover = (data[0] & 8) != 0};
     const std::string_view answer{reinterpret_cast<const char*>(data) + 1, size - 1};
+    if (const auto taken = accept(offered, answer); taken && *taken) {
+        const auto& ours = (*taken)->deflation;
+        require(ours.window_bits >= 8 && ours.window_bits <= offered.server_max_window_bits,
+                "our window is within our options");
+        require(!offered.server_no_context_takeover || !ours.keeps_context, "we forget");
+        require(!offered.client_no_context_takeover || !ours.peer_keeps_context, "it forgets");
+        const auto theirs = agree(CompressionOptions{}, (*taken)->answer);
+        require(theirs && *theirs, "a client agrees to the answer");
+        require((*theirs)->keeps_context == ours.peer_keeps_context
+                    && (*theirs)->peer_keeps_context == ours.keeps_context,
+                "both ends know who forgets");
+    }
     const auto found = agree(offered, answer);
     if (!found) {
         const auto fault = found.error().explanation();

@@ -1,11 +1,17 @@
 #!/usr/bin/env python3
 """The transports against servers that others wrote. Each test starts what it needs, and ends it."""
+import asyncio
 import os
+import re
+import shutil
+import ssl
 import subprocess
 import sys
 import unittest
 
-from servers import PATIENCE, Servers, check_all_are_there
+import websockets
+
+from servers import HERE, PATIENCE, Servers, check_all_are_there, node_environment, program
 
 CLIENT = os.environ["INTEROP_CLIENT"]
 SIDECAR_CAT = os.environ["SIDECAR_CAT"]
@@ -49,6 +55,98 @@ class WebSocketServers(Interop):
         url = f"ws://localhost:{self.servers.node_ws(compressed=True)}/"
         self.client("websocket", url=url, compression=1)
         self.client("deflate", url=url)
+
+
+class WebSocketClients(Interop):
+    """Clients that others wrote, against our server."""
+    TEXTS = ["", "short", "ä€\U0001f600", "x" * 125, "y" * 126, "z" * 65536, '{"price": 1}' * 100_000]
+
+    def python(self, url, **options):
+        async def talk():
+            async with websockets.connect(url, subprotocols=["v1", "v2"], max_size=None, **options) as ws, \
+                    websockets.connect(url, max_size=None, **options) as other:
+                self.assertEqual(ws.subprotocol, "v2")
+                for text in self.TEXTS:
+                    for message in (text, text.encode()):
+                        await ws.send(message)
+                        self.assertEqual(await ws.recv(), message)
+                await ws.send(["in ", "fragments", "", "!"])
+                self.assertEqual(await ws.recv(), "in fragments!")
+                await asyncio.wait_for(await ws.ping(b"are you there?"), PATIENCE)
+                await ws.send("info")
+                self.assertEqual(await ws.recv(), "/feed v2")
+                for text in self.TEXTS[1:]:
+                    await ws.send("to all: " + text)
+                    self.assertEqual((await ws.recv(), await other.recv()), (text, text))
+                await ws.send("close")
+                with self.assertRaises(websockets.ConnectionClosed) as closed:
+                    await ws.recv()
+                self.assertEqual((closed.exception.code, closed.exception.reason), (4001, "as you wish"))
+                return [extension.name for extension in other.extensions]
+        return asyncio.run(asyncio.wait_for(talk(), 3 * PATIENCE))
+
+    def node(self, url, *arguments):
+        done = subprocess.run([program("node"), HERE / "node_client.js", url, *arguments], env=node_environment(), capture_output=True, text=True,
+                              timeout=3 * PATIENCE)
+        self.assertEqual((done.returncode, done.stdout), (0, "done\n"), done.stderr)
+
+    def curl(self, *arguments):
+        return subprocess.run(["curl", "--silent", "--show-error", "--max-time", "20", *map(str, arguments)], capture_output=True, text=True)
+
+    def test_python_websockets(self):
+        port = self.servers.ours()
+        self.assertEqual(self.python(f"ws://localhost:{port}/feed", compression=None), [])
+        self.assertEqual(self.python(f"ws://localhost:{port}/feed"), [])  # our server wants none
+
+    def test_python_websockets_with_compression(self):
+        self.assertEqual(self.python(f"ws://localhost:{self.servers.ours(compressed=True)}/feed"), ["permessage-deflate"])
+
+    def test_python_websockets_is_refused(self):
+        port = self.servers.ours()
+
+        async def connect(path, **options):
+            async with websockets.connect(f"ws://localhost:{port}{path}", **options):
+                pass
+        for path, options, status in (("/other", {}, 404), ("/feed", {"origin": "http://evil.example"}, 403)):
+            with self.assertRaises(websockets.InvalidStatusCode) as refused:
+                asyncio.run(connect(path, **options))
+            self.assertEqual(refused.exception.status_code, status)
+        asyncio.run(connect("/feed", origin=f"http://localhost:{port}"))
+
+    def test_python_websockets_with_tls(self):
+        certificates = self.servers.certificates()
+        port = self.servers.ours(certificates / "valid.pem", certificates / "valid.key", compressed=True)
+        trust = ssl.create_default_context(cafile=certificates / "ca.pem")
+        self.python(f"wss://localhost:{port}/feed", ssl=trust)
+
+    def test_node_ws(self):
+        self.node(f"ws://localhost:{self.servers.ours()}/feed")
+
+    def test_node_ws_with_compression(self):
+        self.node(f"ws://localhost:{self.servers.ours(compressed=True)}/feed", "compressed")
+
+    def test_our_own_client(self):
+        url = f"ws://localhost:{self.servers.ours(compressed=True)}/feed"
+        lines = "".join(f"line {i}\n" for i in range(10_000))
+        for arguments in ((), ("--compress",)):
+            self.assertEqual(self.cat("--count", 10_000, *arguments, url, input=lines), (0, lines, ""))
+
+    @unittest.skipUnless(shutil.which("curl"), "curl is missing")
+    def test_curl(self):
+        certificates = self.servers.certificates()
+        for scheme, port, trust in (("http", self.servers.ours(), ()),
+                                    ("https", self.servers.ours(certificates / "valid.pem", certificates / "valid.key"),
+                                     ("--cacert", certificates / "ca.pem"))):
+            url = f"{scheme}://localhost:{port}"
+            page = self.curl("-i", *trust, f"{url}/")
+            self.assertRegex(page.stdout, "(?s)^HTTP/1.1 200 OK.*<title>a page</title>$", page.stderr)
+            tag = re.search("(?m)^ETag: (.*)$", page.stdout)[1]
+            self.assertRegex(self.curl("-i", *trust, "-H", f"If-None-Match: {tag}", f"{url}/").stdout, "^HTTP/1.1 304 ")
+            self.assertRegex(self.curl("-I", *trust, f"{url}/").stdout, "(?s)^HTTP/1.1 200 .*Content-Length: 36")
+            for status, arguments in ((405, ("--data", "x" * 100_000, f"{url}/")), (404, (f"{url}/other",)), (426, (f"{url}/feed",)),
+                                      (400, ("-X", "GET", "--data", "x", f"{url}/feed")), (431, ("-H", "X: " + "x" * 20_000, f"{url}/"))):
+                done = self.curl("-o", os.devnull, "-w", "%{http_code}", *trust, *arguments)
+                self.assertEqual((done.stdout, done.stderr), (str(status), ""))
 
 
 class StreamServers(Interop):

@@ -123,6 +123,11 @@ class Servers:
         subprocess.run([HERE.parent / "support" / "make_certificates", folder], check=True, timeout=6 * PATIENCE)
         return folder
 
+    def ours(self, certificate="", key="", compressed=False):
+        environment = {**os.environ, "INTEROP_CERTIFICATE": str(certificate), "INTEROP_KEY": str(key),
+                       "INTEROP_COMPRESSION": "1" * compressed}
+        return self._printing_its_port([os.environ["INTEROP_SERVER"]], env=environment)
+
     def python_websockets(self, compressed=False):
         return self._printing_its_port([PYTHON, str(HERE / "python_server.py"), *["compressed"] * compressed])
 

@@ -151,14 +151,13 @@ Result<int> value_of(const Parameter& parameter, int max)
     return bits;
 }
 
-/// Checks the parameters of the answer, and that it grants every demand.
-Result<std::optional<Deflation>> agree(const CompressionOptions& offered,
-                                       const std::vector<Parameter>& answer)
+using Values = std::array<int, 4>; ///< by parameter_names; zero: the parameter is missing
+
+/// `max`: as of value_of().
+Result<Values> values_of(const std::vector<Parameter>& parameters, const Values& max)
 {
-    const std::array<int, 4> max{0, 0, offered.server_max_window_bits,
-                                 offered.client_max_window_bits};
-    std::array<int, 4> values{}; // zero: the parameter is missing
-    for (const auto& parameter : answer) {
+    Values values{};
+    for (const auto& parameter : parameters) {
         const auto at = static_cast<std::size_t>(
             std::find_if(parameter_names.begin(), parameter_names.end(),
                          [&](auto name) { return http::equal_ignoring_case(parameter.name, name); })
@@ -174,7 +173,18 @@ Result<std::optional<Deflation>> agree(const CompressionOptions& offered,
             return value.error();
         values[at] = *value;
     }
-    const auto [server_forgets, client_forgets, server_bits, client_bits] = values;
+    return values;
+}
+
+/// Checks the parameters of the answer, and that it grants every demand.
+Result<std::optional<Deflation>> agree(const CompressionOptions& offered,
+                                       const std::vector<Parameter>& answer)
+{
+    const auto values =
+        values_of(answer, {0, 0, offered.server_max_window_bits, offered.client_max_window_bits});
+    if (!values)
+        return values.error();
+    const auto [server_forgets, client_forgets, server_bits, client_bits] = *values;
     const auto missing =
         offered.server_max_window_bits != max_bits && server_bits == 0 ? parameter_names[2]
         : offered.server_no_context_takeover && server_forgets == 0    ? parameter_names[0]
@@ -190,6 +200,38 @@ Result<std::optional<Deflation>> agree(const CompressionOptions& offered,
                   .level = offered.level,
                   .mem_level = offered.mem_level,
                   .threshold_bytes = offered.threshold_bytes}};
+}
+
+/// Empty: the offer is invalid.
+std::optional<Acceptance> accept(const CompressionOptions& options, std::vector<Parameter> offer)
+{
+    // An offer may name the client's window without a size: the largest
+    for (auto& parameter : offer)
+        if (http::equal_ignoring_case(parameter.name, parameter_names[3]) && !parameter.value)
+            parameter.value = "15";
+    const auto values = values_of(offer, {0, 0, max_bits, max_bits});
+    if (!values)
+        return {};
+    const auto [server_forgets, client_forgets, server_bits, client_bits] = *values;
+    const Deflation deflation{
+        .peer_keeps_context = client_forgets == 0 && !options.client_no_context_takeover,
+        .keeps_context = server_forgets == 0 && !options.server_no_context_takeover,
+        .window_bits =
+            std::min(server_bits == 0 ? max_bits : server_bits, options.server_max_window_bits),
+        .level = options.level,
+        .mem_level = options.mem_level,
+        .threshold_bytes = options.threshold_bytes};
+    std::string answer{extension_name};
+    if (!deflation.keeps_context)
+        answer += "; server_no_context_takeover";
+    if (!deflation.peer_keeps_context)
+        answer += "; client_no_context_takeover";
+    if (server_bits != 0 || deflation.window_bits != max_bits)
+        answer += fmt::format("; server_max_window_bits={}", deflation.window_bits);
+    if (const auto bits = std::min(client_bits, options.client_max_window_bits);
+        bits != 0 && bits != max_bits)
+        answer += fmt::format("; client_max_window_bits={}", bits);
+    return Acceptance{deflation, std::move(answer)};
 }
 
 } // namespace
@@ -245,6 +287,20 @@ Result<std::optional<Deflation>> agree(const std::optional<CompressionOptions>& 
     if (elements->size() > 1)
         return refused(fmt::format("it chose {} twice", extension_name));
     return agree(*offered, elements->front().parameters);
+}
+
+Result<std::optional<Acceptance>> accept(const std::optional<CompressionOptions>& options,
+                                         std::string_view offers)
+{
+    const auto elements = Parser{offers}.parse();
+    if (!elements)
+        return refused("its Sec-WebSocket-Extensions cannot be read: "
+                       + http::quote(offers, max_shown_bytes));
+    for (const auto& element : *elements)
+        if (options && http::equal_ignoring_case(element.name, extension_name))
+            if (auto taken = accept(*options, element.parameters))
+                return taken;
+    return std::optional<Acceptance>{};
 }
 
 } // namespace sidecar::websocket

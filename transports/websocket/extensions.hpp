@@ -1,5 +1,5 @@
-// permessage-deflate in the opening handshake, RFC 7692 section 7.1: makes the offer and judges the
-// answer. Without I/O.
+// permessage-deflate in the opening handshake, RFC 7692 section 7.1: a client makes the offer and
+// judges the answer, a server judges the offers and makes the answer. Without I/O.
 #pragma once
 
 #include <sidecar/error.hpp>
@@ -32,5 +32,18 @@ struct Deflation {
 /// none. Returns no value if the peer compresses nothing. Errors: handshake_refused.
 [[nodiscard]] Result<std::optional<Deflation>> agree(
     const std::optional<CompressionOptions>& offered, std::string_view answer);
+
+/// A server's answer to the offer that it takes.
+struct Acceptance {
+    Deflation deflation;
+    std::string answer; ///< the Sec-WebSocket-Extensions field
+};
+
+/// Judges a request's Sec-WebSocket-Extensions, as agree() does an answer's. Takes the first offer
+/// of permessage-deflate that the options allow, and declines invalid ones (RFC 7692 section 7).
+/// Returns no value if it takes none. `options` are the server's; empty: it takes none. Errors:
+/// handshake_refused, for a field that is no list of extensions.
+[[nodiscard]] Result<std::optional<Acceptance>> accept(
+    const std::optional<CompressionOptions>& options, std::string_view offers);
 
 } // namespace sidecar::websocket

@@ -5,11 +5,17 @@
 
 #include <boost/endian/conversion.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
 namespace sidecar::websocket {
+
+/// Our end of the connection. A client masks its frames, a server does not (RFC 6455 section 5.1).
+enum class Role : std::uint8_t { client, server };
+
+using MaskKey = std::array<std::byte, 4>;
 
 enum class Opcode : std::uint8_t {
     continuation = 0x0,
@@ -93,10 +99,10 @@ struct FrameHead {
         return {.first = at[0], .head_bytes = 4, .payload_bytes = length};
     }
 
-    /// Whether this is a whole text or binary message without an extension, as a server sends it.
+    /// Whether this is a whole text or binary message without an extension.
     [[nodiscard]] bool is_plain_message() const noexcept
     {
-        return (first == whole_text || first == whole_binary) && !is_masked && is_shortest;
+        return (first == whole_text || first == whole_binary) && is_shortest;
     }
     /// For a plain message.
     [[nodiscard]] MessageKind kind() const noexcept

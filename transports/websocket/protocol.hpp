@@ -1,4 +1,4 @@
-// A client's RFC 6455 without I/O: the meaning of the peer's bytes and the answers to them.
+// RFC 6455 without I/O: the meaning of the peer's bytes and the answers to them.
 #pragma once
 
 #include "receiver.hpp"
@@ -15,7 +15,10 @@ namespace sidecar::websocket {
 /// Invariants: those of Receiver and Sender; it owes at most one pong and one Close at any time.
 class Protocol : public Receiver, public Sender {
 public:
-    using Receiver::Receiver;
+    explicit Protocol(std::size_t max_message_bytes, Role role = Role::client) noexcept
+        : Receiver{max_message_bytes, role}, Sender{role}
+    {
+    }
 
     /// Takes over the agreed compression; called first.
     void agree_on(const Deflation& deflation)

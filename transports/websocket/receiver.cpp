@@ -1,5 +1,7 @@
 #include "receiver.hpp"
 
+#include "sender.hpp"
+
 #include <boost/endian/conversion.hpp>
 #include <fmt/format.h>
 
@@ -36,8 +38,8 @@ bool Receiver::is_good_run(std::span<const std::byte> payload,
         return is_utf8(payload);
     for (;; ++count) {
         const auto head = FrameHead::parse(behind);
-        if (head.head_bytes == 0 || !head.is_plain_message() || head.kind() != MessageKind::text
-            || head.payload_bytes > max_message_bytes_
+        if (head.head_bytes == 0 || head.is_masked || !head.is_plain_message()
+            || head.kind() != MessageKind::text || head.payload_bytes > max_message_bytes_
             || head.payload_bytes > behind.size() - head.head_bytes)
             break;
         const auto length = static_cast<std::size_t>(head.payload_bytes);
@@ -59,7 +61,7 @@ DecodedFrame Receiver::decode_slowly(std::span<const std::byte> bytes)
     if (fragmented_ == Fragmented::given_out) {
         assembly_.clear();
         fragmented_ = Fragmented::no;
-        is_between_frames_ = true;
+        may_be_plain_ = !is_server();
     }
     auto found = fragment_left_bytes_ != 0 ? take_fragment(bytes, 0) : decode_frame(bytes);
     // No more bytes now: check the part of a text that arrived, before waiting for more
@@ -68,7 +70,7 @@ DecodedFrame Receiver::decode_slowly(std::span<const std::byte> bytes)
     if (!ending_)
         return found;
     assembly_.clear();
-    is_between_frames_ = false;
+    may_be_plain_ = false;
     return {};
 }
 
@@ -82,6 +84,11 @@ DecodedFrame Receiver::decode_frame(std::span<const std::byte> bytes)
     if (head.head_bytes == 0)
         return {};
     const auto body = bytes.subspan(head.head_bytes);
+    if (is_server()) {
+        const auto key = bytes.subspan(head.head_bytes - key_.size(), key_.size());
+        std::copy(key.begin(), key.end(), key_.begin());
+        mask_offset_ = 0;
+    }
     if (head.is_control())
         return decode_control(head, body);
     const bool is_compressed = (head.first & FrameHead::compressed) != 0 || is_inflating();
@@ -132,9 +139,10 @@ Result<void> Receiver::validate(std::span<const std::byte> bytes, const FrameHea
     if (bytes.size() < 2)
         return {};
     const auto second = std::to_integer<std::uint8_t>(bytes[1]);
-    if ((second & 0x80) != 0)
-        return broken("the server has masked a frame");
-    if (first.is_control() && second > max_control_bytes)
+    if (((second & 0x80) != 0) != is_server())
+        return broken(is_server() ? "the client has not masked a frame"
+                                  : "the server has masked a frame");
+    if (first.is_control() && (second & 0x7f) > max_control_bytes)
         return broken("a control frame has more than 125 bytes");
     if (head.head_bytes == 0)
         return {};
@@ -143,6 +151,15 @@ Result<void> Receiver::validate(std::span<const std::byte> bytes, const FrameHea
     if (head.payload_bytes >> 63 != 0)
         return broken("the highest bit of a length is set");
     return {};
+}
+
+/// Unmasks the next payload bytes of the current frame; a client's peer masks none.
+void Receiver::unmask(std::span<const std::byte> bytes) noexcept
+{
+    if (!is_server())
+        return;
+    mask({const_cast<std::byte*>(bytes.data()), bytes.size()}, key_, mask_offset_);
+    mask_offset_ += bytes.size();
 }
 
 DecodedFrame Receiver::decode_control(const FrameHead& head, std::span<const std::byte> body)
@@ -154,6 +171,7 @@ DecodedFrame Receiver::decode_control(const FrameHead& head, std::span<const std
     if (is_in_message() && !validate_fragments())
         return {};
     const auto payload = body.first(size);
+    unmask(payload);
     if (head.opcode() == Opcode::close)
         take_close(payload);
     else if (head.opcode() == Opcode::pong && size == ping_bytes)
@@ -172,7 +190,7 @@ std::size_t Receiver::look_ahead(std::span<const std::byte> bytes, std::size_t o
         const auto head = FrameHead::parse(rest);
         const auto rsv = head.first & FrameHead::rsv;
         const bool is_strange =
-            head.is_masked
+            head.is_masked != is_server()
             || (rsv != 0 && (rsv != FrameHead::compressed || !may_be_compressed(head)))
             || (head.is_control() && head.payload_bytes > max_control_bytes);
         // decode() judges faults and a Close, after everything before them
@@ -184,6 +202,12 @@ std::size_t Receiver::look_ahead(std::span<const std::byte> bytes, std::size_t o
         if (head.opcode() == Opcode::ping) {
             const auto payload = rest.subspan(head.head_bytes, size);
             ping_.emplace(payload.begin(), payload.end());
+            if (is_server()) { // the copy only: decode() will see these bytes
+                MaskKey key;
+                std::copy_n(payload.begin() - static_cast<std::ptrdiff_t>(key.size()), key.size(),
+                            key.begin());
+                mask(*ping_, key);
+            }
             ++pings_ahead_;
             break;
         }
@@ -220,7 +244,9 @@ DecodedFrame Receiver::decode_whole(const FrameHead& head, std::span<const std::
     const auto size = static_cast<std::size_t>(head.payload_bytes);
     const auto come = body.first(std::min(size, body.size()));
     kind_ = head.kind();
-    is_between_frames_ = false;
+    may_be_plain_ = false;
+    mask_offset_ = looked_at_bytes_;
+    unmask(come.subspan(looked_at_bytes_));
     if (!validate_part(come.subspan(looked_at_bytes_)))
         return {};
     looked_at_bytes_ = come.size();
@@ -228,7 +254,7 @@ DecodedFrame Receiver::decode_whole(const FrameHead& head, std::span<const std::
         return {.kind = kind_, .payload = come, .missing_bytes = size - come.size()};
     if (!validate_end())
         return {};
-    is_between_frames_ = true;
+    may_be_plain_ = !is_server();
     return {.is_complete = true,
             .kind = kind_,
             .payload = come,
@@ -237,16 +263,17 @@ DecodedFrame Receiver::decode_whole(const FrameHead& head, std::span<const std::
 
 void Receiver::received(std::span<const std::byte> bytes, bool is_last)
 {
+    unmask(bytes);
     if (ending_ || !validate_part(bytes) || !is_last)
         return;
-    is_between_frames_ = validate_end();
+    may_be_plain_ = validate_end() && !is_server();
 }
 
 DecodedFrame Receiver::begin_fragment(const FrameHead& head, std::span<const std::byte> body)
 {
     if (!is_in_message()) {
         kind_ = head.opcode() == Opcode::text ? MessageKind::text : MessageKind::binary;
-        is_between_frames_ = false;
+        may_be_plain_ = false;
         empty_fragments_ = 0;
         if ((head.first & FrameHead::compressed) != 0)
             inflater_->begin();
@@ -267,6 +294,7 @@ DecodedFrame Receiver::take_fragment(std::span<const std::byte> body, std::size_
     const auto size =
         static_cast<std::size_t>(std::min<std::uint64_t>(fragment_left_bytes_, body.size()));
     fragment_left_bytes_ -= size;
+    unmask(body.first(size));
     const bool is_last = fragment_left_bytes_ == 0 && fragmented_ == Fragmented::last_fragment;
     if (!is_inflating())
         assembly_.append(body.first(size));

@@ -41,8 +41,11 @@ struct DecodedFrame {
     std::size_t missing_bytes = 0; ///< of the frame, if known
 };
 
-/// Decodes the bytes that a server sends. The Protocol owns it. It holds the fragments of one
+/// Decodes the bytes that the peer sends. The Protocol owns it. It holds the fragments of one
 /// message, or its inflated part, and one ping; never bytes of a plain message in one frame.
+///
+/// A server demands masked frames and unmasks messages where their bytes are: the bytes that it
+/// receives must be writable, and the owner shows it each as it left them.
 ///
 /// Invariants: it returns a message only if all of it is valid; it refuses text at the first
 /// invalid octet; it examines each octet of text once, and nothing behind the ending. Time is
@@ -54,8 +57,8 @@ public:
     /// of them; the message limit ends all others.
     static constexpr std::size_t max_empty_fragments = 1024;
 
-    explicit Receiver(std::size_t max_message_bytes) noexcept
-        : max_message_bytes_{max_message_bytes}
+    Receiver(std::size_t max_message_bytes, Role role) noexcept
+        : max_message_bytes_{max_message_bytes}, role_{role}, may_be_plain_{role == Role::client}
     {
     }
 
@@ -67,7 +70,7 @@ public:
     /// bytes and more. Lifetime of the payload: that of the bytes, or until the next call.
     [[nodiscard]] DecodedFrame decode(std::span<const std::byte> bytes)
     {
-        if (is_between_frames_) [[likely]] {
+        if (may_be_plain_) [[likely]] {
             const auto head = FrameHead::parse_plain(bytes);
             if (head.head_bytes != 0 && head.payload_bytes <= max_message_bytes_
                 && head.payload_bytes <= bytes.size() - head.head_bytes) [[likely]] {
@@ -142,6 +145,7 @@ private:
     [[nodiscard]] DecodedFrame decode_frame(std::span<const std::byte> bytes);
     [[nodiscard]] Result<void> validate(std::span<const std::byte> bytes,
                                         const FrameHead& head) const;
+    void unmask(std::span<const std::byte> bytes) noexcept;
     [[nodiscard]] DecodedFrame decode_control(const FrameHead& head,
                                               std::span<const std::byte> body);
     void take_close(std::span<const std::byte> payload);
@@ -158,6 +162,7 @@ private:
     [[nodiscard]] std::string size_so_far(const FrameHead& head) const;
     void fail_too_big(std::string_view size, std::string_view more);
     void fail(Error error, std::uint16_t code, std::string_view explanation);
+    [[nodiscard]] bool is_server() const noexcept { return role_ == Role::server; }
     [[nodiscard]] bool is_in_message() const noexcept { return fragmented_ != Fragmented::no; }
     [[nodiscard]] bool is_inflating() const noexcept
     {
@@ -174,9 +179,13 @@ private:
     enum class Fragmented : std::uint8_t { no, begun, last_fragment, given_out };
 
     const std::size_t max_message_bytes_; // sidecar side
-    /// sidecar side; false during fragments or an incomplete frame, and after the ending
-    bool is_between_frames_ = true;
-    std::size_t good_ahead_ = 0; // sidecar side; following texts that are known to be UTF-8
+    const Role role_;                     // sidecar side
+    /// sidecar side; the next frame may be unmasked and whole: false during fragments or an
+    /// incomplete frame, after the ending, and for a server
+    bool may_be_plain_;
+    MaskKey key_{};               // sidecar side; of the current frame, for a server
+    std::size_t mask_offset_ = 0; // sidecar side; payload bytes of that frame without the mask
+    std::size_t good_ahead_ = 0;  // sidecar side; following texts that are known to be UTF-8
     MessageKind kind_ = MessageKind::binary; // sidecar side; of the current message
     std::size_t looked_at_bytes_ = 0; // sidecar side; of an incomplete frame, or of assembly_
     Utf8Parts text_;                  // sidecar side; of the current message, if it is text

@@ -75,10 +75,9 @@ Opcode opcode_of(MessageKind kind) noexcept
     return kind == MessageKind::text ? Opcode::text : Opcode::binary;
 }
 
-void append_frame(Sender::Buffer& out, Opcode opcode, std::span<const std::byte> payload,
+void append_frame(Sender::Buffer& out, Role role, Opcode opcode, std::span<const std::byte> payload,
                   std::uint8_t flags)
 {
-    const auto key = new_mask_key();
     const auto append = [&](std::span<const std::byte> bytes) {
         out.insert(out.end(), bytes.begin(), bytes.end());
     };
@@ -96,8 +95,13 @@ void append_frame(Sender::Buffer& out, Opcode opcode, std::span<const std::byte>
         boost::endian::store_big_u64(&head[2], payload.size());
         head_bytes = 10;
     }
-    head[1] |= 0x80; // masked: the key follows
+    const bool is_masked = role == Role::client;
+    if (is_masked)
+        head[1] |= 0x80; // the key follows
     append(std::as_bytes(std::span{head}).first(head_bytes));
+    if (!is_masked)
+        return append(payload);
+    const auto key = new_mask_key();
     append(key);
     append(payload);
     mask(std::span{out}.last(payload.size()), key);
@@ -160,7 +164,7 @@ void PartialMessage::append(Buffer& out, std::span<const std::byte> piece)
     }
     const auto flags =
         (is_first && deflater_ ? FrameHead::compressed : 0) | (is_last ? FrameHead::fin : 0);
-    append_frame(out, std::exchange(opcode_, Opcode::continuation), payload,
+    append_frame(out, role_, std::exchange(opcode_, Opcode::continuation), payload,
                  static_cast<std::uint8_t>(flags));
 }
 
@@ -177,6 +181,18 @@ bool Sender::append_message(Buffer& out, MessageKind kind, std::span<const std::
     return append(out, opcode, payload);
 }
 
+std::span<const std::byte> Sender::frame_of(sidecar::detail::SharedMessage& message)
+{
+    const auto* const deflater = deflater_for(message.size());
+    const auto key =
+        deflater ? deflated_key + static_cast<unsigned>(deflater->window_bits()) : plain_key;
+    if (const auto* kept = message.find(key))
+        return *kept;
+    Buffer frame;
+    append_message(frame, message.view().kind(), message.view().bytes());
+    return message.keep(key, std::move(frame));
+}
+
 bool Sender::append_ping(Buffer& out, std::span<const std::byte> payload)
 {
     return append(out, Opcode::ping, payload);
@@ -189,7 +205,7 @@ bool Sender::append_pong(Buffer& out, std::span<const std::byte> payload)
 
 PartialMessage Sender::begin_message(MessageKind kind, std::size_t payload_bytes)
 {
-    return {opcode_of(kind), payload_bytes, deflater_for(payload_bytes)};
+    return {role_, opcode_of(kind), payload_bytes, deflater_for(payload_bytes)};
 }
 
 Deflater* Sender::deflater_for(std::size_t payload_bytes) noexcept
@@ -201,7 +217,7 @@ bool Sender::append(Buffer& out, Opcode opcode, std::span<const std::byte> paylo
                     std::uint8_t flags)
 {
     if (!is_over_)
-        append_frame(out, opcode, payload, flags);
+        append_frame(out, role_, opcode, payload, flags);
     return !is_over_;
 }
 

@@ -1,10 +1,11 @@
-// The sending half of RFC 6455 without I/O: turns messages and control frames into bytes. Each
-// frame is masked (section 5.3), so that the author of a payload cannot foresee the bytes.
+// The sending half of RFC 6455 without I/O: turns messages and control frames into bytes. A client
+// masks each frame (section 5.3), so that the author of a payload cannot foresee the bytes.
 #pragma once
 
 #include "deflate.hpp"
 #include "frame.hpp"
 
+#include <sidecar/detail/shared_message.hpp>
 #include <sidecar/message.hpp>
 
 #include <array>
@@ -16,8 +17,6 @@
 #include <vector>
 
 namespace sidecar::websocket {
-
-using MaskKey = std::array<std::byte, 4>;
 
 /// Returns an unpredictable key from the system's source of entropy. One call to the system draws
 /// hundreds of keys. No key is used twice, not even by a process that forks in between. Side: any
@@ -46,23 +45,26 @@ public:
 
 private:
     friend Sender;
-    PartialMessage(Opcode opcode, std::size_t payload_bytes, Deflater* deflater) noexcept
-        : opcode_{opcode}, payload_bytes_{payload_bytes}, deflater_{deflater}
+    PartialMessage(Role role, Opcode opcode, std::size_t payload_bytes, Deflater* deflater) noexcept
+        : role_{role}, opcode_{opcode}, payload_bytes_{payload_bytes}, deflater_{deflater}
     {
     }
 
+    Role role_;                 // sidecar side
     Opcode opcode_;             // sidecar side; of the next frame
     std::size_t payload_bytes_; // sidecar side; of all pieces
     std::size_t offset_ = 0;    // sidecar side
     Deflater* deflater_;        // sidecar side; null: not compressed
 };
 
-/// Appends a client's frames, each masked with a new key, to buffers. The caller writes the buffers
+/// Appends frames, a client's each masked with a new key, to buffers. The caller writes the buffers
 /// in the order in which it filled them. The Protocol owns it. Invariant: appends nothing behind
 /// our Close.
 class Sender {
 public:
     using Buffer = PartialMessage::Buffer;
+
+    explicit Sender(Role role) noexcept : role_{role} {}
 
     /// Allows compression from now on.
     void compress(const Deflation& agreed) { deflater_.emplace(agreed); }
@@ -74,6 +76,17 @@ public:
     /// Cuts a reason that is too long, at the end of a character. Without a code there is no
     /// reason.
     bool append_close(Buffer& out, std::uint16_t code, std::string_view reason);
+
+    /// Whether a broadcast of this size has the same frame for other connections too: unmasked, and
+    /// independent of earlier messages. Never after our Close.
+    [[nodiscard]] bool may_share(std::size_t payload_bytes) const noexcept
+    {
+        return role_ == Role::server && !is_over_
+               && (!deflater_ || !deflater_->keeps_context() || !deflater_->wants(payload_bytes));
+    }
+    /// Returns the frame of a message that may_share(). The connections keep it in the message: it is
+    /// encoded once, and deflated once for each window in use. Lifetime: as the message.
+    [[nodiscard]] std::span<const std::byte> frame_of(sidecar::detail::SharedMessage& message);
 
     /// Begins a message in pieces. Only before our Close.
     [[nodiscard]] PartialMessage begin_message(MessageKind kind, std::size_t payload_bytes);
@@ -93,6 +106,10 @@ private:
     /// Returns null for a message that is too short to compress, or without compression.
     [[nodiscard]] Deflater* deflater_for(std::size_t payload_bytes) noexcept;
 
+    /// Keys of SharedMessage: the plain frame; from the second on the deflated one, by window.
+    static constexpr unsigned plain_key = 0, deflated_key = 1;
+
+    const Role role_;                  // sidecar side
     bool is_over_ = false;             // sidecar side
     std::optional<Deflater> deflater_; // sidecar side; empty: nothing is compressed
 };

@@ -1,49 +1,19 @@
 #include <sidecar/transports/websocket.hpp>
 
+#include "connection.hpp"
 #include "connector.hpp"
 #include "handshake.hpp"
 #include "options.hpp"
-#include "protocol.hpp"
-#include "reader.hpp"
 #include "redirect.hpp"
-#include "tls/tls.hpp"
-#include "utf8.hpp"
-#include "writer.hpp"
 
-#include <sidecar/loop_event.hpp>
-
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/error.hpp>
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <chrono>
-#include <exception>
-#include <optional>
 #include <utility>
 #include <vector>
 
 namespace sidecar {
 
-namespace asio = boost::asio;
-using namespace std::chrono_literals;
-
 namespace {
-
-/// A peer that broke the protocol gets so much time to read the Close about it.
-constexpr Duration linger_time = 500ms;
-
-/// While the inbox is full, the link looks for pings at growing intervals, this far ahead.
-constexpr Duration first_look = 50ms;
-constexpr Duration max_between_looks = 500ms;
-constexpr std::size_t max_read_ahead = 256u << 10;
-
-/// The size of fragments: a pong and our Close wait for at most one. A message of up to two is sent
-/// whole, since the system takes that much at once anyway.
-constexpr std::size_t fragment_bytes = 128u << 10;
-
-/// Thrown through the reader to stop it; the protocol's ending() says why.
-struct Ended {};
 
 Failure bad_options(const WebSocket::Options& options, const char* attempted, std::string why)
 {
@@ -53,72 +23,23 @@ Failure bad_options(const WebSocket::Options& options, const char* attempted, st
              .explanation = std::move(why)}};
 }
 
-/// A peer that has sent more than this will not read our Close.
-constexpr std::size_t max_discarded_bytes = 64u << 20;
-
-struct Discarding {
-    bool is_over = false; // sidecar side
-    LoopEvent changed;    // sidecar side
-};
-
-/// Reads and discards until the stream ends. In the background, since a read takes no deadline; the
-/// stream's abort() ends it.
-Task<> discard(std::shared_ptr<stream::Stream> stream, std::shared_ptr<Discarding> state)
-{
-    std::vector<std::byte> buffer(16u << 10);
-    error_code ec;
-    for (std::size_t total = 0; !ec && !stream->is_aborted() && total < max_discarded_bytes;) {
-        const stream::ReadBuffers into{asio::buffer(buffer)};
-        total += co_await stream->read_some(into, ec);
-    }
-    state->is_over = true;
-    state->changed.set();
-}
-
-/// Called after Writer::finish(). Waits until the last word is written, ends our half of the stream
-/// and waits until the peer ends its half; meanwhile it reads and discards, up to a bound. Closing
-/// a socket with unread bytes would reset the connection, which could destroy the last word before
-/// the peer has read it. Ends at the deadline, or with the stream (abort()). Throws nothing but a
-/// cancellation.
-Task<> lingering_close(Context ctx, std::shared_ptr<stream::Stream> stream,
-                       std::shared_ptr<stream::Writer> writer, TimePoint deadline)
-{
-    // Reads from the beginning: a peer that waits for us to read would not take the last word
-    auto state = std::make_shared<Discarding>();
-    asio::co_spawn(stream->executor(), discard(stream, state), [](std::exception_ptr) {});
-    bool is_in_time = false;
-    try {
-        is_in_time = co_await writer->shut_down(ctx, deadline);
-    } catch (const boost::system::system_error&) { // the peer is gone
-    }
-    while (is_in_time && !state->is_over)
-        is_in_time = co_await ctx.wait(state->changed, deadline);
-}
-
 } // namespace
 
 /// One connection, owned by its WebSocket. The Connector connects, the Handshake judges the answer,
-/// the Protocol interprets bytes and knows what it owes, Reader and Writer move the bytes. Side:
-/// the loop's thread.
-///
-/// Invariants: the protocol appends everything that the writer gets as an answer, so that nothing
-/// follows our Close; once end_ is set, no read succeeds.
-class WebSocket::Impl final : private stream::Decoder, private stream::Encoder {
+/// the Connection does the rest. Side: the loop's thread.
+class WebSocket::Impl final {
 public:
     Impl(const Options& options, const Attempt& attempt)
         : options_{std::make_unique<const Options>(options)},
           endpoint_{websocket::redact_url(options.url)},
           connector_{attempt},
-          protocol_{options.max_message_bytes}
+          connection_{websocket::Role::client, options.max_message_bytes, endpoint_}
     {
     }
 
     Task<> connect(Context ctx);
-    Task<> read(Context ctx, Sink& sink);
-    Task<> write(Batch batch) { return writer_->write(batch, *this); }
-    Task<> ping(Context ctx, std::span<const std::byte> payload);
-    Task<> close(CloseReason reason);
     void abort() noexcept;
+    [[nodiscard]] websocket::Connection& connection() noexcept { return connection_; }
     std::string failure_note() const { return connector_.failure_note(); }
     ConnectionInfo connection_info()
     {
@@ -129,44 +50,21 @@ public:
     }
 
 private:
-    // stream::Decoder and stream::Encoder
-    stream::DecodeResult decode(std::span<const std::byte> unread, Sink& sink) override;
-    void received(std::span<const std::byte> bytes, bool is_last) override;
-    void encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::iterator& end) override;
-
-    Task<Result<void>> connect_to(Context ctx, Options options, std::string endpoint);
-    Task<> read_messages(Context ctx, Sink& sink);
-    void look_for_pings();
-    void answer();
-    void send_last_word();
-    Task<> await_last_word(Context ctx);
-    [[nodiscard]] Failure read_failure(std::exception_ptr exception) const;
+    Task<Result<void>> connect_to(Context ctx, const websocket::Redirects& redirects);
 
     std::unique_ptr<const Options> options_; // sidecar side; null once connected, to save a KiB
     const std::string endpoint_;             // sidecar side
-    http::Secrets secrets_;                  // sidecar side; of all hops
     stream::Connector connector_;            // sidecar side
     std::shared_ptr<stream::Stream> stream_; // sidecar side; null until connected
-    stream::Reader reader_;                  // sidecar side
-    std::shared_ptr<stream::Writer> writer_; // sidecar side; null until connected
-    websocket::Protocol protocol_;           // sidecar side
+    websocket::Connection connection_;       // sidecar side
     std::vector<std::pair<std::string, std::string>> headers_; // sidecar side; of the answer
-    std::optional<websocket::PartialMessage> large_; // sidecar side; being sent in fragments
-    std::uint64_t looked_until_ = 0; // sidecar side; offset in the stream, for pings
-    bool has_completed_ = false;     // sidecar side; received() took the end of a message
-    bool has_answered_end_ = false;  // sidecar side; the writer has our answer to ending()
-    std::optional<Failure> end_;     // sidecar side; set: no read will succeed
-    LoopEvent over_;                 // sidecar side; close() awaits it
 };
-
-// --- connecting
 
 Task<> WebSocket::Impl::connect(Context ctx)
 {
     websocket::Redirects redirects{*options_};
     for (;;) {
-        secrets_ = redirects.secrets();
-        const auto connected = co_await connect_to(ctx, redirects.options(), redirects.endpoint());
+        const auto connected = co_await connect_to(ctx, redirects);
         if (connected)
             break;
         if (!redirects.follow(connected.error()).value())
@@ -175,233 +73,29 @@ Task<> WebSocket::Impl::connect(Context ctx)
         ctx.log(LogLevel::info, fmt::format("{} redirects to {}", connected.error().endpoint(),
                                             redirects.endpoint()));
     }
-    writer_ = std::make_shared<stream::Writer>(stream_);
     options_.reset();
 }
 
-/// Returns the handshake's refusal; throws all other failures.
-Task<Result<void>> WebSocket::Impl::connect_to(Context ctx, Options options, std::string endpoint)
+/// Returns the handshake's refusal; throws all other failures. Lifetime: `redirects` outlives it.
+Task<Result<void>> WebSocket::Impl::connect_to(Context ctx, const websocket::Redirects& redirects)
 {
+    const auto& options = redirects.options();
+    const auto endpoint = redirects.endpoint();
     const auto url = websocket::parse_url(options.url).value();
     auto target = websocket::target_of(url, options, endpoint);
     auto connected = co_await connector_.connect(ctx, std::move(target));
     stream_ = std::move(connected.stream);
     ctx.phase(Phase::handshaking, "of WebSocket with " + stream_->peer());
-    websocket::Handshake handshake{url, options, secrets_, endpoint};
+    websocket::Handshake handshake{url, options, redirects.secrets(), endpoint};
     const auto frames =
         co_await run_exchange(*stream_, handshake, std::move(connected.early), endpoint_);
     if (!frames)
         co_return frames.error();
-    reader_.push(*frames);
     if (!handshake.subprotocol().empty())
         ctx.negotiated(handshake.subprotocol());
     headers_ = handshake.take_headers();
-    if (handshake.deflation())
-        protocol_.agree_on(*handshake.deflation());
+    connection_.open(stream_, *frames, handshake.deflation(), redirects.secrets());
     co_return Result<void>{};
-}
-
-// --- reading
-
-Task<> WebSocket::Impl::read(Context ctx, Sink& sink)
-{
-    std::exception_ptr exception;
-    try {
-        co_await read_messages(ctx, sink);
-    } catch (...) {
-        exception = std::current_exception();
-    }
-    if (!exception)
-        co_return;
-    if (protocol_.ending() && !end_) {
-        send_last_word();
-        co_await await_last_word(ctx);
-    }
-    end_ = read_failure(std::move(exception));
-    over_.set();
-    throw Exception{*end_};
-}
-
-/// Reads messages, then waits until the sink has room and answers the peer's pings meanwhile.
-Task<> WebSocket::Impl::read_messages(Context ctx, Sink& sink)
-{
-    if (end_)
-        throw Exception{*end_};
-    if (protocol_.ending()) // behind the messages of the read before
-        throw Ended{};
-    co_await reader_.read(*stream_, sink, *this);
-    if (protocol_.ending())
-        co_return send_last_word(); // the application gets the messages first
-    Duration interval = first_look;
-    for (;;) {
-        const auto next_look = deadline_after(ctx.now(), interval);
-        const bool has_room = co_await sink.wait_for_room(ctx, next_look);
-        if (has_room || stream_->is_aborted())
-            co_return;
-        interval = std::min(2 * interval, max_between_looks);
-        if (!reader_.is_in_place()) {
-            look_for_pings();
-            continue;
-        }
-        co_await reader_.read(*stream_, sink, *this); // its rest, to see the bytes behind it
-        if (protocol_.ending())
-            co_return send_last_word();
-    }
-}
-
-void WebSocket::Impl::look_for_pings()
-{
-    reader_.read_ahead(*stream_, max_read_ahead);
-    const auto begin = reader_.undecoded_at();
-    const auto bytes = reader_.undecoded();
-    looked_until_ = std::max(looked_until_, begin + protocol_.fragment_left_bytes());
-    while (looked_until_ - begin < bytes.size()) {
-        const auto from = static_cast<std::size_t>(looked_until_ - begin);
-        const auto end = protocol_.look_ahead(bytes, from);
-        if (end == from)
-            return;
-        looked_until_ = begin + end;
-        answer();
-    }
-}
-
-stream::DecodeResult WebSocket::Impl::decode(std::span<const std::byte> unread, Sink& sink)
-{
-    auto pass = stream::decode_messages(unread, sink, MessageKind::binary, [this](auto bytes) {
-        const auto decoded = protocol_.decode(bytes);
-        if (!decoded.is_complete)
-            answer(); // to a ping, before the next one
-        return decoded;
-    });
-    if (const auto pong = protocol_.take_pong())
-        sink.on_pong(*pong);
-    const bool has_put = std::exchange(has_completed_, false) || pass.put_any;
-    if (protocol_.ending() && !has_put)
-        throw Ended{};
-    return pass;
-}
-
-void WebSocket::Impl::received(std::span<const std::byte> bytes, bool is_last)
-{
-    protocol_.received(bytes, is_last);
-    if (protocol_.ending())
-        throw Ended{};
-    has_completed_ = is_last;
-}
-
-void WebSocket::Impl::answer()
-{
-    // send_last_word() sends the answers that go with a Close
-    if (protocol_.ending() || !protocol_.owes_answer())
-        return;
-    std::vector<std::byte> bytes;
-    protocol_.append_answer(bytes);
-    writer_->answer(bytes);
-}
-
-/// Sends the answer to the peer's Close, unless our Close was first, or the Close that names the
-/// peer's fault.
-void WebSocket::Impl::send_last_word()
-{
-    if (protocol_.is_send_over())
-        return;
-    std::vector<std::byte> bytes;
-    protocol_.append_answer(bytes);
-    writer_->finish(bytes);
-    has_answered_end_ = true;
-}
-
-/// Waits for that, and ends our half, so that the peer sees a proper end of TLS too.
-Task<> WebSocket::Impl::await_last_word(Context ctx)
-{
-    const bool is_answer = protocol_.ending()->error == Error::closed_by_peer;
-    if (!has_answered_end_ && !is_answer)
-        co_return; // our Close was first
-    try {
-        if (is_answer)
-            (void)co_await writer_->shut_down(
-                ctx, deadline_after(ctx.now(), stream::Writer::end_answer_time));
-        else
-            co_await lingering_close(ctx, stream_, writer_, deadline_after(ctx.now(), linger_time));
-    } catch (const boost::system::system_error&) { // ending() has the reason
-    }
-}
-
-Failure WebSocket::Impl::read_failure(std::exception_ptr exception) const
-{
-    if (const auto& ending = protocol_.ending()) {
-        FailureDetails details{.attempted = "read", .endpoint = endpoint_};
-        details.explanation = ending->explanation;
-        if (ending->error == Error::closed_by_peer) {
-            details.close_code = ending->close_code;
-            details.close_reason = secrets_.redact(ending->reason);
-        }
-        return {ending->error, std::move(details)};
-    }
-    try {
-        std::rethrow_exception(exception);
-    } catch (const Exception& e) {
-        return e.failure();
-    } catch (const boost::system::system_error& e) {
-        FailureDetails details{.attempted = "read", .endpoint = endpoint_, .cause = e.code()};
-        if (e.code() == asio::error::operation_aborted)
-            return {Error::cancelled, std::move(details)};
-        const bool is_cut = stream::is_truncated(e.code());
-        if (is_cut || e.code() == asio::error::eof)
-            details.explanation = fmt::format("{}the connection ended without a close frame",
-                                              is_cut ? "truncated: " : "");
-        return {Error::disconnected, std::move(details)};
-    } catch (...) {
-        return to_failure(std::current_exception(), Error::disconnected, "read", endpoint_);
-    }
-}
-
-// --- writing and closing
-
-/// Encodes messages; of a large one a fragment, which ends the chunk.
-void WebSocket::Impl::encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::iterator& end)
-{
-    // Compression may shrink the output, so the input is bounded too
-    std::size_t encoded_bytes = 0;
-    for (; at != end && !chunk.is_full() && encoded_bytes < stream::Chunk::full_bytes; ++at) {
-        const auto message = *at;
-        if (large_ || message.size() > 2 * fragment_bytes) {
-            if (!large_)
-                large_.emplace(protocol_.begin_message(message.kind(), message.size()));
-            const auto rest = message.bytes().subspan(large_->offset());
-            large_->append(chunk.bytes(), rest.first(std::min(rest.size(), fragment_bytes)));
-            if (large_->offset() != message.size())
-                return;
-            large_.reset();
-        } else {
-            (void)protocol_.append_message(chunk.bytes(), message.kind(), message.bytes());
-        }
-        encoded_bytes += message.size();
-        chunk.end_message();
-    }
-}
-
-Task<> WebSocket::Impl::ping(Context ctx, std::span<const std::byte> payload)
-{
-    std::vector<std::byte> bytes;
-    if (!protocol_.append_ping(bytes, payload))
-        co_return;
-    writer_->ask(bytes);
-    (void)co_await writer_->wait_written(ctx, TimePoint::max());
-}
-
-Task<> WebSocket::Impl::close(CloseReason reason)
-{
-    std::vector<std::byte> bytes;
-    protocol_.append_close(bytes, reason.code, reason.reason);
-    writer_->finish(bytes);
-    while (!end_ && !stream_->is_aborted())
-        co_await over_.wait();
-    if (!end_)
-        throw boost::system::system_error{asio::error::operation_aborted};
-    // RFC 6455 section 7.1.4: the closing handshake is complete when the peer's Close arrives
-    if (!(*end_ == Error::closed_by_peer))
-        throw Exception{*end_};
 }
 
 void WebSocket::Impl::abort() noexcept
@@ -409,7 +103,7 @@ void WebSocket::Impl::abort() noexcept
     connector_.abort();
     if (stream_)
         stream_->abort();
-    over_.set();
+    connection_.on_abort();
 }
 
 // --- the transport
@@ -439,12 +133,7 @@ Result<void> WebSocket::check(const Options& options)
 Result<void> WebSocket::check_send(const Options& options, MessageKind kind,
                                    std::span<const std::byte> payload)
 {
-    if (kind == MessageKind::text && !websocket::is_utf8(payload))
-        return Failure{Error::bad_message,
-                       {.attempted = "send",
-                        .endpoint = endpoint(options),
-                        .explanation = "the text is not UTF-8; send it as bytes"}};
-    return {};
+    return websocket::check_text(kind, payload, endpoint(options));
 }
 
 WebSocket::WebSocket(const Options& options, const Attempt& attempt)
@@ -454,13 +143,16 @@ WebSocket::WebSocket(const Options& options, const Attempt& attempt)
 WebSocket::~WebSocket() = default;
 
 Task<> WebSocket::connect(Context ctx) { return impl_->connect(ctx); }
-Task<> WebSocket::read(Context ctx, Sink& sink) { return impl_->read(ctx, sink); }
-Task<> WebSocket::write(Context, Batch batch) { return impl_->write(batch); }
+Task<> WebSocket::read(Context ctx, Sink& sink) { return impl_->connection().read(ctx, sink); }
+Task<> WebSocket::write(Context, Batch batch) { return impl_->connection().write(batch); }
 Task<> WebSocket::ping(Context ctx, std::span<const std::byte> payload)
 {
-    return impl_->ping(ctx, payload);
+    return impl_->connection().ping(ctx, payload);
 }
-Task<> WebSocket::close(Context, CloseReason reason) { return impl_->close(std::move(reason)); }
+Task<> WebSocket::close(Context, CloseReason reason)
+{
+    return impl_->connection().close(std::move(reason));
+}
 void WebSocket::abort() noexcept { impl_->abort(); }
 ConnectionInfo WebSocket::connection_info() { return impl_->connection_info(); }
 std::string WebSocket::failure_note() const { return impl_->failure_note(); }

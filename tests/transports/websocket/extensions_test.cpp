@@ -161,6 +161,82 @@ TEST_CASE("compression: answers that refuse the handshake, each with its text")
     }
 }
 
+std::string accepted(const CompressionOptions& options, std::string_view offers)
+{
+    const auto accepted = websocket::accept(options, offers);
+    if (!accepted)
+        return accepted.error().explanation();
+    if (!*accepted)
+        return "none";
+    const auto& deflation = (*accepted)->deflation;
+    return std::string{deflation.peer_keeps_context ? "peer keeps, " : "peer forgets, "}
+           + (deflation.keeps_context ? "keeps, " : "forgets, ")
+           + std::to_string(deflation.window_bits) + ": " + (*accepted)->answer;
+}
+
+TEST_CASE("compression: the offers that a server takes, and its answers")
+{
+    const CompressionOptions any{};
+    const CompressionOptions strict{.server_max_window_bits = 11,
+                                    .client_max_window_bits = 10,
+                                    .server_no_context_takeover = true,
+                                    .client_no_context_takeover = true};
+    struct Case {
+        CompressionOptions options;
+        const char* offers;
+        const char* told;
+    };
+    const Case cases[] = {
+        {any, "", "none"},
+        {any, "x-webkit-deflate-frame, foo; a=1", "none"},
+        {any, "permessage-deflate", "peer keeps, keeps, 15: permessage-deflate"},
+        {any, "foo, PerMessage-Deflate; client_max_window_bits",
+         "peer keeps, keeps, 15: permessage-deflate"},
+        {any, "permessage-deflate; client_max_window_bits=9",
+         "peer keeps, keeps, 15: permessage-deflate; client_max_window_bits=9"},
+        {any, "permessage-deflate; server_max_window_bits=10",
+         "peer keeps, keeps, 10: permessage-deflate; server_max_window_bits=10"},
+        {any, "permessage-deflate; server_max_window_bits=\"8\"",
+         "peer keeps, keeps, 8: permessage-deflate; server_max_window_bits=8"},
+        {any, "permessage-deflate; server_max_window_bits=15",
+         "peer keeps, keeps, 15: permessage-deflate; server_max_window_bits=15"},
+        {any, "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+         "peer forgets, forgets, 15: permessage-deflate; server_no_context_takeover; "
+         "client_no_context_takeover"},
+        {strict, "permessage-deflate",
+         "peer forgets, forgets, 11: permessage-deflate; server_no_context_takeover; "
+         "client_no_context_takeover; server_max_window_bits=11"},
+        {strict, "permessage-deflate; client_max_window_bits; server_max_window_bits=14",
+         "peer forgets, forgets, 11: permessage-deflate; server_no_context_takeover; "
+         "client_no_context_takeover; server_max_window_bits=11; client_max_window_bits=10"},
+        {strict, "permessage-deflate; client_max_window_bits=9; server_max_window_bits=9",
+         "peer forgets, forgets, 9: permessage-deflate; server_no_context_takeover; "
+         "client_no_context_takeover; server_max_window_bits=9; client_max_window_bits=9"},
+        // invalid offers are declined, a later valid one is taken
+        {any, "permessage-deflate; unknown", "none"},
+        {any, "permessage-deflate; server_no_context_takeover=1", "none"},
+        {any, "permessage-deflate; server_max_window_bits", "none"},
+        {any, "permessage-deflate; server_max_window_bits=7", "none"},
+        {any, "permessage-deflate; server_max_window_bits=16", "none"},
+        {any, "permessage-deflate; client_max_window_bits=08", "none"},
+        {any, "permessage-deflate; client_max_window_bits; client_max_window_bits", "none"},
+        {any,
+         "permessage-deflate; unknown, permessage-deflate; server_max_window_bits=12, "
+         "permessage-deflate",
+         "peer keeps, keeps, 12: permessage-deflate; server_max_window_bits=12"},
+    };
+    for (const auto& one : cases) {
+        CAPTURE(one.offers);
+        CHECK(accepted(one.options, one.offers) == one.told);
+        // our own client agrees to each answer to its own offer
+        const auto own = websocket::accept(one.options, offer_of(any));
+        CHECK(agree(any, (*own)->answer)->has_value());
+        CHECK_FALSE(websocket::accept(std::nullopt, one.offers).value());
+    }
+    CHECK(accepted(any, "permessage-deflate; a=\"\n")
+          == "its Sec-WebSocket-Extensions cannot be read: \"permessage-deflate; a=\"\\n\"");
+}
+
 TEST_CASE("compression: whatever stands in an answer, the text for it is short and fit for a line")
 {
     const auto long_name = "permessage-deflate; " + std::string(10'000, 'x');

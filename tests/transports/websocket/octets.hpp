@@ -46,17 +46,28 @@ inline std::string told(const Heard& heard)
 }
 
 /// Hears it whole, in segments of several sizes, and with messages received in place: all the same.
-inline Heard hear_every_way(std::string_view bytes, std::size_t limit = 1u << 20,
-                            const std::optional<Deflation>& deflation = {})
+inline Heard hear_every_way_as(Role role, std::string_view bytes, std::size_t limit,
+                               const std::optional<Deflation>& deflation)
 {
-    const auto whole = hear(bytes, limit, 0, Large::collected, deflation);
+    const auto whole = hear(bytes, limit, 0, Large::collected, deflation, role);
     for (const auto large : {Large::collected, Large::in_place}) {
         for (const std::size_t segment_bytes : {1, 2, 3, 7, 100}) {
             CAPTURE(segment_bytes);
-            CHECK(whole.is_the_same_as(hear(bytes, limit, segment_bytes, large, deflation)));
+            CHECK(whole.is_the_same_as(hear(bytes, limit, segment_bytes, large, deflation, role)));
         }
     }
     return whole;
+}
+/// What a client hears of these bytes of a server, and a server of the same from a client: all the
+/// same.
+inline Heard hear_every_way(std::string_view bytes, std::size_t limit = 1u << 20,
+                            const std::optional<Deflation>& deflation = {})
+{
+    auto heard = hear_every_way_as(Role::client, bytes, limit, deflation);
+    const auto server = hear_every_way_as(Role::server, of_other_role(bytes), limit, deflation);
+    CHECK(told(server) == told(heard));
+    CHECK(server.last_ping == heard.last_ping);
+    return heard;
 }
 
 } // namespace sidecar::websocket

@@ -33,6 +33,38 @@ inline std::string server_frame(unsigned first, std::string_view payload)
     return bytes.append(payload);
 }
 
+/// The same frames as the other end would send them: masked frames unmasked, others masked. Of an
+/// incomplete frame, as much as there is.
+inline std::string of_other_role(std::string_view bytes)
+{
+    std::string other;
+    for (unsigned i = 0; !bytes.empty(); ++i) {
+        if (bytes.size() == 1)
+            return other.append(bytes);
+        const bool is_masked = (bytes[1] & 0x80) != 0;
+        const auto length = static_cast<unsigned>(bytes[1] & 0x7f);
+        const std::size_t plain_head = length < 126 ? 2 : length == 126 ? 4 : 10;
+        other += bytes[0];
+        other += static_cast<char>(bytes[1] ^ 0x80);
+        other += bytes.substr(2, plain_head - 2);
+        const auto head = FrameHead::parse(std::as_bytes(std::span{bytes}));
+        if (head.head_bytes == 0)
+            return other;
+        std::string key{static_cast<char>(0x37 + i), static_cast<char>(i * 3), '\x01', '\xfe'};
+        if (is_masked)
+            key = bytes.substr(plain_head, 4);
+        else
+            other += key;
+        bytes.remove_prefix(head.head_bytes);
+        const auto size =
+            static_cast<std::size_t>(std::min<std::uint64_t>(head.payload_bytes, bytes.size()));
+        for (std::size_t at = 0; at < size; ++at)
+            other += static_cast<char>(bytes[at] ^ key[at % 4]);
+        bytes.remove_prefix(size);
+    }
+    return other;
+}
+
 /// A client's frame, unmasked again.
 struct ClientFrame {
     unsigned first = 0;
@@ -96,8 +128,8 @@ inline std::string text_of(std::span<const std::byte> bytes)
 class Driver {
 public:
     explicit Driver(std::size_t limit, Large large = Large::collected,
-                    const std::optional<Deflation>& deflation = {})
-        : protocol_{limit}, large_{large}
+                    const std::optional<Deflation>& deflation = {}, Role role = Role::client)
+        : protocol_{limit, role}, large_{large}, role_{role}
     {
         if (deflation)
             protocol_.agree_on(*deflation);
@@ -106,11 +138,11 @@ public:
     void feed(std::string_view segment)
     {
         while (!segment.empty() && in_place_left_ != 0) {
-            const auto part = segment.substr(0, in_place_left_);
+            auto part = std::string{segment.substr(0, in_place_left_)};
             segment.remove_prefix(part.size());
-            in_place_ += part;
             in_place_left_ -= part.size();
             protocol_.received(std::as_bytes(std::span{part}), in_place_left_ == 0);
+            in_place_ += part; // as the protocol left it
             if (in_place_left_ == 0 && !protocol_.ending())
                 heard_.messages.push_back({in_place_kind_, std::exchange(in_place_, {})});
         }
@@ -161,8 +193,11 @@ private:
         protocol_.append_answer(pong);
         const auto masked = text_of(pong);
         heard_.last_ping.clear();
-        for (std::size_t i = 6; i < masked.size(); ++i)
-            heard_.last_ping += static_cast<char>(masked[i] ^ masked[2 + (i - 6) % 4]);
+        if (role_ == Role::server)
+            heard_.last_ping = masked.substr(2);
+        else
+            for (std::size_t i = 6; i < masked.size(); ++i)
+                heard_.last_ping += static_cast<char>(masked[i] ^ masked[2 + (i - 6) % 4]);
     }
     std::size_t begin_in_place(const DecodedFrame& decoded)
     {
@@ -174,11 +209,15 @@ private:
         in_place_kind_ = decoded.kind;
         // the head is 2, 4 or 10 bytes; all that was shown belongs to this message
         const auto size = decoded.payload.size() + decoded.missing_bytes;
-        return (size < 126 ? 2 : size <= 0xffff ? 4 : 10) + decoded.payload.size();
+        return (size < 126       ? 2
+                : size <= 0xffff ? 4
+                                 : 10)
+               + (role_ == Role::server ? 4 : 0) + decoded.payload.size();
     }
 
     Protocol protocol_;
     const Large large_;
+    const Role role_;
     Heard heard_;
     std::vector<std::byte> unread_;
     std::vector<std::byte> answers_;
@@ -189,9 +228,10 @@ private:
 
 /// `segment_bytes`: zero is all at once.
 inline Heard hear(std::string_view bytes, std::size_t limit, std::size_t segment_bytes = 0,
-                  Large large = Large::collected, const std::optional<Deflation>& deflation = {})
+                  Large large = Large::collected, const std::optional<Deflation>& deflation = {},
+                  Role role = Role::client)
 {
-    Driver driver{limit, large, deflation};
+    Driver driver{limit, large, deflation, role};
     if (segment_bytes == 0)
         segment_bytes = std::max<std::size_t>(bytes.size(), 1);
     for (; !bytes.empty(); bytes.remove_prefix(std::min(segment_bytes, bytes.size())))

@@ -307,37 +307,50 @@ TEST_CASE("protocol: pings among bytes that cannot be decoded yet are found once
         {"89 01 'p' c1 00 89 01 'q'", 3, "p"}, // nor what is wrong
         {"89 01 'p' 89 7e 00 7e", 3, "p"},         {"8a 00 8a 00", 4, "none"},
     };
-    for (const auto& one : cases) {
-        CAPTURE(one.waiting);
-        const auto text = octets(one.waiting);
-        const auto bytes = std::as_bytes(std::span{text});
-        Protocol at_once{mebibyte}, octet_by_octet{mebibyte};
-        const auto look = [](Protocol& protocol, std::span<const std::byte> at, std::size_t from) {
-            for (;;) { // one look ends behind a ping
-                const auto end = protocol.look_ahead(at, from);
-                if (end == from)
-                    return end;
-                from = end;
+    for (const auto& one : cases)
+        for (const auto role : {Role::client, Role::server}) {
+            CAPTURE(one.waiting);
+            const bool is_server = role == Role::server;
+            const auto encoded = [&](std::string_view frames) {
+                return is_server ? of_other_role(frames) : std::string{frames};
+            };
+            auto text = encoded(octets(one.waiting)), twice = text;
+            const auto bytes = std::as_bytes(std::span{text});
+            const auto seen = encoded(octets(one.waiting).substr(0, one.seen)).size();
+            Protocol at_once{mebibyte, role}, octet_by_octet{mebibyte, role};
+            const auto look = [](Protocol& protocol, std::span<const std::byte> at,
+                                 std::size_t from) {
+                for (;;) { // one look ends behind a ping
+                    const auto end = protocol.look_ahead(at, from);
+                    if (end == from)
+                        return end;
+                    from = end;
+                }
+            };
+            CHECK(look(at_once, bytes, 0) == seen);
+            std::size_t offset = 0;
+            for (std::size_t size = 1; size <= bytes.size(); ++size)
+                offset = look(octet_by_octet, bytes.first(size), offset);
+            CHECK(offset == seen);
+            for (auto* protocol : {&at_once, &octet_by_octet}) {
+                std::vector<std::byte> out;
+                protocol->append_answer(out);
+                const auto answered = out.empty() ? "none"
+                                      : is_server ? text_of(out).substr(2)
+                                                  : frames_of(out).at(0).payload;
+                CHECK(answered == one.last);
+                // decoded later: those that were found are not answered again, others are
+                auto more = encoded(octets("89 01 'n'"));
+                auto& own = protocol == &at_once ? text : twice;
+                const auto first = std::as_bytes(std::span{own}).first(seen);
+                for (std::size_t at = 0; at < seen;)
+                    at += protocol->decode(first.subspan(at)).consumed_bytes;
+                CHECK_FALSE(protocol->owes_answer());
+                CHECK(protocol->decode(std::as_bytes(std::span{more})).consumed_bytes
+                      == more.size());
+                CHECK(protocol->owes_answer());
             }
-        };
-        CHECK(look(at_once, bytes, 0) == one.seen);
-        std::size_t offset = 0;
-        for (std::size_t size = 1; size <= bytes.size(); ++size)
-            offset = look(octet_by_octet, bytes.first(size), offset);
-        CHECK(offset == one.seen);
-        for (auto* protocol : {&at_once, &octet_by_octet}) {
-            std::vector<std::byte> out;
-            protocol->append_answer(out);
-            CHECK((out.empty() ? "none" : frames_of(out).at(0).payload) == one.last);
-            // decoded later: those that were found are not answered again, others are
-            const auto more = octets("89 01 'n'");
-            for (std::size_t at = 0; at < one.seen;)
-                at += protocol->decode(bytes.first(one.seen).subspan(at)).consumed_bytes;
-            CHECK_FALSE(protocol->owes_answer());
-            CHECK(protocol->decode(std::as_bytes(std::span{more})).consumed_bytes == 3);
-            CHECK(protocol->owes_answer());
         }
-    }
 }
 
 TEST_CASE("protocol: our answer to an ending is a Close, and nothing leaves behind it")
@@ -463,6 +476,65 @@ TEST_CASE("protocol: a message in pieces is a message in fragments, between whic
                   == ((i == 0 ? 0x01u : 0u) | (i + 2 == frames.size() ? 0x80u : 0u)));
         }
         CHECK((whole == payload));
+    }
+}
+
+TEST_CASE("protocol: a server sends unmasked frames, and says what a client has done wrong")
+{
+    Protocol protocol{mebibyte, Role::server};
+    std::vector<std::byte> out;
+    CHECK(protocol.append_message(out, MessageKind::text, std::as_bytes(std::span{"hi", 2})));
+    CHECK(protocol.append_ping(out, std::as_bytes(std::span{"p", 1})));
+    auto pieces = protocol.begin_message(MessageKind::binary, 4);
+    pieces.append(out, std::as_bytes(std::span{"ab", 2}));
+    pieces.append(out, std::as_bytes(std::span{"cd", 2}));
+    CHECK(protocol.append_close(out, 1001, "bye"));
+    CHECK(text_of(out) == octets("81 02 'hi' 89 01 'p' 02 02 'ab' 80 02 'cd' 88 05 03 e9 'bye'"));
+    for (const std::size_t size : {125, 126, 65'535, 65'536}) {
+        const std::string payload(size, 'x');
+        Protocol other{0, Role::server};
+        out.clear();
+        CHECK(other.append_message(out, MessageKind::binary, std::as_bytes(std::span{payload})));
+        CHECK((text_of(out) == frame(0x82, payload)));
+    }
+    // whatever goes before it, an unmasked frame of any form is refused
+    for (const auto* unmasked : {"81 02 'hi'", "82 00", "89 00", "88 00", "82 7e", "01 01 'a'"}) {
+        CAPTURE(unmasked);
+        for (const auto& before : {std::string{}, of_other_role(octets("81 01 'a'")),
+                                   of_other_role(octets("82 01 'a' 89 01 'p'"))}) {
+            const auto heard =
+                hear_every_way_as(Role::server, before + octets(unmasked), mebibyte, {});
+            REQUIRE(heard.ending);
+            CHECK(heard.ending->close_code == close_code::protocol_error);
+            CHECK(heard.ending->explanation == "the client has not masked a frame");
+            CHECK(heard.messages.size() == (before.empty() ? 0 : 1));
+        }
+    }
+    CHECK(hear(octets("81 80"), mebibyte).ending->explanation == "the server has masked a frame");
+    // a key of zeros is one too
+    CHECK(told(hear_every_way_as(Role::server, octets("81 82 00 00 00 00 'hi'"), mebibyte, {}))
+          == "t:hi on");
+}
+
+TEST_CASE("protocol: long messages are unmasked wherever they are cut")
+{
+    std::string text;
+    for (unsigned i = 0; text.size() < 70'000; ++i)
+        text += std::to_string(i * 7919);
+    for (const std::size_t size : {1u, 7u, 8u, 33u, 125u, 126u, 65'535u, 70'000u}) {
+        CAPTURE(size);
+        const auto payload = text.substr(0, size);
+        const auto half = payload.substr(0, size / 2), rest = payload.substr(size / 2);
+        const auto bytes = of_other_role(frame(0x81, payload) + frame(0x02, half)
+                                         + frame(0x89, "ping") + frame(0x80, rest));
+        for (const std::size_t segment_bytes : {0u, 13u, 1000u, 4099u})
+            for (const auto large : {Large::collected, Large::in_place}) {
+                const auto heard = hear(bytes, mebibyte, segment_bytes, large, {}, Role::server);
+                CHECK((heard.messages
+                       == std::vector<Heard::Message>{{MessageKind::text, payload},
+                                                      {MessageKind::binary, payload}}));
+                CHECK(heard.last_ping == "ping");
+            }
     }
 }
 

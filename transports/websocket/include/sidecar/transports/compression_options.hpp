@@ -11,18 +11,25 @@ namespace sidecar {
 /// agrees. If it does not, the connection is not compressed. An answer that breaks the RFC fails
 /// the handshake. start() checks the values: bad_options.
 ///
-/// Windows are powers of two in bytes. The peer must accept a server_max_window_bits below 15, or
+/// Of a server: what it accepts of a client's offer. It takes the first valid offer, and declines
+/// others; a client without one is not compressed.
+///
+/// Windows are powers of two in bytes. A server must accept a server_max_window_bits below 15, or
 /// refuse the extension. A smaller window, and no context takeover, saves memory and costs
-/// compression. The peer may ask for a smaller client window, or for no client context takeover,
-/// and gets it.
+/// compression. The peer may ask for a smaller window of ours, or for no context takeover, and gets
+/// it.
 struct CompressionOptions {
-    /// The peer's window, 8 to 15; default 15. A smaller one saves memory of the peer, not ours.
+    /// The server's window, 8 to 15; default 15. It and mem_level decide the memory of a server's
+    /// link that sends. A client that asks for a smaller one saves memory of the peer, not ours.
     int server_max_window_bits = 15;
-    /// Our window, 8 to 15; default 15. It and mem_level decide the memory of a sending link.
+    /// The client's window, 8 to 15; default 15. It and mem_level decide the memory of a client's
+    /// link that sends. A server can limit it only for a client that offers it.
     int client_max_window_bits = 15;
-    /// Demands independent messages from the peer. All such links of a thread share one inflater.
+    /// The server sends independent messages. A client demands that. A server with it compresses a
+    /// broadcast once for all its clients.
     bool server_no_context_takeover = false;
-    /// Sends independent messages. All such links of a thread share one compressor.
+    /// The client sends independent messages. A server demands that. All links of a thread that
+    /// send, or receive, independent messages share one compressor, or inflater.
     bool client_no_context_takeover = false;
     /// 1 (fastest) to 9 (smallest); default 6. Zero: compresses nothing, inflates the peer's.
     int level = 6;
