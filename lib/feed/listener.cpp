@@ -195,9 +195,10 @@ Result<void> Listener::close(Duration timeout, CloseReason reason)
     if (auto valid = validate_close(reason); !valid)
         return of_call(valid.error(), "close", link_.link_->endpoint());
     const auto deadline = link_.run_->deadline_of(timeout);
-    if (auto closed = link_.close(timeout); !closed)
-        return closed;
-    return link_.run_->explain(link_.link_->clients()->close(deadline, reason));
+    auto listener = link_.close(timeout);
+    // Whatever became of the listener, its clients are closed
+    auto clients = link_.run_->explain(link_.link_->clients()->close(deadline, reason));
+    return listener ? clients : listener;
 }
 
 // --- of Link

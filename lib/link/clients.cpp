@@ -1,5 +1,6 @@
 #include "link/clients.hpp"
 
+#include "base/failures.hpp"
 #include "link/link.hpp"
 #include "link/links.hpp"
 #include "queue/memory_budget.hpp"
@@ -67,13 +68,18 @@ std::size_t Clients::push(const Targets& targets, const std::shared_ptr<SharedMe
                           std::optional<std::string_view> key)
 {
     std::size_t count = 0;
-    for (auto* link : targets) {
-        const auto pushed = link->outbox().push_broadcast(message, key);
-        count += pushed == Outbox::Broadcast::queued ? 1 : 0;
-        if (pushed == Outbox::Broadcast::too_slow)
-            too_slow_.push_back(link);
-        if (link->outbox().wakes_writer())
-            to_wake_.push_back(link);
+    try {
+        for (auto* link : targets) {
+            const auto pushed = link->outbox().push_broadcast(message, key);
+            count += pushed == Outbox::Broadcast::queued ? 1 : 0;
+            if (pushed == Outbox::Broadcast::too_slow)
+                too_slow_.push_back(link);
+            if (link->outbox().wakes_writer())
+                to_wake_.push_back(link);
+        }
+    } catch (...) { // out of memory: what is queued must be written nevertheless
+        wake_all_writers();
+        throw;
     }
     wake_soon();
     return count;
@@ -87,10 +93,16 @@ void Clients::wake_soon() noexcept
     try {
         services_.loop.post([self = shared_from_this()] { self->run_wakes(); });
         is_waking_ = true;
-    } catch (...) { // out of memory: what is queued must be written nevertheless
-        services_.wakes_writers = true;
-        services_.loop.wake();
+    } catch (...) { // out of memory
+        wake_all_writers();
     }
+}
+
+/// Needs no memory.
+void Clients::wake_all_writers() noexcept
+{
+    services_.wakes_writers = true;
+    services_.loop.wake();
 }
 
 void Clients::run_wakes()
@@ -157,7 +169,14 @@ bool Clients::join(LinkImpl& link, std::string group)
     if (std::find(groups.begin(), groups.end(), group) != groups.end())
         return true;
     groups.push_back(group);
-    groups_[std::move(group)].push_back(&link);
+    try {
+        groups_[group].push_back(&link);
+    } catch (...) {
+        groups.pop_back();
+        if (const auto at = groups_.find(group); at != groups_.end() && at->second.empty())
+            groups_.erase(at);
+        throw;
+    }
     return true;
 }
 
@@ -185,17 +204,26 @@ void Clients::leave_group(LinkImpl& link, const std::string& group)
 void Clients::admit(std::shared_ptr<const LinkConfig> config)
 {
     const auto deadline = deadline_after(services_.loop.now(), settings().handshake_timeout);
-    (void)links_.add(std::move(config), {}, deadline, shared_from_this());
+    try {
+        (void)links_.add(std::move(config), {}, deadline, shared_from_this());
+    } catch (...) { // no memory for this one; the listener goes on
+        refused_.fetch_add(1);
+    }
 }
 
 void Clients::add(LinkImpl& link)
 {
-    accepted_.fetch_add(1);
     std::lock_guard lock{mutex_};
     for (const auto& kept : retained_)
         (void)link.outbox().push_broadcast(kept.message, kept.conflation_key);
-    places_[&link] = {.place = members_.size()};
     members_.push_back(&link);
+    try {
+        places_.try_emplace(&link, Member{.place = members_.size() - 1});
+    } catch (...) {
+        members_.pop_back();
+        throw;
+    }
+    accepted_.fetch_add(1);
 }
 
 void Clients::remove(LinkImpl& link)
@@ -208,9 +236,9 @@ void Clients::remove(LinkImpl& link)
         leave_group(link, group);
     const auto place = found->second.place;
     members_[place] = members_.back();
-    places_[members_[place]].place = place;
+    places_.find(members_[place])->second.place = place;
     members_.pop_back();
-    places_.erase(&link);
+    places_.erase(found);
     std::erase(to_wake_, &link);
     std::erase(too_slow_, &link);
 }
@@ -226,14 +254,23 @@ void Clients::count_refused(const Failure& why)
 
 Result<void> Clients::close(TimePoint deadline, const CloseReason& reason)
 {
+    if (services_.loop.is_loop_thread())
+        return called_on_loop("close", listener_->endpoint());
     const auto now = services_.loop.now();
-    for (const auto& link : all())
+    auto links = links_.all(); // those whose opening is under way too
+    std::erase_if(links, [this](const auto& link) { return link->client_of() != this; });
+    for (const auto& link : links)
         link->request_close(now + (deadline - now) / 2, deadline, reason);
     // The loop cuts them at the deadline; 20 ms more let it do so
     const auto patience = deadline_after(deadline, std::chrono::milliseconds{20});
-    (void)services_.progressed.wait_until(
-        services_.loop, patience, [this] { return count() == 0 || services_.stop.is_made(); });
-    if (count() == 0)
+    const auto are_down = [&links] {
+        return std::all_of(links.begin(), links.end(), [](const auto& link) {
+            return link->link_state().state() >= LinkState::State::down;
+        });
+    };
+    (void)services_.progressed.wait_until(services_.loop, patience,
+                                          [&] { return are_down() || services_.stop.is_made(); });
+    if (are_down())
         return {};
     return Failure{services_.stop.is_made() ? services_.stop.refusal() : Error::timed_out,
                    {.attempted = "close", .endpoint = listener_->endpoint()}};

@@ -59,7 +59,8 @@ public:
     {
         return *listener_->client_settings();
     }
-    /// Closes all clients that are up and waits until they are down. Errors: timed_out; stopping.
+    /// Closes all clients, also those that do not come up yet, and waits until they are down. The
+    /// listener must accept no more. Errors: timed_out; stopping.
     [[nodiscard]] Result<void> close(TimePoint deadline, const CloseReason& reason);
     /// The bounds of each client's outbox.
     [[nodiscard]] QueueLimits outbox_limits() const;
@@ -99,6 +100,7 @@ private:
     void keep(std::string key, std::shared_ptr<SharedMessage> message,
               std::optional<std::string> conflation_key);
     void wake_soon() noexcept;
+    void wake_all_writers() noexcept;
     void run_wakes();
     void leave_group(LinkImpl& link, const std::string& group);
 

@@ -205,15 +205,19 @@ void LinkImpl::reading_ended(std::optional<Failure> why)
     note_.set_phase(Phase::backing_off, {});
 }
 
-/// A client's end is no failure of ours, so it is not recorded: its `down` says it.
-void LinkImpl::client_ended(const LinkState::End& end)
+/// A client's end is no failure of ours, so it is not recorded: its `down` says it. Without memory
+/// for the text it is not logged.
+void LinkImpl::client_ended(const LinkState::End& end) noexcept
 {
-    if (state_.connection() == 0 && !state_.is_quiesced())
-        client_of()->count_refused(end.failure);
-    else if (end.is_recorded)
-        services_.journal.log(
-            LogLevel::info,
-            fmt::format("client {}: {}", static_cast<std::uint32_t>(id()), end.failure.message()));
+    try {
+        if (state_.connection() == 0 && !state_.is_quiesced())
+            client_of()->count_refused(end.failure);
+        else if (end.is_recorded)
+            services_.journal.log(LogLevel::info,
+                                  fmt::format("client {}: {}", static_cast<std::uint32_t>(id()),
+                                              end.failure.message()));
+    } catch (...) {
+    }
 }
 
 /// Returns the time of the next attempt, or nothing if there is no memory to announce it.
@@ -400,8 +404,12 @@ bool LinkImpl::end_slow()
     const auto now = services_.loop.now();
     const auto deadline = deadline_after(now, patience);
     note_.set_phase(Phase::closing, {});
-    connection_->begin_close(now, deadline);
-    timer_ = services_.loop.timers().at(deadline, [this] { cut(); });
+    try {
+        timer_ = services_.loop.timers().at(deadline, [this] { cut(); });
+        connection_->begin_close(now, deadline);
+    } catch (...) { // no memory for a close
+        connection_->cut();
+    }
     return true;
 }
 

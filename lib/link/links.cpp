@@ -36,6 +36,7 @@ std::shared_ptr<LinkImpl> Links::add(std::shared_ptr<const LinkConfig> config, L
                                      TimePoint deadline, std::shared_ptr<Clients> of)
 {
     auto endpoint = config->endpoint(); // user code, so not under the lock
+    const bool of_client = of != nullptr;
     std::shared_ptr<Clients> clients;
     if (config->client_settings()) {
         clients = std::make_shared<Clients>(services_, *this, config,
@@ -66,7 +67,13 @@ std::shared_ptr<LinkImpl> Links::add(std::shared_ptr<const LinkConfig> config, L
     }
     LinkImpl* none = nullptr;
     first_.compare_exchange_strong(none, link.get(), std::memory_order_acq_rel);
-    services_.loop.post([this, link, deadline] { begin(*link, deadline); });
+    try {
+        services_.loop.post([this, link, deadline] { begin(*link, deadline); });
+    } catch (...) { // out of memory: it never begins
+        if (of_client)
+            remove(link->id());
+        throw;
+    }
     return link;
 }
 

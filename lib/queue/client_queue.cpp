@@ -5,6 +5,13 @@
 
 namespace sidecar::detail {
 
+/// Whether the newest message pushes out the oldest.
+bool ClientQueue::drops_oldest() const noexcept
+{
+    return overflow_.policy == OverflowPolicy::drop_oldest
+           || overflow_.policy == OverflowPolicy::conflate;
+}
+
 bool ClientQueue::has_room(std::size_t payload_bytes) const noexcept
 {
     const auto used = counts_.queued_bytes + (counts_.queued + 1) * entry_bytes;
@@ -15,7 +22,7 @@ bool ClientQueue::has_room(std::size_t payload_bytes) const noexcept
 /// Takes an entry out of the counts of what is queued.
 void ClientQueue::leave(const Entry& entry) noexcept
 {
-    if (!entry.is_counted)
+    if (!entry.is_of_application())
         return;
     --counts_.queued;
     counts_.queued_bytes -= entry.item.message->size();
@@ -28,16 +35,25 @@ ClientQueue::Push ClientQueue::push(Item item, std::optional<std::string_view> k
     const auto bytes = item.message->size();
     if (key && conflate(item, *key))
         return Push::queued;
-    if (!has_room(bytes) && !make_room(bytes))
-        return Push::full;
+    if (!has_room(bytes)) {
+        if (!drops_oldest())
+            return Push::full;
+        make_room(bytes);
+    }
     Entry entry{.item = std::move(item), .number = next_};
     if (key)
         entry.key.emplace(*key);
     waiting_.push_back(std::move(entry));
-    if (key)
-        by_key_[*waiting_.back().key] = next_;
+    if (key) {
+        try {
+            by_key_.insert_or_assign(*waiting_.back().key, next_);
+        } catch (...) {
+            waiting_.pop_back();
+            throw;
+        }
+    }
     ++next_;
-    has_grown_ = has_grown_ || waiting_.size() > max_batch;
+    has_grown_ = has_grown_ || waiting_.size() > max_kept;
     full_since_.reset();
     ++counts_.accepted;
     ++counts_.queued;
@@ -50,7 +66,7 @@ ClientQueue::Push ClientQueue::push(Item item, std::optional<std::string_view> k
 /// Replaces the message of this key that waits, if there is one and there is space.
 bool ClientQueue::conflate(Item& item, std::string_view key)
 {
-    const auto found = by_key_.find(std::string{key});
+    const auto found = by_key_.find(key);
     if (found == by_key_.end())
         return false;
     const auto at = std::lower_bound(
@@ -62,8 +78,9 @@ bool ClientQueue::conflate(Item& item, std::string_view key)
     if (used + bytes > limits_.bytes && counts_.queued > 1) {
         // It no longer fits at its place: it goes to the end, where room can be made
         leave(*at);
-        at->item.message.reset();
         by_key_.erase(found);
+        at->item.message.reset();
+        at->key.reset(); // the key is the new message's
         ++counts_.conflated;
         return false;
     }
@@ -76,41 +93,39 @@ bool ClientQueue::conflate(Item& item, std::string_view key)
     return true;
 }
 
-/// Drops the oldest that wait. Returns false if the policy drops none, or if what is being written
-/// fills the queue.
-bool ClientQueue::make_room(std::size_t payload_bytes)
+/// Drops the oldest that wait. If that is not enough, since what is being written fills the queue,
+/// one more is taken nevertheless. The last entry that goes becomes the gap, so that this allocates
+/// nothing.
+void ClientQueue::make_room(std::size_t payload_bytes) noexcept
 {
-    if (overflow_.policy != OverflowPolicy::drop_oldest
-        && overflow_.policy != OverflowPolicy::conflate)
-        return false;
     std::uint64_t missing = 0;
     while (!has_room(payload_bytes) && !waiting_.empty()) {
         auto& front = waiting_.front();
-        if (front.item.message) {
+        missing += front.missing;
+        if (front.is_of_application()) {
             leave(front);
             forget_key(front);
             ++counts_.dropped;
             ++missing;
         }
-        missing += front.missing;
+        if (overflow_.on_gap && missing != 0 && (has_room(payload_bytes) || waiting_.size() == 1)) {
+            front.item = {};
+            front.missing = missing;
+            return;
+        }
         waiting_.pop_front();
     }
-    if (missing != 0 && overflow_.on_gap)
-        waiting_.push_front({.item = {},
-                             .number = waiting_.empty() ? next_++ : waiting_.front().number - 1,
-                             .missing = missing});
-    return has_room(payload_bytes);
 }
 
 void ClientQueue::drop_newest()
 {
+    if (overflow_.on_gap) {
+        if (waiting_.empty() || !waiting_.back().is_gap())
+            waiting_.push_back({.item = {}, .number = next_++});
+        ++waiting_.back().missing;
+    }
     ++counts_.accepted;
     ++counts_.dropped;
-    if (!overflow_.on_gap)
-        return;
-    if (waiting_.empty() || waiting_.back().missing == 0)
-        waiting_.push_back({.item = {}, .number = next_++});
-    ++waiting_.back().missing;
 }
 
 bool ClientQueue::is_too_slow(TimePoint now)
@@ -119,61 +134,68 @@ bool ClientQueue::is_too_slow(TimePoint now)
     return overflow_.policy == OverflowPolicy::fail && now - *full_since_ >= overflow_.fail_after;
 }
 
-void ClientQueue::forget_key(const Entry& entry) noexcept
+void ClientQueue::forget_key(Entry& entry) noexcept
 {
     if (entry.key)
         by_key_.erase(*entry.key);
+    entry.key.reset();
 }
 
 // --- writing
 
 std::uint64_t ClientQueue::take_gap() noexcept
 {
-    if (waiting_.empty() || waiting_.front().missing == 0)
+    if (waiting_.empty() || !waiting_.front().is_gap())
         return 0;
     const auto missing = waiting_.front().missing;
     waiting_.pop_front();
     return missing;
 }
 
-/// The first that waits, or the next one, has a number above those being written by at least two: a
-/// dropped message or a gap had it.
-void ClientQueue::push_front(std::shared_ptr<SharedMessage> message)
+/// The first that waits, or the next one, has a number above those being written by at least two:
+/// the gap had it.
+void ClientQueue::push_front(std::shared_ptr<SharedMessage> message, std::uint64_t missing)
 {
     const auto number = waiting_.empty() ? next_++ : waiting_.front().number - 1;
-    waiting_.push_front({.item = {std::move(message)},
-                         .number = number,
-                         .missing = 0,
-                         .key = {},
-                         .is_counted = false});
+    waiting_.push_front({.item = {std::move(message)}, .number = number, .missing = missing});
 }
 
 ClientQueue::Taken ClientQueue::take(std::uint32_t connection, TimePoint now)
 {
+    // The other half is for messages that come while these are being written
+    const auto most = std::clamp<std::uint64_t>(limits_.messages / 2, 1, max_batch);
+    const auto most_bytes = std::min(limits_.bytes / 2, max_batch_bytes);
     Taken taken;
     std::size_t bytes = 0;
     next_read_ = 0;
-    while (!waiting_.empty() && writing_.size() < max_batch && bytes < max_batch_bytes) {
+    while (!waiting_.empty() && writing_.size() < most && bytes < most_bytes) {
         auto& front = waiting_.front();
-        if (front.missing != 0)
+        if (front.is_gap())
             break;
         const auto& item = front.item;
-        forget_key(front);
         const bool is_late = item.deadline <= now;
-        if (item.message && (is_late || (item.connection != 0 && item.connection != connection))) {
+        const bool is_lost = item.connection != 0 && item.connection != connection;
+        if (item.message && (is_late || is_lost)) {
             leave(front);
             ++(is_late ? counts_.late : counts_.lost);
             auto& first = is_late ? taken.first_late : taken.first_lost;
             first = std::min(first, front.number);
+            forget_key(front);
         } else if (item.message) {
-            bytes += item.message->size();
+            bytes += item.message->size() + entry_bytes;
+            // The key stays with the entry, for put_back()
+            const auto at = front.key ? by_key_.find(*front.key) : by_key_.end();
             writing_.push_back(std::move(front));
+            if (at != by_key_.end())
+                by_key_.erase(at);
         }
         waiting_.pop_front();
     }
     taken.is_any = !writing_.empty();
-    if (waiting_.empty() && std::exchange(has_grown_, false))
-        waiting_ = {};
+    if (waiting_.empty() && std::exchange(has_grown_, false)) {
+        waiting_.shrink_to_fit();
+        by_key_ = Keys{};
+    }
     return taken;
 }
 
@@ -182,14 +204,18 @@ void ClientQueue::put_back(std::uint64_t from)
     next_read_ = 0;
     for (; !writing_.empty() && writing_.back().number >= from; writing_.pop_back()) {
         auto& back = writing_.back();
-        if (back.key && by_key_.contains(*back.key)) { // a newer one waits
+        if (back.key && !by_key_.try_emplace(*back.key, back.number).second) { // a newer one waits
             leave(back);
             ++counts_.conflated;
             continue;
         }
-        if (back.key)
-            by_key_[*back.key] = back.number;
-        waiting_.push_front(std::move(back));
+        try {
+            waiting_.push_front(std::move(back));
+        } catch (...) { // its key must name an entry that waits
+            if (back.key)
+                by_key_.erase(by_key_.find(*back.key));
+            throw;
+        }
     }
 }
 
@@ -198,35 +224,33 @@ void ClientQueue::written(std::size_t count)
     const auto end =
         writing_.begin() + static_cast<std::ptrdiff_t>(std::min(count, writing_.size()));
     for (auto at = writing_.begin(); at != end; ++at) {
-        leave(*at);
-        if (!at->is_counted)
+        if (!at->is_of_application())
             continue;
+        leave(*at);
         ++counts_.sent;
         counts_.sent_bytes += at->item.message->size();
     }
     writing_.erase(writing_.begin(), end);
     next_read_ = 0;
-    if (writing_.capacity() > max_batch / 4 && writing_.empty())
-        writing_ = {};
+    if (writing_.capacity() > max_kept && writing_.empty())
+        writing_ = std::vector<Entry>{}; // releases a burst's memory; = {} would not
 }
 
 std::uint64_t ClientQueue::lose(const Entry& entry) noexcept
 {
-    if (!entry.item.message || !entry.is_counted)
+    if (!entry.is_of_application())
         return no_position;
     leave(entry);
     ++counts_.lost;
     return entry.number;
 }
 
-std::uint64_t ClientQueue::lose_writing(std::size_t count)
+std::uint64_t ClientQueue::lose_writing()
 {
-    const auto end =
-        writing_.begin() + static_cast<std::ptrdiff_t>(std::min(count, writing_.size()));
     auto first = no_position;
-    for (auto at = writing_.begin(); at != end; ++at)
-        first = std::min(first, lose(*at));
-    writing_.erase(writing_.begin(), end);
+    for (const auto& entry : writing_)
+        first = std::min(first, lose(entry));
+    writing_.clear();
     next_read_ = 0;
     return first;
 }
@@ -236,8 +260,8 @@ std::uint64_t ClientQueue::lose_waiting()
     auto first = no_position;
     for (const auto& entry : waiting_)
         first = std::min(first, lose(entry));
-    waiting_ = {};
-    by_key_ = {};
+    waiting_.clear();
+    by_key_.clear();
     return first;
 }
 
@@ -265,7 +289,10 @@ bool ClientQueue::is_past(std::uint64_t position) const noexcept
 {
     if (!writing_.empty())
         return writing_.front().number >= position;
-    return waiting_.empty() || waiting_.front().number >= position;
+    const auto first = std::find_if(waiting_.begin(), waiting_.end(), [](const Entry& entry) {
+        return entry.item.message || entry.is_gap(); // else it was taken out
+    });
+    return first == waiting_.end() || first->number >= position;
 }
 
 } // namespace sidecar::detail

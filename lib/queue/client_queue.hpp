@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,7 +40,8 @@ public:
 
     enum class Push : std::uint8_t { queued, full };
     /// `key`: for OverflowPolicy::conflate; empty: the message is not replaced. `full`: the message
-    /// is not queued, and not counted.
+    /// is not queued, and not counted. A policy that drops the oldest always takes the message: its
+    /// queue may exceed its bounds by one. Throws bad_alloc, and then has queued nothing.
     [[nodiscard]] Push push(Item item, std::optional<std::string_view> key);
     /// Counts a broadcast that `full` refused, as accepted and dropped.
     void drop_newest();
@@ -50,9 +52,9 @@ public:
 
     /// Takes out the gap at the front; returns the number of missing messages, or 0: there is none.
     [[nodiscard]] std::uint64_t take_gap() noexcept;
-    /// Adds a message of the link itself before all that wait.
-    void push_front(std::shared_ptr<SharedMessage> message);
-    /// Moves messages up to the next gap to those being written. Drops those that are late or bound
+    /// Adds the text for that gap before all that wait.
+    void push_front(std::shared_ptr<SharedMessage> message, std::uint64_t missing);
+    /// Moves messages up to the next gap to those being written, at most half of the bounds. Drops those that are late or bound
     /// to another connection; returns for each kind the position of the first.
     static constexpr std::uint64_t no_position = UINT64_MAX;
     struct Taken {
@@ -64,9 +66,9 @@ public:
     void put_back(std::uint64_t from);
     /// The first `count` of those being written are written.
     void written(std::size_t count);
-    /// Loses the first `count` of those being written. Returns the position of the first; both of
-    /// these return no_position if there was none.
-    std::uint64_t lose_writing(std::size_t count);
+    /// Loses those being written. Returns the position of the first; both of these return
+    /// no_position if there was none.
+    std::uint64_t lose_writing();
     /// Loses all that wait.
     std::uint64_t lose_waiting();
 
@@ -96,26 +98,42 @@ private:
     struct Entry {
         Item item;
         std::uint64_t number = 0;  // grows from entry to entry
-        std::uint64_t missing = 0; // not zero: a gap
+        std::uint64_t missing = 0; // not zero: a gap, or with a message its text
         std::optional<std::string> key{};
-        bool is_counted = true; // false: of the link itself
+        [[nodiscard]] bool is_gap() const noexcept { return missing != 0 && !item.message; }
+        /// Only these are counted.
+        [[nodiscard]] bool is_of_application() const noexcept
+        {
+            return item.message && missing == 0;
+        }
     };
+    struct Hash {
+        using is_transparent = void;
+        std::size_t operator()(std::string_view key) const noexcept
+        {
+            return std::hash<std::string_view>{}(key);
+        }
+    };
+    using Keys = std::unordered_map<std::string, std::uint64_t, Hash, std::equal_to<>>;
     static constexpr std::size_t max_batch_bytes = std::size_t{1} << 20, max_batch = 1024;
     /// The cost of a message beside its payload.
     static constexpr std::size_t entry_bytes = 128;
+    /// An idle queue keeps the memory of so many entries.
+    static constexpr std::size_t max_kept = 16;
 
+    [[nodiscard]] bool drops_oldest() const noexcept;
     [[nodiscard]] bool conflate(Item& item, std::string_view key);
-    [[nodiscard]] bool make_room(std::size_t payload_bytes);
+    void make_room(std::size_t payload_bytes) noexcept;
     void leave(const Entry& entry) noexcept;
     std::uint64_t lose(const Entry& entry) noexcept;
-    void forget_key(const Entry& entry) noexcept;
+    void forget_key(Entry& entry) noexcept;
 
     const QueueLimits limits_;       // both: constant
     const ClientOverflow& overflow_; // both: constant
     // both: guarded by the outbox's mutex, all below
     std::deque<Entry> waiting_;
     std::vector<Entry> writing_;
-    std::unordered_map<std::string, std::uint64_t> by_key_; // the numbers of those that wait
+    Keys by_key_; // the numbers of those that wait
     std::uint64_t next_ = 1;
     std::optional<TimePoint> full_since_; // each push since then found it full
     bool has_grown_ = false;              // its memory is worth releasing

@@ -319,6 +319,23 @@ void LinkQueue::push(Place place, std::unique_ptr<Event> event)
     keys_.clear();
 }
 
+bool LinkQueue::forget_client(std::uint64_t position) noexcept
+{
+    const auto is_event_here = [position](const Entry& entry) {
+        return entry.place.position == position && entry.missing.total == 0
+               && std::holds_alternative<std::unique_ptr<Event>>(entry.content);
+    };
+    if (level_event_ || entries_.empty()
+        || !std::all_of(entries_.begin(), entries_.end(), is_event_here))
+        return false;
+    const auto& first = *std::get<std::unique_ptr<Event>>(entries_.front().content);
+    if (first.kind != Event::Kind::up || !first.client)
+        return false;
+    entries_.clear();
+    has_writable_ = false;
+    return true;
+}
+
 /// Appends an entry. Losses at the end are then missing before it.
 void LinkQueue::add_entry(Entries& entry) noexcept
 {

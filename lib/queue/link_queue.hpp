@@ -101,6 +101,9 @@ public:
     /// Adds an event, but no second `writable` before the first is taken. Throws bad_alloc, and then
     /// has changed nothing.
     void push(Place place, std::unique_ptr<Event> event);
+    /// Forgets a listener's client if all its events wait, from `up` on, and no message behind them.
+    /// Returns false if it cannot.
+    [[nodiscard]] bool forget_client(std::uint64_t position) noexcept;
     /// Drops messages that have waited for longer than max_age.
     void expire(TimePoint now) noexcept;
     /// Adds or withdraws an event of the water level. It comes before all waiting messages: a slow

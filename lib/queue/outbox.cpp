@@ -327,9 +327,8 @@ void Outbox::give_up()
             priority_.put_back(0);
             update_has_priority();
         } else if (out_.is_out && overflow_) {
-            report_client_loss(client_->lose_writing(out_.was_marked ? 1 : SIZE_MAX),
-                               FlushResult::lost);
-            client_->put_back(0);
+            // All of them: the queue of a client ends with its connection
+            report_client_loss(client_->lose_writing(), FlushResult::lost);
         } else if (out_.is_out) {
             const auto begin = owner_->read_position();
             if (out_.end > begin)

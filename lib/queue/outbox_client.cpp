@@ -75,7 +75,7 @@ void Outbox::report_gap()
     auto message =
         std::make_shared<SharedMessage>(MessageKind::text, std::as_bytes(std::span{text}));
     std::lock_guard lock{mutex_};
-    client_->push_front(std::move(message));
+    client_->push_front(std::move(message), missing);
 }
 
 std::optional<Batch> Outbox::next_client_batch()

@@ -46,6 +46,9 @@ void PolicyQueue::push(std::uint64_t position, std::unique_ptr<Event> event)
     const auto link = event->link;
     auto& queue = queues_.try_emplace(link, link, std::nullopt, counts_).first->second;
     const Update update_at_end{*this, queue}; // also when it throws
+    if (queues_.size() > max_links && event->kind == Event::Kind::down
+        && queue.forget_client(position))
+        return;
     queue.push({++sequence_, position}, std::move(event));
 }
 

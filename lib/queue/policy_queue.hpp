@@ -30,6 +30,10 @@ namespace sidecar::detail {
 /// and their positions grow with these, except events of water levels, which come first.
 class PolicyQueue {
 public:
+    /// While so many links have entries, a listener's client that comes and goes is forgotten: else
+    /// clients would fill the memory of a program that takes no events.
+    static constexpr std::size_t max_links = 4096;
+
     explicit PolicyQueue(const AppClock& clock) noexcept : clock_{clock} {}
     PolicyQueue(const PolicyQueue&) = delete;
     PolicyQueue& operator=(const PolicyQueue&) = delete;
