@@ -27,11 +27,12 @@ struct CertificateInfo {
 
 /// The facts of a connection's TLS.
 struct TlsInfo {
-    std::string version{};    ///< "TLSv1.2" or "TLSv1.3"
-    std::string cipher{};     ///< OpenSSL's name, such as "TLS_AES_256_GCM_SHA384"
-    std::string alpn{};       ///< the protocol agreed by ALPN (RFC 7301); empty: none
-    bool is_verified = false; ///< false: TlsOptions::insecure_skip_verification
-    bool is_resumed = false;  ///< the handshake continued an earlier session
+    std::string version{}; ///< "TLSv1.2" or "TLSv1.3"
+    std::string cipher{};  ///< OpenSSL's name, such as "TLS_AES_256_GCM_SHA384"
+    std::string alpn{};    ///< the protocol agreed by ALPN (RFC 7301); empty: none
+    /// False: TlsOptions::insecure_skip_verification, or a server's client has no certificate.
+    bool is_verified = false;
+    bool is_resumed = false; ///< the handshake continued an earlier session
     CertificateInfo certificate{};
 
     friend bool operator==(const TlsInfo&, const TlsInfo&) = default;

@@ -102,7 +102,7 @@ public:
                          std::move(settings), timeout);
     }
     /// Adds a listener on the same thread, with the same inbox: `feed.listen<WebSocket>({.port =
-    /// 8080}, 1s)`. It is a link of its own, and so is each of its clients. `clients`: the options
+    /// 8080}, 1s)`. It is a separate link, and so is each of its clients. `clients`: the options
     /// of their links; `reconnect`, `subscriptions` and `outbox` (which the listener's options have)
     /// are bad_options.
     /// Blocks: until it listens, at most `timeout`. Errors: as open(); the acceptor's own, such as

@@ -63,7 +63,7 @@ public:
     {
         return retain_message(std::move(key), payload.kind(), payload.bytes());
     }
-    /// Keeps no message under this key any more. Returns whether there was one.
+    /// Removes the message under this key. Returns whether there was one.
     bool forget(std::string_view key);
 
     /// Accepts no more clients and closes those that are there with `reason`, as Link::close() does.

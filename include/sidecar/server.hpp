@@ -39,10 +39,9 @@ public:
     /// Starts with other options, for this run and later ones; otherwise as Feed::start.
     [[nodiscard]] Result<void> start(ListenOptions options, Duration timeout)
     {
-        return start_run(
-            std::make_shared<const detail::AcceptorConfig<detail::AcceptorOf<T>>>(
-                std::move(options)),
-            timeout);
+        return start_run(std::make_shared<const detail::AcceptorConfig<detail::AcceptorOf<T>>>(
+                             std::move(options)),
+                         timeout);
     }
     using Feed::start;
 

@@ -43,9 +43,9 @@ Result<std::size_t> broadcast_to(const std::vector<std::shared_ptr<Clients>>& li
     if (stop.is_made())
         return Failure{stop.refusal(), {.attempted = attempted}};
     if (!options.retain_as.empty() && (options.to || !options.group.empty()))
-        return Failure{Error::bad_options,
-                       {.attempted = attempted,
-                        .explanation = "retain_as is for broadcasts to all clients"}};
+        return Failure{
+            Error::bad_options,
+            {.attempted = attempted, .explanation = "retain_as is for broadcasts to all clients"}};
     const auto message = std::make_shared<SharedMessage>(kind, payload);
     for (const auto& clients : listeners)
         if (auto valid = validate_broadcast(*clients, *message); !valid)
@@ -81,8 +81,9 @@ Result<Listener> Feed::first_listener()
     if (!first)
         return first.error();
     if (!first->link_->clients())
-        return Failure{Error::misuse,
-                       {.attempted = "find the listener", .explanation = "the feed has no listener"}};
+        return Failure{
+            Error::misuse,
+            {.attempted = "find the listener", .explanation = "the feed has no listener"}};
     return Listener{*std::move(first)};
 }
 
@@ -150,8 +151,8 @@ Result<std::size_t> Listener::broadcast_message(MessageKind kind,
         return std::move(*failure);
     if (link_.link_->is_over())
         return link_.link_->refusal("broadcast");
-    return broadcast_to({link_.link_->clients()->shared_from_this()}, link_.run_->stop_request(), kind, payload,
-                        options);
+    return broadcast_to({link_.link_->clients()->shared_from_this()}, link_.run_->stop_request(),
+                        kind, payload, options);
 }
 
 Result<void> Listener::retain_message(std::string key, MessageKind kind,

@@ -165,8 +165,7 @@ bool Clients::leave(LinkImpl& link, std::string_view group)
 {
     std::lock_guard lock{mutex_};
     const auto found = places_.find(&link);
-    if (found == places_.end()
-        || std::erase(found->second.groups, group) == 0)
+    if (found == places_.end() || std::erase(found->second.groups, group) == 0)
         return false;
     leave_group(link, std::string{group});
     return true;
@@ -221,7 +220,8 @@ void Clients::count_refused(const Failure& why)
     const bool was_served = why == Error::link_closed;
     (was_served ? served_ : refused_).fetch_add(1);
     if (!was_served)
-        services_.journal.log(LogLevel::info, fmt::format("a client was refused: {}", why.message()));
+        services_.journal.log(LogLevel::info,
+                              fmt::format("a client was refused: {}", why.message()));
 }
 
 Result<void> Clients::close(TimePoint deadline, const CloseReason& reason)
@@ -231,9 +231,8 @@ Result<void> Clients::close(TimePoint deadline, const CloseReason& reason)
         link->request_close(now + (deadline - now) / 2, deadline, reason);
     // The loop cuts them at the deadline; 20 ms more let it do so
     const auto patience = deadline_after(deadline, std::chrono::milliseconds{20});
-    (void)services_.progressed.wait_until(services_.loop, patience, [this] {
-        return count() == 0 || services_.stop.is_made();
-    });
+    (void)services_.progressed.wait_until(
+        services_.loop, patience, [this] { return count() == 0 || services_.stop.is_made(); });
     if (count() == 0)
         return {};
     return Failure{services_.stop.is_made() ? services_.stop.refusal() : Error::timed_out,

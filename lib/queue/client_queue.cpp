@@ -141,8 +141,11 @@ std::uint64_t ClientQueue::take_gap() noexcept
 void ClientQueue::push_front(std::shared_ptr<SharedMessage> message)
 {
     const auto number = waiting_.empty() ? next_++ : waiting_.front().number - 1;
-    waiting_.push_front(
-        {.item = {std::move(message)}, .number = number, .missing = 0, .key = {}, .is_counted = false});
+    waiting_.push_front({.item = {std::move(message)},
+                         .number = number,
+                         .missing = 0,
+                         .key = {},
+                         .is_counted = false});
 }
 
 ClientQueue::Taken ClientQueue::take(std::uint32_t connection, TimePoint now)
@@ -192,8 +195,8 @@ void ClientQueue::put_back(std::uint64_t from)
 
 void ClientQueue::written(std::size_t count)
 {
-    const auto end = writing_.begin()
-                     + static_cast<std::ptrdiff_t>(std::min(count, writing_.size()));
+    const auto end =
+        writing_.begin() + static_cast<std::ptrdiff_t>(std::min(count, writing_.size()));
     for (auto at = writing_.begin(); at != end; ++at) {
         leave(*at);
         if (!at->is_counted)
@@ -218,8 +221,8 @@ std::uint64_t ClientQueue::lose(const Entry& entry) noexcept
 
 std::uint64_t ClientQueue::lose_writing(std::size_t count)
 {
-    const auto end = writing_.begin()
-                     + static_cast<std::ptrdiff_t>(std::min(count, writing_.size()));
+    const auto end =
+        writing_.begin() + static_cast<std::ptrdiff_t>(std::min(count, writing_.size()));
     auto first = no_position;
     for (auto at = writing_.begin(); at != end; ++at)
         first = std::min(first, lose(*at));

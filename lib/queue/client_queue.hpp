@@ -72,10 +72,7 @@ public:
 
     /// The positions of those being written: of the first, and behind the last.
     [[nodiscard]] std::uint64_t writing_begin() const noexcept { return writing_.front().number; }
-    [[nodiscard]] std::uint64_t writing_end() const noexcept
-    {
-        return writing_.back().number + 1;
-    }
+    [[nodiscard]] std::uint64_t writing_end() const noexcept { return writing_.back().number + 1; }
     [[nodiscard]] bool is_writing() const noexcept { return !writing_.empty(); }
     /// Returns the first of those being written from this position on, and moves the position
     /// behind it. Side: sidecar, without the mutex.
@@ -104,7 +101,7 @@ private:
         bool is_counted = true; // false: of the link itself
     };
     static constexpr std::size_t max_batch_bytes = std::size_t{1} << 20, max_batch = 1024;
-    /// What a message costs beside its payload.
+    /// The cost of a message beside its payload.
     static constexpr std::size_t entry_bytes = 128;
 
     [[nodiscard]] bool conflate(Item& item, std::string_view key);
@@ -121,7 +118,7 @@ private:
     std::unordered_map<std::string, std::uint64_t> by_key_; // the numbers of those that wait
     std::uint64_t next_ = 1;
     std::optional<TimePoint> full_since_; // each push since then found it full
-    bool has_grown_ = false;              // its memory is worth giving back
+    bool has_grown_ = false;              // its memory is worth releasing
     Counts counts_;
     mutable std::size_t next_read_ = 0; // sidecar side; read() looks here first
 };

@@ -29,10 +29,9 @@ Outbox::Push Outbox::push_to_client(MessageKind kind, std::span<const std::byte>
         update_has_priority();
         return Push::queued;
     }
-    const auto pushed = make_client_queue().push(
-        {std::make_shared<SharedMessage>(kind, payload), sender.deadline,
-         sender.connection.value_or(0)},
-        sender.key);
+    const auto pushed = make_client_queue().push({std::make_shared<SharedMessage>(kind, payload),
+                                                  sender.deadline, sender.connection.value_or(0)},
+                                                 sender.key);
     return pushed == ClientQueue::Push::queued ? Push::queued : Push::full;
 }
 
@@ -73,8 +72,8 @@ void Outbox::report_gap()
     if (missing == 0)
         return;
     const auto text = overflow_->on_gap(missing); // code of the application, so without the lock
-    auto message = std::make_shared<SharedMessage>(MessageKind::text,
-                                                   std::as_bytes(std::span{text}));
+    auto message =
+        std::make_shared<SharedMessage>(MessageKind::text, std::as_bytes(std::span{text}));
     std::lock_guard lock{mutex_};
     client_->push_front(std::move(message));
 }

@@ -160,6 +160,8 @@ std::string details_of(const Event& event)
     case Kind::up:
         if (event.continuity != Continuity::first) // "lost" alone would read as a lost link
             text = fmt::format("continuity {}", to_string(event.continuity));
+        if (event.client)
+            text += fmt::format("{}from {}", text.empty() ? "" : ", ", event.client->peer);
         if (!event.protocol.empty())
             text += (text.empty() ? "" : ", ") + event.protocol;
         break;

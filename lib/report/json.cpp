@@ -96,6 +96,11 @@ public:
             message_bytes = event.message.size();
             replaced = event.message.replaced();
         }
+        std::optional<std::string_view> peer, path;
+        if (event.client) {
+            peer = event.client->peer;
+            path = event.client->path;
+        }
         std::optional<Duration> next_attempt;
         if (event.next_attempt)
             next_attempt = *event.next_attempt - event.at;
@@ -104,8 +109,8 @@ public:
                since_1970(event.wall_time), "message_kind", message_kind, "message_bytes",
                message_bytes, "replaced", replaced, "failure", event.failure,
                "next_attempt_in_seconds", next_attempt, "continuity", to_string(event.continuity),
-               "protocol", event.protocol, "missing", event.missing, "gap_reason",
-               name_of(event.gap_reason), "data_age_seconds", event.data_age);
+               "protocol", event.protocol, "peer", peer, "path", path, "missing", event.missing,
+               "gap_reason", name_of(event.gap_reason), "data_age_seconds", event.data_age);
     }
 
     [[nodiscard]] std::string text() && { return std::move(text_); }

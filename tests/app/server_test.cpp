@@ -1,4 +1,5 @@
 // A server: its clients are links, broadcasts go to them, and each has a bounded outbox.
+#include <sidecar/json.hpp>
 #include <sidecar/server.hpp>
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/mock_server.hpp>
@@ -68,6 +69,8 @@ TEST_CASE("server: a client is a link that comes up, talks both ways and goes do
     REQUIRE(up.client);
     CHECK(up.client->peer == "192.0.2.7:5");
     CHECK(up.client->path == "/prices");
+    CHECK(to_string(up) == "up (link 1, connection 1): from 192.0.2.7:5");
+    CHECK(to_json(up).find(R"("peer":"192.0.2.7:5","path":"/prices")") != std::string::npos);
     CHECK(server.client_count() == 1);
     auto link = server.link(up.link).value();
     CHECK(link.connection_info().query == "a=b");
@@ -188,8 +191,9 @@ TEST_CASE("server: a client that does not read gets what its policy leaves, and 
     for (const auto& row : rows) {
         CAPTURE(row.name);
         MockClients clients;
-        MockServer server{
-            {.clients = clients, .outbox = {.bytes = 4096, .messages = 4}, .overflow = row.overflow}};
+        MockServer server{{.clients = clients,
+                           .outbox = {.bytes = 4096, .messages = 4},
+                           .overflow = row.overflow}};
         REQUIRE(server.start(1s));
         auto slow = clients.connect();
         slow.hold_writes();

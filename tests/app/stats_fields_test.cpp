@@ -51,7 +51,8 @@ public:
     {
         for (auto value = first; value < next_; ++value) {
             const auto as_count = fmt::format("{}", value);
-            const auto as_seconds = fmt::format("0.00{}", value);
+            auto as_seconds = fmt::format("0.00{}", value);
+            as_seconds.erase(as_seconds.find_last_not_of('0') + 1);
             CAPTURE(value);
             CHECK((text.find(as_count) != text.npos || text.find(as_seconds) != text.npos));
         }
@@ -70,11 +71,11 @@ void for_each_field(Stats& stats, Visit visit)
 {
     auto& [a1, a2, a3, a4, a5, a6, a7, a8, a9, b1, b2, b3, b4, b5, b6, b7, b8, b9, c1, c2, c3, c4,
            c5, c6, c7, c8, c9, d1, d2, d3, d4, d5, d6, d7, d8, d9, e1, e2, e3, e4, e5, e6, e7, e8,
-           e9] = stats;
+           e9, f1, f2, f3, f4, f5, f6, f7] = stats;
     const auto visit_all = [&](auto&... fields) { (visit(fields), ...); };
     visit_all(a1, a2, a3, a4, a5, a6, a7, a8, a9, b1, b2, b3, b4, b5, b6, b7, b8, b9, c1, c2, c3,
               c4, c5, c6, c7, c8, c9, d1, d2, d3, d4, d5, d6, d7, d8, d9, e1, e2, e3, e4, e5, e6,
-              e7, e8, e9);
+              e7, e8, e9, f1, f2, f3, f4, f5, f6, f7);
 }
 
 TEST_CASE("stats: each number is in the JSON, in the exposition and in the table")
@@ -82,7 +83,7 @@ TEST_CASE("stats: each number is in the JSON, in the exposition and in the table
     Stats stats;
     Numbers numbers;
     for_each_field(stats, [&](auto& field) { numbers.set(field); });
-    REQUIRE(numbers.count() >= 43);
+    REQUIRE(numbers.count() >= 50);
     SUBCASE("JSON") { numbers.check(to_json(stats)); }
     SUBCASE("Prometheus") { numbers.check(to_prometheus(stats)); }
     SUBCASE("table") { numbers.check_table(to_table(stats)); }

@@ -25,6 +25,9 @@ constexpr auto max_retry_after = chrono::seconds{chrono::hours{24} * 365};
 /// The beginning of an answer; '#' is a digit. RFC 9112 section 4.
 constexpr std::string_view start_pattern = "HTTP/1.# ###";
 
+/// A longer method is none; garbage without a space ends here.
+constexpr std::size_t max_method_bytes = 32;
+
 bool is_space(char c) { return c == ' ' || c == '\t'; }
 
 std::string_view trim(std::string_view text)
@@ -127,7 +130,7 @@ std::size_t HeadReader::take(std::string_view bytes)
         const auto taken = is_at_start() ? take_start(bytes) : take_line(bytes);
         head_bytes_ += taken;
         bytes.remove_prefix(taken);
-        if (state_ == State::complete)
+        if (state_ == State::complete && kind_ == Kind::answer)
             skip_interim();
     }
     return all - bytes.size();
@@ -135,22 +138,35 @@ std::size_t HeadReader::take(std::string_view bytes)
 
 bool HeadReader::is_at_start() const noexcept
 {
-    return line_at_ == 0 && text_.size() <= start_pattern.size();
+    return line_at_ == 0
+           && (kind_ == Kind::request ? text_.find(' ') == npos
+                                      : text_.size() <= start_pattern.size());
 }
 
-/// Takes one byte; refuses at once a byte that no answer can begin with.
+/// Whether the byte may be the next one, at the start.
+bool HeadReader::may_begin(char c) const noexcept
+{
+    const auto at = text_.size();
+    if (kind_ == Kind::request)
+        return at == 0 ? is_token_char(c) || c == '\r' || c == '\n'
+                       : at <= max_method_bytes && (is_token_char(c) || c == ' ');
+    return at == start_pattern.size() ? c == ' ' || c == '\r' || c == '\n'
+           : start_pattern[at] == '#' ? is_digit(c)
+                                      : c == start_pattern[at];
+}
+
+/// Takes one byte; refuses at once a byte that no head can begin with.
 std::size_t HeadReader::take_start(std::string_view bytes)
 {
     const char c = bytes.front();
-    const auto at = text_.size();
-    const bool fits = at == start_pattern.size() ? c == ' ' || c == '\r' || c == '\n'
-                      : start_pattern[at] == '#' ? is_digit(c)
-                                                 : c == start_pattern[at];
-    if (!fits) {
+    if (!may_begin(c)) {
         state_ = State::not_http;
         return 0;
     }
-    return take_line(bytes.substr(0, 1));
+    const bool is_empty_line = kind_ == Kind::request && (c == '\r' || c == '\n');
+    if (!is_empty_line || head_bytes_ == max_bytes_)
+        return take_line(bytes.substr(0, 1));
+    return 1;
 }
 
 /// Takes the bytes up to the end of the line, or all.
@@ -192,12 +208,39 @@ HttpHead HeadReader::status_line() const
     return head;
 }
 
+/// Parses the first line of a request, RFC 9112 section 3.
+HttpHead HeadReader::request_line() const
+{
+    HttpHead head;
+    auto rest = std::string_view{text_}.substr(0, text_.find("\r\n"));
+    const auto method = cut(rest, " ");
+    rest.remove_prefix(std::min<std::size_t>(1, rest.size()));
+    const auto target = cut(rest, " ");
+    constexpr std::string_view version = " HTTP/";
+    const bool is_line = rest.starts_with(version) && rest.size() == version.size() + 3
+                         && is_digit(rest[6]) && rest[7] == '.' && is_digit(rest[8])
+                         && !target.empty()
+                         && std::all_of(target.begin(), target.end(), is_visible);
+    if (!is_line) {
+        head.fault = boost::beast::http::error::bad_target;
+        return head;
+    }
+    head.method = method;
+    head.target = target;
+    head.major_version = static_cast<unsigned>(rest[6] - '0');
+    head.minor_version = static_cast<unsigned>(rest[8] - '0');
+    return head;
+}
+
 HttpHead HeadReader::parse() const
 {
     using boost::beast::http::error;
-    auto head = status_line();
+    auto head = kind_ == Kind::request ? request_line() : status_line();
+    if (head.fault)
+        return head;
     const auto unreadable = [&](error why) {
-        auto result = status_line();
+        auto result = head;
+        result.fields.clear();
         result.fault = why;
         return result;
     };

@@ -1,5 +1,5 @@
-// A request to an HTTP/1.x server and its answer (RFC 9112): collects the head from pieces and
-// describes it. Without I/O. Private to the transports.
+// A request to an HTTP/1.x server and its answer (RFC 9112): collects the head of either from pieces
+// and describes an answer. Without I/O. Private to the transports.
 #pragma once
 
 #include "text.hpp"
@@ -22,13 +22,17 @@ constexpr std::size_t max_shown_bytes = 200;
 
 constexpr unsigned switching_protocols = 101;
 
-/// The status line and the fields of an answer.
+/// The first line and the fields of an answer or a request.
 struct HttpHead {
-    unsigned status = 0;
-    unsigned minor_version = 1; ///< of HTTP/1.x
+    unsigned status = 0;        ///< of an answer, as the reason
+    unsigned major_version = 1; ///< an answer has no other
+    unsigned minor_version = 1;
     std::string reason{};
+    std::string method{}; ///< of a request, as the target; empty: the first line is unreadable
+    std::string target{};
     std::vector<std::pair<std::string, std::string>> fields{}; ///< in order, with repeated ones
-    error_code fault{}; ///< set if the fields are unreadable; then there are none
+    /// Set if the fields, or a request's first line, are unreadable; then there are no fields.
+    error_code fault{};
 
     /// The values of all fields of that name, in order. Lifetime: that of this object.
     [[nodiscard]] std::vector<std::string_view> values(std::string_view name) const;
@@ -43,19 +47,24 @@ struct HttpHead {
 [[nodiscard]] bool contains(const std::vector<std::string_view>& elements, std::string_view name);
 
 /// Collects the head of the final answer from pieces of any size; skips interim answers (1xx except
-/// 101). A handshake owns it; sidecar side. Invariants: it examines each byte a bounded number of
-/// times, and takes at most `max_bytes` of a head and about as much of interim answers.
+/// 101). Or that of a request; skips empty lines before it (RFC 9112 section 2.2). A handshake owns
+/// it; sidecar side. Invariants: it examines each byte a bounded number of times, and takes at most
+/// `max_bytes` of a head and about as much of interim answers.
 class HeadReader {
 public:
+    enum class Kind : bool { answer, request };
     enum class State {
         incomplete,
         complete,
-        not_http,          ///< the bytes cannot begin an HTTP/1.x answer
+        not_http,          ///< the bytes cannot begin an HTTP/1.x answer, or a request
         too_large,         ///< the head is longer than `max_bytes`
         interim_too_large, ///< the interim answers are longer than `max_bytes`
     };
 
-    explicit HeadReader(std::size_t max_bytes) noexcept : max_bytes_{max_bytes} {}
+    explicit HeadReader(std::size_t max_bytes, Kind kind = Kind::answer) noexcept
+        : max_bytes_{max_bytes}, kind_{kind}
+    {
+    }
 
     /// Returns how many of the bytes belong to heads; all of them while the state is incomplete.
     std::size_t take(std::string_view bytes);
@@ -70,13 +79,16 @@ public:
     [[nodiscard]] bool has_begun() const noexcept { return head_bytes_ + interim_bytes_ != 0; }
 
 private:
+    [[nodiscard]] HttpHead request_line() const;
     [[nodiscard]] bool is_at_start() const noexcept;
+    [[nodiscard]] bool may_begin(char c) const noexcept;
     [[nodiscard]] std::size_t take_start(std::string_view bytes);
     [[nodiscard]] std::size_t take_line(std::string_view bytes);
     void end_line();
     void skip_interim();
 
     const std::size_t max_bytes_;     // sidecar side
+    const Kind kind_;                 // sidecar side
     State state_ = State::incomplete; // sidecar side
     std::string text_;                // sidecar side
     std::size_t line_at_ = 0;         // sidecar side; offset of the last line in text_

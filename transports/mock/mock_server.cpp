@@ -82,11 +82,11 @@ Task<> Mock::Acceptor::bind(Context ctx)
     auto& backlog = *options_.clients.backlog_;
     std::lock_guard lock{backlog.mutex};
     if (backlog.bind_error || backlog.changed)
-        throw Exception{Failure{
-            Error::connect_failed,
-            {.attempted = "listen",
-             .endpoint = "mock server",
-             .cause = backlog.bind_error.value_or(asio::error::address_in_use)}}};
+        throw Exception{
+            Failure{Error::connect_failed,
+                    {.attempted = "listen",
+                     .endpoint = "mock server",
+                     .cause = backlog.bind_error.value_or(asio::error::address_in_use)}}};
     backlog.changed = event_;
     backlog.executor = ctx.executor();
     co_return;

@@ -47,12 +47,12 @@ private:
     [[nodiscard]] Admission decide(std::optional<AddressKey> key, TimePoint now) noexcept;
     [[nodiscard]] bool take_token(TimePoint now) noexcept;
 
-    const AdmissionLimits limits_;                            // sidecar side
-    std::size_t clients_ = 0;                                 // sidecar side
-    std::size_t refused_ = 0;                                 // sidecar side; without their answer
+    const AdmissionLimits limits_;                             // sidecar side
+    std::size_t clients_ = 0;                                  // sidecar side
+    std::size_t refused_ = 0;                                  // sidecar side; without their answer
     std::unordered_map<AddressKey, std::size_t> of_addresses_; // sidecar side; no zero
-    double tokens_;                                           // sidecar side
-    std::optional<TimePoint> filled_at_;                      // sidecar side
+    double tokens_;                                            // sidecar side
+    std::optional<TimePoint> filled_at_;                       // sidecar side
 };
 
 } // namespace sidecar::stream

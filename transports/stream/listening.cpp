@@ -51,12 +51,11 @@ SocketSetup setup_of(const ListenTarget& target)
 
 [[noreturn]] void fail(const ListenTarget& target, error_code ec, std::string why)
 {
-    throw Exception{
-        Failure{is_without_resources(ec) ? Error::no_resources : Error::connect_failed,
-                {.attempted = "listen",
-                 .endpoint = target.endpoint,
-                 .cause = ec,
-                 .explanation = std::move(why)}}};
+    throw Exception{Failure{is_without_resources(ec) ? Error::no_resources : Error::connect_failed,
+                            {.attempted = "listen",
+                             .endpoint = target.endpoint,
+                             .cause = ec,
+                             .explanation = std::move(why)}}};
 }
 
 // --- TCP
@@ -116,9 +115,8 @@ bool is_missing_here(error_code ec)
            || ec == boost::system::errc::address_family_not_supported;
 }
 
-std::vector<ListeningSocket> listen_at_all(
-    Context ctx, const ListenTarget& target,
-    const std::vector<boost::asio::ip::address>& addresses)
+std::vector<ListeningSocket> listen_at_all(Context ctx, const ListenTarget& target,
+                                           const std::vector<boost::asio::ip::address>& addresses)
 {
     for (int attempt = 1;; ++attempt) {
         std::vector<ListeningSocket> sockets;
@@ -351,9 +349,8 @@ Listening listen_at_activated(Context ctx, const ListenTarget& target)
         (void)::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
         if (family == AF_UNIX)
             continue;
-        const Endpoint of_family{family == AF_INET ? boost::asio::ip::tcp::v4()
-                                                   : boost::asio::ip::tcp::v6(),
-                                 0};
+        const Endpoint of_family{
+            family == AF_INET ? boost::asio::ip::tcp::v4() : boost::asio::ip::tcp::v6(), 0};
         if (const auto refused = set_up_tcp(fd, setup_of(target), of_family))
             fail(target, refused->ec, refused->what);
     }
@@ -428,10 +425,9 @@ Result<void> validate_where(const ListenTarget& target)
     };
     const bool has_address = target.address != ListenTarget{}.address || target.port != 0;
     if (!target.activated.empty())
-        return has_address || !target.unix_path.empty()
-                   ? refuse(Error::bad_options,
-                            "a socket of systemd has its address already: give no other")
-                   : Result<void>{};
+        return has_address || !target.unix_path.empty() ? refuse(
+                   Error::bad_options, "a socket of systemd has its address already: give no other")
+                                                        : Result<void>{};
     if (!target.unix_path.empty()) {
         constexpr unsigned all_permissions = 0777;
         if (has_address)

@@ -93,21 +93,20 @@ struct SocketAcceptor::State : std::enable_shared_from_this<SocketAcceptor::Stat
     };
 
     const ListenTarget target; // sidecar side
-    const std::shared_ptr<AdmissionControl> control =
-        std::make_shared<AdmissionControl>(AdmissionLimits{
-            target.max_clients, target.max_clients_per_address,
-            target.max_connections_per_second}); // sidecar side; each ticket shares it
-    Listening listening{};                       // sidecar side
-    std::vector<Readiness> readiness{};          // sidecar side; of each socket
-    std::size_t turn = 0;                        // sidecar side; the socket to accept from next
-    LoopEvent progress{};                        // sidecar side; a socket is readable, or a close
-    std::string local{};                         // sidecar side
-    std::optional<TimePoint> shortage_began{};   // sidecar side
-    Duration shortage_pause{};                   // sidecar side
-    std::uint32_t accepted_count = 0;            // sidecar side
-    std::uint64_t closed_at_once = 0;            // sidecar side; since an answer was possible
-    unsigned without_turn = 0;                   // sidecar side; connections
-    bool is_closed = false;                      // sidecar side
+    const std::shared_ptr<AdmissionControl> control = std::make_shared<AdmissionControl>(
+        AdmissionLimits{target.max_clients, target.max_clients_per_address,
+                        target.max_connections_per_second}); // sidecar side; each ticket shares it
+    Listening listening{};                                   // sidecar side
+    std::vector<Readiness> readiness{};                      // sidecar side; of each socket
+    std::size_t turn = 0;                      // sidecar side; the socket to accept from next
+    LoopEvent progress{};                      // sidecar side; a socket is readable, or a close
+    std::string local{};                       // sidecar side
+    std::optional<TimePoint> shortage_began{}; // sidecar side
+    Duration shortage_pause{};                 // sidecar side
+    std::uint32_t accepted_count = 0;          // sidecar side
+    std::uint64_t closed_at_once = 0;          // sidecar side; since an answer was possible
+    unsigned without_turn = 0;                 // sidecar side; connections
+    bool is_closed = false;                    // sidecar side
 };
 
 SocketAcceptor::SocketAcceptor(ListenTarget target)
@@ -215,8 +214,8 @@ std::optional<AcceptedSocket> SocketAcceptor::State::take(Context ctx, error_cod
     }
 }
 
-std::optional<AcceptedSocket> SocketAcceptor::State::admit(
-    Context ctx, SocketStream::Socket socket, SocketStream::Socket::endpoint_type peer)
+std::optional<AcceptedSocket> SocketAcceptor::State::admit(Context ctx, SocketStream::Socket socket,
+                                                           SocketStream::Socket::endpoint_type peer)
 {
     end_shortage(ctx);
     const auto ticket = std::make_shared<Ticket>(control, key_of_peer(peer));
@@ -271,9 +270,9 @@ void SocketAcceptor::State::end_shortage(Context ctx)
 {
     if (const auto began = std::exchange(shortage_began, std::nullopt))
         log(ctx, LogLevel::warning,
-            fmt::format("it accepts connections again, after {} ms",
-                        std::chrono::duration_cast<std::chrono::milliseconds>(ctx.now() - *began)
-                            .count()));
+            fmt::format(
+                "it accepts connections again, after {} ms",
+                std::chrono::duration_cast<std::chrono::milliseconds>(ctx.now() - *began).count()));
 }
 
 void SocketAcceptor::close() noexcept

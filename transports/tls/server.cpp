@@ -267,7 +267,7 @@ Task<> discard_rest(std::shared_ptr<Stream> below, std::shared_ptr<Lingering> st
 
 /// Ends our half and waits a little until the client ends its half. A socket that is closed with
 /// unread bytes resets the connection, which could destroy our alert before the client reads it.
-Task<> linger(Context ctx, std::shared_ptr<Stream> below)
+Task<> linger_for_alert(Context ctx, std::shared_ptr<Stream> below)
 {
     error_code gone; // ignored: the client may be gone
     co_await below->shutdown(gone);
@@ -313,7 +313,7 @@ Task<std::shared_ptr<Stream>> secure_server(Context ctx, std::shared_ptr<Stream>
         co_return tls;
     if (!tls->speaks_tls() && !http_method_of(tls->heard()).empty())
         co_await answer_plain_http(below);
-    co_await linger(ctx, below);
+    co_await linger_for_alert(ctx, below);
     throw Exception{insecure(*why, endpoint)};
 }
 

@@ -1,6 +1,7 @@
 #include "connection.hpp"
 
 #include "tls/tls.hpp"
+#include "utf8.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/error.hpp>
@@ -71,6 +72,16 @@ Task<> lingering_close(Context ctx, std::shared_ptr<stream::Stream> stream,
     }
     while (is_in_time && !state->is_over)
         is_in_time = co_await ctx.wait(state->changed, deadline);
+}
+
+Result<void> check_text(MessageKind kind, std::span<const std::byte> payload, std::string endpoint)
+{
+    if (kind == MessageKind::text && !is_utf8(payload))
+        return Failure{Error::bad_message,
+                       {.attempted = "send",
+                        .endpoint = std::move(endpoint),
+                        .explanation = "the text is not UTF-8; send it as bytes"}};
+    return {};
 }
 
 Connection::Connection(Role role, std::size_t max_message_bytes, std::string endpoint)
@@ -253,7 +264,14 @@ void Connection::encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::
     std::size_t encoded_bytes = 0;
     for (; at != end && !chunk.is_full() && encoded_bytes < stream::Chunk::full_bytes; ++at) {
         const auto message = *at;
-        if (large_ || message.size() > 2 * fragment_bytes) {
+        auto* const shared = large_ ? nullptr : at.shared();
+        if (shared && message.size() <= 2 * fragment_bytes && protocol_.may_share(message.size())) {
+            const auto frame = protocol_.frame_of(*shared);
+            if (frame.size() >= stream::Chunk::min_borrowed_bytes)
+                chunk.borrow(frame);
+            else
+                chunk.bytes().insert(chunk.bytes().end(), frame.begin(), frame.end());
+        } else if (large_ || message.size() > 2 * fragment_bytes) {
             if (!large_)
                 large_.emplace(protocol_.begin_message(message.kind(), message.size()));
             const auto rest = message.bytes().subspan(large_->offset());

@@ -16,6 +16,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace sidecar::websocket {
 
@@ -26,6 +27,10 @@ namespace sidecar::websocket {
 /// a cancellation.
 [[nodiscard]] Task<> lingering_close(Context ctx, std::shared_ptr<stream::Stream> stream,
                                      std::shared_ptr<stream::Writer> writer);
+
+/// Checks a text to send for UTF-8 (RFC 6455 section 5.6). Errors: bad_message.
+[[nodiscard]] Result<void> check_text(MessageKind kind, std::span<const std::byte> payload,
+                                      std::string endpoint);
 
 /// Owned by its transport. The Protocol interprets bytes and knows what it owes, Reader and Writer
 /// move the bytes. The calls are those of a Transport. Side: the loop's thread.
@@ -41,6 +46,9 @@ public:
     /// arrived; `secrets` are those that the peer may repeat.
     void open(std::shared_ptr<stream::Stream> stream, std::span<const std::byte> early,
               const std::optional<Deflation>& deflation, http::Secrets secrets = {});
+
+    /// Sends the answer that opens a server's WebSocket, before all else.
+    void send_head(std::string_view head) { writer_->answer(std::as_bytes(std::span{head})); }
 
     Task<> read(Context ctx, Sink& sink);
     Task<> write(Batch batch) { return writer_->write(batch, *this); }
@@ -70,10 +78,10 @@ private:
     Protocol protocol_;                      // sidecar side
     std::optional<PartialMessage> large_;    // sidecar side; being sent in fragments
     std::uint64_t looked_until_ = 0;         // sidecar side; offset in the stream, for pings
-    bool has_completed_ = false;    // sidecar side; received() took the end of a message
-    bool has_answered_end_ = false; // sidecar side; the writer has our answer to ending()
-    std::optional<Failure> end_;    // sidecar side; set: no read will succeed
-    LoopEvent over_;                // sidecar side; close() awaits it
+    bool has_completed_ = false;             // sidecar side; received() took the end of a message
+    bool has_answered_end_ = false;          // sidecar side; the writer has our answer to ending()
+    std::optional<Failure> end_;             // sidecar side; set: no read will succeed
+    LoopEvent over_;                         // sidecar side; close() awaits it
 };
 
 } // namespace sidecar::websocket

@@ -153,6 +153,8 @@ public:
     {
         return message_bytes != 0 && message_bytes >= agreed_.threshold_bytes;
     }
+    [[nodiscard]] bool keeps_context() const noexcept { return agreed_.keeps_context; }
+    [[nodiscard]] int window_bits() const noexcept { return agreed_.window_bits; }
     /// Compresses the next piece of a message; `is_last`: the message ends with it. The result is
     /// never empty. Lifetime: until the next call on this thread. Throws bad_alloc.
     [[nodiscard]] std::span<const std::byte> deflate(std::span<const std::byte> piece,

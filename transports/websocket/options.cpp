@@ -42,50 +42,6 @@ bool is_ours(std::string_view name)
 
 Failure bad(std::string why) { return http::refuse(Error::bad_options, std::move(why)); }
 
-/// An invalid name may be a whole line with its secret, so the text shows only the part that could
-/// be a name.
-Result<void> validate_field(std::string_view name, std::string_view value)
-{
-    if (!is_token(name)) {
-        const auto end = std::find_if_not(name.begin(), name.end(), http::is_token_char);
-        return bad(
-            fmt::format("the name of the header field \"{}...\" has a character that no name has",
-                        name.substr(0, static_cast<std::size_t>(end - name.begin()))));
-    }
-    if (equal_ignoring_case(name, "Sec-WebSocket-Protocol"))
-        return bad(fmt::format(
-            "the header field \"{}\" is the handshake's own; use the option subprotocols", name));
-    if (is_ours(name))
-        return bad(fmt::format("the header field \"{}\" is the handshake's own", name));
-    const auto wrong = std::find_if_not(value.begin(), value.end(), is_field_char);
-    if (wrong != value.end())
-        return bad(fmt::format("the value of the header field \"{}\" ({} bytes) has a byte "
-                               "0x{:02x} at position {}, which no field may have",
-                               name, value.size(), static_cast<unsigned char>(*wrong),
-                               wrong - value.begin()));
-    if (equal_ignoring_case(name, "Host")
-        && (value.empty() || !std::all_of(value.begin(), value.end(), is_host_char)))
-        return bad(fmt::format("the value of the header field \"{}\" ({} bytes) is no host", name,
-                               value.size()));
-    return {};
-}
-
-/// RFC 6455 section 4.1, item 10.
-Result<void> validate_subprotocols(const std::vector<std::string>& subprotocols)
-{
-    std::set<std::string_view> seen;
-    for (const auto& one : subprotocols) {
-        const char* const why = !is_token(one) ? "is empty or has a character that no token has"
-                                : !seen.insert(one).second ? "is there twice"
-                                                           : nullptr;
-        if (why)
-            return bad(fmt::format("subprotocol {} of {} ({} bytes) {}",
-                                   &one - subprotocols.data() + 1, subprotocols.size(), one.size(),
-                                   why));
-    }
-    return {};
-}
-
 std::size_t count(const WebSocket::Options& options, std::string_view name)
 {
     return static_cast<std::size_t>(
@@ -166,6 +122,49 @@ bool is_protocol_name(std::string_view text)
 }
 
 } // namespace
+
+/// An invalid name may be a whole line with its secret, so the text shows only the part that could
+/// be a name.
+Result<void> validate_field(std::string_view name, std::string_view value)
+{
+    if (!is_token(name)) {
+        const auto end = std::find_if_not(name.begin(), name.end(), http::is_token_char);
+        return bad(
+            fmt::format("the name of the header field \"{}...\" has a character that no name has",
+                        name.substr(0, static_cast<std::size_t>(end - name.begin()))));
+    }
+    if (equal_ignoring_case(name, "Sec-WebSocket-Protocol"))
+        return bad(fmt::format(
+            "the header field \"{}\" is the handshake's own; use the option subprotocols", name));
+    if (is_ours(name))
+        return bad(fmt::format("the header field \"{}\" is the handshake's own", name));
+    const auto wrong = std::find_if_not(value.begin(), value.end(), is_field_char);
+    if (wrong != value.end())
+        return bad(fmt::format("the value of the header field \"{}\" ({} bytes) has a byte "
+                               "0x{:02x} at position {}, which no field may have",
+                               name, value.size(), static_cast<unsigned char>(*wrong),
+                               wrong - value.begin()));
+    if (equal_ignoring_case(name, "Host")
+        && (value.empty() || !std::all_of(value.begin(), value.end(), is_host_char)))
+        return bad(fmt::format("the value of the header field \"{}\" ({} bytes) is no host", name,
+                               value.size()));
+    return {};
+}
+
+Result<void> validate_subprotocols(const std::vector<std::string>& subprotocols)
+{
+    std::set<std::string_view> seen;
+    for (const auto& one : subprotocols) {
+        const char* const why = !is_token(one) ? "is empty or has a character that no token has"
+                                : !seen.insert(one).second ? "is there twice"
+                                                           : nullptr;
+        if (why)
+            return bad(fmt::format("subprotocol {} of {} ({} bytes) {}",
+                                   &one - subprotocols.data() + 1, subprotocols.size(), one.size(),
+                                   why));
+    }
+    return {};
+}
 
 bool is_public_header(std::string_view name)
 {

@@ -32,6 +32,13 @@ namespace sidecar::websocket {
 [[nodiscard]] std::vector<std::string> public_subprotocols(
     const std::vector<std::string>& subprotocols);
 
+/// Validates a further field of a request or an answer: no field of the handshake, and no byte that
+/// no field may have. Errors: bad_options; its text shows no part of the value.
+[[nodiscard]] Result<void> validate_field(std::string_view name, std::string_view value);
+/// Checks that these are names, none twice (RFC 6455 section 4.1, item 10). Errors: bad_options; its
+/// text shows none of them.
+[[nodiscard]] Result<void> validate_subprotocols(const std::vector<std::string>& subprotocols);
+
 /// Validates headers, subprotocols and limits. Errors: bad_options; its text shows no value of a
 /// header and no subprotocol.
 [[nodiscard]] Result<void> validate_request(const WebSocket::Options& options);

@@ -181,6 +181,18 @@ bool Sender::append_message(Buffer& out, MessageKind kind, std::span<const std::
     return append(out, opcode, payload);
 }
 
+std::span<const std::byte> Sender::frame_of(sidecar::detail::SharedMessage& message)
+{
+    const auto* const deflater = deflater_for(message.size());
+    const auto key =
+        deflater ? deflated_key + static_cast<unsigned>(deflater->window_bits()) : plain_key;
+    if (const auto* kept = message.find(key))
+        return *kept;
+    Buffer frame;
+    append_message(frame, message.view().kind(), message.view().bytes());
+    return message.keep(key, std::move(frame));
+}
+
 bool Sender::append_ping(Buffer& out, std::span<const std::byte> payload)
 {
     return append(out, Opcode::ping, payload);

@@ -5,6 +5,7 @@
 #include "deflate.hpp"
 #include "frame.hpp"
 
+#include <sidecar/detail/shared_message.hpp>
 #include <sidecar/message.hpp>
 
 #include <array>
@@ -76,6 +77,17 @@ public:
     /// reason.
     bool append_close(Buffer& out, std::uint16_t code, std::string_view reason);
 
+    /// Whether a broadcast of this size has the same frame for other connections too: unmasked, and
+    /// independent of earlier messages. Never after our Close.
+    [[nodiscard]] bool may_share(std::size_t payload_bytes) const noexcept
+    {
+        return role_ == Role::server && !is_over_
+               && (!deflater_ || !deflater_->keeps_context() || !deflater_->wants(payload_bytes));
+    }
+    /// Returns the frame of a message that may_share(). The connections keep it in the message: it is
+    /// encoded once, and deflated once for each window in use. Lifetime: as the message.
+    [[nodiscard]] std::span<const std::byte> frame_of(sidecar::detail::SharedMessage& message);
+
     /// Begins a message in pieces. Only before our Close.
     [[nodiscard]] PartialMessage begin_message(MessageKind kind, std::size_t payload_bytes);
 
@@ -93,6 +105,9 @@ private:
                 std::uint8_t flags = FrameHead::fin);
     /// Returns null for a message that is too short to compress, or without compression.
     [[nodiscard]] Deflater* deflater_for(std::size_t payload_bytes) noexcept;
+
+    /// Keys of SharedMessage: the plain frame; from the second on the deflated one, by window.
+    static constexpr unsigned plain_key = 0, deflated_key = 1;
 
     const Role role_;                  // sidecar side
     bool is_over_ = false;             // sidecar side

@@ -5,7 +5,6 @@
 #include "handshake.hpp"
 #include "options.hpp"
 #include "redirect.hpp"
-#include "utf8.hpp"
 
 #include <fmt/format.h>
 
@@ -134,12 +133,7 @@ Result<void> WebSocket::check(const Options& options)
 Result<void> WebSocket::check_send(const Options& options, MessageKind kind,
                                    std::span<const std::byte> payload)
 {
-    if (kind == MessageKind::text && !websocket::is_utf8(payload))
-        return Failure{Error::bad_message,
-                       {.attempted = "send",
-                        .endpoint = endpoint(options),
-                        .explanation = "the text is not UTF-8; send it as bytes"}};
-    return {};
+    return websocket::check_text(kind, payload, endpoint(options));
 }
 
 WebSocket::WebSocket(const Options& options, const Attempt& attempt)

@@ -113,7 +113,9 @@ public:
     ConnectionInfo connection_info() override
     {
         if constexpr (requires {
-                          { acceptor_.connection_info() } -> std::same_as<ConnectionInfo>;
+                          {
+                              acceptor_.connection_info()
+                          } -> std::same_as<ConnectionInfo>;
                       })
             return acceptor_.connection_info();
         else
@@ -171,10 +173,7 @@ public:
     }
     // Those of the clients: the listener's link has no pings and no messages.
     bool can_ping() const noexcept override { return ClientTraits::has_ping; }
-    Liveness default_liveness() const override
-    {
-        return default_liveness_of<typename A::Client>();
-    }
+    Liveness default_liveness() const override { return default_liveness_of<typename A::Client>(); }
     Result<void> check() const override
     {
         if constexpr (Traits::has_check)

@@ -51,9 +51,9 @@ public:
     }
 
 private:
-    const MessageKind kind_;                     // both: constant
-    const std::size_t size_;                     // both: constant
-    const std::unique_ptr<std::byte[]> payload_; // both: constant
+    const MessageKind kind_;                                                      // both: constant
+    const std::size_t size_;                                                      // both: constant
+    const std::unique_ptr<std::byte[]> payload_;                                  // both: constant
     std::vector<std::pair<unsigned, std::unique_ptr<const Encoding>>> encodings_; // sidecar side
 };
 

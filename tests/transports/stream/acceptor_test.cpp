@@ -205,7 +205,10 @@ TEST_CASE("acceptor: options that no listener can have are refused before anythi
         {{.address = "http://localhost"}, Error::bad_address, "no URL"},
         {{.address = " ::1"}, Error::bad_address, "blank"},
         {{.address = "a..b"}, Error::bad_address, "empty part"},
-        {{.address = "b\xc3\xbc" "cher"}, Error::bad_address, "ASCII"},
+        {{.address = "b\xc3\xbc"
+                     "cher"},
+         Error::bad_address,
+         "ASCII"},
         {{.address = "::1", .unix_path = "/s"}, Error::bad_options, "no address"},
         {{.port = 1, .unix_path = "/s"}, Error::bad_options, "no port"},
         {{.unix_path = "@"}, Error::bad_address, "empty"},
@@ -483,7 +486,8 @@ TEST_CASE("acceptor: refused connections have their reason, further ones are clo
 
     Trial other{{.max_clients_per_address = 1}};
     REQUIRE_FALSE(other.bind());
-    const int first = connect_to(other.acceptor.local()), second = connect_to(other.acceptor.local());
+    const int first = connect_to(other.acceptor.local()),
+              second = connect_to(other.acceptor.local());
     auto admitted = other.accept();
     CHECK(admitted.admission == Admission::admitted);
     CHECK(other.accept().admission == Admission::too_many_of_address);
@@ -735,14 +739,16 @@ TEST_CASE("activation: a socket of systemd serves each start of the process, and
         ::close(late);
         if (is_unix)
             CHECK(std::filesystem::exists(directory.at("web.sock")));
-        CHECK(in_activated_child(listener, "web:other", [] {
-                  return check({.activated = "admin"}).error().message();
-              }).find("it passed \"web\", \"other\"")
+        CHECK(in_activated_child(listener, "web:other",
+                                 [] { return check({.activated = "admin"}).error().message(); })
+                  .find("it passed \"web\", \"other\"")
               != std::string::npos);
-        CHECK(in_activated_child(listener, "web:other", [] {
-                  (void)check({.activated = "other"});
-                  return Trial{{.activated = "other"}}.bind().value().message();
-              }).find("descriptor 4 is no listening stream socket")
+        CHECK(in_activated_child(listener, "web:other",
+                                 [] {
+                                     (void)check({.activated = "other"});
+                                     return Trial{{.activated = "other"}}.bind().value().message();
+                                 })
+                  .find("descriptor 4 is no listening stream socket")
               != std::string::npos);
     }
 }

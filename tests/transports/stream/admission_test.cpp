@@ -31,12 +31,9 @@ TEST_CASE("admission: each limit refuses by its name, and a release makes room")
     const struct {
         std::optional<AddressKey> key;
         Admission admission;
-    } table[] = {{a, Admission::admitted},
-                 {a, Admission::admitted},
-                 {a, Admission::too_many_of_address},
-                 {b, Admission::admitted},
-                 {b, Admission::too_many},
-                 {std::nullopt, Admission::too_many}};
+    } table[] = {
+        {a, Admission::admitted}, {a, Admission::admitted}, {a, Admission::too_many_of_address},
+        {b, Admission::admitted}, {b, Admission::too_many}, {std::nullopt, Admission::too_many}};
     for (const auto& row : table)
         CHECK(control.admit(row.key, {}) == row.admission);
     control.release(Admission::admitted, a);
@@ -106,11 +103,11 @@ TEST_CASE("activation: the variables of systemd, and why they give no socket")
     CHECK(parsed("7", "1", "") == Names{""});
     const struct {
         const char *pid, *fds, *names, *why;
-    } table[] = {{nullptr, "1", "web", "not set"},    {"7", nullptr, "web", "not set"},
-                 {"8", "1", "web", "another process"}, {"", "1", "web", "another process"},
+    } table[] = {{nullptr, "1", "web", "not set"},      {"7", nullptr, "web", "not set"},
+                 {"8", "1", "web", "another process"},  {"", "1", "web", "another process"},
                  {"7x", "1", "web", "another process"}, {"7", "0", "", "no number"},
-                 {"7", "-1", "web", "no number"},      {"7", "99999999999", "web", "no number"},
-                 {"7", "1000000", "web", "no number"}, {"7", "2", "web", "2 sockets"},
+                 {"7", "-1", "web", "no number"},       {"7", "99999999999", "web", "no number"},
+                 {"7", "1000000", "web", "no number"},  {"7", "2", "web", "2 sockets"},
                  {"7", "1", "web:admin", "2 names"}};
     for (const auto& row : table) {
         const auto refused = parse_activation(row.pid, row.fds, row.names, 7);

@@ -283,6 +283,56 @@ TEST_CASE("tls server: a refused client that stays has little time to read why")
     }
 }
 
+/// A client of OpenSSL's against the pair's server, carried by hand.
+struct OpensslClient {
+    OpensslClient() : context{SSL_CTX_new(TLS_client_method()), SSL_CTX_free}
+    {
+        SSL_CTX_set_max_proto_version(context.get(), TLS1_2_VERSION);
+        ssl.reset(SSL_new(context.get()));
+        SSL_set_bio(ssl.get(), in, out);
+        SSL_set_connect_state(ssl.get());
+    }
+    /// Goes on with the handshake until neither end has more to say; true: it is done.
+    bool shake_hands(Pair& pair)
+    {
+        for (;;) {
+            const bool is_done = SSL_do_handshake(ssl.get()) == 1;
+            char* data = nullptr;
+            const auto size = BIO_get_mem_data(out, &data);
+            pair.server_below->come({data, static_cast<std::size_t>(size)});
+            (void)BIO_reset(out);
+            pair.run_until_idle();
+            const auto answer = std::exchange(pair.server_below->taken, {});
+            if (size == 0 && answer.empty())
+                return is_done;
+            BIO_write(in, answer.data(), static_cast<int>(answer.size()));
+        }
+    }
+    std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context;
+    std::unique_ptr<SSL, decltype(&SSL_free)> ssl{nullptr, SSL_free};
+    BIO* const in = BIO_new(BIO_s_mem());
+    BIO* const out = BIO_new(BIO_s_mem());
+};
+
+TEST_CASE("tls server: a client that wants renegotiation is declined")
+{
+    Pair pair{shared_by_all()};
+    OpensslClient client;
+    pair.start_server();
+    REQUIRE(client.shake_hands(pair));
+    REQUIRE(pair.server);
+    REQUIRE(SSL_renegotiate(client.ssl.get()) == 1);
+    error_code ec;
+    fakes::Run reading{pair.io, [](Pair& p, error_code& why) -> Task<> {
+                           std::string memory(100, '\0');
+                           const stream::ReadBuffers into{asio::buffer(memory)};
+                           (void)co_await p.server->read_some(into, why);
+                       }(pair, ec)};
+    CHECK_FALSE(client.shake_hands(pair));
+    CHECK(reading.is_over()); // OpenSSL's client ends the connection then
+    CHECK(ec == stream::make_error_code(stream::TlsEnd::renegotiation));
+}
+
 TEST_CASE("tls server: a refused client that goes on sending is not waited for without end")
 {
     Pair pair{shared_by_all()};

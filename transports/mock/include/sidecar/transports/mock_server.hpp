@@ -85,7 +85,7 @@ public:
     [[nodiscard]] ConnectionInfo connection_info() { return {.local = "mock:1"}; }
 
 private:
-    const Options options_;                                               // sidecar side
+    const Options options_;                                                  // sidecar side
     const std::shared_ptr<LoopEvent> event_ = std::make_shared<LoopEvent>(); // sidecar side
 };
 

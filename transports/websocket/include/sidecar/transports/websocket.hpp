@@ -1,4 +1,4 @@
-// WebSocket: messages over RFC 6455, as a client.
+// WebSocket: messages over RFC 6455, as a client; the server's end is in websocket_server.hpp.
 #pragma once
 
 #include <sidecar/detail/export.hpp>
@@ -35,6 +35,9 @@ struct BasicAuth {
 /// read it.
 class SIDECAR_API WebSocket {
 public:
+    /// The server's end; include <sidecar/transports/websocket_server.hpp>.
+    class Acceptor;
+
     /// The URL (RFC 3986): the host is a name, an IPv4 address, or an IPv6 address in brackets,
     /// maybe with a zone like [fe80::1%25eth0]. Without a port it is 80, with TLS 443. For a
     /// Unix-domain socket write "ws+unix:/path/of.sock:/path?query" (or wss+unix:), with '@' in
