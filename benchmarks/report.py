@@ -18,6 +18,9 @@ from xml.sax.saxutils import escape
 # metric: (heading, more is better, format)
 METRICS = {
     "per_second": ("messages/s", True, "{:,.0f}"),
+    "connects_per_second": ("connections/s", True, "{:,.0f}"),
+    "cpu_us_each": ("CPU us each", False, "{:,.1f}"),
+    "broadcast_us": ("us in broadcast()", False, "{:,.1f}"),
     "cpu_ns": ("CPU ns/message", False, "{:,.0f}"),
     "switches_per_1000": ("sleeps/1000 messages", False, "{:,.2f}"),
     "p50_us": ("p50 us", False, "{:,.1f}"),
@@ -32,7 +35,7 @@ METRICS = {
     "bytes": ("bytes", False, "{:,.0f}"),
 }
 # What is compared; the rest is told beside it.
-MAIN = ("per_second", "p50_us", "switches_per_second", "bytes_per_link", "seconds", "bytes")
+MAIN = ("per_second", "p50_us", "switches_per_second", "bytes_per_link", "seconds", "bytes", "connects_per_second", "p99_us")
 
 
 def read(files):
