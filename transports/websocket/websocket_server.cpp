@@ -141,9 +141,9 @@ Task<> WebSocket::Acceptor::Client::Impl::connect(Context ctx)
     ctx.phase(Phase::handshaking, "of WebSocket with " + request_.peer);
     http::HeadReader reader{accepted_->options->max_head_bytes, http::HeadReader::Kind::request};
     co_await read_head(reader);
-    const auto decision = co_await decide(ctx, reader);
+    auto decision = co_await decide(ctx, reader);
     if (!decision.opening)
-        co_await finish(ctx, decision.answer);
+        co_await finish(ctx, std::move(decision.answer));
     const auto& opening = *decision.opening;
     if (!opening.subprotocol.empty())
         ctx.negotiated(opening.subprotocol);

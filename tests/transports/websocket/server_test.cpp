@@ -1,4 +1,5 @@
 // A WebSocket server against our own client, and against raw sockets that do what no client would.
+#include <sidecar/prometheus.hpp>
 #include <sidecar/server.hpp>
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/websocket_server.hpp>
@@ -408,6 +409,23 @@ TEST_CASE("websocket server: pages are served, counted apart, and make no event"
     trial.await(&Stats::clients_refused, 2);
     CHECK(trial.server.stats().clients_served == 3);
     CHECK(trial.server.next_event(Duration{}).error() == Error::timed_out);
+}
+
+TEST_CASE("websocket server: a page of its own counters")
+{
+    Trial* running = nullptr;
+    Trial trial{{.pages = {{"/metrics", {.content_type = "text/plain; version=0.0.4", .make = [&] {
+                                             return to_prometheus(running->server.stats());
+                                         }}}}}};
+    running = &trial;
+    for (const char* count : {"0", "1"}) {
+        auto c = raw(trial.port());
+        c.send("GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n");
+        const auto page = read_all(c);
+        CHECK(page.find("Content-Type: text/plain; version=0.0.4\r\n") != page.npos);
+        CHECK(page.find(fmt::format("\nsidecar_clients_served_total {}\n", count)) != page.npos);
+        trial.await(&Stats::clients_served, std::stoul(count) + 1);
+    }
 }
 
 Task<RequestAnswer> answer_by_path(Context ctx, const Request& request)
