@@ -55,7 +55,8 @@ Texts writing(const ClientQueue& queue)
 }
 
 struct Fixture {
-    explicit Fixture(ClientOverflow its_overflow, QueueLimits limits = {.bytes = 4096, .messages = 4})
+    explicit Fixture(ClientOverflow its_overflow,
+                     QueueLimits limits = {.bytes = 4096, .messages = 4})
         : overflow{std::move(its_overflow)}, queue{limits, overflow}
     {
     }
@@ -165,7 +166,8 @@ TEST_CASE("client queue: the newest has a place although what is being written f
     test.check_counts();
 }
 
-TEST_CASE("client queue: a replaced message that has grown goes to the end, and keeps its key there")
+TEST_CASE(
+    "client queue: a replaced message that has grown goes to the end, and keeps its key there")
 {
     Fixture test{conflates, {.bytes = 800, .messages = 4}};
     const auto wide = "a=" + std::string(400, 'x');
@@ -180,7 +182,8 @@ TEST_CASE("client queue: a replaced message that has grown goes to the end, and 
     test.check_counts();
 }
 
-TEST_CASE("client queue: the text of a gap that is dropped again is no message, and its gap is kept")
+TEST_CASE(
+    "client queue: the text of a gap that is dropped again is no message, and its gap is kept")
 {
     Fixture test{{.on_gap = gap}, {.bytes = 4096, .messages = 2}};
     for (const auto* text : {"1", "2", "3"})
@@ -276,7 +279,8 @@ struct Model {
     void push()
     {
         Entry entry{.text = fmt::format("{}={}.", draw(4), ++pushed)};
-        entry.text.resize(entry.text.size() + (draw(4) == 0 ? draw(limits.bytes / 2) : draw(40)), 'x');
+        entry.text.resize(entry.text.size() + (draw(4) == 0 ? draw(limits.bytes / 2) : draw(40)),
+                          'x');
         if (draw(5) == 0)
             entry.text[1] = ' '; // no key
         if (draw(8) == 0)
@@ -376,10 +380,9 @@ struct Model {
             (void)queue->read(position);
         queue->put_back(keep == 0 ? 0 : position);
         for (; out.size() > keep; out.pop_back()) {
-            const auto key =
-                overflow.policy == Policy::conflate && out.back().is_message
-                    ? key_of(out.back().text)
-                    : std::nullopt;
+            const auto key = overflow.policy == Policy::conflate && out.back().is_message
+                                 ? key_of(out.back().text)
+                                 : std::nullopt;
             const bool is_old =
                 key && std::any_of(waiting.begin(), waiting.end(), [&](const auto& other) {
                     return other.is_message && key_of(other.text) == key;
@@ -440,14 +443,14 @@ struct Model {
     {
         const auto& real = queue->counts();
         const auto of = [](const ClientQueue::Counts& each) {
-            return std::array{each.accepted, each.sent, each.sent_bytes, each.dropped,
+            return std::array{each.accepted,  each.sent, each.sent_bytes, each.dropped,
                               each.conflated, each.late, each.lost};
         };
-        const bool counts_agree =
-            of(real) == of(counts) && real.queued == messages() && real.queued_bytes == bytes()
-            && real.accepted
-                   == real.sent + real.dropped + real.conflated + real.late + real.lost
-                          + real.queued;
+        const bool counts_agree = of(real) == of(counts) && real.queued == messages()
+                                  && real.queued_bytes == bytes()
+                                  && real.accepted
+                                         == real.sent + real.dropped + real.conflated + real.late
+                                                + real.lost + real.queued;
         REQUIRE(counts_agree); // a REQUIRE costs more than a step
         const bool is_bounded = real.queued <= limits.messages + 1;
         const bool has_same =
@@ -458,7 +461,9 @@ struct Model {
             texts.push_back(entry.text);
         REQUIRE(writing(*queue) == texts);
         const auto is_before = [this](const Entry& entry) { return entry.order <= order_mark; };
-        const auto is_open = [&](const Entry& entry) { return entry.is_message && is_before(entry); };
+        const auto is_open = [&](const Entry& entry) {
+            return entry.is_message && is_before(entry);
+        };
         if (std::any_of(waiting.begin(), waiting.end(), is_open)
             || std::any_of(out.begin(), out.end(), is_open))
             REQUIRE_FALSE(queue->is_past(queue_mark));
