@@ -50,8 +50,8 @@ ServerProcess::ServerProcess(const std::vector<std::string>& command)
     for (const auto& word : command)
         arguments.push_back(const_cast<char*>(word.c_str()));
     arguments.push_back(nullptr);
-    const int error = ::posix_spawn(&pid_, arguments[0], &actions, nullptr, arguments.data(),
-                                    environ);
+    const int error =
+        ::posix_spawn(&pid_, arguments[0], &actions, nullptr, arguments.data(), environ);
     ::posix_spawn_file_actions_destroy(&actions);
     ::close(in[0]);
     ::close(out[1]);
@@ -89,8 +89,8 @@ std::string ServerProcess::read_line()
             return line;
         }
         pollfd ready{.fd = from_, .events = POLLIN, .revents = 0};
-        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline
-                                                                                - Clock::now());
+        const auto left =
+            std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
         char bytes[256];
         if (left <= 0ms || ::poll(&ready, 1, static_cast<int>(left.count())) <= 0)
             fail("the server does not answer");

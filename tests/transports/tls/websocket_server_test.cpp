@@ -18,15 +18,18 @@ using namespace std::chrono_literals;
 
 constexpr auto patience = 10s;
 
-Options quiet() { return {.log = [](LogLevel, std::string_view) {}}; }
+Options quiet()
+{
+    return {.log = [](LogLevel, std::string_view) {}};
+}
 
 WebSocket::Acceptor::Options options()
 {
-    return {.tls = TlsServerOptions{
-                .certificates = {{.certificate_file = certificate("valid.pem"),
-                                  .key_file = certificate("valid.key")}},
-                .client_certificates = TlsServerOptions::ClientCertificates::optional,
-                .ca_file = certificate("ca.pem")}};
+    return {.tls = TlsServerOptions{.certificates = {{.certificate_file = certificate("valid.pem"),
+                                                      .key_file = certificate("valid.key")}},
+                                    .client_certificates =
+                                        TlsServerOptions::ClientCertificates::optional,
+                                    .ca_file = certificate("ca.pem")}};
 }
 
 WebSocket::Options client_of(Server<WebSocket>& server)
