@@ -2,6 +2,7 @@
 
 #include "simulation/application.hpp"
 #include "simulation/memory.hpp"
+#include "simulation/server_application.hpp"
 #include "support/sanitized.hpp"
 
 #include <dirent.h>
@@ -30,6 +31,8 @@ std::size_t bound(const World& world)
         return bytes == 0 ? otherwise : static_cast<std::size_t>(bytes);
     };
     std::size_t sum = of_run, largest = 0;
+    if (world.serves) // up to 40 clients, each with the plan of a link
+        sum += 40 * (of_link + 2 * given(world.client_bytes, std::size_t{1} << 20));
     for (const auto& link : world.links) {
         const auto most = static_cast<std::size_t>(link.max_message);
         largest = std::max(largest, most);
@@ -51,7 +54,10 @@ std::size_t bound(const World& world)
 std::string run_once(const World& world, bool traces)
 {
     Model model{world};
-    Application{world, model, traces}.run();
+    if (world.serves)
+        ServerApplication{world, model, traces}.run();
+    else
+        Application{world, model, traces}.run();
     return model.complaint();
 }
 

@@ -285,6 +285,13 @@ Task<> Wire::read(Context ctx, Sink& sink)
 
 // --- writing
 
+void Wire::is_written(std::string_view text, TimePoint handed, TimePoint now)
+{
+    peer_->model.writes(*link_, text, number_, handed, now);
+    if (peer_->on_written)
+        peer_->on_written(text);
+}
+
 void Wire::answer(std::string_view text, TimePoint now)
 {
     const auto delay = is_good() ? Duration{} : milliseconds(plan_.answer_delay);
@@ -364,7 +371,7 @@ Task<> Wire::write(Context ctx, sidecar::Batch batch)
         ++unmarked;
         ++done;
         if (plan_.marks) {
-            peer_->model.writes(*link_, text, number_, handed, ctx.now());
+            is_written(text, handed, ctx.now());
             batch.mark_written(std::exchange(unmarked, 0));
             ++marked;
             answer(text, ctx.now());
@@ -384,7 +391,7 @@ Task<> Wire::write(Context ctx, sidecar::Batch batch)
     if (plan_.marks)
         co_return;
     for (const auto& text : texts) {
-        peer_->model.writes(*link_, text, number_, handed, ctx.now());
+        is_written(text, handed, ctx.now());
         answer(text, ctx.now());
     }
 }

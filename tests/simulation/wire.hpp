@@ -18,6 +18,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace simulation {
@@ -46,7 +47,8 @@ struct Peer {
     std::atomic<std::size_t> waiting{0}; ///< messages that the sidecar has not read
     std::atomic<bool> is_connected{false};
     std::atomic<bool> has_failed_to_open{false};
-    std::function<void(std::string)> note; ///< for the trace
+    std::function<void(std::string)> note;            ///< for the trace
+    std::function<void(std::string_view)> on_written; ///< for a server's client
 };
 
 class Wire {
@@ -80,6 +82,7 @@ public:
     sidecar::Task<> close(sidecar::Context ctx, sidecar::CloseReason reason);
     void abort() noexcept;
     void wake() noexcept;
+    [[nodiscard]] sidecar::ConnectionInfo connection_info() const { return {.peer = link_->name}; }
 
 private:
     struct Incoming {
@@ -100,6 +103,7 @@ private:
     void produce(TimePoint now);
     [[nodiscard]] TimePoint next_production() const;
     [[nodiscard]] std::string make_message();
+    void is_written(std::string_view text, TimePoint handed, TimePoint now);
     void answer(std::string_view text, TimePoint now);
     [[nodiscard]] bool give(sidecar::Sink& sink, const std::string& text, TimePoint now);
     [[nodiscard]] bool give_in_place(sidecar::Sink& sink, const std::string& text, TimePoint now);

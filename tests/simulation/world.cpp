@@ -32,6 +32,13 @@ const std::vector<Field<World>> world_fields{
     {"start_timeout", &World::start_timeout, {0, 30, 1'000, 100'000}},
     {"log_throws", &World::log_throws, {1}},
     {"quiet", &World::quiet, {0}},
+    {"serves", &World::serves, {}}, // drawn apart, like those below
+    {"client_policy", &World::client_policy, {}},
+    {"client_messages", &World::client_messages, {}},
+    {"client_bytes", &World::client_bytes, {}},
+    {"fail_after", &World::fail_after, {}},
+    {"tells_gaps", &World::tells_gaps, {}},
+    {"handshake_timeout", &World::handshake_timeout, {}},
 };
 
 const std::vector<Field<LinkPlan>> link_fields{
@@ -226,6 +233,40 @@ void draw_theme(World& world, LinkPlan& link, Random& random)
     }
 }
 
+/// Many clients, each of which gets what the others get.
+void draw_server(World& world, Random& random)
+{
+    world.serves = world.threads = 1;
+    world.client_policy = one_of(random, {1, 2, 3, 4}); // all but pause_reading
+    world.client_messages = one_of(random, {0, 1, 2, 3, 5, 10});
+    world.client_bytes = one_of(random, {0, 4'096, 4'096, 16'384});
+    world.fail_after = one_of(random, {0, 20, 1'000, 5'000});
+    world.tells_gaps = random.below(2);
+    world.handshake_timeout = one_of(random, {30, 1'000});
+    if (random.percent(70))
+        world.links.front().rate_messages = 0;
+    while (world.links.size() < 3) {
+        auto& link = world.links.emplace_back();
+        draw_fields(link, link_fields, random, 25);
+    }
+    for (auto& link : world.links)
+        if (random.percent(40)) // slow, or reads nothing
+            link.write_delay = one_of(random, {10, 200, 1'000, -1});
+    // What a client's calls are drawn for becomes more of what a server does
+    for (auto& step : world.steps) {
+        step.link = random.below(static_cast<int>(world.links.size()));
+        if (random.percent(40))
+            step = {Verb::send,      0,
+                    step.link,       one_of(random, {12, 12, 40, 200, 1'000, 4'000, 9'000}),
+                    random.below(3), one_of(random, {0, 0, 0, 0, 1, 2, 4, 8})};
+    }
+    const auto count = world.steps.size();
+    for (std::size_t i = 0; i < count; ++i) // bursts
+        if (world.steps[i].verb == Verb::send && random.percent(30))
+            world.steps.insert(world.steps.begin() + static_cast<std::ptrdiff_t>(i), 4,
+                               world.steps[i]);
+}
+
 template <class T>
 void append_fields(std::string& text, const T& plan, const std::vector<Field<T>>& fields)
 {
@@ -292,6 +333,8 @@ World draw(std::uint64_t seed)
     const int step_count = 5 + random.below(random.percent(30) ? 80 : 30);
     for (int i = 0; i < step_count; ++i)
         world.steps.push_back(draw_step(world, random));
+    if (seed % 5 == 4)
+        draw_server(world, random);
     return world;
 }
 

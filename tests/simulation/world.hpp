@@ -94,7 +94,11 @@ struct World {
     int reader = 0; ///< 0: next_event, 1: receive and poll, 2: all of them
     int background = 0, start_timeout = 5'000;
     int log_throws = 0;
-    int quiet = 1; ///< whether a quiet time comes before the end
+    int quiet = 1;  ///< whether a quiet time comes before the end
+    int serves = 0; ///< 1: a server, whose clients have the plans of the links
+    // of a server
+    int client_policy = 1, client_messages = 0, client_bytes = 0, fail_after = 5'000;
+    int tells_gaps = 0, handshake_timeout = 1'000;
     std::vector<LinkPlan> links{};
     std::vector<Step> steps{};
 };

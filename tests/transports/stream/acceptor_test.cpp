@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 
 #include <atomic>
+#include <cstdio>
 #include <fstream>
 #include <functional>
 #include <optional>
@@ -72,7 +73,9 @@ public:
     AcceptedSocket accept()
     {
         std::optional<AcceptedSocket> accepted;
-        REQUIRE(run([&]() -> Task<> { accepted = co_await acceptor.accept(own.context()); }));
+        const bool is_over =
+            run([&]() -> Task<> { accepted = co_await acceptor.accept(own.context()); });
+        REQUIRE(is_over);
         return *accepted;
     }
     /// Lets the acceptor look; nothing to accept is expected.
@@ -87,6 +90,20 @@ public:
     OwnContext own;
     SocketAcceptor acceptor;
 };
+
+/// The only socket of the process that listens.
+int listening_socket()
+{
+    int found = -1;
+    for (const int fd : open_descriptors()) {
+        int listens = 0;
+        socklen_t size = sizeof listens;
+        if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens == 1)
+            found = fd;
+    }
+    REQUIRE(found >= 0);
+    return found;
+}
 
 Result<void> check(ListenTarget target) { return validate(named(std::move(target))); }
 
@@ -247,6 +264,7 @@ TEST_CASE("acceptor: the port is free after a close although a child process hol
     const auto local = trial.acceptor.local();
     int pipe[2] = {};
     REQUIRE(::pipe(pipe) == 0);
+    std::fflush(nullptr); // else the child may print it again
     const pid_t child = ::fork();
     if (child == 0) {
         char byte = 0;
@@ -600,6 +618,24 @@ TEST_CASE("acceptor: close ends a waiting accept and a shortage, accepted connec
     ::close(client);
 }
 
+TEST_CASE("acceptor: a listening socket that fails ends accept with the reason")
+{
+    Trial trial{{}};
+    REQUIRE_FALSE(trial.bind());
+    REQUIRE(::shutdown(listening_socket(), SHUT_RDWR) == 0); // as another part of the program may
+    std::optional<Failure> failure;
+    try {
+        (void)trial.accept();
+    } catch (const Exception& e) {
+        failure = e.failure();
+    }
+    REQUIRE(failure);
+    CHECK(*failure == Error::disconnected);
+    CHECK(failure->attempted() == "accept");
+    CHECK(failure->endpoint() == "127.0.0.1:0");
+    CHECK(failure->cause().value() == EINVAL);
+}
+
 TEST_CASE("acceptor: 1,000 listeners, each with a client, leave no descriptor and no file")
 {
     const Directory directory;
@@ -648,6 +684,7 @@ std::string in_activated_child(int listener, const char* names,
 {
     int pipe[2] = {};
     REQUIRE(::pipe(pipe) == 0);
+    std::fflush(nullptr); // else the child may print it again
     const pid_t child = ::fork();
     if (child == 0) {
         // Above those that systemd passes
@@ -688,14 +725,7 @@ TEST_CASE("activation: a socket of systemd serves each start of the process, and
                               : ListenTarget{}};
         REQUIRE_FALSE(systemd.bind());
         const auto local = systemd.acceptor.local();
-        int listener = -1;
-        for (const int fd : open_descriptors()) {
-            int listens = 0;
-            socklen_t size = sizeof listens;
-            if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens == 1)
-                listener = fd;
-        }
-        REQUIRE(listener >= 0);
+        const int listener = listening_socket();
         std::vector<int> clients;
         for (int i = 0; i < 3; ++i) // before any server runs
             clients.push_back(connect_to(local));

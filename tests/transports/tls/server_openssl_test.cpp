@@ -52,6 +52,8 @@ public:
             output.append(bytes.data(), got);
         }
         (void)::pclose(pipe);
+        for (std::size_t at = 0; (at = output.find(" = ", at)) != output.npos;)
+            output.replace(at, 3, "="); // OpenSSL 3.2 writes names so
         return output;
     }
     /// Waits for the outcome of the latest client: the facts of its TLS, or the failure.
@@ -123,6 +125,8 @@ TEST_CASE("tls server: openssl s_client speaks with it, or has the reason")
 {
     const auto ca = option("-CAfile", "ca.pem");
     const auto client = option("-cert", "client.pem") + option("-key", "client.key");
+    constexpr std::string_view asks_by_name =
+        "Acceptable client certificate CA names\nCN=Test Authority\n";
     const TlsServerOptions plain{.certificates = {identity("chained"), identity("wrong")},
                                  .alpn = {"b", "a"}};
     TlsServerOptions newest{.certificates = {identity("valid")}, .minimum = TlsVersion::tls_1_3};
@@ -138,8 +142,8 @@ TEST_CASE("tls server: openssl s_client speaks with it, or has the reason")
     const Row rows[] = {
         {plain, "-tls1_2 -servername localhost" + ca, "Verification: OK", "hello", "TLSv1.2 full "},
         {plain, "-tls1_3 -servername localhost" + ca, "Verification: OK", "hello", "TLSv1.3 full "},
-        {plain, "-servername a.example", "subject=CN = wrong", "hello", "TLSv1.3 full "},
-        {plain, "-noservername", "subject=CN = chained", "Middle Authority", "TLSv1.3 full "},
+        {plain, "-servername a.example", "subject=CN=wrong", "hello", "TLSv1.3 full "},
+        {plain, "-noservername", "subject=CN=chained", "Middle Authority", "TLSv1.3 full "},
         {plain, "-alpn a,b", "ALPN protocol: b", "hello", "TLSv1.3 full "},
         {plain, "-alpn c", "alert no application protocol", "",
          "the client offers none of the application protocols of alpn"},
@@ -153,10 +157,8 @@ TEST_CASE("tls server: openssl s_client speaks with it, or has the reason")
         {plain, "-verify_return_error" + option("-CAfile", "other-ca.pem"), "verify error", "",
          "the client refused the handshake with the alert unknown_ca (48): it does not trust who "
          "issued our certificate"},
-        {required, "-tls1_2" + client, "CN = Test Authority", "hello",
-         "TLSv1.2 full verified client"},
-        {required, "-tls1_3" + client, "CN = Test Authority", "hello",
-         "TLSv1.3 full verified client"},
+        {required, "-tls1_2" + client, asks_by_name, "hello", "TLSv1.2 full verified client"},
+        {required, "-tls1_3" + client, asks_by_name, "hello", "TLSv1.3 full verified client"},
         {required, "-tls1_2", "alert handshake failure", "",
          "the client has no certificate, and needs one"},
         // The text that the client sends at once must not destroy the alert
