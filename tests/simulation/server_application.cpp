@@ -105,7 +105,8 @@ bool ServerApplication::drops_oldest() const
 
 std::size_t ServerApplication::max_bytes() const
 {
-    return world_.client_bytes ? static_cast<std::size_t>(world_.client_bytes) : std::size_t{2} << 20;
+    return world_.client_bytes ? static_cast<std::size_t>(world_.client_bytes)
+                               : std::size_t{2} << 20;
 }
 
 sidecar::Options ServerApplication::make_options() const
@@ -235,7 +236,8 @@ void ServerApplication::check(Client& client)
                    "client {}: accepted {} = sent {} + unsent {} + queued {} does not hold", name,
                    stats.messages_accepted, stats.messages_sent, stats.unsent,
                    stats.outbox_messages);
-    model_.require(stats.unsent_dropped + stats.unsent_conflated + stats.unsent_late <= stats.unsent,
+    model_.require(stats.unsent_dropped + stats.unsent_conflated + stats.unsent_late
+                       <= stats.unsent,
                    "client {}: dropped {}, conflated {}, late {}, unsent {}", name,
                    stats.unsent_dropped, stats.unsent_conflated, stats.unsent_late, stats.unsent);
     const auto most = static_cast<std::uint64_t>(world_.client_messages);
@@ -398,8 +400,8 @@ void ServerApplication::close_listener(int timeout)
         client->is_closing = true;
     const auto began = now();
     const auto closed = listener->close(milliseconds(timeout));
-    model_.require(now() - began <= milliseconds(timeout + 41), "the listener's close took {:.3f} s",
-                   seconds(now() - began));
+    model_.require(now() - began <= milliseconds(timeout + 41),
+                   "the listener's close took {:.3f} s", seconds(now() - began));
     model_.require(!closed || listener->client_count() == 0, "{} clients of a closed listener",
                    listener->client_count());
 }

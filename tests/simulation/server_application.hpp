@@ -29,9 +29,9 @@ public:
     /// Side: any thread.
     struct Backlog {
         std::mutex mutex;
-        std::deque<Wire::Options> clients;          // guarded by mutex
+        std::deque<Wire::Options> clients;           // guarded by mutex
         std::shared_ptr<sidecar::LoopEvent> changed; // guarded by mutex; null: nobody listens
-        boost::asio::any_io_executor executor;      // guarded by mutex
+        boost::asio::any_io_executor executor;       // guarded by mutex
         void add(Wire::Options client);
     };
     struct Options {
@@ -78,13 +78,13 @@ private:
         std::optional<sidecar::Link> link; ///< once it was up
         enum Phase { coming, up, gone } phase = coming;
         bool is_closing = false;         ///< the application closes it
-        std::set<std::uint64_t> pushed;    ///< the numbers of the texts for it; guarded by mutex_
-        std::set<std::uint64_t> written;   ///< guarded by mutex_
+        std::set<std::uint64_t> pushed;  ///< the numbers of the texts for it; guarded by mutex_
+        std::set<std::uint64_t> written; ///< guarded by mutex_
         std::map<std::string, std::uint64_t> last_of; ///< by key, "" is none; guarded by mutex_
-        std::uint64_t accepted = 0;        ///< since it was known
-        std::uint64_t accepted_before = 0; ///< before, as its stats said
-        std::uint64_t known_from = UINT64_MAX; ///< texts up to here may be for it
-        std::uint64_t gaps = 0;                   ///< messages that the texts said are missing; guarded by mutex_
+        std::uint64_t accepted = 0;                   ///< since it was known
+        std::uint64_t accepted_before = 0;            ///< before, as its stats said
+        std::uint64_t known_from = UINT64_MAX;        ///< texts up to here may be for it
+        std::uint64_t gaps = 0; ///< messages that the texts said are missing; guarded by mutex_
     };
 
     [[nodiscard]] sidecar::Options make_options() const;
