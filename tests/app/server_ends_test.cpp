@@ -163,7 +163,7 @@ TEST_CASE("server: a broadcast in a coroutine, in a predicate, and for a gap")
     (void)server.sleep_for(1ms);
     CHECK(peer.sent()
           == Texts{"in a coroutine", "in a predicate", "outside", "gap 2", "gap 1", "4",
-                 "from on_gap"});
+                   "from on_gap"});
 }
 
 TEST_CASE("server: an on_gap that throws ends its client, and no other")
