@@ -33,7 +33,7 @@ public:
         std::uint32_t connection = 0;           ///< bound to this one; 0: to none
     };
     /// Lifetime: `overflow` outlives it.
-    ClientQueue(const QueueLimits& limits, const ClientOverflow& overflow) noexcept
+    ClientQueue(const QueueLimits& limits, const ClientOverflow& overflow) // allocates
         : limits_{limits}, overflow_{overflow}
     {
     }

@@ -4,7 +4,9 @@
 #include "support/raw_peer.hpp"
 #include "support/silent_options.hpp"
 
+#include <sidecar/server.hpp>
 #include <sidecar/sidecar.hpp>
+#include <sidecar/transports/mock_server.hpp>
 #include <sidecar/transports/recording.hpp>
 #include <sidecar/transports/tcp.hpp>
 
@@ -19,7 +21,9 @@
 #include <functional>
 #include <latch>
 #include <new>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 using namespace sidecar;
@@ -381,5 +385,78 @@ TEST_CASE("no memory: whatever allocation of a run fails, on either side, it end
         // And works again; the first may meet what the peer was still to do
         CHECK((f.feed.start(10s) || f.feed.start(10s)));
         CHECK(f.feed.stop().joined);
+    }
+}
+
+TEST_CASE("memory: a server accounts for each message, whichever allocation fails, and goes on")
+{
+    const auto key_of = [](const MessageView& message) -> std::optional<std::string_view> {
+        return message.text().substr(0, 1);
+    };
+    const auto gap = [](std::uint64_t missing) { return "gap " + std::to_string(missing); };
+    const ClientOverflow policies[] = {
+        {.policy = OverflowPolicy::conflate, .key = key_of, .on_gap = gap},
+        {.policy = OverflowPolicy::drop_newest, .on_gap = gap},
+        {.policy = OverflowPolicy::fail, .fail_after = {}},
+    };
+    for (long n = 0, is_over = 0; is_over == 0; ++n) {
+        CAPTURE(n);
+        REQUIRE(n < 20'000);
+        MockClients clients;
+        Server<Mock> server{{.clients = clients,
+                             .outbox = {.bytes = 4096, .messages = 4},
+                             .overflow = policies[n % 3]},
+                            silenced({.rate_limit = RateLimit{.messages = 50}})};
+        MockPeer slow, quick;
+        slow.hold_writes();
+        const auto attempt = [](auto call) {
+            try {
+                call();
+            } catch (const std::bad_alloc&) {
+            } catch (const Exception&) { // of value()
+            }
+        };
+        fails_anywhere = n;
+        attempt([&] { (void)server.start(10s); });
+        attempt([&] { (void)server.retain("r", "retained"); });
+        for (const auto& peer : {slow, quick})
+            attempt([&] { clients.connect(peer); });
+        attempt([&] { pass(server, 1ms); });
+        attempt([&] {
+            for (auto& link : server.clients())
+                (void)link.join("a group with a name that has no room in the string itself");
+        });
+        for (int i = 0; i < 12; ++i)
+            attempt([&] {
+                const std::string text(1, static_cast<char>('a' + i % 6));
+                (void)server.broadcast(text + std::string(static_cast<std::size_t>(i) * 40, 'x'));
+                if (i % 4 == 0)
+                    pass(server, 1ms);
+            });
+        attempt([&] { slow.release_writes(); });
+        attempt([&] { pass(server, 10s); });
+        attempt([&] { quick.drop(); });
+        attempt([&] { pass(server, 1ms); });
+        is_over = fails_anywhere.exchange(-1) >= 0;
+        // A client that is up is not stuck: it gets what comes now
+        const auto links = server.clients();
+        if (!links.empty()) {
+            CHECK(server.broadcast("z").has_value());
+            pass(server, 2s);
+            for (const auto& link : links)
+                CHECK((!link.is_up() || link.stats().outbox_messages == 0));
+        }
+        const auto report = server.stop();
+        CHECK(report.joined);
+        const auto stats = server.stats();
+        CHECK(stats.clients == 0);
+        CHECK(stats.messages_accepted == stats.messages_sent + stats.unsent);
+        REQUIRE(server.start(10s)); // and works again
+        auto peer = clients.connect();
+        pass(server, 1ms);
+        CHECK(server.broadcast("again").value() >= 1);
+        pass(server, 1s);
+        CHECK(!peer.sent().empty());
+        CHECK(server.stop().joined);
     }
 }
