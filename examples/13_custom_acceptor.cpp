@@ -1,5 +1,5 @@
-// Your acceptor: a server of packets on a Unix-domain socket, one message each. It passes
-// each message of a client to all, until one says "bye".
+// Your acceptor: a server of packets on a Unix-domain socket, one message each. It passes each
+// message of a client to all, until one says "bye".
 //   13_custom_acceptor path
 #include <sidecar/server.hpp>
 
@@ -17,8 +17,8 @@
 
 using namespace std::chrono_literals;
 using boost::asio::use_awaitable, boost::asio::local::stream_protocol;
-using Protocol =
-    boost::asio::generic::seq_packet_protocol; // SOCK_SEQPACKET: packets keep their ends
+/// SOCK_SEQPACKET: a receive returns one packet.
+using Protocol = boost::asio::generic::seq_packet_protocol;
 
 class Packets {
 public:
@@ -27,16 +27,28 @@ public:
         sidecar::ClientOverflow overflow{}; // the library reads it
     };
 
+    /// Options may outlive the loop, so a socket of Asio must not be in them.
+    struct Descriptor {
+        explicit Descriptor(int its_number) : number{its_number} {}
+        Descriptor(const Descriptor&) = delete;
+        Descriptor& operator=(const Descriptor&) = delete;
+        ~Descriptor() { number < 0 ? 0 : ::close(number); }
+        int number;
+    };
+
     /// The transport of a client that was accepted.
     class Client {
     public:
         struct Options {
-            std::shared_ptr<Protocol::socket> socket{};
+            std::shared_ptr<Descriptor> descriptor{};
         };
-        explicit Client(const Options& options) : socket_{options.socket} {}
+        explicit Client(const Options& options) : descriptor_{options.descriptor} {}
 
-        sidecar::Task<> connect(sidecar::Context) // the server's part of a handshake goes here
+        sidecar::Task<> connect(sidecar::Context ctx) // the place for a handshake
         {
+            socket_.emplace(ctx.executor());
+            socket_->assign({AF_UNIX, 0}, descriptor_->number);
+            descriptor_->number = -1; // it is the socket's now
             socket_->non_blocking(true);
             co_return;
         }
@@ -44,9 +56,12 @@ public:
         {
             co_await socket_->async_wait(Protocol::socket::wait_read, use_awaitable);
             boost::asio::socket_base::message_flags flags = 0;
-            const auto size = socket_->receive(boost::asio::buffer(packet_), 0, flags);
-            if (size == 0)
-                throw boost::system::system_error{boost::asio::error::eof};
+            boost::system::error_code ec;
+            const auto size = socket_->receive(boost::asio::buffer(packet_), 0, flags, ec);
+            if (ec == boost::asio::error::would_block)
+                co_return;
+            if (ec || size == 0)
+                throw boost::system::system_error{ec ? ec : boost::asio::error::eof};
             (void)sink.put_text({packet_.data(), size}); // one message always fits
         }
         sidecar::Task<> write(sidecar::Context, sidecar::Batch batch)
@@ -59,11 +74,13 @@ public:
         void abort() noexcept
         {
             boost::system::error_code ec;
-            socket_->close(ec);
+            if (socket_)
+                socket_->close(ec);
         }
 
     private:
-        std::shared_ptr<Protocol::socket> socket_;
+        std::shared_ptr<Descriptor> descriptor_;
+        std::optional<Protocol::socket> socket_;
         std::array<char, 65536> packet_;
     };
 
@@ -80,13 +97,15 @@ public:
     sidecar::Task<Client::Options> accept(sidecar::Context)
     {
         auto socket = co_await acceptor_->async_accept(use_awaitable);
-        co_return Client::Options{std::make_shared<Protocol::socket>(std::move(socket))};
+        co_return Client::Options{std::make_shared<Descriptor>(socket.release())};
     }
     void close() noexcept
     {
+        if (!acceptor_ || !acceptor_->is_open())
+            return;
         boost::system::error_code ec;
-        if (acceptor_ && acceptor_->is_open() && !acceptor_->close(ec))
-            ::unlink(options_.path.c_str());
+        acceptor_->close(ec);
+        ::unlink(options_.path.c_str());
     }
     void abort() noexcept { close(); }
 

@@ -4,6 +4,7 @@
     run_example.py NAME PROGRAM
 """
 import asyncio
+import json
 import os
 import re
 import signal
@@ -192,6 +193,29 @@ async def run_reconnecting(program):
         return await run(program, "ws://127.0.0.1:" + port_of(server), "somebody"), (
             "[subscribed ACME][subscribed BOLT][one][two]\nconnection 1 is down, and there will be another\n"
             "[subscribed ACME][subscribed BOLT][three]\nstopped\n")
+
+
+async def run_server(program):
+    """Two viewers; one gives a command, both see its effect. A third has left."""
+    process = await asyncio.create_subprocess_exec(program, "0", stdout=asyncio.subprocess.PIPE)
+    try:
+        url = (await process.stdout.readline()).decode().strip()
+        async with websockets.connect(url) as third:
+            await third.recv()
+        async with websockets.connect(url) as first, websockets.connect(url) as second:
+            await second.send("back")
+            for viewer in (first, second):
+                positions = []
+                while len(positions) < 3 or not positions[-3] > positions[-2] > positions[-1]:
+                    positions.append(json.loads(await viewer.recv())["position"])
+            process.send_signal(signal.SIGINT)
+            await first.wait_closed()
+            assert first.close_code == 1001, first.close_code
+        output = (await process.communicate())[0].decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return (process.returncode, re.search("clients.*", output)[0]), "clients: 2 closed, 0 cut"
 
 
 def packets(path):
