@@ -116,3 +116,15 @@ std::string Market::histogram() const
     }
     return text;
 }
+
+std::string Market::json() const
+{
+    std::string text;
+    for (const auto& [name, i] : instruments_)
+        text +=
+            fmt::format(R"({}{{"symbol":{},"bid":{:.2f},"ask":{:.2f},"last":{:.2f},"vwap":{:.2f},)"
+                        R"("volume":{:.0f},"stddev":{:.3f}}})",
+                        text.empty() ? "" : ",", json::serialize(json::string{name}), i.bid, i.ask,
+                        i.last, i.volume > 0 ? i.turnover / i.volume : 0, i.volume, i.volatility);
+    return fmt::format("[{}]", text);
+}

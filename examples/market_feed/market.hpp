@@ -21,6 +21,8 @@ public:
     [[nodiscard]] double latency(double quantile) const;
     [[nodiscard]] std::string table() const;
     [[nodiscard]] std::string histogram() const;
+    /// The table as a JSON array.
+    [[nodiscard]] std::string json() const;
 
 private:
     struct Instrument {

@@ -16,13 +16,18 @@ _sidecar_cat()
         mapfile -t COMPREPLY < <(compgen -W 'env http://' -- "$current")
         return
         ;;
-    --auth | --bearer | --count | --header | -H | --max-message | --ping-interval | --speed | --subprotocol | --timeout)
+    --listen | --relay)
+        mapfile -t COMPREPLY < <(compgen -W '127.0.0.1: 0.0.0.0: tcp:// unix:' -- "$current")
+        compopt -o nospace 2>/dev/null || true
+        return
+        ;;
+    --auth | --bearer | --count | --header | -H | --max-message | --origin | --ping-interval | --speed | --subprotocol | --timeout)
         return
         ;;
     esac
     if [[ $current == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W '--auth --bearer --binary --ca --cert --close-on-eof --compress --count
-            --force --header --help --insecure --json --key --max-message --ping-interval --proxy --quiet --reconnect --record --speed --stats
+            --force --header --help --insecure --json --key --listen --max-message --origin --ping-interval --proxy --quiet --reconnect --record --relay --speed --stats
             --subprotocol --timeout --timestamps --verbose --version' -- "$current")
     else
         mapfile -t COMPREPLY < <(compgen -W 'ws:// wss:// ws+unix: tcp:// tls:// unix:' -- "$current"; compgen -f -X '!*.sidecar' -- "$current")

@@ -14,12 +14,15 @@ _arguments -s -S \
     '--insecure[accept any certificate]' \
     '--json[events, messages and report as JSON lines]' \
     '--key[the key of our certificate]:file:_files' \
+    '--listen[serve here, no URL]:address:' \
     '--max-message[the largest message]:size:' \
+    '*--origin[pages that may connect]:origin:' \
     '--ping-interval[ping after so long a silence]:seconds:' \
     '--proxy[the HTTP proxy]:url:(env http\://)' \
     '--quiet[nothing on stderr]' \
     '--reconnect[connect again when the link is lost]' \
     '--record[record in a new file]:file:_files' \
+    '--relay[serve what the URL sends here]:address:' \
     '--speed[play N times as fast]:number:' \
     '--stats[counters and report at the end]' \
     '*--subprotocol[offered to the peer]:name:' \

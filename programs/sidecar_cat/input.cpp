@@ -79,8 +79,8 @@ std::optional<std::string> decode_hex(std::string_view line)
     return bytes;
 }
 
-Input::Input(int descriptor, sidecar::Feed& feed, const Settings& settings)
-    : feed_{feed},
+Input::Input(int descriptor, Send send, const Settings& settings)
+    : send_{std::move(send)},
       settings_{settings},
       descriptor_{descriptor},
       own_descriptor_{open_without_waits(descriptor)},
@@ -137,8 +137,8 @@ bool Input::send(const LineCutter::Line& line)
     } else if (is_hex && !decoded) {
         why = "it is not hex, as --binary hex demands";
     } else {
-        const auto sent = settings_.input_binary ? feed_.send(std::as_bytes(std::span{payload}))
-                                                 : feed_.send(payload);
+        const auto sent =
+            settings_.input_binary ? send_(std::as_bytes(std::span{payload})) : send_(payload);
         if (sent)
             return true;
         for (const auto waits :

@@ -3,10 +3,12 @@
 
 #include "options.hpp"
 
-#include <sidecar/feed.hpp>
+#include <sidecar/error.hpp>
+#include <sidecar/payload.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -45,7 +47,9 @@ private:
 /// waits here, and nothing is read meanwhile. Owned by Session, on the main thread.
 class Input {
 public:
-    Input(int descriptor, sidecar::Feed& feed, const Settings& settings);
+    /// Sends a line, or fails as Feed::send does.
+    using Send = std::function<sidecar::Result<void>(const sidecar::Payload& line)>;
+    Input(int descriptor, Send send, const Settings& settings);
     Input(const Input&) = delete;
     Input& operator=(const Input&) = delete;
     ~Input();
@@ -62,7 +66,7 @@ private:
     /// Returns false if the line must wait.
     [[nodiscard]] bool send(const LineCutter::Line& line);
 
-    sidecar::Feed& feed_;
+    const Send send_;
     const Settings& settings_;
     const int descriptor_;
     const int own_descriptor_; // of the same terminal or pipe, does not wait; -1: there is none

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <set>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 namespace sidecar_cat {
@@ -19,7 +20,9 @@ namespace {
 constexpr std::string_view head = R"(Usage: sidecar-cat [options] URL
        sidecar-cat [options] HOST PORT
        sidecar-cat [options] FILE.sidecar
+       sidecar-cat [options] --listen [ADDRESS:]PORT
 Prints each message of a network feed on a line, and sends each line of standard input.
+With --listen it is the server: lines go to all clients, their messages are printed.
 
 URL:
   ws://host:port/path  wss://...           WebSocket, in the clear or over TLS
@@ -47,6 +50,10 @@ Examples:
   sidecar-cat --record run.sidecar wss://example.org/feed
   sidecar-cat --speed 10 run.sidecar
       records what comes and goes; plays it ten times as fast
+  tail -f log | sidecar-cat --listen 8080
+      shows the lines to all that connect to ws://localhost:8080
+  sidecar-cat wss://example.org/feed --relay 0.0.0.0:8080
+      passes the feed on to all that connect
 )";
 
 using View = std::string_view;
@@ -207,8 +214,16 @@ void set_authorities(Settings& settings, View path)
     (std::filesystem::is_directory(path, ignored) ? tls.ca_directory : tls.ca_file) = path;
 }
 
+void set_listen(Settings& settings, View address, bool is_relay)
+{
+    if (!settings.listen.address.empty())
+        throw Mistake{"only one of --listen and --relay"};
+    settings.listen.address = address;
+    settings.listen.is_relay = is_relay;
+}
+
 /// The URLs for which an option has an effect; for others it is a mistake.
-enum class For { all, peer, network, websocket, tls, recording };
+enum class For { all, peer, network, websocket, tls, recording, clients };
 
 struct Option {
     View name, value; ///< a flag has no value
@@ -216,6 +231,7 @@ struct Option {
     View help;
     void (*set)(Settings&, View);
     bool is_list = false; ///< may be given several times
+    bool serves = false;  ///< has an effect on the clients of --listen
 };
 
 constexpr View header = "--header"; // -H, as other programs have it
@@ -254,7 +270,7 @@ constexpr Option options[]{
     {"--ping-interval", "SECONDS", For::websocket,
      "ping after so long a silence, and end the link after as much more\n"
      "(default: 15; 0: never)",
-     set_ping_interval},
+     set_ping_interval, false, true},
     {header, "FIELD", For::websocket,
      "a further field of the request, 'Name: value'; @FILE: such lines", add_headers, true},
     {"--auth", "SECRET", For::websocket,
@@ -263,11 +279,12 @@ constexpr Option options[]{
      set_auth},
     {"--bearer", "TOKEN", For::websocket,
      "authorize with a token; @FILE and env:NAME as for --auth",
-     [](Settings& s, View value) { s.websocket.bearer = to_secret(value); }},
+     [](Settings& s, View value) { s.websocket.bearer = to_secret(value); }, false, true},
     {"--subprotocol", "NAME", For::websocket,
-     "offered, the preferred one first; several by commas or by repeating", add_subprotocols, true},
+     "offered, the preferred one first; several by commas or by repeating", add_subprotocols, true,
+     true},
     {"--compress", "", For::websocket, "offer permessage-deflate (RFC 7692)",
-     [](Settings& s, View) { s.websocket.compression.emplace(); }},
+     [](Settings& s, View) { s.websocket.compression.emplace(); }, false, true},
     {"--proxy", "URL", For::network,
      "the HTTP proxy, http://user:password@host:port; env: as HTTP_PROXY,\n"
      "HTTPS_PROXY and NO_PROXY say; @FILE: the URL is in a file",
@@ -275,11 +292,21 @@ constexpr Option options[]{
     {"--ca", "PATH", For::tls,
      "trust the authorities in this PEM file or directory, not the system's", set_authorities},
     {"--cert", "FILE", For::tls, "our certificate, PEM",
-     [](Settings& s, View path) { s.websocket.tls.certificate_file = path; }},
+     [](Settings& s, View path) { s.websocket.tls.certificate_file = path; }, false, true},
     {"--key", "FILE", For::tls, "its key, PEM (default: in the file of --cert)",
-     [](Settings& s, View path) { s.websocket.tls.key_file = path; }},
+     [](Settings& s, View path) { s.websocket.tls.key_file = path; }, false, true},
     {"--insecure", "", For::tls, "accept any certificate; for tests only",
      [](Settings& s, View) { s.websocket.tls.insecure_skip_verification = true; }},
+    {"--listen", "ADDRESS", For::all,
+     "no URL: serve WebSockets here, [ADDRESS:]PORT (default: 127.0.0.1) or a URL's\n"
+     "other forms, such as tcp://0.0.0.0:7000 or unix:/path",
+     [](Settings& s, View address) { set_listen(s, address, false); }},
+    {"--relay", "ADDRESS", For::all, "serve likewise: the clients get what the URL sends",
+     [](Settings& s, View address) { set_listen(s, address, true); }},
+    {"--origin", "ORIGIN", For::clients,
+     "pages of this origin may connect, https://host; *: any page\n"
+     "(default: those of the host that they ask for)",
+     [](Settings& s, View origin) { s.listen.websocket.origins.emplace_back(origin); }, true},
     {"--stats", "", For::all, "counters and the stop's report on stderr at the end",
      [](Settings& s, View) { s.prints_stats = true; }},
     {"--quiet", "", For::all, "nothing on stderr but mistakes of usage",
@@ -307,7 +334,8 @@ std::string help()
 
 using Tcp = sidecar::Tcp<sidecar::Lines>;
 
-void set_host_and_port(View authority, Tcp::Options& tcp)
+/// Parses "host:port". Returns an empty host if it is something else.
+std::pair<std::string, std::uint16_t> host_and_port(View authority)
 {
     if (authority.ends_with('/'))
         authority.remove_suffix(1);
@@ -318,21 +346,18 @@ void set_host_and_port(View authority, Tcp::Options& tcp)
         host = host.substr(1, host.size() - 2);
     authority.remove_prefix(std::min(colon + 1, authority.size()));
     const auto port = to_number<std::uint16_t>(authority);
-    if (!port || *port == 0 || host.empty()
-        || host.find_first_of(has_brackets ? "[]/?#@ " : "[]/?#@ :") != host.npos)
-        throw Mistake{"the URL is not written tcp://host:port or tls://host:port, an IPv6 address "
-                      "in brackets"};
-    tcp.host = host;
-    tcp.port = *port;
+    if (!port || host.find_first_of(has_brackets ? "[]/?#@ " : "[]/?#@ :") != host.npos)
+        return {};
+    return {std::string{host}, *port};
 }
 
-void set_path(View path, Tcp::Options& tcp)
+std::string path_of(View path)
 {
     if (path.starts_with("//")) // unix:///path is the same
         path.remove_prefix(2);
     if (path.size() < 2 || !(path.starts_with('/') || path.starts_with('@')))
         throw Mistake{"a Unix socket is written unix:/path, or unix:@name if it is abstract"};
-    tcp.host = fmt::format("unix:{}", path);
+    return std::string{path};
 }
 
 struct Scheme {
@@ -356,15 +381,22 @@ bool is_recording(View name)
                && !std::filesystem::is_directory(name, ignored));
 }
 
-/// Schemes are case-insensitive (RFC 3986 section 3.1).
-const Scheme& scheme_of(View url)
+/// Schemes are case-insensitive (RFC 3986 section 3.1). Null: it has none of ours.
+const Scheme* find_scheme(View url)
 {
     for (const auto& scheme : schemes)
         if (std::equal(scheme.name.begin(), scheme.name.end(), url.begin(),
                        url.begin() + std::min(url.size(), scheme.name.size()), [](char a, char b) {
                            return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b);
                        }))
-            return scheme;
+            return &scheme;
+    return nullptr;
+}
+
+const Scheme& scheme_of(View url)
+{
+    if (const auto* scheme = find_scheme(url))
+        return *scheme;
     if (is_recording(url))
         return recording;
     throw Mistake{"the URL must begin with ws://, wss://, ws+unix:, wss+unix:, tcp://, tls:// or "
@@ -385,8 +417,14 @@ void check(const Settings& settings, const Given& given, const Scheme& scheme)
         throw Mistake{"--force: needs --record"};
     for (const auto* option : given)
         if (const auto* why =
-                option->urls == For::recording && !scheme.is_recording ? "only for a recording"
+                option->urls == For::clients && settings.listen.address.empty()
+                    ? "only with --listen and --relay"
+                : settings.listen.is_server() && option->urls != For::all
+                        && option->urls != For::clients && !option->serves
+                    ? "not with --listen"
+                : option->urls == For::recording && !scheme.is_recording ? "only for a recording"
                 : scheme.is_recording && option->urls != For::all && option->urls != For::recording
+                        && option->urls != For::clients
                     ? "not for a recording"
                 : option->urls == For::websocket && !scheme.is_websocket
                     ? "only for WebSocket (ws://, wss://, ws+unix:)"
@@ -413,7 +451,51 @@ void play_all(Settings& settings)
                                .at_start = true};
 }
 
-/// Sets the fields that depend on several options.
+/// Sets the options of the listener. --listen gives it those that would be the link's.
+void set_listener(Settings& settings, Listen& listen)
+{
+    const auto& link = settings.websocket;
+    const auto* scheme = find_scheme(listen.address);
+    const auto rest = View{listen.address}.substr(scheme ? scheme->name.size() : 0);
+    const bool is_websocket = !scheme || scheme->is_websocket;
+    const bool is_secure = scheme && scheme->is_secure;
+    if (is_secure && listen.is_relay)
+        throw Mistake{"--relay: not over TLS"};
+    if (is_secure && link.tls.certificate_file.empty())
+        throw Mistake{"--listen: TLS needs --cert"};
+    if (!is_websocket && !listen.websocket.origins.empty())
+        throw Mistake{"--origin: only for WebSocket"};
+    const auto set = [&](auto& server) {
+        if (scheme && scheme->is_local) {
+            server.unix_path = path_of(rest);
+        } else {
+            const bool has_address = rest.find(':') != rest.npos;
+            std::tie(server.address, server.port) =
+                host_and_port(has_address ? std::string{rest} : fmt::format("127.0.0.1:{}", rest));
+            if (server.address.empty())
+                throw Mistake{
+                    fmt::format("{}: it must be [ADDRESS:]PORT, an IPv6 address in brackets",
+                                listen.is_relay ? "--relay" : "--listen")};
+        }
+        server.max_message_bytes = link.max_message_bytes;
+        server.outbox.bytes = std::size_t{16} << 20; // lines of a file come faster than they go
+        if (is_secure)
+            server.tls = sidecar::TlsServerOptions{
+                .certificates = {{.certificate_file = link.tls.certificate_file,
+                                  .key_file = link.tls.key_file}}};
+    };
+    if (!is_websocket)
+        return set(listen.tcp.emplace());
+    set(listen.websocket);
+    if (listen.is_relay)
+        return;
+    listen.websocket.subprotocols = link.subprotocols;
+    listen.websocket.compression = link.compression;
+    if (!link.bearer.empty())
+        listen.websocket.on_request = sidecar::require_bearer(link.bearer);
+}
+
+/// Sets the fields that depend on several server.
 void complete(Settings& settings, const Scheme& scheme)
 {
     auto& websocket = settings.websocket;
@@ -431,8 +513,10 @@ void complete(Settings& settings, const Scheme& scheme)
         settings.input_binary.value_or(is_plain ? BinaryFormat::raw : BinaryFormat::hex);
     if (settings.input_binary == BinaryFormat::base64) // is for output only
         settings.input_binary.reset();
+    if (!settings.listen.address.empty())
+        set_listener(settings, settings.listen);
     websocket.url = settings.url;
-    if (scheme.is_websocket || scheme.is_recording)
+    if (settings.url.empty() || scheme.is_websocket || scheme.is_recording)
         return;
     auto& tcp = settings.tcp.emplace();
     tcp.max_message_bytes = websocket.max_message_bytes;
@@ -440,7 +524,14 @@ void complete(Settings& settings, const Scheme& scheme)
     if (scheme.is_secure)
         tcp.tls = websocket.tls;
     const auto rest = View{settings.url}.substr(scheme.name.size());
-    scheme.is_local ? set_path(rest, tcp) : set_host_and_port(rest, tcp);
+    if (scheme.is_local) {
+        tcp.host = fmt::format("unix:{}", path_of(rest));
+        return;
+    }
+    std::tie(tcp.host, tcp.port) = host_and_port(rest);
+    if (tcp.host.empty() || tcp.port == 0)
+        throw Mistake{"the URL is not written tcp://host:port or tls://host:port, an IPv6 address "
+                      "in brackets"};
 }
 
 /// Takes the option at `at`, and its value if that is a separate argument.
@@ -512,8 +603,13 @@ std::variant<Settings, EarlyExit> parse(const std::vector<std::string>& argument
         else
             places.emplace_back(argument);
     }
-    settings.url = url_of(places);
-    const auto& scheme = scheme_of(settings.url);
+    const bool is_server = settings.listen.is_server();
+    if (is_server && !places.empty())
+        throw Mistake{"--listen: not with a URL; --relay passes a feed on"};
+    if (!is_server)
+        settings.url = url_of(places);
+    const auto* listens = is_server ? find_scheme(settings.listen.address) : nullptr;
+    const auto& scheme = listens ? *listens : is_server ? schemes[0] : scheme_of(settings.url);
     check(settings, given, scheme);
     complete(settings, scheme);
     return settings;

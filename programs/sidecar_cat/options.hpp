@@ -4,8 +4,8 @@
 #include <sidecar/options.hpp>
 #include <sidecar/transports/recording.hpp>
 #include <sidecar/transports/replay.hpp>
-#include <sidecar/transports/tcp.hpp>
-#include <sidecar/transports/websocket.hpp>
+#include <sidecar/transports/tcp_server.hpp>
+#include <sidecar/transports/websocket_server.hpp>
 
 #include <cstdint>
 #include <optional>
@@ -26,14 +26,25 @@ constexpr int stopped_uncleanly = 4;
 /// The form of a binary message on a line.
 enum class BinaryFormat { hex, base64, raw };
 
+/// Where --listen or --relay listens, if anywhere. Options of both transports are kept with WebSocket's until the
+/// address decides.
+struct Listen {
+    std::string address{}; ///< as it is given; empty: nowhere
+    bool is_relay = false; ///< sends what the URL's link receives; false: there is no URL
+    [[nodiscard]] bool is_server() const noexcept { return !address.empty() && !is_relay; }
+    sidecar::WebSocket::Acceptor::Options websocket{};
+    std::optional<sidecar::Tcp<sidecar::Lines>::Acceptor::Options> tcp{};
+};
+
 /// The parsed command line. Options of both transports are kept with WebSocket's until the URL
 /// decides.
 struct Settings {
-    std::string url{};
+    std::string url{}; ///< empty: --listen
     sidecar::WebSocket::Options websocket{};
     std::optional<sidecar::Tcp<sidecar::Lines>::Options> tcp{}; ///< tcp:, tls: and unix: URLs
     std::optional<sidecar::Replay::Options> replay{};           ///< a recording in place of a URL
-    std::string record_file{};                                  ///< empty: nothing is recorded
+    Listen listen{};
+    std::string record_file{}; ///< empty: nothing is recorded
     sidecar::RecordingCounts recorded{};
     sidecar::Options feed{};
     sidecar::Duration timeout = std::chrono::seconds{10}; ///< to connect; max(): none

@@ -170,6 +170,8 @@ void Printer::message(std::string& out, const sidecar::MessageView& message) con
         out.append(time_).append(" ");
     if (settings_.is_terminal)
         out += "< ";
+    if (settings_.listen.is_server())
+        append(out, "{}: ", static_cast<std::uint32_t>(message.link()));
     const bool is_text = message.kind() == sidecar::MessageKind::text;
     if (!is_text && settings_.output_binary == BinaryFormat::hex)
         append_hex(out, message.bytes());
@@ -182,17 +184,19 @@ void Printer::message(std::string& out, const sidecar::MessageView& message) con
     out += '\n';
 }
 
-void Printer::begin_event(std::string& out, std::string_view name) const
+void Printer::begin_event(std::string& out, std::string_view name, sidecar::LinkId link) const
 {
     append(out, "{{\"event\":\"{}\"", name);
     if (!time_.empty())
         append(out, ",\"time\":\"{}\"", time_);
+    if (!settings_.listen.address.empty())
+        append(out, ",\"link\":{}", static_cast<std::uint32_t>(link));
 }
 
 void Printer::json_message(std::string& out, const sidecar::MessageView& message) const
 {
     const bool is_text = message.kind() == sidecar::MessageKind::text;
-    begin_event(out, "message");
+    begin_event(out, "message", message.link());
     append(out, ",\"kind\":\"{}\",\"size\":{}", is_text ? "text" : "binary", message.size());
     // With raw, a binary message is printed as text if it is UTF-8, and as base64 otherwise.
     if ((is_text || settings_.output_binary == BinaryFormat::raw) && is_utf8(message.text())) {
@@ -209,17 +213,19 @@ void Printer::json_message(std::string& out, const sidecar::MessageView& message
     out += "}\n";
 }
 
-void Printer::up(std::string& out, std::string_view endpoint, std::string_view protocol) const
+void Printer::up(std::string& out, std::string_view endpoint, const sidecar::Event& event) const
 {
-    begin_event(out, "up");
+    begin_event(out, "up", event.link);
     append_field(out, "endpoint", endpoint);
-    append_field(out, "protocol", protocol);
+    append_field(out, "protocol", event.protocol);
+    if (event.client) // of a client's request
+        append_field(out, "path", event.client->path);
     out += "}\n";
 }
 
-void Printer::down(std::string& out, const sidecar::Failure& failure) const
+void Printer::down(std::string& out, const sidecar::Failure& failure, sidecar::LinkId link) const
 {
-    begin_event(out, "down");
+    begin_event(out, "down", link);
     append(out, ",{}\n", std::string_view{sidecar::to_json(failure)}.substr(1));
 }
 
@@ -227,7 +233,7 @@ void Printer::report(std::string& out, int status, const sidecar::StopReport& re
                      const sidecar::Stats& stats) const
 {
     const auto members = sidecar::to_json(report);
-    begin_event(out, "report");
+    begin_event(out, "report", {});
     append(out, ",\"status\":{},{},{}\n", status,
            std::string_view{members}.substr(1, members.size() - 2),
            std::string_view{sidecar::to_json(stats)}.substr(1));

@@ -4,6 +4,7 @@
 #include "options.hpp"
 
 #include <sidecar/error.hpp>
+#include <sidecar/event.hpp>
 #include <sidecar/message.hpp>
 #include <sidecar/stats.hpp>
 #include <sidecar/stop_report.hpp>
@@ -31,14 +32,15 @@ public:
     void set_time(WallTime time);
     void message(std::string& out, const sidecar::MessageView& message) const;
     // Events, as JSON lines
-    void up(std::string& out, std::string_view endpoint, std::string_view protocol) const;
-    void down(std::string& out, const sidecar::Failure& failure) const;
+    void up(std::string& out, std::string_view endpoint, const sidecar::Event& event) const;
+    void down(std::string& out, const sidecar::Failure& failure, sidecar::LinkId link = {}) const;
     void report(std::string& out, int status, const sidecar::StopReport& report,
                 const sidecar::Stats& stats) const;
 
 private:
     void json_message(std::string& out, const sidecar::MessageView& message) const;
-    void begin_event(std::string& out, std::string_view name) const;
+    /// With --listen and --relay also the link's number.
+    void begin_event(std::string& out, std::string_view name, sidecar::LinkId link) const;
 
     const Settings& settings_;
     std::string time_{}; // empty: lines have no time

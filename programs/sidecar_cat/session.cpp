@@ -4,6 +4,7 @@
 #include "output.hpp"
 
 #include <sidecar/format.hpp>
+#include <sidecar/server.hpp>
 #include <sidecar/sidecar.hpp>
 #include <sidecar/signals.hpp>
 
@@ -17,6 +18,7 @@
 #include <fcntl.h>
 #include <memory>
 #include <new>
+#include <optional>
 #include <poll.h>
 #include <string>
 #include <string_view>
@@ -68,8 +70,45 @@ std::unique_ptr<sidecar::Feed> make_feed(const Settings& settings,
     return std::make_unique<Sidecar<Recording<T>>>(recording, feed_options(settings));
 }
 
+/// Calls `function` with the transport that --listen or --relay serves, and its options.
+template <class Function>
+auto with_listener(const Settings& settings, Function function)
+{
+    const auto& listen = settings.listen;
+    return listen.tcp ? function.template operator()<sidecar::Tcp<sidecar::Lines>>(*listen.tcp)
+                      : function.template operator()<sidecar::WebSocket>(listen.websocket);
+}
+
+/// Finds the listener of --listen, or opens that of --relay, and prints where it is.
+sidecar::Result<sidecar::Listener> open_listener(sidecar::Feed& feed, const Settings& settings,
+                                                 std::string& endpoint)
+{
+    return with_listener(
+        settings, [&]<class T>(auto options) -> sidecar::Result<sidecar::Listener> {
+            // Clients of a relay send for nobody
+            const sidecar::Overflow nothing{.policy = sidecar::OverflowPolicy::drop_newest,
+                                            .queue_messages = 1};
+            auto listener = settings.listen.is_relay
+                                ? feed.listen<T>(options, settings.timeout, {.overflow = nothing})
+                                : static_cast<sidecar::Server<T>&>(feed).listener();
+            if (!listener)
+                return listener;
+            options.port = listener->port(); // it may have been 0
+            endpoint = T::Acceptor::endpoint(options);
+            if (settings.listen.tcp && options.unix_path.empty())
+                endpoint.insert(0, options.tls ? "tls://" : "tcp://");
+            complain(settings, fmt::format("listening on {}", endpoint));
+            return listener;
+        });
+}
+
 std::unique_ptr<sidecar::Feed> make_feed(const Settings& settings)
 {
+    if (settings.listen.is_server())
+        return with_listener(settings, [&]<class T>(const auto& options) {
+            return std::unique_ptr<sidecar::Feed>{
+                new sidecar::Server<T>{options, feed_options(settings)}};
+        });
     if (settings.replay)
         return std::make_unique<sidecar::Sidecar<sidecar::Replay>>(*settings.replay,
                                                                    feed_options(settings));
@@ -80,9 +119,10 @@ std::unique_ptr<sidecar::Feed> make_feed(const Settings& settings)
 
 std::string endpoint_of(const Settings& settings)
 {
-    return settings.replay ? settings.replay->file
-           : settings.tcp  ? sidecar::Tcp<sidecar::Lines>::endpoint(*settings.tcp)
-                           : sidecar::WebSocket::endpoint(settings.websocket);
+    return settings.url.empty() ? ""
+           : settings.replay    ? settings.replay->file
+           : settings.tcp       ? sidecar::Tcp<sidecar::Lines>::endpoint(*settings.tcp)
+                                : sidecar::WebSocket::endpoint(settings.websocket);
 }
 
 /// Makes the file to record into, or empties it. Returns why it cannot; empty: it is there.
@@ -107,7 +147,8 @@ public:
           endpoint_{endpoint_of(settings)},
           signals_{sidecar::stop_on_signals(*feed_)},
           printer_{settings},
-          input_{STDIN_FILENO, *feed_, settings}
+          input_{STDIN_FILENO, [this](const sidecar::Payload& line) { return send(line); },
+                 settings}
     {
     }
     Session(const Session&) = delete;
@@ -142,13 +183,45 @@ private:
         printer_.set_time(std::chrono::system_clock::now());
         // With --reconnect the time is that of an attempt
         const bool reconnects = settings_.feed.reconnect.has_value();
-        const auto begun =
-            feed_->start_in_background(reconnects ? sidecar::Duration::max() : settings_.timeout);
+        const auto timeout = reconnects ? sidecar::Duration::max() : settings_.timeout;
+        const auto begun = settings_.listen.is_server() ? feed_->start(timeout)
+                                                        : feed_->start_in_background(timeout);
         const auto handle = begun ? feed_->native_handle() : sidecar::Result<int>{begun.error()};
-        if (handle)
-            descriptor_ = *handle;
-        else
-            record_failure(handle.error());
+        if (!handle)
+            return record_failure(handle.error());
+        descriptor_ = *handle;
+        if (settings_.listen.address.empty())
+            return;
+        auto listener = open_listener(*feed_, settings_, listens_on_);
+        if (!listener)
+            return record_failure(listener.error());
+        listener_ = *std::move(listener);
+        // A link that failed before the listener was up makes no event
+        if (const auto started = feed_->wait_started({});
+            !started && started.error() != sidecar::Error::timed_out)
+            record_failure(started.error());
+    }
+
+    /// Sends a line of the input. --listen waits for a first client, so that its lines are not lost.
+    sidecar::Result<void> send(const sidecar::Payload& line)
+    {
+        if (!settings_.listen.is_server())
+            return feed_->send(line);
+        if (!had_client_)
+            return sidecar::Failure{sidecar::Error::not_connected};
+        const auto sent = listener_->broadcast(line);
+        return sent ? sidecar::Result<void>{} : sent.error();
+    }
+
+    [[nodiscard]] bool is_flushed()
+    {
+        if (!settings_.listen.is_server())
+            return feed_->flush({}).has_value();
+        auto clients = listener_->clients();
+        return std::none_of(clients.begin(), clients.end(), [](auto& client) {
+            const auto flushed = client.flush({});
+            return !flushed && flushed.error() == sidecar::Error::timed_out;
+        });
     }
 
     /// Waits until one of the three descriptors is ready, and reads or writes what is.
@@ -157,7 +230,7 @@ private:
         if (signals_.signal() != 0 && !text_.empty())
             return write();
         const bool is_flushing = settings_.closes_at_eof && input_.is_done();
-        if (is_flushing && feed_->flush({}))
+        if (is_flushing && is_flushed())
             feed_->request_stop();
         const bool is_writing = !text_.empty();
         ::pollfd entries[] = {{is_writing ? -1 : descriptor_, POLLIN, 0},
@@ -204,7 +277,12 @@ private:
             return;
         if (is_over_ && !was_up_)
             complain(settings_, "stopped before the link was up");
-        if (event.kind == Kind::message) {
+        if (event.link != sidecar::LinkId{0}
+            && (settings_.listen.is_relay || event.kind != Kind::message)) {
+            take_from_client(event);
+        } else if (event.kind == Kind::message) {
+            if (settings_.listen.is_relay)
+                relay(event.message);
             printer_.message(text_, event.message.view());
             if (++received_ == settings_.count)
                 stop_listening();
@@ -212,13 +290,39 @@ private:
             was_up_ = true;
             status_ = exit_status::clean;
             if (event.kind == Kind::up && settings_.is_json)
-                printer_.up(text_, endpoint_, event.protocol);
+                printer_.up(text_, settings_.url.empty() ? listens_on_ : endpoint_, event);
             input_.resume();
         } else if (event.next_attempt && event.failure) {
             if (settings_.is_json)
-                printer_.down(text_, *event.failure);
+                printer_.down(text_, *event.failure, event.link);
             complain(settings_,
                      event.failure->message() + (settings_.replay ? "" : "; it is tried again"));
+        } else if (settings_.listen.is_relay
+                   && (event.kind == Kind::down || event.kind == Kind::retry)) {
+            record_failure(*event.failure); // next_event() goes on: the listener is still up
+        }
+    }
+
+    void relay(const sidecar::Message& message)
+    {
+        if (const auto sent = listener_->broadcast(message); !sent)
+            complain(settings_, fmt::format("a message is not relayed: {}", sent.error()));
+    }
+
+    /// An event of a client, or of the listener of --relay.
+    void take_from_client(const sidecar::Event& event)
+    {
+        using Kind = sidecar::Event::Kind;
+        const bool is_listener = event.link == listener_->id();
+        if (event.kind == Kind::up && settings_.is_json)
+            printer_.up(text_, is_listener ? listens_on_ : event.client->peer, event);
+        if (event.kind == Kind::up && !is_listener) {
+            had_client_ = true;
+            input_.resume();
+        } else if (event.kind == Kind::down && is_listener) {
+            record_failure(*event.failure);
+        } else if (event.kind == Kind::down && settings_.is_json) {
+            printer_.down(text_, *event.failure, event.link);
         }
     }
 
@@ -294,6 +398,8 @@ private:
     const Settings& settings_;
     std::unique_ptr<sidecar::Feed> feed_;
     std::string endpoint_;
+    std::optional<sidecar::Listener> listener_{}; // of --listen and --relay
+    std::string listens_on_{};
     sidecar::SignalGuard signals_;
     Printer printer_;
     Output output_{STDOUT_FILENO};
@@ -303,7 +409,7 @@ private:
     int status_ = exit_status::could_not_connect;
     std::uint64_t received_ = 0;
     bool is_muted_ = false; // no longer prints messages and failures
-    bool is_over_ = false, was_up_ = false;
+    bool is_over_ = false, was_up_ = false, had_client_ = false;
 };
 
 } // namespace

@@ -3,14 +3,18 @@
 
 #include <sidecar/json.hpp>
 #include <sidecar/prometheus.hpp>
+#include <sidecar/server.hpp>
 #include <sidecar/sidecar.hpp>
 #include <sidecar/signals.hpp>
 #include <sidecar/transports/mock.hpp>
+#include <sidecar/transports/mock_server.hpp>
 #include <sidecar/transports/recording.hpp>
 #include <sidecar/transports/recording_reader.hpp>
 #include <sidecar/transports/replay.hpp>
 #include <sidecar/transports/tcp.hpp>
+#include <sidecar/transports/tcp_server.hpp>
 #include <sidecar/transports/websocket.hpp>
+#include <sidecar/transports/websocket_server.hpp>
 
 #include <fmt/format.h>
 
@@ -30,9 +34,12 @@ using namespace std::chrono_literals;
 extern sidecar::Feed& feed;
 extern sidecar::Feed& orders;
 extern sidecar::MockPeer peer;
+extern sidecar::Server<sidecar::WebSocket> server;
 extern std::string url, token;
 void run(sidecar::Feed& feed);
 void handle(std::string_view text);
 void draw();
 void log_line(std::string_view text);
 bool is_done();
+void step();
+std::string state_as_json();

@@ -4,9 +4,13 @@
     run_example.py NAME PROGRAM
 """
 import asyncio
+import json
+import os
 import re
 import signal
+import socket
 import sys
+import tempfile
 
 import websockets
 
@@ -189,6 +193,61 @@ async def run_reconnecting(program):
         return await run(program, "ws://127.0.0.1:" + port_of(server), "somebody"), (
             "[subscribed ACME][subscribed BOLT][one][two]\nconnection 1 is down, and there will be another\n"
             "[subscribed ACME][subscribed BOLT][three]\nstopped\n")
+
+
+async def run_server(program):
+    """Two viewers; one gives a command, both see its effect. A third has left."""
+    process = await asyncio.create_subprocess_exec(program, "0", stdout=asyncio.subprocess.PIPE)
+    try:
+        url = (await process.stdout.readline()).decode().strip()
+        async with websockets.connect(url) as third:
+            await third.recv()
+        async with websockets.connect(url) as first, websockets.connect(url) as second:
+            await second.send("back")
+            for viewer in (first, second):
+                positions = []
+                while len(positions) < 3 or not positions[-3] > positions[-2] > positions[-1]:
+                    positions.append(json.loads(await viewer.recv())["position"])
+            process.send_signal(signal.SIGINT)
+            await first.wait_closed()
+            assert first.close_code == 1001, first.close_code
+        output = (await process.communicate())[0].decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return (process.returncode, re.search("clients.*", output)[0]), "clients: 2 closed, 0 cut"
+
+
+def packets(path):
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    client.settimeout(LIMIT)
+    client.connect(path)
+    return client
+
+
+async def run_custom_acceptor(program):
+    """Each client gets what is said while it is there, packet by packet, and then the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = folder + "/packets"
+        process = await asyncio.create_subprocess_exec(program, path, stdout=asyncio.subprocess.PIPE)
+        try:
+            output = await process.stdout.readline()
+            first = packets(path)
+            first.send(b"hello")
+            first.send(b"anybody here?")
+            for _ in range(2):
+                output += await process.stdout.readline()
+            second = packets(path)
+            second.send(b"bye")
+            output += (await process.communicate())[0]
+        finally:
+            if process.returncode is None:
+                process.kill()
+        got = [first.recv(100) for _ in range(4)], [second.recv(100) for _ in range(2)]
+        assert got == ([b"hello", b"anybody here?", b"bye", b""], [b"bye", b""]), got
+        assert not os.path.exists(path)
+        return (process.returncode, output.decode()), (
+            'listening\n"hello" goes to 1\n"anybody here?" goes to 1\n"bye" goes to 2\n')
 
 
 EXAMPLES = {name[len("run_"):]: function for name, function in globals().items() if name.startswith("run_")}

@@ -99,7 +99,7 @@ TEST_CASE("input: a read where nothing is left returns at once, and the end is s
     REQUIRE(reader >= 0);
     const Settings settings;
     sidecar::Sidecar<sidecar::Tcp<sidecar::Lines>> feed{{.host = "localhost", .port = 1}};
-    Input input{reader, feed, settings};
+    Input input{reader, [&](const sidecar::Payload& line) { return feed.send(line); }, settings};
     const auto was_open = ::fcntl(reader, F_GETFL);
     input.resume();
     input.read();

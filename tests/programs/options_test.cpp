@@ -344,3 +344,100 @@ TEST_CASE("options: a recording is a file, or is named like one, and has options
     CHECK(settings_of({"--record", "f", "tcp://h:1"}).record_file == "f");
     CHECK(settings_of({"--record", "f", "--force", "ws://h"}).replaces_record);
 }
+
+TEST_CASE("options: --listen and --relay take an address, in the forms of a URL")
+{
+    struct Row {
+        const char* given;
+        bool is_websocket;
+        const char* address;
+        int port;
+        const char* unix_path;
+    };
+    const Row rows[] = {
+        {"8080", true, "127.0.0.1", 8080, ""},
+        {"0", true, "127.0.0.1", 0, ""},
+        {"0.0.0.0:80", true, "0.0.0.0", 80, ""},
+        {"[::1]:80", true, "::1", 80, ""},
+        {"localhost:80", true, "localhost", 80, ""},
+        {"ws://[::]:80/", true, "::", 80, ""},
+        {"ws+unix:/run/s", true, "127.0.0.1", 0, "/run/s"},
+        {"tcp://80", false, "127.0.0.1", 80, ""},
+        {"TCP://10.0.0.1:80", false, "10.0.0.1", 80, ""},
+        {"unix:/run/s", false, "127.0.0.1", 0, "/run/s"},
+        {"unix:@s", false, "127.0.0.1", 0, "@s"},
+    };
+    const auto is = [](const auto& options, const Row& row) {
+        CHECK(options.address == row.address);
+        CHECK(options.port == row.port);
+        CHECK(options.unix_path == row.unix_path);
+        CHECK(options.max_message_bytes == 2048);
+    };
+    for (const auto& row : rows)
+        for (const bool is_relay : {false, true}) {
+            CAPTURE(row.given);
+            Arguments arguments{is_relay ? "--relay" : "--listen", row.given, "--max-message=2k"};
+            if (is_relay)
+                arguments.emplace_back("ws://h");
+            const auto settings = settings_of(arguments);
+            CHECK(settings.listen.is_relay == is_relay);
+            CHECK(settings.listen.tcp.has_value() != row.is_websocket);
+            if (row.is_websocket)
+                is(settings.listen.websocket, row);
+            else
+                is(*settings.listen.tcp, row);
+        }
+    for (const auto* wrong : {"x", "1x", "h:", ":80", "h:65536", "::1:80", "h:80/path", "a b:80",
+                              "http://h:80", "unix:", "unix:s", "-1", "user@h:80"}) {
+        CAPTURE(wrong);
+        CHECK(is_wrong({"--listen", wrong}, "sidecar-cat: "));
+        CHECK(is_wrong({"ws://h", "--relay", wrong}, "sidecar-cat: "));
+    }
+}
+
+TEST_CASE(
+    "options: those of the link are those of the clients with --listen, unless they need a link")
+{
+    const auto settings =
+        settings_of({"--listen", "wss://8080", "--bearer", "secret", "--subprotocol", "a,b",
+                     "--compress", "--cert", "c.pem", "--origin", "https://a", "--origin",
+                     "https://b", "--ping-interval", "3"});
+    const auto& server = settings.listen.websocket;
+    CHECK(server.origins == std::vector{"https://a"s, "https://b"s});
+    CHECK(server.subprotocols == std::vector{"a"s, "b"s});
+    CHECK(server.compression);
+    CHECK(server.on_request);
+    REQUIRE(server.tls);
+    CHECK(server.tls->certificates.at(0).certificate_file == "c.pem");
+    CHECK(server.tls->certificates.at(0).key_file == "c.pem");
+    CHECK(settings.feed.ping_interval == 3s);
+    // Those of a relay are its link's
+    const auto relay =
+        settings_of({"wss://h", "--relay", "80", "--bearer", "secret", "--compress"});
+    CHECK_FALSE(relay.listen.websocket.on_request);
+    CHECK_FALSE(relay.listen.websocket.compression);
+    CHECK(relay.websocket.bearer == "secret");
+
+    const std::pair<Arguments, const char*> mistakes[] = {
+        {{"--listen", "80", "ws://secret"}, "--listen: not with a URL"},
+        {{"--relay", "80"}, "the URL is missing"},
+        {{"--listen", "80", "--relay", "81"}, "only one of --listen and --relay"},
+        {{"--listen", "80", "--listen", "81"}, "--listen: it is given more than once"},
+        {{"--origin", "a", "ws://h"}, "--origin: only with --listen and --relay"},
+        {{"--origin", "a", "--listen", "tcp://80"}, "--origin: only for WebSocket"},
+        {{"--listen", "80", "--header", "A: b"}, "--header: not with --listen"},
+        {{"--listen", "80", "--auth", "a:secret"}, "--auth: not with --listen"},
+        {{"--listen", "80", "--reconnect"}, "--reconnect: not with --listen"},
+        {{"--listen", "80", "--timeout", "1"}, "--timeout: not with --listen"},
+        {{"--listen", "80", "--record", "f"}, "--record: not with --listen"},
+        {{"--listen", "80", "--speed", "1"}, "--speed: not with --listen"},
+        {{"--listen", "80", "--proxy", "env"}, "--proxy: not with --listen"},
+        {{"--listen", "wss://80", "--cert", "c", "--ca", "f"}, "--ca: not with --listen"},
+        {{"--listen", "wss://80"}, "--listen: TLS needs --cert"},
+        {{"--listen", "80", "--cert", "c"}, "--cert: only for TLS"},
+        {{"--listen", "tcp://80", "--bearer", "secret"}, "--bearer: only for WebSocket"},
+        {{"--relay", "tls://80", "ws://h"}, "--relay: not over TLS"},
+    };
+    for (const auto& [arguments, text] : mistakes)
+        CHECK_MESSAGE(is_wrong(arguments, text), text);
+}

@@ -172,7 +172,7 @@ TEST_CASE("printer: events are JSON lines")
     Printer printer{settings};
     printer.set_time({});
     std::string lines;
-    printer.up(lines, "ws://h", "v1");
+    printer.up(lines, "ws://h", {.protocol = "v1"});
     printer.down(lines, failure);
     printer.report(lines, 3, {}, {});
     CHECK(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import queue
 import re
 import resource
 import signal
@@ -13,6 +14,8 @@ import tempfile
 import threading
 import time
 import unittest
+
+import websockets
 
 from peers import PATIENCE, Certificates, TcpPeer, TlsPeer, WebSocketPeer, accept_websocket, drain, echo, run, says, start
 
@@ -836,6 +839,219 @@ class Recording(unittest.TestCase):
         self.assertRegex(err, rb"\d+ entries are missing in the recording")
 
 
+class Server:
+    """sidecar-cat that listens; `.where` is what it prints about that."""
+
+    def __init__(self, *arguments):
+        self.program = start(*arguments)
+        self.where = re.fullmatch(r"sidecar-cat: listening on (\S+)\n", self.program.stderr.readline().decode())[1]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.program.kill()
+        self.program.wait()
+        for pipe in (self.program.stdin, self.program.stdout, self.program.stderr):
+            pipe.close()
+
+    def type(self, line):
+        self.program.stdin.write(line)
+        self.program.stdin.flush()
+
+    def end(self):
+        """Interrupts it; what it still printed."""
+        self.program.send_signal(signal.SIGINT)
+        out, err = self.program.communicate(timeout=PATIENCE)
+        return self.program.returncode, out, err
+
+    def socket(self):
+        """A client of lines in a stream."""
+        address = self.where.split("//")[-1]
+        if self.where.startswith("unix:"):
+            client = socket.socket(socket.AF_UNIX)
+            client.connect(self.where[len("unix:"):])
+        else:
+            client = socket.create_connection(address.rsplit(":", 1))
+        client.settimeout(PATIENCE)
+        return client
+
+
+class Serving(unittest.TestCase):
+    def browse(self, work, *urls, **options):
+        """Runs `work` with WebSocket clients of the URLs."""
+        async def main():
+            clients = [await websockets.connect(url, **options) for url in urls]
+            try:
+                return await asyncio.wait_for(work(*clients), PATIENCE)
+            finally:
+                for client in clients:
+                    await client.close()
+        return asyncio.run(main())
+
+    def test_lines_go_to_all_clients_and_their_messages_come_with_a_number(self):
+        with Server("--listen", "0") as server:
+            self.assertRegex(server.where, r"^ws://127\.0\.0\.1:\d+$")
+
+            async def work(first, second):
+                await first.send("hello")
+                self.assertEqual(server.program.stdout.readline(), b"1: hello\n")
+                await second.send("there")
+                self.assertEqual(server.program.stdout.readline(), b"2: there\n")
+                server.type("one\nzwei ü\n".encode())
+                for client in (first, second):
+                    self.assertEqual([await client.recv(), await client.recv()], ["one", "zwei ü"])
+                server.program.send_signal(signal.SIGINT)
+                for client in (first, second):
+                    await client.wait_closed()
+                    self.assertEqual(client.close_code, 1001)
+            self.browse(work, server.where, server.where)
+            self.assertEqual(server.end(), (0, b"", b""))
+
+    def test_json_has_the_number_and_who_it_is(self):
+        with Server("--listen", "0", "--json") as server:
+            async def work(client):
+                await client.send("hello")
+                return client.local_address
+            host, port = self.browse(work, server.where + "/a?b")
+            events = [json.loads(line) for line in lines_of(server.program, 4)]
+            status, out, _ = server.end()
+            self.assertEqual([(e["event"], e["link"]) for e in events], [("up", 0), ("up", 1), ("message", 1), ("down", 1)])
+            self.assertEqual((events[0]["endpoint"], events[1]["endpoint"]), (server.where, f"{host}:{port}"))
+            self.assertEqual((events[1]["path"], events[3]["close_code"]), ("/a", 1000))
+            self.assertEqual((status, json.loads(out)["event"]), (0, "report"))
+
+    def test_it_serves_lines_in_a_stream_and_on_a_unix_socket(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for where in ("tcp://0", f"unix:{folder}/socket"):
+                with Server("--listen", where) as server:
+                    with server.socket() as first, server.socket() as second:
+                        first.sendall(b"hello\n")
+                        self.assertEqual(server.program.stdout.readline(), b"1: hello\n")
+                        second.sendall(b"there\n")
+                        self.assertEqual(server.program.stdout.readline(), b"2: there\n")
+                        server.type(b"one\ntwo\n")
+                        for client in (first, second):
+                            self.assertEqual(client.makefile("rb").read(8), b"one\ntwo\n")
+                            client.shutdown(socket.SHUT_WR)
+                    self.assertEqual(server.end()[0], 0)
+
+    def test_the_input_waits_for_a_first_client_and_its_end_for_all_that_is_queued(self):
+        lines = b"".join(b"line %d\n" % i for i in range(100_000))
+        with Server("--listen", "tcp://0", "--close-on-eof") as server:
+            writer = threading.Thread(target=lambda: (server.type(lines), server.program.stdin.close()))
+            writer.start()
+            with server.socket() as client:
+                self.assertTrue(drain(client) == lines)
+            writer.join(PATIENCE)
+            self.assertEqual(server.program.wait(PATIENCE), 0)
+
+    def test_a_client_that_reads_nothing_delays_nobody_and_is_in_the_exit_status(self):
+        lines = b"".join(b"line %0100d\n" % i for i in range(80_000))  # more than the sockets hold, less than the outbox
+        with Server("--listen", "tcp://0") as server, server.socket() as deaf, server.socket() as client:
+            for one in (deaf, client):
+                one.sendall(b"here\n")
+                server.program.stdout.readline()
+            writer = threading.Thread(target=server.type, args=[lines])
+            writer.start()
+            self.assertTrue(client.makefile("rb").read(len(lines)) == lines)
+            writer.join(PATIENCE)
+            status, _, err = server.end()
+            self.assertEqual(status, 4)
+            self.assertIn(b"unsent", err)
+
+    def test_count_and_the_reader_s_end_stop_it_too(self):
+        with Server("--listen", "tcp://0", "--count", "2") as server, server.socket() as client:
+            client.sendall(b"1\n2\n3\n")
+            self.assertEqual(drain(client), b"")
+            client.close()
+            self.assertEqual(server.program.communicate(timeout=PATIENCE)[0], b"1: 1\n1: 2\n")
+            self.assertEqual(server.program.returncode, 0)
+
+    def test_who_may_connect(self):
+        with Server("--listen", "0", "--bearer", "secret", "--origin", "https://a.example") as server:
+            async def work(client):
+                await client.send("hello")
+            good = {"extra_headers": {"Authorization": "Bearer secret"}}
+            for options, status in (({}, 401), ({**good, "origin": "https://b.example"}, 403)):
+                with self.assertRaises(websockets.InvalidStatusCode) as refused:
+                    self.browse(work, server.where, **options)
+                self.assertEqual(refused.exception.status_code, status)
+            self.browse(work, server.where, **good, origin="https://a.example")
+            self.assertRegex(server.program.stdout.readline(), rb"^\d+: hello\n$")
+            self.assertEqual(server.end(), (0, b"", b""))
+
+    @unittest.skipIf("WITHOUT_TLS" in os.environ, "built without TLS")
+    def test_it_serves_over_tls(self):
+        certificate, key = (Certificates.path("valid" + end) for end in (".pem", ".key"))
+        context = ssl.create_default_context(cafile=Certificates.path("ca.pem"))
+        with Server("--listen", "wss://localhost:0", "--cert", certificate, "--key", key) as server:
+            async def work(client):
+                await client.send("hello")
+                self.assertEqual(server.program.stdout.readline(), b"1: hello\n")
+            port = server.where.rsplit(":", 1)[1]
+            self.browse(work, f"wss://localhost:{port}", ssl=context)
+            self.assertEqual(server.end()[0], 0)
+
+    def test_a_relay_passes_the_feed_on_and_nothing_back(self):
+        got = queue.Queue()
+
+        async def serve(ws):
+            got.put(await ws.recv())
+            for text in ("one", b"\0\xff", "three"):
+                await ws.send(text)
+            async for message in ws:
+                got.put(message)
+        with WebSocketPeer(serve) as peer, Server(peer.url, "--relay", "0") as server:
+            async def work(first, second):
+                for client in (first, second):
+                    await client.send("not for the feed")
+                await asyncio.gather(*(client.ping() for client in (first, second)))
+                server.type(b"subscribe\n")
+                for client in (first, second):
+                    self.assertEqual([await client.recv() for _ in range(3)], ["one", b"\0\xff", "three"])
+            self.browse(work, server.where, server.where)
+            self.assertEqual(lines_of(server.program, 3), [b"one\n", b"00ff\n", b"three\n"])
+            self.assertEqual(server.end()[:2], (0, b""))
+            self.assertEqual((got.get(timeout=PATIENCE), got.qsize()), ("subscribe", 0))
+
+    def test_a_recording_can_be_relayed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = folder + "/run.sidecar"
+            with WebSocketPeer(says("one", "two", then=close_normally)) as peer:
+                self.assertEqual(run("--record", file, peer.url)[0], 0)
+            with Server(file, "--relay", "0", "--json") as server:
+                self.assertEqual(server.program.wait(PATIENCE), 0)
+                events = [json.loads(line) for line in server.program.stdout.read().splitlines()]
+        self.assertEqual([e["text"] for e in events if e["event"] == "message"], ["one", "two"])
+
+    def test_the_end_of_the_feed_ends_the_relay_and_its_clients(self):
+        async def serve(ws):
+            await ws.recv()
+            await ws.close(1011, "broken")
+        with WebSocketPeer(serve) as peer, Server(peer.url, "--relay", "tcp://0") as server:
+            with server.socket() as client:
+                server.type(b"go\n")
+                self.assertEqual(drain(client), b"")
+            self.assertEqual(server.program.wait(PATIENCE), 3)
+            self.assertIn(b"1011", server.program.stderr.read())
+        with Server("tcp://127.0.0.1:1", "--relay", "tcp://0") as server:
+            self.assertEqual(server.program.wait(PATIENCE), 1)
+            self.assertIn(b"127.0.0.1:1", server.program.stderr.read())
+
+    def test_an_address_that_is_taken_is_said_at_once(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken, WebSocketPeer(echo) as peer:
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            for arguments in (["--listen", address], ["--relay", address, peer.url], ["--listen", "tcp://" + address]):
+                status, out, err = run(*arguments)
+                self.assertEqual((status, out), (1, b""), arguments)
+                self.assertIn(address.encode(), err)
+                self.assertIn(b"in use", err)
+        status, _, err = run("--listen", "nowhere.invalid:0")
+        self.assertEqual(status, 1)
+        self.assertIn(b"nowhere.invalid", err)
+
+
 class Usage(unittest.TestCase):
     def test_each_mistake_has_status_2_and_its_own_text(self):
         url = "ws://127.0.0.1:1/"
@@ -875,7 +1091,7 @@ class Usage(unittest.TestCase):
     def test_help_and_version(self):
         status, out, err = run("--help")
         self.assertEqual((status, err), (0, b""))
-        self.assertEqual(out.count(b"\n  sidecar-cat ") + out.count(b"| sidecar-cat "), 6)
+        self.assertEqual(out.count(b"\n  sidecar-cat ") + out.count(b"| sidecar-cat "), 8)
         self.assertRegex(run("--version")[1], rb"^sidecar-cat \d+\.\d+\.\d+\n$")
 
 
