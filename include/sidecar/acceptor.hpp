@@ -17,7 +17,8 @@ namespace sidecar {
 /// - `bind(ctx)`: opens the listening socket. When the time given to start() is over, the library
 ///   cancels it and calls abort(). An Exception says why it cannot listen.
 /// - `accept(ctx)`: waits for the next client and returns the options that its transport,
-///   `A::Client`, is made from. That transport's connect() does the server's part of the opening,
+///   `A::Client`, is made from. They may be destroyed later on any thread, also after the loop, so
+///   an Asio socket must not be in them. That transport's connect() does the server's part of the opening,
 ///   beside other clients, within `handshake_timeout`. If connect() fails, the client is counted as
 ///   refused and makes no event; Error::link_closed says that nothing was wrong (a page was
 ///   served). An exception of accept() ends the listener, and only the listener.

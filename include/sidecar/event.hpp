@@ -67,7 +67,7 @@ struct Event {
     WallTime wall_time{};         ///< the same by the calendar; virtual time counts from 1970
     std::optional<TimePoint> next_attempt{};   ///< down, retry; empty: there will be none
     Continuity continuity = Continuity::first; ///< up
-    /// Up of a listener's client: its address, path, query, headers, certificate. Null for others.
+    /// Up and down of a listener's client: its address, path, query, headers, certificate. Null for others.
     std::shared_ptr<const ConnectionInfo> client{};
     std::string protocol{};    ///< up: the protocol agreed with the peer, such as a subprotocol
     std::uint64_t missing = 0; ///< gap: how many messages are missing

@@ -171,7 +171,7 @@ public:
     /// during the call or since a flush() last reported it.
     [[nodiscard]] Result<void> flush(Duration timeout);
 
-    /// Takes the next message of any link.
+    /// Takes the next message of any link. The ends of a listener's clients are events only.
     /// Blocks: at most `timeout`; zero polls. Errors: timed_out; a link's failure, once, after the
     /// messages that the link received before (and again when no link is up or tries to be); gap,
     /// once, where messages are missing; stopped after a stop has begun and the queue is empty.

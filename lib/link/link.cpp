@@ -100,9 +100,6 @@ void LinkImpl::announce_up(Continuity continuity)
                 .link = id(),
                 .failure = {},
                 .continuity = continuity,
-                .client = client_of()
-                              ? std::make_shared<const ConnectionInfo>(note_.connection_info())
-                              : nullptr,
                 .protocol = note_.protocol()});
 }
 
@@ -139,6 +136,8 @@ void LinkImpl::restored(std::optional<Failure> failure)
 void LinkImpl::push_event(Event event)
 {
     event.connection = state_.connection();
+    if (client_of() && (event.kind == Event::Kind::up || event.kind == Event::Kind::down))
+        event.client = std::make_shared<const ConnectionInfo>(note_.connection_info());
     if (event.kind == Event::Kind::up)
         sink_.set_connection(event.connection);
     services_.inbox.push_event(std::move(event));

@@ -86,6 +86,11 @@ void Links::begin(LinkImpl& link, TimePoint deadline)
     if (live_count_++ == 0) {
         services_.inbox.set_has_link(true);
         services_.inbox.set_terminal_failure(std::nullopt);
+        if (first_end_) // it is no longer the end of all, so it becomes an event
+            services_.inbox.push_event({.kind = Event::Kind::retry,
+                                        .link = LinkId{},
+                                        .failure = first_end_->with_retry(true)});
+        first_end_.reset();
     }
     link.begin(deadline);
 }
@@ -98,8 +103,11 @@ bool Links::link_goes_down() noexcept
 
 void Links::link_went_down(const Failure& why)
 {
-    if (--live_count_ == 0)
-        services_.inbox.set_terminal_failure(why);
+    if (--live_count_ != 0)
+        return;
+    if (first()->link_state().connection() == 0 && why.link() == LinkId{})
+        first_end_ = why;
+    services_.inbox.set_terminal_failure(why);
 }
 
 /// Removes it in a later iteration: a task of the link is still ending.

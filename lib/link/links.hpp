@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -84,6 +85,8 @@ private:
     std::atomic<LinkImpl*> first_{nullptr}; // both: atomic
     std::size_t live_count_ = 0;            // sidecar side; links begun and not down
     bool refuses_new_ = false;              // sidecar side
+    /// Of a first link that never came up: the end of the feed, unless another link follows.
+    std::optional<Failure> first_end_; // sidecar side
 
     mutable std::mutex mutex_;
     std::map<LinkId, std::shared_ptr<LinkImpl>> links_; // both: guarded by mutex_

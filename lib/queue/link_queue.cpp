@@ -53,8 +53,10 @@ bool ends_call(const Event& event) noexcept
 {
     const bool is_end = event.kind == Event::Kind::down
                         || (event.kind == Event::Kind::retry && !event.next_attempt);
-    // Not link_closed: the application itself has closed the link
-    return event.kind == Event::Kind::gap || (is_end && !(event.failure == Error::link_closed));
+    // Not link_closed: the application itself has closed the link. Not a listener's client: they
+    // come and go.
+    return event.kind == Event::Kind::gap
+           || (is_end && !event.client && !(event.failure == Error::link_closed));
 }
 
 Failure as_end(const Failure& why) noexcept

@@ -89,6 +89,7 @@ TEST_CASE("server: a client is a link that comes up, talks both ways and goes do
     CHECK(down.failure == Error::disconnected);
     CHECK(down.failure->will_retry()); // the server goes on
     CHECK(server.client_count() == 0);
+    CHECK(down.client->peer == "192.0.2.7:5");
     CHECK(server.link(up.link).error() == Error::link_closed);
     CHECK(link.send("late").error() == Error::not_connected);
     const auto stats = server.stats();
@@ -97,6 +98,40 @@ TEST_CASE("server: a client is a link that comes up, talks both ways and goes do
     CHECK(stats.errors == 0);
     CHECK(server.receive({}).error() == Error::timed_out);
     CHECK(server.stop().clean());
+}
+
+TEST_CASE("server: clients that leave do not end receive() and poll()")
+{
+    MockClients clients;
+    MockServer server{{.clients = clients}};
+    REQUIRE(server.start(1s));
+    for (int i = 0; i < 3; ++i) {
+        auto peer = clients.connect();
+        peer.deliver("x");
+        peer.drop();
+        peer.advance(1ms);
+    }
+    CHECK(server.poll([](const MessageView&) {}).value() == 3);
+    auto peer = clients.connect();
+    peer.drop();
+    CHECK(server.receive(1s).error() == Error::timed_out);
+}
+
+TEST_CASE("links: a first link that fails before another is there is an event then")
+{
+    MockPeer refusing;
+    refusing.refuse_connect(asio::error::connection_refused);
+    const MockClock clock;
+    Sidecar<Mock> feed{{.peer = refusing, .clock = clock}};
+    REQUIRE(feed.start_in_background());
+    CHECK(feed.wait_started(1s).error() == Error::connect_failed);
+    auto listener = feed.listen<Mock>({.clock = clock}, 1s);
+    REQUIRE(listener);
+    const auto event = next(feed, Kind::retry);
+    CHECK(event.link == LinkId{0});
+    CHECK(event.failure == Error::connect_failed);
+    CHECK(event.failure->will_retry());
+    CHECK(feed.next_event(1s)->kind == Kind::up);
 }
 
 TEST_CASE("server: a broadcast reaches all, a group, or those that a predicate names")
