@@ -134,7 +134,8 @@ std::vector<Case> all_cases(bool quick)
     std::vector<Case> cases;
     for (const std::size_t window : {1, 32})
         for (const std::size_t clients : {100, 1000})
-            for (const auto& [size, bytes] : {std::pair{"100 B", 100u}, std::pair{"1 KiB", 1024u}}) {
+            for (const auto& [size, bytes] :
+                 {std::pair{"100 B", 100u}, std::pair{"1 KiB", 1024u}}) {
                 const std::size_t count = (quick ? 20'000 : 300'000) / clients;
                 cases.push_back({window == 1 ? "broadcast" : "broadcast_burst",
                                  fmt::format("{} to {}", size, clients),
@@ -148,10 +149,11 @@ std::vector<Case> all_cases(bool quick)
                          [=](ServerProcess& server, Samples& samples) {
                              slow(server, samples, clients, has_slow, count);
                          }});
-    const auto most = std::min<std::size_t>(quick ? 500 : 10'000,
-                                            bench::raise_descriptor_limit() - 200);
-    cases.push_back({"idle", fmt::format("{} clients", most),
-                     [=](ServerProcess& server, Samples& samples) { idle(server, samples, most); }});
+    const auto most =
+        std::min<std::size_t>(quick ? 500 : 10'000, bench::raise_descriptor_limit() - 200);
+    cases.push_back(
+        {"idle", fmt::format("{} clients", most),
+         [=](ServerProcess& server, Samples& samples) { idle(server, samples, most); }});
     cases.push_back({"accept", "TCP", [=](ServerProcess& server, Samples& samples) {
                          accept(server, samples, quick ? 300ms : 2000ms);
                      }});

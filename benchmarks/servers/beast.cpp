@@ -71,8 +71,8 @@ private:
             if (ec)
                 return;
             const auto data = self->buffer_.cdata();
-            self->send(std::make_shared<const std::string>(
-                static_cast<const char*>(data.data()), data.size()));
+            self->send(std::make_shared<const std::string>(static_cast<const char*>(data.data()),
+                                                           data.size()));
             self->buffer_.clear();
             self->read();
         });
@@ -127,13 +127,12 @@ public:
 private:
     void accept()
     {
-        acceptor_.async_accept(asio::make_strand(io_),
-                               [this](beast::error_code ec, tcp::socket socket) {
-                                   if (!ec)
-                                       std::make_shared<Session>(std::move(socket), sessions_)
-                                           ->run();
-                                   accept();
-                               });
+        acceptor_.async_accept(
+            asio::make_strand(io_), [this](beast::error_code ec, tcp::socket socket) {
+                if (!ec)
+                    std::make_shared<Session>(std::move(socket), sessions_)->run();
+                accept();
+            });
     }
 
     Sessions sessions_;

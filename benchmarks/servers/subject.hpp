@@ -129,9 +129,8 @@ private:
                     if (!read_some(-1))
                         return;
             const auto from = Clock::now();
-            const std::uint64_t head[2] = {static_cast<std::uint64_t>(
-                                               from.time_since_epoch().count()),
-                                           ++number_};
+            const std::uint64_t head[2] = {
+                static_cast<std::uint64_t>(from.time_since_epoch().count()), ++number_};
             std::memcpy(payload.data(), head, sizeof head);
             subject_.broadcast(payload);
             spent += Clock::now() - from;

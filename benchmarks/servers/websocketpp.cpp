@@ -63,8 +63,8 @@ public:
         std::lock_guard<std::mutex> lock{mutex_};
         for (const auto& client : clients_) {
             websocketpp::lib::error_code ec;
-            server_.send(client, payload.data(), payload.size(),
-                         websocketpp::frame::opcode::binary, ec);
+            server_.send(client, payload.data(), payload.size(), websocketpp::frame::opcode::binary,
+                         ec);
         }
     }
 
