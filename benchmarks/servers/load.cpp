@@ -33,6 +33,19 @@ constexpr auto patience = 60s;
 
 [[noreturn]] void fail(const std::string& why) { throw std::runtime_error{why}; }
 
+/// Answers and removes a ping at the front; false: there is none that is complete.
+bool answer_ping(int fd, std::string_view& bytes)
+{
+    if (bytes.size() < 2 || bytes[0] != '\x89'
+        || bytes.size() < 2 + static_cast<std::size_t>(bytes[1]))
+        return false;
+    const auto payload = bytes.substr(2, static_cast<std::size_t>(bytes[1]));
+    send_all(fd, "\x8a" + std::string(1, static_cast<char>(0x80 | bytes[1])) + std::string(4, '\0')
+                     + std::string{payload}); // a mask of zeros
+    bytes.remove_prefix(2 + payload.size());
+    return true;
+}
+
 } // namespace
 
 // --- the server
@@ -212,12 +225,15 @@ void Load::take(Client& client, std::string_view bytes)
     const auto now = Clock::now().time_since_epoch().count();
     const auto frame_bytes = head_.size() + payload_bytes_;
     const auto frames = [&](std::string_view whole) {
-        for (; whole.size() >= frame_bytes; whole.remove_prefix(frame_bytes)) {
+        for (; whole.size() >= frame_bytes && whole[0] != '\x89';
+             whole.remove_prefix(frame_bytes)) {
             std::uint64_t head[2];
             std::memcpy(head, whole.data() + head_.size(), sizeof head);
             if (!whole.starts_with(head_) || (client.number != 0 && head[1] != client.number + 1)
                 || whole[frame_bytes - 1] != static_cast<char>('a' + (payload_bytes_ - 1) % 26))
-                fail("a wrong message");
+                fail(fmt::format("a wrong message: {:02x} {:02x}, number {} after {}",
+                                 static_cast<unsigned char>(whole[0]),
+                                 static_cast<unsigned char>(whole[1]), head[1], client.number));
             client.number = head[1];
             latencies_.add(std::chrono::nanoseconds{now - static_cast<std::int64_t>(head[0])});
             if (client.received == expected_)
@@ -226,12 +242,11 @@ void Load::take(Client& client, std::string_view bytes)
         }
         return whole;
     };
-    if (client.rest.empty()) {
-        client.rest = frames(bytes);
-        return;
-    }
     client.rest.append(bytes);
-    client.rest = std::string{frames(client.rest)};
+    auto rest = frames(client.rest);
+    while (answer_ping(client.fd, rest))
+        rest = frames(rest);
+    client.rest = std::string{rest};
 }
 
 Clock::time_point Load::receive(std::size_t count, std::size_t payload_bytes)
@@ -297,13 +312,23 @@ Histogram Load::round_trips(std::size_t count)
     apply_mask(reinterpret_cast<std::byte*>(question.data() + 6), payload.size(),
                reinterpret_cast<const std::byte*>(key.data()));
     const auto answer = make_head(Protocol::websocket, payload.size()) + payload;
-    std::string got(answer.size(), '\0');
+    std::array<char, 512> buffer;
     Histogram histogram;
     for (std::size_t i = 0; i < count; ++i) {
         const auto from = Clock::now();
         send_all(fd, question);
-        if (::recv(fd, got.data(), got.size(), MSG_WAITALL) != static_cast<ssize_t>(got.size())
-            || got != answer)
+        std::string got;
+        while (got.size() < answer.size()) {
+            const auto size = ::recv(fd, buffer.data(), buffer.size(), 0);
+            if (size <= 0)
+                fail("no answer");
+            got.append(buffer.data(), static_cast<std::size_t>(size));
+            std::string_view rest = got;
+            while (answer_ping(fd, rest)) {
+            }
+            got = std::string{rest};
+        }
+        if (got != answer)
             fail("a wrong answer");
         histogram.add(Clock::now() - from);
     }

@@ -1,5 +1,6 @@
 // Node's ws as a server that is measured; the commands are those of subject.hpp.
 "use strict";
+module.paths.push("/usr/share/nodejs"); // of Debian's package
 const { WebSocketServer } = require("ws");
 
 const server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate: false, backlog: 4096 });

@@ -64,6 +64,8 @@ void Outbox::report_client_loss(std::uint64_t position, FlushResult loss) noexce
 /// Lets the application put its text in the place of messages that were dropped.
 void Outbox::report_gap()
 {
+    if (!overflow_->on_gap)
+        return;
     std::uint64_t missing = 0;
     {
         std::lock_guard lock{mutex_};

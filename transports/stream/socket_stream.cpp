@@ -178,6 +178,19 @@ Task<std::size_t> SocketStream::write_some(std::span<const asio::const_buffer> f
     return socket_.async_write_some(from, asio::redirect_error(asio::use_awaitable, ec));
 }
 
+std::size_t SocketStream::try_write(std::span<const asio::const_buffer> from, error_code& ec)
+{
+    if (is_aborted_) {
+        ec = asio::error::operation_aborted;
+        return 0;
+    }
+    const auto taken =
+        from.size() == 1 ? socket_.write_some(from[0], ec) : socket_.write_some(from, ec);
+    if (ec == asio::error::would_block)
+        ec = {};
+    return taken;
+}
+
 Task<> SocketStream::shutdown(error_code& ec)
 {
     socket_.shutdown(Socket::shutdown_send, ec);

@@ -42,6 +42,7 @@ public:
     }
     Task<std::size_t> write_some(std::span<const boost::asio::const_buffer> from,
                                  error_code& ec) override;
+    std::size_t try_write(std::span<const boost::asio::const_buffer> from, error_code& ec) override;
     Task<> shutdown(error_code& ec) override;
     void abort() noexcept override;
     /// Closes the socket so that the peer sees a reset (a Unix-domain peer sees the end). Pending

@@ -91,6 +91,15 @@ public:
     [[nodiscard]] virtual Task<std::size_t> write_some(
         std::span<const boost::asio::const_buffer> from, error_code& ec) = 0;
 
+    /// Writes without waiting; returns the number of bytes taken. Zero without an error: it would
+    /// wait, or it cannot tell; call write_some(). Only while no write_some is pending.
+    [[nodiscard]] virtual std::size_t try_write(std::span<const boost::asio::const_buffer> from,
+                                                error_code& ec)
+    {
+        static_cast<void>(from), static_cast<void>(ec);
+        return 0;
+    }
+
     /// Ends the sending half; reading continues. TLS may have to write for it, so call it with no
     /// write_some pending.
     [[nodiscard]] virtual Task<> shutdown(error_code& ec) = 0;

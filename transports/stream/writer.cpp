@@ -16,6 +16,10 @@ namespace {
 /// A larger chunk is not kept for the next batch.
 constexpr std::size_t max_lent_bytes = 1u << 20;
 
+/// The largest chunk that is written without a suspension, and how many at most in a row.
+constexpr std::size_t max_tried_bytes = 16u << 10;
+constexpr unsigned max_tries = 8;
+
 /// Each link has its own memory for control bytes, so it keeps only a little.
 constexpr std::size_t kept_control_bytes = 512;
 
@@ -139,7 +143,11 @@ Task<> Writer::pump(const Batch* batch)
         Pieces pieces;
         for (auto now = next(pieces); !now.empty(); now = next(pieces)) {
             error_code ec;
-            const auto bytes = co_await stream_->write_some(now, ec);
+            auto bytes = may_try(batch) ? stream_->try_write(now, ec) : 0;
+            if (bytes == 0 && !ec) {
+                tries_ = 0;
+                bytes = co_await stream_->write_some(now, ec);
+            }
             if (bytes != 0) // even before an error or an abort
                 took(bytes, batch);
             if (stream_->is_aborted())
@@ -159,6 +167,16 @@ Task<> Writer::pump(const Batch* batch)
     }
     is_pumping_ = false;
     waiters_.wake();
+}
+
+/// A small batch costs less without a suspension. After some the loop goes on with others, so that a
+/// link with much to write does not hold them.
+bool Writer::may_try(const Batch* batch) noexcept
+{
+    if (!batch || !chunk_ || chunk_->total_bytes() > max_tried_bytes || tries_ == max_tries)
+        return false;
+    ++tries_;
+    return true;
 }
 
 /// Returns the bytes of the next write_some(). Control bytes go between messages and fragments;

@@ -76,6 +76,7 @@ private:
     using Pieces = std::array<boost::asio::const_buffer, Chunk::max_pieces>;
 
     [[nodiscard]] Task<> pump(const Batch* batch);
+    [[nodiscard]] bool may_try(const Batch* batch) noexcept;
     [[nodiscard]] std::span<const boost::asio::const_buffer> next(Pieces& pieces);
     void took(std::size_t bytes, const Batch* batch);
     [[nodiscard]] std::size_t next_boundary(std::size_t at) const;
@@ -96,6 +97,7 @@ private:
     std::size_t sent_ = 0;                 // sidecar side; bytes of sending_
     Waiters waiters_;                      // sidecar side
     error_code error_;                     // sidecar side
+    std::uint8_t tries_ = 0;               // sidecar side; try_write() calls in a row
     bool is_pumping_ = false;              // sidecar side
     bool is_finished_ = false;             // sidecar side
     bool is_shut_ = false;                 // sidecar side; shutdown() of the stream has ended

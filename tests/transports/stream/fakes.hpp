@@ -75,6 +75,8 @@ public:
     std::string taken;
     std::size_t window = std::numeric_limits<std::size_t>::max();
     error_code write_error;
+    bool can_try = false; // try_write() takes bytes
+    std::size_t tries = 0;
     bool is_shut = false;
     std::vector<const void*> addresses; // of what was written
 
@@ -101,18 +103,14 @@ public:
         while (window == 0 && !write_error && !is_aborted_)
             co_await writable_.wait();
         ++writes;
-        ec = is_aborted_ ? error_code{boost::asio::error::operation_aborted} : write_error;
-        std::size_t total = 0;
-        for (const auto& piece : from) {
-            if (ec || window == 0)
-                break;
-            const auto size = std::min(window, piece.size());
-            addresses.push_back(piece.data());
-            taken.append(static_cast<const char*>(piece.data()), size);
-            window -= size;
-            total += size;
-        }
-        co_return total;
+        co_return take_from(from, ec);
+    }
+    std::size_t try_write(std::span<const boost::asio::const_buffer> from, error_code& ec) override
+    {
+        if (!can_try)
+            return 0;
+        ++tries;
+        return take_from(from, ec);
     }
     Task<> shutdown(error_code&) override
     {
@@ -130,6 +128,21 @@ public:
     std::string peer() const override { return "a fake"; }
 
 private:
+    std::size_t take_from(std::span<const boost::asio::const_buffer> from, error_code& ec)
+    {
+        ec = is_aborted_ ? error_code{boost::asio::error::operation_aborted} : write_error;
+        std::size_t total = 0;
+        for (const auto& piece : from) {
+            if (ec || window == 0)
+                break;
+            const auto size = std::min(window, piece.size());
+            addresses.push_back(piece.data());
+            taken.append(static_cast<const char*>(piece.data()), size);
+            window -= size;
+            total += size;
+        }
+        return total;
+    }
     std::size_t fill(stream::ReadBuffers into, error_code& ec)
     {
         ++reads;

@@ -72,6 +72,54 @@ TEST_CASE("writer: marks messages as the stream takes them, wherever it stops")
     }
 }
 
+TEST_CASE("writer: small batches are written at once, eight in a row before the loop goes on")
+{
+    Rig rig;
+    rig.stream->can_try = true;
+    std::string all;
+    for (int i = 1; i <= 20; ++i) {
+        CAPTURE(i);
+        FakeOutbox outbox{{std::to_string(i)}};
+        all += "<" + std::to_string(i) + ">";
+        CHECK(rig.write(outbox).is_good());
+        CHECK(outbox.marked == 1);
+        CHECK(rig.stream->writes == static_cast<std::size_t>(i / 9));
+    }
+    CHECK(rig.stream->tries == 18);
+    CHECK(rig.stream->taken == all);
+    rig.writer->answer(std::as_bytes(std::span{"P", 1})); // in the background: with others
+    FakeOutbox large{{std::string(20'000, 'x')}};
+    CHECK(rig.write(large).is_good());
+    CHECK(rig.stream->tries == 18);
+}
+
+TEST_CASE("writer: a batch that is not taken at once waits for its rest, or ends with the error")
+{
+    for (std::size_t piece = 1; piece < 12; ++piece) {
+        CAPTURE(piece);
+        Rig rig;
+        rig.stream->can_try = true;
+        rig.stream->window = piece;
+        FakeOutbox outbox{{"one", "", "three"}};
+        const auto run = rig.write(outbox);
+        while (!run.is_over())
+            rig.take(piece);
+        CHECK(run.is_good());
+        CHECK(outbox.marked == 3);
+        CHECK(rig.stream->taken == "<one><><three>");
+        CHECK(rig.stream->writes != 0);
+    }
+    Rig rig;
+    rig.stream->can_try = true;
+    rig.stream->write_error = boost::asio::error::broken_pipe;
+    FakeOutbox outbox{{"one"}};
+    const auto run = rig.write(outbox);
+    CHECK(run.is_over());
+    CHECK(!run.is_good());
+    CHECK(rig.writer->error() == boost::asio::error::broken_pipe);
+    CHECK(rig.stream->writes == 0);
+}
+
 TEST_CASE("writer: a large payload is written from where it stands")
 {
     Rig rig;
