@@ -241,7 +241,7 @@ Result<std::shared_ptr<TlsContext>> begin_context(TlsOptions options, std::strin
                                                   TlsRole role)
 {
     ERR_clear_error();
-    const std::shared_ptr<TlsContext> made{
+    std::shared_ptr<TlsContext> made{
         new TlsContext{.options = std::move(options), .stamp = std::move(stamp), .role = role}};
     // OpenSSL must not clean up at exit: a thread that a stop left running may still use it
     if (OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, nullptr) == 1)

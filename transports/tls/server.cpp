@@ -300,8 +300,7 @@ Result<TlsServerContextPtr> prepare_tls_server(const TlsServerOptions& options,
     auto made = valid ? make_server_context(options, stamp_of(options)) : valid.error();
     if (!made)
         return made.error().with_attempt(made.error().attempted(), endpoint);
-    const TlsServerContextPtr shared{
-        new TlsServerContext{.options = options, .endpoint = endpoint}};
+    TlsServerContextPtr shared{new TlsServerContext{.options = options, .endpoint = endpoint}};
     shared->latest = *std::move(made);
     return shared;
 }

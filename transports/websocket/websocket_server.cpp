@@ -295,10 +295,10 @@ WebSocket::Acceptor::~Acceptor() = default;
 
 std::string WebSocket::Acceptor::endpoint(const Options& options)
 {
-    const auto name = stream::listener_name({.address = options.address,
-                                             .port = options.port,
-                                             .unix_path = options.unix_path,
-                                             .activated = options.activated});
+    auto name = stream::listener_name({.address = options.address,
+                                       .port = options.port,
+                                       .unix_path = options.unix_path,
+                                       .activated = options.activated});
     if (!options.activated.empty())
         return name;
     return fmt::format("{}{}{}", options.tls ? "wss" : "ws",
