@@ -1,16 +1,14 @@
 // The server's end: certificates by name, client certificates, tickets, and new files.
 #include "context.hpp"
+#include "discard.hpp"
 #include "tls.hpp"
 #include "tls_stream.hpp"
 #include "verify.hpp"
 
-#include <boost/asio/co_spawn.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
-#include <exception>
 #include <mutex>
 #include <optional>
 #include <string_view>
@@ -250,35 +248,13 @@ TlsContextPtr renew(TlsServerContext& shared, Context ctx)
 
 // --- failed handshakes
 
-struct Lingering {
-    bool is_over = false; // sidecar side
-    LoopEvent changed{};  // sidecar side
-};
-
-/// In the background, since a read takes no deadline; the stream's abort() ends it.
-Task<> discard_rest(std::shared_ptr<Stream> below, std::shared_ptr<Lingering> state)
-{
-    std::array<std::byte, 4096> memory;
-    error_code ec;
-    for (std::size_t total = 0; !ec && !below->is_aborted() && total < max_lingering_bytes;) {
-        const ReadBuffers into{boost::asio::buffer(memory)};
-        total += co_await below->read_some(into, ec);
-    }
-    state->is_over = true;
-    state->changed.set();
-}
-
-/// Ends our half and waits a little until the client ends its half. A socket that is closed with
-/// unread bytes resets the connection, which could destroy our alert before the client reads it.
+/// Ends our half and waits a little until the client ends its half.
 Task<> linger_for_alert(Context ctx, std::shared_ptr<Stream> below)
 {
     error_code gone; // ignored: the client may be gone
     co_await below->shutdown(gone);
-    const auto state = std::make_shared<Lingering>();
-    boost::asio::co_spawn(below->executor(), discard_rest(below, state), [](std::exception_ptr) {});
-    const auto deadline = std::min(ctx.deadline(), deadline_after(ctx.now(), alert_linger));
-    for (bool is_in_time = true; is_in_time && !state->is_over;)
-        is_in_time = co_await ctx.wait(state->changed, deadline);
+    const Discard rest{below, max_lingering_bytes};
+    co_await rest.wait(ctx, std::min(ctx.deadline(), deadline_after(ctx.now(), alert_linger)));
 }
 
 Task<> answer_plain_http(std::shared_ptr<Stream> below)

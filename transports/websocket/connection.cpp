@@ -1,9 +1,8 @@
 #include "connection.hpp"
 
+#include "discard.hpp"
 #include "tls/tls.hpp"
-#include "utf8.hpp"
 
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/error.hpp>
 #include <fmt/format.h>
 
@@ -37,25 +36,6 @@ struct Ended {};
 /// A peer that has sent more than this will not read our Close.
 constexpr std::size_t max_discarded_bytes = 64u << 20;
 
-struct Discarding {
-    bool is_over = false; // sidecar side
-    LoopEvent changed;    // sidecar side
-};
-
-/// Reads and discards until the stream ends. In the background, since a read takes no deadline; the
-/// stream's abort() ends it.
-Task<> discard(std::shared_ptr<stream::Stream> stream, std::shared_ptr<Discarding> state)
-{
-    std::vector<std::byte> buffer(16u << 10);
-    error_code ec;
-    for (std::size_t total = 0; !ec && !stream->is_aborted() && total < max_discarded_bytes;) {
-        const stream::ReadBuffers into{asio::buffer(buffer)};
-        total += co_await stream->read_some(into, ec);
-    }
-    state->is_over = true;
-    state->changed.set();
-}
-
 } // namespace
 
 Task<> lingering_close(Context ctx, std::shared_ptr<stream::Stream> stream,
@@ -63,25 +43,22 @@ Task<> lingering_close(Context ctx, std::shared_ptr<stream::Stream> stream,
 {
     const auto deadline = deadline_after(ctx.now(), linger_time);
     // Reads from the beginning: a peer that waits for us to read would not take the last word
-    auto state = std::make_shared<Discarding>();
-    asio::co_spawn(stream->executor(), discard(stream, state), [](std::exception_ptr) {});
+    const stream::Discard rest{stream, max_discarded_bytes};
     bool is_in_time = false;
     try {
         is_in_time = co_await writer->shut_down(ctx, deadline);
     } catch (const boost::system::system_error&) { // the peer is gone
     }
-    while (is_in_time && !state->is_over)
-        is_in_time = co_await ctx.wait(state->changed, deadline);
+    if (is_in_time)
+        co_await rest.wait(ctx, deadline);
 }
 
-Result<void> check_text(MessageKind kind, std::span<const std::byte> payload, std::string endpoint)
+Failure not_utf8(std::string endpoint)
 {
-    if (kind == MessageKind::text && !is_utf8(payload))
-        return Failure{Error::bad_message,
-                       {.attempted = "send",
-                        .endpoint = std::move(endpoint),
-                        .explanation = "the text is not UTF-8; send it as bytes"}};
-    return {};
+    return {Error::bad_message,
+            {.attempted = "send",
+             .endpoint = std::move(endpoint),
+             .explanation = "the text is not UTF-8; send it as bytes"}};
 }
 
 Connection::Connection(Role role, std::size_t max_message_bytes, std::string endpoint)

@@ -4,6 +4,7 @@
 #include "protocol.hpp"
 #include "reader.hpp"
 #include "text.hpp"
+#include "utf8.hpp"
 #include "writer.hpp"
 
 #include <sidecar/close_reason.hpp>
@@ -28,9 +29,18 @@ namespace sidecar::websocket {
 [[nodiscard]] Task<> lingering_close(Context ctx, std::shared_ptr<stream::Stream> stream,
                                      std::shared_ptr<stream::Writer> writer);
 
-/// Checks a text to send for UTF-8 (RFC 6455 section 5.6). Errors: bad_message.
+/// Returns the failure of a text that is not UTF-8.
+[[nodiscard]] Failure not_utf8(std::string endpoint);
+/// Checks a text to send for UTF-8 (RFC 6455 section 5.6). `endpoint()` names the peer in a failure;
+/// it is called for one only, since each send comes here. Errors: bad_message.
+template <class Endpoint>
 [[nodiscard]] Result<void> check_text(MessageKind kind, std::span<const std::byte> payload,
-                                      std::string endpoint);
+                                      Endpoint endpoint)
+{
+    if (kind == MessageKind::text && !is_utf8(payload))
+        return not_utf8(endpoint());
+    return {};
+}
 
 /// Owned by its transport. The Protocol interprets bytes and knows what it owes, Reader and Writer
 /// move the bytes. The calls are those of a Transport. Side: the loop's thread.

@@ -133,7 +133,7 @@ Result<void> WebSocket::check(const Options& options)
 Result<void> WebSocket::check_send(const Options& options, MessageKind kind,
                                    std::span<const std::byte> payload)
 {
-    return websocket::check_text(kind, payload, endpoint(options));
+    return websocket::check_text(kind, payload, [&] { return endpoint(options); });
 }
 
 WebSocket::WebSocket(const Options& options, const Attempt& attempt)

@@ -24,19 +24,9 @@ namespace {
 
 stream::ListenTarget target_of(const WebSocket::Acceptor::Options& options)
 {
-    return {.address = options.address,
-            .port = options.port,
-            .unix_path = options.unix_path,
-            .unix_mode = options.unix_mode,
-            .activated = options.activated,
-            .max_clients = options.max_clients,
-            .max_clients_per_address = options.max_clients_per_address,
-            .max_connections_per_second = options.max_connections_per_second,
-            .no_delay = options.no_delay,
-            .tcp_keepalive = options.tcp_keepalive,
-            .socket = options.socket,
-            .endpoint = WebSocket::Acceptor::endpoint(options),
-            .faults = options.faults};
+    auto target = stream::listen_target(options);
+    target.endpoint = WebSocket::Acceptor::endpoint(options);
+    return target;
 }
 
 /// The answer to a connection that a limit refuses.
@@ -251,7 +241,7 @@ std::string WebSocket::Acceptor::Client::endpoint(const Options& options)
 Result<void> WebSocket::Acceptor::Client::check_send(const Options& options, MessageKind kind,
                                                      std::span<const std::byte> payload)
 {
-    return websocket::check_text(kind, payload, options.accepted->peer);
+    return websocket::check_text(kind, payload, [&] { return endpoint(options); });
 }
 
 Task<> WebSocket::Acceptor::Client::connect(Context ctx) { return impl_->connect(ctx); }
@@ -295,10 +285,7 @@ WebSocket::Acceptor::~Acceptor() = default;
 
 std::string WebSocket::Acceptor::endpoint(const Options& options)
 {
-    auto name = stream::listener_name({.address = options.address,
-                                       .port = options.port,
-                                       .unix_path = options.unix_path,
-                                       .activated = options.activated});
+    auto name = stream::listener_name(stream::listen_target(options));
     if (!options.activated.empty())
         return name;
     return fmt::format("{}{}{}", options.tls ? "wss" : "ws",
@@ -319,7 +306,7 @@ Result<void> WebSocket::Acceptor::check(const Options& options)
 Result<void> WebSocket::Acceptor::check_send(const Options& options, MessageKind kind,
                                              std::span<const std::byte> payload)
 {
-    return websocket::check_text(kind, payload, endpoint(options));
+    return websocket::check_text(kind, payload, [&] { return endpoint(options); });
 }
 
 Task<> WebSocket::Acceptor::bind(Context ctx)

@@ -18,6 +18,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sidecar {
@@ -162,10 +163,11 @@ template <class F>
     return {};
 }
 
-/// Checks whether the framing can carry the payload, if it can say so.
-template <class F>
+/// Checks whether the framing can carry the payload, if it can say so. `endpoint()` names the peer
+/// in a failure; it is called for one only, since each send comes here.
+template <class F, class Endpoint>
 [[nodiscard]] Result<void> check_framed(const F& framing, std::span<const std::byte> payload,
-                                        const std::string& endpoint)
+                                        [[maybe_unused]] Endpoint endpoint)
 {
     if constexpr (requires {
                       {
@@ -173,10 +175,39 @@ template <class F>
                       } -> std::same_as<Result<void>>;
                   }) {
         if (auto checked = framing.check_send(payload); !checked)
-            return checked.error().with_attempt(checked.error().attempted(), endpoint);
+            return checked.error().with_attempt(checked.error().attempted(), endpoint());
     }
     return {};
 }
+
+/// The calls of Transport for a connection with a framing, which both ends of Tcp have. Side: the
+/// loop's thread.
+template <class F>
+class FramedConnection {
+    static_assert(FramingForm<F>::is_whole);
+
+public:
+    Task<> connect(Context ctx) { return connection_.connect(ctx); }
+    Task<> read(Context ctx, Sink& sink) { return connection_.read(ctx, sink, codec_); }
+    Task<> write(Context, Batch batch) { return connection_.write(batch, codec_); }
+    Task<> close(Context ctx, CloseReason) { return connection_.close(ctx); }
+    void abort() noexcept { connection_.abort(); }
+    [[nodiscard]] ConnectionInfo connection_info() { return connection_.connection_info(); }
+    [[nodiscard]] std::string failure_note() const { return connection_.failure_note(); }
+
+protected:
+    /// `connection`: the arguments of TcpConnection.
+    template <class... Arguments>
+    FramedConnection(const F& framing, std::size_t max_message_bytes, Arguments&&... connection)
+        : codec_{framing, max_message_bytes}, connection_{std::forward<Arguments>(connection)...}
+    {
+    }
+    ~FramedConnection() = default;
+
+private:
+    FramingCodec<F> codec_;    // sidecar side
+    TcpConnection connection_; // sidecar side
+};
 
 } // namespace detail
 
@@ -185,9 +216,7 @@ template <class F>
 /// the peer ends its half (TcpClose).
 /// Its calls are those of Transport. Side: the loop's thread, except check() and check_send().
 template <class F>
-class Tcp {
-    static_assert(detail::FramingForm<F>::is_whole);
-
+class Tcp : public detail::FramedConnection<F> {
 public:
     /// The server's end, in sidecar/transports/tcp_server.hpp.
     class Acceptor;
@@ -217,7 +246,8 @@ public:
 
     /// Copies the options, which must have passed check(). Does no I/O.
     explicit Tcp(const Options& options, const Attempt& attempt = {})
-        : codec_{options.framing, options.max_message_bytes}, connection_{target(options), attempt}
+        : detail::FramedConnection<F>{options.framing, options.max_message_bytes, target(options),
+                                      attempt}
     {
     }
 
@@ -237,16 +267,8 @@ public:
     [[nodiscard]] static Result<void> check_send(const Options& options, MessageKind,
                                                  std::span<const std::byte> payload)
     {
-        return detail::check_framed(options.framing, payload, endpoint(options));
+        return detail::check_framed(options.framing, payload, [&] { return endpoint(options); });
     }
-
-    Task<> connect(Context ctx) { return connection_.connect(ctx); }
-    Task<> read(Context ctx, Sink& sink) { return connection_.read(ctx, sink, codec_); }
-    Task<> write(Context, Batch batch) { return connection_.write(batch, codec_); }
-    Task<> close(Context ctx, CloseReason) { return connection_.close(ctx); }
-    void abort() noexcept { connection_.abort(); }
-    [[nodiscard]] ConnectionInfo connection_info() { return connection_.connection_info(); }
-    [[nodiscard]] std::string failure_note() const { return connection_.failure_note(); }
 
 private:
     [[nodiscard]] static detail::TcpTarget target(const Options& options)
@@ -262,9 +284,6 @@ private:
                 .faults = options.faults,
                 .faults_from_environment = options.faults_from_environment};
     }
-
-    detail::FramingCodec<F> codec_;    // sidecar side
-    detail::TcpConnection connection_; // sidecar side
 };
 
 static_assert(Transport<Tcp<LengthPrefix>> && Transport<Tcp<Lines>> && Transport<Tcp<Raw>>

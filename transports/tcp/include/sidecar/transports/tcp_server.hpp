@@ -88,7 +88,7 @@ public:
     };
 
     /// A client that was accepted. Its calls are those of Transport.
-    class Client {
+    class Client : public detail::FramedConnection<F> {
     public:
         struct Options {
             std::shared_ptr<detail::AcceptedTcp> accepted{};
@@ -97,7 +97,8 @@ public:
         };
 
         explicit Client(const Options& options)
-            : codec_{options.framing, options.max_message_bytes}, connection_{*options.accepted}
+            : detail::FramedConnection<F>{options.framing, options.max_message_bytes,
+                                          *options.accepted}
         {
         }
 
@@ -108,41 +109,30 @@ public:
         [[nodiscard]] static Result<void> check_send(const Options& options, MessageKind,
                                                      std::span<const std::byte> payload)
         {
-            return detail::check_framed(options.framing, payload, endpoint(options));
+            return detail::check_framed(options.framing, payload,
+                                        [&] { return endpoint(options); });
         }
-
-        Task<> connect(Context ctx) { return connection_.connect(ctx); }
-        Task<> read(Context ctx, Sink& sink) { return connection_.read(ctx, sink, codec_); }
-        Task<> write(Context, Batch batch) { return connection_.write(batch, codec_); }
-        Task<> close(Context ctx, CloseReason) { return connection_.close(ctx); }
-        void abort() noexcept { connection_.abort(); }
-        [[nodiscard]] ConnectionInfo connection_info() { return connection_.connection_info(); }
-        [[nodiscard]] std::string failure_note() const { return connection_.failure_note(); }
-
-    private:
-        detail::FramingCodec<F> codec_;    // sidecar side
-        detail::TcpConnection connection_; // sidecar side
     };
 
     /// Copies the options, which must have passed check(). Does no I/O.
     explicit Acceptor(const Options& options)
         : framing_{options.framing},
           max_message_bytes_{options.max_message_bytes},
-          listener_{target(options), options.tls, options.close}
+          listener_{stream::listen_target(options), options.tls, options.close}
     {
     }
 
     [[nodiscard]] static std::string endpoint(const Options& options)
     {
-        return detail::tcp_endpoint(target(options));
+        return detail::tcp_endpoint(stream::listen_target(options));
     }
     /// Checks the options, and reads the certificates. On an application thread it also reads the
     /// variables of systemd. Errors: bad_address, bad_options, as Tcp::check(); no such socket of
     /// systemd is bad_options too.
     [[nodiscard]] static Result<void> check(const Options& options)
     {
-        if (auto checked =
-                detail::validate(target(options), options.tls, options.max_message_bytes);
+        if (auto checked = detail::validate(stream::listen_target(options), options.tls,
+                                            options.max_message_bytes);
             !checked)
             return checked;
         return detail::check_framing(options.framing, options.max_message_bytes, endpoint(options));
@@ -151,7 +141,7 @@ public:
     [[nodiscard]] static Result<void> check_send(const Options& options, MessageKind,
                                                  std::span<const std::byte> payload)
     {
-        return detail::check_framed(options.framing, payload, endpoint(options));
+        return detail::check_framed(options.framing, payload, [&] { return endpoint(options); });
     }
 
     Task<> bind(Context ctx) { return listener_.bind(ctx); }
@@ -167,22 +157,6 @@ public:
     [[nodiscard]] ConnectionInfo connection_info() const { return {.local = listener_.local()}; }
 
 private:
-    [[nodiscard]] static stream::ListenTarget target(const Options& options)
-    {
-        return {.address = options.address,
-                .port = options.port,
-                .unix_path = options.unix_path,
-                .unix_mode = options.unix_mode,
-                .activated = options.activated,
-                .max_clients = options.max_clients,
-                .max_clients_per_address = options.max_clients_per_address,
-                .max_connections_per_second = options.max_connections_per_second,
-                .no_delay = options.no_delay,
-                .tcp_keepalive = options.tcp_keepalive,
-                .socket = options.socket,
-                .faults = options.faults};
-    }
-
     const F framing_;                     // sidecar side
     const std::size_t max_message_bytes_; // sidecar side
     detail::TcpListener listener_;        // sidecar side

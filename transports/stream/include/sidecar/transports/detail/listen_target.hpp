@@ -30,4 +30,22 @@ struct ListenTarget {
     std::optional<Faults> faults{};
 };
 
+/// Makes it of an acceptor's options; without the listener's name.
+template <class Options>
+[[nodiscard]] ListenTarget listen_target(const Options& options)
+{
+    return {.address = options.address,
+            .port = options.port,
+            .unix_path = options.unix_path,
+            .unix_mode = options.unix_mode,
+            .activated = options.activated,
+            .max_clients = options.max_clients,
+            .max_clients_per_address = options.max_clients_per_address,
+            .max_connections_per_second = options.max_connections_per_second,
+            .no_delay = options.no_delay,
+            .tcp_keepalive = options.tcp_keepalive,
+            .socket = options.socket,
+            .faults = options.faults};
+}
+
 } // namespace sidecar::stream
