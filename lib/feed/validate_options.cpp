@@ -129,8 +129,7 @@ Result<void> validate_listener(const LinkConfig& config, const LinkOptions& clie
     if (overflow.fail_after < Duration{})
         return bad_options("overflow: fail_after must not be negative");
     auto options = clients;
-    if (settings.outbox.bytes != 0 || settings.outbox.messages != 0)
-        options.outbox = settings.outbox;
+    options.outbox = settings.outbox_or(clients.outbox);
     return validate_link(config, options, run);
 }
 

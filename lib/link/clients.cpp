@@ -40,10 +40,7 @@ std::size_t Clients::broadcast(const std::shared_ptr<SharedMessage>& message,
         std::vector<std::shared_ptr<LinkImpl>> chosen;
         {
             std::lock_guard lock{mutex_};
-            const auto group = groups_.find(options.group);
-            if (!options.group.empty() && group == groups_.end())
-                return 0;
-            for (auto* link : options.group.empty() ? members_ : group->second)
+            for (auto* link : targets_of(options.group))
                 chosen.push_back(link->shared_from_this());
         }
         std::erase_if(chosen, [&](const auto& link) { return !options.to(link->id()); });
@@ -57,10 +54,17 @@ std::size_t Clients::broadcast(const std::shared_ptr<SharedMessage>& message,
     std::lock_guard lock{mutex_};
     if (!options.retain_as.empty())
         keep(std::string{options.retain_as}, message, key);
-    if (options.group.empty())
-        return push(members_, message, key);
-    const auto group = groups_.find(options.group);
-    return group == groups_.end() ? 0 : push(group->second, message, key);
+    return push(targets_of(options.group), message, key);
+}
+
+/// With mutex_ held. Empty `group`: all.
+const Clients::Targets& Clients::targets_of(std::string_view group) const
+{
+    static const Targets none;
+    if (group.empty())
+        return members_;
+    const auto found = groups_.find(group);
+    return found == groups_.end() ? none : found->second;
 }
 
 /// With mutex_ held.
@@ -78,7 +82,7 @@ std::size_t Clients::push(const Targets& targets, const std::shared_ptr<SharedMe
                 to_wake_.push_back(link);
         }
     } catch (...) { // out of memory: what is queued must be written nevertheless
-        wake_all_writers();
+        services_.wake_all_writers();
         throw;
     }
     wake_soon();
@@ -94,15 +98,8 @@ void Clients::wake_soon() noexcept
         services_.loop.post([self = shared_from_this()] { self->run_wakes(); });
         is_waking_ = true;
     } catch (...) { // out of memory
-        wake_all_writers();
+        services_.wake_all_writers();
     }
-}
-
-/// Needs no memory.
-void Clients::wake_all_writers() noexcept
-{
-    services_.wakes_writers = true;
-    services_.loop.wake();
 }
 
 void Clients::run_wakes()
@@ -278,9 +275,7 @@ Result<void> Clients::close(TimePoint deadline, const CloseReason& reason)
 
 QueueLimits Clients::outbox_limits() const
 {
-    const auto& given = settings().outbox;
-    const bool is_given = given.bytes != 0 || given.messages != 0;
-    return detail::outbox_limits(is_given ? given : options_->outbox, services_.outbox,
+    return detail::outbox_limits(settings().outbox_or(options_->outbox), services_.outbox,
                                  listener_->max_message_bytes());
 }
 

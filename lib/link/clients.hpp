@@ -93,6 +93,7 @@ private:
         std::optional<std::string> conflation_key;
     };
 
+    [[nodiscard]] const Targets& targets_of(std::string_view group) const;
     [[nodiscard]] std::size_t push(const Targets& targets,
                                    const std::shared_ptr<SharedMessage>& message,
                                    std::optional<std::string_view> key);
@@ -100,7 +101,6 @@ private:
     void keep(std::string key, std::shared_ptr<SharedMessage> message,
               std::optional<std::string> conflation_key);
     void wake_soon() noexcept;
-    void wake_all_writers() noexcept;
     void run_wakes();
     void leave_group(LinkImpl& link, const std::string& group);
 

@@ -180,12 +180,7 @@ void LinkImpl::reading_ended(std::optional<Failure> why)
     if (why && state_.state() == LinkState::State::connecting)
         why = traced(*std::move(why));
     auto end = state_.reading_ended(std::move(why));
-    if (client_of())
-        client_ended(end);
-    else if (!end.was_announced)
-        counters_.failed_attempts.fetch_add(1);
-    if (end.is_recorded && !client_of())
-        services_.journal.record(end.failure.with_link(id()));
+    client_of() ? client_ended(end) : link_ended(end);
     auto next = end.may_return ? next_attempt(end.failure) : std::nullopt;
     const bool others_live = !next && links_.link_goes_down();
     end.failure = end.failure.with_link(id()).with_retry(next || others_live);
@@ -202,6 +197,14 @@ void LinkImpl::reading_ended(std::optional<Failure> why)
     next_at_ = *next;
     last_failure_ = end.failure;
     note_.set_phase(Phase::backing_off, {});
+}
+
+void LinkImpl::link_ended(const LinkState::End& end)
+{
+    if (!end.was_announced)
+        counters_.failed_attempts.fetch_add(1);
+    if (end.is_recorded)
+        services_.journal.record(end.failure.with_link(id()));
 }
 
 /// A client's end is no failure of ours, so it is not recorded: its `down` says it. Without memory

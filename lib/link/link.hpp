@@ -191,6 +191,7 @@ private:
     void cut();
     void attempt();
     [[nodiscard]] bool is_stopping() const noexcept;
+    void link_ended(const LinkState::End& end);
     void client_ended(const LinkState::End& end) noexcept;
     [[nodiscard]] std::optional<TimePoint> announce_end(Event::Kind kind, Failure& why,
                                                         std::optional<TimePoint> next);

@@ -34,6 +34,12 @@ struct LinkServices {
     std::atomic<std::uint64_t> sends_refused{0}; // both: atomic
     std::function<void()> something_changed{};   // sidecar side; a stage of a stop may be over
 
+    /// Wakes the writers of all links, without memory: what was accepted must be written. Side: any.
+    void wake_all_writers() noexcept
+    {
+        wakes_writers = true;
+        loop.wake();
+    }
     /// Lets each of `space_waiters` look again, once. Side: sidecar.
     void wake_space_waiters();
 };

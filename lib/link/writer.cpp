@@ -152,8 +152,7 @@ void Writer::post_wake() noexcept
     try {
         services_.loop.post([this, link = link_.shared_from_this()] { wake(); });
     } catch (...) { // out of memory: an accepted message must be written nevertheless
-        services_.wakes_writers = true;
-        services_.loop.wake();
+        services_.wake_all_writers();
     }
 }
 

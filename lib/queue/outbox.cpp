@@ -42,19 +42,25 @@ Outbox::Push Outbox::push(MessageKind kind, std::span<const std::byte> payload, 
     return Push::queued;
 }
 
+/// With mutex_ held. Adds a message of the application to the priority queue.
+Outbox::Push Outbox::push_high(MessageKind kind, std::span<const std::byte> payload,
+                               const Sender& sender)
+{
+    if (!priority_.has_room(payload.size()))
+        return Push::full;
+    priority_.push({.message = Message{MessageView{link_, kind, payload}},
+                    .connection = sender.connection.value_or(0),
+                    .deadline = sender.deadline});
+    update_has_priority();
+    return Push::queued;
+}
+
 /// With mutex_ held.
 Outbox::Push Outbox::push_conditionally(RecordRing& ring, MessageKind kind,
                                         std::span<const std::byte> payload, const Sender& sender)
 {
-    if (sender.priority == Priority::high) {
-        if (!priority_.has_room(payload.size()))
-            return Push::full;
-        priority_.push({.message = Message{MessageView{link_, kind, payload}},
-                        .connection = sender.connection.value_or(0),
-                        .deadline = sender.deadline});
-        update_has_priority();
-        return Push::queued;
-    }
+    if (sender.priority == Priority::high)
+        return push_high(kind, payload, sender);
     if (conditions_.size() == conditions_.capacity()) // first: if it throws, nothing is queued
         conditions_.reserve(2 * conditions_.size() + 8);
     const auto position = ring.write_position();
@@ -211,10 +217,16 @@ std::optional<Batch> Outbox::next_batch()
         end = pass_over_unmet(*ring, end);
     if (ring->read_position() >= end)
         return priority(); // a subscription may have waited for dropped messages
+    return hand_out(ring->read_position(), end);
+}
+
+/// Makes the batch of ordinary messages that is out.
+Batch Outbox::hand_out(std::uint64_t begin, std::uint64_t end) noexcept
+{
     out_.is_out = true;
     out_.is_heartbeat = out_.was_marked = false;
     out_.end = end;
-    return Batch{*this, ring->read_position(), end};
+    return {*this, begin, end};
 }
 
 /// Takes messages of the priority queue. False: none may be written now. Reduces `end` to where

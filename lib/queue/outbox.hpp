@@ -209,6 +209,9 @@ private:
     [[nodiscard]] RecordRing& make_ring();
     [[nodiscard]] Push push_conditionally(RecordRing& ring, MessageKind kind,
                                           std::span<const std::byte> payload, const Sender& sender);
+    [[nodiscard]] Push push_high(MessageKind kind, std::span<const std::byte> payload,
+                                 const Sender& sender);
+    [[nodiscard]] Batch hand_out(std::uint64_t begin, std::uint64_t end) noexcept;
     [[nodiscard]] Push push_to_client(MessageKind kind, std::span<const std::byte> payload,
                                       const Sender& sender);
     [[nodiscard]] ClientQueue& make_client_queue();

@@ -20,15 +20,8 @@ Outbox::Push Outbox::push_to_client(MessageKind kind, std::span<const std::byte>
 {
     if (payload.size() > limits_.bytes)
         return Push::too_big;
-    if (sender.priority == Priority::high) {
-        if (!priority_.has_room(payload.size()))
-            return Push::full;
-        priority_.push({.message = Message{MessageView{link_, kind, payload}},
-                        .connection = sender.connection.value_or(0),
-                        .deadline = sender.deadline});
-        update_has_priority();
-        return Push::queued;
-    }
+    if (sender.priority == Priority::high)
+        return push_high(kind, payload, sender);
     const auto pushed = make_client_queue().push({std::make_shared<SharedMessage>(kind, payload),
                                                   sender.deadline, sender.connection.value_or(0)},
                                                  sender.key);
@@ -95,15 +88,10 @@ std::optional<Batch> Outbox::next_client_batch()
         report_client_loss(taken.first_late, FlushResult::late);
         report_client_loss(taken.first_lost, FlushResult::lost);
         if (taken.is_any)
-            batch = Batch{*this, client_->writing_begin(), client_->writing_end()};
+            batch = hand_out(client_->writing_begin(), client_->writing_end());
     }
     if (std::min(taken.first_late, taken.first_lost) != ClientQueue::no_position)
         written_.wake();
-    if (!batch)
-        return std::nullopt;
-    out_.is_out = true;
-    out_.is_heartbeat = out_.was_marked = false;
-    out_.end = batch->end_position();
     return batch;
 }
 

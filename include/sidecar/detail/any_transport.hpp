@@ -65,6 +65,12 @@ struct ClientSettings {
     ClientOverflow overflow{};
     QueueLimits outbox{};
     Duration handshake_timeout = std::chrono::seconds{5};
+
+    /// Returns the bounds of each client's outbox; `other` if none are set here.
+    [[nodiscard]] QueueLimits outbox_or(const QueueLimits& other) const noexcept
+    {
+        return outbox.bytes != 0 || outbox.messages != 0 ? outbox : other;
+    }
 };
 
 /// One connection's transport, or an acceptor. The link that owns it makes, uses and destroys it on the loop's
