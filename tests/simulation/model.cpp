@@ -26,6 +26,20 @@ void Model::complain_text(std::string text)
         complaint_ = std::move(text);
 }
 
+bool Model::stop_ended(const sidecar::StopReport& report)
+{
+    if (!report.joined) {
+        complain("the thread did not end: {}", to_string(report));
+        return false;
+    }
+    const auto total = milliseconds(world_.stop_total);
+    require(report.total <= total, "the stop took {:.3f} s of {:.3f} s", seconds(report.total),
+            seconds(total));
+    const bool had_time = world_.stop_cancel > 0 && world_.stop_total > 0;
+    require(report.stuck.empty() || !had_time, "tasks are stuck: {}", to_string(report));
+    return true;
+}
+
 // --- links
 
 void Model::begin_run(bool is_stop_requested)

@@ -6,6 +6,7 @@
 
 #include <sidecar/event.hpp>
 #include <sidecar/stats.hpp>
+#include <sidecar/stop_report.hpp>
 
 #include <fmt/format.h>
 
@@ -101,6 +102,8 @@ public:
         if (!holds)
             complain_text(fmt::format(form, std::forward<Args>(args)...));
     }
+    /// Checks that a stop was in time, and that no task is stuck. Returns whether the thread ended.
+    [[nodiscard]] bool stop_ended(const sidecar::StopReport& report);
     [[nodiscard]] std::string complaint() const
     {
         std::lock_guard lock{mutex_};
