@@ -20,7 +20,7 @@ import pathlib
 import re
 import sys
 
-LIMITS = {"lines": 500, "members": 54, "functions": 67}
+LIMITS = {"lines": 500, "members": 54, "functions": 68}
 ROOMS = ["base", "queue", "loop", "link", "stop", "report", "feed"]
 TRANSPORTS = {
     "http": [],

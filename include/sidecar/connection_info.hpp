@@ -4,6 +4,7 @@
 #include <sidecar/detail/export.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -56,6 +57,10 @@ struct ConnectionInfo {
     /// may be repeated.
     std::vector<std::pair<std::string, std::string>> headers{};
     std::optional<TlsInfo> tls{}; ///< empty: no TLS
+    /// The peer takes no larger message, so a send() of one is refused (too_big); 0: not known.
+    std::size_t max_send_bytes = 0;
+    /// Answers to request() come to topics that begin so; empty: the transport has no requests.
+    std::string reply_prefix{};
 
     /// Returns the value of the first header with this name, in any case; empty: there is none.
     /// Lifetime: as this object.

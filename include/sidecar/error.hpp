@@ -93,6 +93,8 @@ enum class Error {
     time_limit = 33,
     /// A test's MockScript was not met: a step is missing, or something came that no step expects.
     script_failed = 34,
+    /// Nobody listens to the topic of a request.
+    no_responders = 35,
 };
 
 /// The category of Error; its name is "sidecar".

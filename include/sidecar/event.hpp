@@ -74,6 +74,9 @@ struct Event {
     GapReason gap_reason = GapReason::none;
     Duration data_age{}; ///< stale, fresh: for how long there was no data
 
+    /// The topic of `message`; empty: none.
+    [[nodiscard]] std::string_view topic() const noexcept { return message.topic(); }
+
     /// For any stream, so that test frameworks can show a Result<Event>.
     template <class Stream>
     friend Stream& operator<<(Stream& stream, const Event& event)

@@ -142,6 +142,12 @@ public:
     {
         return send_message(payload.kind(), payload.bytes(), options);
     }
+    /// Sends a message to this topic on the first link, and waits for the answer; see Link::request.
+    [[nodiscard]] Result<Message> request(std::string_view topic, const Payload& payload,
+                                          Duration timeout, std::span<const Header> headers = {})
+    {
+        return request_message(topic, payload.kind(), payload.bytes(), timeout, headers);
+    }
     /// Subscribes on the first link, as Link::subscribe does, now and at each later start: the feed
     /// keeps its subscriptions, which begin with Options::subscriptions, over stop and start. A
     /// call before the first start, between two runs, or while the link is closed, has its effect
@@ -324,6 +330,10 @@ private:
     [[nodiscard]] Result<std::size_t> broadcast_message(MessageKind kind,
                                                         std::span<const std::byte> payload,
                                                         const BroadcastOptions& options);
+    [[nodiscard]] Result<Message> request_message(std::string_view topic, MessageKind kind,
+                                                  std::span<const std::byte> payload,
+                                                  Duration timeout,
+                                                  std::span<const Header> headers);
     [[nodiscard]] Result<void> send_message(MessageKind kind, std::span<const std::byte> payload,
                                             const SendOptions& options);
     [[nodiscard]] Result<void> add_subscription(Subscription subscription);

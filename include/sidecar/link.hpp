@@ -45,6 +45,17 @@ public:
     {
         return send_message(payload.kind(), payload.bytes(), options);
     }
+    /// Sends a message to this topic and waits for the answer, on a transport that carries requests.
+    /// The answer comes to this call only, not to receive(); of several the first one.
+    /// Blocks: at most `timeout`. Errors: those of send(); no_responders, at once, if nobody listens
+    /// to the topic; timed_out; disconnected if the connection ends before; misuse on another
+    /// transport, and on the loop's own thread. Cancellation: request_stop() wakes it. An answer that
+    /// comes later is dropped and counts in Stats::discarded. Lifetime: copies all.
+    [[nodiscard]] Result<Message> request(std::string_view topic, const Payload& payload,
+                                          Duration timeout, std::span<const Header> headers = {})
+    {
+        return request_message(topic, payload.kind(), payload.bytes(), timeout, headers);
+    }
     /// Waits like Feed::flush, for this link.
     [[nodiscard]] Result<void> flush(Duration timeout);
     /// The number in this link's messages and events.
@@ -127,6 +138,10 @@ private:
          std::uint64_t fork_generation) noexcept;
     [[nodiscard]] Result<void> send_message(MessageKind kind, std::span<const std::byte> payload,
                                             const SendOptions& options);
+    [[nodiscard]] Result<Message> request_message(std::string_view topic, MessageKind kind,
+                                                  std::span<const std::byte> payload,
+                                                  Duration timeout,
+                                                  std::span<const Header> headers);
     [[nodiscard]] Result<void> subscribe_message(std::string key, MessageKind kind,
                                                  std::span<const std::byte> payload,
                                                  AckPredicate is_answer);

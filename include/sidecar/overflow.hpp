@@ -42,7 +42,8 @@ struct WaterMark {
 /// bounds.
 struct Overflow {
     OverflowPolicy policy = OverflowPolicy::pause_reading;
-    /// Needed for `conflate`; invalid with any other policy (bad_options).
+    /// Needed for `conflate`, except on a transport with topics: without a key function the topic
+    /// is the key. Invalid with any other policy (bad_options).
     ConflationKey key{};
     /// Bytes of the link's queue. A message costs about 350 bytes, its payload if that is above 96
     /// bytes, and about 100 bytes more with a key. The queue must hold the largest message. 0: 1

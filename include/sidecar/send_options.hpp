@@ -2,9 +2,12 @@
 #pragma once
 
 #include <sidecar/clock.hpp>
+#include <sidecar/envelope.hpp>
 
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <string_view>
 
 namespace sidecar {
 
@@ -30,6 +33,12 @@ struct SendOptions {
     /// unsent_late count it, and a waiting flush() returns `expired`. max(): never.
     Duration expires_after = Duration::max();
     Priority priority = Priority::normal;
+    /// The subject of the message, on a transport that carries topics (NATS). A
+    /// transport that carries none refuses the three (bad_message). Lifetime: borrowed until the
+    /// call returns, like the two below.
+    std::string_view topic{};
+    std::string_view reply_to{}; ///< the topic for an answer; empty: none
+    std::span<const Header> headers{};
 };
 
 } // namespace sidecar

@@ -3,6 +3,7 @@
 
 #include <sidecar/context.hpp>
 #include <sidecar/detail/export.hpp>
+#include <sidecar/envelope.hpp>
 #include <sidecar/message.hpp>
 #include <sidecar/task.hpp>
 
@@ -28,6 +29,15 @@ public:
     /// Errors (thrown): too_big above the transport's limit. Lifetime: copies the payload, but see
     /// receive_buffer().
     [[nodiscard]] virtual bool put(MessageKind kind, std::span<const std::byte> payload) = 0;
+    /// Takes one message with its topic, headers and so on, like the other put(). Both count for the
+    /// transport's limit. Errors (thrown): also bad_message for a topic of more than 64 KiB.
+    /// Lifetime: copies all.
+    [[nodiscard]] virtual bool put(MessageKind kind, std::span<const std::byte> payload,
+                                   const Envelope& envelope)
+    {
+        (void)envelope; // a sink that has no place for it
+        return put(kind, payload);
+    }
     [[nodiscard]] bool put_text(std::string_view payload)
     {
         return put(MessageKind::text, std::as_bytes(std::span{payload}));

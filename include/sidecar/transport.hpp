@@ -58,7 +58,10 @@ namespace sidecar {
 /// - `static Result<void> check(const Options&)`: start() and open() call it before they make
 ///   anything.
 /// - `static Result<void> check_send(const Options&, MessageKind, std::span<const std::byte>)`:
-///   send() calls it on the application's thread.
+///   send() calls it on the application's thread. A transport that carries topics has this form in
+///   its place: `static Result<void> check_send(const Options&, const MessageView&)`. The messages
+///   of a Batch, and those it puts into the Sink, may then have a topic, reply_to and headers.
+/// - `static bool carries_topics(const Options&)`: whether it does, if that depends on the options.
 // clang-format off
 template <class T>
 concept Transport = requires(T& transport, const typename T::Options& options, Context ctx,

@@ -47,6 +47,7 @@ std::string_view describe(Error error)
     case Error::login_refused: return "the peer refused the login";
     case Error::time_limit: return "virtual time cannot pass";
     case Error::script_failed: return "the test's script was not met";
+    case Error::no_responders: return "nobody listens to the topic";
     }
     return "unknown error";
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -31,6 +32,13 @@ std::size_t character_bytes(std::string_view text)
 }
 
 } // namespace
+
+bool equal_in_any_case(std::string_view a, std::string_view b) noexcept
+{
+    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [&](char c, char d) { return lower(c) == lower(d); });
+}
 
 std::string clean_utf8(std::string_view text)
 {

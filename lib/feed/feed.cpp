@@ -261,6 +261,18 @@ Result<void> Feed::send_message(MessageKind kind, std::span<const std::byte> pay
     return result;
 }
 
+Result<Message> Feed::request_message(std::string_view topic, MessageKind kind,
+                                      std::span<const std::byte> payload, Duration timeout,
+                                      std::span<const Header> headers)
+{
+    const Call call{*this};
+    if (auto failure = call.refused("request", true))
+        return std::move(*failure);
+    auto answer = call->links().first()->requests().request(topic, kind, payload, timeout, headers);
+    call.complete(answer, "request");
+    return answer;
+}
+
 Result<void> Feed::flush(Duration timeout)
 {
     const Call call{*this};

@@ -63,6 +63,15 @@ Result<void> Link::send_message(MessageKind kind, std::span<const std::byte> pay
     return run_->explain(link_->writer().send(kind, payload, options));
 }
 
+Result<Message> Link::request_message(std::string_view topic, MessageKind kind,
+                                      std::span<const std::byte> payload, Duration timeout,
+                                      std::span<const Header> headers)
+{
+    if (auto failure = refused("request"))
+        return std::move(*failure);
+    return run_->explain(link_->requests().request(topic, kind, payload, timeout, headers));
+}
+
 Result<void> Link::flush(Duration timeout)
 {
     if (auto failure = refused("flush"))

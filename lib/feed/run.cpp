@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <utility>
 
 namespace sidecar::detail {
@@ -39,6 +40,13 @@ Run::Run(const Options& options, std::shared_ptr<VirtualTime> time)
     services_.something_changed = [this] { stop_->something_changed(); };
     loop_.tasks().on_end = services_.something_changed;
     inbox_.on_space = [this] { loop_.wake(); };
+    inbox_.on_taken = [this](const MessageView& message) {
+        try {
+            if (const auto link = links_.find(message.link()))
+                link->writer().acknowledge(message);
+        } catch (const std::bad_alloc&) { // the peer delivers it again
+        }
+    };
 }
 
 std::shared_ptr<Run> Run::make(const Options& options, const LinkConfig& first,

@@ -96,7 +96,7 @@ Result<void> validate_link(const LinkConfig& config, const LinkOptions& options,
           options.reconnect ? validate_reconnect(*options.reconnect) : unset,
           options.rate_limit ? validate_rate_limit(*options.rate_limit) : unset,
           validate_liveness(options, config),
-          validate_overflow(options.overflow, max_message_bytes),
+          validate_overflow(options.overflow, max_message_bytes, config.carries_topics()),
           validate_subscriptions(config, options, outbox.bytes)})
         if (!valid)
             return valid;

@@ -174,6 +174,7 @@ Task<> Connection::connect(Context ctx)
     co_await transport_->connect(ctx);
     auto info = transport_->connection_info();
     info.connection = number_;
+    link_.writer().set_max_send_bytes(info.max_send_bytes);
     link_.note().set_connection_info(std::move(info));
 }
 

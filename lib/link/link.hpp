@@ -7,6 +7,7 @@
 #include "link/keep_alive.hpp"
 #include "link/link_sink.hpp"
 #include "link/link_state.hpp"
+#include "link/requests.hpp"
 #include "link/services.hpp"
 #include "link/subscriptions.hpp"
 #include "link/writer.hpp"
@@ -20,6 +21,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -144,6 +146,8 @@ public:
     [[nodiscard]] Subscriptions& subscriptions() noexcept { return subscriptions_; }
     /// Implements send(), flush() and the subscription calls.
     [[nodiscard]] Writer& writer() noexcept { return writer_; }
+    /// Implements request().
+    [[nodiscard]] Requests& requests();
     [[nodiscard]] PhaseTracker& note() noexcept { return note_; }
     [[nodiscard]] LinkCounters& counters() noexcept { return counters_; }
 
@@ -217,12 +221,14 @@ private:
     TimePoint connect_by_ = TimePoint::max(); // sidecar side; for the first connection
     TimePoint next_at_{};                     // sidecar side; of the next attempt
     std::optional<Failure> last_failure_;     // sidecar side; of the last attempt; empty once up
-    Timers::Timer timer_;         // sidecar side; the next attempt, or the close's deadline
-    KeepAlive keep_alive_;        // sidecar side, except its counters
-    LinkSink sink_;               // sidecar side, except its pauses
-    Outbox outbox_;               // both
-    Subscriptions subscriptions_; // both
-    Writer writer_;               // sidecar side, except its counters
+    Timers::Timer timer_;                // sidecar side; the next attempt, or the close's deadline
+    KeepAlive keep_alive_;               // sidecar side, except its counters
+    LinkSink sink_;                      // sidecar side, except its pauses
+    Outbox outbox_;                      // both
+    Subscriptions subscriptions_;        // both
+    Writer writer_;                      // sidecar side, except its counters
+    std::once_flag requests_once_;       // both
+    std::unique_ptr<Requests> requests_; // both; made by the first request
     std::unique_ptr<Connection> connection_;      // sidecar side
     PhaseTracker note_;                           // both
     Outcome outcome_;                             // both; of opening the link

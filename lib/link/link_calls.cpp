@@ -33,6 +33,15 @@ bool LinkImpl::is_over() const noexcept
            || state_.state() >= LinkState::State::down;
 }
 
+Requests& LinkImpl::requests()
+{
+    std::call_once(requests_once_, [this] {
+        requests_ = std::make_unique<Requests>(*this);
+        sink_.set_requests(requests_.get());
+    });
+    return *requests_;
+}
+
 Result<void> LinkImpl::close(Duration timeout, CloseReason reason)
 {
     auto& loop = services_.loop;

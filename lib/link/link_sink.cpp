@@ -1,6 +1,8 @@
 #include "link/link_sink.hpp"
 
 #include "base/failures.hpp"
+#include "link/requests.hpp"
+#include "queue/stored_message.hpp"
 
 #include <fmt/format.h>
 
@@ -155,17 +157,35 @@ void LinkSink::validate_size(std::size_t payload_bytes) const
 
 bool LinkSink::put(MessageKind kind, std::span<const std::byte> payload)
 {
-    if (payload.size() <= max_message_bytes_ && !is_unusual_ && !services_.stop.is_made()
-        && services_.inbox.push(link_, kind, payload, connection_)) [[likely]] {
+    return put_stored(kind, payload);
+}
+
+inline bool LinkSink::put_stored(StoredKind kind, std::span<const std::byte> stored)
+{
+    if (stored.size() <= max_message_bytes_ && !is_unusual_ && !services_.stop.is_made()
+        && services_.inbox.push(link_, kind, stored, connection_)) [[likely]] {
         has_put_ = true;
         return true;
     }
-    return put_unusual({link_, kind, payload});
+    return put_unusual({link_, kind, stored});
+}
+
+bool LinkSink::put(MessageKind kind, std::span<const std::byte> payload, const Envelope& envelope)
+{
+    if (is_empty(envelope))
+        return put(kind, payload);
+    if (auto valid = validate(envelope); !valid)
+        throw Exception{valid.error().with_attempt("take in a message", endpoint_)};
+    if (auto* const requests = requests_.load(std::memory_order_acquire);
+        requests && requests->offer(kind, payload, envelope))
+        return true;
+    const StoredMessage message{kind, payload, envelope};
+    return put_stored(message.kind(), message.bytes());
 }
 
 bool LinkSink::put_unusual(const MessageView& message)
 {
-    validate_size(message.size());
+    validate_size(Stored{message}.bytes.size());
     if (failure_)
         std::rethrow_exception(failure_);
     const bool is_first = !has_put_;
@@ -244,9 +264,10 @@ void LinkSink::on_pong(std::span<const std::byte> payload) { keep_alive_.ponged(
 bool LinkSink::push_whole(const MessageView& message)
 {
     auto& inbox = services_.inbox;
+    const Stored stored{message};
     if (!queue_)
-        return inbox.push(link_, message.kind(), message.bytes(), connection_);
-    const auto outcome = inbox.push_to(*queue_, message.kind(), message.bytes());
+        return inbox.push(link_, stored.kind, stored.bytes, connection_);
+    const auto outcome = inbox.push_to(*queue_, stored.kind, stored.bytes);
     if (outcome == LinkQueue::PutOutcome::failed)
         throw Exception{Failure{Error::overflow,
                                 {.attempted = "take in a message",
@@ -316,7 +337,7 @@ void LinkSink::validate_fits_inbox(std::size_t payload_bytes) const
 
 Task<> LinkSink::pass_on(Message message)
 {
-    validate_fits_inbox(message.size());
+    validate_fits_inbox(stored_bytes(message));
     const auto space = std::make_shared<LoopEvent>();
     std::erase_if(passing_on_, [](const auto& other) { return other.expired(); });
     passing_on_.push_back(space);
@@ -325,7 +346,7 @@ Task<> LinkSink::pass_on(Message message)
             services_.inbox.publish();
             co_return;
         }
-        if (!want_space(message.size()))
+        if (!want_space(stored_bytes(message)))
             co_await space->wait();
     }
     services_.discarded.fetch_add(1);

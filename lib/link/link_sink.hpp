@@ -9,6 +9,7 @@
 #include <sidecar/context.hpp>
 #include <sidecar/sink.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -21,6 +22,8 @@
 #include <vector>
 
 namespace sidecar::detail {
+
+class Requests;
 
 /// Takes a link's messages into the inbox or into the link's queue, lets its listener wait for
 /// capacity, and counts the messages that a stop discards. Owned by its link, over all its
@@ -36,6 +39,8 @@ public:
 
     // Sink
     bool put(MessageKind kind, std::span<const std::byte> payload) override;
+    bool put(MessageKind kind, std::span<const std::byte> payload,
+             const Envelope& envelope) override;
     std::span<std::byte> receive_buffer(std::size_t at_least) override;
     std::span<std::byte> prepare(std::size_t payload_bytes) override;
     void commit(MessageKind kind) override;
@@ -63,6 +68,9 @@ public:
     /// Puts a message into the inbox once there is capacity, or counts it as discarded if a stop
     /// has begun.
     [[nodiscard]] Task<> pass_on(Message message);
+
+    /// Lets `requests` take the messages that are answers. Lifetime: it outlives this. Side: app.
+    void set_requests(Requests* requests) noexcept { requests_ = requests; }
 
     /// Discards everything from now on, and wakes the waiters for capacity.
     void quiesce();
@@ -100,6 +108,7 @@ private:
     [[nodiscard]] bool has_space_for(std::size_t payload_bytes);
     /// Does the same. If there is no capacity, space_came() follows once there is.
     [[nodiscard]] bool want_space(std::size_t payload_bytes);
+    [[nodiscard]] bool put_stored(StoredKind kind, std::span<const std::byte> stored);
     [[nodiscard, gnu::cold]] bool put_unusual(const MessageView& message);
     /// Pushes into the link's queue or the inbox. Returns false without capacity.
     [[nodiscard]] bool push_whole(const MessageView& message);
@@ -125,6 +134,7 @@ private:
     const LinkId link_;                                // both: constant
     const std::size_t max_message_bytes_;              // both: constant
     const std::string endpoint_;                       // both: constant
+    std::atomic<Requests*> requests_{nullptr};         // both: atomic; null: no request was made
     LinkQueue* queue_ = nullptr;                       // sidecar side; null: the shared inbox
     std::uint32_t connection_ = 1;                     // sidecar side
     bool has_put_ = false;                             // sidecar side; in this read

@@ -59,7 +59,7 @@ Task<Message> SessionImpl::receive()
 
 Task<> SessionImpl::pass_on(Message message)
 {
-    link_.sink().validate_fits_inbox(message.size());
+    link_.sink().validate_fits_inbox(stored_bytes(message));
     link_.announce_up(continuity_);
     struct ShowWait {
         explicit ShowWait(PhaseTracker& note) : note_{note}
@@ -82,7 +82,9 @@ Task<> SessionImpl::send(MessageKind kind, std::span<const std::byte> payload)
 
 Task<> SessionImpl::send_message(Message message)
 {
-    if (auto checked = link_.config().check_send(message.kind(), message.bytes()); !checked)
+    const auto view = message.view();
+    const Stored stored{view};
+    if (auto checked = link_.config().check_send(stored.kind, stored.bytes); !checked)
         throw Exception{checked.error()};
     const auto outgoing = std::make_shared<Outgoing>();
     std::erase_if(waited_for_, [](const auto& waited_for) { return waited_for.expired(); });

@@ -3,6 +3,7 @@
 #include "base/failures.hpp"
 #include "base/text.hpp"
 #include "link/link.hpp"
+#include "queue/stored_message.hpp"
 
 #include <fmt/format.h>
 
@@ -23,11 +24,18 @@ std::string too_big_text(std::size_t payload_bytes, std::size_t max_bytes)
 
 } // namespace
 
-Result<void> validate_message(const LinkConfig& config, MessageKind kind,
-                              std::span<const std::byte> payload)
+Failure no_topics()
+{
+    return {Error::bad_message,
+            {.attempted = "send",
+             .explanation = "the transport carries no topic, no reply_to and no headers"}};
+}
+
+Result<void> validate_message(const LinkConfig& config, StoredKind kind,
+                              std::span<const std::byte> stored)
 {
     try {
-        return config.check_send(kind, payload);
+        return config.check_send(kind, stored);
     } catch (const std::bad_alloc&) {
         throw;
     } catch (...) {
@@ -85,17 +93,58 @@ Result<void> Writer::send(MessageKind kind, std::span<const std::byte> payload,
 {
     if (auto failure = refused_by_listener("send")) [[unlikely]]
         return std::move(*failure);
-    if (auto valid = validate_message(link_.config(), kind, payload); !valid) [[unlikely]] {
+    const auto envelope = envelope_of(options);
+    if (is_empty(envelope))
+        return send_stored(kind, payload, options);
+    if (auto valid = validate(envelope); !valid)
+        return valid.error().with_link(link_.id());
+    const StoredMessage message{kind, payload, envelope};
+    return send_stored(message.kind(), message.bytes(), options);
+}
+
+/// Errors: too_big. The peer counts headers too, but no topic.
+Result<void> Writer::validate_for_peer(const MessageView& message) const
+{
+    const auto max = max_send_bytes_.load(std::memory_order_relaxed);
+    auto bytes = message.size();
+    for (const auto& [name, value] : message.headers())
+        bytes += StoredMessage::header_head_bytes + name.size() + value.size();
+    if (bytes <= max)
+        return {};
+    return failed(Error::too_big, "send",
+                  fmt::format("{} bytes, the peer takes at most {}", bytes, max));
+}
+
+Result<void> Writer::send_stored(StoredKind kind, std::span<const std::byte> stored,
+                                 const SendOptions& options)
+{
+    auto valid = validate_message(link_.config(), kind, stored);
+    if (valid && stored.size() > max_send_bytes_.load(std::memory_order_relaxed)) [[unlikely]]
+        valid = validate_for_peer({link_.id(), kind, stored});
+    if (!valid) [[unlikely]] {
         services_.sends_refused.fetch_add(1, std::memory_order_relaxed);
         return valid.error().with_link(link_.id());
     }
-    auto result = queue(kind, payload, options);
+    auto result = queue(kind, stored, options);
     if (!result)
         services_.sends_refused.fetch_add(1, std::memory_order_relaxed);
     return result;
 }
 
-Result<void> Writer::queue(MessageKind kind, std::span<const std::byte> payload,
+void Writer::acknowledge(const MessageView& taken)
+{
+    const auto text = acknowledgement_of(taken);
+    if (text.empty() || !outbox_.is_open() || services_.stop.is_over())
+        return;
+    const StoredMessage message{
+        MessageKind::text, std::as_bytes(std::span{text}), {.topic = taken.reply_to()}};
+    outbox_.push_priority(
+        {.message = Message{MessageView{link_.id(), message.kind(), message.bytes()}},
+         .origin = PriorityMessage::Origin::session});
+    post_wake();
+}
+
+Result<void> Writer::queue(StoredKind kind, std::span<const std::byte> stored,
                            const SendOptions& options)
 {
     using Push = Outbox::Push;
@@ -104,8 +153,8 @@ Result<void> Writer::queue(MessageKind kind, std::span<const std::byte> payload,
         sender.deadline = deadline_after(services_.loop.now(), options.expires_after);
     if (const auto* const of = link_.client_of()) [[unlikely]]
         if (const auto& key = of->settings().overflow.key)
-            sender.key = key(MessageView{link_.id(), kind, payload});
-    auto push = outbox_.push(kind, payload, sender);
+            sender.key = key(MessageView{link_.id(), kind, stored});
+    auto push = outbox_.push(kind, stored, sender);
     // On virtual time the loop writes only while a thread waits, be it for no time
     const bool is_virtual = services_.loop.is_virtual() && !services_.loop.is_loop_thread();
     if (push == Push::full && (options.timeout > Duration{} || is_virtual)) {
@@ -113,7 +162,7 @@ Result<void> Writer::queue(MessageKind kind, std::span<const std::byte> payload,
             return called_on_loop("wait for room", link_.endpoint());
         const auto deadline = deadline_after(services_.loop.now(), options.timeout);
         (void)services_.written.wait_until(services_.loop, deadline, [&] {
-            push = outbox_.push(kind, payload, sender);
+            push = outbox_.push(kind, stored, sender);
             return push != Push::full;
         });
     }
@@ -122,12 +171,12 @@ Result<void> Writer::queue(MessageKind kind, std::span<const std::byte> payload,
     case Push::closed: return link_.refusal("send");
     case Push::too_big:
         return failed(Error::too_big, "send",
-                      too_big_text(payload.size(), outbox_.largest_message()));
+                      too_big_text(stored.size(), outbox_.largest_message()));
     case Push::wrong_connection:
         return failed(Error::wrong_connection, "send",
                       fmt::format("meant for connection {}", *options.connection));
     case Push::full:
-        if (outbox_.want_room(payload.size(), options.priority))
+        if (outbox_.want_room(stored.size(), options.priority))
             post_wake();
         if (link_.client_of() && outbox_.is_too_slow())
             link_.client_of()->end_slow(link_);

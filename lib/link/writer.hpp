@@ -30,8 +30,8 @@ class LinkImpl;
 
 /// Lets the transport check a message. An exception of its code, other than bad_alloc, becomes a
 /// failure. Side: any thread.
-[[nodiscard]] Result<void> validate_message(const LinkConfig& config, MessageKind kind,
-                                            std::span<const std::byte> payload);
+[[nodiscard]] Result<void> validate_message(const LinkConfig& config, StoredKind kind,
+                                            std::span<const std::byte> stored);
 /// Checks a subscription; see validate_message(). `max_bytes`: of the outbox. Errors: bad_options
 /// without a key; too_big; those of check_send().
 [[nodiscard]] Result<void> validate_subscription(const LinkConfig& config, std::size_t max_bytes,
@@ -51,6 +51,9 @@ public:
     /// clock only if it waits, or for a message that may expire.
     [[nodiscard]] Result<void> send(MessageKind kind, std::span<const std::byte> payload,
                                     const SendOptions& options);
+    /// Sends the acknowledgement of a message that the application has taken, if it has one. While
+    /// nothing can be sent it does nothing: the peer then delivers the message again.
+    void acknowledge(const MessageView& taken);
     [[nodiscard]] Result<void> flush(Duration timeout);
     Result<void> subscribe(std::string key, SubscriptionMessage message);
     Result<bool> unsubscribe(std::string_view key, SubscriptionMessage message);
@@ -61,6 +64,11 @@ public:
     [[nodiscard]] Task<> run(Context ctx, AnyTransport& transport, Connection& connection);
     /// Looks again for something to write.
     void wake() { work_.set(); }
+    /// The peer of the present connection takes no larger message; 0: not known.
+    void set_max_send_bytes(std::size_t bytes) noexcept
+    {
+        max_send_bytes_.store(bytes != 0 ? bytes : SIZE_MAX, std::memory_order_relaxed);
+    }
 
     // --- both
     [[nodiscard]] std::uint64_t writes() const noexcept { return writes_.load(); }
@@ -74,7 +82,10 @@ public:
 
 private:
     struct WriteEnd;
-    [[nodiscard]] Result<void> queue(MessageKind kind, std::span<const std::byte> payload,
+    [[nodiscard]] Result<void> send_stored(StoredKind kind, std::span<const std::byte> stored,
+                                           const SendOptions& options);
+    [[nodiscard]] Result<void> validate_for_peer(const MessageView& message) const;
+    [[nodiscard]] Result<void> queue(StoredKind kind, std::span<const std::byte> stored,
                                      const SendOptions& options);
     [[nodiscard]] std::optional<Failure> refused_by_listener(const char* attempted) const;
     void post_wake() noexcept;
@@ -88,9 +99,11 @@ private:
     const std::unique_ptr<RateLimiter> limiter_; // sidecar side; null: no limit
     LoopEvent work_;                             // sidecar side
     bool is_refused_ = false;                    // sidecar side; the wait is counted already
-    std::atomic<std::uint64_t> writes_{0};       // both: atomic
-    std::atomic<std::uint64_t> wakeups_{0};      // both: atomic
-    PauseMeter waits_;                           // both
+    /// both: atomic; without the parts of an envelope that are no headers
+    std::atomic<std::size_t> max_send_bytes_{SIZE_MAX};
+    std::atomic<std::uint64_t> writes_{0};  // both: atomic
+    std::atomic<std::uint64_t> wakeups_{0}; // both: atomic
+    PauseMeter waits_;                      // both
 };
 
 } // namespace sidecar::detail

@@ -1,5 +1,7 @@
 #include "loop/phase_tracker.hpp"
 
+#include "base/text.hpp"
+
 #include <algorithm>
 #include <utility>
 
@@ -7,10 +9,8 @@ namespace sidecar {
 
 std::string_view ConnectionInfo::header(std::string_view name) const noexcept
 {
-    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
     const auto found = std::find_if(headers.begin(), headers.end(), [&](const auto& header) {
-        return std::equal(header.first.begin(), header.first.end(), name.begin(), name.end(),
-                          [&](char a, char b) { return lower(a) == lower(b); });
+        return detail::equal_in_any_case(header.first, name);
     });
     return found == headers.end() ? std::string_view{} : std::string_view{found->second};
 }

@@ -53,7 +53,7 @@ void Inbox::push_event(Event event)
 }
 
 /// A consumer that sees the message must see the ring's records before it.
-LinkQueue::PutOutcome Inbox::push_to(LinkQueue& queue, MessageKind kind,
+LinkQueue::PutOutcome Inbox::push_to(LinkQueue& queue, StoredKind kind,
                                      std::span<const std::byte> payload)
 {
     if (!ring_.is_published())
@@ -82,7 +82,7 @@ Block Inbox::reserve(std::size_t payload_bytes)
     return ring_.take_block(payload_bytes, payload_bytes);
 }
 
-bool Inbox::push_reserved(LinkId link, MessageKind kind, Block& block, std::size_t payload_bytes,
+bool Inbox::push_reserved(LinkId link, StoredKind kind, Block& block, std::size_t payload_bytes,
                           std::uint32_t connection)
 {
     stamp(link, connection, payload_bytes);
@@ -206,12 +206,14 @@ Result<Message> Inbox::take_message()
 {
     using Built = Result<Message>;
     const auto view = ring_.front();
+    const Stored stored{view};
     auto message = ring_.front_has_block() ? Built{Built::in_place_value, view.link(),
-                                                   view.kind(),           ring_.take_front_block(),
-                                                   view.size(),           view.connection(),
+                                                   stored.kind,           ring_.take_front_block(),
+                                                   stored.bytes.size(),   view.connection(),
                                                    view.arrival()}
                                            : Built{Built::in_place_value, view};
     count_taken(view.arrival());
+    tell_taken(view);
     ring_.pop();
     return message;
 }
@@ -241,8 +243,10 @@ Result<Message> Inbox::receive(Duration timeout)
         auto event = take_beside(PolicyQueue::Ends::take).event;
         if (!event)
             continue;
-        if (event->kind == Event::Kind::message)
+        if (event->kind == Event::Kind::message) {
+            tell_taken(event->message.view());
             return std::move(event->message);
+        }
         if (ends_call(*event))
             return to_failure(*std::move(event));
     }
@@ -268,7 +272,11 @@ Result<Event> Inbox::next_event(Duration timeout)
             event->connection = event->message.connection();
             event->at = event->message.arrival();
             break;
-        case Next::event: event = take_beside(PolicyQueue::Ends::take).event; break;
+        case Next::event:
+            event = take_beside(PolicyQueue::Ends::take).event;
+            if (event && event->kind == Event::Kind::message)
+                tell_taken(event->message.view());
+            break;
         }
         if (!event)
             continue;
@@ -333,6 +341,7 @@ Result<std::size_t> Inbox::poll(MessageHandler handler, std::size_t limit)
             if (ring_.read_position() < ring_.published())
                 update_front();
             handler(event->message.view());
+            tell_taken(event->message.view());
         }
     }
     poll_found(count);
@@ -362,6 +371,7 @@ std::size_t Inbox::hand_over(MessageHandler handler, std::size_t limit)
         ++count;
         count_taken(view.arrival());
         handler(view);
+        tell_taken(view);
     } while (count < most && ring_.read_position() < until
              && ring_.popped_bytes_so_far() - bytes_at_start < stride_bytes);
     return count;

@@ -54,7 +54,7 @@ public:
     /// False: no space, nothing changed. The receiver sees the message after publish() at the
     /// latest: a long batch is published in parts of 4 KiB, so that a receiver that is awake can
     /// work meanwhile. A sleeping receiver is woken after 32 parts. Throws bad_alloc.
-    [[nodiscard]] bool push(LinkId link, MessageKind kind, std::span<const std::byte> payload,
+    [[nodiscard]] bool push(LinkId link, StoredKind kind, std::span<const std::byte> payload,
                             std::uint32_t connection = 1)
     {
         if (producer_.stamped_link != static_cast<std::uint32_t>(link)) [[unlikely]]
@@ -89,7 +89,7 @@ public:
     /// Side: any.
     void close_queue(LinkQueue& queue) noexcept { beside_.close(queue); }
     /// Adds a message to this queue. Throws bad_alloc, and the exceptions of the key function.
-    [[nodiscard]] LinkQueue::PutOutcome push_to(LinkQueue& queue, MessageKind kind,
+    [[nodiscard]] LinkQueue::PutOutcome push_to(LinkQueue& queue, StoredKind kind,
                                                 std::span<const std::byte> payload);
     /// Whether a message of this size would be taken. False: on_space is called once it would be.
     [[nodiscard]] bool want_room_in(LinkQueue& queue, std::size_t payload_bytes)
@@ -106,7 +106,7 @@ public:
     [[nodiscard]] Block reserve(std::size_t payload_bytes);
     /// Pushes a message in a reserved block. False: no space for its record; the caller keeps the
     /// block.
-    [[nodiscard]] bool push_reserved(LinkId link, MessageKind kind, Block& block,
+    [[nodiscard]] bool push_reserved(LinkId link, StoredKind kind, Block& block,
                                      std::size_t payload_bytes, std::uint32_t connection = 1);
     void cancel_reserved(std::size_t payload_bytes) noexcept;
 
@@ -134,6 +134,9 @@ public:
     /// link has released memory. If it throws, it is called again when the consumer unlocks next.
     /// Side: app or sidecar, so it must only post.
     std::function<void()> on_space;
+    /// Called with each message that has an envelope, when the application has taken it. Side: app,
+    /// the consumer, which holds the lock: it must not take messages.
+    std::function<void(const MessageView&)> on_taken;
 
     // --- both
     /// Ends the inbox: receivers that have taken everything get `stopped`.
@@ -218,6 +221,11 @@ private:
             consumer_.ages.note(arrival, clock_.now());
     }
     [[nodiscard]] Result<Message> take_message();
+    void tell_taken(const MessageView& message)
+    {
+        if (Stored{message}.kind.has_envelope() && on_taken) [[unlikely]]
+            on_taken(message);
+    }
     void update_front() noexcept;
     [[nodiscard]] PolicyQueue::Taken take_beside(PolicyQueue::Ends ends);
     [[nodiscard]] std::size_t hand_over(MessageHandler handler, std::size_t limit);

@@ -123,9 +123,10 @@ bool LinkQueue::is_half_free() const noexcept
 
 std::optional<std::string_view> LinkQueue::key_of(const MessageView& message) const
 {
-    if (!overflow_->key)
-        return std::nullopt;
-    return overflow_->key(message);
+    if (overflow_->key)
+        return overflow_->key(message);
+    const bool has_key = overflow_->policy == OverflowPolicy::conflate && !message.topic().empty();
+    return has_key ? std::optional{message.topic()} : std::nullopt;
 }
 
 LinkQueue::At LinkQueue::find(const std::optional<std::string_view>& key)
@@ -136,7 +137,7 @@ LinkQueue::At LinkQueue::find(const std::optional<std::string_view>& key)
 
 LinkQueue::PutOutcome LinkQueue::put(const Incoming& incoming)
 {
-    const auto cost = entry_cost(incoming.payload.size(), incoming.key ? incoming.key->size() : 0);
+    const auto cost = entry_cost(incoming.stored.size(), incoming.key ? incoming.key->size() : 0);
     if (!has_room(cost, find(incoming.key)))
         expire(incoming.now);
     if (!has_room(cost, find(incoming.key))) {
@@ -144,8 +145,7 @@ LinkQueue::PutOutcome LinkQueue::put(const Incoming& incoming)
         case OverflowPolicy::pause_reading: wants_room_ = true; return PutOutcome::no_room;
         case OverflowPolicy::fail: return PutOutcome::failed;
         case OverflowPolicy::drop_newest: lose_newest(incoming); return PutOutcome::taken;
-        case OverflowPolicy::drop_oldest:
-        case OverflowPolicy::conflate: break;
+        default: break; // the oldest ones go
         }
     }
     const auto same = find(incoming.key);
@@ -181,7 +181,7 @@ bool LinkQueue::want_room(std::size_t payload_bytes, TimePoint now)
 
 Message LinkQueue::make(const Incoming& incoming) const
 {
-    return Message{MessageView{link_, incoming.kind, incoming.payload, connection_, incoming.now}};
+    return Message{MessageView{link_, incoming.kind, incoming.stored, connection_, incoming.now}};
 }
 
 LinkQueue::Fresh LinkQueue::make_fresh(const Incoming& incoming)
@@ -190,7 +190,7 @@ LinkQueue::Fresh LinkQueue::make_fresh(const Incoming& incoming)
     auto& entry = fresh.entry.emplace_back();
     entry.place = incoming.place;
     entry.content = make(incoming);
-    entry.cost = entry_cost(incoming.payload.size(), incoming.key ? incoming.key->size() : 0);
+    entry.cost = entry_cost(incoming.stored.size(), incoming.key ? incoming.key->size() : 0);
     entry.arrival = fresh.by_arrival.insert(fresh.by_arrival.end(), fresh.entry.begin());
     if (incoming.key) {
         keys_.reserve(keys_.size() + 1);
@@ -203,7 +203,7 @@ LinkQueue::Fresh LinkQueue::make_fresh(const Incoming& incoming)
 void LinkQueue::append(Fresh fresh) noexcept
 {
     const auto& entry = fresh.entry.front();
-    payload_bytes_ += std::get<Message>(entry.content).size();
+    payload_bytes_ += stored_bytes(std::get<Message>(entry.content));
     used_bytes_ += entry.cost;
     by_arrival_.splice(by_arrival_.end(), fresh.by_arrival);
     if (entry.key)
@@ -216,12 +216,12 @@ void LinkQueue::append(Fresh fresh) noexcept
 void LinkQueue::replace(At at, Message message, std::size_t cost) noexcept
 {
     ++counts_.lost[static_cast<std::size_t>(GapReason::conflated)];
-    counts_.lost_bytes += message_of(at).size();
-    payload_bytes_ -= message_of(at).size();
+    counts_.lost_bytes += stored_bytes(message_of(at));
+    payload_bytes_ -= stored_bytes(message_of(at));
     used_bytes_ -= at->cost;
     message.replaced_ = message_of(at).replaced() + 1;
     at->content = std::move(message);
-    payload_bytes_ += message_of(at).size();
+    payload_bytes_ += stored_bytes(message_of(at));
     used_bytes_ += at->cost = cost;
     by_arrival_.splice(by_arrival_.end(), by_arrival_, at->arrival);
 }
@@ -251,7 +251,7 @@ void LinkQueue::lose_newest(const Incoming& incoming)
     entries_.back().missing.add(GapReason::dropped_newest, 1);
     count_received(incoming);
     ++counts_.lost[static_cast<std::size_t>(GapReason::dropped_newest)];
-    counts_.lost_bytes += incoming.payload.size();
+    counts_.lost_bytes += incoming.stored.size();
     update_peaks();
 }
 
@@ -265,7 +265,7 @@ void LinkQueue::lose(At at, GapReason reason) noexcept
     missing.add(reason, 1);
     missing.put_before(at->missing);
     ++counts_.lost[static_cast<std::size_t>(reason)];
-    counts_.lost_bytes += message.size();
+    counts_.lost_bytes += stored_bytes(message);
     forget_message(at);
     const auto next = std::next(at);
     if (next == entries_.end()) {
@@ -291,7 +291,7 @@ void LinkQueue::expire(TimePoint now) noexcept
 /// Removes the message from all counts and indexes; its entry stays.
 void LinkQueue::forget_message(At at) noexcept
 {
-    payload_bytes_ -= message_of(at).size();
+    payload_bytes_ -= stored_bytes(message_of(at));
     used_bytes_ -= at->cost;
     by_arrival_.erase(at->arrival);
     if (at->key)
@@ -479,7 +479,7 @@ Event LinkQueue::take()
         event.connection = event.message.connection();
         event.at = event.message.arrival();
         ++counts_.taken;
-        counts_.taken_bytes += event.message.size();
+        counts_.taken_bytes += stored_bytes(event.message);
     }
     entries_.pop_front();
     return event;
@@ -488,7 +488,7 @@ Event LinkQueue::take()
 void LinkQueue::count_received(const Incoming& incoming) noexcept
 {
     ++counts_.received;
-    counts_.received_bytes += incoming.payload.size();
+    counts_.received_bytes += incoming.stored.size();
 }
 
 void LinkQueue::update_peaks() noexcept

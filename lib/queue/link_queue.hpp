@@ -74,7 +74,8 @@ public:
     LinkQueue& operator=(const LinkQueue&) = delete;
 
     [[nodiscard]] LinkId link() const noexcept { return link_; }
-    /// Calls the policy's key function, and throws its exceptions. Empty: no key. Side: sidecar,
+    /// Calls the policy's key function, and throws its exceptions; without one the topic is the key.
+    /// Empty: no key. Side: sidecar,
     /// without the mutex.
     [[nodiscard]] std::optional<std::string_view> key_of(const MessageView& message) const;
 
@@ -86,8 +87,8 @@ public:
     };
     struct Incoming {
         Place place;
-        MessageKind kind;
-        std::span<const std::byte> payload;
+        StoredKind kind;
+        std::span<const std::byte> stored;
         std::optional<std::string_view> key;
         TimePoint now;
     };

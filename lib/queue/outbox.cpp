@@ -18,7 +18,7 @@ RecordRing& Outbox::make_ring()
 
 // --- pushing
 
-Outbox::Push Outbox::push(MessageKind kind, std::span<const std::byte> payload, Sender& sender)
+Outbox::Push Outbox::push(StoredKind kind, std::span<const std::byte> payload, Sender& sender)
 {
     std::lock_guard lock{mutex_};
     if (stop_.is_made())
@@ -43,7 +43,7 @@ Outbox::Push Outbox::push(MessageKind kind, std::span<const std::byte> payload, 
 }
 
 /// With mutex_ held. Adds a message of the application to the priority queue.
-Outbox::Push Outbox::push_high(MessageKind kind, std::span<const std::byte> payload,
+Outbox::Push Outbox::push_high(StoredKind kind, std::span<const std::byte> payload,
                                const Sender& sender)
 {
     if (!priority_.has_room(payload.size()))
@@ -56,7 +56,7 @@ Outbox::Push Outbox::push_high(MessageKind kind, std::span<const std::byte> payl
 }
 
 /// With mutex_ held.
-Outbox::Push Outbox::push_conditionally(RecordRing& ring, MessageKind kind,
+Outbox::Push Outbox::push_conditionally(RecordRing& ring, StoredKind kind,
                                         std::span<const std::byte> payload, const Sender& sender)
 {
     if (sender.priority == Priority::high)
@@ -426,7 +426,7 @@ void Outbox::mark_priority_written(std::size_t count)
     for (const auto& message : written)
         if (message.origin != PriorityMessage::Origin::heartbeat) {
             sent_.fetch_add(1, std::memory_order_relaxed);
-            sent_bytes_.fetch_add(message.message.size(), std::memory_order_relaxed);
+            sent_bytes_.fetch_add(stored_bytes(message.message), std::memory_order_relaxed);
         }
     for (const auto& message : written)
         if (message.on_step)

@@ -72,8 +72,8 @@ public:
     /// Adds a message, without waiting. `closed`: a stop was requested, no connection accepts
     /// sends, or the queue was dropped since the first attempt. Throws bad_alloc, and then has
     /// queued nothing.
-    [[nodiscard]] Push push(MessageKind kind, std::span<const std::byte> payload, Sender& sender);
-    [[nodiscard]] Push push(MessageKind kind, std::span<const std::byte> payload)
+    [[nodiscard]] Push push(StoredKind kind, std::span<const std::byte> payload, Sender& sender);
+    [[nodiscard]] Push push(StoredKind kind, std::span<const std::byte> payload)
     {
         Sender sender;
         return push(kind, payload, sender);
@@ -207,12 +207,12 @@ private:
     static constexpr std::uint64_t priority_bit = std::uint64_t{1} << 63;
 
     [[nodiscard]] RecordRing& make_ring();
-    [[nodiscard]] Push push_conditionally(RecordRing& ring, MessageKind kind,
+    [[nodiscard]] Push push_conditionally(RecordRing& ring, StoredKind kind,
                                           std::span<const std::byte> payload, const Sender& sender);
-    [[nodiscard]] Push push_high(MessageKind kind, std::span<const std::byte> payload,
+    [[nodiscard]] Push push_high(StoredKind kind, std::span<const std::byte> payload,
                                  const Sender& sender);
     [[nodiscard]] Batch hand_out(std::uint64_t begin, std::uint64_t end) noexcept;
-    [[nodiscard]] Push push_to_client(MessageKind kind, std::span<const std::byte> payload,
+    [[nodiscard]] Push push_to_client(StoredKind kind, std::span<const std::byte> payload,
                                       const Sender& sender);
     [[nodiscard]] ClientQueue& make_client_queue();
     [[nodiscard]] std::optional<Batch> next_client_batch();

@@ -15,7 +15,7 @@ ClientQueue& Outbox::make_client_queue()
 }
 
 /// With mutex_ held.
-Outbox::Push Outbox::push_to_client(MessageKind kind, std::span<const std::byte> payload,
+Outbox::Push Outbox::push_to_client(StoredKind kind, std::span<const std::byte> payload,
                                     const Sender& sender)
 {
     if (payload.size() > limits_.bytes)

@@ -37,12 +37,14 @@ Overflow resolved(Overflow overflow, std::size_t max_message_bytes)
     return overflow;
 }
 
-Result<void> validate_overflow(const Overflow& overflow, std::size_t max_message_bytes)
+Result<void> validate_overflow(const Overflow& overflow, std::size_t max_message_bytes,
+                               bool has_topics)
 {
     const bool conflates = overflow.policy == OverflowPolicy::conflate;
-    if (conflates != static_cast<bool>(overflow.key))
-        return bad_options(conflates ? "overflow: conflating needs a key"
-                                     : "overflow: a key is for conflating only");
+    if (overflow.key && !conflates)
+        return bad_options("overflow: a key is for conflating only");
+    if (conflates && !overflow.key && !has_topics)
+        return bad_options("overflow: conflating needs a key");
     if (overflow.max_age < Duration{})
         return bad_options("overflow: max_age is negative");
     if (overflow.queue_bytes != 0 && overflow.queue_bytes < entry_cost(max_message_bytes))

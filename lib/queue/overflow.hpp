@@ -12,9 +12,11 @@ namespace sidecar::detail {
 [[nodiscard]] bool is_plain(const Overflow& overflow) noexcept;
 /// Replaces options that are left open by their defaults.
 [[nodiscard]] Overflow resolved(Overflow overflow, std::size_t max_message_bytes);
-/// Refuses options that make no sense (bad_options); call it before resolved().
+/// Refuses options that make no sense (bad_options); call it before resolved(). `has_topics`: the
+/// topic is the key if there is no key function.
 [[nodiscard]] Result<void> validate_overflow(const Overflow& overflow,
-                                             std::size_t max_message_bytes);
+                                             std::size_t max_message_bytes,
+                                             bool has_topics = false);
 
 /// Reports when a queue has grown to its high mark, and when it has then shrunk to the low one.
 /// Owned by the queue, and guarded like it. Invariant: the two alternate, `rose` first.

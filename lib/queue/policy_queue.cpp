@@ -58,9 +58,10 @@ LinkQueue::PutOutcome PolicyQueue::put(LinkQueue& queue, std::uint64_t position,
     const auto key = queue.key_of(message);
     std::lock_guard lock{mutex_};
     const Update update_at_end{*this, queue}; // also when it throws: messages may have expired
+    const Stored stored{message};
     return queue.put({.place = {++sequence_, position},
-                      .kind = message.kind(),
-                      .payload = message.bytes(),
+                      .kind = stored.kind,
+                      .stored = stored.bytes,
                       .key = key,
                       .now = now});
 }

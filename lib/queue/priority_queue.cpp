@@ -35,7 +35,7 @@ std::uint64_t PriorityQueue::push(PriorityMessage message)
     if (waiting_.back().origin == Origin::application) {
         ++counts_.accepted;
         ++counts_.queued;
-        counts_.queued_bytes += waiting_.back().message.size();
+        counts_.queued_bytes += stored_bytes(waiting_.back().message);
     }
     return ++last_number_;
 }
@@ -69,7 +69,7 @@ void PriorityQueue::leave_queue(const PriorityMessage& message) noexcept
     if (message.origin != Origin::application)
         return;
     --counts_.queued;
-    counts_.queued_bytes -= message.message.size();
+    counts_.queued_bytes -= stored_bytes(message.message);
 }
 
 /// Returns the number of the application's first lost message.

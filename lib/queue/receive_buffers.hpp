@@ -59,7 +59,7 @@ public:
                && payload.size() <= ring_.largest_copied();
     }
     /// Pushes a message for which is_slice() holds. False: no space for its record.
-    [[nodiscard]] bool push(LinkId link, MessageKind kind, std::span<const std::byte> payload)
+    [[nodiscard]] bool push(LinkId link, StoredKind kind, std::span<const std::byte> payload)
     {
         if (!ring_.push_slice(link, kind, payload))
             return false;

@@ -26,17 +26,14 @@ struct RecordHeader {
     std::uint32_t size; // of the payload
     std::uint32_t what; // link, kind, bits
 
-    [[nodiscard]] static constexpr std::uint32_t what_of(LinkId link, MessageKind kind,
+    [[nodiscard]] static constexpr std::uint32_t what_of(LinkId link, StoredKind kind,
                                                          std::uint32_t bits) noexcept
     {
         return (static_cast<std::uint32_t>(link) & link_mask)
-               | static_cast<std::uint32_t>(kind) << kind_shift | bits;
+               | std::uint32_t{kind.bits} << kind_shift | bits;
     }
     [[nodiscard]] LinkId link() const noexcept { return static_cast<LinkId>(what & link_mask); }
-    [[nodiscard]] MessageKind kind() const noexcept
-    {
-        return static_cast<MessageKind>(what >> kind_shift & 3);
-    }
+    [[nodiscard]] StoredKind kind() const noexcept { return StoredKind::of(what >> kind_shift); }
     [[nodiscard]] bool is_message() const noexcept
     {
         return (what & (gap_bit | freed_block_bit | stamp_bit)) == 0;

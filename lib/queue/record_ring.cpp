@@ -178,7 +178,7 @@ Block RecordRing::take_block(std::size_t bytes, std::size_t counted_bytes)
     }
 }
 
-bool RecordRing::push_large(LinkId link, MessageKind kind, std::span<const std::byte> payload)
+bool RecordRing::push_large(LinkId link, StoredKind kind, std::span<const std::byte> payload)
 {
     // Its record in the ring counts the rest, so the message counts as much as its payload
     const auto counted_bytes = payload.size() - block_record_bytes;
@@ -190,7 +190,7 @@ bool RecordRing::push_large(LinkId link, MessageKind kind, std::span<const std::
     return push_block(link, kind, block, payload.size(), counted_bytes);
 }
 
-bool RecordRing::push_block(LinkId link, MessageKind kind, Block& block, std::size_t payload_bytes,
+bool RecordRing::push_block(LinkId link, StoredKind kind, Block& block, std::size_t payload_bytes,
                             std::size_t counted_bytes)
 {
     if (!make_way(block_record_bytes))

@@ -47,7 +47,7 @@ public:
     /// Share::half.
     [[nodiscard]] bool has_space(std::size_t payload_bytes) const noexcept;
     /// Copies a message in. False: it does not fit, nothing changed. Throws bad_alloc.
-    [[nodiscard]] bool push(LinkId link, MessageKind kind, std::span<const std::byte> payload)
+    [[nodiscard]] bool push(LinkId link, StoredKind kind, std::span<const std::byte> payload)
     {
         if (payload.size() > largest_copied_)
             return push_large(link, kind, payload);
@@ -61,7 +61,7 @@ public:
     }
     /// Pushes a message without copying it. False: its record does not fit. Lifetime: the payload
     /// must exist until the message is popped; see free_later().
-    [[nodiscard]] bool push_slice(LinkId link, MessageKind kind, std::span<const std::byte> payload)
+    [[nodiscard]] bool push_slice(LinkId link, StoredKind kind, std::span<const std::byte> payload)
     {
         if (!make_way(slice_record_bytes))
             return false;
@@ -72,7 +72,7 @@ public:
     }
     /// Pushes a message in a block from take_block(), for which `counted_bytes` were taken from the
     /// budget. False: no space for its record; the caller keeps the block.
-    [[nodiscard]] bool push_block(LinkId link, MessageKind kind, Block& block,
+    [[nodiscard]] bool push_block(LinkId link, StoredKind kind, Block& block,
                                   std::size_t payload_bytes, std::size_t counted_bytes);
     /// Frees a block once the consumer has read all messages that were pushed before; the next push
     /// writes the block's record in front of its message. `counted_bytes`: released to the budget
@@ -368,7 +368,7 @@ private:
         __builtin_prefetch(line, 1);
 #endif
     }
-    std::byte* append(LinkId link, MessageKind kind, std::size_t record, std::size_t payload_bytes,
+    std::byte* append(LinkId link, StoredKind kind, std::size_t record, std::size_t payload_bytes,
                       std::uint32_t bits = 0)
     {
         auto* h = ::new (header(producer_.tail)) RecordHeader{
@@ -380,7 +380,7 @@ private:
             claim_lines_ahead();
         return reinterpret_cast<std::byte*>(h) + sizeof(RecordHeader);
     }
-    [[nodiscard, gnu::cold]] bool push_large(LinkId link, MessageKind kind,
+    [[nodiscard, gnu::cold]] bool push_large(LinkId link, StoredKind kind,
                                              std::span<const std::byte> payload);
     void fill_gap(std::size_t record);
     void append_block_to_free();

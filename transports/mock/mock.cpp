@@ -250,7 +250,7 @@ struct Mock::Impl {
             const auto payload = std::as_bytes(std::span{next->payload});
             switch (next->what) {
             case Incoming::Kind::message:
-                if (sink.put(next->kind, payload))
+                if (put(sink, next->kind, payload, next->envelope))
                     break;
                 return state->put_back(std::move(*next));
             case Incoming::Kind::pong:
@@ -261,6 +261,19 @@ struct Mock::Impl {
             case Incoming::Kind::end: throw Exception{std::move(next->failure)};
             }
         }
+    }
+
+    [[nodiscard]] static bool put(Sink& sink, MessageKind kind, std::span<const std::byte> payload,
+                                  const mock::OwnedEnvelope& envelope)
+    {
+        std::vector<Header> headers;
+        for (const auto& header : envelope.headers)
+            headers.push_back({header.name, header.value});
+        return sink.put(kind, payload,
+                        {.topic = envelope.topic,
+                         .reply_to = envelope.reply_to,
+                         .headers = headers,
+                         .acknowledgement = envelope.acknowledgement});
     }
 
     /// Makes the reader ask the player when it is due.
@@ -285,7 +298,13 @@ struct Mock::Impl {
         auto& failing = state->write_failure;
         const bool is_whole = !failing || failing->after-- != 0;
         if (log)
-            log->written.push_back({now, message.kind(), std::string{message.text()}, is_whole});
+            log->written.push_back({now,
+                                    message.kind(),
+                                    std::string{message.text()},
+                                    is_whole,
+                                    std::string{message.topic()},
+                                    std::string{message.reply_to()},
+                                    {message.headers().begin(), message.headers().end()}});
         if (!is_whole)
             throw Exception{failure("write", std::exchange(failing, std::nullopt)->error)};
     }
@@ -298,9 +317,10 @@ struct Mock::Impl {
             take(*at, now);
             const auto hook = state->get(&State::on_message);
             const auto player = state->get(&State::player);
-            const std::string payload{hook || player ? at->text() : std::string_view{}};
-            const MessageView message{
-                {}, at->kind(), std::as_bytes(std::span{payload}), number(), now};
+            const auto copy = hook || player ? Message{*at} : Message{};
+            const auto view = copy.view();
+            const detail::Stored stored{view};
+            const MessageView message{{}, stored.kind, stored.bytes, number(), now};
             ++at;
             batch.mark_written(1);
             if (player) {

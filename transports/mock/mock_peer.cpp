@@ -74,6 +74,10 @@ void MockPeer::deliver(std::span<const std::byte> bytes)
 {
     state_->add({.kind = MessageKind::binary, .payload = mock::to_string(bytes)});
 }
+void MockPeer::deliver(std::string_view text, const Envelope& envelope)
+{
+    state_->add({.payload = std::string{text}, .envelope = mock::OwnedEnvelope{envelope}});
+}
 void MockPeer::deliver_after(Duration delay, std::string_view text)
 {
     state_->add_after(delay, {.payload = std::string{text}});
@@ -160,8 +164,9 @@ std::vector<std::string> MockPeer::written() const
     state_->settle();
     std::lock_guard lock{state_->mutex};
     for (const auto& log : state_->logs) {
-        for (const auto& [at, kind, text, is_whole] : log.written)
-            all.push_back(fmt::format("{}:{}{}", log.number, is_whole ? "" : "half of ", text));
+        for (const auto& message : log.written)
+            all.push_back(fmt::format("{}:{}{}", log.number, message.is_whole ? "" : "half of ",
+                                      message.text));
         if (log.closing)
             all.push_back(fmt::format("{}:close", log.number));
     }
@@ -241,6 +246,12 @@ void MockConnection::deliver(std::span<const std::byte> bytes)
 {
     state_->add(
         {.kind = MessageKind::binary, .payload = mock::to_string(bytes), .connection = number_});
+}
+void MockConnection::deliver(std::string_view text, const Envelope& envelope)
+{
+    state_->add({.payload = std::string{text},
+                 .envelope = mock::OwnedEnvelope{envelope},
+                 .connection = number_});
 }
 void MockConnection::deliver_after(Duration delay, std::string_view text)
 {

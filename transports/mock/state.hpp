@@ -40,11 +40,26 @@ struct Signals {
     }
 };
 
+/// A copy of an Envelope.
+struct OwnedEnvelope {
+    OwnedEnvelope() = default;
+    explicit OwnedEnvelope(const Envelope& from)
+        : topic{from.topic},
+          reply_to{from.reply_to},
+          acknowledgement{from.acknowledgement},
+          headers{from.headers.begin(), from.headers.end()}
+    {
+    }
+    std::string topic, reply_to, acknowledgement;
+    std::vector<MockConnectionLog::OwnedHeader> headers;
+};
+
 /// One thing that the peer sends.
 struct Incoming {
     enum class Kind { message, bytes, pong, end } what = Kind::message;
     MessageKind kind = MessageKind::text;
     std::string payload{};        // of a message or a pong
+    OwnedEnvelope envelope{};     // of a message
     Failure failure{};            // of an end: what the read fails with
     std::uint32_t connection = 0; // for this connection only; 0: for any
 };

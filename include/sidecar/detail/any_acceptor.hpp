@@ -181,12 +181,10 @@ public:
         else
             return {};
     }
-    Result<void> check_send(MessageKind kind, std::span<const std::byte> payload) const override
+    bool carries_topics() const noexcept override { return Traits::carries_topics(options_); }
+    Result<void> check_send(StoredKind kind, std::span<const std::byte> stored) const override
     {
-        if constexpr (Traits::has_check_send)
-            return A::check_send(options_, kind, payload);
-        else
-            return {};
+        return Traits::check_send(options_, kind, stored);
     }
     const ClientSettings* client_settings() const noexcept override { return &settings_; }
 

@@ -115,8 +115,10 @@ public:
     /// Replaces what LinkOptions leave empty.
     [[nodiscard]] virtual Liveness default_liveness() const = 0;
     [[nodiscard]] virtual Result<void> check() const = 0;
-    [[nodiscard]] virtual Result<void> check_send(MessageKind kind,
-                                                  std::span<const std::byte> payload) const = 0;
+    /// Whether messages may have a topic and the rest of an envelope.
+    [[nodiscard]] virtual bool carries_topics() const noexcept = 0;
+    [[nodiscard]] virtual Result<void> check_send(StoredKind kind,
+                                                  std::span<const std::byte> stored) const = 0;
     /// Null: it is no acceptor. Lifetime: as this object.
     [[nodiscard]] virtual const ClientSettings* client_settings() const noexcept = 0;
 };
@@ -144,6 +146,9 @@ struct TransportForm {
 // clang-format on
 template <class T>
 inline constexpr bool is_transport = TransportForm<T>::is_whole;
+
+/// Refuses a message with a topic, for a transport that carries none. Errors: bad_message.
+[[nodiscard]] SIDECAR_API Failure no_topics();
 
 /// The optional members of a transport. A member with such a name must have the required form:
 /// silently ignoring it would hide the mistake.
@@ -183,8 +188,16 @@ struct TransportTraits {
     static constexpr bool has_check_send = requires(const Options& options, MessageKind kind, std::span<const std::byte> payload) {
         { T::check_send(options, kind, payload) } -> std::same_as<Result<void>>;
     };
-    static_assert(has_check_send || !requires { &T::check_send; },
-                  "check_send must be: static sidecar::Result<void> check_send(const Options&, sidecar::MessageKind, std::span<const std::byte>)");
+    static constexpr bool checks_whole_message = requires(const Options& options, const MessageView& message) {
+        { T::check_send(options, message) } -> std::same_as<Result<void>>;
+    };
+    static_assert(has_check_send || checks_whole_message || !requires { &T::check_send; },
+                  "check_send must be: static sidecar::Result<void> check_send(const Options&, sidecar::MessageKind, std::span<const std::byte>), or for a transport that carries topics (const Options&, const sidecar::MessageView&)");
+    static constexpr bool may_carry_topics = requires(const Options& options) {
+        { T::carries_topics(options) } -> std::same_as<bool>;
+    };
+    static_assert(may_carry_topics || !requires { &T::carries_topics; },
+                  "carries_topics must be: static bool carries_topics(const Options&)");
     static constexpr bool has_default_liveness = requires {
         { T::default_liveness() } -> std::same_as<Liveness>;
     };
@@ -214,6 +227,25 @@ struct TransportTraits {
             return T(options, attempt);
         else
             return T(options);
+    }
+    [[nodiscard]] static bool carries_topics([[maybe_unused]] const Options& options) noexcept
+    {
+        if constexpr (may_carry_topics)
+            return T::carries_topics(options);
+        else
+            return checks_whole_message;
+    }
+    [[nodiscard]] static Result<void> check_send([[maybe_unused]] const Options& options,
+                                                 StoredKind kind, std::span<const std::byte> stored)
+    {
+        if (kind.has_envelope() && !carries_topics(options))
+            return no_topics();
+        if constexpr (checks_whole_message)
+            return T::check_send(options, MessageView{LinkId{}, kind, stored});
+        else if constexpr (has_check_send)
+            return T::check_send(options, kind.kind(), stored);
+        else
+            return {};
     }
     [[nodiscard]] static std::size_t max_message_bytes([[maybe_unused]] const Options& options)
     {
@@ -328,12 +360,10 @@ public:
         else
             return {};
     }
-    Result<void> check_send(MessageKind kind, std::span<const std::byte> payload) const override
+    bool carries_topics() const noexcept override { return Traits::carries_topics(options_); }
+    Result<void> check_send(StoredKind kind, std::span<const std::byte> stored) const override
     {
-        if constexpr (Traits::has_check_send)
-            return T::check_send(options_, kind, payload);
-        else
-            return {};
+        return Traits::check_send(options_, kind, stored);
     }
     const ClientSettings* client_settings() const noexcept override { return nullptr; }
 

@@ -19,7 +19,7 @@ class SharedMessage {
 public:
     using Encoding = std::vector<std::byte>;
 
-    SharedMessage(MessageKind kind, std::span<const std::byte> payload)
+    SharedMessage(StoredKind kind, std::span<const std::byte> payload)
         : kind_{kind}, size_{payload.size()}, payload_{new std::byte[payload.size()]}
     {
         if (size_ != 0)
@@ -51,7 +51,7 @@ public:
     }
 
 private:
-    const MessageKind kind_;                                                      // both: constant
+    const StoredKind kind_;                                                       // both: constant
     const std::size_t size_;                                                      // both: constant
     const std::unique_ptr<std::byte[]> payload_;                                  // both: constant
     std::vector<std::pair<unsigned, std::unique_ptr<const Encoding>>> encodings_; // sidecar side

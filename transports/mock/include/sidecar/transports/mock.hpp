@@ -66,6 +66,8 @@ public:
     /// that can read it, it waits for the next one. Lifetime: copied at once.
     void deliver(std::string_view text);
     void deliver(std::span<const std::byte> bytes);
+    /// Delivers a text with a topic, headers and so on, as deliver().
+    void deliver(std::string_view text, const Envelope& envelope);
     /// Delivers a text after this virtual time, counted from the call or, if that is later, from
     /// the next connect. It outlives connections, as deliver().
     void deliver_after(Duration delay, std::string_view text);
@@ -158,6 +160,7 @@ public:
         std::optional<MockClock> clock{};
         Faults faults{};     ///< drawn for each connect, read, write, ping and close; default: none
         std::string token{}; ///< shown by the peer's log of the connection
+        bool topics = false; ///< sends may have a topic, reply_to and headers
     };
 
     explicit Mock(const Options& options);
@@ -169,6 +172,8 @@ public:
     {
         return options.clock;
     }
+    [[nodiscard]] static bool carries_topics(const Options& options) { return options.topics; }
+    [[nodiscard]] static Result<void> check_send(const Options&, const MessageView&) { return {}; }
     [[nodiscard]] static std::string endpoint(const Options&) { return "mock"; }
     [[nodiscard]] static Result<void> check(const Options& options)
     {

@@ -3,6 +3,7 @@
 
 #include <sidecar/clock.hpp>
 #include <sidecar/detail/export.hpp>
+#include <sidecar/envelope.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/message.hpp>
 
@@ -33,11 +34,17 @@ struct MockConnectionLog {
         closed_by_sidecar, ///< politely, and the peer answered
         aborted,           ///< the sidecar gave it up: a timeout, a silent peer, a stop
     };
+    struct OwnedHeader {
+        OwnedHeader(const Header& from) : name{from.name}, value{from.value} {} // NOLINT: implicit
+        std::string name, value;
+    };
     struct Written {
         TimePoint at{};
         MessageKind kind = MessageKind::text;
-        std::string text{};   ///< the payload, of a binary message too
-        bool is_whole = true; ///< false: the write failed in this message
+        std::string text{};              ///< the payload, of a binary message too
+        bool is_whole = true;            ///< false: the write failed in this message
+        std::string topic{}, reply_to{}; ///< of SendOptions; only with Mock::Options::topics
+        std::vector<OwnedHeader> headers{};
     };
 
     std::uint32_t number = 0; ///< of the connect, counted from 1 for each peer
@@ -74,6 +81,8 @@ public:
     /// Delivers a message on this connection only: it is lost if the connection ends before.
     void deliver(std::string_view text);
     void deliver(std::span<const std::byte> bytes);
+    /// Delivers a text with a topic, headers and so on. Lifetime: copied at once.
+    void deliver(std::string_view text, const Envelope& envelope);
     /// Delivers a text after this virtual time.
     void deliver_after(Duration delay, std::string_view text);
 
