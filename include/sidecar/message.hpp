@@ -31,6 +31,7 @@ inline constexpr std::uint32_t connection_mask = 0x3fff'ffff;
 
 /// The kind of a message, and whether its envelope follows its payload, as queues store it.
 struct StoredKind {
+    constexpr StoredKind() noexcept = default;
     constexpr StoredKind(MessageKind kind, bool has_envelope = false) noexcept // NOLINT: implicit
         : bits{static_cast<std::uint8_t>(static_cast<unsigned>(kind) | (has_envelope ? 2u : 0u))}
     {
@@ -47,7 +48,7 @@ struct StoredKind {
         return static_cast<MessageKind>(bits & 1u);
     }
     [[nodiscard]] constexpr bool has_envelope() const noexcept { return (bits & 2u) != 0; }
-    std::uint8_t bits;
+    std::uint8_t bits = 0;
 };
 
 /// The end of a stored message with an envelope. Its parts precede it, in this order.
