@@ -47,7 +47,7 @@ install_build_packages()
 install_test_packages()
 {
     install_build_packages
-    install_packages doctest-dev libglib2.0-dev python3 python3-websockets python3-wsproto openssl
+    install_packages doctest-dev libglib2.0-dev python3 python3-websockets python3-wsproto openssl nats-server
 }
 
 # Servers of others, for tests/interop.

@@ -27,6 +27,7 @@ using SessionPtr = std::unique_ptr<SSL_SESSION, FreeWith<SSL_SESSION_free>>;
 using BioPtr = std::unique_ptr<BIO, FreeWith<BIO_free>>;
 using CertificatePtr = std::unique_ptr<X509, FreeWith<X509_free>>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, FreeWith<EVP_PKEY_free>>;
+using DigestContextPtr = std::unique_ptr<EVP_MD_CTX, FreeWith<EVP_MD_CTX_free>>;
 using StoreContextPtr = std::unique_ptr<X509_STORE_CTX, FreeWith<X509_STORE_CTX_free>>;
 inline void free_stack(STACK_OF(X509) * stack) noexcept { sk_X509_free(stack); }
 /// A stack that owns none of its certificates.
