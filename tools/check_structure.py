@@ -26,6 +26,7 @@ TRANSPORTS = {
     "http": [],
     "stream": ["http", "tls"],
     "tls": ["http", "stream"],
+    "nats": ["http", "stream", "tls"],
     "tcp": ["http", "stream", "tls"],
     "websocket": ["http", "stream", "tls"],
     "mock": [],
