@@ -90,7 +90,8 @@ bool Reader::put_refused(Sink& sink)
     auto found = refused_->found;
     if (refused_->offset) // it may have moved since
         found.payload = unread().subspan(*refused_->offset, found.payload.size());
-    if (!sink.put(found.kind, found.payload))
+    if (!(found.envelope ? sink.put(found.kind, found.payload, *found.envelope)
+                         : sink.put(found.kind, found.payload)))
         return false;
     consume(std::exchange(refused_, std::nullopt)->bytes);
     return true;

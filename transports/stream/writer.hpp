@@ -46,6 +46,8 @@ public:
     /// Sends control bytes after the current message or fragment; answers never replace them. One
     /// at a time: await wait_written() first.
     void ask(std::span<const std::byte> bytes);
+    /// Whether the bytes of ask() are not begun; finish() drops them.
+    [[nodiscard]] bool has_question() const noexcept { return !question_.empty(); }
     /// Sends the last word (may be empty) after the current message or fragment, and no message
     /// that has not begun. A second call has no effect.
     void finish(std::span<const std::byte> last_word);

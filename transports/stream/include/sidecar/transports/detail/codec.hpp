@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sidecar/detail/export.hpp>
+#include <sidecar/envelope.hpp>
 #include <sidecar/error.hpp>
 #include <sidecar/message.hpp>
 #include <sidecar/transport.hpp>
@@ -22,6 +23,8 @@ namespace sidecar::stream {
 struct Fragment {
     MessageKind kind = MessageKind::binary;
     std::span<const std::byte> payload;
+    /// Of a refused message; null: it has none. Lifetime: until the next decode().
+    const Envelope* envelope = nullptr;
 };
 
 /// The result of one Decoder::decode().
