@@ -26,9 +26,9 @@ TRANSPORTS = {
     "http": [],
     "stream": ["http", "tls"],
     "tls": ["http", "stream"],
-    "nats": ["http", "stream", "tls"],
     "tcp": ["http", "stream", "tls"],
     "websocket": ["http", "stream", "tls"],
+    "nats": ["http", "stream", "tls"],
     "mock": [],
     "recording": [],
     "conformance": ["mock", "tcp", "websocket"],  # its headers are for the peers of these

@@ -87,7 +87,7 @@ newest_clang()
 
 # What the library's own sources are compiled with, for tools that compile them without Meson.
 own_flags=(-pthread -DBOOST_ASIO_NO_DEPRECATED -Iinclude -Ilib -Itransports -Itransports/http -Itransports/stream -Itransports/stream/include
-    -Itransports/tcp/include -Itransports/websocket -Itransports/websocket/include -Itransports/mock/include -Itransports/recording/include -Itransports/conformance/include)
+    -Itransports/tcp/include -Itransports/nats/include -Itransports/websocket -Itransports/websocket/include -Itransports/mock/include -Itransports/recording/include -Itransports/conformance/include)
 
 # unit_of DIRECTORY : all its sources as one unit, on standard output
 unit_of() { git ls-files "$1/*.cpp" | grep -v without_tls | sed "s|.*|#include \"$PWD/&\"|"; }

@@ -44,7 +44,7 @@ class Sidecar(ConanFile):
         toolchain = MesonToolchain(self)
         for part in ("tests", "examples", "programs"):
             toolchain.project_options[part] = "disabled"
-        for part in ("tcp", "websocket", "tls", "mock", "recording"):
+        for part in ("tcp", "websocket", "nats", "tls", "mock", "recording"):
             toolchain.project_options[part] = "enabled"
         toolchain.generate()
 
@@ -67,6 +67,7 @@ class Sidecar(ConanFile):
             "tls": ["sidecar", "openssl::openssl"],
             "tcp": ["sidecar", "tls"],
             "websocket": ["sidecar", "tls", "zlib::zlib", "simdjson::simdjson"],
+            "nats": ["sidecar", "tls", "simdjson::simdjson"],
         }
         for part, others in needs.items():
             library = "sidecar" if part == "sidecar" else "sidecar-" + part

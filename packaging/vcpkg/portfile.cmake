@@ -2,7 +2,7 @@
 get_filename_component(SOURCE_PATH "${CURRENT_PORT_DIR}/../.." ABSOLUTE)
 vcpkg_configure_meson(
   SOURCE_PATH "${SOURCE_PATH}"
-  OPTIONS -Dtests=disabled -Dexamples=disabled -Dprograms=disabled -Dtcp=enabled -Dwebsocket=enabled -Dtls=enabled -Dmock=enabled -Drecording=enabled
+  OPTIONS -Dtests=disabled -Dexamples=disabled -Dprograms=disabled -Dtcp=enabled -Dwebsocket=enabled -Dnats=enabled -Dtls=enabled -Dmock=enabled -Drecording=enabled
 )
 vcpkg_install_meson()
 vcpkg_fixup_pkgconfig()

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "authorization.hpp"
-#include "credentials.hpp"
+#include "nats/credentials.hpp"
 #include "tls/ed25519.hpp"
 
 #include <algorithm>

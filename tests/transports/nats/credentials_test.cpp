@@ -1,5 +1,5 @@
 // How a client proves to a server who it is.
-#include "credentials.hpp"
+#include "nats/credentials.hpp"
 
 #include "support/nats_keys.hpp"
 #include "support/nats_server.hpp"

@@ -1,5 +1,5 @@
 // Which server of a cluster is tried next.
-#include "server_pool.hpp"
+#include "nats/server_pool.hpp"
 
 #include <doctest/doctest.h>
 
