@@ -27,12 +27,14 @@ struct NatsKey {
             prefix + sidecar::stream::ed25519_sign(raw_seed, "").value().public_key);
     }
     /// Signs a JWT about `subject`; `claims` are the fields of its "nats" object.
-    [[nodiscard]] std::string jwt(const NatsKey& subject, const std::string& claims) const
+    [[nodiscard]] std::string jwt(const NatsKey& subject, const std::string& claims,
+                                  long expires = 0) const
     {
         const auto head = base64url(R"({"typ":"JWT","alg":"ed25519-nkey"})");
-        const auto body = base64url(R"({"jti":"1","iat":1700000000,"name":"test","iss":")"
-                                    + public_key() + R"(","sub":")" + subject.public_key()
-                                    + R"(","nats":{"version":2,)" + claims + "}}");
+        const auto body =
+            base64url(R"({"jti":"1","iat":1700000000,"exp":)" + std::to_string(expires)
+                      + R"(,"name":"test","iss":")" + public_key() + R"(","sub":")"
+                      + subject.public_key() + R"(","nats":{"version":2,)" + claims + "}}");
         const auto text = head + "." + body;
         return text + "."
                + base64url(sidecar::stream::ed25519_sign(raw_seed, text).value().signature);
@@ -66,9 +68,10 @@ struct NatsOperator {
                           R"("imports":-1,"exports":-1,"wildcards":true,"conn":-1,"leaf":-1})")
                + " }\n";
     }
-    [[nodiscard]] std::string user_jwt() const
+    /// `expires`: seconds since 1970; 0: never.
+    [[nodiscard]] std::string user_jwt(long expires = 0) const
     {
-        return account.jwt(user, R"("type":"user","subs":-1,"data":-1,"payload":-1)");
+        return account.jwt(user, R"("type":"user","subs":-1,"data":-1,"payload":-1)", expires);
     }
     [[nodiscard]] std::string credentials() const
     {
