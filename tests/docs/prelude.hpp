@@ -8,6 +8,7 @@
 #include <sidecar/signals.hpp>
 #include <sidecar/transports/mock.hpp>
 #include <sidecar/transports/mock_server.hpp>
+#include <sidecar/transports/nats.hpp>
 #include <sidecar/transports/recording.hpp>
 #include <sidecar/transports/recording_reader.hpp>
 #include <sidecar/transports/replay.hpp>

@@ -16,7 +16,7 @@ void check_refused(Nats::Options options, const std::vector<std::string>& secret
 {
     const Log log;
     NatsFeed feed{std::move(options),
-              log.options({.reconnect = Reconnect{.window = 10ms, .at_start = true}})};
+                  log.options({.reconnect = Reconnect{.window = 10ms, .at_start = true}})};
     const auto started = feed.start(20s);
     REQUIRE_FALSE(started.has_value());
     CHECK(started.error() == Error::login_refused);
@@ -69,7 +69,8 @@ TEST_CASE("NATS: a credentials file, read again for each connection")
     const auto path = server.directory() + "/user.creds";
     const auto write = [&](const std::string& text) { std::ofstream{path} << text; };
     write(NatsOperator::credentials_text(first.user_jwt(), other.seed()));
-    check_refused({.url = server.url(), .credentials_file = path}, {other.seed(), first.user_jwt()});
+    check_refused({.url = server.url(), .credentials_file = path},
+                  {other.seed(), first.user_jwt()});
 
     write(first.credentials());
     NatsFeed feed{{.url = server.url(), .credentials_file = path}, coming_back()};
@@ -80,7 +81,8 @@ TEST_CASE("NATS: a credentials file, read again for each connection")
     (void)next(feed, Event::Kind::down);
     write("-----BEGIN NATS USER JWT-----\n"); // half of it is written
     server.restart(second.config());
-    CHECK(next(feed, Event::Kind::retry).failure->message().find("user.creds") != std::string::npos);
+    CHECK(next(feed, Event::Kind::retry).failure->message().find("user.creds")
+          != std::string::npos);
     write(second.credentials());
     CHECK(next(feed, Event::Kind::up).continuity == Continuity::unknown);
     wait_for_echo(feed);

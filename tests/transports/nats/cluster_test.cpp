@@ -20,14 +20,15 @@ std::string urls_of(NatsCluster& cluster)
 std::size_t index_of(NatsCluster& cluster, NatsFeed& feed)
 {
     const auto peer = feed.link().value().connection_info().peer;
-    return cluster.index_of(static_cast<std::uint16_t>(std::stoi(peer.substr(peer.rfind(':') + 1))));
+    return cluster.index_of(
+        static_cast<std::uint16_t>(std::stoi(peer.substr(peer.rfind(':') + 1))));
 }
 
 TEST_CASE("NATS cluster: after kill -9 another server that was learnt takes over within a second")
 {
     NatsCluster cluster;
     NatsFeed feed{{.url = cluster[0].url(), .subscriptions = {{.subject = "news.*"}}},
-              silenced({.reconnect = Reconnect{.random = [] { return UINT64_MAX; }}})};
+                  silenced({.reconnect = Reconnect{.random = [] { return UINT64_MAX; }}})};
     REQUIRE(feed.start(20s).has_value());
     CHECK(next(feed, Event::Kind::up).continuity == Continuity::first);
     CHECK(server_name(feed) == "n0");

@@ -61,10 +61,10 @@ TEST_CASE("NATS: a link that does not take its messages is cut as a slow consume
     auto options = coming_back();
     options.inbox = {.bytes = 1u << 20};
     NatsFeed slow{{.url = server.url(),
-               .subscriptions = {{.subject = "a"}},
-               .max_message_bytes = 64u << 10,
-               .socket = {.receive_buffer_bytes = 64u << 10}},
-              std::move(options)};
+                   .subscriptions = {{.subject = "a"}},
+                   .max_message_bytes = 64u << 10,
+                   .socket = {.receive_buffer_bytes = 64u << 10}},
+                  std::move(options)};
     NatsFeed fast{{.url = server.url()}, silent_options()};
     REQUIRE(slow.start(20s).has_value());
     REQUIRE(fast.start(20s).has_value());
@@ -83,10 +83,9 @@ TEST_CASE("NATS: a stale connection heals")
     const NatsServer server{"ping_interval: \"50ms\"\nping_max: 1"};
     auto options = coming_back();
     options.inbox = {.bytes = 64u << 10};
-    NatsFeed feed{{.url = server.url(),
-               .subscriptions = {{.subject = "a"}},
-               .max_message_bytes = 16u << 10},
-              std::move(options)};
+    NatsFeed feed{
+        {.url = server.url(), .subscriptions = {{.subject = "a"}}, .max_message_bytes = 16u << 10},
+        std::move(options)};
     REQUIRE(feed.start(20s).has_value());
     (void)next(feed, Event::Kind::up);
     // A full inbox pauses reading, so the server's PING waits behind the messages

@@ -24,7 +24,7 @@ std::string url_by_name(const NatsServer& server, const std::string& scheme = "n
 std::string refusal_of(Nats::Options options)
 {
     NatsFeed feed{std::move(options),
-              silenced({.reconnect = Reconnect{.window = 10ms, .at_start = true}})};
+                  silenced({.reconnect = Reconnect{.window = 10ms, .at_start = true}})};
     const auto started = feed.start(20s);
     REQUIRE_FALSE(started.has_value());
     CHECK(started.error() == Error::tls_failed);
@@ -49,7 +49,8 @@ TEST_CASE("NATS over TLS: a server that demands it gets it, whatever the URL's s
     }
 }
 
-TEST_CASE("NATS over TLS: a certificate that is wrong ends the attempts, before any secret goes out")
+TEST_CASE(
+    "NATS over TLS: a certificate that is wrong ends the attempts, before any secret goes out")
 {
     struct Row {
         const char* certificate;
@@ -63,8 +64,8 @@ TEST_CASE("NATS over TLS: a certificate that is wrong ends the attempts, before 
     for (const auto& row : rows) {
         const NatsServer server{with_tls(row.certificate)
                                 + "\nauthorization { token: \"t0ken-of-mine\" }"};
-        const auto text = refusal_of(
-            {.url = url_by_name(server), .token = "t0ken-of-mine", .tls = trusting()});
+        const auto text =
+            refusal_of({.url = url_by_name(server), .token = "t0ken-of-mine", .tls = trusting()});
         CHECK_MESSAGE(text.find(row.why) != text.npos, text);
         CHECK(text.find("t0ken") == text.npos);
     }
@@ -75,7 +76,8 @@ TEST_CASE("NATS over TLS: a client certificate, where the server demands one")
     const NatsServer server{
         with_tls("valid", ", ca_file: \"" + certificate("ca.pem") + "\", verify: true")};
     auto tls = trusting();
-    CHECK(refusal_of({.url = url_by_name(server), .tls = tls}).find("certificate") != std::string::npos);
+    CHECK(refusal_of({.url = url_by_name(server), .tls = tls}).find("certificate")
+          != std::string::npos);
     tls.certificate_file = certificate("client.pem");
     tls.key_file = certificate("client.key");
     NatsFeed feed{{.url = url_by_name(server), .tls = tls}, silent_options()};
@@ -88,7 +90,7 @@ TEST_CASE("NATS over TLS: a URL that demands it refuses a server that has none")
 {
     const NatsServer server;
     NatsFeed feed{{.url = url_by_name(server, "tls"), .token = "t0ken-of-mine", .tls = trusting()},
-              silent_options()};
+                  silent_options()};
     const auto started = feed.start(20s);
     REQUIRE_FALSE(started.has_value());
     CHECK(started.error() == Error::tls_failed);
@@ -121,9 +123,9 @@ TEST_CASE("NATS over TLS: TLS first, where the option says so")
                      c.say_goodbye();
                  }};
     NatsFeed feed{{.url = "nats://localhost:" + std::to_string(peer.port()),
-               .tls = trusting(),
-               .tls_first = true},
-              silent_options()};
+                   .tls = trusting(),
+                   .tls_first = true},
+                  silent_options()};
     const auto started = feed.start(20s);
     REQUIRE_MESSAGE(started.has_value(), started.error().message());
     CHECK(server_name(feed) == "first");
@@ -138,7 +140,7 @@ TEST_CASE("NATS over TLS: bytes that come before TLS are refused")
         c.wait_for_end();
     }};
     NatsFeed feed{{.url = "nats://localhost:" + std::to_string(peer.port()), .tls = trusting()},
-              silent_options()};
+                  silent_options()};
     const auto started = feed.start(20s);
     REQUIRE_FALSE(started.has_value());
     CHECK(started.error() == Error::protocol_violation);
