@@ -81,8 +81,9 @@ TEST_CASE("NATS: a credentials file, read again for each connection")
     (void)next(feed, Event::Kind::down);
     write("-----BEGIN NATS USER JWT-----\n"); // half of it is written
     server.restart(second.config());
-    CHECK(next(feed, Event::Kind::retry).failure->message().find("user.creds")
-          != std::string::npos);
+    std::string failure;
+    while (failure.find("user.creds") == failure.npos) // before it the server is not there yet
+        failure = next(feed, Event::Kind::retry).failure->message();
     write(second.credentials());
     CHECK(next(feed, Event::Kind::up).continuity == Continuity::unknown);
     wait_for_echo(feed);
@@ -111,10 +112,13 @@ TEST_CASE("NATS: a user that the server no longer knows ends the link for good")
     NatsFeed feed{{.url = server.url(), .user = "me", .password = "sesame"}, coming_back()};
     REQUIRE(feed.start(20s).has_value());
     server.reload("authorization { user: me, password: changed }");
-    const auto down = next(feed, Event::Kind::down);
-    CHECK(*down.failure == Error::login_refused);
-    CHECK_FALSE(down.failure->will_retry());
-    CHECK(down.failure->message().find("sesame") == std::string::npos);
+    // This server cuts without a word, and refuses the next login
+    auto last = *next(feed, Event::Kind::down).failure;
+    if (last.will_retry())
+        last = *next(feed, Event::Kind::retry).failure;
+    CHECK(last == Error::login_refused);
+    CHECK_FALSE(last.will_retry());
+    CHECK(last.message().find("sesame") == std::string::npos);
 }
 
 } // namespace nats_authorization_test

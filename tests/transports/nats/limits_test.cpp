@@ -82,7 +82,7 @@ TEST_CASE("NATS: a stale connection heals")
 {
     const NatsServer server{"ping_interval: \"50ms\"\nping_max: 1"};
     auto options = coming_back();
-    options.inbox = {.bytes = 64u << 10};
+    options.inbox = {.bytes = 256u << 10};
     NatsFeed feed{
         {.url = server.url(), .subscriptions = {{.subject = "a"}}, .max_message_bytes = 16u << 10},
         std::move(options)};

@@ -57,7 +57,7 @@ TEST_CASE(
         const char* why;
     };
     const Row rows[] = {
-        {"unknown", "authority"},
+        {"unknown", "unknown issuer"},
         {"expired", "expired"},
         {"wrong", "localhost"},
     };
