@@ -31,6 +31,8 @@ public:
     }
     /// See Batch::mark_written. The messages behind `end` do not belong to the batch.
     virtual void mark_written(std::size_t count, std::uint64_t end) = 0;
+    /// See Batch::mark_rest_unwritten.
+    virtual void mark_rest_unwritten() noexcept {}
 };
 
 /// The messages queued for sending, oldest first. Lifetime: borrowed until write() returns.
@@ -115,6 +117,9 @@ public:
     /// that a later failure of this write is counted exactly. A write() that returns normally has
     /// written all. Lifetime: ends that of the marked messages, and of iterators at them.
     void mark_written(std::size_t count) const { source_->mark_written(count, to_); }
+    /// Optional: reports before a failure of this write that no byte of the messages not yet marked
+    /// was written. So OnDisconnect::keep sends all of them on the next connection.
+    void mark_rest_unwritten() const noexcept { source_->mark_rest_unwritten(); }
 
 private:
     BatchSource* source_;

@@ -415,6 +415,19 @@ void Outbox::mark_written(std::size_t count, std::uint64_t end)
     look_for_room();
 }
 
+/// Ends the batch before its first message without a mark, so that give_up() loses none.
+void Outbox::mark_rest_unwritten() noexcept
+{
+    if ((out_.end & priority_bit) == 0) {
+        if (!overflow_)
+            out_.end = owner_->read_position();
+        return;
+    }
+    std::lock_guard lock{mutex_};
+    priority_.put_back(0);
+    update_has_priority();
+}
+
 void Outbox::mark_priority_written(std::size_t count)
 {
     PriorityQueue::Messages written;

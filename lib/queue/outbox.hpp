@@ -201,6 +201,7 @@ public:
     [[nodiscard]] MessageView read(std::uint64_t& position) const override;
     [[nodiscard]] SharedMessage* shared(std::uint64_t position) const override;
     void mark_written(std::size_t count, std::uint64_t end) override;
+    void mark_rest_unwritten() noexcept override;
 
 private:
     /// Set in positions of the priority queue, whose other bits are the message's number.

@@ -465,14 +465,18 @@ Task<> Nats::Impl::ping(Context ctx, std::span<const std::byte> payload)
     (void)co_await writer_->wait_written(ctx, TimePoint::max());
 }
 
-/// Sends a last PING; its PONG says that the server has all that went before.
+/// Ends the subscriptions, so that other members of a queue group get what comes from now on. Sends
+/// a last PING; its PONG says that the server has all that went before, and that we have all of it.
 void Nats::Impl::flush()
 {
     is_flushing_ = true;
     if (writer_->has_question()) // it is dropped now
         pongs_.pop_back();
     pongs_.emplace_back();
-    writer_->finish(std::as_bytes(std::span{nats::ping_line}));
+    std::string text;
+    subscriber_.append_end(text);
+    text += nats::ping_line;
+    writer_->finish(std::as_bytes(std::span{text}));
 }
 
 Task<> Nats::Impl::close(Context ctx)

@@ -125,4 +125,10 @@ void Subscriber::append(std::string& out, const Command& command)
     numbers_[std::move(name)] = last_;
 }
 
+void Subscriber::append_end(std::string& out) const
+{
+    for (const auto& [name, number] : numbers_)
+        fmt::format_to(std::back_inserter(out), "UNSUB {}\r\n", number);
+}
+
 } // namespace sidecar::nats

@@ -39,6 +39,8 @@ public:
     /// Appends the lines SUB and UNSUB that the command means. UNSUB of a subscription that does not
     /// exist names number 0, which servers ignore.
     void append(std::string& out, const Command& command);
+    /// Appends an UNSUB for each.
+    void append_end(std::string& out) const;
 
 private:
     std::map<std::string, std::uint64_t, std::less<>> numbers_; // sidecar side; by subject, queue

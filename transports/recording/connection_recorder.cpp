@@ -140,6 +140,7 @@ struct ConnectionRecorder::Impl final : Sink, BatchSource {
         record_sent(count, end);
         source->mark_written(count, end);
     }
+    void mark_rest_unwritten() noexcept override { source->mark_rest_unwritten(); }
     void record_sent(std::size_t count, std::uint64_t end) noexcept
     {
         for (; count != 0 && unmarked < end; --count) {

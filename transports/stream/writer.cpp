@@ -50,23 +50,31 @@ Task<> Writer::write(Batch batch, Encoder& encoder)
 {
     const auto self = shared_from_this();
     const auto end = batch.end();
+    bool is_within_message = false; // a fragment of it is written
+    const auto cut_short = [&batch](bool is_within) { // by the last word
+        if (!is_within)
+            batch.mark_rest_unwritten();
+        return boost::system::system_error{asio::error::operation_aborted};
+    };
     for (auto at = batch.begin(); at != end;) {
         while (is_pumping_) // control bytes in the background
             co_await waiters_.wait();
         if (error_)
             throw boost::system::system_error{error_};
         if (is_finished_)
-            throw boost::system::system_error{asio::error::operation_aborted};
+            throw cut_short(is_within_message);
         auto chunk = acquire_chunk();
         encoder.encode(*chunk, at, end);
         const auto total = chunk->total_bytes();
+        const bool ends_in_fragment = chunk->ends().empty() || chunk->ends().back() != total;
         chunk_ = std::move(chunk);
         is_pumping_ = true;
         co_await pump(&batch);
         if (error_)
             throw boost::system::system_error{error_};
-        if (written_ < total) // the last word cut the batch short
-            throw boost::system::system_error{asio::error::operation_aborted};
+        if (written_ < total)
+            throw cut_short(is_within_message && written_ == 0);
+        is_within_message = ends_in_fragment;
     }
 }
 

@@ -177,8 +177,13 @@ struct OutboxModel {
             outbox.finish(*batch_);
             record_written(out->size());
         } else {
+            const bool is_rest_unwritten = one_in(3);
+            if (is_rest_unwritten)
+                batch_->mark_rest_unwritten();
             outbox.give_up();
-            const auto lost = was_marked ? std::min<std::size_t>(1, out->size()) : out->size();
+            const auto lost = is_rest_unwritten ? 0
+                              : was_marked      ? std::min<std::size_t>(1, out->size())
+                                                : out->size();
             for (std::size_t i = 0; i < lost; ++i)
                 lose((*out)[i]);
             auto& back = is_lane_out ? lane : ordinary;
