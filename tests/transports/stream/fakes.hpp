@@ -267,10 +267,12 @@ public:
         for (; count != 0; --count)
             std::fill(messages.at(marked).begin(), messages.at(marked).end(), '#'), ++marked;
     }
+    void mark_rest_unwritten() noexcept override { is_rest_unwritten = true; }
     [[nodiscard]] Batch batch() { return {*this, 0, messages.size()}; }
 
     std::vector<std::string> messages;
     std::size_t marked = 0;
+    bool is_rest_unwritten = false;
 };
 
 /// A coroutine on the test's loop, and how it ended.

@@ -273,6 +273,7 @@ TEST_CASE("writer: the last word waits for a fragment, and its message is not co
     CHECK(rig.stream->taken == "(aa)(bbbb[bye]");
     CHECK(run.error() == boost::asio::error::operation_aborted);
     CHECK(outbox.marked == 1);
+    CHECK_FALSE(outbox.is_rest_unwritten);
 }
 
 TEST_CASE("writer: an answer waits for the rest of one message, not of the batch")
@@ -306,6 +307,18 @@ TEST_CASE("writer: nothing goes out behind the last word, and no message is cut"
     rig.writer->finish(bytes_of("[again]"));
     run_until_idle(rig.io);
     CHECK(rig.stream->taken == "<one><two>[bye]");
+    CHECK(outbox.is_rest_unwritten); // from the third message on
+}
+
+TEST_CASE("writer: a batch that comes behind the last word is reported as unwritten")
+{
+    Rig rig;
+    FakeOutbox outbox{{"one", "two"}};
+    rig.writer->finish(bytes_of("[bye]"));
+    const auto run = rig.write(outbox);
+    CHECK(run.error() == boost::asio::error::operation_aborted);
+    CHECK(outbox.marked == 0);
+    CHECK(outbox.is_rest_unwritten);
 }
 
 TEST_CASE("writer: a batch waits for an answer that is being written")
