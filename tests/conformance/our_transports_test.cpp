@@ -3,10 +3,14 @@
 #include <sidecar/peers/mock.hpp>
 #include <sidecar/peers/tcp.hpp>
 #include <sidecar/peers/websocket.hpp>
+#include <sidecar/transports/nats.hpp>
 
 #include <doctest/doctest.h>
 
+#include <charconv>
 #include <stdexcept>
+#include <string>
+#include <string_view>
 
 using namespace sidecar;
 
@@ -41,6 +45,82 @@ TEST_CASE("conformance: Tcp keeps the rules, with each framing")
 TEST_CASE("conformance: WebSocket keeps the rules")
 {
     check_passed(check_transport<WebSocket>([] { return std::make_unique<WebSocketPeer>(); }));
+}
+
+namespace {
+
+/// A server's end of NATS, for a client that publishes to one subject.
+class NatsProtocol final : public ServerProtocol {
+public:
+    std::string greeting() override
+    {
+        return "INFO {\"headers\":true,\"max_payload\":100000000}\r\n";
+    }
+    std::string encode(MessageKind, std::string_view payload) override
+    {
+        return "MSG to.us 1 " + std::to_string(payload.size()) + "\r\n" + std::string{payload}
+               + "\r\n";
+    }
+    bool has_handshake() const override { return true; }
+    bool is_open() const override { return is_open_; }
+    std::size_t decode(std::string_view bytes, Arrived& arrived) override
+    {
+        std::size_t at = 0;
+        for (auto end = bytes.find("\r\n"); end != bytes.npos; end = bytes.find("\r\n", at)) {
+            const auto line = bytes.substr(at, end - at);
+            const auto next = end + 2;
+            if (line == "PING") {
+                arrived.answer += "PONG\r\n";
+                is_open_ = true;
+            } else if (line.starts_with("PUB ")) {
+                std::size_t size = 0;
+                const auto digits = line.substr(line.rfind(' ') + 1);
+                std::from_chars(digits.data(), digits.data() + digits.size(), size);
+                if (bytes.size() < next + size + 2)
+                    break;
+                arrived.messages.push_back({.payload = std::string{bytes.substr(next, size)}});
+                at = next + size + 2;
+                continue;
+            }
+            at = next;
+        }
+        return at;
+    }
+
+private:
+    bool is_open_ = false; // both: guarded by the peer's mutex
+};
+
+class NatsPeer : public ServerPeer {
+public:
+    NatsPeer() : ServerPeer{std::make_unique<NatsProtocol>(), small_buffered_bytes} {}
+    [[nodiscard]] bool carries(MessageKind kind, std::string_view) const override
+    {
+        return kind == MessageKind::binary;
+    }
+    /// A server answers the last PING, as any other.
+    bool hold_close() override { return false; }
+    [[nodiscard]] Nats::Options options() const
+    {
+        return {.url = "nats://127.0.0.1:" + std::to_string(port()),
+                .subject = "to.you",
+                .max_message_bytes = 100'000,
+                .socket = {.send_buffer_bytes = send_buffer_bytes}};
+    }
+    [[nodiscard]] std::vector<Nats::Options> bad_options() const
+    {
+        auto no_url = options(), bad_subject = options();
+        no_url.url.clear();
+        bad_subject.subject = "a..b";
+        return {no_url, bad_subject};
+    }
+};
+
+} // namespace
+
+TEST_CASE("conformance: Nats keeps the rules")
+{
+    check_passed(check_transport<Nats>([] { return std::make_unique<NatsPeer>(); }));
 }
 
 namespace {

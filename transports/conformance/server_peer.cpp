@@ -161,6 +161,7 @@ void ServerPeer::Impl::handle(short listener_events, short connection_events)
         connection =
             OwnedFd{::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
         set(connection, IPPROTO_TCP, TCP_NODELAY, 1);
+        out += protocol->greeting();
     }
     if (!connection.is_open())
         return;

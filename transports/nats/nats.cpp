@@ -232,6 +232,8 @@ Task<> Nats::Impl::connect_to(Context ctx, std::string address, Duration time)
 {
     const auto way = std::make_shared<nats::Way>(attempt_);
     way_ = way;
+    if (is_aborted_) // before this coroutine began
+        way->abort();
     auto target = nats::target_of(options_, urls_, address);
     way->endpoint = target.endpoint;
     // A cluster names its servers by address; their certificates are for the name that was given

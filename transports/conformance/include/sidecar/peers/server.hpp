@@ -31,6 +31,8 @@ public:
     ServerProtocol& operator=(const ServerProtocol&) = delete;
     virtual ~ServerProtocol();
 
+    /// Returns the first bytes of a server that speaks first.
+    [[nodiscard]] virtual std::string greeting() { return {}; }
     /// Returns the bytes of a message to the transport.
     [[nodiscard]] virtual std::string encode(MessageKind kind, std::string_view payload) = 0;
     /// Takes what is whole from the front of the bytes; returns the number of bytes taken.
