@@ -30,7 +30,7 @@ _sidecar_cat()
             --force --header --help --insecure --json --key --listen --max-message --origin --ping-interval --proxy --quiet --reconnect --record --relay --speed --stats
             --subprotocol --timeout --timestamps --verbose --version' -- "$current")
     else
-        mapfile -t COMPREPLY < <(compgen -W 'ws:// wss:// ws+unix: tcp:// tls:// unix:' -- "$current"; compgen -f -X '!*.sidecar' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'ws:// wss:// ws+unix: tcp:// tls:// unix: nats://' -- "$current"; compgen -f -X '!*.sidecar' -- "$current")
         compopt -o nospace 2>/dev/null || true
     fi
 }

@@ -1,5 +1,5 @@
 # fish completion for sidecar-cat
-complete -c sidecar-cat -f -a 'ws:// wss:// ws+unix: tcp:// tls:// unix:'
+complete -c sidecar-cat -f -a 'ws:// wss:// ws+unix: tcp:// tls:// unix: nats://'
 complete -c sidecar-cat -k -a '(__fish_complete_suffix .sidecar)'
 complete -c sidecar-cat -s h -l help -d 'print a summary'
 complete -c sidecar-cat -x -l auth -d 'user:password, @FILE or env:NAME'

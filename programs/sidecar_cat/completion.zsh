@@ -30,5 +30,5 @@ _arguments -s -S \
     '--timestamps[the time before each message]' \
     '--verbose[events of the link and the log on stderr]' \
     '--version[print the version]' \
-    '1:URL or recording:(ws\:// wss\:// ws+unix\: tcp\:// tls\:// unix\:)' \
+    '1:URL or recording:(ws\:// wss\:// ws+unix\: tcp\:// tls\:// unix\: nats\://)' \
     '2::port:'

@@ -29,6 +29,7 @@ URL:
   ws+unix:/path:/resource                  WebSocket over a Unix socket
   tcp://host:port  tls://host:port         lines in a stream of bytes; HOST PORT is tcp://
   unix:/path                               the same over a Unix socket
+  nats://host/subject  nats+tls://...      a subject of a NATS server; it may have wildcards
   FILE.sidecar                             no URL: a recording, which is played
 
 Options:
@@ -362,14 +363,19 @@ std::string path_of(View path)
 
 struct Scheme {
     View name;
-    bool is_websocket, is_secure, is_local, is_recording = false;
+    bool is_websocket, is_secure, is_local, is_recording = false, is_nats = false;
 };
 constexpr Scheme recording{"", false, false, true, true};
 constexpr Scheme schemes[]{
-    {"ws://", true, false, false},   {"wss://", true, true, false},
-    {"ws+unix:", true, false, true}, {"wss+unix:", true, true, true},
-    {"tcp://", false, false, false}, {"tls://", false, true, false},
+    {"ws://", true, false, false},
+    {"wss://", true, true, false},
+    {"ws+unix:", true, false, true},
+    {"wss+unix:", true, true, true},
+    {"tcp://", false, false, false},
+    {"tls://", false, true, false},
     {"unix:", false, false, true},
+    {"nats://", false, false, false, false, true},
+    {"nats+tls://", false, true, false, false, true},
 };
 
 /// A recording has no scheme, and is a file, or at least named like one.
@@ -399,8 +405,9 @@ const Scheme& scheme_of(View url)
         return *scheme;
     if (is_recording(url))
         return recording;
-    throw Mistake{"the URL must begin with ws://, wss://, ws+unix:, wss+unix:, tcp://, tls:// or "
-                  "unix:; a recording is a file"};
+    throw Mistake{
+        "the URL must begin with ws://, wss://, ws+unix:, wss+unix:, tcp://, tls://, unix:, "
+        "nats:// or nats+tls://; a recording is a file"};
 }
 
 using Given = std::set<const Option*>;
@@ -456,6 +463,8 @@ void set_listener(Settings& settings, Listen& listen)
 {
     const auto& link = settings.websocket;
     const auto* scheme = find_scheme(listen.address);
+    if (scheme && scheme->is_nats)
+        throw Mistake{fmt::format("{}: not for NATS", listen.is_relay ? "--relay" : "--listen")};
     const auto rest = View{listen.address}.substr(scheme ? scheme->name.size() : 0);
     const bool is_websocket = !scheme || scheme->is_websocket;
     const bool is_secure = scheme && scheme->is_secure;
@@ -495,6 +504,28 @@ void set_listener(Settings& settings, Listen& listen)
         listen.websocket.on_request = sidecar::require_bearer(link.bearer);
 }
 
+/// Subscribes to the subject behind the host, and publishes to it unless it has wildcards.
+void set_nats(Settings& settings, const Scheme& scheme)
+{
+    if (!settings.record_file.empty())
+        throw Mistake{"--record: not for NATS"};
+    const auto rest = View{settings.url}.substr(scheme.name.size());
+    const auto slash = rest.find('/');
+    const auto subject = rest.substr(std::min(slash, rest.size() - 1) + 1);
+    if (slash == rest.npos || subject.empty())
+        throw Mistake{"the URL names no subject; it is written nats://host/subject"};
+    auto& nats = settings.nats.emplace();
+    nats.url = fmt::format("{}://{}", scheme.is_secure ? "tls" : "nats", rest.substr(0, slash));
+    nats.subscriptions = {{std::string{subject}}};
+    if (subject.find_first_of("*>") == subject.npos)
+        nats.subject = subject;
+    nats.name = "sidecar-cat";
+    nats.echo = false;
+    nats.max_message_bytes = settings.websocket.max_message_bytes;
+    nats.proxy = settings.websocket.proxy;
+    nats.tls = settings.websocket.tls;
+}
+
 /// Sets the fields that depend on several server.
 void complete(Settings& settings, const Scheme& scheme)
 {
@@ -507,8 +538,8 @@ void complete(Settings& settings, const Scheme& scheme)
         reconnect->connect_timeout = settings.timeout;
     if (websocket.tls.key_file.empty())
         websocket.tls.key_file = websocket.tls.certificate_file;
-    const bool is_plain =
-        !scheme.is_websocket && !scheme.is_recording && !settings.is_json; // lines are text mostly
+    const bool is_plain = // lines are text mostly
+        scheme.is_nats || (!scheme.is_websocket && !scheme.is_recording && !settings.is_json);
     settings.output_binary =
         settings.input_binary.value_or(is_plain ? BinaryFormat::raw : BinaryFormat::hex);
     if (settings.input_binary == BinaryFormat::base64) // is for output only
@@ -518,6 +549,8 @@ void complete(Settings& settings, const Scheme& scheme)
     websocket.url = settings.url;
     if (settings.url.empty() || scheme.is_websocket || scheme.is_recording)
         return;
+    if (scheme.is_nats)
+        return set_nats(settings, scheme);
     auto& tcp = settings.tcp.emplace();
     tcp.max_message_bytes = websocket.max_message_bytes;
     tcp.proxy = websocket.proxy;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sidecar/options.hpp>
+#include <sidecar/transports/nats.hpp>
 #include <sidecar/transports/recording.hpp>
 #include <sidecar/transports/replay.hpp>
 #include <sidecar/transports/tcp_server.hpp>
@@ -42,6 +43,7 @@ struct Settings {
     std::string url{}; ///< empty: --listen
     sidecar::WebSocket::Options websocket{};
     std::optional<sidecar::Tcp<sidecar::Lines>::Options> tcp{}; ///< tcp:, tls: and unix: URLs
+    std::optional<sidecar::Nats::Options> nats{};               ///< nats: URLs
     std::optional<sidecar::Replay::Options> replay{};           ///< a recording in place of a URL
     Listen listen{};
     std::string record_file{}; ///< empty: nothing is recorded

@@ -172,6 +172,10 @@ void Printer::message(std::string& out, const sidecar::MessageView& message) con
         out += "< ";
     if (settings_.listen.is_server())
         append(out, "{}: ", static_cast<std::uint32_t>(message.link()));
+    if (const auto topic = message.topic(); !topic.empty()) {
+        append_for_terminal(out, topic);
+        out += ' ';
+    }
     const bool is_text = message.kind() == sidecar::MessageKind::text;
     if (!is_text && settings_.output_binary == BinaryFormat::hex)
         append_hex(out, message.bytes());
@@ -197,6 +201,8 @@ void Printer::json_message(std::string& out, const sidecar::MessageView& message
 {
     const bool is_text = message.kind() == sidecar::MessageKind::text;
     begin_event(out, "message", message.link());
+    if (!message.topic().empty())
+        append_field(out, "topic", message.topic());
     append(out, ",\"kind\":\"{}\",\"size\":{}", is_text ? "text" : "binary", message.size());
     // With raw, a binary message is printed as text if it is UTF-8, and as base64 otherwise.
     if ((is_text || settings_.output_binary == BinaryFormat::raw) && is_utf8(message.text())) {

@@ -112,6 +112,9 @@ std::unique_ptr<sidecar::Feed> make_feed(const Settings& settings)
     if (settings.replay)
         return std::make_unique<sidecar::Sidecar<sidecar::Replay>>(*settings.replay,
                                                                    feed_options(settings));
+    if (settings.nats)
+        return std::make_unique<sidecar::Sidecar<sidecar::Nats>>(*settings.nats,
+                                                                 feed_options(settings));
     if (settings.tcp)
         return make_feed<sidecar::Tcp<sidecar::Lines>>(settings, *settings.tcp);
     return make_feed<sidecar::WebSocket>(settings, settings.websocket);
@@ -121,6 +124,7 @@ std::string endpoint_of(const Settings& settings)
 {
     return settings.url.empty() ? ""
            : settings.replay    ? settings.replay->file
+           : settings.nats      ? sidecar::Nats::endpoint(*settings.nats)
            : settings.tcp       ? sidecar::Tcp<sidecar::Lines>::endpoint(*settings.tcp)
                                 : sidecar::WebSocket::endpoint(settings.websocket);
 }

@@ -278,6 +278,16 @@ TEST_CASE("options: the scheme of the URL decides the transport, in either case 
     CHECK(is("unix:/a/b c", false, "unix:/a/b c", 0));
     CHECK(is("unix:///a", false, "unix:/a", 0));
     CHECK(is("unix:@name", false, "unix:@name", 0));
+    const auto nats = settings_of({"nats://u:p@h:1/a.b", "--max-message", "2k"}).nats.value();
+    CHECK(nats.url == "nats://u:p@h:1");
+    CHECK(nats.subscriptions.at(0).subject == "a.b");
+    CHECK(nats.subject == "a.b");
+    CHECK(nats.max_message_bytes == 2048);
+    const auto wild = settings_of({"nats+tls://h/a.>", "--ca", "f"}).nats.value();
+    CHECK(wild.url == "tls://h");
+    CHECK(wild.subscriptions.at(0).subject == "a.>");
+    CHECK(wild.subject.empty());
+    CHECK(wild.tls.ca_file == "f");
 }
 
 TEST_CASE("options: what is no URL of ours is refused without repeating it")
@@ -437,6 +447,12 @@ TEST_CASE(
         {{"--listen", "80", "--cert", "c"}, "--cert: only for TLS"},
         {{"--listen", "tcp://80", "--bearer", "secret"}, "--bearer: only for WebSocket"},
         {{"--relay", "tls://80", "ws://h"}, "--relay: not over TLS"},
+        {{"--relay", "nats://h", "ws://h"}, "--relay: not for NATS"},
+        {{"--listen", "nats://h/a"}, "--listen: not for NATS"},
+        {{"nats://h"}, "the URL names no subject"},
+        {{"nats://h/"}, "the URL names no subject"},
+        {{"--record", "f", "nats://h/a"}, "--record: not for NATS"},
+        {{"--bearer", "secret", "nats://h/a"}, "--bearer: only for WebSocket"},
     };
     for (const auto& [arguments, text] : mistakes)
         CHECK_MESSAGE(is_wrong(arguments, text), text);

@@ -38,6 +38,23 @@ class Receiving(unittest.TestCase):
             self.assertEqual(run("--count", "3", peer.url), (0, b"0\n1\n2\n", b""))
         self.assertEqual(peer.close_code(), 1000)
 
+    def test_a_subject_of_a_nats_server_is_printed_and_lines_are_published(self):
+        lines = []
+
+        def serve(connection):
+            connection.sendall(b'INFO {"headers":true}\r\n')
+            for line in connection.makefile("rb"):
+                lines.append(line)
+                if line == b"PING\r\n":
+                    connection.sendall(b"PONG\r\n")
+                elif line == b"SUB prices.> 1\r\n":
+                    connection.sendall(b"MSG prices.\x1b[2J 1 5\r\nhello\r\n")
+        with TcpPeer(serve) as peer:
+            url = peer.url.replace("tcp", "nats").rstrip("/")
+            self.assertEqual(run("--count", "1", url + "/prices.>"), (0, b"prices.\\x1b[2J hello\n", b""))
+            self.assertEqual(run("--close-on-eof", url + "/a", input=b"one\n"), (0, b"", b""))
+        self.assertEqual(lines[-3:], [b"PUB a 3\r\n", b"one\r\n", b"PING\r\n"])
+
     def test_after_count_messages_it_is_the_peer_s_own_business_how_it_ends(self):
         def end(connection):
             connection.sendall(b"1\n2\n")
