@@ -11,8 +11,6 @@
 #include "uri.hpp"
 #include "writer.hpp"
 
-#include <sidecar/version.hpp>
-
 #include <boost/asio/error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
@@ -20,9 +18,7 @@
 #include <algorithm>
 #include <array>
 #include <deque>
-#include <mutex>
 #include <optional>
-#include <random>
 #include <utility>
 
 namespace sidecar {
@@ -40,12 +36,6 @@ constexpr unsigned max_logged_errors = 16;
 /// Above Options::max_message_bytes: for a subject, a reply, and what headers cost in the inbox.
 constexpr std::size_t max_envelope_bytes = 16u << 10;
 
-std::uint64_t draw()
-{
-    std::random_device device;
-    return std::uint64_t{device()} << 32 | device();
-}
-
 /// Returns how long one of the servers that are left may take.
 Duration time_for(TimePoint now, TimePoint deadline, std::size_t left)
 {
@@ -56,44 +46,6 @@ Duration time_for(TimePoint now, TimePoint deadline, std::size_t left)
 } // namespace
 
 namespace nats {
-
-/// The servers of a cluster, for all links with the same options. Side: any thread, guarded by its
-/// mutex.
-class Cluster {
-public:
-    /// Returns the server to try next, and how many there are.
-    std::pair<std::string, std::size_t> next(const Urls& urls, ServerOrder order)
-    {
-        const std::lock_guard lock{mutex_};
-        auto& pool = pool_for(urls, order);
-        auto address = pool.next();
-        return {std::move(address), pool.addresses().size()};
-    }
-    /// Returns how many there are then.
-    std::size_t learn(const Urls& urls, ServerOrder order, std::span<const std::string> addresses)
-    {
-        const std::lock_guard lock{mutex_};
-        auto& pool = pool_for(urls, order);
-        pool.learn(addresses);
-        return pool.addresses().size();
-    }
-
-private:
-    ServerPool& pool_for(const Urls& urls, ServerOrder order)
-    {
-        if (!pool_ || given_ != urls.addresses || order_ != order) {
-            pool_.emplace(urls.addresses, order, draw());
-            given_ = urls.addresses;
-            order_ = order;
-        }
-        return *pool_;
-    }
-
-    std::mutex mutex_;
-    std::optional<ServerPool> pool_; // both: guarded by mutex_
-    std::vector<std::string> given_; // both: guarded by mutex_
-    ServerOrder order_{};            // both: guarded by mutex_
-};
 
 std::shared_ptr<Cluster> make_cluster() { return std::make_shared<Cluster>(); }
 
@@ -132,14 +84,15 @@ public:
         : options_{options},
           attempt_{attempt},
           urls_{nats::parse_urls(options.url).value()},
-          credentials_{nats::credentials_of(options, urls_)},
           order_{options.keep_order ? nats::ServerOrder::given : nats::ServerOrder::random},
           encoder_{std::string{nats::subject_of(options, urls_)},
-                   fmt::format("{}.{:016x}{:016x}.", options.inbox_prefix, draw(), draw()),
+                   fmt::format("{}.{:016x}{:016x}.", options.inbox_prefix, nats::draw_seed(),
+                               nats::draw_seed()),
                    subscriber_}
     {
+        const auto credentials = nats::credentials_of(options, urls_);
         for (const auto* secret :
-             {&credentials_.password, &credentials_.token, &credentials_.nkey_seed})
+             {&credentials.password, &credentials.token, &credentials.nkey_seed})
             secrets_.add(*secret);
         if (!options_.cluster)
             options_.cluster = nats::make_cluster();
@@ -174,7 +127,6 @@ private:
     Task<> connect_to(Context ctx, std::string address, Duration time);
     Task<> greet(Context ctx, std::vector<std::byte> bytes);
     Task<> hear_until(const bool& is_heard, std::vector<std::byte>& bytes);
-    [[nodiscard]] std::string greeting();
     [[nodiscard]] Failure failure_of(const std::exception_ptr& exception) const;
     void demand_greeted() const;
     void flush();
@@ -182,7 +134,6 @@ private:
     Options options_;                              // sidecar side
     const Attempt attempt_;                        // sidecar side
     const nats::Urls urls_;                        // sidecar side
-    const nats::Credentials credentials_;          // sidecar side
     const nats::ServerOrder order_;                // sidecar side
     http::Secrets secrets_;                        // sidecar side
     std::shared_ptr<nats::Way> way_;               // sidecar side; null until connecting
@@ -210,7 +161,7 @@ private:
 Task<> Nats::Impl::connect(Context ctx)
 {
     for (std::size_t tried = 0;; ++tried) {
-        auto [address, count] = options_.cluster->next(urls_, order_);
+        auto [address, count] = options_.cluster->next(urls_.addresses, order_);
         const auto left = count - std::min(count, tried);
         const auto time = time_for(ctx.now(), ctx.deadline(), left);
         std::optional<Failure> failure;
@@ -278,7 +229,10 @@ Task<> Nats::Impl::greet(Context ctx, std::vector<std::byte> bytes)
         ctx.phase(Phase::handshaking, shown);
     }
     writer_ = std::make_shared<stream::Writer>(below);
-    const auto text = greeting();
+    // The subscriptions follow the PING, so no message comes before its PONG
+    auto text = nats::connect_line(options_, urls_, info_).append(nats::ping_line);
+    for (const auto& [subject, queue] : options_.subscriptions)
+        subscriber_.append(text, {.subject = subject, .queue = queue});
     writer_->ask(std::as_bytes(std::span{text}));
     co_await hear_until(is_in_, bytes);
     reader_.push(bytes);
@@ -310,26 +264,6 @@ Task<> Nats::Impl::hear_until(const bool& is_heard, std::vector<std::byte>& byte
         if (ec)
             throw boost::system::system_error{ec};
     }
-}
-
-/// Returns CONNECT, PING, whose PONG says that we are let in, and the subscriptions. They follow the
-/// PING, so no message comes before its PONG. Throws Exception: those of connect_fields().
-std::string Nats::Impl::greeting()
-{
-    auto text = fmt::format( // protocol 1: further INFO may come at any time
-        R"(CONNECT {{"verbose":false,"pedantic":false,"protocol":1,"lang":"C++","version":"{}",)"
-        R"("tls_required":{},"echo":{},"headers":{},"no_responders":{},"name":)",
-        SIDECAR_VERSION, urls_.is_secure || options_.tls_first, options_.echo, info_.has_headers,
-        info_.has_headers);
-    nats::append_json(text, options_.name);
-    for (const auto& [name, value] : nats::connect_fields(credentials_, info_.nonce).value()) {
-        text += fmt::format(",\"{}\":", name);
-        nats::append_json(text, value);
-    }
-    text.append("}\r\n").append(nats::ping_line);
-    for (const auto& [subject, queue] : options_.subscriptions)
-        subscriber_.append(text, {.subject = subject, .queue = queue});
-    return text;
 }
 
 ConnectionInfo Nats::Impl::connection_info()
@@ -395,7 +329,7 @@ void Nats::Impl::on_info(nats::ServerInfo info)
 {
     if (has_info_)
         demand_greeted();
-    const auto count = options_.cluster->learn(urls_, order_, info.connect_urls);
+    const auto count = options_.cluster->learn(urls_.addresses, order_, info.connect_urls);
     if (info.is_lame_duck && count > 1 && has_info_ && !is_flushing_) {
         is_leaving_ = true;
         flush();

@@ -5,6 +5,8 @@
 #include "tls/tls.hpp"
 #include "uri.hpp"
 
+#include <sidecar/version.hpp>
+
 #include <fmt/format.h>
 
 #include <utility>
@@ -163,6 +165,22 @@ stream::Target target_of(const Nats::Options& options, const Urls& urls, const s
     if (options.tls_first)
         target.tls = options.tls;
     return target;
+}
+
+std::string connect_line(const Nats::Options& options, const Urls& urls, const ServerInfo& info)
+{
+    auto line = fmt::format( // protocol 1: further INFO may come at any time
+        R"(CONNECT {{"verbose":false,"pedantic":false,"protocol":1,"lang":"C++","version":"{}",)"
+        R"("tls_required":{},"echo":{},"headers":{},"no_responders":{},"name":)",
+        SIDECAR_VERSION, urls.is_secure || options.tls_first, options.echo, info.has_headers,
+        info.has_headers);
+    append_json(line, options.name);
+    for (const auto& [name, value] :
+         connect_fields(credentials_of(options, urls), info.nonce).value()) {
+        line += fmt::format(",\"{}\":", name);
+        append_json(line, value);
+    }
+    return line.append("}\r\n");
 }
 
 Result<void> validate(const Nats::Options& options)

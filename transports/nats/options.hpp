@@ -4,6 +4,7 @@
 
 #include "connector.hpp"
 #include "credentials.hpp"
+#include "protocol.hpp"
 
 #include <sidecar/transports/nats.hpp>
 
@@ -38,6 +39,10 @@ struct Urls {
 /// Returns the destination "host:port". With Nats::Options::tls_first it has TLS.
 [[nodiscard]] stream::Target target_of(const Nats::Options& options, const Urls& urls,
                                        const std::string& address);
+
+/// Returns the line CONNECT, the answer to this INFO. Throws Exception: those of connect_fields().
+[[nodiscard]] std::string connect_line(const Nats::Options& options, const Urls& urls,
+                                       const ServerInfo& info);
 
 /// See Nats::check().
 [[nodiscard]] Result<void> validate(const Nats::Options& options);

@@ -5,6 +5,7 @@
 #include <sidecar/detail/random.hpp>
 
 #include <algorithm>
+#include <random>
 #include <utility>
 
 namespace sidecar::nats {
@@ -75,6 +76,40 @@ std::vector<std::string_view> ServerPool::addresses() const
     for (const auto& server : servers_)
         all.push_back(server.address);
     return all;
+}
+
+std::uint64_t draw_seed()
+{
+    std::random_device device;
+    return std::uint64_t{device()} << 32 | device();
+}
+
+ServerPool& Cluster::pool_of(const std::vector<std::string>& given, ServerOrder order)
+{
+    if (!pool_ || given_ != given || order_ != order) {
+        pool_.emplace(given, order, draw_seed());
+        given_ = given;
+        order_ = order;
+    }
+    return *pool_;
+}
+
+std::pair<std::string, std::size_t> Cluster::next(const std::vector<std::string>& given,
+                                                  ServerOrder order)
+{
+    const std::lock_guard lock{mutex_};
+    auto& pool = pool_of(given, order);
+    auto address = pool.next();
+    return {std::move(address), pool.addresses().size()};
+}
+
+std::size_t Cluster::learn(const std::vector<std::string>& given, ServerOrder order,
+                           std::span<const std::string> connect_urls)
+{
+    const std::lock_guard lock{mutex_};
+    auto& pool = pool_of(given, order);
+    pool.learn(connect_urls);
+    return pool.addresses().size();
 }
 
 } // namespace sidecar::nats

@@ -3,9 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace sidecar::nats {
@@ -47,6 +50,29 @@ private:
     std::vector<Server> servers_; // sidecar side; the next one first
     ServerOrder order_;           // sidecar side
     std::uint64_t random_;        // sidecar side; the state of the generator
+};
+
+/// Returns a random number, from the system.
+[[nodiscard]] std::uint64_t draw_seed();
+
+/// The pool of all links with the same options. Another list of given servers, or another order,
+/// begins a new one. Side: any thread, guarded by its mutex.
+class Cluster {
+public:
+    /// Returns the server to try next, and how many there are.
+    [[nodiscard]] std::pair<std::string, std::size_t> next(const std::vector<std::string>& given,
+                                                           ServerOrder order);
+    /// Learns the `connect_urls` of an INFO. Returns how many servers there are.
+    std::size_t learn(const std::vector<std::string>& given, ServerOrder order,
+                      std::span<const std::string> connect_urls);
+
+private:
+    [[nodiscard]] ServerPool& pool_of(const std::vector<std::string>& given, ServerOrder order);
+
+    std::mutex mutex_;
+    std::optional<ServerPool> pool_; // both: guarded by mutex_
+    std::vector<std::string> given_; // both: guarded by mutex_
+    ServerOrder order_{};            // both: guarded by mutex_
 };
 
 } // namespace sidecar::nats
