@@ -118,7 +118,7 @@ public:
     /// written all. Lifetime: ends that of the marked messages, and of iterators at them.
     void mark_written(std::size_t count) const { source_->mark_written(count, to_); }
     /// Optional: reports before a failure of this write that no byte of the messages not yet marked
-    /// was written. So OnDisconnect::keep sends all of them on the next connection.
+    /// was written, or that the protocol drops doubles. So OnDisconnect::keep sends all of them on the next connection.
     void mark_rest_unwritten() const noexcept { source_->mark_rest_unwritten(); }
 
 private:

@@ -27,6 +27,7 @@ enum class GapReason : std::uint8_t {
     dropped_newest, ///< the queue was full, and the policy drops the newest
     conflated,      ///< newer messages of the same keys replaced them
     too_old,        ///< they waited for longer than Overflow::max_age
+    not_delivered,  ///< the peer's numbers say that it has not delivered them; see Sink::put_gap
 };
 [[nodiscard]] SIDECAR_API std::string_view to_string(GapReason reason) noexcept;
 

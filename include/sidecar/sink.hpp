@@ -8,6 +8,7 @@
 #include <sidecar/task.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -38,6 +39,9 @@ public:
         (void)envelope; // a sink that has no place for it
         return put(kind, payload);
     }
+    /// Optional, for a protocol that numbers its messages: reports that so many are missing here. The
+    /// application gets Event::Kind::gap, or Error::gap, between the messages put before and after.
+    virtual void put_gap(std::uint64_t missing) { (void)missing; }
     [[nodiscard]] bool put_text(std::string_view payload)
     {
         return put(MessageKind::text, std::as_bytes(std::span{payload}));

@@ -216,6 +216,25 @@ bool LinkSink::put_unusual(const MessageView& message)
     return true;
 }
 
+void LinkSink::put_gap(std::uint64_t missing)
+{
+    if (refuses())
+        return;
+    pending_gap_ += missing;
+    if (!has_pending())
+        push_gap();
+}
+
+void LinkSink::push_gap()
+{
+    if (const auto missing = std::exchange(pending_gap_, 0))
+        services_.inbox.push_event({.kind = Event::Kind::gap,
+                                    .link = link_,
+                                    .connection = connection_,
+                                    .missing = missing,
+                                    .gap_reason = GapReason::not_delivered});
+}
+
 void LinkSink::set_aside(const MessageView& message)
 {
     pending_.emplace_back(message);
@@ -285,6 +304,8 @@ bool LinkSink::push_pending()
         && inbox.push_reserved(link_, in_place_.kind, in_place_.block, in_place_.bytes,
                                connection_))
         in_place_ = {};
+    if (!has_pending())
+        push_gap();
     inbox.publish();
     look_whether_unusual();
     return !has_pending();

@@ -41,6 +41,7 @@ public:
     bool put(MessageKind kind, std::span<const std::byte> payload) override;
     bool put(MessageKind kind, std::span<const std::byte> payload,
              const Envelope& envelope) override;
+    void put_gap(std::uint64_t missing) override;
     std::span<std::byte> receive_buffer(std::size_t at_least) override;
     std::span<std::byte> prepare(std::size_t payload_bytes) override;
     void commit(MessageKind kind) override;
@@ -114,6 +115,7 @@ private:
     [[nodiscard]] bool push_whole(const MessageView& message);
     void validate_size(std::size_t payload_bytes) const;
     void set_aside(const MessageView& message);
+    void push_gap();
     /// Pushes pending messages. Returns whether none is left.
     [[nodiscard]] bool push_pending();
     void drop_pending() noexcept;
@@ -142,6 +144,7 @@ private:
     bool is_shut_ = false;                             // sidecar side
     bool is_unusual_ = false;                          // sidecar side; put() needs more checks
     std::list<Message> pending_;                       // sidecar side; in order, before in_place_
+    std::uint64_t pending_gap_ = 0;                    // sidecar side; missing behind those
     InPlace in_place_;                                 // sidecar side
     std::vector<MessageWatcher*> watchers_;            // sidecar side
     LoopEvent space_;                                  // sidecar side; the listener waits for it

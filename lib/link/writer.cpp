@@ -140,7 +140,7 @@ void Writer::acknowledge(const MessageView& taken)
         MessageKind::text, std::as_bytes(std::span{text}), {.topic = taken.reply_to()}};
     outbox_.push_priority(
         {.message = Message{MessageView{link_.id(), message.kind(), message.bytes()}},
-         .origin = PriorityMessage::Origin::session});
+         .origin = PriorityMessage::Origin::acknowledgement});
     post_wake();
 }
 

@@ -357,7 +357,8 @@ bool Outbox::has_unsent() const
     if (out_.is_out || (ring() && !ring()->empty()))
         return true;
     std::lock_guard lock{mutex_};
-    return priority_.counts().queued != 0 || (client_ && !client_->empty());
+    return priority_.counts().queued != 0 || priority_.counts().acknowledgements != 0
+           || (client_ && !client_->empty());
 }
 
 /// Does not look at the priority queue: each of its senders wakes the writer.
@@ -437,7 +438,7 @@ void Outbox::mark_priority_written(std::size_t count)
         update_has_priority();
     }
     for (const auto& message : written)
-        if (message.origin != PriorityMessage::Origin::heartbeat) {
+        if (message.origin < PriorityMessage::Origin::acknowledgement) {
             sent_.fetch_add(1, std::memory_order_relaxed);
             sent_bytes_.fetch_add(stored_bytes(message.message), std::memory_order_relaxed);
         }

@@ -174,7 +174,8 @@ public:
     void end_connection(bool keep);
     /// Waits for pushes that are half done; after close() no more messages are added.
     void settle_pushes() { std::lock_guard lock{mutex_}; }
-    /// Whether an accepted message of the application is not written, or a batch is out.
+    /// Whether an accepted message of the application or an acknowledgement is not written, or a
+    /// batch is out.
     [[nodiscard]] bool has_unsent() const;
     /// Returns all messages that may be written now: of the priority queue, or else ordinary ones.
     /// Empty: there are none. Call begin_write() then, and finish() or give_up(); or put_back().

@@ -32,6 +32,7 @@ std::uint64_t PriorityQueue::push(PriorityMessage message)
 {
     message.number = last_number_ + 1;
     waiting_.push_back(std::move(message));
+    counts_.acknowledgements += waiting_.back().origin == Origin::acknowledgement ? 1 : 0;
     if (waiting_.back().origin == Origin::application) {
         ++counts_.accepted;
         ++counts_.queued;
@@ -66,6 +67,7 @@ bool PriorityQueue::replace(std::uint64_t number, Message& message) noexcept
 
 void PriorityQueue::leave_queue(const PriorityMessage& message) noexcept
 {
+    counts_.acknowledgements -= message.origin == Origin::acknowledgement ? 1 : 0;
     if (message.origin != Origin::application)
         return;
     --counts_.queued;

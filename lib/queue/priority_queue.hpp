@@ -23,10 +23,11 @@ enum class SendGate : std::uint8_t {
 /// A message of the priority queue.
 struct PriorityMessage {
     enum class Origin : std::uint8_t {
-        application,  ///< Priority::high: kept or lost like an ordinary message
-        session,      ///< of on_connected; these three end with their connection
-        subscription, ///< keeps its place among the ordinary messages
-        heartbeat,    ///< not rate limited, and counted nowhere
+        application,     ///< Priority::high: kept or lost like an ordinary message
+        session,         ///< of on_connected; all but the application's end with their connection
+        subscription,    ///< keeps its place among the ordinary messages
+        acknowledgement, ///< of a message that was taken; ends with its connection, counted nowhere
+        heartbeat,       ///< not rate limited, and counted nowhere
     };
     enum class Step : std::uint8_t { writing, written };
 
@@ -96,6 +97,7 @@ public:
     struct Counts {
         std::uint64_t accepted = 0, late = 0, unsent = 0;
         std::uint64_t queued = 0, queued_bytes = 0; ///< the application's, being written included
+        std::uint64_t acknowledgements = 0;         ///< queued, being written included
     };
     [[nodiscard]] const Counts& counts() const noexcept { return counts_; }
 

@@ -48,7 +48,7 @@ std::string_view to_string(Continuity continuity) noexcept
 std::string_view to_string(GapReason reason) noexcept
 {
     return detail::name_at(reason, {"none", "the oldest were dropped", "the newest were dropped",
-                                    "conflated", "too old"});
+                                    "conflated", "too old", "not delivered"});
 }
 
 std::string_view to_string(OverflowPolicy policy) noexcept

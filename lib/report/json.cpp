@@ -26,8 +26,8 @@ std::string_view name_of(Verdict verdict)
 
 std::string_view name_of(GapReason reason)
 {
-    return detail::name_at(reason,
-                           {"none", "dropped_oldest", "dropped_newest", "conflated", "too_old"});
+    return detail::name_at(reason, {"none", "dropped_oldest", "dropped_newest", "conflated",
+                                    "too_old", "not_delivered"});
 }
 
 Duration since_1970(std::chrono::system_clock::time_point time)

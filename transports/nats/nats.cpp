@@ -1,6 +1,7 @@
 #include <sidecar/transports/nats.hpp>
 
 #include "connector.hpp"
+#include "jetstream_link.hpp"
 #include "options.hpp"
 #include "protocol.hpp"
 #include "reader.hpp"
@@ -96,11 +97,18 @@ public:
             secrets_.add(*secret);
         if (!options_.cluster)
             options_.cluster = nats::make_cluster();
+        if (nats::JetStreamLink::is_used(options)) // these options, not the copy: see Position
+            jetstream_ = std::make_unique<nats::JetStreamLink>(options, attempt,
+                                                               encoder_.reply_prefix(), encoder_);
     }
 
     Task<> connect(Context ctx);
     Task<> read(Context ctx, Sink& sink);
-    Task<> write(Batch batch) { return writer_->write(batch, encoder_); }
+    Task<> write(Context ctx, Batch batch)
+    {
+        return jetstream_ ? jetstream_->write(ctx, batch, *writer_, encoder_)
+                          : writer_->write(batch, encoder_);
+    }
     Task<> ping(Context ctx, std::span<const std::byte> payload);
     Task<> close(Context ctx);
     void abort() noexcept
@@ -108,6 +116,8 @@ public:
         is_aborted_ = true;
         if (way_)
             way_->abort();
+        if (jetstream_)
+            jetstream_->end({});
         over_.wake();
     }
     [[nodiscard]] ConnectionInfo connection_info();
@@ -131,29 +141,30 @@ private:
     void demand_greeted() const;
     void flush();
 
-    Options options_;                              // sidecar side
-    const Attempt attempt_;                        // sidecar side
-    const nats::Urls urls_;                        // sidecar side
-    const nats::ServerOrder order_;                // sidecar side
-    http::Secrets secrets_;                        // sidecar side
-    std::shared_ptr<nats::Way> way_;               // sidecar side; null until connecting
-    nats::ServerInfo info_;                        // sidecar side; the first of the connection
-    nats::Subscriber subscriber_;                  // sidecar side
-    std::optional<nats::Decoder> decoder_;         // sidecar side; empty until dialled
-    nats::Encoder encoder_;                        // sidecar side
-    stream::Reader reader_;                        // sidecar side
-    std::shared_ptr<stream::Writer> writer_;       // sidecar side; null until we answer the INFO
-    std::deque<std::optional<PingPayload>> pongs_; // sidecar side; without payload: of flush()
-    std::optional<Context> reading_;               // sidecar side; of the latest read
-    std::optional<Failure> end_;                   // sidecar side; why reads fail from now on
-    stream::Waiters over_;                         // sidecar side; close() waits for it
-    unsigned logged_errors_ = 0;                   // sidecar side
-    bool has_info_ = false;                        // sidecar side; info_ is of this server
-    bool is_in_ = false;                           // sidecar side; the server has let us in
-    bool is_aborted_ = false;                      // sidecar side
-    bool is_leaving_ = false;                      // sidecar side; the server is a lame duck
-    bool is_flushing_ = false;                     // sidecar side; nothing more is sent
-    bool is_flushed_ = false;                      // sidecar side; the server has all
+    Options options_;                                // sidecar side
+    const Attempt attempt_;                          // sidecar side
+    const nats::Urls urls_;                          // sidecar side
+    const nats::ServerOrder order_;                  // sidecar side
+    http::Secrets secrets_;                          // sidecar side
+    std::shared_ptr<nats::Way> way_;                 // sidecar side; null until connecting
+    nats::ServerInfo info_;                          // sidecar side; the first of the connection
+    nats::Subscriber subscriber_;                    // sidecar side
+    std::optional<nats::Decoder> decoder_;           // sidecar side; empty until dialled
+    nats::Encoder encoder_;                          // sidecar side
+    std::unique_ptr<nats::JetStreamLink> jetstream_; // sidecar side; null: it is not used
+    stream::Reader reader_;                          // sidecar side
+    std::shared_ptr<stream::Writer> writer_;         // sidecar side; null until we answer the INFO
+    std::deque<std::optional<PingPayload>> pongs_;   // sidecar side; without payload: of flush()
+    std::optional<Context> reading_;                 // sidecar side; of the latest read
+    std::optional<Failure> end_;                     // sidecar side; why reads fail from now on
+    stream::Waiters over_;                           // sidecar side; close() waits for it
+    unsigned logged_errors_ = 0;                     // sidecar side
+    bool has_info_ = false;                          // sidecar side; info_ is of this server
+    bool is_in_ = false;                             // sidecar side; the server has let us in
+    bool is_aborted_ = false;                        // sidecar side
+    bool is_leaving_ = false;                        // sidecar side; the server is a lame duck
+    bool is_flushing_ = false;                       // sidecar side; nothing more is sent
+    bool is_flushed_ = false;                        // sidecar side; the server has all
 };
 
 // --- connecting
@@ -233,6 +244,8 @@ Task<> Nats::Impl::greet(Context ctx, std::vector<std::byte> bytes)
     auto text = nats::connect_line(options_, urls_, info_).append(nats::ping_line);
     for (const auto& [subject, queue] : options_.subscriptions)
         subscriber_.append(text, {.subject = subject, .queue = queue});
+    if (jetstream_)
+        jetstream_->begin(text, subscriber_, ctx.now());
     writer_->ask(std::as_bytes(std::span{text}));
     co_await hear_until(is_in_, bytes);
     reader_.push(bytes);
@@ -282,13 +295,18 @@ Task<> Nats::Impl::read(Context ctx, Sink& sink)
     std::exception_ptr exception;
     reading_ = ctx;
     try {
-        co_await reader_.read(*way_->below, sink, *decoder_);
+        if (jetstream_)
+            co_await jetstream_->read(ctx, reader_, *way_->below, sink, *decoder_, writer_);
+        else
+            co_await reader_.read(*way_->below, sink, *decoder_);
     } catch (...) {
         exception = std::current_exception();
     }
     if (!exception)
         co_return;
     end_ = failure_of(exception);
+    if (jetstream_)
+        jetstream_->end(end_);
     over_.wake();
     throw Exception{*end_};
 }
@@ -457,7 +475,7 @@ Nats::~Nats() = default;
 
 Task<> Nats::connect(Context ctx) { return impl_->connect(ctx); }
 Task<> Nats::read(Context ctx, Sink& sink) { return impl_->read(ctx, sink); }
-Task<> Nats::write(Context, Batch batch) { return impl_->write(batch); }
+Task<> Nats::write(Context ctx, Batch batch) { return impl_->write(ctx, batch); }
 Task<> Nats::ping(Context ctx, std::span<const std::byte> payload)
 {
     return impl_->ping(ctx, payload);

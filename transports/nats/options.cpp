@@ -1,5 +1,6 @@
 #include "options.hpp"
 
+#include "jetstream.hpp"
 #include "subjects.hpp"
 #include "text.hpp"
 #include "tls/tls.hpp"
@@ -197,6 +198,8 @@ Result<void> validate(const Nats::Options& options)
         valid = bad("user information in the URL and the options to log in exclude each other");
     else if (options.max_message_bytes == 0)
         valid = bad("the message limit is 0 bytes");
+    else if (options.consumer && !validate(*options.consumer))
+        valid = validate(*options.consumer);
     else
         valid = validate(credentials_of(options, *urls));
     if (!valid)

@@ -1,5 +1,6 @@
 #include "protocol.hpp"
 
+#include "jetstream.hpp"
 #include "text.hpp"
 #include "uri.hpp"
 
@@ -281,13 +282,19 @@ void Encoder::append(stream::Chunk& chunk, const MessageView& message)
     line_.clear();
     if (const auto command = topic.empty() ? parse_command(payload) : std::nullopt) {
         subscriber_.append(line_, *command);
+        if (publications_)
+            (void)publications_->add(false);
         return nats::append(bytes, line_);
     }
     const auto subject = topic.empty() ? std::string_view{subject_} : topic;
     if (subject.empty())
         throw Exception{
             Failure{Error::bad_message, {.attempted = "send", .explanation = "it has no subject"}}};
-    const auto reply_to = message.reply_to();
+    auto reply_to = message.reply_to();
+    if (publications_) // one that expects an answer of others, or is for JetStream, has none
+        if (const auto its = publications_->add(reply_to.empty() && !subject.starts_with("$JS."));
+            !its.empty())
+            reply_to = its;
     if (!hears_replies_ && reply_to.starts_with(reply_prefix_)) {
         hears_replies_ = true;
         subscriber_.append(line_, {.subject = reply_prefix_ + '*'});

@@ -20,6 +20,8 @@
 
 namespace sidecar::nats {
 
+class Publications;
+
 constexpr std::string_view ping_line = "PING\r\n";
 constexpr std::string_view pong_line = "PONG\r\n";
 
@@ -109,15 +111,18 @@ public:
     /// Throws Exception bad_message for a message without a subject.
     void encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::iterator& end) override;
     [[nodiscard]] const std::string& reply_prefix() const noexcept { return reply_prefix_; }
+    /// Lets a stream acknowledge each message. Lifetime: `publications` outlives this.
+    void set_publications(Publications& publications) noexcept { publications_ = &publications; }
 
 private:
     void append(stream::Chunk& chunk, const MessageView& message);
 
-    const std::string subject_;      // sidecar side
-    const std::string reply_prefix_; // sidecar side
-    Subscriber& subscriber_;         // sidecar side
-    bool hears_replies_ = false;     // sidecar side
-    std::string line_;               // sidecar side
+    const std::string subject_;            // sidecar side
+    const std::string reply_prefix_;       // sidecar side
+    Subscriber& subscriber_;               // sidecar side
+    Publications* publications_ = nullptr; // sidecar side; null: none are acknowledged
+    bool hears_replies_ = false;           // sidecar side
+    std::string line_;                     // sidecar side
 };
 
 } // namespace sidecar::nats

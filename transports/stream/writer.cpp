@@ -50,7 +50,7 @@ Task<> Writer::write(Batch batch, Encoder& encoder)
 {
     const auto self = shared_from_this();
     const auto end = batch.end();
-    bool is_within_message = false; // a fragment of it is written
+    bool is_within_message = false;                   // a fragment of it is written
     const auto cut_short = [&batch](bool is_within) { // by the last word
         if (!is_within)
             batch.mark_rest_unwritten();

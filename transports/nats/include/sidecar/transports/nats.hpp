@@ -7,6 +7,7 @@
 #include <sidecar/reconnect.hpp>
 #include <sidecar/subscription.hpp>
 #include <sidecar/transport.hpp>
+#include <sidecar/transports/nats_jetstream.hpp>
 #include <sidecar/transports/proxy_options.hpp>
 #include <sidecar/transports/socket_options.hpp>
 #include <sidecar/transports/tls_options.hpp>
@@ -95,6 +96,14 @@ public:
             std::string queue{}; ///< empty: no queue group
         };
         std::vector<Topic> subscriptions{};
+        /// Messages of a JetStream stream too. Empty (default): none.
+        std::optional<nats::Consumer> consumer{};
+        nats::Position position{}; ///< of that consumer, if it is ordered; leave it as it is
+        /// True: each message goes to a stream, and counts as written once the stream has it, so
+        /// flush() waits for that. A header "Nats-Msg-Id" lets the stream drop doubles. A message that
+        /// no stream takes ends the connection and counts as unsent. One that is not confirmed within
+        /// 5 s ends it too; OnDisconnect::keep sends it again. One with a reply_to is not confirmed.
+        bool publish_to_stream = false;
         std::string name{}; ///< of this client, for the server's reports
         bool echo = true;   ///< false: the server does not send our messages back to us
         std::string user{};
