@@ -20,6 +20,8 @@ constexpr std::string_view blanks = " \t";
 constexpr std::string_view header_version = "NATS/1.0";
 /// The longest line of the server's; INFO names the whole cluster.
 constexpr std::size_t max_line_bytes = 4096, max_info_bytes = 256u << 10;
+/// Three insertions cost more than copying a payload of so many bytes once more.
+constexpr std::size_t max_joined_bytes = 256;
 /// More headers of one message are left out.
 constexpr std::size_t max_headers = 1000;
 
@@ -305,9 +307,10 @@ void Encoder::append(stream::Chunk& chunk, const MessageView& message)
         header_bytes = header_version.size() + 2 * line_end.size();
     for (const auto header : headers)
         header_bytes += header.name.size() + header.value.size() + 4;
-    line_.append(headers.empty() ? "PUB " : "HPUB ").append(subject).append(" ");
+    line_ += headers.empty() ? std::string_view{"PUB "} : std::string_view{"HPUB "};
+    (line_ += subject) += ' ';
     if (!reply_to.empty())
-        line_.append(reply_to).append(" ");
+        (line_ += reply_to) += ' ';
     if (!headers.empty()) {
         append_number(line_, header_bytes);
         line_ += ' ';
@@ -320,6 +323,8 @@ void Encoder::append(stream::Chunk& chunk, const MessageView& message)
             line_.append(header.name).append(": ").append(header.value).append(line_end);
         line_ += line_end;
     }
+    if (payload.size() <= max_joined_bytes)
+        return nats::append(bytes, line_.append(text_of(payload)).append(line_end));
     nats::append(bytes, line_);
     if (payload.size() >= stream::Chunk::min_borrowed_bytes)
         chunk.borrow(payload);
