@@ -36,9 +36,8 @@ public:
     /// Appends the lines that begin a connection.
     void begin(std::string& out, Subscriber& subscriber, TimePoint now);
     /// As Reader::read(). Lifetime: all outlive it.
-    [[nodiscard]] Task<> read(Context ctx, stream::Reader& reader, stream::Stream& from,
-                              Sink& sink, Decoder& decoder,
-                              std::shared_ptr<stream::Writer> writer);
+    [[nodiscard]] Task<> read(Context ctx, stream::Reader& reader, stream::Stream& from, Sink& sink,
+                              Decoder& decoder, std::shared_ptr<stream::Writer> writer);
     /// As Transport::write(): returns when a stream has all of the batch, if one is to confirm it.
     /// Messages that are not confirmed when the connection ends may be sent again; one that was
     /// refused is not.
