@@ -2,6 +2,8 @@
 # names what to install.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# So that ccache knows the same source of another checkout, or of the copy of tools/mutants; with debugger's symbols it does not.
+export CCACHE_BASEDIR=$PWD
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
