@@ -23,8 +23,9 @@ install_packages()
     done
     [ ${#missing[@]} = 0 ] && return 0
     echo "installing: ${missing[*]}"
-    as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    # One after the other, for tools that run side by side
+    as_root flock -o /run/lock apt-get update -qq
+    as_root flock -o /run/lock env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
 # Debian 12's plain Boost is 1.74; its 1.81 stands beside it under its own name.
