@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstdio>
 #include <cstring>
+#include <deque>
 #include <fstream>
 #include <memory>
 #include <stdexcept>
@@ -167,6 +168,12 @@ Samples run(const Entry& entry, const Job& asked)
         entry.measure(job, samples);
         return samples;
     }
+    std::deque<Child> hogs;
+    while (hogs.size() < job.hogs)
+        hogs.emplace_back([](int) {
+            for (volatile std::uint64_t work = 0;;)
+                work = work + 1;
+        });
     Child client{[&](int out) {
         Samples samples;
         entry.measure(job, samples);

@@ -51,6 +51,7 @@ struct Job {
     double seconds = 1;
     /// Messages to take, instead of `seconds`: for counting instructions. Zero: not used.
     std::uint64_t exactly = 0;
+    unsigned hogs = 0;            // other processes that want a core all the time; on any core
     bool is_secure = false;       // by TLS; see tls.hpp
     bool has_own_records = false; // each of the generator's messages is a TLS record
     std::uint16_t port = 0;       // the generator's port

@@ -1,8 +1,9 @@
 // Runs the cases and writes a line for each sample: case, variant, competitor, metric, value,
 // separated by tabs.
-// sidecar_benchmarks [--quick] [--rounds N] [--only COMPETITOR] [CASE[/VARIANT]...]
+// sidecar_benchmarks [--quick] [--rounds N] [--hogs N]... [--only COMPETITOR] [CASE[/VARIANT]...]
 // In each round every competitor runs once, one after the other; the next round begins with the
-// first again. --list only lists the measurements: case, variant, competitor. With --exactly N a
+// first again. With --hogs N, N other processes want a core all the time; several: each number in
+// each round. --list only lists the measurements: case, variant, competitor. With --exactly N a
 // client takes or sends N messages, in this process and without output, so that its instructions
 // can be counted from outside.
 #include "harness.hpp"
@@ -117,6 +118,24 @@ std::vector<Case> all_cases(bool quick)
     return cases;
 }
 
+/// Makes of each case one for each number of hogs. A wanted variant is named without its hogs.
+std::vector<Case> with_hogs(const std::vector<Case>& cases, const std::set<unsigned>& numbers)
+{
+    std::vector<Case> result;
+    for (const auto& each : cases)
+        for (const auto hogs : numbers) {
+            result.push_back(each);
+            result.back().job.hogs = hogs;
+        }
+    return result;
+}
+
+/// Returns the variant as the samples have it.
+std::string title(const std::string& variant, const Job& job)
+{
+    return job.hogs == 0 ? variant : fmt::format("{}, hogs: {}", variant, job.hogs);
+}
+
 } // namespace
 
 int main(int argc, char** argv)
@@ -125,6 +144,7 @@ int main(int argc, char** argv)
     int rounds = 0;
     std::uint64_t exactly = 0;
     std::set<std::string> wanted, only;
+    std::set<unsigned> hogs;
     for (int i = 1; i < argc; ++i) {
         const std::string argument = argv[i];
         if (argument == "--quick")
@@ -133,6 +153,8 @@ int main(int argc, char** argv)
             only_list = true;
         else if (argument == "--rounds" && i + 1 < argc)
             rounds = std::stoi(argv[++i]);
+        else if (argument == "--hogs" && i + 1 < argc)
+            hogs.insert(static_cast<unsigned>(std::stoul(argv[++i])));
         else if (argument == "--exactly" && i + 1 < argc)
             exactly = std::stoull(argv[++i]);
         else if (argument == "--only" && i + 1 < argc)
@@ -140,19 +162,21 @@ int main(int argc, char** argv)
         else if (!argument.starts_with("-"))
             wanted.insert(argument);
         else {
-            fmt::print(
-                stderr,
-                "usage: {} [--list] [--quick] [--rounds N] [--exactly N] [--only COMPETITOR] "
-                "[CASE[/VARIANT]...]\n",
-                argv[0]);
+            fmt::print(stderr,
+                       "usage: {} [--list] [--quick] [--rounds N] [--hogs N]... [--exactly N] "
+                       "[--only COMPETITOR]... [CASE[/VARIANT]...]\n",
+                       argv[0]);
             return 64;
         }
     }
     if (rounds == 0)
         rounds = only_list || exactly != 0 ? 1 : quick ? 3 : 5;
 
+    if (hogs.empty())
+        hogs.insert(0);
+
     int failures = 0;
-    for (auto& [name, variant, job] : all_cases(quick)) {
+    for (auto& [name, variant, job] : with_hogs(all_cases(quick), hogs)) {
         job.exactly = exactly;
         if (exactly != 0 && job.role == Role::sink)
             job.count = exactly;
@@ -163,18 +187,18 @@ int main(int argc, char** argv)
                 if (entry.case_name != name || (!only.empty() && !only.contains(entry.competitor)))
                     continue;
                 if (only_list) {
-                    fmt::print("{}\t{}\t{}\n", name, variant, entry.competitor);
+                    fmt::print("{}\t{}\t{}\n", name, title(variant, job), entry.competitor);
                     continue;
                 }
                 try {
                     const auto samples = bench::run(entry, job);
                     for (const auto& [metric, value] : samples.values())
-                        fmt::print("{}\t{}\t{}\t{}\t{}\n", name, variant, entry.competitor, metric,
-                                   value);
+                        fmt::print("{}\t{}\t{}\t{}\t{}\n", name, title(variant, job),
+                                   entry.competitor, metric, value);
                     std::fflush(stdout);
                 } catch (const std::exception& e) {
-                    fmt::print(stderr, "{}, {}, {}: {}\n", name, variant, entry.competitor,
-                               e.what());
+                    fmt::print(stderr, "{}, {}, {}: {}\n", name, title(variant, job),
+                               entry.competitor, e.what());
                     ++failures;
                 }
             }

@@ -32,11 +32,11 @@ public:
 class WaitQueue {
 public:
     /// Waits until `condition()` holds. False: the deadline passed first. Side: app, any thread;
-    /// several threads may evaluate their conditions at once. On real time it spins for `busy_poll`
-    /// before it sleeps. On virtual time see VirtualTime::wait().
+    /// several threads may evaluate their conditions at once. On virtual time see
+    /// VirtualTime::wait().
     template <class Condition>
     [[nodiscard]] bool wait_until(AppClock& clock, TimePoint deadline, Condition condition,
-                                  Duration busy_poll = {}, TimePoint give_up = TimePoint::max())
+                                  TimePoint give_up = TimePoint::max())
     {
         if (condition())
             return true;
@@ -47,9 +47,6 @@ public:
             sleepers_.fetch_sub(1, std::memory_order_relaxed);
             return held;
         }
-        if (busy_poll > Duration{}
-            && spin_until(std::min(deadline, deadline_after(clock.now(), busy_poll)), condition))
-            return true;
         return wait_real(deadline, condition);
     }
 
@@ -73,27 +70,6 @@ public:
     }
 
 private:
-    template <class Condition>
-    static bool spin_until(TimePoint until, const Condition& condition)
-    {
-        do {
-            for (int i = 0; i < 64; ++i) {
-                if (condition())
-                    return true;
-                pause();
-            }
-        } while (std::chrono::steady_clock::now() < until);
-        return false;
-    }
-    static void pause() noexcept
-    {
-#if defined(__x86_64__) || defined(__i386__)
-        __builtin_ia32_pause();
-#elif defined(__aarch64__)
-        asm volatile("yield");
-#endif
-    }
-
     template <class Condition>
     bool wait_real(TimePoint deadline, const Condition& condition)
     {

@@ -18,7 +18,6 @@ Run::Run(const Options& options, std::shared_ptr<VirtualTime> time)
       loop_{{.time = std::move(time),
              .busy_poll = options.busy_poll,
              .lookup = options.lookup,
-             .bytes_processed = [this] { return inbox_.ring().counts().pushed_bytes; },
              .on_wake =
                  [this] {
                      if (services_.wakes_writers.exchange(false))
@@ -219,7 +218,7 @@ bool Run::wait_for_end(TimePoint until, TimePoint hard)
     if (!virtual_time() && is_requested)
         return thread_.wait_for_end(std::min(until, hard));
     const auto woke = [&] { return is_done() || (!is_requested && stop_request_.is_made()); };
-    return services_.progressed.wait_until(loop_, until, woke, {}, hard) && is_done();
+    return services_.progressed.wait_until(loop_, until, woke, hard) && is_done();
 }
 
 /// With end_mutex_ held.

@@ -321,7 +321,6 @@ Task<> Writer::run(Context ctx, AnyTransport& transport, Connection& connection)
         co_await transport.write(ctx, *batch);
         writes_.fetch_add(1, std::memory_order_relaxed);
         outbox_.finish(*batch);
-        services_.loop.hint_reply_expected();
     }
 }
 

@@ -58,12 +58,9 @@ void EventLoop::run() noexcept
 
 void EventLoop::run_handlers()
 {
-    while (!io_->stopped()) {
-        if (io_->poll() != 0)
-            continue;
-        if (!look_again() && !io_->stopped())
+    while (!io_->stopped())
+        if (settings_.busy_poll <= Duration{} || (io_->poll() == 0 && !spin()))
             io_->run_one();
-    }
 }
 
 void EventLoop::take_turn(VirtualTime& time)
@@ -91,17 +88,11 @@ void EventLoop::take_turn(VirtualTime& time)
     end();
 }
 
-/// Called when no handler is ready. False: nothing will be ready soon, so the thread should sleep.
-bool EventLoop::look_again()
+/// Called when no handler is ready. False: the thread should sleep.
+bool EventLoop::spin()
 {
-    if (settings_.busy_poll <= Duration{})
-        return yield_.until([this] { return io_->poll() != 0; }, settings_.bytes_processed());
-    for (const auto until = deadline_after(real_now(), settings_.busy_poll);
-         !io_->stopped() && real_now() < until;) {
-        if (io_->poll() != 0)
-            return true;
-    }
-    return false;
+    return spin_.until([this] { return io_->poll() != 0 || io_->stopped(); }, settings_.busy_poll,
+                       Spin::InVain::is_wanted);
 }
 
 void EventLoop::post(std::function<void()> function)

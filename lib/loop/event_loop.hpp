@@ -3,9 +3,9 @@
 #pragma once
 
 #include "base/journal.hpp"
+#include "base/spin.hpp"
 #include "base/virtual_time.hpp"
 #include "base/wait_queue.hpp"
-#include "base/yield_before_sleep.hpp"
 #include "loop/tasks.hpp"
 #include "loop/timers.hpp"
 #include "loop/wake_up.hpp"
@@ -31,11 +31,10 @@ namespace sidecar::detail {
 class EventLoop final : public AppClock {
 public:
     struct Settings {
-        std::shared_ptr<VirtualTime> time{};              ///< virtual time; null: real time
-        Duration busy_poll{};                             ///< see Options::busy_poll
-        Lookup lookup{};                                  ///< see Options::lookup
-        std::function<std::uint64_t()> bytes_processed{}; ///< how busy it is; for YieldBeforeSleep
-        std::function<void()> on_wake{};                  ///< called on the loop after a wake()
+        std::shared_ptr<VirtualTime> time{}; ///< virtual time; null: real time
+        Duration busy_poll{};                ///< see Options::busy_poll
+        Lookup lookup{};                     ///< see Options::lookup
+        std::function<void()> on_wake{};     ///< called on the loop after a wake()
     };
 
     /// Throws boost::system::system_error if the system refuses a resource. Lifetime: `journal`
@@ -81,9 +80,6 @@ public:
     void keep_through(std::weak_ptr<void> keeper) noexcept { keeper_ = std::move(keeper); }
     [[nodiscard]] const std::weak_ptr<void>& keeper() const noexcept { return keeper_; }
 
-    /// Call it after a send: an answer may arrive soon, and then a reply be sent.
-    void hint_reply_expected() noexcept { yield_.hint_reply_expected(2); }
-
     /// Returns the context, also while discard_pending() destroys it.
     [[nodiscard]] boost::asio::io_context& io() noexcept { return context_; }
     [[nodiscard]] Timers& timers() noexcept { return timers_; }
@@ -106,7 +102,7 @@ public:
 private:
     void run_handlers();
     void take_turn(VirtualTime& time);
-    [[nodiscard]] bool look_again();
+    [[nodiscard]] bool spin();
 
     /// The loop that runs on this thread; null on the application's threads. A thread's id would
     /// not do: the system reuses it as soon as the thread is joined.
@@ -121,7 +117,7 @@ private:
     Timers timers_;                    // sidecar side
     TaskScope tasks_;                  // see TaskScope
     WakeUp wake_up_;                   // both
-    YieldBeforeSleep yield_;           // both
+    Spin spin_;                        // sidecar side
     std::weak_ptr<void> keeper_;       // both: constant once the loop runs
     VirtualTime::Loop turns_;          // see VirtualTime
 };

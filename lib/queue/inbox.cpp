@@ -67,11 +67,6 @@ LinkQueue::PutOutcome Inbox::push_to(LinkQueue& queue, StoredKind kind,
 
 std::span<std::byte> Inbox::receive_buffer(std::size_t at_least)
 {
-    // A receiver that is close behind finds in the cache all that it reads, and releases memory
-    // that is there too.
-    if (receive_buffers_.is_far_ahead(at_least))
-        (void)producer_.yield.until([&] { return !receive_buffers_.is_far_ahead(at_least); },
-                                    ring_.pushed_bytes_so_far());
     return receive_buffers_.buffer(at_least);
 }
 

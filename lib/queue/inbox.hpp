@@ -1,8 +1,8 @@
 // The queue from the loop to the application: messages of all links and their events, in one order.
 #pragma once
 
+#include "base/spin.hpp"
 #include "base/wait_queue.hpp"
-#include "base/yield_before_sleep.hpp"
 #include "queue/consumer_lock.hpp"
 #include "queue/message_ages.hpp"
 #include "queue/policy_queue.hpp"
@@ -175,7 +175,11 @@ public:
     [[nodiscard]] bool has_something() const noexcept;
 
     /// Call it after a send: an answer may arrive soon.
-    void hint_reply_expected() noexcept { consumer_.yield.hint_reply_expected(1); }
+    void hint_reply_expected() noexcept
+    {
+        if (!consumer_.is_reply_expected.load(std::memory_order_relaxed))
+            consumer_.is_reply_expected.store(true, std::memory_order_relaxed);
+    }
 
     [[nodiscard]] const RecordRing& ring() const noexcept { return ring_; }
     [[nodiscard]] const PolicyQueue& beside() const noexcept { return beside_; }
@@ -248,7 +252,6 @@ private:
     static constexpr unsigned bits_to_wake_for = 32;
     static constexpr auto no_link = UINT64_MAX;
     struct alignas(64) Producer {
-        YieldBeforeSleep yield;                // before it gets further ahead of the consumer
         std::uint64_t stamped_link = no_link;  // its messages need no stamp, until publish()
         Stamp stamp;                           // the latest one
         unsigned unannounced = 0;              // publications since the last wake-up
@@ -257,9 +260,11 @@ private:
     struct Consumer {
         explicit Consumer(bool is_virtual) noexcept : ages{is_virtual} {}
         MessageAges ages;       // both, each its side
-        YieldBeforeSleep yield; // before a receiver sleeps
+        Spin spin_for_next;     // before a receiver sleeps: for the next message
+        Spin spin_for_reply;    // and for an answer to a send
         TimePoint idle_since{}; // guarded by lock_; begin of poll()'s empty calls, or 0
-        std::atomic<bool> has_stopped{false}; // next_event() has returned `stopped`
+        std::atomic<bool> is_reply_expected{false}; // any thread: atomic
+        std::atomic<bool> has_stopped{false};       // next_event() has returned `stopped`
         std::atomic<Duration::rep> arrival{
             0}; // read by any thread; of a handler's message; 0: none
     };
@@ -267,7 +272,7 @@ private:
     mutable RecordRing ring_;        // both sides; mutable: a look skips other records
     ReceiveBuffers receive_buffers_; // sidecar side
     AppClock& clock_;                // both
-    const Duration busy_poll_;       // both: constant; how long to poll, of a receiver
+    const Duration busy_poll_;       // both: constant; how long a receiver spins
     Producer producer_;              // sidecar side
 
     alignas(64) PolicyQueue beside_;        // both

@@ -78,18 +78,35 @@ private:
         auto& clock = inbox_.clock_;
         if (timeout_ <= Duration{} && !clock.is_virtual())
             return false;
-        if (!clock.is_virtual()
-            && inbox_.consumer_.yield.until(has_arrived, inbox_.ring_.counts().popped_bytes))
+        if (!clock.is_virtual() && spin(has_arrived))
             return true;
         if (inbox_.ring_.has_spare_blocks() && !clock.is_virtual()) {
             const auto idle = deadline_after(clock.now(), Inbox::idle_time);
             if (idle < deadline()) {
-                if (inbox_.arrived_.wait_until(clock, idle, has_arrived, inbox_.busy_poll_))
+                if (inbox_.arrived_.wait_until(clock, idle, has_arrived))
                     return true;
                 inbox_.release_spare_memory();
             }
         }
-        return inbox_.arrived_.wait_until(clock, deadline(), has_arrived, inbox_.busy_poll_);
+        return inbox_.arrived_.wait_until(clock, deadline(), has_arrived);
+    }
+    template <class Condition>
+    [[nodiscard]] bool spin(Condition has_arrived)
+    {
+        // About as long as a sleep with its wake-up takes, and as a peer on this machine may take
+        constexpr Duration for_next = std::chrono::microseconds{2},
+                           for_reply = std::chrono::microseconds{30};
+        auto& consumer = inbox_.consumer_;
+        const auto time_left = deadline() - inbox_.clock_.now();
+        if (inbox_.busy_poll_ > Duration{})
+            return consumer.spin_for_next.until(has_arrived, std::min(inbox_.busy_poll_, time_left),
+                                                Spin::InVain::is_wanted);
+        if (consumer.is_reply_expected.load(std::memory_order_relaxed)
+            && consumer.is_reply_expected.exchange(false, std::memory_order_relaxed))
+            return consumer.spin_for_reply.until(has_arrived, std::min(for_reply, time_left),
+                                                 Spin::InVain::is_a_loss);
+        return consumer.spin_for_next.until(has_arrived, std::min(for_next, time_left),
+                                            Spin::InVain::is_a_loss);
     }
     void unlock() noexcept
     {
