@@ -95,7 +95,7 @@ private:
     {
         // About as long as a sleep with its wake-up takes, and as a peer on this machine may take
         constexpr Duration for_next = std::chrono::microseconds{2},
-                           for_reply = std::chrono::microseconds{30};
+                           for_reply = std::chrono::microseconds{50};
         auto& consumer = inbox_.consumer_;
         const auto time_left = deadline() - inbox_.clock_.now();
         if (inbox_.busy_poll_ > Duration{})
