@@ -33,10 +33,16 @@ public:
     /// Takes one message with its topic, headers and so on, like the other put(). Both count for the
     /// transport's limit. Errors (thrown): also bad_message for a topic of more than 64 KiB.
     /// Lifetime: copies all.
-    [[nodiscard]] virtual bool put(MessageKind kind, std::span<const std::byte> payload,
-                                   const Envelope& envelope)
+    [[nodiscard]] bool put(MessageKind kind, std::span<const std::byte> payload,
+                           const Envelope& envelope)
     {
-        (void)envelope; // a sink that has no place for it
+        return put_envelope(kind, payload, envelope);
+    }
+    /// Implements that. By default the envelope is dropped.
+    [[nodiscard]] virtual bool put_envelope(MessageKind kind, std::span<const std::byte> payload,
+                                            const Envelope& envelope)
+    {
+        (void)envelope;
         return put(kind, payload);
     }
     /// Optional, for a protocol that numbers its messages: reports that so many are missing here. The

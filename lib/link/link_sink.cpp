@@ -170,7 +170,8 @@ inline bool LinkSink::put_stored(StoredKind kind, std::span<const std::byte> sto
     return put_unusual({link_, kind, stored});
 }
 
-bool LinkSink::put(MessageKind kind, std::span<const std::byte> payload, const Envelope& envelope)
+bool LinkSink::put_envelope(MessageKind kind, std::span<const std::byte> payload,
+                            const Envelope& envelope)
 {
     if (is_empty(envelope))
         return put(kind, payload);

@@ -39,8 +39,8 @@ public:
 
     // Sink
     bool put(MessageKind kind, std::span<const std::byte> payload) override;
-    bool put(MessageKind kind, std::span<const std::byte> payload,
-             const Envelope& envelope) override;
+    bool put_envelope(MessageKind kind, std::span<const std::byte> payload,
+                      const Envelope& envelope) override;
     void put_gap(std::uint64_t missing) override;
     std::span<std::byte> receive_buffer(std::size_t at_least) override;
     std::span<std::byte> prepare(std::size_t payload_bytes) override;

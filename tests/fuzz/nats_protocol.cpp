@@ -22,7 +22,8 @@ std::string text_of(std::span<const std::byte> bytes)
 
 struct Heard final : Sink, nats::Control {
     bool put(MessageKind, std::span<const std::byte>) override { return false; }
-    bool put(MessageKind, std::span<const std::byte> payload, const Envelope& envelope) override
+    bool put_envelope(MessageKind, std::span<const std::byte> payload,
+                      const Envelope& envelope) override
     {
         if (refuses) {
             refuses = false;

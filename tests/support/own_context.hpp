@@ -67,7 +67,6 @@ public:
 /// Keeps what is put; refuses when it holds `limit`.
 class OwnSink final : public sidecar::Sink {
 public:
-    using Sink::put;
     bool put(sidecar::MessageKind kind, std::span<const std::byte> payload) override
     {
         if (messages.size() == limit)

@@ -60,7 +60,6 @@ public:
     {
     }
 
-    using Sink::put;
     bool put(MessageKind kind, std::span<const std::byte> payload) override;
     std::span<std::byte> receive_buffer(std::size_t at_least) override;
     std::span<std::byte> prepare(std::size_t payload_bytes) override;

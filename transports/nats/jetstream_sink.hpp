@@ -28,8 +28,8 @@ public:
     {
         return to_.put(kind, payload);
     }
-    bool put(MessageKind kind, std::span<const std::byte> payload,
-             const Envelope& envelope) override
+    bool put_envelope(MessageKind kind, std::span<const std::byte> payload,
+                      const Envelope& envelope) override
     {
         if (publications_ && envelope.topic.starts_with(publications_->inbox())) {
             publications_->answered(envelope, payload);
@@ -47,6 +47,7 @@ public:
     {
         return to_.receive_buffer(at_least);
     }
+    void put_gap(std::uint64_t missing) override { to_.put_gap(missing); }
     void on_bytes() override { to_.on_bytes(); }
     void on_pong(std::span<const std::byte> payload) override { to_.on_pong(payload); }
 

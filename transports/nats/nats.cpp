@@ -256,7 +256,6 @@ Task<> Nats::Impl::greet(Context ctx, std::vector<std::byte> bytes)
 Task<> Nats::Impl::hear_until(const bool& is_heard, std::vector<std::byte>& bytes)
 {
     struct NoRoom final : Sink {
-        using Sink::put;
         bool put(MessageKind, std::span<const std::byte>) override { return false; }
     } no_room;
     for (;;) {

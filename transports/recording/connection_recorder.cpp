@@ -101,14 +101,15 @@ struct ConnectionRecorder::Impl final : Sink, BatchSource {
         return is_taken;
     }
     /// The recording has no place for the envelope.
-    bool put(MessageKind kind, std::span<const std::byte> payload,
-             const Envelope& envelope) override
+    bool put_envelope(MessageKind kind, std::span<const std::byte> payload,
+                      const Envelope& envelope) override
     {
         const bool is_taken = guarded([&] { return sink->put(kind, payload, envelope); });
         if (is_taken)
             record_message(Kind::received, kind, payload);
         return is_taken;
     }
+    void put_gap(std::uint64_t missing) override { sink->put_gap(missing); }
     std::span<std::byte> receive_buffer(std::size_t at_least) override
     {
         return sink->receive_buffer(at_least);

@@ -185,8 +185,8 @@ struct Taken final : Sink {
         words.push_back(std::string{view.text()});
         return true;
     }
-    bool put(MessageKind kind, std::span<const std::byte> payload,
-             const Envelope& envelope) override
+    bool put_envelope(MessageKind kind, std::span<const std::byte> payload,
+                      const Envelope& envelope) override
     {
         last_acknowledgement = envelope.acknowledgement;
         return put(kind, payload);
@@ -211,8 +211,8 @@ TEST_CASE("an ordered consumer's gaps are exact, and told once, also if the sink
         JetStreamSink sink{to, &puller, nullptr, out, ctx};
         const auto subject = reply(stream_sequence, consumer_sequence);
         const auto text = std::to_string(stream_sequence);
-        return sink.put(MessageKind::binary, std::as_bytes(std::span{text}),
-                        {.topic = "orders", .reply_to = subject});
+        return sink.put_envelope(MessageKind::binary, std::as_bytes(std::span{text}),
+                                 {.topic = "orders", .reply_to = subject});
     };
     Taken taken;
     {

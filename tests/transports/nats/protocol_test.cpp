@@ -30,8 +30,8 @@ std::string text_of(std::span<const std::byte> bytes)
 class Witness final : public Sink, public Control {
 public:
     bool put(MessageKind, std::span<const std::byte>) override { return false; }
-    bool put(MessageKind kind, std::span<const std::byte> payload,
-             const Envelope& envelope) override
+    bool put_envelope(MessageKind kind, std::span<const std::byte> payload,
+                      const Envelope& envelope) override
     {
         if (refusals != 0) {
             --refusals;
@@ -85,7 +85,8 @@ std::vector<std::string> hear(std::string_view stream, std::size_t segment_bytes
             REQUIRE(pass.refused->envelope);
             const auto payload = text_of(pass.refused->payload);
             shown.assign(shown.size(), '?'); // the envelope must not be in it
-            CHECK(witness.put(pass.refused->kind, bytes_of(payload), *pass.refused->envelope));
+            CHECK(witness.put_envelope(pass.refused->kind, bytes_of(payload),
+                                       *pass.refused->envelope));
             unread.erase(0, pass.refused_bytes);
             again = true;
         }
@@ -179,7 +180,7 @@ TEST_CASE("nats protocol: headers of other clients are never the end of a connec
 
 TEST_CASE("nats protocol: malformed input is a violation that names a part of it")
 {
-    for (const auto& [stream, part] : std::initializer_list<std::pair<std::string, std::string>>{
+    for (const auto& row : std::initializer_list<std::pair<std::string, std::string>>{
              {"HELLO\r\n", "an unknown line: \"HELLO\""},
              {"\r\n", "an unknown line"},
              {"\n", "does not end in CR LF"},
@@ -201,6 +202,8 @@ TEST_CASE("nats protocol: malformed input is a violation that names a part of it
              {"INFO " + std::string(300'000, ' '), "a line that is too long"},
              {"\x1b[31m\xff\r\n", "an unknown line"},
          }) {
+        const auto& stream = row.first; // a structured binding cannot be captured by clang 14
+        const auto& part = row.second;
         CAPTURE(stream.substr(0, 50));
         const auto failure = failure_of(stream);
         CHECK(failure == Error::protocol_violation);

@@ -177,8 +177,7 @@ TEST_CASE("nats: a server that refuses the login ends the link for good, without
 
 TEST_CASE("nats: servers that do not let us in")
 {
-    for (const auto& [greeting, error, part] :
-         std::initializer_list<std::tuple<std::string, Error, std::string>>{
+    for (const auto& row : std::initializer_list<std::tuple<std::string, Error, std::string>>{
              {"", Error::connect_failed, "the server had not let us in yet"},
              {"INFO {}", Error::connect_failed, "the server had not let us in yet"},
              {"-ERR 'maximum connections exceeded'\r\n", Error::connect_failed,
@@ -195,6 +194,9 @@ TEST_CASE("nats: servers that do not let us in")
              {info + "-ERR 'Slow Consumer'\r\n", Error::connect_failed, "Slow Consumer"},
              {info + "MSG a 1 0\r\n\r\n", Error::protocol_violation,
               "a message before it let us in"}}) {
+        const auto& greeting = std::get<0>(row); // clang 14 captures no structured binding
+        const auto error = std::get<1>(row);
+        const auto& part = std::get<2>(row);
         CAPTURE(greeting.substr(0, 60));
         const auto failure = refused([&](RawConnection& c) {
             c.send(greeting);

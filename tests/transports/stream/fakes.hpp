@@ -176,7 +176,6 @@ public:
     std::size_t in_place = 0;
     std::size_t in_buffer = 0;
 
-    using Sink::put;
     bool put(MessageKind, std::span<const std::byte> payload) override
     {
         if (room == 0)

@@ -95,6 +95,17 @@ public:
         return U::check_send(options.transport, kind, payload);
     }
     template <class U = T>
+        requires detail::TransportTraits<U>::checks_whole_message
+    [[nodiscard]] static Result<void> check_send(const Options& options, const MessageView& message)
+    {
+        return U::check_send(options.transport, message);
+    }
+    /// The recording has the payloads only: no topics, no headers.
+    [[nodiscard]] static bool carries_topics(const Options& options)
+    {
+        return Traits::carries_topics(options.transport);
+    }
+    template <class U = T>
         requires detail::TransportTraits<U>::has_default_liveness
     [[nodiscard]] static Liveness default_liveness()
     {
