@@ -86,6 +86,26 @@ TEST_CASE("NATS over TLS: a client certificate, where the server demands one")
     wait_for_echo(feed);
 }
 
+TEST_CASE("NATS over TLS: a client certificate may be the login")
+{
+    const auto config = [](const std::string& user) {
+        return with_tls("valid",
+                        ", ca_file: \"" + certificate("ca.pem") + "\", verify_and_map: true")
+               + "\nauthorization { users: [ { user: \"" + user + "\" } ] }";
+    };
+    auto tls = trusting();
+    tls.certificate_file = certificate("client.pem");
+    tls.key_file = certificate("client.key");
+    NatsServer server{config("CN=client")};
+    NatsFeed feed{{.url = url_by_name(server), .tls = tls}, silent_options()};
+    const auto started = feed.start(20s);
+    REQUIRE_MESSAGE(started.has_value(), started.error().message());
+    wait_for_echo(feed);
+    CHECK(feed.stop().joined);
+    server.restart(config("CN=other-client"));
+    CHECK(feed.start(20s).error() == Error::login_refused);
+}
+
 TEST_CASE("NATS over TLS: a URL that demands it refuses a server that has none")
 {
     const NatsServer server;
