@@ -36,6 +36,8 @@ struct Faults {
         return latency > 0 || short_read > 0 || short_write > 0 || pause > 0 || reset > 0
                || refuse > 0 || stall > 0 || late_pong > 0;
     }
+
+    friend bool operator==(const Faults&, const Faults&) = default;
 };
 
 /// Checks the values. Errors: bad_options for a rate that is not from 0 to 1, a duration

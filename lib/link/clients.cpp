@@ -113,7 +113,7 @@ void Clients::run_wakes()
     }
     // Links go only in later iterations of the loop, so these are still there
     for (auto* link : to_wake)
-        link->writer().wake();
+        link->wake_writer();
     for (auto* link : too_slow)
         if (link->end_slow())
             slow_.fetch_add(1);

@@ -24,6 +24,12 @@ constexpr auto last_words = std::chrono::milliseconds{100};
 /// A peer that keeps sending, since only our writes fail, is read for at most so many more windows.
 constexpr unsigned max_last_words = 50;
 
+/// Lets the loop's other tasks run. No coroutine: what it needs is not in its caller's frame.
+Task<> give_way(Context ctx)
+{
+    return boost::asio::post(ctx.executor(), boost::asio::use_awaitable);
+}
+
 } // namespace
 
 // --- tasks
@@ -56,16 +62,21 @@ void Connection::task_ended(Role role, void (Connection::*ended)(std::exception_
     try {
         (this->*ended)(std::move(exception));
     } catch (...) {
-        if (link_.condemn(failure_of(std::current_exception(), Error::callback_failed,
-                                     "go on with the connection"),
-                          LinkImpl::Cause::any))
-            cut();
+        end_by_exception();
     }
     link_.services().something_changed();
     if (!has_tasks()) {
         transport_.reset(); // frees its buffers; the socket is closed already
         link_.connection_ended();
     }
+}
+
+void Connection::end_by_exception()
+{
+    if (link_.condemn(failure_of(std::current_exception(), Error::callback_failed,
+                                 "go on with the connection"),
+                      LinkImpl::Cause::any))
+        cut();
 }
 
 void Connection::cancel(Role role)
@@ -140,42 +151,76 @@ void Connection::set_deadline(TimePoint deadline, const char* attempted)
     });
 }
 
+/// Connects, then reads until the end. One coroutine, since it lives as long as the connection.
 Task<> Connection::listen(Context ctx)
 {
     const auto began = ctx.now();
     co_await connect(ctx);
     if (!link_.connected(ctx.now() - began) || !prepare())
         co_return; // given up or stopped meanwhile
+    ctx = {*tasks_[listener], TimePoint::max()};
     if (link_.clients())
-        co_return co_await accept_all({*tasks_[listener], TimePoint::max()});
-    co_await read_all({*tasks_[listener], TimePoint::max()});
+        co_return co_await accept_all(ctx);
+    const auto& tasks = link_.services().loop.tasks();
+    auto& sink = link_.sink();
+    std::exception_ptr exception;
+    while (!exception) {
+        (void)co_await sink.wait_for_room(ctx, TimePoint::max());
+        ctx.waiting_for("messages from the peer");
+        sink.begin_read();
+        const auto iteration = tasks.iteration();
+        try {
+            co_await transport_->read(ctx, sink);
+            link_.counters().reads.fetch_add(1, std::memory_order_relaxed);
+        } catch (...) {
+            exception = std::current_exception();
+        }
+        link_.services().inbox.publish();
+        if (sink.has_put())
+            link_.keep_alive().on_data();
+        // A transport that never waits must not starve the others
+        if (!exception && iteration == tasks.iteration())
+            co_await give_way(ctx);
+    }
+    if (session_)
+        co_await end_session(ctx, exception);
+    co_await sink.deliver_pending(ctx);
+    std::rethrow_exception(exception);
 }
 
-/// Separate from listen(), whose coroutine lives as long as the connection and should be small.
+/// Separate from listen(), as is make_config(): listen()'s frame lives as long as the connection, and
+/// Asio reuses this one's for another long wait.
 Task<> Connection::connect(Context ctx)
 {
-    const auto* config = &link_.config();
     std::shared_ptr<const LinkConfig> made;
-    if (config->is_dynamic()) {
-        ctx.waiting_for("the options of this attempt");
-        try {
-            made = co_await config->options_for(ctx, attempt_);
-        } catch (...) {
-            throw Exception{thrown_by("the function that makes the options",
-                                      std::current_exception(), Error::connect_failed, "connect",
-                                      link_.endpoint())};
-        }
-        config = made.get();
-        if (const auto checked = config->check(); !checked)
-            throw Exception{checked.error()};
-    }
+    if (link_.config().is_dynamic())
+        made = co_await make_config(ctx);
     ctx.waiting_for("connecting");
-    transport_ = config->make_transport(attempt_);
+    transport_ = (made ? *made : link_.config()).make_transport(attempt_);
     co_await transport_->connect(ctx);
+    keep_facts();
+}
+
+void Connection::keep_facts()
+{
     auto info = transport_->connection_info();
-    info.connection = number_;
     link_.writer().set_max_send_bytes(info.max_send_bytes);
-    link_.note().set_connection_info(std::move(info));
+    link_.note().set_connection_info(std::move(info), number_);
+}
+
+Task<std::shared_ptr<const LinkConfig>> Connection::make_config(Context ctx)
+{
+    ctx.waiting_for("the options of this attempt");
+    std::shared_ptr<const LinkConfig> made;
+    try {
+        made = co_await link_.config().options_for(ctx, attempt_);
+    } catch (...) {
+        throw Exception{thrown_by("the function that makes the options", std::current_exception(),
+                                  Error::connect_failed, "connect", link_.endpoint())};
+    }
+    if (const auto checked = made->check(); !checked)
+        throw Exception{checked.error()};
+    co_return made;
 }
 
 /// Runs on_connected if there is one, or opens the connection. Returns false if it cannot.
@@ -246,43 +291,14 @@ bool Connection::open(Continuity continuity, std::deque<Message> unread)
         return false; // the listener ends with the cause
     if (!has_subscriptions && link_.options().on_connected)
         link_.restored(std::nullopt);
-    if (tasks_[writer])
-        link_.writer().wake();
-    else
-        spawn_writer();
+    is_writer_due_ = !tasks_[writer];
+    // prepare_sleep() first: it makes later sends wake the writer
+    if (!is_writer_due_ || !link_.outbox().prepare_sleep() || has_subscriptions || has_unsent())
+        wake_writer();
     return true;
 }
 
 // --- reading
-
-Task<> Connection::read_all(Context ctx)
-{
-    const auto& tasks = link_.services().loop.tasks();
-    auto& sink = link_.sink();
-    std::exception_ptr exception;
-    while (!exception) {
-        (void)co_await sink.wait_for_room(ctx, TimePoint::max());
-        ctx.waiting_for("messages from the peer");
-        sink.begin_read();
-        const auto iteration = tasks.iteration();
-        try {
-            co_await transport_->read(ctx, sink);
-            link_.counters().reads.fetch_add(1, std::memory_order_relaxed);
-        } catch (...) {
-            exception = std::current_exception();
-        }
-        link_.services().inbox.publish();
-        if (sink.has_put())
-            link_.keep_alive().on_data();
-        // A transport that never waits must not starve the others
-        if (!exception && iteration == tasks.iteration())
-            co_await boost::asio::post(ctx.executor(), boost::asio::use_awaitable);
-    }
-    if (session_)
-        co_await end_session(ctx, exception);
-    co_await sink.deliver_pending(ctx);
-    std::rethrow_exception(exception);
-}
 
 /// In place of reading, for a listener.
 Task<> Connection::accept_all(Context ctx)
@@ -294,7 +310,7 @@ Task<> Connection::accept_all(Context ctx)
         link_.clients()->admit(co_await transport_->accept(ctx));
         // An acceptor that never waits must not starve the others
         if (iteration == tasks.iteration())
-            co_await boost::asio::post(ctx.executor(), boost::asio::use_awaitable);
+            co_await give_way(ctx);
     }
 }
 
@@ -317,6 +333,7 @@ void Connection::listener_ended(std::exception_ptr exception)
     last_words_.cancel();
     if (std::exchange(is_watching_, false))
         link_.sink().unwatch(link_.subscriptions());
+    is_writer_due_ = false;
     std::optional<Failure> why;
     if (exception)
         why = link_.link_state().is_open()
@@ -339,6 +356,17 @@ void Connection::spawn_writer()
 }
 
 Task<> Connection::write_all(Context ctx) { return link_.writer().run(ctx, *transport_, *this); }
+
+void Connection::wake_writer()
+{
+    if (!std::exchange(is_writer_due_, false))
+        return link_.writer().wake();
+    try {
+        spawn_writer();
+    } catch (...) { // out of memory
+        end_by_exception();
+    }
+}
 
 void Connection::nothing_to_write()
 {
@@ -436,7 +464,7 @@ bool Connection::has_unsent() const
 /// A coroutine, so that a close() that throws at once ends like one that throws later.
 Task<> Connection::drain_and_close(Context ctx)
 {
-    while (has_unsent() && tasks_[writer] && ctx.now() < *drain_by_) {
+    while (has_unsent() && (tasks_[writer] || is_writer_due_) && ctx.now() < *drain_by_) {
         ctx.waiting_for("what is queued to be written");
         (void)co_await ctx.wait(drained_, *drain_by_);
     }

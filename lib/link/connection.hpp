@@ -51,6 +51,8 @@ public:
     void cut();
     /// Pings in the background; no effect while an earlier ping is not written yet.
     void ping();
+    /// Lets the writer look for messages. Starts it with the first one: many links never send.
+    void wake_writer();
     /// A subscription was answered.
     void subscription_answered();
     /// Called by the writer: before each look into the outbox, before it writes messages of the
@@ -76,11 +78,13 @@ private:
     void task_ended(Role role, void (Connection::*ended)(std::exception_ptr),
                     std::exception_ptr exception);
     void spawn_writer();
+    void end_by_exception();
     [[nodiscard]] bool prepare();
     [[nodiscard]] bool open(Continuity continuity, std::deque<Message> unread);
     Task<> listen(Context ctx);
     Task<> connect(Context ctx);
-    Task<> read_all(Context ctx);
+    Task<std::shared_ptr<const LinkConfig>> make_config(Context ctx);
+    void keep_facts();
     Task<> accept_all(Context ctx);
     Task<> end_session(Context ctx, std::exception_ptr exception);
     Task<> write_all(Context ctx);
@@ -113,6 +117,7 @@ private:
     Attempt attempt_;                         // sidecar side
     TimePoint prepare_by_{};                  // sidecar side
     std::uint32_t number_ = 0;                // sidecar side; its number once it is up
+    bool is_writer_due_ = false;              // sidecar side; the first message starts it
     bool is_watching_ = false;                // sidecar side; subscriptions see messages
     std::optional<TimePoint> drain_by_;       // sidecar side; set: it is closing
     LoopEvent drained_;                       // sidecar side; may be drained: look again

@@ -98,7 +98,7 @@ class KeepAlive final : public MessageWatcher {
 public:
     using Payload = std::array<std::byte, 8>;
 
-    /// Lifetime: `loop` and `link` outlive it.
+    /// Lifetime: `loop`, `link` and `options` outlive it.
     KeepAlive(EventLoop& loop, LinkImpl& link, const LinkOptions& options,
               const LinkConfig& config);
 
@@ -145,13 +145,13 @@ private:
     [[nodiscard]] bool act(const LivenessMonitor::Verdict& verdict);
     void answered();
 
-    EventLoop& loop_;                          // sidecar side, except now()
-    LinkImpl& link_;                           // sidecar side
-    LivenessMonitor monitor_;                  // sidecar side
-    const std::optional<Heartbeat> heartbeat_; // sidecar side
-    Timers::Timer timer_;                      // sidecar side
-    TimePoint due_{};                          // sidecar side; when timer_ should fire
-    unsigned put_off_count_ = 0;               // sidecar side
+    EventLoop& loop_;                           // sidecar side, except now()
+    LinkImpl& link_;                            // sidecar side
+    LivenessMonitor monitor_;                   // sidecar side
+    const std::optional<Heartbeat>& heartbeat_; // sidecar side; of the link's options
+    Timers::Timer timer_;                       // sidecar side
+    TimePoint due_{};                           // sidecar side; when timer_ should fire
+    unsigned put_off_count_ = 0;                // sidecar side
     std::uint64_t generation_ = 0;          // sidecar side; posts of an earlier one have no effect
     TimePoint asked_at_{};                  // sidecar side; ping written, or else begun
     bool is_unanswered_ = false;            // sidecar side

@@ -461,7 +461,7 @@ void LinkImpl::ask_peer()
              if (step == PriorityMessage::Step::written)
                  keep_alive_.asked_written();
          }});
-    writer_.wake();
+    wake_writer();
 }
 
 void LinkImpl::drop(FailureDetails why)

@@ -189,6 +189,12 @@ public:
     void drop(FailureDetails why);
     /// Pushes the event with the current connection's number.
     void push_event(Event event);
+    /// Lets the connection, if there is one, look for messages to write.
+    void wake_writer()
+    {
+        if (connection_)
+            connection_->wake_writer();
+    }
 
 private:
     void begin_quiescing(bool by_application);

@@ -39,12 +39,13 @@ void LinkServices::wake_space_waiters()
 }
 
 LinkSink::LinkSink(LinkServices& services, KeepAlive& keep_alive, LinkId link,
-                   std::size_t max_message_bytes, std::string endpoint, const Overflow& overflow)
+                   std::size_t max_message_bytes, const std::string& endpoint,
+                   const Overflow& overflow)
     : services_{services},
       keep_alive_{keep_alive},
       link_{link},
       max_message_bytes_{max_message_bytes},
-      endpoint_{std::move(endpoint)}
+      endpoint_{endpoint}
 {
     if (keep_alive.heartbeat())
         watch(keep_alive);

@@ -32,9 +32,9 @@ class Requests;
 /// into the inbox as soon as there is capacity, whatever the transport does.
 class LinkSink final : public Sink {
 public:
-    /// Lifetime: `services` and `keep_alive` outlive it.
+    /// Lifetime: `services`, `keep_alive` and `endpoint` outlive it.
     LinkSink(LinkServices& services, KeepAlive& keep_alive, LinkId link,
-             std::size_t max_message_bytes, std::string endpoint, const Overflow& overflow);
+             std::size_t max_message_bytes, const std::string& endpoint, const Overflow& overflow);
     ~LinkSink() override;
 
     // Sink
@@ -135,7 +135,7 @@ private:
     KeepAlive& keep_alive_;                            // sidecar side
     const LinkId link_;                                // both: constant
     const std::size_t max_message_bytes_;              // both: constant
-    const std::string endpoint_;                       // both: constant
+    const std::string& endpoint_;                      // both: constant; the link's
     std::atomic<Requests*> requests_{nullptr};         // both: atomic; null: no request was made
     LinkQueue* queue_ = nullptr;                       // sidecar side; null: the shared inbox
     std::uint32_t connection_ = 1;                     // sidecar side

@@ -35,6 +35,7 @@ std::shared_ptr<const LinkOptions> shared(LinkOptions options)
 std::shared_ptr<LinkImpl> Links::add(std::shared_ptr<const LinkConfig> config, LinkOptions options,
                                      TimePoint deadline, std::shared_ptr<Clients> of)
 {
+    config = shared_config(std::move(config));
     auto endpoint = config->endpoint(); // user code, so not under the lock
     const bool of_client = of != nullptr;
     std::shared_ptr<Clients> clients;
@@ -75,6 +76,20 @@ std::shared_ptr<LinkImpl> Links::add(std::shared_ptr<const LinkConfig> config, L
         throw;
     }
     return link;
+}
+
+/// Returns the configuration of the link before if its options are equal: many links of one peer
+/// need no copy each.
+std::shared_ptr<const LinkConfig> Links::shared_config(std::shared_ptr<const LinkConfig> config)
+{
+    std::unique_lock lock{mutex_};
+    auto latest = latest_.lock();
+    lock.unlock(); // is_same() is user code
+    if (latest && latest->is_same(*config))
+        return latest;
+    lock.lock();
+    latest_ = config;
+    return config;
 }
 
 void Links::begin(LinkImpl& link, TimePoint deadline)
@@ -173,9 +188,14 @@ void Links::release_senders()
 
 void Links::wake_writers()
 {
-    std::lock_guard lock{mutex_};
-    for (const auto& [id, link] : links_)
-        link->writer().wake();
+    std::shared_ptr<LinkImpl> link;
+    const auto next = [&] {
+        std::lock_guard lock{mutex_};
+        const auto at = link ? links_.upper_bound(link->id()) : links_.begin();
+        return at == links_.end() ? nullptr : at->second;
+    };
+    while ((link = next())) // without the lock and without memory: a writer may begin to write
+        link->wake_writer();
 }
 
 std::uint64_t Links::unsent_messages() const

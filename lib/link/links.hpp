@@ -76,6 +76,8 @@ public:
     void destroy_transports() noexcept;
 
 private:
+    [[nodiscard]] std::shared_ptr<const LinkConfig> shared_config(
+        std::shared_ptr<const LinkConfig> config);
     void begin(LinkImpl& link, TimePoint deadline);
     void remove(LinkId id);
     static void add(Stats& stats, LinkImpl& link);
@@ -91,6 +93,7 @@ private:
     mutable std::mutex mutex_;
     std::map<LinkId, std::shared_ptr<LinkImpl>> links_; // both: guarded by mutex_
     std::vector<std::shared_ptr<Clients>> listeners_;   // both: guarded by mutex_
+    std::weak_ptr<const LinkConfig> latest_;            // both: guarded by mutex_; of add()
     std::uint32_t next_id_ = 0;                         // both: guarded by mutex_
     Stats ended_;                                       // both: guarded by mutex_; of ended links
     LatencyHistogram ended_round_trips_;                // both: guarded by mutex_; of ended links

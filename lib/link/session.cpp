@@ -98,7 +98,7 @@ Task<> SessionImpl::send_message(Message message)
              outgoing->is_written = true;
              outgoing->done.set();
          }});
-    link_.writer().wake();
+    link_.wake_writer();
     while (!outgoing->is_written) {
         if (ended_)
             throw Exception{*ended_};

@@ -199,7 +199,7 @@ Result<void> Writer::queue(StoredKind kind, std::span<const std::byte> stored,
 void Writer::post_wake() noexcept
 {
     try {
-        services_.loop.post([this, link = link_.shared_from_this()] { wake(); });
+        services_.loop.post([link = link_.shared_from_this()] { link->wake_writer(); });
     } catch (...) { // out of memory: an accepted message must be written nevertheless
         services_.wake_all_writers();
     }

@@ -3,6 +3,9 @@
 #include "base/text.hpp"
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <memory>
 #include <utility>
 
 namespace sidecar {
@@ -34,6 +37,62 @@ std::string_view to_string(Phase phase) noexcept
 }
 
 namespace detail {
+namespace {
+
+void append_text(std::string& packed, std::string_view text)
+{
+    const auto size = static_cast<std::uint32_t>(text.size());
+    packed.append(reinterpret_cast<const char*>(&size), sizeof size).append(text);
+}
+
+std::string take_text(std::string_view& packed)
+{
+    std::uint32_t size = 0;
+    std::memcpy(&size, packed.data(), sizeof size);
+    std::string text{packed.substr(sizeof size, size)};
+    packed.remove_prefix(sizeof size + size);
+    return text;
+}
+
+/// Puts all but the facts of TLS into one block: as an object they take three times the memory.
+std::string pack(const ConnectionInfo& info)
+{
+    std::string packed;
+    append_text(packed, {reinterpret_cast<const char*>(&info.connection), sizeof info.connection});
+    append_text(packed,
+                {reinterpret_cast<const char*>(&info.http_status), sizeof info.http_status});
+    append_text(packed,
+                {reinterpret_cast<const char*>(&info.max_send_bytes), sizeof info.max_send_bytes});
+    for (const auto* text :
+         {&info.peer, &info.local, &info.protocol, &info.path, &info.query, &info.reply_prefix})
+        append_text(packed, *text);
+    for (const auto& [name, value] : info.headers) {
+        append_text(packed, name);
+        append_text(packed, value);
+    }
+    packed.shrink_to_fit();
+    return packed;
+}
+
+ConnectionInfo unpack(std::string_view packed)
+{
+    ConnectionInfo info;
+    if (packed.empty())
+        return info;
+    std::memcpy(&info.connection, take_text(packed).data(), sizeof info.connection);
+    std::memcpy(&info.http_status, take_text(packed).data(), sizeof info.http_status);
+    std::memcpy(&info.max_send_bytes, take_text(packed).data(), sizeof info.max_send_bytes);
+    for (auto* text :
+         {&info.peer, &info.local, &info.protocol, &info.path, &info.query, &info.reply_prefix})
+        *text = take_text(packed);
+    while (!packed.empty()) {
+        auto name = take_text(packed);
+        info.headers.emplace_back(std::move(name), take_text(packed));
+    }
+    return info;
+}
+
+} // namespace
 
 void PhaseTracker::begin_connecting()
 {
@@ -68,7 +127,7 @@ void PhaseTracker::set_phase(Phase phase, std::string_view detail)
     const auto now = clock_.now();
     std::lock_guard lock{mutex_};
     phase_ = phase;
-    detail_ = detail;
+    std::string{detail}.swap(detail_); // an open link keeps no memory for it
     if (!is_connecting_)
         return;
     if (phase >= Phase::open) {
@@ -108,20 +167,27 @@ void PhaseTracker::record_tried(std::string_view address, std::string_view outco
         trace_.attempts.push_back({std::string{address}, std::string{outcome}, elapsed});
 }
 
-void PhaseTracker::set_connection_info(ConnectionInfo info)
+void PhaseTracker::set_connection_info(ConnectionInfo info, std::uint32_t connection)
 {
+    info.connection = connection;
     info.protocol = protocol();
-    auto shared = std::make_shared<const ConnectionInfo>(std::move(info));
+    auto facts = pack(info);
+    auto tls = info.tls ? std::make_shared<const TlsInfo>(*std::move(info.tls)) : nullptr;
     std::lock_guard lock{mutex_};
-    info_.swap(shared);
+    facts_.swap(facts);
+    tls_.swap(tls);
 }
 
 ConnectionInfo PhaseTracker::connection_info() const
 {
     std::unique_lock lock{mutex_};
-    const auto info = info_;
-    lock.unlock(); // the copy may be large
-    return info ? *info : ConnectionInfo{};
+    const auto facts = facts_;
+    const auto tls = tls_;
+    lock.unlock();
+    auto info = unpack(facts);
+    if (tls)
+        info.tls = *tls;
+    return info;
 }
 
 std::string PhaseTracker::protocol() const

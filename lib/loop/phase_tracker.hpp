@@ -33,8 +33,8 @@ public:
     /// Sets the detail of this phase; no effect in another phase.
     void set_detail(Phase phase, std::string_view detail);
     void set_protocol(std::string_view protocol);
-    /// Sets the facts of a new connection; the protocol is the one set before.
-    void set_connection_info(ConnectionInfo info);
+    /// Sets the facts of a new connection; its number and the protocol are added to them.
+    void set_connection_info(ConnectionInfo info, std::uint32_t connection);
     /// Adds an attempt to the connecting under way; an empty `outcome`: the address that won.
     void record_tried(std::string_view address, std::string_view outcome, Duration elapsed);
 
@@ -55,14 +55,15 @@ private:
 
     const AppClock& clock_; // both
     mutable std::mutex mutex_;
-    Phase phase_ = Phase::connecting;            // both: guarded by mutex_
-    std::string detail_;                         // both: guarded by mutex_
-    std::string protocol_;                       // both: guarded by mutex_
-    std::shared_ptr<const ConnectionInfo> info_; // both: guarded by mutex_; null: none yet
-    ConnectTrace trace_;                         // both: guarded by mutex_
-    TimePoint began_{};                          // both: guarded by mutex_
-    TimePoint step_began_{};     // both: guarded by mutex_; also the end of the step before
-    bool is_connecting_ = false; // both: guarded by mutex_
+    Phase phase_ = Phase::connecting; // both: guarded by mutex_
+    std::string detail_;              // both: guarded by mutex_
+    std::string protocol_;            // both: guarded by mutex_
+    std::string facts_; // both: guarded by mutex_; packed, for many links; empty: none yet
+    std::shared_ptr<const TlsInfo> tls_; // both: guarded by mutex_; null: none
+    ConnectTrace trace_;                 // both: guarded by mutex_
+    TimePoint began_{};                  // both: guarded by mutex_
+    TimePoint step_began_{};             // both: guarded by mutex_; also the end of the step before
+    bool is_connecting_ = false;         // both: guarded by mutex_
 };
 
 } // namespace sidecar::detail

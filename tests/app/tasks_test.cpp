@@ -107,6 +107,7 @@ TEST_CASE("dump: names every task and what it waits for")
     Fixture f;
     CHECK(f.feed.dump() == "state idle");
     REQUIRE(f.feed.start(1s));
+    REQUIRE(f.feed.send("a message")); // starts the writer
     REQUIRE(f.feed.spawn("my task", [](Context ctx) -> Task<> {
         ctx.waiting_for("Godot");
         LoopEvent never;

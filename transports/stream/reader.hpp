@@ -96,7 +96,7 @@ private:
     std::span<const std::byte> in_sink_; // sidecar side; filled by receive()
     std::optional<Refused> refused_;     // sidecar side
     std::size_t missing_bytes_ = 0;      // sidecar side; of the next message, if known
-    std::size_t wait_bytes_ = 256;       // sidecar side; grows with the traffic
+    std::size_t wait_bytes_ = 64;        // sidecar side; grows with the traffic
     std::span<std::byte> in_place_;      // sidecar side; null: no message is received in place
     std::size_t in_place_bytes_ = 0;     // sidecar side; received so far
     MessageKind in_place_kind_{};        // sidecar side

@@ -21,7 +21,7 @@ constexpr std::size_t max_tried_bytes = 16u << 10;
 constexpr unsigned max_tries = 8;
 
 /// Each link has its own memory for control bytes, so it keeps only a little.
-constexpr std::size_t kept_control_bytes = 512;
+constexpr std::size_t kept_control_bytes = 64;
 
 /// One for each thread, shared by all links of its loop: steady batches allocate nothing, and an
 /// idle link holds none.

@@ -83,7 +83,15 @@ Task<> Connection::read(Context ctx, Sink& sink)
 {
     std::exception_ptr exception;
     try {
-        co_await read_messages(ctx, sink);
+        if (end_)
+            throw Exception{*end_};
+        if (protocol_.ending()) // behind the messages of the read before
+            throw Ended{};
+        co_await reader_.read(*stream_, sink, *this);
+        if (protocol_.ending())
+            send_last_word(); // the application gets the messages first
+        else if (!co_await sink.wait_for_room(ctx, deadline_after(ctx.now(), first_look)))
+            co_await answer_pings(ctx, sink);
     } catch (...) {
         exception = std::current_exception();
     }
@@ -98,21 +106,12 @@ Task<> Connection::read(Context ctx, Sink& sink)
     throw Exception{*end_};
 }
 
-/// Reads messages, then waits until the sink has room and answers the peer's pings meanwhile.
-Task<> Connection::read_messages(Context ctx, Sink& sink)
+/// Answers the peer's pings until the sink has room.
+Task<> Connection::answer_pings(Context ctx, Sink& sink)
 {
-    if (end_)
-        throw Exception{*end_};
-    if (protocol_.ending()) // behind the messages of the read before
-        throw Ended{};
-    co_await reader_.read(*stream_, sink, *this);
-    if (protocol_.ending())
-        co_return send_last_word(); // the application gets the messages first
     Duration interval = first_look;
-    for (;;) {
-        const auto next_look = deadline_after(ctx.now(), interval);
-        const bool has_room = co_await sink.wait_for_room(ctx, next_look);
-        if (has_room || stream_->is_aborted())
+    do {
+        if (stream_->is_aborted())
             co_return;
         interval = std::min(2 * interval, max_between_looks);
         if (!reader_.is_in_place()) {
@@ -122,7 +121,7 @@ Task<> Connection::read_messages(Context ctx, Sink& sink)
         co_await reader_.read(*stream_, sink, *this); // its rest, to see the bytes behind it
         if (protocol_.ending())
             co_return send_last_word();
-    }
+    } while (!co_await sink.wait_for_room(ctx, deadline_after(ctx.now(), interval)));
 }
 
 void Connection::look_for_pings()

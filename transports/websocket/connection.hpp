@@ -73,7 +73,7 @@ private:
     void received(std::span<const std::byte> bytes, bool is_last) override;
     void encode(stream::Chunk& chunk, Batch::iterator& at, const Batch::iterator& end) override;
 
-    Task<> read_messages(Context ctx, Sink& sink);
+    Task<> answer_pings(Context ctx, Sink& sink);
     void look_for_pings();
     void answer();
     void send_last_word();

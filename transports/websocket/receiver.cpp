@@ -218,7 +218,7 @@ std::size_t Receiver::look_ahead(std::span<const std::byte> bytes, std::size_t o
 void Receiver::take_close(std::span<const std::byte> payload)
 {
     if (payload.empty()) {
-        ending_ = Ending{};
+        ending_ = std::make_unique<const Ending>();
         return;
     }
     if (payload.size() == 1)
@@ -233,9 +233,9 @@ void Receiver::take_close(std::span<const std::byte> payload)
     if (!is_utf8(reason))
         return fail(Error::protocol_violation, close_code::not_utf8,
                     "the reason in a Close frame is not UTF-8");
-    ending_ =
+    ending_ = std::make_unique<const Ending>(
         Ending{.close_code = code,
-               .reason = std::string{reinterpret_cast<const char*>(reason.data()), reason.size()}};
+               .reason = std::string{reinterpret_cast<const char*>(reason.data()), reason.size()}});
 }
 
 /// Decodes a message in one frame; its bytes are not stored, even while it is incomplete.
@@ -377,8 +377,8 @@ void Receiver::fail(Error error, std::uint16_t code, std::string_view explanatio
 {
     if (is_in_message() && code != close_code::not_utf8 && !validate_fragments())
         return; // the bytes before were refused already
-    ending_ = Ending{
-        .error = error, .close_code = code, .reason = {}, .explanation = std::string{explanation}};
+    ending_ = std::make_unique<const Ending>(Ending{
+        .error = error, .close_code = code, .reason = {}, .explanation = std::string{explanation}});
 }
 
 } // namespace sidecar::websocket

@@ -11,6 +11,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -64,7 +65,10 @@ public:
 
     /// Allows compressed messages. `keeps_context`: they may refer to earlier ones. Call it before
     /// the first decode().
-    void expect_compressed(bool keeps_context) { inflater_.emplace(keeps_context); }
+    void expect_compressed(bool keeps_context)
+    {
+        inflater_ = std::make_unique<Inflater>(keeps_context);
+    }
 
     /// Decodes the front of the unconsumed bytes. If it consumes none, the next call needs the same
     /// bytes and more. Lifetime of the payload: that of the bytes, or until the next call.
@@ -102,8 +106,8 @@ public:
         return fragment_left_bytes_;
     }
 
-    /// Why the peer's half has ended; empty: it has not.
-    [[nodiscard]] const std::optional<Ending>& ending() const noexcept { return ending_; }
+    /// Why the peer's half has ended; null: it has not.
+    [[nodiscard]] const Ending* ending() const noexcept { return ending_.get(); }
 
     /// Whether a ping, the latest, needs an answer. The owner answers each before it decodes on.
     [[nodiscard]] bool has_ping() const noexcept { return ping_.has_value(); }
@@ -193,11 +197,11 @@ private:
     Assembly assembly_;                      // sidecar side; its fragments
     std::uint64_t fragment_left_bytes_ = 0;  // sidecar side; of the current fragment
     std::size_t empty_fragments_ = 0;        // sidecar side; of the current message
-    std::optional<Ending> ending_;           // sidecar side
+    std::unique_ptr<const Ending> ending_;   // sidecar side; null: it has not ended
     std::optional<std::array<std::byte, ping_bytes>> pong_; // sidecar side; the latest
     std::optional<std::vector<std::byte>> ping_; // sidecar side; answered before decode() continues
-    std::size_t pings_ahead_ = 0;      // sidecar side; found by look_ahead(), not decoded yet
-    std::optional<Inflater> inflater_; // sidecar side; empty: nothing is compressed
+    std::size_t pings_ahead_ = 0;        // sidecar side; found by look_ahead(), not decoded yet
+    std::unique_ptr<Inflater> inflater_; // sidecar side; null: nothing is compressed
 };
 
 } // namespace sidecar::websocket

@@ -210,7 +210,7 @@ PartialMessage Sender::begin_message(MessageKind kind, std::size_t payload_bytes
 
 Deflater* Sender::deflater_for(std::size_t payload_bytes) noexcept
 {
-    return deflater_ && deflater_->wants(payload_bytes) ? &*deflater_ : nullptr;
+    return deflater_ && deflater_->wants(payload_bytes) ? deflater_.get() : nullptr;
 }
 
 bool Sender::append(Buffer& out, Opcode opcode, std::span<const std::byte> payload,

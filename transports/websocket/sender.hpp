@@ -11,7 +11,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -67,7 +67,7 @@ public:
     explicit Sender(Role role) noexcept : role_{role} {}
 
     /// Allows compression from now on.
-    void compress(const Deflation& agreed) { deflater_.emplace(agreed); }
+    void compress(const Deflation& agreed) { deflater_ = std::make_unique<Deflater>(agreed); }
 
     /// Each append function does nothing and returns false once our Close was appended.
     bool append_message(Buffer& out, MessageKind kind, std::span<const std::byte> payload);
@@ -109,9 +109,9 @@ private:
     /// Keys of SharedMessage: the plain frame; from the second on the deflated one, by window.
     static constexpr unsigned plain_key = 0, deflated_key = 1;
 
-    const Role role_;                  // sidecar side
-    bool is_over_ = false;             // sidecar side
-    std::optional<Deflater> deflater_; // sidecar side; empty: nothing is compressed
+    const Role role_;                    // sidecar side
+    bool is_over_ = false;               // sidecar side
+    std::unique_ptr<Deflater> deflater_; // sidecar side; null: nothing is compressed
 };
 
 } // namespace sidecar::websocket

@@ -11,8 +11,12 @@
 #include <boost/asio/error.hpp>
 #include <fmt/format.h>
 
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <exception>
+#include <memory>
+#include <span>
 #include <utility>
 
 namespace sidecar {
@@ -59,9 +63,8 @@ bool is_cancellation(const std::exception_ptr& exception)
 class WebSocket::Acceptor::Client::Accepted {
 public:
     std::shared_ptr<const WebSocket::Acceptor::Options> options; // both: constant
-    std::string peer;                                            // both: constant
     stream::TlsServerContextPtr tls;                             // sidecar side; null: no TLS
-    stream::AcceptedSocket socket;                               // sidecar side
+    stream::AcceptedSocket socket; // sidecar side, except its addresses: both, constant
 };
 
 // --- the client
@@ -72,14 +75,18 @@ class WebSocket::Acceptor::Client::Impl {
 public:
     explicit Impl(std::shared_ptr<Accepted> accepted)
         : accepted_{std::move(accepted)},
-          socket_{std::move(accepted_->socket)},
           connection_{websocket::Role::server, accepted_->options->max_message_bytes,
-                      accepted_->peer}
+                      accepted_->socket.peer}
     {
-        request_.peer = accepted_->peer;
-        request_.local = socket_.local;
-        request_.http_status = http::switching_protocols;
+        request_->peer = accepted_->socket.peer;
+        request_->local = accepted_->socket.local;
+        request_->http_status = http::switching_protocols;
     }
+
+    Impl(const Impl&) = delete;
+    Impl& operator=(const Impl&) = delete;
+    /// No longer counts the client: the link keeps its options for longer.
+    ~Impl() { accepted_->socket.ticket.reset(); }
 
     Task<> connect(Context ctx);
     void abort() noexcept
@@ -89,48 +96,54 @@ public:
         connection_.on_abort();
     }
     [[nodiscard]] websocket::Connection& connection() noexcept { return connection_; }
-    [[nodiscard]] ConnectionInfo connection_info() { return std::move(request_); }
+    [[nodiscard]] ConnectionInfo connection_info()
+    {
+        const auto request = std::move(request_);
+        return std::move(*request);
+    }
     [[nodiscard]] std::string failure_note() const
     {
-        return socket_.faults ? socket_.faults->note() : std::string{};
+        const auto& faults = accepted_->socket.faults;
+        return faults ? faults->note() : std::string{};
     }
 
 private:
     Task<> secure(Context ctx);
-    Task<> read_head(http::HeadReader& reader);
+    Task<std::span<const std::byte>> read_head(http::HeadReader& reader, std::span<std::byte> room);
     Task<websocket::Decision> decide(Context ctx, const http::HeadReader& reader);
     Task<> finish(Context ctx, websocket::HttpAnswer answer);
     [[nodiscard]] Failure failure(Error error, FailureDetails details) const;
 
-    std::shared_ptr<Accepted> accepted_;     // sidecar side; null once connected
-    const stream::AcceptedSocket socket_;    // sidecar side; it counts the client
-    std::shared_ptr<stream::Stream> stream_; // sidecar side; null until connect()
-    websocket::Connection connection_;       // sidecar side
-    Request request_;                        // sidecar side; moved from by connection_info()
-    std::vector<std::byte> early_; // sidecar side; behind the request's head, while connecting
+    const std::shared_ptr<Accepted> accepted_; // sidecar side
+    std::shared_ptr<stream::Stream> stream_;   // sidecar side; null until connect()
+    websocket::Connection connection_;         // sidecar side
+    std::unique_ptr<Request> request_ =
+        std::make_unique<Request>(); // sidecar side; while connecting
 };
 
 Failure WebSocket::Acceptor::Client::Impl::failure(Error error, FailureDetails details) const
 {
     details.attempted = "open a WebSocket";
-    details.endpoint = request_.peer;
+    details.endpoint = request_->peer;
     return {error, std::move(details)};
 }
 
 Task<> WebSocket::Acceptor::Client::Impl::connect(Context ctx)
 {
-    const auto admission = socket_.admission;
+    const auto admission = accepted_->socket.admission;
     if (admission == stream::Admission::too_fast && accepted_->tls)
         throw Exception{failure(Error::handshake_refused, // a handshake would cost too much
                                 {.explanation = "too many connections at once"})};
-    stream_ = socket_.open(ctx);
+    stream_ = accepted_->socket.open(ctx);
     if (accepted_->tls)
         co_await secure(ctx);
     if (admission != stream::Admission::admitted)
         co_await finish(ctx, refusal_of(admission));
-    ctx.phase(Phase::handshaking, "of WebSocket with " + request_.peer);
+    ctx.phase(Phase::handshaking, "of WebSocket with " + request_->peer);
     http::HeadReader reader{accepted_->options->max_head_bytes, http::HeadReader::Kind::request};
-    co_await read_head(reader);
+    // In this frame, which Asio then does not reuse for a coroutine that waits for long
+    std::array<std::byte, 4096> room;
+    const auto early = co_await read_head(reader, room);
     auto decision = co_await decide(ctx, reader);
     if (!decision.opening)
         co_await finish(ctx, std::move(decision.answer));
@@ -140,25 +153,26 @@ Task<> WebSocket::Acceptor::Client::Impl::connect(Context ctx)
     std::optional<websocket::Deflation> deflation;
     if (opening.deflation)
         deflation = opening.deflation->deflation;
-    connection_.open(stream_, std::exchange(early_, {}), deflation);
+    connection_.open(stream_, early, deflation);
     connection_.send_head(websocket::bytes_of(opening));
-    accepted_.reset();
 }
 
 Task<> WebSocket::Acceptor::Client::Impl::secure(Context ctx)
 {
-    ctx.phase(Phase::securing, "with " + request_.peer);
-    stream_ = co_await stream::secure_server(ctx, stream_, accepted_->tls, request_.peer);
-    request_.tls = stream_->tls_info();
+    ctx.phase(Phase::securing, "with " + request_->peer);
+    stream_ = co_await stream::secure_server(ctx, stream_, accepted_->tls, request_->peer);
+    request_->tls = stream_->tls_info();
 }
 
-Task<> WebSocket::Acceptor::Client::Impl::read_head(http::HeadReader& reader)
+/// Returns the bytes behind the request's head, in `room`.
+Task<std::span<const std::byte>> WebSocket::Acceptor::Client::Impl::read_head(
+    http::HeadReader& reader, std::span<std::byte> room)
 {
+    std::span<const std::byte> rest;
     while (reader.state() == http::HeadReader::State::incomplete) {
-        early_.resize(4096);
         error_code ec;
-        const stream::ReadBuffers into{asio::buffer(early_)};
-        early_.resize(co_await stream_->read_some(into, ec));
+        const stream::ReadBuffers into{asio::buffer(room.data(), room.size())};
+        rest = room.first(co_await stream_->read_some(into, ec));
         if (stream_->is_aborted())
             ec = asio::error::operation_aborted;
         if (ec == asio::error::operation_aborted)
@@ -169,10 +183,9 @@ Task<> WebSocket::Acceptor::Client::Impl::read_head(http::HeadReader& reader)
                 {.cause = ec == asio::error::eof ? error_code{} : ec,
                  .explanation = fmt::format("the client ended the connection {} its request",
                                             reader.has_begun() ? "in the middle of" : "before")})};
-        const auto taken =
-            reader.take({reinterpret_cast<const char*>(early_.data()), early_.size()});
-        early_.erase(early_.begin(), early_.begin() + static_cast<std::ptrdiff_t>(taken));
+        rest = rest.subspan(reader.take({reinterpret_cast<const char*>(rest.data()), rest.size()}));
     }
+    co_return rest;
 }
 
 /// Code of the application may fail here: then the answer is 500.
@@ -187,11 +200,11 @@ Task<websocket::Decision> WebSocket::Acceptor::Client::Impl::decide(Context ctx,
     }
     std::exception_ptr exception;
     try {
-        decision = websocket::decide(reader.parse(), request_, options, accepted_->tls != nullptr);
+        decision = websocket::decide(reader.parse(), *request_, options, accepted_->tls != nullptr);
         if (decision.opening && options.on_request) {
             ctx.waiting_for("on_request");
-            const auto answer = co_await options.on_request(ctx, request_);
-            websocket::apply(answer, request_, decision);
+            const auto answer = co_await options.on_request(ctx, *request_);
+            websocket::apply(answer, *request_, decision);
         }
     } catch (...) {
         exception = std::current_exception();
@@ -201,7 +214,7 @@ Task<websocket::Decision> WebSocket::Acceptor::Client::Impl::decide(Context ctx,
     if (is_cancellation(exception))
         std::rethrow_exception(exception);
     const auto why =
-        to_failure(exception, Error::callback_failed, "decide about a request", request_.peer);
+        to_failure(exception, Error::callback_failed, "decide about a request", request_->peer);
     ctx.log(LogLevel::error, why.message());
     decision = {.answer = {.status = 500, .why = "the application's code failed"}};
     co_return decision;
@@ -235,7 +248,7 @@ WebSocket::Acceptor::Client::~Client() = default;
 
 std::string WebSocket::Acceptor::Client::endpoint(const Options& options)
 {
-    return options.accepted->peer;
+    return options.accepted->socket.peer;
 }
 
 Result<void> WebSocket::Acceptor::Client::check_send(const Options& options, MessageKind kind,
@@ -323,7 +336,6 @@ Task<WebSocket::Acceptor::Client::Options> WebSocket::Acceptor::accept(Context c
     accepted->options = impl_->options;
     accepted->tls = impl_->tls;
     accepted->socket = co_await impl_->sockets.accept(ctx);
-    accepted->peer = accepted->socket.peer;
     co_return Client::Options{.accepted = std::move(accepted),
                               .max_message_bytes = impl_->options->max_message_bytes};
 }

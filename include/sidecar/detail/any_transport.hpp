@@ -119,6 +119,10 @@ public:
     [[nodiscard]] virtual bool carries_topics() const noexcept = 0;
     [[nodiscard]] virtual Result<void> check_send(StoredKind kind,
                                                   std::span<const std::byte> stored) const = 0;
+    /// Whether `other` has the same type() and equal options, so that one can replace the other.
+    [[nodiscard]] virtual bool is_same(const LinkConfig&) const { return false; }
+    /// Returns an address that no other class of configurations has; null: is_same() never holds.
+    [[nodiscard]] virtual const void* type() const noexcept { return nullptr; }
     /// Null: it is no acceptor. Lifetime: as this object.
     [[nodiscard]] virtual const ClientSettings* client_settings() const noexcept = 0;
 };
@@ -364,6 +368,22 @@ public:
     Result<void> check_send(StoredKind kind, std::span<const std::byte> stored) const override
     {
         return Traits::check_send(options_, kind, stored);
+    }
+    bool is_same(const LinkConfig& other) const override
+    {
+        if constexpr (std::equality_comparable<typename T::Options>) {
+            if (other.type() != type())
+                return false;
+            const auto& same = static_cast<const TransportConfig&>(other);
+            return !provider_ && !same.provider_ && options_ == same.options_;
+        } else {
+            return false;
+        }
+    }
+    const void* type() const noexcept override
+    {
+        static constexpr char address = 0;
+        return &address;
     }
     const ClientSettings* client_settings() const noexcept override { return nullptr; }
 

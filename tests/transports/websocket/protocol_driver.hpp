@@ -160,7 +160,8 @@ public:
     }
     [[nodiscard]] const Heard& heard()
     {
-        heard_.ending = protocol_.ending();
+        if (const auto* const ending = protocol_.ending())
+            heard_.ending = *ending;
         return heard_;
     }
     void forget_messages() { heard_.messages.clear(); }

@@ -27,6 +27,8 @@ struct ProxyOptions {
     bool from_environment = false;
     /// TLS to an https:// proxy, whose host is verified. With any other proxy: bad_options.
     TlsOptions tls{};
+
+    friend bool operator==(const ProxyOptions&, const ProxyOptions&) = default;
 };
 
 } // namespace sidecar

@@ -26,6 +26,8 @@ struct SocketOptions {
     /// SO_BUSY_POLL, in us: the time for which a read polls the device's queue. A value above the
     /// sysctl net.core.busy_read needs CAP_NET_ADMIN; without it connecting fails.
     Duration busy_poll{};
+
+    friend bool operator==(const SocketOptions&, const SocketOptions&) = default;
 };
 
 } // namespace sidecar

@@ -37,6 +37,8 @@ struct CompressionOptions {
     int mem_level = 8;
     /// Sends shorter messages plain; bytes, default 128. Zero: compresses all but empty ones.
     std::size_t threshold_bytes = 128;
+
+    friend bool operator==(const CompressionOptions&, const CompressionOptions&) = default;
 };
 
 } // namespace sidecar

@@ -24,6 +24,8 @@ namespace sidecar {
 struct BasicAuth {
     std::string user{}; ///< without ':' and control characters
     std::string password{};
+
+    friend bool operator==(const BasicAuth&, const BasicAuth&) = default;
 };
 
 /// The client's end of a WebSocket connection (RFC 6455). It answers pings in order; of more than
@@ -86,6 +88,8 @@ public:
         /// Takes the faults from the environment variable SIDECAR_FAULTS if `faults` is empty; see
         /// parse_faults(). Read as ProxyOptions says of its environment. Default: false.
         bool faults_from_environment = false;
+
+        friend bool operator==(const Options&, const Options&) = default;
     };
 
     /// Copies the options, which must have passed check(). Does no I/O.
