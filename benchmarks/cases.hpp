@@ -54,7 +54,7 @@ void measure_round_trip(const Job& job, Samples& samples)
     C client{job};
     const auto payload = payload_of(job);
     Histogram histogram;
-    const auto warm_up = job.count / 10;
+    const auto warm_up = job.exactly != 0 ? 0 : job.count / 10;
     for (std::uint64_t i = 0; i < job.count + warm_up; ++i) {
         const auto began = Clock::now();
         client.send(bytes_of(payload));

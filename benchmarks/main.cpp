@@ -3,9 +3,9 @@
 // sidecar_benchmarks [--quick] [--rounds N] [--hogs N]... [--only COMPETITOR] [CASE[/VARIANT]...]
 // In each round every competitor runs once, one after the other; the next round begins with the
 // first again. With --hogs N, N other processes want a core all the time; several: each number in
-// each round. --list only lists the measurements: case, variant, competitor. With --exactly N a
-// client takes or sends N messages, in this process and without output, so that its instructions
-// can be counted from outside.
+// each round. --list only lists the measurements: case, variant, competitor. --compiler names the
+// compiler. With --exactly N a client takes or sends N messages, in this process and without output,
+// so that its instructions can be counted from outside.
 #include "harness.hpp"
 
 #include <fmt/format.h>
@@ -77,6 +77,13 @@ void add_secure(std::vector<Case>& cases, double seconds, std::uint64_t scale)
     add("send", "64 B", {.role = Role::sink, .count = 50'000 * scale});
     add("round_trip", "64 B", {.role = Role::echo, .count = 5'000 * scale});
 }
+
+constexpr const char* compiler =
+#if defined(__clang__)
+    __VERSION__;
+#else
+    "g++ " __VERSION__;
+#endif
 
 std::vector<Case> all_cases(bool quick)
 {
@@ -151,7 +158,10 @@ int main(int argc, char** argv)
             quick = true;
         else if (argument == "--list")
             only_list = true;
-        else if (argument == "--rounds" && i + 1 < argc)
+        else if (argument == "--compiler") {
+            fmt::print("{}\n", compiler);
+            return 0;
+        } else if (argument == "--rounds" && i + 1 < argc)
             rounds = std::stoi(argv[++i]);
         else if (argument == "--hogs" && i + 1 < argc)
             hogs.insert(static_cast<unsigned>(std::stoul(argv[++i])));
@@ -165,6 +175,9 @@ int main(int argc, char** argv)
             fmt::print(stderr,
                        "usage: {} [--list] [--quick] [--rounds N] [--hogs N]... [--exactly N] "
                        "[--only COMPETITOR]... [CASE[/VARIANT]...]\n",
+                       "usage: {} [--list] [--compiler] [--quick] [--rounds N] [--exactly N] "
+                       "[--only COMPETITOR] "
+                       "[CASE[/VARIANT]...]\n",
                        argv[0]);
             return 64;
         }
@@ -178,7 +191,7 @@ int main(int argc, char** argv)
     int failures = 0;
     for (auto& [name, variant, job] : with_hogs(all_cases(quick), hogs)) {
         job.exactly = exactly;
-        if (exactly != 0 && job.role == Role::sink)
+        if (exactly != 0 && (job.role == Role::sink || job.role == Role::echo))
             job.count = exactly;
         if (!wanted.empty() && !wanted.contains(name) && !wanted.contains(name + "/" + variant))
             continue;

@@ -87,11 +87,13 @@ bool JoinableThread::join_until(TimePoint deadline) noexcept
 
 void JoinableThread::mark_ended() noexcept
 {
-    std::lock_guard lock{mutex_};
-    if (is_orphan_)
-        orphans.fetch_sub(1);
-    has_ended_ = true;
-    changed_.notify_all(); // under the lock: the waiter may destroy this object at once
+    {
+        std::lock_guard lock{mutex_};
+        if (is_orphan_)
+            orphans.fetch_sub(1);
+        has_ended_ = true;
+    }
+    changed_.notify_all(); // without the lock: the waiter would wake up to wait for it
 }
 
 bool JoinableThread::wait_for_end(TimePoint deadline)

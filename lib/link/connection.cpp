@@ -293,7 +293,8 @@ bool Connection::open(Continuity continuity, std::deque<Message> unread)
         link_.restored(std::nullopt);
     is_writer_due_ = !tasks_[writer];
     // prepare_sleep() first: it makes later sends wake the writer
-    if (!is_writer_due_ || !link_.outbox().prepare_sleep() || has_subscriptions || has_unsent())
+    if (!is_writer_due_ || !link_.outbox().prepare_sleep() || has_subscriptions || has_unsent()
+        || link_.outbox().has_wish())
         wake_writer();
     return true;
 }

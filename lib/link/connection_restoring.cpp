@@ -25,7 +25,7 @@ void Connection::watch_for_answers()
 void Connection::subscription_answered()
 {
     watch_for_answers();
-    wake_writer();
+    link_.writer().wake();
 }
 
 /// Called by the writer, so that the application receives the answer before `ready`.
@@ -57,7 +57,7 @@ void Connection::finish_restoring(std::optional<Failure> failure)
     answers_.cancel();
     link_.subscriptions().stop_waiting();
     link_.outbox().set_gate(SendGate::open);
-    wake_writer();
+    link_.writer().wake();
     link_.restored(std::move(failure));
 }
 

@@ -206,7 +206,6 @@ private:
     [[nodiscard]] std::optional<TimePoint> announce_end(Event::Kind kind, Failure& why,
                                                         std::optional<TimePoint> next);
     [[nodiscard]] std::optional<TimePoint> next_attempt(Failure& why);
-    [[nodiscard]] bool may_come_up() const noexcept;
     [[nodiscard]] Failure traced(Failure why) const noexcept;
     [[nodiscard]] Failure noted(Failure why) const noexcept
     {

@@ -15,16 +15,11 @@ Failure LinkImpl::refusal(const char* attempted) const
     const auto code = services_.stop.is_made()     ? services_.stop.refusal()
                       : is_close_requested_.load() ? Error::link_closed
                                                    : Error::not_connected;
-    const Failure why{code, {.attempted = attempted, .endpoint = settings_.endpoint}};
-    return why.with_link(id()).with_retry(code == Error::not_connected && may_come_up());
-}
-
-/// Side: any thread.
-bool LinkImpl::may_come_up() const noexcept
-{
     const auto state = state_.state();
-    return state <= LinkState::State::up || state == LinkState::State::backing_off
-           || (state == LinkState::State::failing && backoff_);
+    const bool may_come_up = state <= LinkState::State::up || state == LinkState::State::backing_off
+                             || (state == LinkState::State::failing && backoff_);
+    const Failure why{code, {.attempted = attempted, .endpoint = settings_.endpoint}};
+    return why.with_link(id()).with_retry(code == Error::not_connected && may_come_up);
 }
 
 bool LinkImpl::is_over() const noexcept

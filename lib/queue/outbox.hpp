@@ -155,6 +155,8 @@ public:
     // --- sidecar side
     /// Sets what to call after want_room(), while pushes are accepted; again, if it throws.
     void on_room(std::function<void()> function) { written_.on_room = std::move(function); }
+    /// Whether a sender waits for that call.
+    [[nodiscard]] bool has_wish() const noexcept { return written_.has_wish(); }
     /// Calls that function if it is due.
     void look_for_room() noexcept
     {

@@ -107,7 +107,9 @@ TEST_CASE("dump: names every task and what it waits for")
     Fixture f;
     CHECK(f.feed.dump() == "state idle");
     REQUIRE(f.feed.start(1s));
-    REQUIRE(f.feed.send("a message")); // starts the writer
+    REQUIRE(f.feed.call("a turn", [](Context ctx) -> Task<> { co_await ctx.sleep_for(1s); }));
+    CHECK(f.feed.dump().find("link 0 writer") == std::string::npos); // the first message starts it
+    REQUIRE(f.feed.send("a message"));
     REQUIRE(f.feed.spawn("my task", [](Context ctx) -> Task<> {
         ctx.waiting_for("Godot");
         LoopEvent never;

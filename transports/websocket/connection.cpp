@@ -88,10 +88,14 @@ Task<> Connection::read(Context ctx, Sink& sink)
         if (protocol_.ending()) // behind the messages of the read before
             throw Ended{};
         co_await reader_.read(*stream_, sink, *this);
-        if (protocol_.ending())
+        if (protocol_.ending()) {
             send_last_word(); // the application gets the messages first
-        else if (!co_await sink.wait_for_room(ctx, deadline_after(ctx.now(), first_look)))
-            co_await answer_pings(ctx, sink);
+        } else {
+            const auto next_look = deadline_after(ctx.now(), first_look);
+            const bool has_room = co_await sink.wait_for_room(ctx, next_look);
+            if (!has_room)
+                co_await answer_pings(ctx, sink);
+        }
     } catch (...) {
         exception = std::current_exception();
     }
@@ -110,18 +114,17 @@ Task<> Connection::read(Context ctx, Sink& sink)
 Task<> Connection::answer_pings(Context ctx, Sink& sink)
 {
     Duration interval = first_look;
-    do {
-        if (stream_->is_aborted())
-            co_return;
+    for (bool has_room = false; !has_room && !stream_->is_aborted();) {
         interval = std::min(2 * interval, max_between_looks);
-        if (!reader_.is_in_place()) {
+        if (reader_.is_in_place()) {
+            co_await reader_.read(*stream_, sink, *this); // its rest, to see the bytes behind it
+            if (protocol_.ending())
+                co_return send_last_word();
+        } else {
             look_for_pings();
-            continue;
         }
-        co_await reader_.read(*stream_, sink, *this); // its rest, to see the bytes behind it
-        if (protocol_.ending())
-            co_return send_last_word();
-    } while (!co_await sink.wait_for_room(ctx, deadline_after(ctx.now(), interval)));
+        has_room = co_await sink.wait_for_room(ctx, deadline_after(ctx.now(), interval));
+    }
 }
 
 void Connection::look_for_pings()

@@ -242,6 +242,8 @@ public:
         /// Takes the faults from the environment variable SIDECAR_FAULTS if `faults` is empty; see
         /// parse_faults(). Read as ProxyOptions says of its environment. Default: false.
         bool faults_from_environment = false;
+
+        friend bool operator==(const Options&, const Options&) = default;
     };
 
     /// Copies the options, which must have passed check(). Does no I/O.
