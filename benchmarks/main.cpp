@@ -173,11 +173,8 @@ int main(int argc, char** argv)
             wanted.insert(argument);
         else {
             fmt::print(stderr,
-                       "usage: {} [--list] [--quick] [--rounds N] [--hogs N]... [--exactly N] "
-                       "[--only COMPETITOR]... [CASE[/VARIANT]...]\n",
-                       "usage: {} [--list] [--compiler] [--quick] [--rounds N] [--exactly N] "
-                       "[--only COMPETITOR] "
-                       "[CASE[/VARIANT]...]\n",
+                       "usage: {} [--list] [--compiler] [--quick] [--rounds N] [--hogs N]... "
+                       "[--exactly N] [--only COMPETITOR]... [CASE[/VARIANT]...]\n",
                        argv[0]);
             return 64;
         }
