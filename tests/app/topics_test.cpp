@@ -1,4 +1,5 @@
 // Topics, headers and acknowledgements: what a message carries beside its payload.
+#include "support/minimal_transport.hpp"
 #include "support/silent_options.hpp"
 
 #include <sidecar/sidecar.hpp>
@@ -194,6 +195,48 @@ TEST_CASE("conflating needs no key function on a transport with topics")
     Sidecar<Mock> without{{.peer = peer},
                           silenced({.overflow = {.policy = OverflowPolicy::conflate}})};
     CHECK(without.start(1s).error() == Error::bad_options);
+}
+
+/// Reads "1", a gap, and "2".
+struct Numbered : MinimalTransport {
+    using MinimalTransport::MinimalTransport;
+    Task<> read(Context ctx, Sink& sink)
+    {
+        if (std::exchange(is_first_, false)) {
+            (void)sink.put_text("1");
+            sink.put_gap(3);
+            sink.put_gap(4);
+            (void)sink.put_text("2");
+            co_return;
+        }
+        co_await MinimalTransport::read(ctx, sink);
+    }
+    bool is_first_ = true;
+};
+
+TEST_CASE("messages that a transport knows to be missing are a gap, in its place")
+{
+    for (const auto policy : {OverflowPolicy::pause_reading, OverflowPolicy::drop_oldest}) {
+        Sidecar<Numbered> feed{{}, silenced({.overflow = {.policy = policy}})};
+        REQUIRE(feed.start(10s));
+        std::string seen;
+        for (int entries = 0; entries < 5; ++entries) {
+            const auto event = feed.next_event(10s);
+            REQUIRE(event);
+            if (event->kind == Event::Kind::message)
+                seen += std::string{event->message.text()} + " ";
+            else if (event->kind == Event::Kind::gap)
+                seen += "gap " + std::to_string(event->missing) + " "
+                        + std::string{to_string(event->gap_reason)} + " ";
+        }
+        CHECK(seen == "1 gap 3 not delivered gap 4 not delivered 2 ");
+    }
+    Sidecar<Numbered> feed{{}, silent_options()};
+    REQUIRE(feed.start(10s));
+    CHECK(feed.receive(10s)->text() == "1");
+    CHECK(feed.receive(10s).error() == Error::gap);
+    CHECK(feed.receive(10s).error() == Error::gap);
+    CHECK(feed.receive(10s)->text() == "2");
 }
 
 // --- acknowledgements
