@@ -195,8 +195,10 @@ void Puller::begin(std::string& out, TimePoint now)
     name_.clear();
     asked_ = 0;
     sequence_ = 0;
+    // A durable one exists already; the server refuses another beginning for it
+    const auto last_sequence = consumer_.durable.empty() ? position_->stream_sequence : 0;
     std::string json = fmt::format(R"({{"stream_name":"{}","config":{{{})", consumer_.stream,
-                                   policy_of(consumer_, position_->stream_sequence));
+                                   policy_of(consumer_, last_sequence));
     if (!consumer_.filter.empty()) {
         json += R"(,"filter_subject":)";
         append_json(json, consumer_.filter);

@@ -287,6 +287,27 @@ TEST_CASE("an ordered consumer continues behind the last message after a server'
     CHECK(missing == 0);
 }
 
+TEST_CASE("a link that comes back continues with its durable consumer")
+{
+    Scene scene;
+    scene.publish(0, 100);
+    NatsFeed worker{Nats::Options{.url = scene.server.url(),
+                                  .consumer = nats::Consumer{.stream = "ORDERS",
+                                                             .durable = "worker",
+                                                             .acknowledge_within = 1s,
+                                                             .max_pending = 10}},
+                    coming_back()};
+    REQUIRE(worker.start(10s).has_value());
+    (void)next(worker, Event::Kind::message);
+    scene.server.restart();
+    (void)next(worker, Event::Kind::down);
+    std::string text;
+    for (int i = 0; i < 200 && text != "99"; ++i) // some come twice
+        if (const auto message = worker.receive(20s))
+            text = message->text();
+    CHECK(text == "99");
+}
+
 TEST_CASE("what a stream does not take counts as unsent, and flush() tells")
 {
     Scene scene;
