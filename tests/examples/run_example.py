@@ -4,8 +4,10 @@
     run_example.py NAME PROGRAM
 """
 import asyncio
+import contextlib
 import json
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -15,6 +17,7 @@ import tempfile
 import websockets
 
 LIMIT = 20  # seconds; for one example with its peer
+CLUSTER_LIMIT = 150  # for the demo that elects leaders
 
 
 def port_of(server):
@@ -82,8 +85,8 @@ class EchoDatagrams(asyncio.DatagramProtocol):
         self.transport.sendto(b"pong to " + data, address)
 
 
-async def run(program, *arguments, interrupt_after=None):
-    process = await asyncio.create_subprocess_exec(program, *arguments, stdout=asyncio.subprocess.PIPE)
+async def run(program, *arguments, interrupt_after=None, **options):
+    process = await asyncio.create_subprocess_exec(program, *arguments, stdout=asyncio.subprocess.PIPE, **options)
     output = b""
     try:
         if interrupt_after is not None:
@@ -250,12 +253,39 @@ async def run_custom_acceptor(program):
             'listening\n"hello" goes to 1\n"anybody here?" goes to 1\n"bye" goes to 2\n')
 
 
+def processes_of(folder):
+    """Those whose command line names the folder."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if folder.encode() in path.read_bytes():
+                found.append(path)
+    return found
+
+
+async def run_fan_out(program):
+    """Nothing is lost; after Ctrl-C nothing is left; without a server it says so."""
+    with tempfile.TemporaryDirectory() as folder:
+        here = {"env": {**os.environ, "TMPDIR": folder}}
+        status, output = await run(program, "--messages", "400", **here)
+        killed, _ = await run(program, interrupt_after=b"demo: three nodes", **here)
+        missing, text = await run(program, "--server", "no-such-server", stderr=asyncio.subprocess.STDOUT)
+        left = os.listdir(folder), processes_of(folder)
+    facts = re.findall("kill -9 of the (?:worker|node)|400 of 400 results, 0 came twice|nothing is lost", output)
+    if status != 0:
+        facts.append(output)
+    return (status, [facts, killed, missing, text, left]), [
+        ["kill -9 of the worker", "kill -9 of the node", "400 of 400 results, 0 came twice", "nothing is lost"], 1, 1,
+        "fan_out: no-such-server is missing. Debian, Ubuntu: apt install nats-server\n", ([], [])]
+
+
 EXAMPLES = {name[len("run_"):]: function for name, function in globals().items() if name.startswith("run_")}
 
 
 async def main():
     name, program = sys.argv[1:]
-    (status, output), expected = await asyncio.wait_for(EXAMPLES[name.split("_", 1)[1]](program), LIMIT)
+    limit = CLUSTER_LIMIT if name.startswith("cluster_") else LIMIT
+    (status, output), expected = await asyncio.wait_for(EXAMPLES[name.split("_", 1)[1]](program), limit)
     if status != 0 or output != expected:
         print(f"{name} ended with {status} and printed\n{output}\nexpected\n{expected}")
         sys.exit(1)
