@@ -96,6 +96,14 @@ std::string policy_of(const Consumer& consumer, std::uint64_t last_sequence)
     return R"("deliver_policy":"all")";
 }
 
+/// Whether the server has the consumer, and it begins elsewhere.
+bool exists_with_another_begin(std::string_view error)
+{
+    return error.starts_with("deliver policy can not be")
+           || error.starts_with("start sequence can not be")
+           || error.starts_with("start time can not be");
+}
+
 bool is_name(std::string_view text)
 {
     return std::none_of(text.begin(), text.end(), [](char c) {
@@ -221,8 +229,12 @@ void Puller::begin(std::string& out, TimePoint now)
 
 void Puller::made(std::string_view json)
 {
-    if (const auto error = error_of(json); !error.empty())
-        throw Exception{refused("make the consumer", error)};
+    if (const auto error = error_of(json); !error.empty()) {
+        if (consumer_.durable.empty() || !exists_with_another_begin(error))
+            throw Exception{refused("make the consumer", error)};
+        name_ = consumer_.durable;
+        return;
+    }
     simdjson::dom::parser parser;
     simdjson::dom::element root;
     std::string_view name;

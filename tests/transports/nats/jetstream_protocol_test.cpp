@@ -161,6 +161,19 @@ TEST_CASE("the server's words about a request")
     }
 }
 
+TEST_CASE("a durable consumer that exists is used, wherever it began")
+{
+    for (const auto* error : {"deliver policy can not be updated", "start time can not be updated",
+                              "start sequence can not be updated"}) {
+        const auto json = R"({"error":{"code":500,"description":")" + std::string{error} + "\"}}";
+        Scene scene{{.stream = "ORDERS", .durable = "worker", .begin = Begin::next}};
+        scene.answer(json);
+        CHECK(has(scene.sent, "MSG.NEXT.ORDERS.worker"));
+        Scene ordered{{.stream = "ORDERS", .begin = Begin::next}};
+        CHECK_THROWS_AS(ordered.answer(json), Exception);
+    }
+}
+
 TEST_CASE("a consumer that the server does not make, or answers with nonsense")
 {
     for (const auto* json : {R"({"error":{"code":404,"description":"stream not found"}})",

@@ -308,6 +308,25 @@ TEST_CASE("a link that comes back continues with its durable consumer")
     CHECK(text == "99");
 }
 
+TEST_CASE("a durable consumer that exists is used, whatever begin says")
+{
+    Scene scene;
+    scene.publish(0, 10);
+    const auto first = [&](nats::Begin begin) {
+        NatsFeed worker{Nats::Options{.url = scene.server.url(),
+                                      .consumer = nats::Consumer{.stream = "ORDERS",
+                                                                 .durable = "worker",
+                                                                 .begin = begin,
+                                                                 .acknowledge_within = 500ms,
+                                                                 .max_pending = 1}},
+                        coming_back()};
+        REQUIRE(worker.start(10s).has_value());
+        return receive(worker, 1).front();
+    };
+    CHECK(first(nats::Begin::first) == 0);
+    CHECK(first(nats::Begin::last) < 9);
+}
+
 TEST_CASE("what a stream does not take counts as unsent, and flush() tells")
 {
     Scene scene;
