@@ -21,7 +21,7 @@ namespace {
 using std::chrono::nanoseconds;
 
 /// The server says that it lives at this interval while it has no message.
-constexpr Duration idle_heartbeat = std::chrono::seconds{5};
+constexpr Duration idle_heartbeat = std::chrono::seconds{2};
 /// A request for messages ends after this time, and another follows.
 constexpr Duration pull_time = std::chrono::seconds{30};
 /// A consumer that nobody asks for so long goes.

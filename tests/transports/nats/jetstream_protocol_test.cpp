@@ -154,9 +154,9 @@ TEST_CASE("the server's words about a request")
     }
     SUBCASE("silence")
     {
-        scene.tick(14s);
+        scene.tick(5s);
         CHECK(scene.sent.empty());
-        scene.tick(16s);
+        scene.tick(7s);
         CHECK(has(scene.sent, "DURABLE.CREATE"));
     }
 }
@@ -184,7 +184,7 @@ TEST_CASE("a consumer that the server does not make, or answers with nonsense")
     Scene scene{{.stream = "ORDERS", .durable = "worker"}};
     scene.tick(1s);
     CHECK(scene.sent.empty());
-    scene.tick(5s);
+    scene.tick(2s);
     CHECK(has(scene.sent, "DURABLE.CREATE")); // no answer came
 }
 
