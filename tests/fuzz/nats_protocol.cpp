@@ -79,8 +79,9 @@ void hear(Heard& heard, std::string_view bytes, std::size_t segment_bytes, bool 
                 if (again) {
                     const auto payload = text_of(pass.refused->payload);
                     std::fill(shown.begin(), shown.end(), '?'); // the envelope is a copy
-                    require(heard.put(pass.refused->kind, std::as_bytes(std::span{payload}),
-                                      *pass.refused->envelope),
+                    require(heard.put_envelope(pass.refused->kind,
+                                               std::as_bytes(std::span{payload}),
+                                               *pass.refused->envelope),
                             "the message is put again");
                 }
                 unread.erase(0, pass.consumed_bytes + pass.refused_bytes);
