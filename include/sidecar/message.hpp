@@ -73,7 +73,7 @@ public:
                 std::uint32_t connection = 0, TimePoint arrival = {},
                 std::uint64_t replaced = 0) noexcept
         : link_{link},
-          kind_{kind.bits},
+          kind_{kind.bits & 3u},
           connection_{connection & detail::connection_mask},
           stored_{stored},
           arrival_{arrival},
@@ -193,7 +193,7 @@ public:
     Message() noexcept = default;
     explicit Message(const MessageView& view)
         : link_{view.link()},
-          kind_{detail::Stored{view}.kind.bits},
+          kind_{detail::Stored{view}.kind.bits & 3u},
           connection_{view.connection() & detail::connection_mask},
           stored_bytes_{detail::Stored{view}.bytes.size()},
           arrival_{view.arrival()},
@@ -210,7 +210,7 @@ public:
     Message(LinkId link, detail::StoredKind kind, detail::Block block, std::size_t stored_bytes,
             std::uint32_t connection = 0, TimePoint arrival = {}) noexcept
         : link_{link},
-          kind_{kind.bits},
+          kind_{kind.bits & 3u},
           connection_{connection & detail::connection_mask},
           stored_bytes_{stored_bytes},
           arrival_{arrival},

@@ -54,6 +54,8 @@ namespace sidecar {
 ///   others; only beside that Clock.
 /// - `Options::max_message_bytes`, or `static std::size_t max_message_bytes(const Options&)`: the
 ///   limit of received messages; 1 MiB without it.
+/// - `static constexpr bool shares_equal_options = true`: open() with options that equal those of the
+///   link before shares one copy of them. Their operator== must compare everything.
 /// - `static std::string endpoint(const Options&)`: the peer's name in errors.
 /// - `static Result<void> check(const Options&)`: start() and open() call it before they make
 ///   anything.

@@ -67,7 +67,8 @@ LinkSink::~LinkSink()
 void LinkSink::begin_connection(std::function<void()> on_failure)
 {
     failure_ = nullptr;
-    is_shut_ = false;
+    is_shut_ = is_announced_ = false;
+    pending_gap_ = 0; // of a connection that never came up
     on_failure_ = std::move(on_failure);
     look_whether_unusual();
 }
@@ -179,8 +180,10 @@ bool LinkSink::put_envelope(MessageKind kind, std::span<const std::byte> payload
     if (auto valid = validate(envelope); !valid)
         throw Exception{valid.error().with_attempt("take in a message", endpoint_)};
     if (auto* const requests = requests_.load(std::memory_order_acquire);
-        requests && requests->offer(kind, payload, envelope))
+        requests && requests->offer(kind, payload, envelope)) {
+        has_put_ = true; // it is data
         return true;
+    }
     const StoredMessage message{kind, payload, envelope};
     return put_stored(message.kind(), message.bytes());
 }
@@ -227,14 +230,13 @@ void LinkSink::put_gap(std::uint64_t missing)
         push_gap();
 }
 
+/// Before `up` it waits, as the messages of on_connected do.
 void LinkSink::push_gap()
 {
-    if (const auto missing = std::exchange(pending_gap_, 0))
-        services_.inbox.push_event({.kind = Event::Kind::gap,
-                                    .link = link_,
-                                    .connection = connection_,
-                                    .missing = missing,
-                                    .gap_reason = GapReason::not_delivered});
+    if (pending_gap_ == 0 || !is_announced_)
+        return;
+    services_.inbox.push_gap(link_, pending_gap_);
+    pending_gap_ = 0;
 }
 
 void LinkSink::set_aside(const MessageView& message)

@@ -54,7 +54,11 @@ public:
     /// that exception. Lifetime: references in `on_failure` outlive the connection.
     void begin_connection(std::function<void()> on_failure);
     /// Assigns messages to the connection of this number from now on.
-    void set_connection(std::uint32_t number) noexcept { connection_ = number; }
+    void set_connection(std::uint32_t number) noexcept
+    {
+        connection_ = number;
+        is_announced_ = true;
+    }
     /// Shows each message to `watcher` from now on, after the earlier watchers. Lifetime: until
     /// unwatch(), or the watcher outlives this.
     void watch(MessageWatcher& watcher);
@@ -140,6 +144,7 @@ private:
     LinkQueue* queue_ = nullptr;                       // sidecar side; null: the shared inbox
     std::uint32_t connection_ = 1;                     // sidecar side
     bool has_put_ = false;                             // sidecar side; in this read
+    bool is_announced_ = false;                        // sidecar side; the connection has its `up`
     bool is_quiesced_ = false;                         // sidecar side
     bool is_shut_ = false;                             // sidecar side
     bool is_unusual_ = false;                          // sidecar side; put() needs more checks

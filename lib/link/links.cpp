@@ -82,8 +82,9 @@ std::shared_ptr<LinkImpl> Links::add(std::shared_ptr<const LinkConfig> config, L
 /// need no copy each.
 std::shared_ptr<const LinkConfig> Links::shared_config(std::shared_ptr<const LinkConfig> config)
 {
+    std::shared_ptr<const LinkConfig> latest; // its destructor is user code too: without the lock
     std::unique_lock lock{mutex_};
-    auto latest = latest_.lock();
+    latest = latest_.lock();
     lock.unlock(); // is_same() is user code
     if (latest && latest->is_same(*config))
         return latest;

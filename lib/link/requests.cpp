@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <string>
 #include <utility>
 
@@ -19,25 +18,26 @@ public:
     Place(Requests& requests, std::string prefix) : requests_{requests}
     {
         std::lock_guard lock{requests_.mutex_};
+        reply_to = fmt::format("{}{}", prefix, ++requests_.last_);
         requests_.prefix_ = std::move(prefix);
-        number_ = ++requests_.last_;
-        requests_.waiting_.emplace(number_, waiting);
-        reply_to = fmt::format("{}{}", requests_.prefix_, number_);
+        requests_.waiting_.emplace(reply_to, waiting);
     }
     Place(const Place&) = delete;
     Place& operator=(const Place&) = delete;
     ~Place()
     {
         std::lock_guard lock{requests_.mutex_};
-        requests_.waiting_.erase(number_);
+        requests_.waiting_.erase(reply_to);
+        if (waiting->answer && !is_taken) // it came too late
+            requests_.link_.services().discarded.fetch_add(1);
     }
 
     const std::shared_ptr<Waiting> waiting = std::make_shared<Waiting>(); // both
     std::string reply_to;                                                 // app side
+    bool is_taken = false;                                                // app side
 
 private:
-    Requests& requests_;       // both
-    std::uint64_t number_ = 0; // app side
+    Requests& requests_; // both
 };
 
 Failure Requests::failed(Error code, std::string_view topic, std::string_view why) const
@@ -63,13 +63,16 @@ Result<Message> Requests::request(std::string_view topic, MessageKind kind,
     auto prefix = link_.note().connection_info().reply_prefix;
     if (prefix.empty())
         return failed(Error::misuse, topic, "the transport carries no requests");
-    const Place place{*this, std::move(prefix)};
+    Place place{*this, std::move(prefix)};
     auto sent = link_.writer().send(kind, payload,
                                     {.timeout = timeout,
                                      .connection = connection,
                                      .topic = topic,
                                      .reply_to = place.reply_to,
                                      .headers = headers});
+    if (sent.has_error() && sent.error() == Error::wrong_connection)
+        return failed(Error::disconnected, topic, "the connection ended before it was sent")
+            .with_retry(true);
     if (!sent)
         return sent.error();
     const auto& waiting = *place.waiting;
@@ -88,6 +91,7 @@ Result<Message> Requests::request(std::string_view topic, MessageKind kind,
                 .with_retry(true);
         return failed(Error::timed_out, topic, "no answer came").with_retry(true);
     }
+    place.is_taken = true;
     auto& answer = *place.waiting->answer;
     if (answer.header("Status") == "503" && answer.size() == 0)
         return failed(Error::no_responders, topic, {}).with_retry(true);
@@ -96,27 +100,22 @@ Result<Message> Requests::request(std::string_view topic, MessageKind kind,
 
 bool Requests::offer(MessageKind kind, std::span<const std::byte> payload, const Envelope& envelope)
 {
-    std::shared_ptr<Waiting> waiting;
+    auto& services = link_.services();
     {
         std::lock_guard lock{mutex_};
-        if (prefix_.empty() || !envelope.topic.starts_with(prefix_))
+        const auto at = waiting_.find(envelope.topic);
+        if (at == waiting_.end() && (prefix_.empty() || !envelope.topic.starts_with(prefix_)))
             return false;
-        const auto text = envelope.topic.substr(prefix_.size());
-        std::uint64_t number = 0;
-        std::from_chars(text.data(), text.data() + text.size(), number);
-        if (const auto at = waiting_.find(number); at != waiting_.end())
-            waiting = at->second;
+        if (at == waiting_.end() || at->second->answer) {
+            services.discarded.fetch_add(1);
+            return true;
+        }
+        const StoredMessage message{kind, payload, envelope};
+        at->second->answer.emplace(MessageView{link_.id(), message.kind(), message.bytes(),
+                                               link_.link_state().connection(),
+                                               services.loop.iteration_began()});
+        at->second->is_answered.store(true, std::memory_order_seq_cst);
     }
-    auto& services = link_.services();
-    if (!waiting || waiting->is_answered.load(std::memory_order_relaxed)) {
-        services.discarded.fetch_add(1);
-        return true;
-    }
-    const StoredMessage message{kind, payload, envelope};
-    waiting->answer.emplace(MessageView{link_.id(), message.kind(), message.bytes(),
-                                        link_.link_state().connection(),
-                                        services.loop.iteration_began()});
-    waiting->is_answered.store(true, std::memory_order_seq_cst);
     services.written.wake();
     return true;
 }

@@ -47,11 +47,12 @@ private:
 
     [[nodiscard]] Failure failed(Error code, std::string_view topic, std::string_view why) const;
 
-    LinkImpl& link_;         // both
-    std::mutex mutex_;       // guards all below
-    std::string prefix_;     // of the answers' topics on the present connection
-    std::uint64_t last_ = 0; // number of a request
-    std::map<std::uint64_t, std::shared_ptr<Waiting>> waiting_;
+    LinkImpl& link_; // both
+    std::mutex mutex_;
+    std::string prefix_;     // both: guarded by mutex_; of the topics of answers
+    std::uint64_t last_ = 0; // both: guarded by mutex_; number of a request
+    /// both: guarded by mutex_; by the topic of the answer
+    std::map<std::string, std::shared_ptr<Waiting>, std::less<>> waiting_;
 };
 
 } // namespace sidecar::detail

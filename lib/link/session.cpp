@@ -30,7 +30,7 @@ void SessionImpl::refuse(std::string why) const
 MessageWatcher::Verdict SessionImpl::offer(const MessageView& message)
 {
     unread_.emplace_back(message);
-    unread_bytes_ += message.size();
+    unread_bytes_ += Stored{message}.bytes.size();
     arrived_.set();
     return Verdict::taken;
 }
@@ -51,9 +51,10 @@ Task<Message> SessionImpl::receive()
     const bool was_full = is_full();
     auto message = std::move(unread_.front());
     unread_.pop_front();
-    unread_bytes_ -= message.size();
+    unread_bytes_ -= stored_bytes(message);
     if (was_full && !is_full())
         link_.sink().space_came();
+    link_.writer().acknowledge_taken(message.view());
     co_return message;
 }
 

@@ -96,8 +96,10 @@ Result<void> Writer::send(MessageKind kind, std::span<const std::byte> payload,
     const auto envelope = envelope_of(options);
     if (is_empty(envelope))
         return send_stored(kind, payload, options);
-    if (auto valid = validate(envelope); !valid)
+    if (auto valid = validate(envelope); !valid) {
+        services_.sends_refused.fetch_add(1, std::memory_order_relaxed);
         return valid.error().with_link(link_.id());
+    }
     const StoredMessage message{kind, payload, envelope};
     return send_stored(message.kind(), message.bytes(), options);
 }
@@ -106,9 +108,11 @@ Result<void> Writer::send(MessageKind kind, std::span<const std::byte> payload,
 Result<void> Writer::validate_for_peer(const MessageView& message) const
 {
     const auto max = max_send_bytes_.load(std::memory_order_relaxed);
-    auto bytes = message.size();
+    // As NATS writes headers, the only protocol with such a limit
+    constexpr std::size_t around_headers = 12, around_header = 4;
+    auto bytes = message.size() + (message.headers().empty() ? 0 : around_headers);
     for (const auto& [name, value] : message.headers())
-        bytes += StoredMessage::header_head_bytes + name.size() + value.size();
+        bytes += around_header + name.size() + value.size();
     if (bytes <= max)
         return {};
     return failed(Error::too_big, "send",
@@ -131,17 +135,16 @@ Result<void> Writer::send_stored(StoredKind kind, std::span<const std::byte> sto
     return result;
 }
 
-void Writer::acknowledge(const MessageView& taken)
+void Writer::acknowledge_taken(const MessageView& taken)
 {
     const auto text = acknowledgement_of(taken);
-    if (text.empty() || !outbox_.is_open() || services_.stop.is_over())
+    if (text.empty())
         return;
     const StoredMessage message{
         MessageKind::text, std::as_bytes(std::span{text}), {.topic = taken.reply_to()}};
-    outbox_.push_priority(
-        {.message = Message{MessageView{link_.id(), message.kind(), message.bytes()}},
-         .origin = PriorityMessage::Origin::acknowledgement});
-    post_wake();
+    if (outbox_.push_acknowledgement(
+            Message{MessageView{link_.id(), message.kind(), message.bytes()}}))
+        post_wake();
 }
 
 Result<void> Writer::queue(StoredKind kind, std::span<const std::byte> stored,

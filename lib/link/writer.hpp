@@ -53,7 +53,11 @@ public:
                                     const SendOptions& options);
     /// Sends the acknowledgement of a message that the application has taken, if it has one. While
     /// nothing can be sent it does nothing: the peer then delivers the message again.
-    void acknowledge(const MessageView& taken);
+    void acknowledge(const MessageView& taken)
+    {
+        if (outbox_.is_open() && !services_.stop.is_over())
+            acknowledge_taken(taken);
+    }
     [[nodiscard]] Result<void> flush(Duration timeout);
     Result<void> subscribe(std::string key, SubscriptionMessage message);
     Result<bool> unsubscribe(std::string_view key, SubscriptionMessage message);
@@ -62,6 +66,8 @@ public:
     /// Writes until it is cancelled or the transport throws; Outbox::give_up() must follow.
     /// Lifetime: `transport` and `connection` outlive it.
     [[nodiscard]] Task<> run(Context ctx, AnyTransport& transport, Connection& connection);
+    /// The same for on_connected, which runs before anything can be sent.
+    void acknowledge_taken(const MessageView& taken);
     /// Looks again for something to write.
     void wake() { work_.set(); }
     /// The peer of the present connection takes no larger message; 0: not known.

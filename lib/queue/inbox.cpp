@@ -52,6 +52,14 @@ void Inbox::push_event(Event event)
     ready_.raise();
 }
 
+void Inbox::push_gap(LinkId link, std::uint64_t missing)
+{
+    publish();
+    beside_.miss(link, ring_.write_position(), missing, clock_.iteration_began());
+    arrived_.wake();
+    ready_.raise();
+}
+
 /// A consumer that sees the message must see the ring's records before it.
 LinkQueue::PutOutcome Inbox::push_to(LinkQueue& queue, StoredKind kind,
                                      std::span<const std::byte> payload)

@@ -79,6 +79,8 @@ public:
     /// Adds an event behind all that was pushed before. Sets its time to the begin of the running
     /// handler, like that of messages. Throws bad_alloc, and then has added nothing.
     void push_event(Event event);
+    /// Adds a gap of messages that the peer has not delivered, as push_event().
+    void push_gap(LinkId link, std::uint64_t missing);
 
     // --- sidecar side: links with a separate queue
     /// See PolicyQueue::open().

@@ -47,48 +47,6 @@ struct LinkPhase {
 
 } // namespace
 
-// --- entries as the application sees them
-
-bool ends_call(const Event& event) noexcept
-{
-    const bool is_end = event.kind == Event::Kind::down
-                        || (event.kind == Event::Kind::retry && !event.next_attempt);
-    // Not link_closed: the application itself has closed the link. Not a listener's client: they
-    // come and go.
-    return event.kind == Event::Kind::gap
-           || (is_end && !event.client && !(event.failure == Error::link_closed));
-}
-
-Failure as_end(const Failure& why) noexcept
-{
-    if (!(why == Error::timed_out))
-        return why;
-    try {
-        auto end = Failure{Error::connect_failed,
-                           {.attempted = why.attempted(),
-                            .endpoint = why.endpoint(),
-                            .cause = error_code{ETIMEDOUT, boost::system::system_category()},
-                            .explanation = why.explanation(),
-                            .trace = why.trace()}}
-                       .with_retry(why.will_retry());
-        return why.link() ? end.with_link(*why.link()) : end;
-    } catch (...) { // no memory
-        return Error::connect_failed;
-    }
-}
-
-Failure to_failure(Event event)
-{
-    if (event.failure)
-        return as_end(*event.failure);
-    const Failure gap{
-        Error::gap,
-        {.attempted = "receive",
-         .endpoint = fmt::format("link {}", static_cast<std::uint32_t>(event.link)),
-         .explanation = fmt::format("{}, {}", event.missing, to_string(event.gap_reason))}};
-    return gap.with_link(event.link).with_retry(true);
-}
-
 std::size_t entry_cost(std::size_t payload_bytes, std::size_t key_bytes) noexcept
 {
     constexpr auto node = sizeof(LinkQueue::Entry) + 2 * sizeof(void*) + allocation_bytes;
@@ -314,11 +272,8 @@ void LinkQueue::push(Place place, std::unique_ptr<Event> event)
     trim_run(std::prev(entries_.end()));
     if (kind == Event::Kind::up)
         connection_ = connection;
-    if (!is_seam(kind))
-        return;
-    for (auto& [key, at] : keys_)
-        at->key = nullptr;
-    keys_.clear();
+    if (is_seam(kind))
+        forget_keys();
 }
 
 bool LinkQueue::forget_client(std::uint64_t position) noexcept
@@ -338,10 +293,39 @@ bool LinkQueue::forget_client(std::uint64_t position) noexcept
     return true;
 }
 
+/// Whether losses at the end of the queue are at this place too.
+bool LinkQueue::ends_in_losses_at(Place place) const noexcept
+{
+    return !entries_.empty() && std::holds_alternative<std::monostate>(entries_.back().content)
+           && (overflow_ || entries_.back().place.position == place.position);
+}
+
+void LinkQueue::miss(Place place, std::uint64_t messages, TimePoint now)
+{
+    const bool is_full = entries_.size() - by_arrival_.size() >= max_events && !entries_.empty()
+                         && entries_.back().missing.total != 0;
+    if (!ends_in_losses_at(place) && !is_full) { // a full queue counts it a little too early
+        Entries end(1);
+        end.front().place = place;
+        end.front().missing.at = now;
+        end.front().missing.connection = connection_;
+        entries_.splice(entries_.end(), end);
+    }
+    entries_.back().missing.add(GapReason::not_delivered, messages);
+    forget_keys();
+}
+
+void LinkQueue::forget_keys() noexcept
+{
+    for (auto& [key, at] : keys_)
+        at->key = nullptr;
+    keys_.clear();
+}
+
 /// Appends an entry. Losses at the end are then missing before it.
 void LinkQueue::add_entry(Entries& entry) noexcept
 {
-    if (!entries_.empty() && std::holds_alternative<std::monostate>(entries_.back().content)) {
+    if (ends_in_losses_at(entry.front().place)) {
         entry.front().missing.put_before(entries_.back().missing);
         entries_.pop_back();
     }

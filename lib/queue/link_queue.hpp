@@ -102,6 +102,9 @@ public:
     /// Adds an event, but no second `writable` before the first is taken. Throws bad_alloc, and then
     /// has changed nothing.
     void push(Place place, std::unique_ptr<Event> event);
+    /// Counts messages that the peer has not delivered, behind all entries. Adjacent ones are one gap.
+    /// Throws bad_alloc, and then has changed nothing.
+    void miss(Place place, std::uint64_t messages, TimePoint now);
     /// Forgets a listener's client if all its events wait, from `up` on, and no message behind them.
     /// Returns false if it cannot.
     [[nodiscard]] bool forget_client(std::uint64_t position) noexcept;
@@ -150,7 +153,7 @@ private:
     /// Counts messages that are missing before an entry. It is part of the entry behind them: a gap
     /// costs no memory, and adjacent losses are one gap for each reason.
     struct Missing {
-        std::array<std::uint64_t, 5> count{}; // by GapReason
+        std::array<std::uint64_t, 6> count{}; // by GapReason
         std::uint64_t total = 0;
         TimePoint at{};               // when the first of them arrived
         std::uint32_t connection = 0; // of the first of them
@@ -215,6 +218,8 @@ private:
     void lose_newest(const Incoming& incoming);
     void lose(At at, GapReason reason) noexcept;
     void add_entry(Entries& entry) noexcept;
+    [[nodiscard]] bool ends_in_losses_at(Place place) const noexcept;
+    void forget_keys() noexcept;
     void forget_message(At at) noexcept;
     void trim_run(At at) noexcept;
     [[nodiscard]] bool is_same_run(const Entry& a, const Entry& b) const noexcept;

@@ -4,6 +4,12 @@
 #include <utility>
 
 namespace sidecar::detail {
+namespace {
+
+/// More acknowledgements do not wait; a server has fewer messages that wait for one.
+constexpr std::uint64_t max_acknowledgements = 64u << 10;
+
+} // namespace
 
 /// With mutex_ held. A ring costs two kilobytes before its memory.
 RecordRing& Outbox::make_ring()
@@ -116,6 +122,17 @@ std::uint64_t Outbox::push_priority(PriorityMessage message, bool keeps_place)
     return number;
 }
 
+bool Outbox::push_acknowledgement(Message message)
+{
+    std::lock_guard lock{mutex_};
+    if (priority_.counts().acknowledgements >= max_acknowledgements)
+        return false;
+    priority_.push(
+        {.message = std::move(message), .origin = PriorityMessage::Origin::acknowledgement});
+    update_has_priority();
+    return true;
+}
+
 bool Outbox::withdraw(std::uint64_t number)
 {
     std::lock_guard lock{mutex_};
@@ -207,7 +224,12 @@ std::optional<Batch> Outbox::next_batch()
         out_.end = priority_bit | priority_.writing_end();
         return Batch{*this, priority_bit | priority_.writing().front().number, out_.end};
     };
-    if (auto batch = priority())
+    // After acknowledgements alone it is the turn of ordinary messages: a receiver that takes without
+    // a pause would never send
+    const bool is_their_turn = std::exchange(out_.acknowledges, false) && ring
+                               && out_.gate == SendGate::open && ring->read_position() < end
+                               && !holds_ordinary_messages();
+    if (auto batch = is_their_turn ? std::nullopt : priority())
         return batch;
     if (overflow_) [[unlikely]]
         return next_client_batch();
@@ -249,8 +271,10 @@ bool Outbox::take_priority(std::uint64_t& end)
         || dropped.first_unsent != PriorityQueue::no_number)
         written_.wake(); // flush() may wait for dropped messages
     out_.was_marked = false;
-    out_.is_heartbeat =
-        out_.is_out && priority_.writing().front().origin == PriorityMessage::Origin::heartbeat;
+    out_.is_heartbeat = out_.is_out && is_not_limited(priority_.writing().front());
+    out_.acknowledges =
+        out_.is_out
+        && priority_.writing().back().origin == PriorityMessage::Origin::acknowledgement;
     return out_.is_out;
 }
 

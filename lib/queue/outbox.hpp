@@ -128,6 +128,9 @@ public:
     /// `keeps_place` it goes behind all ordinary messages pushed so far. The caller wakes the
     /// writer.
     std::uint64_t push_priority(PriorityMessage message, bool keeps_place = false);
+    /// Adds the acknowledgement of a message that was taken. False: too many wait, for the peer reads
+    /// nothing; it delivers the message again.
+    [[nodiscard]] bool push_acknowledgement(Message message);
     /// Removes a message that waits. False: it no longer waits.
     bool withdraw(std::uint64_t number);
     /// Replaces the content of a message that waits. False: it no longer waits.
@@ -222,6 +225,12 @@ private:
     [[nodiscard]] std::optional<Batch> next_client_batch();
     void report_gap();
     [[nodiscard]] bool take_priority(std::uint64_t& end);
+    /// Whether a subscription waits, which no later message may overtake.
+    [[nodiscard]] bool holds_ordinary_messages()
+    {
+        std::lock_guard lock{mutex_};
+        return priority_.first_place() != UINT64_MAX;
+    }
     [[nodiscard]] std::uint64_t pass_over_unmet(RecordRing& ring, std::uint64_t end);
     void mark_priority_written(std::size_t count);
     void mark_client_written(std::size_t count);
@@ -269,8 +278,9 @@ private:
     struct Out {
         SendGate gate = SendGate::shut;
         bool is_out = false;
-        bool is_heartbeat = false;
-        bool was_marked = false; // a part of it is written
+        bool is_heartbeat = false; // or acknowledgements: neither is rate limited
+        bool acknowledges = false; // also once it is back
+        bool was_marked = false;   // a part of it is written
         std::uint64_t end = 0;
         /// Set if the connection ended meanwhile: whether messages are kept.
         std::optional<bool> keep_at_end{};

@@ -52,6 +52,14 @@ void PolicyQueue::push(std::uint64_t position, std::unique_ptr<Event> event)
     queue.push({++sequence_, position}, std::move(event));
 }
 
+void PolicyQueue::miss(LinkId link, std::uint64_t position, std::uint64_t messages, TimePoint now)
+{
+    std::lock_guard lock{mutex_};
+    auto& queue = queues_.try_emplace(link, link, std::nullopt, counts_).first->second;
+    const Update update_at_end{*this, queue}; // also when it throws
+    queue.miss({++sequence_, position}, messages, now);
+}
+
 LinkQueue::PutOutcome PolicyQueue::put(LinkQueue& queue, std::uint64_t position,
                                        const MessageView& message, TimePoint now)
 {

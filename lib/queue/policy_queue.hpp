@@ -46,6 +46,8 @@ public:
     void close(LinkQueue& queue) noexcept;
     /// Adds an event. Throws bad_alloc, and then has changed nothing.
     void push(std::uint64_t position, std::unique_ptr<Event> event);
+    /// See LinkQueue::miss().
+    void miss(LinkId link, std::uint64_t position, std::uint64_t messages, TimePoint now);
     /// See LinkQueue::put(). Also throws the exceptions of the key function.
     [[nodiscard]] LinkQueue::PutOutcome put(LinkQueue& queue, std::uint64_t position,
                                             const MessageView& message, TimePoint now);

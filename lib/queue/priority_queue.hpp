@@ -41,6 +41,12 @@ struct PriorityMessage {
     std::uint64_t number = 0; ///< set by the priority
 };
 
+/// Whether the rate limit does not count it.
+[[nodiscard]] inline bool is_not_limited(const PriorityMessage& message) noexcept
+{
+    return message.origin >= PriorityMessage::Origin::acknowledgement;
+}
+
 /// Holds messages that wait, and those being written. Owned by the outbox, which guards it with its
 /// mutex. Only the sidecar side changes `writing`. Invariants: both lists are in the order of the
 /// numbers; a message of the application is waiting, being written, or counted once as written,
@@ -67,7 +73,8 @@ public:
         std::uint64_t first_late = no_number, first_unsent = no_number;
     };
     [[nodiscard]] Dropped drop(std::uint32_t connection, TimePoint now) noexcept;
-    /// Moves messages that may be written now to `writing`: heartbeats alone, or all others.
+    /// Moves messages that may be written now to `writing`: heartbeats and acknowledgements alone, or
+    /// all others.
     /// `written`: how far ordinary messages are written. False: there are none.
     bool take(SendGate gate, std::uint64_t written) noexcept;
     /// Puts messages of `writing` from this number on back; they wait again.

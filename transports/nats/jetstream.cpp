@@ -24,16 +24,21 @@ using std::chrono::nanoseconds;
 constexpr Duration idle_heartbeat = std::chrono::seconds{2};
 /// A request for messages ends after this time, and another follows.
 constexpr Duration pull_time = std::chrono::seconds{30};
+/// Requests that make the consumer may remain without a responder for so long: a cluster elects.
+constexpr Duration answer_time = std::chrono::seconds{10};
 /// A consumer that nobody asks for so long goes.
 constexpr Duration forgotten_after = std::chrono::minutes{5};
 
+constexpr std::uint64_t consumer_not_found = 10014; // JetStream's err_code
+
 constexpr std::string_view acknowledgement_prefix = "$JS.ACK.";
 
-Failure refused(std::string what, std::string_view why)
+Failure refused(std::string what, std::string_view why, std::optional<bool> is_passing = {})
 {
     return {Error::handshake_refused,
             {.attempted = std::move(what),
-             .explanation = fmt::format("JetStream says {}", http::quote(why, 200))}};
+             .explanation = fmt::format("JetStream says {}", http::quote(why, 200)),
+             .is_passing = is_passing}};
 }
 
 std::optional<std::uint64_t> to_number(std::string_view digits) noexcept
@@ -45,13 +50,15 @@ std::optional<std::uint64_t> to_number(std::string_view digits) noexcept
     return value;
 }
 
-/// Returns the description if the JSON is an error; empty: it is none.
-std::string error_of(std::string_view json)
+/// Returns the description if the JSON is an error; empty: it is none. `of_others`: for what is no
+/// JSON.
+std::string error_of(std::string_view json,
+                     std::string_view of_others = "something that is no JSON")
 {
     simdjson::dom::parser parser;
     simdjson::dom::element root;
     if (parser.parse(json.data(), json.size()).get(root) != simdjson::SUCCESS)
-        return "something that is no JSON";
+        return std::string{of_others};
     simdjson::dom::element error;
     if (root["error"].get(error) != simdjson::SUCCESS)
         return {};
@@ -59,6 +66,19 @@ std::string error_of(std::string_view json)
     return error["description"].get(text) == simdjson::SUCCESS && !text.empty()
                ? std::string{text}
                : std::string{"an error without a description"};
+}
+
+/// Whether a stream says that it has the message.
+bool is_confirmation(std::string_view json)
+{
+    simdjson::dom::parser parser;
+    simdjson::dom::element root, error;
+    std::string_view stream;
+    std::uint64_t sequence = 0;
+    return parser.parse(json.data(), json.size()).get(root) == simdjson::SUCCESS
+           && root["stream"].get(stream) == simdjson::SUCCESS
+           && root["seq"].get(sequence) == simdjson::SUCCESS
+           && root["error"].get(error) != simdjson::SUCCESS;
 }
 
 std::string_view text_in(std::span<const std::byte> bytes)
@@ -74,11 +94,11 @@ std::string_view header_in(const Envelope& envelope, std::string_view name)
 }
 
 /// The part of the JSON that says where the consumer begins.
-std::string policy_of(const Consumer& consumer, std::uint64_t last_sequence)
+std::string policy_of(const Consumer& consumer, std::optional<std::uint64_t> last_sequence)
 {
-    if (last_sequence != 0)
+    if (last_sequence)
         return fmt::format(R"("deliver_policy":"by_start_sequence","opt_start_seq":{})",
-                           last_sequence + 1);
+                           *last_sequence + 1);
     switch (consumer.begin) {
     case Begin::first: break;
     case Begin::last: return R"("deliver_policy":"last")";
@@ -94,14 +114,6 @@ std::string policy_of(const Consumer& consumer, std::uint64_t last_sequence)
     }
     }
     return R"("deliver_policy":"all")";
-}
-
-/// Whether the server has the consumer, and it begins elsewhere.
-bool exists_with_another_begin(std::string_view error)
-{
-    return error.starts_with("deliver policy can not be")
-           || error.starts_with("start sequence can not be")
-           || error.starts_with("start time can not be");
 }
 
 bool is_name(std::string_view text)
@@ -197,14 +209,39 @@ void Puller::request(std::string& out, std::string_view call, std::string_view r
                    inbox_, reply, json.size(), json);
 }
 
+Puller::Whose Puller::whose(const Delivery& delivery) const noexcept
+{
+    if (delivery.stream != consumer_.stream || delivery.consumer.empty())
+        return Whose::others;
+    return delivery.consumer == name_     ? Whose::ours
+           : delivery.consumer == former_ ? Whose::former
+                                          : Whose::others;
+}
+
 void Puller::begin(std::string& out, TimePoint now)
 {
     heard_ = now;
-    name_.clear();
+    if (!began_)
+        began_ = now;
     asked_ = 0;
-    sequence_ = 0;
-    // A durable one exists already; the server refuses another beginning for it
-    const auto last_sequence = consumer_.durable.empty() ? position_->stream_sequence : 0;
+    is_creating_ = consumer_.durable.empty();
+    if (!is_creating_) {
+        name_.clear();
+        return request(out, fmt::format("INFO.{}.{}", consumer_.stream, consumer_.durable), "made",
+                       {});
+    }
+    if (!name_.empty()) {
+        former_ = std::exchange(name_, {});
+        sequence_ = 0;
+    }
+    create(out);
+}
+
+void Puller::create(std::string& out)
+{
+    // A durable one that exists keeps its beginning
+    const auto last_sequence =
+        consumer_.durable.empty() ? position_->stream_sequence : std::nullopt;
     std::string json = fmt::format(R"({{"stream_name":"{}","config":{{{})", consumer_.stream,
                                    policy_of(consumer_, last_sequence));
     if (!consumer_.filter.empty()) {
@@ -227,21 +264,34 @@ void Puller::begin(std::string& out, TimePoint now)
             json);
 }
 
-void Puller::made(std::string_view json)
+/// Takes the facts of the consumer, or why there are none.
+void Puller::made(std::string& out, std::string_view json)
 {
-    if (const auto error = error_of(json); !error.empty()) {
-        if (consumer_.durable.empty() || !exists_with_another_begin(error))
-            throw Exception{refused("make the consumer", error)};
-        name_ = consumer_.durable;
-        return;
-    }
     simdjson::dom::parser parser;
     simdjson::dom::element root;
-    std::string_view name;
-    if (parser.parse(json.data(), json.size()).get(root) != simdjson::SUCCESS
-        || root["name"].get(name) != simdjson::SUCCESS)
+    std::uint64_t code = 0;
+    if (parser.parse(json.data(), json.size()).get(root) == simdjson::SUCCESS && !is_creating_
+        && root["error"]["err_code"].get(code) == simdjson::SUCCESS && code == consumer_not_found) {
+        is_creating_ = true;
+        return create(out);
+    }
+    if (const auto error = error_of(json); !error.empty())
+        throw Exception{refused("make the consumer", error)};
+    std::string_view name, text;
+    if (root["name"].get(name) != simdjson::SUCCESS)
         throw Exception{refused("make the consumer", json)};
+    if (root["config"]["deliver_subject"].get(text) == simdjson::SUCCESS)
+        throw Exception{refused("use the consumer", "that it pushes its messages")};
+    if (!consumer_.durable.empty() && root["config"]["ack_policy"].get(text) == simdjson::SUCCESS
+        && text != "explicit")
+        throw Exception{refused("use the consumer", "that it has no explicit acknowledgements")};
+    std::uint64_t delivered = 0;
+    if (!position_->stream_sequence
+        && root["delivered"]["stream_seq"].get(delivered) == simdjson::SUCCESS)
+        position_->stream_sequence = delivered;
     name_ = name;
+    began_.reset();
+    pull(out);
 }
 
 /// Asks for as many messages as may be on their way.
@@ -259,13 +309,11 @@ void Puller::pull(std::string& out)
 void Puller::answered(std::string& out, const Envelope& envelope,
                       std::span<const std::byte> payload, TimePoint now)
 {
-    heard_ = now;
     if (const auto status = header_in(envelope, "Status"); !status.empty())
-        return obey(out, envelope, status);
-    if (!name_.empty())
-        return;
-    made(text_in(payload));
-    pull(out);
+        return obey(out, envelope, status, now);
+    heard_ = now;
+    if (name_.empty())
+        made(out, text_in(payload));
 }
 
 std::uint64_t Puller::missing_before(const Delivery& delivery) const noexcept
@@ -276,8 +324,8 @@ std::uint64_t Puller::missing_before(const Delivery& delivery) const noexcept
         return delivery.consumer_sequence - std::min(delivery.consumer_sequence, sequence_ + 1);
     const auto last = position_->stream_sequence;
     // The stream no longer has what is between; with a filter nobody knows how much that was
-    return last != 0 && consumer_.filter.empty()
-               ? delivery.stream_sequence - std::min(delivery.stream_sequence, last + 1)
+    return last && consumer_.filter.empty()
+               ? delivery.stream_sequence - std::min(delivery.stream_sequence, *last + 1)
                : 0;
 }
 
@@ -298,23 +346,34 @@ void Puller::put(std::string& out, const Delivery& delivery, TimePoint now)
 }
 
 /// Takes the server's word about a request.
-void Puller::obey(std::string& out, const Envelope& envelope, std::string_view status)
+void Puller::obey(std::string& out, const Envelope& envelope, std::string_view status,
+                  TimePoint now)
 {
-    if (status == "100") // it lives
-        return;
     const auto description = header_in(envelope, "Description");
+    const auto says = [&](std::string_view part) {
+        return description.find(part) != description.npos;
+    };
+    if (status == "100" || status == "404" || status == "408")
+        heard_ = now; // of the others a consumer that is gone has some, too
+    if (status == "100")
+        return;
     if (status == "408" || status == "404") {
         // The request is over; so many of its messages do not come
         const auto rest = to_number(header_in(envelope, "Nats-Pending-Messages"));
         asked_ -= std::min<std::size_t>(asked_, rest.value_or(asked_));
         return pull(out);
     }
-    if (status == "409" && description.find("Deleted") != description.npos) {
-        if (!consumer_.durable.empty())
-            throw Exception{refused("get messages", description)};
-        return begin(out, heard_); // an ordered consumer is made again, behind the last message
+    if (status == "503" && name_.empty() && now - began_.value_or(now) > answer_time)
+        throw Exception{refused("make the consumer", "that nobody answers")};
+    if (status == "409" && says("Deleted")) {
+        if (consumer_.durable.empty())
+            return begin(out, now); // it is made again, behind the last message
+        // A new one of this name would begin anew: whoever deleted it decides
+        throw Exception{refused("get messages", description, false)};
     }
-    asked_ = 0; // the next tick asks again: no leader, too many requests
+    if (status == "400" || (status == "409" && (says("push based") || says("MaxRequest"))))
+        throw Exception{refused("get messages", description)};
+    asked_ = 0; // the next tick asks again: no leader, a server that goes, too many requests
 }
 
 void Puller::tick(std::string& out, TimePoint now)
@@ -344,12 +403,16 @@ void Publications::answered(const Envelope& envelope, std::span<const std::byte>
     const auto number = to_number(envelope.topic.substr(inbox_.size()));
     if (!number || *number < first_ || *number - first_ >= waiting_.size())
         return;
-    auto error = header_in(envelope, "Status") == "503" ? "no stream takes the subject now"
-                                                        : error_of(text_in(payload));
-    waiting_[static_cast<std::size_t>(*number - first_)] =
-        error.empty() ? State::acknowledged : State::refused;
-    if (!error.empty())
+    auto& state = waiting_[static_cast<std::size_t>(*number - first_)];
+    if (header_in(envelope, "Status") == "503") {
+        state = State::refused;
+        refusal_ = "no stream takes the subject now";
+    } else if (is_confirmation(text_in(payload))) {
+        state = State::acknowledged;
+    } else if (auto error = error_of(text_in(payload), {}); !error.empty()) {
+        state = State::refused;
         refusal_ = std::move(error);
+    } // else somebody who is no stream answers
 }
 
 Publications::Taken Publications::take_acknowledged()

@@ -20,7 +20,8 @@
 namespace sidecar::nats {
 
 struct Position::State {
-    std::uint64_t stream_sequence = 0; // of the last message that was put; 0: none
+    /// Of the last message that was put, or of the one before the beginning; empty: not known yet.
+    std::optional<std::uint64_t> stream_sequence{};
 };
 
 [[nodiscard]] Result<void> validate(const Consumer& consumer);
@@ -39,7 +40,11 @@ public:
     {
         return !consumer_.durable.empty() && !consumer_.acknowledge_by_hand;
     }
-    /// Appends the request that makes the consumer.
+    /// Whether a message is one of this consumer's; `former`: of one that it replaced, so the message
+    /// comes again.
+    enum class Whose { ours, former, others };
+    [[nodiscard]] Whose whose(const Delivery& delivery) const noexcept;
+    /// Appends the request that finds or makes the consumer.
     void begin(std::string& out, TimePoint now);
     /// Takes an answer of the server: a message to inbox(). Appends what to send now. Throws
     /// Exception handshake_refused: the server refuses the consumer.
@@ -59,17 +64,21 @@ public:
 private:
     void request(std::string& out, std::string_view call, std::string_view reply,
                  std::string_view json) const;
-    void made(std::string_view json);
+    void create(std::string& out);
+    void made(std::string& out, std::string_view json);
     void pull(std::string& out);
-    void obey(std::string& out, const Envelope& envelope, std::string_view status);
+    void obey(std::string& out, const Envelope& envelope, std::string_view status, TimePoint now);
 
     const Consumer consumer_;                         // sidecar side
     const std::shared_ptr<Position::State> position_; // sidecar side
     const std::string inbox_;                         // sidecar side; ends in '.'
-    std::string name_{};         // sidecar side; of the consumer once it is made
-    std::uint64_t sequence_ = 0; // sidecar side; of the consumer's last message
-    std::size_t asked_ = 0;      // sidecar side; messages that the server may send
-    TimePoint heard_{};          // sidecar side; the last sign of life
+    std::string name_{};               // sidecar side; of the consumer once it is made
+    std::string former_{};             // sidecar side; of the ordered one that it replaced
+    bool is_creating_ = false;         // sidecar side; else the server is asked whether it exists
+    std::optional<TimePoint> began_{}; // sidecar side; of the first request that nobody answered
+    std::uint64_t sequence_ = 0;       // sidecar side; of the consumer's last message
+    std::size_t asked_ = 0;            // sidecar side; messages that the server may send
+    TimePoint heard_{};                // sidecar side; the last sign of life
 };
 
 /// Gives each publication a subject for its acknowledgement, and says which are acknowledged.

@@ -122,7 +122,10 @@ Task<> JetStreamLink::write(Context ctx, Batch batch, stream::Writer& writer, En
             if (publications_->empty())
                 co_return;
             throw_if_over();
-            if (!co_await confirmed_.wait(ctx, until))
+            const bool is_in_time = co_await confirmed_.wait(ctx, until);
+            if (!is_in_time && !is_reading_) // the inbox is full, and the answers are behind it
+                until = deadline_after(ctx.now(), confirm_time);
+            else if (!is_in_time)
                 throw Exception{
                     Failure{Error::disconnected,
                             {.attempted = "publish to a stream",

@@ -40,8 +40,13 @@ public:
             return true;
         }
         const auto delivery = puller_ ? parse_delivery(envelope.reply_to) : std::nullopt;
-        return delivery ? deliver(kind, payload, envelope, *delivery)
-                        : to_.put(kind, payload, envelope);
+        const auto whose = delivery ? puller_->whose(*delivery) : Puller::Whose::others;
+        switch (whose) {
+        case Puller::Whose::ours: return deliver(kind, payload, envelope, *delivery);
+        case Puller::Whose::former: return true; // the new consumer delivers it too
+        case Puller::Whose::others: break;
+        }
+        return to_.put(kind, payload, envelope);
     }
     std::span<std::byte> receive_buffer(std::size_t at_least) override
     {

@@ -139,6 +139,10 @@ private:
     Task<> hear_until(const bool& is_heard, std::vector<std::byte>& bytes);
     [[nodiscard]] Failure failure_of(const std::exception_ptr& exception) const;
     void demand_greeted() const;
+    [[nodiscard]] bool is_before_tls(const nats::ServerInfo& info) const
+    {
+        return !has_info_ && !options_.tls_first && (urls_.is_secure || info.is_tls_required);
+    }
     void flush();
 
     Options options_;                                // sidecar side
@@ -171,6 +175,7 @@ private:
 
 Task<> Nats::Impl::connect(Context ctx)
 {
+    reading_ = ctx; // a server may refuse subscriptions in the same breath that lets us in
     for (std::size_t tried = 0;; ++tried) {
         auto [address, count] = options_.cluster->next(urls_.addresses, order_);
         const auto left = count - std::min(count, tried);
@@ -346,6 +351,10 @@ void Nats::Impl::on_info(nats::ServerInfo info)
 {
     if (has_info_)
         demand_greeted();
+    // Before TLS anybody on the way could name a server with a certificate of its own. Those that are
+    // addresses need one for the host that was given.
+    if (is_before_tls(info))
+        std::erase_if(info.connect_urls, nats::has_name);
     const auto count = options_.cluster->learn(urls_.addresses, order_, info.connect_urls);
     if (info.is_lame_duck && count > 1 && has_info_ && !is_flushing_) {
         is_leaving_ = true;

@@ -168,6 +168,14 @@ stream::Target target_of(const Nats::Options& options, const Urls& urls, const s
     return target;
 }
 
+bool has_name(std::string_view address)
+{
+    auto host = address.substr(0, address.rfind(':'));
+    if (host.starts_with('[') && host.ends_with(']'))
+        host = host.substr(1, host.size() - 2);
+    return http::address_bytes(std::string{host}).empty();
+}
+
 std::string connect_line(const Nats::Options& options, const Urls& urls, const ServerInfo& info)
 {
     auto line = fmt::format( // protocol 1: further INFO may come at any time

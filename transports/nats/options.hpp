@@ -40,6 +40,9 @@ struct Urls {
 [[nodiscard]] stream::Target target_of(const Nats::Options& options, const Urls& urls,
                                        const std::string& address);
 
+/// Whether "host:port" has a name in place of an address.
+[[nodiscard]] bool has_name(std::string_view address);
+
 /// Returns the line CONNECT, the answer to this INFO. Throws Exception: those of connect_fields().
 [[nodiscard]] std::string connect_line(const Nats::Options& options, const Urls& urls,
                                        const ServerInfo& info);

@@ -19,7 +19,7 @@ constexpr std::string_view line_end = "\r\n";
 constexpr std::string_view blanks = " \t";
 constexpr std::string_view header_version = "NATS/1.0";
 /// The longest line of the server's; INFO names the whole cluster.
-constexpr std::size_t max_line_bytes = 4096, max_info_bytes = 256u << 10;
+constexpr std::size_t max_line_bytes = 16u << 10, max_info_bytes = 256u << 10;
 /// Three insertions cost more than copying a payload of so many bytes once more.
 constexpr std::size_t max_joined_bytes = 256;
 /// More headers of one message are left out.

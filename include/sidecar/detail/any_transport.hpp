@@ -202,6 +202,10 @@ struct TransportTraits {
     };
     static_assert(may_carry_topics || !requires { &T::carries_topics; },
                   "carries_topics must be: static bool carries_topics(const Options&)");
+    static constexpr bool shares_options = requires {
+        requires T::shares_equal_options;
+        requires std::equality_comparable<Options>;
+    };
     static constexpr bool has_default_liveness = requires {
         { T::default_liveness() } -> std::same_as<Liveness>;
     };
@@ -371,7 +375,7 @@ public:
     }
     bool is_same(const LinkConfig& other) const override
     {
-        if constexpr (std::equality_comparable<typename T::Options>) {
+        if constexpr (Traits::shares_options) {
             if (other.type() != type())
                 return false;
             const auto& same = static_cast<const TransportConfig&>(other);

@@ -197,8 +197,8 @@ TEST_CASE("nats protocol: malformed input is a violation that names a part of it
              {"INFO [1]\r\n", "no JSON object: \"[1]\""},
              {"INFO {\"a\r\n", "no JSON object"},
              {"INFO\r\n", "no JSON object"},
-             {std::string(5000, 'x'), "a line that is too long: \"xxxx"},
-             {"MSG " + std::string(5000, 'x') + " 1 1\r\na\r\n", "a line that is too long"},
+             {std::string(20'000, 'x'), "a line that is too long: \"xxxx"},
+             {"MSG " + std::string(20'000, 'x') + " 1 1\r\na\r\n", "a line that is too long"},
              {"INFO " + std::string(300'000, ' '), "a line that is too long"},
              {"\x1b[31m\xff\r\n", "an unknown line"},
          }) {

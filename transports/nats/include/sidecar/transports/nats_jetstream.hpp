@@ -25,7 +25,7 @@ enum class Begin : std::uint8_t {
     time,     ///< the first from Consumer::time on
 };
 
-/// A consumer of a stream. Durable: the server remembers which messages are acknowledged, delivers
+/// A consumer of a stream. A durable one that exists is used as it is. Durable: the server remembers which messages are acknowledged, delivers
 /// the others again, and shares them among all links that name the same consumer. Ordered, without
 /// a name: this link alone gets all messages in their order, none is acknowledged, and after a
 /// reconnect it continues behind the last one; a message that the stream no longer has then is
@@ -34,8 +34,8 @@ struct Consumer {
     std::string stream{};  ///< its name; it must exist
     std::string durable{}; ///< the consumer's name, made if there is none; empty: an ordered one
     std::string filter{};  ///< only messages of this subject; wildcards may be in it; empty: all
-    Begin begin = Begin::first; ///< durable: it counts when the consumer is made, and never again
-    std::uint64_t sequence = 0; ///< for Begin::sequence
+    Begin begin = Begin::first;
+    std::uint64_t sequence = 0;                   ///< for Begin::sequence
     std::chrono::system_clock::time_point time{}; ///< for Begin::time
     /// Durable: false (default): a message is acknowledged once the application has taken it. True:
     /// the application calls acknowledge(), or another function below.

@@ -220,6 +220,8 @@ class Tcp : public detail::FramedConnection<F> {
 public:
     /// The server's end, in sidecar/transports/tcp_server.hpp.
     class Acceptor;
+    /// Links with equal options share one copy.
+    static constexpr bool shares_equal_options = true;
 
     /// `host`: an IPv6 address has no brackets, but may have a zone; "unix:@name" is an abstract
     /// Unix-domain socket. `max_message_bytes` does not limit sent messages: the outbox and the

@@ -39,6 +39,8 @@ class SIDECAR_API WebSocket {
 public:
     /// The server's end; include <sidecar/transports/websocket_server.hpp>.
     class Acceptor;
+    /// Links with equal options share one copy.
+    static constexpr bool shares_equal_options = true;
 
     /// The URL (RFC 3986): the host is a name, an IPv4 address, or an IPv6 address in brackets,
     /// maybe with a zone like [fe80::1%25eth0]. Without a port it is 80, with TLS 443. For a
