@@ -226,8 +226,9 @@ std::optional<Batch> Outbox::next_batch()
     };
     // After acknowledgements alone it is the turn of ordinary messages: a receiver that takes without
     // a pause would never send
-    const bool is_their_turn = std::exchange(out_.acknowledges, false) && ring
-                               && out_.gate == SendGate::open && ring->read_position() < end
+    const bool is_their_turn = std::exchange(out_.origin, PriorityMessage::Origin::application)
+                                   == PriorityMessage::Origin::acknowledgement
+                               && ring && out_.gate == SendGate::open && ring->read_position() < end
                                && !holds_ordinary_messages();
     if (auto batch = is_their_turn ? std::nullopt : priority())
         return batch;
@@ -246,7 +247,7 @@ std::optional<Batch> Outbox::next_batch()
 Batch Outbox::hand_out(std::uint64_t begin, std::uint64_t end) noexcept
 {
     out_.is_out = true;
-    out_.is_heartbeat = out_.was_marked = false;
+    out_.was_marked = false;
     out_.end = end;
     return {*this, begin, end};
 }
@@ -271,10 +272,8 @@ bool Outbox::take_priority(std::uint64_t& end)
         || dropped.first_unsent != PriorityQueue::no_number)
         written_.wake(); // flush() may wait for dropped messages
     out_.was_marked = false;
-    out_.is_heartbeat = out_.is_out && is_not_limited(priority_.writing().front());
-    out_.acknowledges =
-        out_.is_out
-        && priority_.writing().back().origin == PriorityMessage::Origin::acknowledgement;
+    if (out_.is_out)
+        out_.origin = priority_.writing().back().origin;
     return out_.is_out;
 }
 
@@ -418,59 +417,6 @@ MessageView Outbox::read(std::uint64_t& position) const
         return client_->read(position).view(link_);
     // A record holds only 24 bits of the link's number
     return ring_.load(std::memory_order_relaxed)->read(position, link_);
-}
-
-void Outbox::mark_written(std::size_t count, std::uint64_t end)
-{
-    ++progress_;
-    out_.was_marked = true;
-    if ((end & priority_bit) != 0) [[unlikely]]
-        return mark_priority_written(count);
-    if (overflow_)
-        return mark_client_written(count);
-    auto& ring = *ring_.load(std::memory_order_relaxed);
-    const auto messages = ring.popped_so_far();
-    const auto bytes = ring.popped_bytes_so_far();
-    for (; count != 0 && ring.read_position() < end; --count)
-        ring.pop();
-    sent_.fetch_add(ring.popped_so_far() - messages, std::memory_order_relaxed);
-    sent_bytes_.fetch_add(ring.popped_bytes_so_far() - bytes, std::memory_order_relaxed);
-    ring.publish_reads();
-    written_.wake();
-    look_for_room();
-}
-
-/// Ends the batch before its first message without a mark, so that give_up() loses none.
-void Outbox::mark_rest_unwritten() noexcept
-{
-    if ((out_.end & priority_bit) == 0) {
-        if (!overflow_)
-            out_.end = owner_->read_position();
-        return;
-    }
-    std::lock_guard lock{mutex_};
-    priority_.put_back(0);
-    update_has_priority();
-}
-
-void Outbox::mark_priority_written(std::size_t count)
-{
-    PriorityQueue::Messages written;
-    {
-        std::lock_guard lock{mutex_};
-        written = priority_.written(count);
-        update_has_priority();
-    }
-    for (const auto& message : written)
-        if (message.origin < PriorityMessage::Origin::acknowledgement) {
-            sent_.fetch_add(1, std::memory_order_relaxed);
-            sent_bytes_.fetch_add(stored_bytes(message.message), std::memory_order_relaxed);
-        }
-    for (const auto& message : written)
-        if (message.on_step)
-            message.on_step(message.number, PriorityMessage::Step::written);
-    written_.wake();
-    look_for_room();
 }
 
 Outbox::Counts Outbox::counts() const

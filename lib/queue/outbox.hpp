@@ -186,7 +186,7 @@ public:
     /// Empty: there are none. Call begin_write() then, and finish() or give_up(); or put_back().
     [[nodiscard]] std::optional<Batch> next_batch();
     /// Whether the batch that is out counts for the rate limit.
-    [[nodiscard]] bool is_rate_limited() const noexcept { return !out_.is_heartbeat; }
+    [[nodiscard]] bool is_rate_limited() const noexcept { return !is_not_limited(out_.origin); }
     [[nodiscard]] bool is_priority() const noexcept { return (out_.end & priority_bit) != 0; }
     /// Limits the batch to this part, its front, which is handed to the transport.
     void begin_write(const Batch& part);
@@ -278,9 +278,9 @@ private:
     struct Out {
         SendGate gate = SendGate::shut;
         bool is_out = false;
-        bool is_heartbeat = false; // or acknowledgements: neither is rate limited
-        bool acknowledges = false; // also once it is back
-        bool was_marked = false;   // a part of it is written
+        /// Of its last message; also once it is back.
+        PriorityMessage::Origin origin = PriorityMessage::Origin::application;
+        bool was_marked = false; // a part of it is written
         std::uint64_t end = 0;
         /// Set if the connection ended meanwhile: whether messages are kept.
         std::optional<bool> keep_at_end{};

@@ -75,4 +75,59 @@ void Outbox::report_priority_loss(std::uint64_t number, FlushResult loss) noexce
         report_to_marks(loss, [number](const Mark& mark) { return number <= mark.number_; });
 }
 
+// --- what is written
+
+void Outbox::mark_written(std::size_t count, std::uint64_t end)
+{
+    ++progress_;
+    out_.was_marked = true;
+    if ((end & priority_bit) != 0) [[unlikely]]
+        return mark_priority_written(count);
+    if (overflow_)
+        return mark_client_written(count);
+    auto& ring = *ring_.load(std::memory_order_relaxed);
+    const auto messages = ring.popped_so_far();
+    const auto bytes = ring.popped_bytes_so_far();
+    for (; count != 0 && ring.read_position() < end; --count)
+        ring.pop();
+    sent_.fetch_add(ring.popped_so_far() - messages, std::memory_order_relaxed);
+    sent_bytes_.fetch_add(ring.popped_bytes_so_far() - bytes, std::memory_order_relaxed);
+    ring.publish_reads();
+    written_.wake();
+    look_for_room();
+}
+
+/// Ends the batch before its first message without a mark, so that give_up() loses none.
+void Outbox::mark_rest_unwritten() noexcept
+{
+    if ((out_.end & priority_bit) == 0) {
+        if (!overflow_)
+            out_.end = owner_->read_position();
+        return;
+    }
+    std::lock_guard lock{mutex_};
+    priority_.put_back(0);
+    update_has_priority();
+}
+
+void Outbox::mark_priority_written(std::size_t count)
+{
+    PriorityQueue::Messages written;
+    {
+        std::lock_guard lock{mutex_};
+        written = priority_.written(count);
+        update_has_priority();
+    }
+    for (const auto& message : written)
+        if (!is_not_limited(message.origin)) {
+            sent_.fetch_add(1, std::memory_order_relaxed);
+            sent_bytes_.fetch_add(stored_bytes(message.message), std::memory_order_relaxed);
+        }
+    for (const auto& message : written)
+        if (message.on_step)
+            message.on_step(message.number, PriorityMessage::Step::written);
+    written_.wake();
+    look_for_room();
+}
+
 } // namespace sidecar::detail

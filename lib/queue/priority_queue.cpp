@@ -111,7 +111,7 @@ bool PriorityQueue::take(SendGate gate, std::uint64_t written) noexcept
     const auto move_due = [&](bool not_limited) {
         for (auto at = waiting_.begin(); at != waiting_.end();) {
             const auto next = std::next(at);
-            if (is_not_limited(*at) == not_limited && is_due(*at, gate, written))
+            if (is_not_limited(at->origin) == not_limited && is_due(*at, gate, written))
                 writing_.splice(writing_.end(), waiting_, at);
             at = next;
         }

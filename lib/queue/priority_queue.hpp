@@ -41,10 +41,10 @@ struct PriorityMessage {
     std::uint64_t number = 0; ///< set by the priority
 };
 
-/// Whether the rate limit does not count it.
-[[nodiscard]] inline bool is_not_limited(const PriorityMessage& message) noexcept
+/// Whether the rate limit does not count such a message.
+[[nodiscard]] inline bool is_not_limited(PriorityMessage::Origin origin) noexcept
 {
-    return message.origin >= PriorityMessage::Origin::acknowledgement;
+    return origin >= PriorityMessage::Origin::acknowledgement;
 }
 
 /// Holds messages that wait, and those being written. Owned by the outbox, which guards it with its

@@ -368,7 +368,7 @@ void Puller::obey(std::string& out, const Envelope& envelope, std::string_view s
     if (status == "409" && says("Deleted")) {
         if (consumer_.durable.empty())
             return begin(out, now); // it is made again, behind the last message
-        // A new one of this name would begin anew: whoever deleted it decides
+        // A new one of this name would begin anew: the user decides
         throw Exception{refused("get messages", description, false)};
     }
     if (status == "400" || (status == "409" && (says("push based") || says("MaxRequest"))))

@@ -351,7 +351,7 @@ void Nats::Impl::on_info(nats::ServerInfo info)
 {
     if (has_info_)
         demand_greeted();
-    // Before TLS anybody on the way could name a server with a certificate of its own. Those that are
+    // Before TLS anybody on the way could name a server that has a certificate. Those that are
     // addresses need one for the host that was given.
     if (is_before_tls(info))
         std::erase_if(info.connect_urls, nats::has_name);
