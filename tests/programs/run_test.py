@@ -53,7 +53,7 @@ class Receiving(unittest.TestCase):
             url = peer.url.replace("tcp", "nats").rstrip("/")
             self.assertEqual(run("--count", "1", url + "/prices.>"), (0, b"prices.\\x1b[2J hello\n", b""))
             self.assertEqual(run("--close-on-eof", url + "/a", input=b"one\n"), (0, b"", b""))
-        self.assertEqual(lines[-3:], [b"PUB a 3\r\n", b"one\r\n", b"PING\r\n"])
+        self.assertEqual(lines[-4:], [b"PUB a 3\r\n", b"one\r\n", b"UNSUB 1\r\n", b"PING\r\n"])
 
     def test_after_count_messages_it_is_the_peer_s_own_business_how_it_ends(self):
         def end(connection):

@@ -21,6 +21,13 @@ public:
     {
         return sidecar::Mock::default_liveness();
     }
+    [[nodiscard]] static bool carries_topics(const Options& options) { return options.topics; }
+    [[nodiscard]] static sidecar::Result<void> check_send(const Options& options,
+                                                          const sidecar::MessageView& message)
+    {
+        return sidecar::Mock::check_send(options, message);
+    }
+    [[nodiscard]] sidecar::ConnectionInfo connection_info() { return mock_.connection_info(); }
     sidecar::Task<> connect(sidecar::Context ctx) { return mock_.connect(ctx); }
     sidecar::Task<> read(sidecar::Context ctx, sidecar::Sink& sink)
     {

@@ -368,7 +368,7 @@ TEST_CASE("a refused publication is told in its turn")
         auto taken = publications.take_acknowledged();
         CHECK(taken.count == 0);
         CHECK_FALSE(taken.refusal.has_value());
-        answer("box.0", R"({"seq":1})");
+        answer("box.0", R"({"stream":"S","seq":1})");
         taken = publications.take_acknowledged();
         CHECK(taken.count == 1);
         REQUIRE(taken.refusal.has_value());

@@ -106,7 +106,8 @@ TEST_CASE("a durable consumer gets all, and what was taken is acknowledged")
     scene.publish(0, 1000);
     const Nats::Options options{
         .url = scene.server.url(),
-        .consumer = nats::Consumer{.stream = "ORDERS", .durable = "worker", .max_pending = 64}};
+        .consumer = nats::Consumer{
+            .stream = "ORDERS", .durable = "worker", .acknowledge_within = 5s, .max_pending = 64}};
     {
         NatsFeed worker{options, coming_back()};
         REQUIRE(worker.start(10s).has_value());
@@ -128,12 +129,7 @@ TEST_CASE("a durable consumer gets all, and what was taken is acknowledged")
     }
     scene.wait_for("worker", "\"ack_floor\":{\"consumer_seq\":610");
     // What waited in the inbox comes again, to whoever names the consumer
-    NatsFeed other{Nats::Options{.url = scene.server.url(),
-                                 .consumer = nats::Consumer{.stream = "ORDERS",
-                                                            .durable = "worker",
-                                                            .acknowledge_within = 1s,
-                                                            .max_pending = 64}},
-                   coming_back()};
+    NatsFeed other{options, coming_back()};
     REQUIRE(other.start(10s).has_value());
     auto rest = receive(other, 390);
     std::sort(rest.begin(), rest.end());
