@@ -6,8 +6,6 @@
 #include "tls/tls.hpp"
 #include "uri.hpp"
 
-#include <sidecar/version.hpp>
-
 #include <fmt/format.h>
 
 #include <utility>
@@ -179,10 +177,9 @@ bool has_name(std::string_view address)
 std::string connect_line(const Nats::Options& options, const Urls& urls, const ServerInfo& info)
 {
     auto line = fmt::format( // protocol 1: further INFO may come at any time
-        R"(CONNECT {{"verbose":false,"pedantic":false,"protocol":1,"lang":"C++","version":"{}",)"
+        R"(CONNECT {{"verbose":false,"pedantic":false,"protocol":1,"lang":"C++ Sidecar",)"
         R"("tls_required":{},"echo":{},"headers":{},"no_responders":{},"name":)",
-        SIDECAR_VERSION, urls.is_secure || options.tls_first, options.echo, info.has_headers,
-        info.has_headers);
+        urls.is_secure || options.tls_first, options.echo, info.has_headers, info.has_headers);
     append_json(line, options.name);
     for (const auto& [name, value] :
          connect_fields(credentials_of(options, urls), info.nonce).value()) {

@@ -52,9 +52,10 @@ public:
     Position();
     Position(const Position&) : Position{} {}
     Position(Position&&) noexcept = default;
-    Position& operator=(const Position&)
+    Position& operator=(const Position& other)
     {
-        *this = Position{};
+        if (this != &other)
+            *this = Position{};
         return *this;
     }
     Position& operator=(Position&&) noexcept = default;
