@@ -205,8 +205,7 @@ struct Numbered : MinimalTransport {
     {
         if (std::exchange(is_first_, false)) {
             (void)sink.put_text("1");
-            sink.put_gap(3);
-            sink.put_gap(4);
+            sink.put_gap(7);
             (void)sink.put_text("2");
             co_return;
         }
