@@ -1,6 +1,7 @@
 #include "credentials.hpp"
 
 #include "authorization.hpp"
+#include "protocol.hpp"
 #include "text.hpp"
 #include "tls/ed25519.hpp"
 #include "uri.hpp"
@@ -139,16 +140,6 @@ Result<std::size_t> read_file(const std::string& path, Wiped& to)
     return size;
 }
 
-std::string_view trim(std::string_view line)
-{
-    const auto is_blank = [](char c) { return c == ' ' || c == '\t' || c == '\r'; };
-    while (!line.empty() && is_blank(line.front()))
-        line.remove_prefix(1);
-    while (!line.empty() && is_blank(line.back()))
-        line.remove_suffix(1);
-    return line;
-}
-
 /// The content of one block of a credentials file: the line between BEGIN and END.
 struct Block {
     const std::string_view name;
@@ -170,7 +161,7 @@ Result<Blocks> parse_credentials(const std::string& path, std::string_view text)
         return refuse_file(path, fmt::format(", line {}: {}", line, why));
     };
     for (std::size_t number = 1; !text.empty(); ++number) {
-        const auto line = trim(http::cut(text, "\n"));
+        const auto line = trimmed(http::cut(text, "\n"), " \t\r");
         text.remove_prefix(std::min<std::size_t>(text.size(), 1));
         const bool is_mark = line.starts_with("---");
         if (is_mark && line.find("BEGIN") != line.npos) {

@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <iterator>
 #include <utility>
 
@@ -41,49 +40,47 @@ Failure refused(std::string what, std::string_view why, std::optional<bool> is_p
              .is_passing = is_passing}};
 }
 
-std::optional<std::uint64_t> to_number(std::string_view digits) noexcept
-{
-    std::uint64_t value = 0;
-    const auto end = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    if (digits.empty() || end.ec != std::errc{} || end.ptr != digits.data() + digits.size())
-        return std::nullopt;
-    return value;
-}
+/// An answer of JetStream, parsed once.
+class Answer {
+public:
+    explicit Answer(std::string_view json)
+        : is_json_{parser_.parse(json.data(), json.size()).get(root_) == simdjson::SUCCESS}
+    {
+    }
+    Answer(const Answer&) = delete;
+    Answer& operator=(const Answer&) = delete;
 
-/// Returns the description if the JSON is an error; empty: it is none. `of_others`: for what is no
-/// JSON.
-std::string error_of(std::string_view json,
-                     std::string_view of_others = "something that is no JSON")
-{
-    simdjson::dom::parser parser;
-    simdjson::dom::element root;
-    if (parser.parse(json.data(), json.size()).get(root) != simdjson::SUCCESS)
-        return std::string{of_others};
-    simdjson::dom::element error;
-    if (root["error"].get(error) != simdjson::SUCCESS)
-        return {};
-    std::string_view text;
-    return error["description"].get(text) == simdjson::SUCCESS && !text.empty()
-               ? std::string{text}
-               : std::string{"an error without a description"};
-}
+    [[nodiscard]] bool is_json() const noexcept { return is_json_; }
+    /// Leaves `to` as it is, and returns false, if the field is missing or of another type.
+    template <class Value>
+    [[nodiscard]] bool get(const char* pointer, Value& to) const
+    {
+        return is_json_ && root_.at_pointer(pointer).get(to) == simdjson::SUCCESS;
+    }
+    /// Returns the description if it is an error; empty: it is none.
+    [[nodiscard]] std::string error() const
+    {
+        simdjson::dom::element error;
+        if (!get("/error", error))
+            return {};
+        std::string_view text;
+        return get("/error/description", text) && !text.empty()
+                   ? std::string{text}
+                   : std::string{"an error without a description"};
+    }
+
+private:
+    simdjson::dom::parser parser_; // before root_, which is in it
+    simdjson::dom::element root_{};
+    const bool is_json_;
+};
 
 /// Whether a stream says that it has the message.
-bool is_confirmation(std::string_view json)
+bool is_confirmation(const Answer& answer)
 {
-    simdjson::dom::parser parser;
-    simdjson::dom::element root, error;
     std::string_view stream;
     std::uint64_t sequence = 0;
-    return parser.parse(json.data(), json.size()).get(root) == simdjson::SUCCESS
-           && root["stream"].get(stream) == simdjson::SUCCESS
-           && root["seq"].get(sequence) == simdjson::SUCCESS
-           && root["error"].get(error) != simdjson::SUCCESS;
-}
-
-std::string_view text_in(std::span<const std::byte> bytes)
-{
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+    return answer.get("/stream", stream) && answer.get("/seq", sequence) && answer.error().empty();
 }
 
 std::string_view header_in(const Envelope& envelope, std::string_view name)
@@ -150,7 +147,7 @@ std::optional<Delivery> parse_delivery(std::string_view rest) noexcept
     const auto* token = tokens.data() + (count == 7 ? 0 : 2);
     std::array<std::uint64_t, 5> numbers{};
     for (std::size_t i = 0; i < numbers.size(); ++i) {
-        const auto number = to_number(token[2 + i]);
+        const auto number = parse_number(token[2 + i]);
         if (!number)
             return std::nullopt;
         numbers[i] = *number;
@@ -267,27 +264,25 @@ void Puller::create(std::string& out)
 /// Takes the facts of the consumer, or why there are none.
 void Puller::made(std::string& out, std::string_view json)
 {
-    simdjson::dom::parser parser;
-    simdjson::dom::element root;
+    const Answer answer{json};
     std::uint64_t code = 0;
-    if (parser.parse(json.data(), json.size()).get(root) == simdjson::SUCCESS && !is_creating_
-        && root["error"]["err_code"].get(code) == simdjson::SUCCESS && code == consumer_not_found) {
+    if (!is_creating_ && answer.get("/error/err_code", code) && code == consumer_not_found) {
         is_creating_ = true;
         return create(out);
     }
-    if (const auto error = error_of(json); !error.empty())
+    if (!answer.is_json())
+        throw Exception{refused("make the consumer", "something that is no JSON")};
+    if (const auto error = answer.error(); !error.empty())
         throw Exception{refused("make the consumer", error)};
     std::string_view name, text;
-    if (root["name"].get(name) != simdjson::SUCCESS)
+    if (!answer.get("/name", name))
         throw Exception{refused("make the consumer", json)};
-    if (root["config"]["deliver_subject"].get(text) == simdjson::SUCCESS)
+    if (answer.get("/config/deliver_subject", text))
         throw Exception{refused("use the consumer", "that it pushes its messages")};
-    if (!consumer_.durable.empty() && root["config"]["ack_policy"].get(text) == simdjson::SUCCESS
-        && text != "explicit")
+    if (!consumer_.durable.empty() && answer.get("/config/ack_policy", text) && text != "explicit")
         throw Exception{refused("use the consumer", "that it has no explicit acknowledgements")};
     std::uint64_t delivered = 0;
-    if (!position_->stream_sequence
-        && root["delivered"]["stream_seq"].get(delivered) == simdjson::SUCCESS)
+    if (!position_->stream_sequence && answer.get("/delivered/stream_seq", delivered))
         position_->stream_sequence = delivered;
     name_ = name;
     began_.reset();
@@ -313,7 +308,7 @@ void Puller::answered(std::string& out, const Envelope& envelope,
         return obey(out, envelope, status, now);
     heard_ = now;
     if (name_.empty())
-        made(out, text_in(payload));
+        made(out, text_of(payload));
 }
 
 std::uint64_t Puller::missing_before(const Delivery& delivery) const noexcept
@@ -359,7 +354,7 @@ void Puller::obey(std::string& out, const Envelope& envelope, std::string_view s
         return;
     if (status == "408" || status == "404") {
         // The request is over; so many of its messages do not come
-        const auto rest = to_number(header_in(envelope, "Nats-Pending-Messages"));
+        const auto rest = parse_number(header_in(envelope, "Nats-Pending-Messages"));
         asked_ -= std::min<std::size_t>(asked_, rest.value_or(asked_));
         return pull(out);
     }
@@ -400,16 +395,19 @@ std::string_view Publications::add(bool needs_acknowledgement)
 
 void Publications::answered(const Envelope& envelope, std::span<const std::byte> payload)
 {
-    const auto number = to_number(envelope.topic.substr(inbox_.size()));
+    const auto number = parse_number(envelope.topic.substr(inbox_.size()));
     if (!number || *number < first_ || *number - first_ >= waiting_.size())
         return;
     auto& state = waiting_[static_cast<std::size_t>(*number - first_)];
     if (header_in(envelope, "Status") == "503") {
         state = State::refused;
         refusal_ = "no stream takes the subject now";
-    } else if (is_confirmation(text_in(payload))) {
+        return;
+    }
+    const Answer answer{text_of(payload)};
+    if (is_confirmation(answer)) {
         state = State::acknowledged;
-    } else if (auto error = error_of(text_in(payload), {}); !error.empty()) {
+    } else if (auto error = answer.error(); !error.empty()) {
         state = State::refused;
         refusal_ = std::move(error);
     } // else somebody who is no stream answers

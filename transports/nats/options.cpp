@@ -63,6 +63,15 @@ Result<void> add_url(Urls& urls, std::string_view text)
     return {};
 }
 
+/// Returns the host of "host:port", without brackets.
+std::string host_of(std::string_view address)
+{
+    auto host = address.substr(0, address.rfind(':'));
+    if (host.starts_with('[') && host.ends_with(']'))
+        host = host.substr(1, host.size() - 2);
+    return std::string{host};
+}
+
 /// Returns what the text is for, the text and its fault, if it has one; else an empty text.
 std::string describe(const char* what, std::string_view text, const char* fault)
 {
@@ -145,34 +154,24 @@ std::string_view subject_of(const Nats::Options& options, const Urls& urls) noex
 
 stream::Target target_of(const Nats::Options& options, const Urls& urls, const std::string& address)
 {
-    const auto colon = address.rfind(':');
-    auto host = address.substr(0, colon);
-    if (host.starts_with('['))
-        host = host.substr(1, host.size() - 2);
-    stream::Target target{
-        .host = host,
-        .port = http::parse_port(std::string_view{address}.substr(colon + 1)).value_or(usual_port),
-        .socket = {.no_delay = options.no_delay,
-                   .tcp_keepalive = options.tcp_keepalive,
-                   .options = options.socket},
-        .proxy = options.proxy,
-        .without_tls = "does the server do TLS first? See the option tls_first",
-        .endpoint =
-            fmt::format("{}://{}", urls.is_secure ? "tls" : "nats", http::escape(address, 300)),
-        .faults = options.faults,
-        .faults_from_environment = options.faults_from_environment};
+    const auto port = std::string_view{address}.substr(address.rfind(':') + 1);
+    stream::Target target{.host = host_of(address),
+                          .port = http::parse_port(port).value_or(usual_port),
+                          .socket = {.no_delay = options.no_delay,
+                                     .tcp_keepalive = options.tcp_keepalive,
+                                     .options = options.socket},
+                          .proxy = options.proxy,
+                          .without_tls = "does the server do TLS first? See the option tls_first",
+                          .endpoint = fmt::format("{}://{}", urls.is_secure ? "tls" : "nats",
+                                                  http::escape(address, 300)),
+                          .faults = options.faults,
+                          .faults_from_environment = options.faults_from_environment};
     if (options.tls_first)
         target.tls = options.tls;
     return target;
 }
 
-bool has_name(std::string_view address)
-{
-    auto host = address.substr(0, address.rfind(':'));
-    if (host.starts_with('[') && host.ends_with(']'))
-        host = host.substr(1, host.size() - 2);
-    return http::address_bytes(std::string{host}).empty();
-}
+bool has_name(std::string_view address) { return http::address_bytes(host_of(address)).empty(); }
 
 std::string connect_line(const Nats::Options& options, const Urls& urls, const ServerInfo& info)
 {
@@ -203,9 +202,9 @@ Result<void> validate(const Nats::Options& options)
         valid = bad("user information in the URL and the options to log in exclude each other");
     else if (options.max_message_bytes == 0)
         valid = bad("the message limit is 0 bytes");
-    else if (options.consumer && !validate(*options.consumer))
+    else if (options.consumer)
         valid = validate(*options.consumer);
-    else
+    if (valid)
         valid = validate(credentials_of(options, *urls));
     if (!valid)
         return valid.error().with_attempt("connect", Nats::endpoint(options));

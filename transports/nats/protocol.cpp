@@ -25,11 +25,6 @@ constexpr std::size_t max_joined_bytes = 256;
 /// More headers of one message are left out.
 constexpr std::size_t max_headers = 1000;
 
-std::string_view text_of(std::span<const std::byte> bytes)
-{
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 void append(std::vector<std::byte>& out, std::string_view text)
 {
     const auto bytes = std::as_bytes(std::span{text});
@@ -51,19 +46,10 @@ std::string_view next_word(std::string_view& text)
     return word;
 }
 
-std::string_view trimmed(std::string_view text)
-{
-    text.remove_prefix(std::min(text.find_first_not_of(blanks), text.size()));
-    return text.substr(0, text.find_last_not_of(blanks) + 1);
-}
-
 std::optional<std::size_t> parse_size(std::string_view digits)
 {
-    std::uint32_t value = 0; // servers send no more than 64 MiB
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    if (error != std::errc{} || end != digits.data() + digits.size())
-        return std::nullopt;
-    return value;
+    const auto value = parse_number(digits);
+    return value && *value <= UINT32_MAX ? value : std::nullopt; // servers send at most 64 MiB
 }
 
 /// Removes the first line from `block` and returns it without its end.
@@ -84,17 +70,33 @@ void parse_headers(std::string_view block, std::vector<Header>& headers)
     status.remove_prefix(header_version.size());
     if (const auto code = next_word(status); !code.empty())
         headers.push_back({"Status", code});
-    if (status = trimmed(status); !status.empty())
+    if (status = trimmed(status, blanks); !status.empty())
         headers.push_back({"Description", status});
     while (!block.empty() && headers.size() < max_headers) {
         const auto line = next_line(block);
         const auto colon = line.find(':');
         if (colon != line.npos && colon != 0)
-            headers.push_back({line.substr(0, colon), trimmed(line.substr(colon + 1))});
+            headers.push_back({line.substr(0, colon), trimmed(line.substr(colon + 1), blanks)});
     }
 }
 
 } // namespace
+
+// --- texts
+
+std::string_view trimmed(std::string_view text, std::string_view of) noexcept
+{
+    text.remove_prefix(std::min(text.find_first_not_of(of), text.size()));
+    return text.substr(0, text.find_last_not_of(of) + 1);
+}
+
+std::optional<std::uint64_t> parse_number(std::string_view digits) noexcept
+{
+    std::uint64_t value = 0;
+    const auto end = digits.data() + digits.size();
+    const auto read = std::from_chars(digits.data(), end, value);
+    return read.ec == std::errc{} && read.ptr == end ? std::optional{value} : std::nullopt;
+}
 
 // --- lines of the server
 
@@ -156,7 +158,7 @@ void Decoder::obey(std::string_view line, Sink& sink)
 {
     auto text = line;
     const auto name = next_word(text);
-    text = trimmed(text);
+    text = trimmed(text, blanks);
     if (name == "PING")
         return control_.on_ping();
     if (name == "PONG")

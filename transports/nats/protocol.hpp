@@ -25,6 +25,11 @@ class Publications;
 constexpr std::string_view ping_line = "PING\r\n";
 constexpr std::string_view pong_line = "PONG\r\n";
 
+/// Removes these characters from both ends.
+[[nodiscard]] std::string_view trimmed(std::string_view text, std::string_view blanks) noexcept;
+/// Empty: these are not the digits of a number, or it is too large.
+[[nodiscard]] std::optional<std::uint64_t> parse_number(std::string_view digits) noexcept;
+
 /// The facts that a server's INFO gives.
 struct ServerInfo {
     std::string nonce{};                     ///< to sign with an NKey; empty: none

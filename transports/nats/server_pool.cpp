@@ -28,13 +28,18 @@ ServerPool::ServerPool(const std::vector<std::string>& given, ServerOrder order,
 {
     for (const auto& text : given) {
         auto address = http::lower(text);
-        if (std::none_of(servers_.begin(), servers_.end(),
-                         [&](const Server& server) { return server.address == address; }))
+        if (!has(address))
             servers_.push_back({std::move(address), true});
     }
     if (order_ == ServerOrder::random)
         for (auto end = servers_.size(); end > 1; --end)
             std::swap(servers_[end - 1], servers_[detail::next_random(random_) % end]);
+}
+
+bool ServerPool::has(const std::string& address) const
+{
+    return std::any_of(servers_.begin(), servers_.end(),
+                       [&](const Server& server) { return server.address == address; });
 }
 
 const std::string& ServerPool::next()
@@ -58,8 +63,7 @@ void ServerPool::learn(std::span<const std::string> connect_urls)
     for (auto& address : named) {
         if (servers_.size() >= max_servers)
             return;
-        if (std::any_of(servers_.begin(), servers_.end(),
-                        [&](const Server& server) { return server.address == address; }))
+        if (has(address))
             continue;
         // In front of the last, which is the one in use
         const auto places = servers_.size();

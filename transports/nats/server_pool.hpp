@@ -47,6 +47,8 @@ private:
         bool is_given;
     };
 
+    [[nodiscard]] bool has(const std::string& address) const;
+
     std::vector<Server> servers_; // sidecar side; the next one first
     ServerOrder order_;           // sidecar side
     std::uint64_t random_;        // sidecar side; the state of the generator

@@ -94,7 +94,7 @@ std::string unsubscription(std::string_view subject, const SubscribeOptions& opt
 std::optional<Command> parse_command(std::span<const std::byte> payload)
 {
     const auto& mark = command_mark();
-    std::string_view text{reinterpret_cast<const char*>(payload.data()), payload.size()};
+    auto text = text_of(payload);
     if (text.size() <= mark.size() || !text.starts_with(mark))
         return std::nullopt;
     Command command{.removes = text[mark.size()] == '-'};

@@ -13,6 +13,11 @@
 
 namespace sidecar::nats {
 
+[[nodiscard]] inline std::string_view text_of(std::span<const std::byte> bytes) noexcept
+{
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 enum class SubjectUse : std::uint8_t { publish, subscribe };
 /// Returns why this is no subject for the use; null: it is one. Only subscriptions have wildcards.
 [[nodiscard]] const char* fault_of_subject(std::string_view subject, SubjectUse use) noexcept;
