@@ -92,7 +92,7 @@ void EventLoop::take_turn(VirtualTime& time)
 bool EventLoop::spin()
 {
     return spin_.until([this] { return io_->poll() != 0 || io_->stopped(); }, settings_.busy_poll,
-                       Spin::InVain::is_wanted);
+                       Spin::wanted);
 }
 
 void EventLoop::post(std::function<void()> function)

@@ -75,6 +75,12 @@ LinkQueue::PutOutcome Inbox::push_to(LinkQueue& queue, StoredKind kind,
 
 std::span<std::byte> Inbox::receive_buffer(std::size_t at_least)
 {
+    // A receiver that is close behind finds in the cache all that it reads, and releases memory
+    // that is there too.
+    constexpr Duration most = std::chrono::microseconds{10};
+    if (receive_buffers_.is_far_ahead(at_least) && !clock_.is_virtual())
+        (void)producer_.spin_for_consumer.until(
+            [&] { return !receive_buffers_.is_far_ahead(at_least); }, most, Spin::back_pressure);
     return receive_buffers_.buffer(at_least);
 }
 

@@ -254,6 +254,7 @@ private:
     static constexpr unsigned bits_to_wake_for = 32;
     static constexpr auto no_link = UINT64_MAX;
     struct alignas(64) Producer {
+        Spin spin_for_consumer;                // before it gets further ahead
         std::uint64_t stamped_link = no_link;  // its messages need no stamp, until publish()
         Stamp stamp;                           // the latest one
         unsigned unannounced = 0;              // publications since the last wake-up

@@ -69,6 +69,10 @@ public:
     }
     /// Whether the next buffer would be a third one, since the consumer still reads the one before
     /// the present one.
+    [[nodiscard]] bool is_far_ahead(std::size_t at_least) const noexcept
+    {
+        return free_.size() < at_least && at_least <= buffer_bytes_ && ring_.has_block_to_free();
+    }
     [[nodiscard]] std::size_t buffer_bytes() const noexcept { return buffer_bytes_; }
 
 private:

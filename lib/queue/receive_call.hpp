@@ -94,19 +94,20 @@ private:
     [[nodiscard]] bool spin(Condition has_arrived)
     {
         // About as long as a sleep with its wake-up takes, and as a peer on this machine may take
+        // that sleeps too
         constexpr Duration for_next = std::chrono::microseconds{2},
-                           for_reply = std::chrono::microseconds{50};
+                           for_reply = std::chrono::microseconds{100};
         auto& consumer = inbox_.consumer_;
         const auto time_left = deadline() - inbox_.clock_.now();
         if (inbox_.busy_poll_ > Duration{})
             return consumer.spin_for_next.until(has_arrived, std::min(inbox_.busy_poll_, time_left),
-                                                Spin::InVain::is_wanted);
+                                                Spin::wanted);
         if (consumer.is_reply_expected.load(std::memory_order_relaxed)
             && consumer.is_reply_expected.exchange(false, std::memory_order_relaxed))
             return consumer.spin_for_reply.until(has_arrived, std::min(for_reply, time_left),
-                                                 Spin::InVain::is_a_loss);
+                                                 Spin::brief);
         return consumer.spin_for_next.until(has_arrived, std::min(for_next, time_left),
-                                            Spin::InVain::is_a_loss);
+                                            Spin::brief);
     }
     void unlock() noexcept
     {

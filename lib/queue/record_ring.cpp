@@ -142,6 +142,7 @@ void RecordRing::append_block_to_free()
         RecordHeader{.size = 0, .what = RecordHeader::freed_block_bit};
     write_block_record(h + 1, producer_.to_free, producer_.to_free_bytes);
     producer_.tail += block_record_bytes;
+    producer_.free_position = producer_.tail;
 }
 
 void RecordRing::look_at_consumer() const noexcept

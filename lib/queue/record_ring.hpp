@@ -78,6 +78,11 @@ public:
     /// writes the block's record in front of its message. `counted_bytes`: released to the budget
     /// then. One block at a time.
     void free_later(Block block, std::size_t counted_bytes) noexcept;
+    /// Whether the consumer has yet to pass the latest block from free_later().
+    [[nodiscard]] bool has_block_to_free() const noexcept
+    {
+        return freed_.head.load(std::memory_order_acquire) < producer_.free_position;
+    }
     /// Writes a stamp in front of the next message, which has `payload_bytes`. One stamp at a time:
     /// a later one replaces it.
     void stamp(const Stamp& stamp, std::size_t payload_bytes)
@@ -236,7 +241,8 @@ private:
         mutable std::uint64_t head_seen = 0, popped_seen = 0; // the consumer's, as last seen
         Block to_free;                                        // written before the next message
         std::size_t to_free_bytes = 0;                        // as the budget counts it
-        Stamp stamp;                                          // written before the next message
+        std::uint64_t free_position = 0; // behind the latest record of a block to free
+        Stamp stamp;                     // written before the next message
         bool has_stamp = false;
     };
     struct alignas(cache_line) Published { // written by the producer

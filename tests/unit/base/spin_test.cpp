@@ -15,7 +15,7 @@ using namespace std::chrono_literals;
 /// Each read of the clock takes a microsecond.
 struct Wait {
     /// Waits for something that comes at `arrival`, for at most ten microseconds.
-    bool spin(Duration arrival, Spin::InVain in_vain = Spin::InVain::is_a_loss)
+    bool spin(Duration arrival, const Spin::Manner& manner = Spin::brief)
     {
         looks = 0;
         return spins.until(
@@ -23,13 +23,15 @@ struct Wait {
                 ++looks;
                 return time >= TimePoint{arrival};
             },
-            10us, in_vain, [&] { return time += looks == preempted_after ? 4ms : 1us; });
+            10us, manner,
+            [&] { return time += looks == preempted_after ? preempted_for : Duration{1us}; });
     }
 
     Spin spins;
     TimePoint time{1s};
     int looks = 0;
-    int preempted_after = -1; // so many looks; then another thread has the core for 4 ms
+    int preempted_after = -1; // so many looks; then another thread has the core
+    Duration preempted_for = 4ms;
 };
 
 constexpr auto never = Duration::max();
@@ -81,17 +83,17 @@ TEST_CASE("Spin: each success shortens the next rest by an eighth")
 
 TEST_CASE("Spin: a thread that lost its core sleeps at once, though something arrived, and rests")
 {
-    for (const auto in_vain : {Spin::InVain::is_a_loss, Spin::InVain::is_wanted}) {
+    for (const auto& manner : {Spin::brief, Spin::wanted, Spin::back_pressure}) {
         Wait wait;
         wait.preempted_after = 3;
-        CHECK(!wait.spin(1s + 100us, in_vain));
+        CHECK(!wait.spin(1s + 100us, manner));
         CHECK(wait.looks == 3);
         wait.time += 1s;
-        CHECK(!wait.spin(Duration{}, in_vain));
+        CHECK(!wait.spin(Duration{}, manner));
         CHECK(wait.looks == 0);
         wait.time += 30ms;
         wait.preempted_after = -1;
-        CHECK(wait.spin(Duration{}, in_vain));
+        CHECK(wait.spin(Duration{}, manner));
     }
 }
 
@@ -99,9 +101,34 @@ TEST_CASE("Spin: a spin that the application asked for does not rest when nothin
 {
     Wait wait;
     for (int i = 0; i < 5; ++i) {
-        CHECK(!wait.spin(never, Spin::InVain::is_wanted));
+        CHECK(!wait.spin(never, Spin::wanted));
         CHECK(wait.looks == 10);
     }
+}
+
+TEST_CASE("Spin: a manner says from when on a look shows that the core is shared")
+{
+    struct Row {
+        Spin::Manner manner;
+        Duration longest;
+    };
+    for (const auto& row :
+         {Row{Spin::brief, 50us}, Row{Spin::wanted, 200us}, Row{Spin::back_pressure, 1ms}})
+        for (const bool is_longer : {false, true}) {
+            Wait wait;
+            wait.preempted_after = 3;
+            wait.preempted_for = row.longest + (is_longer ? 1us : 0us);
+            CHECK(wait.spin(1s + 6us, row.manner) != is_longer);
+        }
+}
+
+TEST_CASE("Spin: after a wait for the consumer it rests for 64 times as long as the loss")
+{
+    Wait wait;
+    CHECK(!wait.spin(never, Spin::back_pressure));
+    wait.time += 64 * 10us - 2us;
+    CHECK(!wait.spin(Duration{}, Spin::back_pressure));
+    CHECK(wait.spin(Duration{}, Spin::back_pressure));
 }
 
 } // namespace spin_test
