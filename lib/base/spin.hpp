@@ -40,11 +40,11 @@ public:
                                    .rests_in_vain = false,
                                    .longest_look = std::chrono::microseconds{200},
                                    .rest_factor = 256};
-    /// For a consumer that should catch up, in a dense stream.
-    static constexpr Manner back_pressure{.yields = true,
-                                          .rests_in_vain = true,
-                                          .longest_look = std::chrono::milliseconds{1},
-                                          .rest_factor = 64};
+    /// For another thread or a peer that is at work: it may need this core.
+    static constexpr Manner considerate{.yields = true,
+                                        .rests_in_vain = true,
+                                        .longest_look = std::chrono::milliseconds{1},
+                                        .rest_factor = 64};
 
     /// Spins until `has_arrived()` holds, for `most`. False: sleep. `now` is the clock.
     template <class Condition, class Now>

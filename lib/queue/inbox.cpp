@@ -80,7 +80,7 @@ std::span<std::byte> Inbox::receive_buffer(std::size_t at_least)
     constexpr Duration most = std::chrono::microseconds{10};
     if (receive_buffers_.is_far_ahead(at_least) && !clock_.is_virtual())
         (void)producer_.spin_for_consumer.until(
-            [&] { return !receive_buffers_.is_far_ahead(at_least); }, most, Spin::back_pressure);
+            [&] { return !receive_buffers_.is_far_ahead(at_least); }, most, Spin::considerate);
     return receive_buffers_.buffer(at_least);
 }
 

@@ -93,10 +93,10 @@ private:
     template <class Condition>
     [[nodiscard]] bool spin(Condition has_arrived)
     {
-        // About as long as a sleep with its wake-up takes, and as a peer on this machine may take
-        // that sleeps too
+        // About as long as a sleep with its wake-up takes; and as an answer of a peer on this
+        // machine takes when each thread on the way has to be woken
         constexpr Duration for_next = std::chrono::microseconds{2},
-                           for_reply = std::chrono::microseconds{100};
+                           for_reply = std::chrono::microseconds{200};
         auto& consumer = inbox_.consumer_;
         const auto time_left = deadline() - inbox_.clock_.now();
         if (inbox_.busy_poll_ > Duration{})
@@ -105,7 +105,7 @@ private:
         if (consumer.is_reply_expected.load(std::memory_order_relaxed)
             && consumer.is_reply_expected.exchange(false, std::memory_order_relaxed))
             return consumer.spin_for_reply.until(has_arrived, std::min(for_reply, time_left),
-                                                 Spin::brief);
+                                                 Spin::considerate);
         return consumer.spin_for_next.until(has_arrived, std::min(for_next, time_left),
                                             Spin::brief);
     }

@@ -83,7 +83,7 @@ TEST_CASE("Spin: each success shortens the next rest by an eighth")
 
 TEST_CASE("Spin: a thread that lost its core sleeps at once, though something arrived, and rests")
 {
-    for (const auto& manner : {Spin::brief, Spin::wanted, Spin::back_pressure}) {
+    for (const auto& manner : {Spin::brief, Spin::wanted, Spin::considerate}) {
         Wait wait;
         wait.preempted_after = 3;
         CHECK(!wait.spin(1s + 100us, manner));
@@ -113,7 +113,7 @@ TEST_CASE("Spin: a manner says from when on a look shows that the core is shared
         Duration longest;
     };
     for (const auto& row :
-         {Row{Spin::brief, 50us}, Row{Spin::wanted, 200us}, Row{Spin::back_pressure, 1ms}})
+         {Row{Spin::brief, 50us}, Row{Spin::wanted, 200us}, Row{Spin::considerate, 1ms}})
         for (const bool is_longer : {false, true}) {
             Wait wait;
             wait.preempted_after = 3;
@@ -122,13 +122,13 @@ TEST_CASE("Spin: a manner says from when on a look shows that the core is shared
         }
 }
 
-TEST_CASE("Spin: after a wait for the consumer it rests for 64 times as long as the loss")
+TEST_CASE("Spin: a considerate one rests for 64 times as long as the loss")
 {
     Wait wait;
-    CHECK(!wait.spin(never, Spin::back_pressure));
+    CHECK(!wait.spin(never, Spin::considerate));
     wait.time += 64 * 10us - 2us;
-    CHECK(!wait.spin(Duration{}, Spin::back_pressure));
-    CHECK(wait.spin(Duration{}, Spin::back_pressure));
+    CHECK(!wait.spin(Duration{}, Spin::considerate));
+    CHECK(wait.spin(Duration{}, Spin::considerate));
 }
 
 } // namespace spin_test
