@@ -236,12 +236,13 @@ public:
 template <Client C>
 class DeflateRegistration {
 public:
-    explicit DeflateRegistration(std::string_view competitor)
+    explicit DeflateRegistration(std::string_view competitor, bool sends = true)
     {
         registry().push_back(
             {"websocket_deflate", std::string{competitor}, measure_ingest<C>, serve});
-        registry().push_back(
-            {"websocket_deflate_send", std::string{competitor}, measure_send<C>, serve});
+        if (sends)
+            registry().push_back(
+                {"websocket_deflate_send", std::string{competitor}, measure_send<C>, serve});
     }
 };
 

@@ -78,6 +78,22 @@ void add_secure(std::vector<Case>& cases, double seconds, std::uint64_t scale)
     add("round_trip", "64 B", {.role = Role::echo, .count = 5'000 * scale});
 }
 
+/// Adds a client beside a NATS server. Its generator is another client.
+void add_nats(std::vector<Case>& cases, double seconds, std::uint64_t scale)
+{
+    const auto add = [&](std::string name, std::string variant, Job job) {
+        job.protocol = Protocol::none;
+        cases.push_back({"nats_" + std::move(name), std::move(variant), job});
+    };
+    for (const auto& [size, bytes] :
+         {std::pair{"16 B", 16u}, std::pair{"128 B", 128u}, std::pair{"1 KiB", 1024u}}) {
+        add("subscribe", size, {.payload_bytes = bytes, .seconds = seconds});
+        add("publish", size,
+            {.role = Role::sink, .payload_bytes = bytes, .count = 100'000 * scale});
+    }
+    add("round_trip", "64 B", {.role = Role::echo, .count = 3'000 * scale});
+}
+
 constexpr const char* compiler =
 #if defined(__clang__)
     __VERSION__;
@@ -113,6 +129,7 @@ std::vector<Case> all_cases(bool quick)
         add("cycle", "loopback", {.role = Role::cycle, .count = 50 * scale});
     }
     add_secure(cases, seconds, scale);
+    add_nats(cases, seconds, scale);
     for (const std::uint64_t burst : {1, 64})
         cases.push_back({"handoff",
                          burst == 1 ? "one by one" : "bursts of 64",

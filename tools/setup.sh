@@ -63,7 +63,7 @@ install_interop_packages()
 install_bench_packages()
 {
     install_build_packages
-    install_packages binutils python3 python3-websockets libwebsockets-dev libwebsocketpp-dev libzmq3-dev cppzmq-dev libnng-dev
+    install_packages binutils python3 python3-websockets nats-server libnats-dev libwebsockets-dev libwebsocketpp-dev libzmq3-dev cppzmq-dev libnng-dev
 }
 
 # configure DIRECTORY COMPILER OPTION... : sets up, or changes, a build directory

@@ -171,7 +171,8 @@ private:
 
 const Registration<Libwebsockets> websocket{Protocol::websocket, "libwebsockets"};
 const SecureRegistration<Libwebsockets> secure{"libwebsockets"};
-const DeflateRegistration<Libwebsockets> websocket_deflate{"libwebsockets"};
+// Sending compressed messages it takes gigabytes, and does not end
+const DeflateRegistration<Libwebsockets> websocket_deflate{"libwebsockets", false};
 const bool links_registered = [] {
     registry().push_back({"links", "libwebsockets", measure_links<Libwebsockets>, serve});
     return true;

@@ -282,6 +282,12 @@ public:
     [[nodiscard]] State state() const;
     /// Returns the counters of the current or last run.
     [[nodiscard]] Stats stats() const;
+    /// Returns what arrived about each topic, those with the most messages first; the last one may
+    /// be the sum of the others, with an empty topic. Empty without Options::counted_topics, and
+    /// where messages have no topics. It counts what arrives, also what a policy drops later.
+    /// Blocks: for a lock that the loop holds for less than a microsecond, and for the copy. Throws
+    /// bad_alloc.
+    [[nodiscard]] std::vector<TopicStats> topic_stats() const;
     /// Returns each different failure of the current or last run once, with its count and its
     /// times; Stats::errors counts all.
     [[nodiscard]] ErrorLog errors() const;

@@ -116,6 +116,9 @@ struct Options {
     /// and costs a core for each of them. A thread that loses its core meanwhile sleeps at once,
     /// and does not poll for up to two seconds.
     Duration busy_poll{};
+    /// How many topics Feed::topic_stats() counts one by one, where messages have topics; further
+    /// ones count together. Each takes about 150 bytes and its text. Zero: none are counted.
+    std::size_t counted_topics = 0;
     /// Empty: warnings and errors go to stderr.
     LogHook log{};
     /// Empty: the system's getaddrinfo.

@@ -420,6 +420,12 @@ Stats Feed::stats() const
     return call.can_look() ? call->stats() : Stats{};
 }
 
+std::vector<TopicStats> Feed::topic_stats() const
+{
+    const Call call{*this};
+    return call.can_look() ? call->topic_stats() : std::vector<TopicStats>{};
+}
+
 ErrorLog Feed::errors() const
 {
     const Call call{*this};

@@ -30,7 +30,8 @@ Run::Run(const Options& options, std::shared_ptr<VirtualTime> time)
                 .inbox = inbox_,
                 .journal = journal_,
                 .stop = stop_request_,
-                .outbox = options.outbox},
+                .outbox = options.outbox,
+                .topics = TopicCounters{options.counted_topics}},
       links_{services_},
       stop_{std::in_place, services_, links_, report_, budget_, [this] { return dump(); }},
       user_tasks_{loop_, services_.progressed, [this] { return stop_->has_begun(); }}

@@ -85,6 +85,7 @@ public:
     // --- both
     [[nodiscard]] State state() const;
     [[nodiscard]] Stats stats() const;
+    [[nodiscard]] std::vector<TopicStats> topic_stats() const { return services_.topics.stats(); }
     [[nodiscard]] std::string dump() const;
 
     /// Null: time is real.

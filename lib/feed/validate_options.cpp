@@ -158,9 +158,9 @@ namespace sidecar {
 LinkOptions Options::link_options() const
 {
     // Names every field, so that a new one does not compile before it is copied here
-    const auto& [inbox, outbox, stop, busy_poll, log, lookup, reconnect, on_connected,
-                 on_connected_timeout, subscriptions, ack_timeout, overflow, ping_interval,
-                 ping_timeout, idle_timeout, on_idle, heartbeat, rate_limit] = *this;
+    const auto& [inbox, outbox, stop, busy_poll, counted_topics, log, lookup, reconnect,
+                 on_connected, on_connected_timeout, subscriptions, ack_timeout, overflow,
+                 ping_interval, ping_timeout, idle_timeout, on_idle, heartbeat, rate_limit] = *this;
     return {outbox,      reconnect, on_connected,  on_connected_timeout, subscriptions,
             ack_timeout, overflow,  ping_interval, ping_timeout,         idle_timeout,
             on_idle,     heartbeat, rate_limit};

@@ -185,7 +185,10 @@ bool LinkSink::put_envelope(MessageKind kind, std::span<const std::byte> payload
         return true;
     }
     const StoredMessage message{kind, payload, envelope};
-    return put_stored(message.kind(), message.bytes());
+    if (!put_stored(message.kind(), message.bytes()))
+        return false;
+    services_.topics.add(envelope.topic, payload.size(), services_.loop.iteration_began());
+    return true;
 }
 
 bool LinkSink::put_unusual(const MessageView& message)

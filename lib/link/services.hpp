@@ -6,6 +6,7 @@
 #include "base/wait_queue.hpp"
 #include "loop/event_loop.hpp"
 #include "queue/inbox.hpp"
+#include "queue/topic_counters.hpp"
 
 #include <sidecar/loop_event.hpp>
 #include <sidecar/options.hpp>
@@ -26,6 +27,7 @@ struct LinkServices {
     Journal& journal;                        // both
     const StopRequest& stop;                 // both
     const QueueLimits outbox;                // both: constant; Options::outbox
+    TopicCounters topics;                    // both
     WaitQueue written{};                     // both: send() and flush() wait here for the writers
     WaitQueue progressed{};                  // both: start(), call(), close(), stop() wait here
     std::vector<LinkSink*> space_waiters{};  // sidecar side; wait for inbox capacity

@@ -63,6 +63,22 @@ Result<void> add_url(Urls& urls, std::string_view text)
     return {};
 }
 
+/// Whether messages without a topic have a subject. The options are valid, so a subject is what
+/// follows the slash after the host. Each send asks: it only looks.
+bool has_subject(const Nats::Options& options) noexcept
+{
+    if (!options.subject.empty())
+        return true;
+    const std::string_view urls = options.url;
+    for (auto host = urls.find("://"); host != urls.npos; host = urls.find("://", host)) {
+        host += 3;
+        const auto end = urls.find_first_of("/,", host);
+        if (end != urls.npos && end + 1 < urls.size() && urls[end] == '/' && urls[end + 1] != ',')
+            return true;
+    }
+    return false;
+}
+
 /// Returns the host of "host:port", without brackets.
 std::string host_of(std::string_view address)
 {
@@ -111,7 +127,7 @@ std::string fault_of_send(const Nats::Options& options, const MessageView& messa
                        fault_of_subject(command->subject, subscribe));
         if (why.empty())
             why = describe("the queue", command->queue, fault_of_queue(command->queue));
-    } else if (options.subject.empty() && parse_urls(options.url).value().subject.empty()) {
+    } else if (!has_subject(options)) {
         why = "it has no topic, and the option subject is empty";
     }
     if (why.empty() && !reply_to.empty())
