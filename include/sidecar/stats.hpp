@@ -97,7 +97,7 @@ struct Stats {
 /// Several lines, for people: a name and a value in each, in groups.
 [[nodiscard]] SIDECAR_API std::string to_table(const Stats& stats);
 
-/// What arrived about one topic; see Feed::topic_stats().
+/// The messages about one topic; see Feed::topic_stats().
 struct TopicStats {
     std::string topic; ///< empty: the sum of all that were not counted one by one
     std::uint64_t messages = 0, bytes = 0;
