@@ -20,8 +20,8 @@ public:
     explicit NatsRegistration(std::string_view competitor)
     {
         const auto add = [&](std::string name, Measure measure) {
-            registry().push_back(
-                {"nats_" + std::move(name), std::string{competitor}, std::move(measure), serve_nats});
+            registry().push_back({"nats_" + std::move(name), std::string{competitor},
+                                  std::move(measure), serve_nats});
         };
         add("subscribe", measure_ingest<C>);
         add("publish", measure_send<C>);
