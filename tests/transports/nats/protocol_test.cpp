@@ -97,7 +97,7 @@ std::vector<std::string> hear(std::string_view stream, std::size_t segment_bytes
 Failure failure_of(std::string_view stream, std::size_t limit = 1000)
 {
     std::optional<Failure> first;
-    for (const std::size_t segment_bytes : {stream.size(), std::size_t{1}}) {
+    for (const std::size_t segment_bytes : {stream.size(), 1 + stream.size() / 4096}) {
         try {
             const auto heard = hear(stream, segment_bytes, limit);
             FAIL("no failure, but ", heard.size(), " lines");
