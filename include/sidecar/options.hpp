@@ -111,10 +111,10 @@ struct Options {
     /// it. 0: 2 MiB, or the link's max_message_bytes if that is more.
     QueueLimits outbox{};
     StopBudget stop{};
-    /// How long receive(), and an idle loop, poll before they sleep. Zero: receive() polls for some
-    /// microseconds where that pays, the loop not at all. Polling saves the system's wake-up latency
-    /// and costs a core for each of them. A thread that loses its core meanwhile sleeps at once,
-    /// and does not poll for up to two seconds.
+    /// How long receive(), and an idle loop, poll before they sleep. Zero: receive() polls where
+    /// that pays, for some microseconds, and after a send for up to 400; the loop does not. Polling
+    /// saves the system's wake-up latency and costs a core for each of them. A thread that loses its
+    /// core meanwhile sleeps at once, and does not poll for up to two seconds.
     Duration busy_poll{};
     /// How many topics Feed::topic_stats() counts one by one, where messages have topics; further
     /// ones count together. Each takes about 150 bytes and its text. Zero: none are counted.
