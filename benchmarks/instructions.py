@@ -34,14 +34,12 @@ CASES = [
       for size, count in (("64 B", 204_800), ("1 KiB", 102_400))],
     *[(f"{protocol}_send/64 B", "sidecar", 102_400) for protocol in ("tcp", "websocket")],
 ]
-# Of these the instructions are checked: what the threads' turns change least.
+# Of these the instructions are checked: the threads' turns change them by less than 3 %. They change those of receiving
+# 64 B by half, since a receiver looks again and again before it sleeps.
 INSTRUCTIONS = [
     ("handoff/one by one", "sidecar inbox", 51_200),
-    ("websocket_ingest/64 B", "sidecar", 102_400),
     ("websocket_ingest/1 KiB", "sidecar", 51_200),
-    ("websocket_text/JSON 64 B", "sidecar", 102_400),
     ("websocket_send/64 B", "sidecar", 51_200),
-    ("wss_ingest/64 B", "sidecar", 51_200),
 ]
 # And of this one the allocations, reads and writes: one message at a time, so that each read and write is the same.
 EXACT = [("websocket_round_trip/64 B", "sidecar", 1_000)]
