@@ -5,7 +5,11 @@
 #include "peer.hpp"
 
 #include <cstring>
+#include <initializer_list>
 #include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
 
 namespace bench {
 
@@ -175,6 +179,18 @@ enum class Cases {
     waits     // cases in which the application waits for every message
 };
 
+/// A case's name behind its prefix, and what measures it.
+using NamedMeasure = std::pair<std::string_view, Measure>;
+
+/// Registers a competitor for cases with one kind of generator.
+inline void add_cases(std::string_view prefix, std::string_view competitor, const Serve& generator,
+                      std::initializer_list<NamedMeasure> cases)
+{
+    for (const auto& [name, measure] : cases)
+        registry().push_back(
+            {std::string{prefix} + std::string{name}, std::string{competitor}, measure, generator});
+}
+
 /// Registers a competitor for the cases of a protocol. Define a constant of it in the competitor's
 /// file.
 template <Client C>
@@ -183,20 +199,16 @@ public:
     Registration(Protocol protocol, std::string_view competitor, Cases cases = Cases::all,
                  const Serve& generator = serve)
     {
-        const std::string prefix = protocol == Protocol::websocket ? "websocket_" : "tcp_";
-        const auto add = [&](std::string name, Measure measure) {
-            registry().push_back(
-                {prefix + name, std::string{competitor}, std::move(measure), generator});
-        };
-        add("round_trip", measure_round_trip<C>);
-        add("latency", measure_latency<C>);
+        const auto* const prefix = protocol == Protocol::websocket ? "websocket_" : "tcp_";
+        add_cases(prefix, competitor, generator,
+                  {{"round_trip", measure_round_trip<C>}, {"latency", measure_latency<C>}});
         if (cases == Cases::waits)
             return;
-        add("ingest", measure_ingest<C>);
-        add("send", measure_send<C>);
-        add("idle", measure_idle<C>);
+        add_cases(
+            prefix, competitor, generator,
+            {{"ingest", measure_ingest<C>}, {"send", measure_send<C>}, {"idle", measure_idle<C>}});
         if (cases == Cases::all)
-            add("cycle", measure_cycle<C>);
+            add_cases(prefix, competitor, generator, {{"cycle", measure_cycle<C>}});
     }
 };
 
@@ -206,13 +218,10 @@ class WebSocketRegistration {
 public:
     explicit WebSocketRegistration(std::string_view competitor)
     {
-        const auto add = [&](std::string name, Measure measure) {
-            registry().push_back({"websocket_" + std::move(name), std::string{competitor},
-                                  std::move(measure), serve});
-        };
-        add("text", measure_ingest<C>);
-        add("fragments", measure_ingest<C>);
-        add("echo", measure_echo<C>);
+        add_cases("websocket_", competitor, serve,
+                  {{"text", measure_ingest<C>},
+                   {"fragments", measure_ingest<C>},
+                   {"echo", measure_echo<C>}});
     }
 };
 
@@ -222,13 +231,10 @@ class SecureRegistration {
 public:
     explicit SecureRegistration(std::string_view competitor)
     {
-        const auto add = [&](std::string name, Measure measure) {
-            registry().push_back(
-                {"wss_" + std::move(name), std::string{competitor}, std::move(measure), serve});
-        };
-        add("ingest", measure_ingest<C>);
-        add("send", measure_send<C>);
-        add("round_trip", measure_round_trip<C>);
+        add_cases("wss_", competitor, serve,
+                  {{"ingest", measure_ingest<C>},
+                   {"send", measure_send<C>},
+                   {"round_trip", measure_round_trip<C>}});
     }
 };
 
@@ -238,11 +244,9 @@ class DeflateRegistration {
 public:
     explicit DeflateRegistration(std::string_view competitor, bool sends = true)
     {
-        registry().push_back(
-            {"websocket_deflate", std::string{competitor}, measure_ingest<C>, serve});
+        add_cases("websocket_", competitor, serve, {{"deflate", measure_ingest<C>}});
         if (sends)
-            registry().push_back(
-                {"websocket_deflate_send", std::string{competitor}, measure_send<C>, serve});
+            add_cases("websocket_", competitor, serve, {{"deflate_send", measure_send<C>}});
     }
 };
 

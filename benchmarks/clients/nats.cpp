@@ -2,7 +2,8 @@
 // the server, on a plain socket.
 #include "nats.hpp"
 
-#include "../cases.hpp"
+#include "../../tests/support/nats_server.hpp"
+#include "poll_while.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/nats.hpp>
@@ -14,10 +15,11 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
-#include <netinet/in.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
-#include <poll.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -28,15 +30,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-sockaddr_in loopback(std::uint16_t port)
-{
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return address;
-}
-
 /// A client of the protocol's two lines that carry a message, with its own large writes.
 class Plain {
 public:
@@ -45,7 +38,7 @@ public:
     {
         const int on = 1;
         ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        const auto address = loopback(port);
+        const auto address = ReservedPort::address(port);
         for (int tries = 0; ::connect(fd_, reinterpret_cast<const sockaddr*>(&address),
                                       sizeof address)
                             != 0;
@@ -150,20 +143,10 @@ struct Generator {
     }
 };
 
-/// Starts a server that ends with this process, and returns its port. It cuts no client that reads
-/// slowly.
-std::uint16_t start_server()
+/// Starts a server that ends with this process. It cuts no client that reads slowly. Not a
+/// NatsServer: this process is killed, and would leave its directory behind.
+void start_server(std::uint16_t port)
 {
-    const int taken = ::socket(AF_INET, SOCK_STREAM, 0);
-    const int on = 1;
-    auto address = loopback(0);
-    socklen_t size = sizeof address;
-    // Bound, not listening: nobody else takes the port, and the server may, with SO_REUSEADDR
-    if (::setsockopt(taken, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0
-        || ::bind(taken, reinterpret_cast<const sockaddr*>(&address), size) != 0
-        || ::getsockname(taken, reinterpret_cast<sockaddr*>(&address), &size) != 0)
-        throw std::runtime_error{"no port for the NATS server"};
-    const auto port = ntohs(address.sin_port);
     const auto config = fmt::format("host: 127.0.0.1\nport: {}\nmax_pending: 8GB\n"
                                     "write_deadline: \"60s\"\n",
                                     port);
@@ -183,7 +166,6 @@ std::uint16_t start_server()
             ::execlp(server, "nats-server", "-c", path.c_str(), nullptr);
         ::_exit(127);
     }
-    return port;
 }
 
 class Floor {
@@ -217,16 +199,7 @@ public:
     template <class Handler>
     void receive_while(Handler&& handler)
     {
-        bool go_on = true;
-        const auto hand_over = [&](const auto& message) {
-            if (go_on)
-                go_on = handler(message.bytes());
-        };
-        while (go_on) {
-            const auto count = feed_.poll(hand_over, 4096).value();
-            if (count == 0 && go_on)
-                hand_over(feed_.receive(sidecar::Duration::max()).value());
-        }
+        poll_while(feed_, handler);
     }
     void send(Bytes message) { feed_.send(message, 10s).value(); }
     void stop() { (void)feed_.stop(); }
@@ -242,9 +215,10 @@ const NatsRegistration<Ours> ours_registered{"sidecar"};
 
 void serve_nats(const Job& job, const std::function<void(std::uint16_t)>& listening)
 {
-    const auto port = start_server();
-    Plain plain{port, nats_from_generator, nats_to_generator};
-    listening(port);
+    const ReservedPort port;
+    start_server(port.number());
+    Plain plain{port.number(), nats_from_generator, nats_to_generator};
+    listening(port.number());
     plain.receive_while([](Bytes) { return false; }); // "go": the client has subscribed
     Generator generator{plain, job.role == Role::flood};
     serve_messages(job, generator);

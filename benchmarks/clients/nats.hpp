@@ -19,13 +19,10 @@ class NatsRegistration {
 public:
     explicit NatsRegistration(std::string_view competitor)
     {
-        const auto add = [&](std::string name, Measure measure) {
-            registry().push_back({"nats_" + std::move(name), std::string{competitor},
-                                  std::move(measure), serve_nats});
-        };
-        add("subscribe", measure_ingest<C>);
-        add("publish", measure_send<C>);
-        add("round_trip", measure_round_trip<C>);
+        add_cases("nats_", competitor, serve_nats,
+                  {{"subscribe", measure_ingest<C>},
+                   {"publish", measure_send<C>},
+                   {"round_trip", measure_round_trip<C>}});
     }
 };
 

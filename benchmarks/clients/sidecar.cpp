@@ -1,6 +1,7 @@
 // This library: by poll() as in a game loop, by receive(), and by receive() with Options::busy_poll.
 #include "../cases.hpp"
 #include "../tls.hpp"
+#include "poll_while.hpp"
 
 #include <sidecar/sidecar.hpp>
 #include <sidecar/transports/tcp.hpp>
@@ -46,21 +47,11 @@ public:
     template <class Handler>
     void receive_while(Handler&& handler)
     {
-        bool go_on = true;
-        const auto hand_over = [&](const auto& message) {
-            if (go_on)
-                go_on = handler(message.bytes());
-        };
-        if constexpr (way != Way::poll) {
-            while (go_on)
-                hand_over(feed_.receive(sidecar::Duration::max()).value());
-        } else {
-            while (go_on) {
-                const auto count = feed_.poll(hand_over, 4096).value();
-                if (count == 0 && go_on)
-                    hand_over(feed_.receive(sidecar::Duration::max()).value());
-            }
-        }
+        if constexpr (way == Way::poll)
+            poll_while(feed_, handler);
+        else
+            while (handler(feed_.receive(sidecar::Duration::max()).value().bytes()))
+                ;
     }
     void send(Bytes message) { feed_.send(message, 10s).value(); }
     void open(const Job& job)

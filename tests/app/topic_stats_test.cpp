@@ -1,4 +1,5 @@
 // Feed::topic_stats(): what arrived, by topic.
+#include "support/fixture.hpp"
 #include "support/real_mock.hpp"
 #include "support/silent_options.hpp"
 
@@ -16,19 +17,9 @@ namespace topic_stats_test {
 using namespace sidecar;
 using namespace std::chrono_literals;
 
-struct Run {
-    explicit Run(Options options = {})
-        : feed{{.peer = peer, .topics = true}, silenced(std::move(options))}
-    {
-        REQUIRE(feed.start(1s));
-    }
-    MockPeer peer;
-    Sidecar<Mock> feed;
-};
-
 TEST_CASE("topic_stats: counts so many topics one by one, and the others together")
 {
-    Run run{{.counted_topics = 2}};
+    TopicFixture run{{.counted_topics = 2}};
     CHECK(run.feed.topic_stats().empty());
     run.peer.deliver("12345", {.topic = "usd"});
     run.peer.deliver("no topic");
@@ -54,7 +45,7 @@ TEST_CASE("topic_stats: counts so many topics one by one, and the others togethe
     CHECK(stats[2].bytes == 7);
     (void)run.feed.stop();
     CHECK(run.feed.topic_stats().size() == 3);
-    Run without;
+    TopicFixture without;
     without.peer.deliver("1", {.topic = "eur"});
     REQUIRE(without.feed.receive(1s));
     CHECK(without.feed.topic_stats().empty());

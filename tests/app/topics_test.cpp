@@ -1,4 +1,5 @@
 // Topics, headers and acknowledgements: what a message carries beside its payload.
+#include "support/fixture.hpp"
 #include "support/minimal_transport.hpp"
 #include "support/real_mock.hpp"
 #include "support/silent_options.hpp"
@@ -22,16 +23,6 @@ namespace topics_test {
 using namespace sidecar;
 using namespace std::chrono_literals;
 
-struct Run {
-    explicit Run(Options options = {})
-        : feed{{.peer = peer, .topics = true}, silenced(std::move(options))}
-    {
-        REQUIRE(feed.start(1s));
-    }
-    MockPeer peer;
-    Sidecar<Mock> feed;
-};
-
 std::string all_of(const MessageView& message)
 {
     std::string text{message.topic()};
@@ -43,7 +34,7 @@ std::string all_of(const MessageView& message)
 
 TEST_CASE("a received message shows its topic, reply_to and headers, in each call")
 {
-    Run run;
+    TopicFixture run;
     const Header headers[]{{"Trace", "7"}, {"", ""}, {"trace", "8"}};
     const auto deliver = [&](std::string_view payload) {
         run.peer.deliver(payload, {.topic = "prices.eur", .reply_to = "box.1", .headers = headers});
@@ -85,7 +76,7 @@ TEST_CASE("a received message shows its topic, reply_to and headers, in each cal
 
 TEST_CASE("a message without an envelope has no topic")
 {
-    Run run;
+    TopicFixture run;
     run.peer.deliver("plain");
     const auto message = run.feed.receive(1s);
     REQUIRE(message);
@@ -95,7 +86,7 @@ TEST_CASE("a message without an envelope has no topic")
 
 TEST_CASE("the envelope counts for the limit of a message")
 {
-    Run run;
+    TopicFixture run;
     const std::string topic(1000, 't');
     run.peer.deliver(std::string((1u << 20) - 1100, 'x'), {.topic = topic});
     CHECK(run.feed.receive(1s));
@@ -107,7 +98,7 @@ TEST_CASE("the envelope counts for the limit of a message")
 
 TEST_CASE("a send carries its topic, reply_to and headers to the transport")
 {
-    Run run;
+    TopicFixture run;
     const Header headers[]{{"Id", "1"}};
     for (const auto priority : {Priority::normal, Priority::high})
         for (const std::size_t size : {3, 3000, 100'000}) {
@@ -150,7 +141,7 @@ TEST_CASE("what cannot be sent with a topic is refused, and the link goes on")
     }
     SUBCASE("a topic that is too long")
     {
-        Run run;
+        TopicFixture run;
         const std::string topic(70'000, 't');
         const auto refused = run.feed.send("x", {.topic = topic});
         REQUIRE_FALSE(refused);
@@ -178,7 +169,7 @@ TEST_CASE("what cannot be sent with a topic is refused, and the link goes on")
 
 TEST_CASE("conflating needs no key function on a transport with topics")
 {
-    Run run{{.overflow = {.policy = OverflowPolicy::conflate}}};
+    TopicFixture run{{.overflow = {.policy = OverflowPolicy::conflate}}};
     for (const auto* text : {"1", "2", "3"}) {
         run.peer.deliver(text, {.topic = "eur"});
         run.peer.deliver(text, {.topic = "usd"});
@@ -251,7 +242,7 @@ std::vector<std::string> acknowledged(MockPeer& peer)
 
 TEST_CASE("a message is acknowledged once the application has taken it, not before")
 {
-    Run run;
+    TopicFixture run;
     const auto deliver = [&](std::string_view name) {
         run.peer.deliver("x", {.topic = "t", .reply_to = name, .acknowledgement = "+ACK"});
     };
@@ -292,7 +283,7 @@ TEST_CASE("a message that the application did not take is not acknowledged")
 {
     SUBCASE("its handler throws")
     {
-        Run run;
+        TopicFixture run;
         run.peer.deliver("x", {.reply_to = "one", .acknowledgement = "+ACK"});
         REQUIRE(run.feed.sleep_for(1ms));
         const auto throws = [](const MessageView&) { throw 7; };
@@ -302,7 +293,8 @@ TEST_CASE("a message that the application did not take is not acknowledged")
     }
     SUBCASE("the policy drops it")
     {
-        Run run{{.overflow = {.policy = OverflowPolicy::drop_oldest, .queue_messages = 1}}};
+        TopicFixture run{
+            {.overflow = {.policy = OverflowPolicy::drop_oldest, .queue_messages = 1}}};
         run.peer.deliver("x", {.reply_to = "one", .acknowledgement = "+ACK"});
         run.peer.deliver("x", {.reply_to = "two", .acknowledgement = "+ACK"});
         REQUIRE(run.feed.sleep_for(1ms));
@@ -315,7 +307,7 @@ TEST_CASE("a message that the application did not take is not acknowledged")
     }
     SUBCASE("its connection is gone")
     {
-        Run run{{.reconnect = Reconnect{}}};
+        TopicFixture run{{.reconnect = Reconnect{}}};
         run.peer.deliver("x", {.reply_to = "one", .acknowledgement = "+ACK"});
         REQUIRE(run.feed.sleep_for(1ms));
         run.peer.refuse_connect(error_code{Error::connect_failed});
@@ -451,7 +443,7 @@ TEST_CASE("a request that gets no answer says why")
     }
     SUBCASE("a transport without requests, and the loop's thread")
     {
-        Run run;
+        TopicFixture run;
         CHECK(run.feed.request("sum", "x", 1s).error() == Error::misuse);
         const auto within = run.feed.call("ask", [&](Context) -> Task<Error> {
             co_return static_cast<Error>(run.feed.request("sum", "x", 1s).error().code().value());
