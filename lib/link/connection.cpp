@@ -163,8 +163,7 @@ Task<> Connection::listen(Context ctx)
         co_return co_await accept_all(ctx);
     const auto& tasks = link_.services().loop.tasks();
     auto& sink = link_.sink();
-    std::exception_ptr exception;
-    while (!exception) {
+    while (!read_failure_) {
         (void)co_await sink.wait_for_room(ctx, TimePoint::max());
         ctx.waiting_for("messages from the peer");
         sink.begin_read();
@@ -172,20 +171,21 @@ Task<> Connection::listen(Context ctx)
         try {
             co_await transport_->read(ctx, sink);
             link_.counters().reads.fetch_add(1, std::memory_order_relaxed);
+        } catch (const Exception& e) { // most often: an exception is rethrown for each coroutine
+            read_failure_ = e.failure();
         } catch (...) {
-            exception = std::current_exception();
+            read_failure_ = listener_failure(std::current_exception());
         }
         link_.services().inbox.publish();
         if (sink.has_put())
             link_.keep_alive().on_data();
         // A transport that never waits must not starve the others
-        if (!exception && iteration == tasks.iteration())
+        if (!read_failure_ && iteration == tasks.iteration())
             co_await give_way(ctx);
     }
     if (session_)
-        co_await end_session(ctx, exception);
+        co_await end_session(ctx);
     co_await sink.deliver_pending(ctx);
-    std::rethrow_exception(exception);
 }
 
 /// Separate from listen(), as is make_config(): listen()'s frame lives as long as the connection, and
@@ -316,14 +316,20 @@ Task<> Connection::accept_all(Context ctx)
 }
 
 /// Lets on_connected take the messages that arrived: its failure may explain more than the read's.
-Task<> Connection::end_session(Context ctx, std::exception_ptr exception)
+Task<> Connection::end_session(Context ctx)
 {
-    session_->end(failure_of(exception, Error::disconnected, "read"));
+    session_->end(*read_failure_);
     const auto deadline = deadline_after(ctx.now(), last_turn);
     while (session_ && ctx.now() < deadline) {
         ctx.waiting_for("on_connected to end");
         (void)co_await ctx.wait(session_over_, deadline);
     }
+}
+
+Failure Connection::listener_failure(const std::exception_ptr& exception) const
+{
+    return link_.link_state().is_open() ? failure_of(exception, Error::disconnected, "read")
+                                        : failure_of(exception, Error::connect_failed, "connect");
 }
 
 void Connection::listener_ended(std::exception_ptr exception)
@@ -335,11 +341,9 @@ void Connection::listener_ended(std::exception_ptr exception)
     if (std::exchange(is_watching_, false))
         link_.sink().unwatch(link_.subscriptions());
     is_writer_due_ = false;
-    std::optional<Failure> why;
+    auto why = std::move(read_failure_);
     if (exception)
-        why = link_.link_state().is_open()
-                  ? failure_of(exception, Error::disconnected, "read")
-                  : failure_of(exception, Error::connect_failed, "connect");
+        why = listener_failure(exception);
     abort();
     cancel(writer);
     cancel(preparer);

@@ -86,12 +86,13 @@ private:
     Task<std::shared_ptr<const LinkConfig>> make_config(Context ctx);
     void keep_facts();
     Task<> accept_all(Context ctx);
-    Task<> end_session(Context ctx, std::exception_ptr exception);
+    Task<> end_session(Context ctx);
     Task<> write_all(Context ctx);
     Task<> write_ping(Context ctx);
     Task<> run_on_connected(Context ctx);
     Task<> drain_and_close(Context ctx);
     void listener_ended(std::exception_ptr exception);
+    [[nodiscard]] Failure listener_failure(const std::exception_ptr& exception) const;
     void writer_ended(std::exception_ptr exception);
     void preparer_ended(std::exception_ptr exception);
     void closer_ended(std::exception_ptr exception);
@@ -112,6 +113,7 @@ private:
     Timers::Timer deadline_;                  // sidecar side; for connecting and on_connected
     Timers::Timer answers_;                   // sidecar side; for the subscriptions' answers
     Timers::Timer last_words_;                // sidecar side; after a failed write
+    std::optional<Failure> read_failure_;     // sidecar side; why reading ended
     std::unique_ptr<SessionImpl> session_;    // sidecar side; while on_connected runs
     LoopEvent session_over_;                  // sidecar side
     Attempt attempt_;                         // sidecar side

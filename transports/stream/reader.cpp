@@ -97,7 +97,8 @@ bool Reader::put_refused(Sink& sink)
     return true;
 }
 
-/// Puts every complete message. Returns true if read() must return: a message was put or refused.
+/// Puts every complete message. Returns true if read() must return: a message was put or refused, or
+/// none follows.
 bool Reader::decode(Sink& sink, Decoder& decoder)
 {
     const auto bytes = unread();
@@ -117,7 +118,7 @@ bool Reader::decode(Sink& sink, Decoder& decoder)
             pass.consumed_bytes = bytes.size();
     }
     consume(pass.consumed_bytes);
-    return pass.put_any || pass.refused;
+    return pass.put_any || pass.refused || pass.is_over;
 }
 
 /// Receives without waiting, into the sink's memory if possible. Zero without an error: nothing was

@@ -29,10 +29,10 @@ namespace sidecar::stream {
 class Reader {
 public:
     /// Waits for a message, then puts all that have arrived, up to about batch_bytes. Returns
-    /// without one when the sink has no room, or after batch_bytes that complete no message. Throws
-    /// the decoder's exceptions, and system_error for errors of the stream; after the latter
-    /// unfinished() returns the part of a message that arrived. Messages received before an abort()
-    /// are put first.
+    /// without one when the sink has no room, after batch_bytes that complete no message, or when
+    /// the decoder says that none follows. Throws the decoder's exceptions, and system_error for
+    /// errors of the stream; after the latter unfinished() returns the part of a message that
+    /// arrived. Messages received before an abort() are put first.
     [[nodiscard]] Task<> read(Stream& stream, Sink& sink, Decoder& decoder);
 
     /// Adds bytes that a handshake has already read; they precede all others.

@@ -82,31 +82,33 @@ void Connection::open(std::shared_ptr<stream::Stream> stream, std::span<const st
 Task<> Connection::read(Context ctx, Sink& sink)
 {
     std::exception_ptr exception;
-    try {
-        if (end_)
-            throw Exception{*end_};
-        if (protocol_.ending()) // behind the messages of the read before
-            throw Ended{};
-        co_await reader_.read(*stream_, sink, *this);
-        if (protocol_.ending()) {
-            send_last_word(); // the application gets the messages first
-        } else {
-            const auto next_look = deadline_after(ctx.now(), first_look);
-            const bool has_room = co_await sink.wait_for_room(ctx, next_look);
-            if (!has_room)
-                co_await answer_pings(ctx, sink);
+    if (!end_ && !protocol_.ending()) { // else it ended behind the messages of the read before
+        try {
+            has_put_ = false;
+            co_await reader_.read(*stream_, sink, *this);
+            if (!protocol_.ending()) {
+                const auto next_look = deadline_after(ctx.now(), first_look);
+                const bool has_room = co_await sink.wait_for_room(ctx, next_look);
+                if (!has_room)
+                    co_await answer_pings(ctx, sink);
+            }
+            if (!protocol_.ending())
+                co_return;
+            send_last_word();
+            if (has_put_)
+                co_return; // the application gets the messages first
+        } catch (...) {
+            exception = std::current_exception();
         }
-    } catch (...) {
-        exception = std::current_exception();
     }
-    if (!exception)
-        co_return;
-    if (protocol_.ending() && !end_) {
-        send_last_word();
-        co_await await_last_word(ctx);
+    if (!end_) {
+        if (protocol_.ending()) {
+            send_last_word();
+            co_await await_last_word(ctx);
+        }
+        end_ = read_failure(std::move(exception));
+        over_.set();
     }
-    end_ = read_failure(std::move(exception));
-    over_.set();
     throw Exception{*end_};
 }
 
@@ -119,7 +121,7 @@ Task<> Connection::answer_pings(Context ctx, Sink& sink)
         if (reader_.is_in_place()) {
             co_await reader_.read(*stream_, sink, *this); // its rest, to see the bytes behind it
             if (protocol_.ending())
-                co_return send_last_word();
+                co_return;
         } else {
             look_for_pings();
         }
@@ -153,9 +155,8 @@ stream::DecodeResult Connection::decode(std::span<const std::byte> unread, Sink&
     });
     if (const auto pong = protocol_.take_pong())
         sink.on_pong(*pong);
-    const bool has_put = std::exchange(has_completed_, false) || pass.put_any;
-    if (protocol_.ending() && !has_put)
-        throw Ended{};
+    has_put_ = has_put_ || pass.put_any;
+    pass.is_over = protocol_.ending() != nullptr;
     return pass;
 }
 
@@ -164,7 +165,7 @@ void Connection::received(std::span<const std::byte> bytes, bool is_last)
     protocol_.received(bytes, is_last);
     if (protocol_.ending())
         throw Ended{};
-    has_completed_ = is_last;
+    has_put_ = has_put_ || is_last;
 }
 
 void Connection::answer()

@@ -52,6 +52,8 @@ public:
     /// `endpoint` names the peer in failures.
     Connection(Role role, std::size_t max_message_bytes, std::string endpoint);
 
+    [[nodiscard]] const std::string& endpoint() const noexcept { return endpoint_; }
+
     /// Begins with the stream behind the handshake. `early` holds bytes of it that have already
     /// arrived; `secrets` are those that the peer may repeat.
     void open(std::shared_ptr<stream::Stream> stream, std::span<const std::byte> early,
@@ -88,7 +90,7 @@ private:
     Protocol protocol_;                      // sidecar side
     std::optional<PartialMessage> large_;    // sidecar side; being sent in fragments
     std::uint64_t looked_until_ = 0;         // sidecar side; offset in the stream, for pings
-    bool has_completed_ = false;             // sidecar side; received() took the end of a message
+    bool has_put_ = false;                   // sidecar side; this read() completed a message
     bool has_answered_end_ = false;          // sidecar side; the writer has our answer to ending()
     std::optional<Failure> end_;             // sidecar side; set: no read will succeed
     LoopEvent over_;                         // sidecar side; close() awaits it

@@ -99,16 +99,9 @@ std::string resolve_location(std::string_view base, std::string_view location)
 }
 
 Redirects::Redirects(const WebSocket::Options& options)
-    : options_{options}, secrets_{secrets_of(options)}
+    : options_{options}, secrets_{secrets_of(options)}, endpoint_{redact_url(options.url)}
 {
     asked_.insert(options.url);
-}
-
-std::string Redirects::endpoint() const
-{
-    const auto url = redact_url(options_.url);
-    // The application's own URL keeps its path as it is
-    return asked_.size() == 1 ? url : secrets_.redact(url);
 }
 
 Result<bool> Redirects::follow(const Failure& refusal)
@@ -133,6 +126,8 @@ Result<bool> Redirects::follow(const Failure& refusal)
     options_.url = to;
     for (const auto& value : query_values(to))
         secrets_.add(value);
+    endpoint_ =
+        secrets_.redact(redact_url(to)); // the application's own URL keeps its path as it is
     asked_.insert(to);
     return true;
 }

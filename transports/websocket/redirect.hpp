@@ -30,7 +30,7 @@ public:
     /// The secrets of all hops so far.
     [[nodiscard]] const http::Secrets& secrets() const noexcept { return secrets_; }
     /// The name of the current hop in texts.
-    [[nodiscard]] std::string endpoint() const;
+    [[nodiscard]] const std::string& endpoint() const noexcept { return endpoint_; }
     /// Judges the refusal of a handshake. True: it redirects, and options() are those of the new
     /// hop. False: it does not redirect, or max_redirects is zero. Errors: handshake_refused for a
     /// redirect that must not be followed, with its status and Location.
@@ -42,6 +42,7 @@ private:
 
     WebSocket::Options options_;  // sidecar side; of the current hop
     http::Secrets secrets_;       // sidecar side
+    std::string endpoint_;        // sidecar side; of the current hop
     std::set<std::string> asked_; // sidecar side; URLs, the current one included
 };
 

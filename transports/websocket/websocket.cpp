@@ -31,9 +31,9 @@ class WebSocket::Impl final {
 public:
     Impl(const Options& options, const Attempt& attempt)
         : options_{std::make_unique<const Options>(options)},
-          endpoint_{websocket::redact_url(options.url)},
           connector_{attempt},
-          connection_{websocket::Role::client, options.max_message_bytes, endpoint_}
+          connection_{websocket::Role::client, options.max_message_bytes,
+                      websocket::redact_url(options.url)}
     {
     }
 
@@ -53,7 +53,6 @@ private:
     Task<Result<void>> connect_to(Context ctx, const websocket::Redirects& redirects);
 
     std::unique_ptr<const Options> options_; // sidecar side; null once connected, to save a KiB
-    const std::string endpoint_;             // sidecar side
     stream::Connector connector_;            // sidecar side
     std::shared_ptr<stream::Stream> stream_; // sidecar side; null until connected
     websocket::Connection connection_;       // sidecar side
@@ -80,15 +79,15 @@ Task<> WebSocket::Impl::connect(Context ctx)
 Task<Result<void>> WebSocket::Impl::connect_to(Context ctx, const websocket::Redirects& redirects)
 {
     const auto& options = redirects.options();
-    const auto endpoint = redirects.endpoint();
+    const auto& endpoint = redirects.endpoint();
     const auto url = websocket::parse_url(options.url).value();
     auto target = websocket::target_of(url, options, endpoint);
     auto connected = co_await connector_.connect(ctx, std::move(target));
     stream_ = std::move(connected.stream);
     ctx.phase(Phase::handshaking, "of WebSocket with " + stream_->peer());
     websocket::Handshake handshake{url, options, redirects.secrets(), endpoint};
-    const auto frames =
-        co_await run_exchange(*stream_, handshake, std::move(connected.early), endpoint_);
+    const auto frames = co_await run_exchange(*stream_, handshake, std::move(connected.early),
+                                              connection_.endpoint());
     if (!frames)
         co_return frames.error();
     if (!handshake.subprotocol().empty())

@@ -10,13 +10,16 @@ namespace reader_test {
 using namespace fakes;
 using stream::Reader;
 
-/// One length byte, or 255 and four; "!" ends all; a length of 0 is a filler without a message.
+/// One length byte, or 255 and four; "!" is a mistake, "." the end; a length of 0 is a filler without
+/// a message.
 class Lengths final : public stream::Decoder {
 public:
     stream::DecodeResult decode(std::span<const std::byte> unread, Sink& sink) override
     {
-        return stream::decode_messages(unread, sink, MessageKind::binary,
-                                       [this](auto bytes) { return decode(bytes); });
+        auto pass = stream::decode_messages(unread, sink, MessageKind::binary,
+                                            [this](auto bytes) { return decode(bytes); });
+        pass.is_over = is_over;
+        return pass;
     }
     void received(std::span<const std::byte> bytes, bool is_last) override
     {
@@ -26,6 +29,7 @@ public:
     std::size_t decoded = 0;
     std::string seen_in_place;
     bool is_last_seen = false;
+    bool is_over = false;
 
 private:
     Decoded decode(std::span<const std::byte> bytes)
@@ -35,6 +39,9 @@ private:
         const auto first = std::to_integer<std::size_t>(bytes[0]);
         if (first == '!')
             throw Exception{Failure{Error::protocol_violation}};
+        is_over = is_over || first == '.';
+        if (is_over)
+            return {};
         if (first == 0)
             return {.payload = {}, .consumed_bytes = 1};
         std::size_t head = 1, size = first;
@@ -188,6 +195,23 @@ TEST_CASE("reader: messages before a mistake are put, then the mistake is thrown
     rig.stream.come(encoded("good") + "!");
     CHECK(rig.read_all() == make_error_code(Error::protocol_violation));
     CHECK(rig.sink.messages == std::vector<std::string>{"good"});
+}
+
+TEST_CASE("reader: a read ends where the decoder says that no message follows")
+{
+    for (const bool has_blocks : {false, true}) // of a large message in place, too
+        for (const auto& before : {std::string{}, std::string{"a"}, std::string(300'000, 'e')}) {
+            Rig rig;
+            rig.sink.has_blocks = has_blocks;
+            rig.stream.come((before.empty() ? "" : encoded(before)) + ".not a message");
+            auto run = rig.read();
+            CHECK(run.is_good());
+            while (!rig.decoder.is_over)
+                CHECK(rig.read().is_good());
+            CHECK(rig.sink.messages
+                  == (before.empty() ? std::vector<std::string>{} : std::vector{before}));
+            CHECK(rig.reader.unfinished().size() == 14);
+        }
 }
 
 TEST_CASE("reader: fillers without end do not hold the thread")

@@ -38,6 +38,7 @@ struct DecodeResult {
     std::size_t missing_bytes = 0; ///< of the next message, as far as known
     /// The arrived part of the next message, if the next `missing_bytes` complete it unchanged.
     std::optional<Fragment> begun{};
+    bool is_over = false; ///< no message follows, so the Reader reads no further
 };
 
 /// The protocol above a Reader; one object per connection. Side: the loop's thread.
