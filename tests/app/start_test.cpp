@@ -1,5 +1,6 @@
 // Starting, starting again, and what keeps a sidecar from it.
 #include "support/fixture.hpp"
+#include "support/footprint.hpp"
 #include "support/minimal_transport.hpp"
 #include "support/silent_options.hpp"
 
@@ -232,14 +233,11 @@ TEST_CASE("restart: a stopped sidecar starts anew, without what the last run lef
 TEST_CASE(
     "start: what the transport's own functions throw is the reason why not, and no thread is left")
 {
-    const auto threads = [] {
-        return std::distance(std::filesystem::directory_iterator{"/proc/self/task"}, {});
-    };
-    const auto before = threads();
+    const auto before = Footprint::threads_at_work();
     Sidecar<Nameless> feed{{}, silent_options()};
     CHECK(feed.start(1s).error().message()
           == "cannot start: the application's code threw an exception: no name");
-    CHECK(threads() == before);
+    CHECK(Footprint::threads_at_work() == before);
 }
 
 TEST_CASE(

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 #include <string>
 
 struct Footprint {
@@ -26,8 +27,7 @@ struct Footprint {
             return static_cast<std::size_t>(
                 std::distance(std::filesystem::directory_iterator{directory}, {}));
         };
-        Footprint footprint{.threads = count("/proc/self/task"),
-                            .descriptors = count("/proc/self/fd")};
+        Footprint footprint{.threads = threads_at_work(), .descriptors = count("/proc/self/fd")};
         std::ifstream status{"/proc/self/status"};
         for (std::string word; status >> word;) {
             if (word == "VmRSS:")
@@ -39,6 +39,27 @@ struct Footprint {
         for (std::string line; std::getline(maps, line);)
             ++footprint.mappings;
         return footprint;
+    }
+    /// Counts threads without those that are ending: the system lists one for a moment after
+    /// pthread_join() has returned.
+    static std::size_t threads_at_work()
+    {
+        constexpr unsigned long is_exiting = 4; // PF_EXITING in proc_pid_stat(5)
+        std::size_t count = 0;
+        for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
+            std::ifstream stat{task.path() / "stat"};
+            std::string line;
+            if (!std::getline(stat, line))
+                continue; // it has ended
+            std::istringstream rest{line.substr(line.rfind(')') + 1)};
+            std::string skipped;
+            for (int field = 3; field < 9; ++field)
+                rest >> skipped;
+            unsigned long flags = 0;
+            rest >> flags;
+            count += (flags & is_exiting) == 0 ? 1 : 0;
+        }
+        return count;
     }
     void print(const char* when) const
     {
