@@ -20,7 +20,8 @@ Run::Run(const Options& options, std::shared_ptr<VirtualTime> time)
              .lookup = options.lookup,
              .on_wake =
                  [this] {
-                     if (services_.wakes_writers.exchange(false))
+                     services_.wake_writers();
+                     if (services_.wakes_all_writers.exchange(false))
                          links_.wake_writers();
                      services_.wake_space_waiters();
                  }},
@@ -69,6 +70,7 @@ Run::~Run()
     // refer to any part of the run.
     stop_->forget_request();
     loop_.discard_pending();
+    services_.wake_no_writer();
 }
 
 void Run::start_thread()

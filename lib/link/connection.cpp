@@ -270,7 +270,7 @@ void Connection::preparer_ended(std::exception_ptr exception)
 
 /// Puts the messages that on_connected left into the inbox and starts the writer. Subscriptions go
 /// first; ordinary messages follow once those are answered. Returns false if it cannot open.
-bool Connection::open(Continuity continuity, std::deque<Message> unread)
+bool Connection::open(Continuity continuity, std::vector<Message> unread)
 {
     // Before prepared(): subscriptions that are added later must not delay `ready`.
     const bool has_subscriptions = link_.subscriptions().begin_connection();

@@ -336,7 +336,7 @@ void LinkSink::cancel_in_place() noexcept
     look_whether_unusual();
 }
 
-bool LinkSink::prepend(std::deque<Message> messages) noexcept
+bool LinkSink::prepend(std::vector<Message> messages) noexcept
 {
     try {
         pending_.insert(pending_.begin(), std::move_iterator{messages.begin()},

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,7 +48,13 @@ public:
     /// arrived.
     void end(Failure why);
     /// Takes the messages that arrived and that receive() did not return.
-    [[nodiscard]] std::deque<Message> take_unread() { return std::exchange(unread_, {}); }
+    [[nodiscard]] std::vector<Message> take_unread()
+    {
+        std::vector<Message> taken{std::move_iterator{unread_.begin()},
+                                   std::move_iterator{unread_.end()}};
+        unread_.clear();
+        return taken;
+    }
 
 private:
     Task<> send(MessageKind kind, std::span<const std::byte> payload) override;

@@ -144,7 +144,7 @@ void Writer::acknowledge_taken(const MessageView& taken)
         MessageKind::text, std::as_bytes(std::span{text}), {.topic = taken.reply_to()}};
     if (outbox_.push_acknowledgement(
             Message{MessageView{link_.id(), message.kind(), message.bytes()}}))
-        post_wake();
+        services_.wake_writer(link_.shared_from_this());
 }
 
 Result<void> Writer::queue(StoredKind kind, std::span<const std::byte> stored,
@@ -180,7 +180,7 @@ Result<void> Writer::queue(StoredKind kind, std::span<const std::byte> stored,
                       fmt::format("meant for connection {}", *options.connection));
     case Push::full:
         if (outbox_.want_room(stored.size(), options.priority))
-            post_wake();
+            services_.wake_writer(link_.shared_from_this());
         if (link_.client_of() && outbox_.is_too_slow())
             link_.client_of()->end_slow(link_);
         if (options.timeout <= Duration{})
@@ -193,19 +193,10 @@ Result<void> Writer::queue(StoredKind kind, std::span<const std::byte> stored,
     // message always does
     if (outbox_.wakes_writer() || options.priority == Priority::high) {
         wakeups_.fetch_add(1, std::memory_order_relaxed);
-        post_wake();
+        services_.wake_writer(link_.shared_from_this());
     }
     services_.inbox.hint_reply_expected();
     return {};
-}
-
-void Writer::post_wake() noexcept
-{
-    try {
-        services_.loop.post([link = link_.shared_from_this()] { link->wake_writer(); });
-    } catch (...) { // out of memory: an accepted message must be written nevertheless
-        services_.wake_all_writers();
-    }
 }
 
 Result<void> Writer::flush(Duration timeout)
@@ -260,7 +251,7 @@ Result<void> Writer::subscribe(std::string key, SubscriptionMessage message)
         !valid)
         return valid;
     if (link_.subscriptions().add(std::move(key), std::move(message)))
-        post_wake();
+        services_.wake_writer(link_.shared_from_this());
     return {};
 }
 
@@ -275,10 +266,49 @@ Result<bool> Writer::unsubscribe(std::string_view key, SubscriptionMessage messa
             return valid.error();
     const bool was_there = link_.subscriptions().remove(key, std::move(message));
     if (was_there) {
-        post_wake();
+        services_.wake_writer(link_.shared_from_this());
         services_.written.wake(); // a flush() may have less to wait for
     }
     return was_there;
+}
+
+// --- waking
+
+void LinkServices::wake_writer(std::shared_ptr<LinkImpl> link) noexcept
+{
+    try {
+        std::lock_guard lock{to_wake_mutex};
+        to_wake.push_back(std::move(link));
+    } catch (const std::bad_alloc&) { // an accepted message must be written nevertheless
+        wakes_all_writers = true;
+    }
+    loop.wake();
+}
+
+void LinkServices::wake_writers()
+{
+    constexpr std::size_t kept = 1024; // more was a rare burst
+    {
+        std::lock_guard lock{to_wake_mutex};
+        waking.swap(to_wake);
+    }
+    for (const auto& link : waking) {
+        try {
+            link->wake_writer();
+        } catch (...) { // the others must be woken nevertheless
+            journal.record(std::current_exception(), "write");
+        }
+    }
+    waking.clear();
+    if (waking.capacity() > kept)
+        waking.shrink_to_fit();
+}
+
+void LinkServices::wake_no_writer() noexcept
+{
+    std::vector<std::shared_ptr<LinkImpl>> forgotten; // freed without the lock
+    std::lock_guard lock{to_wake_mutex};
+    forgotten.swap(to_wake);
 }
 
 // --- the coroutine

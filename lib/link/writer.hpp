@@ -94,7 +94,6 @@ private:
     [[nodiscard]] Result<void> queue(StoredKind kind, std::span<const std::byte> stored,
                                      const SendOptions& options);
     [[nodiscard]] std::optional<Failure> refused_by_listener(const char* attempted) const;
-    void post_wake() noexcept;
     [[nodiscard]] Failure failed(Error code, const char* attempted, std::string explanation) const;
     [[nodiscard]] std::optional<Batch> allowed(const Batch& batch);
     [[nodiscard]] Task<> wait_for_rate(Context ctx);

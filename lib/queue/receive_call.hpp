@@ -93,9 +93,10 @@ private:
     template <class Condition>
     [[nodiscard]] bool spin(Condition has_arrived)
     {
-        // About as long as a sleep with its wake-up takes; and as an answer on this machine takes,
-        // also one by way of a broker, when each thread on the way has to be woken
-        constexpr Duration for_next = std::chrono::microseconds{2},
+        // Shorter than a sleep with its wake-up, and longer than a message of 64 KiB takes to
+        // arrive; and as long as an answer on this machine takes, also one by way of a broker,
+        // when each thread on the way has to be woken
+        constexpr Duration for_next = std::chrono::microseconds{20},
                            for_reply = std::chrono::microseconds{400};
         auto& consumer = inbox_.consumer_;
         const auto time_left = deadline() - inbox_.clock_.now();

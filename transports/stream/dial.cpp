@@ -201,7 +201,7 @@ public:
     }
 
     std::deque<Attempt> all; // sidecar side; in the plan's order
-    std::deque<End> ends;    // sidecar side; in order of arrival
+    std::vector<End> ends;   // sidecar side; in order of arrival
     LoopEvent progress;      // sidecar side
 
 private:
