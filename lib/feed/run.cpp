@@ -23,7 +23,8 @@ Run::Run(const Options& options, std::shared_ptr<VirtualTime> time)
                      services_.wake_writers();
                      if (services_.wakes_all_writers.exchange(false))
                          links_.wake_writers();
-                     services_.wake_space_waiters();
+                     if (services_.has_space.exchange(false))
+                         services_.wake_space_waiters();
                  }},
             journal_},
       inbox_{options.inbox, options.busy_poll, loop_},
@@ -40,7 +41,10 @@ Run::Run(const Options& options, std::shared_ptr<VirtualTime> time)
     journal_.use_clock([this] { return loop_.now(); }, loop_.is_virtual());
     services_.something_changed = [this] { stop_->something_changed(); };
     loop_.tasks().on_end = services_.something_changed;
-    inbox_.on_space = [this] { loop_.wake(); };
+    inbox_.on_space = [this] {
+        services_.has_space = true;
+        loop_.wake();
+    };
     inbox_.on_taken = [this](const MessageView& message) {
         try {
             if (const auto link = links_.find(message.link()))
@@ -70,7 +74,7 @@ Run::~Run()
     // refer to any part of the run.
     stop_->forget_request();
     loop_.discard_pending();
-    services_.wake_no_writer();
+    services_.wake_no_more();
 }
 
 void Run::start_thread()
@@ -102,7 +106,8 @@ void Run::run_thread() noexcept
     loop_.run();
     links_.destroy_transports();
     stop_->forget_request();
-    loop_.discard_pending(); // on this thread, since it frees user objects
+    loop_.discard_pending(); // on this thread, as the next, since they free user objects
+    services_.wake_no_more();
     inbox_.end();
     report_.end(loop_.now());
     thread_.mark_ended();

@@ -234,7 +234,7 @@ bool Connection::prepare()
     link_.keep_alive().up();
     link_.outbox().set_gate(SendGate::session);
     if (!options.on_connected)
-        return open(continuity, {});
+        return open(continuity, nullptr);
     session_ = std::make_unique<SessionImpl>(link_, connection, continuity);
     link_.note().set_phase(Phase::restoring, {});
     const auto deadline =
@@ -259,7 +259,7 @@ void Connection::preparer_ended(std::exception_ptr exception)
     session_.reset();
     session_over_.set();
     if (!exception)
-        return (void)open(continuity, std::move(unread));
+        return (void)open(continuity, &unread);
     link_.services().discarded.fetch_add(unread.size());
     link_.sink().shut();
     if (link_.condemn(thrown_by("the on_connected function", exception, Error::callback_failed,
@@ -268,15 +268,15 @@ void Connection::preparer_ended(std::exception_ptr exception)
         cut();
 }
 
-/// Puts the messages that on_connected left into the inbox and starts the writer. Subscriptions go
+/// Puts the messages that on_connected left (null: there was none) into the inbox and starts the writer. Subscriptions go
 /// first; ordinary messages follow once those are answered. Returns false if it cannot open.
-bool Connection::open(Continuity continuity, std::vector<Message> unread)
+bool Connection::open(Continuity continuity, std::deque<Message>* unread)
 {
     // Before prepared(): subscriptions that are added later must not delay `ready`.
     const bool has_subscriptions = link_.subscriptions().begin_connection();
     const auto phase = has_subscriptions ? Phase::subscribing : Phase::open;
     if (!link_.prepared(number_, continuity, phase)) {
-        link_.services().discarded.fetch_add(unread.size());
+        link_.services().discarded.fetch_add(unread ? unread->size() : 0);
         link_.sink().shut();
         return false;
     }
@@ -287,7 +287,7 @@ bool Connection::open(Continuity continuity, std::vector<Message> unread)
         answers_ = loop.timers().at(deadline_after(loop.now(), link_.options().ack_timeout),
                                     [this] { answers_overdue(); });
     }
-    if (!link_.sink().prepend(std::move(unread)))
+    if (!link_.sink().prepend(unread))
         return false; // the listener ends with the cause
     if (!has_subscriptions && link_.options().on_connected)
         link_.restored(std::nullopt);

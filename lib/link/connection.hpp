@@ -10,10 +10,10 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <exception>
 #include <memory>
 #include <optional>
-#include <vector>
 
 namespace sidecar::detail {
 
@@ -80,7 +80,7 @@ private:
     void spawn_writer();
     void end_by_exception();
     [[nodiscard]] bool prepare();
-    [[nodiscard]] bool open(Continuity continuity, std::vector<Message> unread);
+    [[nodiscard]] bool open(Continuity continuity, std::deque<Message>* unread);
     Task<> listen(Context ctx);
     Task<> connect(Context ctx);
     Task<std::shared_ptr<const LinkConfig>> make_config(Context ctx);

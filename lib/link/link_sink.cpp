@@ -336,14 +336,15 @@ void LinkSink::cancel_in_place() noexcept
     look_whether_unusual();
 }
 
-bool LinkSink::prepend(std::vector<Message> messages) noexcept
+bool LinkSink::prepend(std::deque<Message>* messages) noexcept
 {
     try {
-        pending_.insert(pending_.begin(), std::move_iterator{messages.begin()},
-                        std::move_iterator{messages.end()});
+        if (messages)
+            pending_.insert(pending_.begin(), std::move_iterator{messages->begin()},
+                            std::move_iterator{messages->end()});
         look_whether_unusual();
     } catch (...) {
-        services_.discarded.fetch_add(messages.size());
+        services_.discarded.fetch_add(messages ? messages->size() : 0);
         fail(std::current_exception());
         return false;
     }

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <exception>
 #include <functional>
 #include <list>
@@ -64,9 +65,9 @@ public:
     void unwatch(MessageWatcher& watcher);
     /// The inbox has capacity, or a watcher is no longer full: looks again.
     void space_came();
-    /// Puts these messages into the inbox before all that arrive later. Returns false if it cannot;
-    /// see begin_connection().
-    [[nodiscard]] bool prepend(std::vector<Message> messages) noexcept;
+    /// Puts these messages (null: none), which it moves from, into the inbox before all that arrive
+    /// later. Returns false if it cannot; see begin_connection().
+    [[nodiscard]] bool prepend(std::deque<Message>* messages) noexcept;
     /// Throws too_big for a message that is larger than the inbox can hold.
     void validate_fits_inbox(std::size_t payload_bytes) const;
     /// Puts a message into the inbox once there is capacity, or counts it as discarded if a stop

@@ -34,7 +34,9 @@ struct LinkServices {
     WaitQueue written{};                    // both: send() and flush() wait here for the writers
     WaitQueue progressed{};                 // both: start(), call(), close(), stop() wait here
     std::vector<LinkSink*> space_waiters{}; // sidecar side; wait for inbox capacity
+    std::atomic<bool> has_space{false};     // both: atomic; the space waiters should look again
     std::mutex to_wake_mutex{};
+    bool wakes_no_more = false;                       // both: guarded by to_wake_mutex
     std::vector<std::shared_ptr<LinkImpl>> to_wake{}; // both: guarded by to_wake_mutex
     std::vector<std::shared_ptr<LinkImpl>> waking{};  // sidecar side; swapped with to_wake
     std::atomic<bool> wakes_all_writers{false};  // both: atomic; a sender had no memory to wake one
@@ -52,8 +54,8 @@ struct LinkServices {
     }
     /// Wakes the writers that senders wanted to wake. Side: sidecar.
     void wake_writers();
-    /// Forgets those, once the loop has ended. Side: any.
-    void wake_no_writer() noexcept;
+    /// Forgets those, and wakes none from now on: the loop has ended. Side: any.
+    void wake_no_more() noexcept;
     /// Lets each of `space_waiters` look again, once. Side: sidecar.
     void wake_space_waiters();
 };

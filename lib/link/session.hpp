@@ -10,7 +10,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -48,13 +47,7 @@ public:
     /// arrived.
     void end(Failure why);
     /// Takes the messages that arrived and that receive() did not return.
-    [[nodiscard]] std::vector<Message> take_unread()
-    {
-        std::vector<Message> taken{std::move_iterator{unread_.begin()},
-                                   std::move_iterator{unread_.end()}};
-        unread_.clear();
-        return taken;
-    }
+    [[nodiscard]] std::deque<Message> take_unread() { return std::exchange(unread_, {}); }
 
 private:
     Task<> send(MessageKind kind, std::span<const std::byte> payload) override;

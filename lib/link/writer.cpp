@@ -278,6 +278,8 @@ void LinkServices::wake_writer(std::shared_ptr<LinkImpl> link) noexcept
 {
     try {
         std::lock_guard lock{to_wake_mutex};
+        if (wakes_no_more)
+            return;
         to_wake.push_back(std::move(link));
     } catch (const std::bad_alloc&) { // an accepted message must be written nevertheless
         wakes_all_writers = true;
@@ -304,10 +306,11 @@ void LinkServices::wake_writers()
         waking.shrink_to_fit();
 }
 
-void LinkServices::wake_no_writer() noexcept
+void LinkServices::wake_no_more() noexcept
 {
     std::vector<std::shared_ptr<LinkImpl>> forgotten; // freed without the lock
     std::lock_guard lock{to_wake_mutex};
+    wakes_no_more = true;
     forgotten.swap(to_wake);
 }
 

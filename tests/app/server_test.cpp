@@ -283,6 +283,33 @@ TEST_CASE("server: with `fail`, a client that is full for too long is closed wit
     CHECK(server.stats().clients == 0);
 }
 
+TEST_CASE("server: a client that is too slow and answers no close is cut off after a second")
+{
+    MockClients clients;
+    MockServer server{{.clients = clients,
+                       .outbox = {.bytes = 4096, .messages = 1},
+                       .overflow = {.policy = OverflowPolicy::fail, .fail_after = 0s}}};
+    REQUIRE(server.start(1s));
+    auto deaf = clients.connect();
+    deaf.hold_writes();
+    deaf.delay_close(Duration::max());
+    const auto link = next_client(server);
+    CHECK(server.broadcast("1").value() == 1);
+    CHECK(server.sleep_for(1ms));
+    CHECK(server.broadcast("2").value() == 0);
+    const auto began = server.now();
+    const auto down = next(server, Kind::down);
+    CHECK(down.failure == Error::overflow);
+    CHECK(down.link == link.id());
+    CHECK(server.now() - began == 1s);
+    CHECK(server.client_count() == 0);
+    const auto stats = server.stats();
+    CHECK(stats.clients_too_slow == 1);
+    CHECK(stats.messages_sent == 0);
+    CHECK(stats.messages_accepted == stats.unsent);
+    CHECK(server.stop().clean());
+}
+
 TEST_CASE("server: a client that is refused makes no event, and is counted")
 {
     MockClients clients;

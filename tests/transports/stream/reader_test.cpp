@@ -206,8 +206,9 @@ TEST_CASE("reader: a read ends where the decoder says that no message follows")
             rig.stream.come((before.empty() ? "" : encoded(before)) + ".not a message");
             auto run = rig.read();
             CHECK(run.is_good());
-            while (!rig.decoder.is_over)
+            for (int i = 0; i < 9 && !rig.decoder.is_over; ++i)
                 CHECK(rig.read().is_good());
+            CHECK(rig.decoder.is_over);
             CHECK(rig.sink.messages
                   == (before.empty() ? std::vector<std::string>{} : std::vector{before}));
             CHECK(rig.reader.unfinished().size() == 14);

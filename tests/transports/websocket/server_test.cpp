@@ -318,6 +318,35 @@ TEST_CASE("websocket server: each bad request gets its status, a flood of them h
     CHECK(trial.server.stop().clean());
 }
 
+TEST_CASE("websocket server: a client that reads nothing is cut off a second after it was too slow")
+{
+    Trial trial{{.outbox = {.bytes = 256u << 10},
+                 .overflow = {.policy = OverflowPolicy::fail, .fail_after = 100ms}}};
+    auto deaf = raw(trial.port());
+    deaf.send(handshake());
+    (void)trial.next(Kind::up);
+    auto client = connect({.url = trial.url()});
+    (void)trial.next(Kind::up);
+    std::uint64_t taken = 0, sent = 0;
+    const std::string message(64u << 10, 'x');
+    while (trial.server.stats().clients_too_slow == 0) {
+        sent += trial.server.broadcast(message).value() != 0 ? 1 : 0;
+        while (taken < sent) { // so that this client keeps up
+            REQUIRE(client->receive(patience));
+            ++taken;
+        }
+    }
+    const auto began = std::chrono::steady_clock::now();
+    const auto down = trial.next(Kind::down);
+    CHECK(down.failure == Error::overflow);
+    CHECK(std::chrono::steady_clock::now() - began < patience / 2);
+    CHECK(trial.server.client_count() == 1);
+    CHECK(trial.server.broadcast("goes on").value() == 1);
+    CHECK(client->receive(patience).value().text() == "goes on");
+    CHECK(client->stop().clean());
+    CHECK(trial.server.stop().joined);
+}
+
 TEST_CASE("websocket server: a slow head is cut in time, and holds up nobody")
 {
     Trial trial{{.handshake_timeout = 300ms}};
