@@ -268,8 +268,9 @@ void Connection::preparer_ended(std::exception_ptr exception)
         cut();
 }
 
-/// Puts the messages that on_connected left (null: there was none) into the inbox and starts the writer. Subscriptions go
-/// first; ordinary messages follow once those are answered. Returns false if it cannot open.
+/// Puts the messages that on_connected left (null: there was none) into the inbox and starts the
+/// writer. Subscriptions go first; ordinary messages follow once those are answered. Returns false if
+/// it cannot open.
 bool Connection::open(Continuity continuity, std::deque<Message>* unread)
 {
     // Before prepared(): subscriptions that are added later must not delay `ready`.
