@@ -39,11 +39,11 @@ void throw_if(error_code ec, const Stream& stream)
 
 Task<> Reader::read(Stream& stream, Sink& sink, Decoder& decoder)
 {
-    bool has_put = false;
+    has_put_ = false;
     if (refused_) {
         if (!put_refused(sink))
             co_return;
-        has_put = true;
+        has_put_ = true;
     }
     // Bounded: fillers without a pause and without a message must not hold the thread
     for (std::size_t come = 0; come < batch_bytes;) {
@@ -52,7 +52,7 @@ Task<> Reader::read(Stream& stream, Sink& sink, Decoder& decoder)
             co_return;
         }
         const bool is_done = decode(sink, decoder);
-        if (is_done || has_put)
+        if (is_done || has_put_)
             co_return;
         if (is_in_place())
             continue;
@@ -118,6 +118,7 @@ bool Reader::decode(Sink& sink, Decoder& decoder)
             pass.consumed_bytes = bytes.size();
     }
     consume(pass.consumed_bytes);
+    has_put_ = has_put_ || pass.put_any;
     return pass.put_any || pass.refused || pass.is_over;
 }
 
@@ -254,6 +255,7 @@ void Reader::received_in_place(Decoder& decoder, std::size_t got)
 std::size_t Reader::commit_in_place(Sink& sink)
 {
     sink.commit(in_place_kind_);
+    has_put_ = true;
     return std::exchange(in_place_, {}).size();
 }
 

@@ -35,6 +35,9 @@ public:
     /// arrived. Messages received before an abort() are put first.
     [[nodiscard]] Task<> read(Stream& stream, Sink& sink, Decoder& decoder);
 
+    /// Whether the last read() put a message, also if it threw after that.
+    [[nodiscard]] bool has_put() const noexcept { return has_put_; }
+
     /// Adds bytes that a handshake has already read; they precede all others.
     void push(std::span<const std::byte> bytes);
 
@@ -102,6 +105,7 @@ private:
     MessageKind in_place_kind_{};        // sidecar side
     std::uint64_t consumed_bytes_ = 0;   // sidecar side; of the stream, in place or not
     error_code ahead_error_;             // sidecar side; found by read_ahead()
+    bool has_put_ = false;               // sidecar side; of the last read()
 };
 
 } // namespace sidecar::stream

@@ -83,9 +83,10 @@ Task<> Connection::read(Context ctx, Sink& sink)
 {
     std::exception_ptr exception;
     if (!end_ && !protocol_.ending()) { // else it ended behind the messages of the read before
+        bool has_put = false;
         try {
-            has_put_ = false;
             co_await reader_.read(*stream_, sink, *this);
+            has_put = reader_.has_put();
             if (!protocol_.ending()) {
                 const auto next_look = deadline_after(ctx.now(), first_look);
                 const bool has_room = co_await sink.wait_for_room(ctx, next_look);
@@ -94,11 +95,13 @@ Task<> Connection::read(Context ctx, Sink& sink)
             }
             if (!protocol_.ending())
                 co_return;
-            send_last_word();
-            if (has_put_)
-                co_return; // the application gets the messages first
         } catch (...) {
             exception = std::current_exception();
+        }
+        if (protocol_.ending()) {
+            send_last_word();
+            if (has_put || reader_.has_put())
+                co_return; // the application gets the messages first
         }
     }
     if (!end_) {
@@ -155,7 +158,6 @@ stream::DecodeResult Connection::decode(std::span<const std::byte> unread, Sink&
     });
     if (const auto pong = protocol_.take_pong())
         sink.on_pong(*pong);
-    has_put_ = has_put_ || pass.put_any;
     pass.is_over = protocol_.ending() != nullptr;
     return pass;
 }
@@ -165,7 +167,6 @@ void Connection::received(std::span<const std::byte> bytes, bool is_last)
     protocol_.received(bytes, is_last);
     if (protocol_.ending())
         throw Ended{};
-    has_put_ = has_put_ || is_last;
 }
 
 void Connection::answer()

@@ -90,7 +90,6 @@ private:
     Protocol protocol_;                      // sidecar side
     std::optional<PartialMessage> large_;    // sidecar side; being sent in fragments
     std::uint64_t looked_until_ = 0;         // sidecar side; offset in the stream, for pings
-    bool has_put_ = false;                   // sidecar side; this read() decoded a message
     bool has_answered_end_ = false;          // sidecar side; the writer has our answer to ending()
     std::optional<Failure> end_;             // sidecar side; set: no read will succeed
     LoopEvent over_;                         // sidecar side; close() awaits it

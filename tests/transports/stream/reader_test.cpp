@@ -144,12 +144,15 @@ TEST_CASE("reader: a message that the sink refuses is put first by the next read
         CHECK(rig.read().is_good());
         CHECK(rig.sink.messages == std::vector<std::string>{"one"});
         CHECK(rig.decoder.decoded == 2);
+        CHECK(rig.reader.has_put());
         CHECK(rig.read().is_good()); // still no room
+        CHECK_FALSE(rig.reader.has_put());
         CHECK(rig.decoder.decoded == 2);
         rig.sink.room = 10;
         CHECK(rig.read().is_good());
         CHECK(rig.sink.messages == std::vector<std::string>{"one", "two", "three"});
         CHECK(rig.decoder.decoded == 3);
+        CHECK(rig.reader.has_put());
     }
 }
 
@@ -206,6 +209,7 @@ TEST_CASE("reader: a read ends where the decoder says that no message follows")
             rig.stream.come((before.empty() ? "" : encoded(before)) + ".not a message");
             auto run = rig.read();
             CHECK(run.is_good());
+            CHECK(rig.reader.has_put() == !before.empty());
             for (int i = 0; i < 9 && !rig.decoder.is_over; ++i)
                 CHECK(rig.read().is_good());
             CHECK(rig.decoder.is_over);
