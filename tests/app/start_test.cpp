@@ -1,4 +1,5 @@
 // Starting, starting again, and what keeps a sidecar from it.
+#include "support/descriptors.hpp"
 #include "support/fixture.hpp"
 #include "support/footprint.hpp"
 #include "support/minimal_transport.hpp"
@@ -12,7 +13,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <filesystem>
 #include <latch>
 #include <span>
 #include <stdexcept>
@@ -27,12 +27,6 @@ namespace start_test {
 
 using namespace sidecar;
 using namespace std::chrono_literals;
-
-std::size_t open_descriptors()
-{
-    return static_cast<std::size_t>(
-        std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, {}));
-}
 
 struct Nameless : MinimalTransport {
     using MinimalTransport::MinimalTransport;
@@ -291,12 +285,12 @@ TEST_CASE("restart: runs that are over are freed though other threads never stop
             while (!is_over)
                 (void)feed.stats();
         });
-    const auto before = open_descriptors();
+    const auto before = open_descriptors().size();
     std::size_t most = 0;
     for (int i = 0; i < 100; ++i) {
         CHECK(feed.stop().clean());
         REQUIRE(feed.start(1s));
-        most = std::max(most, open_descriptors());
+        most = std::max(most, open_descriptors().size());
     }
     is_over = true;
     for (auto& caller : callers)
@@ -307,7 +301,7 @@ TEST_CASE("restart: runs that are over are freed though other threads never stop
         CHECK(feed.stop().clean());
         REQUIRE(feed.start(1s));
     }
-    CHECK(open_descriptors() <= before + 2 * descriptors_of_a_run);
+    CHECK(open_descriptors().size() <= before + 2 * descriptors_of_a_run);
 }
 
 struct Throwing : MinimalTransport {

@@ -1,6 +1,7 @@
 // What a process holds of the system: threads, descriptors, memory.
 #pragma once
 
+#include "support/descriptors.hpp"
 #include "support/sanitized.hpp"
 
 #include <fmt/format.h>
@@ -8,7 +9,6 @@
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <sstream>
 #include <string>
 
@@ -23,11 +23,7 @@ struct Footprint {
 
     static Footprint now()
     {
-        const auto count = [](const char* directory) {
-            return static_cast<std::size_t>(
-                std::distance(std::filesystem::directory_iterator{directory}, {}));
-        };
-        Footprint footprint{.threads = threads_at_work(), .descriptors = count("/proc/self/fd")};
+        Footprint footprint{.threads = threads_at_work(), .descriptors = open_descriptors().size()};
         std::ifstream status{"/proc/self/status"};
         for (std::string word; status >> word;) {
             if (word == "VmRSS:")

@@ -105,10 +105,8 @@ Task<> Connection::read(Context ctx, Sink& sink)
         }
     }
     if (!end_) {
-        if (protocol_.ending()) {
-            send_last_word();
+        if (protocol_.ending())
             co_await await_last_word(ctx);
-        }
         end_ = read_failure(std::move(exception));
         over_.set();
     }
